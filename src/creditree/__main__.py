@@ -1,0 +1,5 @@
+"""``python -m creditree``."""
+
+from creditree.cli.main import run
+
+run()

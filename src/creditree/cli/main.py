@@ -1,0 +1,107 @@
+"""The command line. Commands import what they need when they run, so that `--help` stays instant."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from creditree.errors import CreditreeError
+
+app = typer.Typer(
+    name="creditree",
+    help="Reinforcement learning that teaches small language models to reason, on the hardware you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RunOption = Annotated[Path, typer.Option("--run", help="Run directory to write.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as method.group=16.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
+
+
+@app.command()
+def quickstart(
+    run: RunOption = Path("runs/quickstart"), resume: ResumeOption = False, json: JsonOption = False, set_: SetOption = None
+) -> None:
+    """Train the built-in model with T-SPMO and show that it learned (about a minute on two CPU cores)."""
+    from creditree.cli.train import quickstart_command
+
+    quickstart_command(run, resume=resume, as_json=json, overrides=set_ or [])
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory to write.")] = None,
+    resume: ResumeOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")] = False,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Train a model as a configuration says; measure it before and after."""
+    from creditree.cli.train import train_command
+
+    train_command(config, run, resume=resume, dry_run=dry_run, as_json=json, overrides=set_ or [])
+
+
+@app.command("eval")
+def evaluate(
+    target: Annotated[str, typer.Argument(help="Run directory, PEFT adapter directory, or model.")],
+    task: Annotated[str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")] = None,
+    problems: Annotated[int, typer.Option("--problems", min=1, help="Held-out test problems.")] = 500,
+    temperature: Annotated[list[float] | None, typer.Option("--temperature", min=0, help="Decoding; repeat for several. 0 is greedy.")] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Completions of each problem.")] = 1,
+    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion, at most.")] = None,
+    split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Measure pass@1 on held-out problems, with intervals, and the paired difference to the base model."""
+    from creditree.cli.evaluate import EvalOptions, eval_command
+
+    options = EvalOptions(target, task, problems, tuple(temperature or [0.0, 0.3, 1.0]), samples, max_new_tokens, split)
+    eval_command(options, as_json=json, overrides=set_ or [])
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")], json: JsonOption = False
+) -> None:
+    """Compare finished runs, paired by problem."""
+    from creditree.cli.compare import compare_command
+
+    compare_command(runs, as_json=json)
+
+
+@app.command()
+def methods(json: JsonOption = False) -> None:
+    """List the methods and what they are made of."""
+    from creditree.cli.describe import methods_command
+
+    methods_command(as_json=json)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or a configuration (YAML).")],
+    json: JsonOption = False,
+) -> None:
+    """Show a method: its four pieces, their formulas and settings; or a configuration, with the prompt as the model sees it."""
+    from creditree.cli.describe import show_command
+
+    show_command(name, as_json=json)
+
+
+def run() -> None:
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except CreditreeError as error:
+        print(f"creditree: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("creditree: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,132 @@
+"""From a checked configuration to the machines of a run."""
+
+from fractions import Fraction
+
+import torch
+
+from creditree.config.schema import (
+    FileConfig,
+    LoraBlock,
+    MultiplicationConfig,
+    PromptBlock,
+    RunConfig,
+    SvampConfig,
+    TaskConfig,
+    WordProblemsConfig,
+)
+from creditree.engines.engine import Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.errors import ConfigError
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.load import load_model
+from creditree.rng import Key
+from creditree.tasks import svamp as svamp_task
+from creditree.tasks.multiplication import Multiplication
+from creditree.tasks.table import Columns, load_table
+from creditree.tasks.task import PromptTemplate, Task
+from creditree.tasks.word_problems import WordProblems
+from creditree.train.settings import Parts, Settings, Validation, check_context
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.locate import load_reward
+from creditree.verify.verifier import Verifier
+
+
+def build_lora(block: LoraBlock) -> LoraSpec:
+    """Return the LoRA settings."""
+    layers = block.layers
+    chosen = tuple(layers) if isinstance(layers, list) else float(Fraction(layers))
+    return LoraSpec(block.rank, block.alpha, block.dropout, chosen, tuple(block.targets))
+
+
+def build_task(config: TaskConfig) -> Task:
+    """Return the task. Raises ConfigError or DataError for what cannot be used."""
+    if isinstance(config, MultiplicationConfig):
+        prompt = _prompt(config.prompt, Multiplication.prompt)
+        return Multiplication(
+            config.digits_a, config.digits_b, config.range_a, config.range_b, config.num_held_out, prompt
+        )
+    if isinstance(config, WordProblemsConfig):
+        default = WordProblems()
+        return WordProblems(
+            kinds=default.kinds if config.kinds is None else tuple(config.kinds),
+            distractors=default.distractors if config.distractors is None else config.distractors,
+            num_held_out=config.num_held_out,
+            prompt=_prompt(config.prompt, default.prompt),
+        )
+    if isinstance(config, SvampConfig):
+        return svamp_task.svamp(config.path, _prompt(config.prompt, PromptTemplate(svamp_task.PROMPT)))
+    return _file_task(config)
+
+
+def _file_task(config: FileConfig) -> Task:
+    return load_table(
+        config.path,
+        validation_path=config.validation_path,
+        test_path=config.test_path,
+        columns=Columns(config.question, config.answer, config.split, config.id),
+        validation=config.validation,
+        test=config.test,
+        conflicts=config.conflicts,
+        prompt=_prompt(config.prompt, PromptTemplate()),
+    )
+
+
+def _prompt(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
+    return PromptTemplate(default.text if block.text is None else block.text, block.chat, block.system)
+
+
+def build_verifier(reward: str) -> Verifier:
+    """Return the verifier named by `reward`: last_integer, or a Python function."""
+    if reward == "last_integer":
+        return LastInteger()
+    if ":" not in reward:
+        raise ConfigError(f"reward is '{reward}': set last_integer, or a function as package.module:name or file.py:name.")
+    return load_reward(reward)
+
+
+def build_settings(config: RunConfig) -> Settings:
+    """Return the numbers of the run."""
+    train, validation = config.train, config.validation
+    return Settings(
+        seed=config.seed,
+        steps=train.steps,
+        cpu_seconds=train.cpu_seconds,
+        problems_per_step=train.problems_per_step,
+        learning_rate=train.learning_rate,
+        final_learning_rate=train.final_learning_rate,
+        sampling=Sampling(config.sampling.temperature, config.sampling.top_p),
+        max_new_tokens=config.sampling.max_new_tokens,
+        validation=Validation(validation.every, validation.problems, validation.temperature, validation.patience),
+        evaluation_problems=config.evaluation.problems,
+        evaluation_temperatures=tuple(config.evaluation.temperatures),
+        checkpoint_every=config.log.checkpoint_every,
+        rollouts_every=config.log.rollouts_every,
+    )
+
+
+def build_parts(config: RunConfig) -> Parts:
+    """Load the model, attach a fresh adapter, and make everything else that a run needs."""
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    _check_device(config.model.device)
+    method = config.method.build()
+    task = build_task(config.task)
+    verifier = build_verifier(config.reward)
+    model = load_model(config.model.name, config.model.dtype, config.model.device)
+    adapter = Adapter(model, build_lora(config.lora), Key.of(config.seed))
+    train = config.train
+    optimiser = OptimiserSpec(train.learning_rate, train.betas, train.eps, train.max_grad_norm, train.micro_batch_tokens)
+    learner = Learner(adapter, method.objective, optimiser)
+    parts = Parts(model, learner, InProcessEngine(model, train.max_rows), task, verifier, method)
+    check_context(parts, build_settings(config))
+    return parts
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"model.device is '{device}', which torch does not know; set cpu or cuda.") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"model.device is '{device}', but torch finds no CUDA device here; set cpu.")

@@ -1,0 +1,130 @@
+"""Read a configuration: YAML, then dotted overrides, then checks; every mistake is one sentence."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from creditree.config.schema import RunConfig
+from creditree.errors import ConfigError, did_you_mean
+from creditree.methods import Method
+from creditree.select.early_and_random import EarlyAndRandom
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the checked configuration in `path`, with overrides such as ``method.group=16``. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"configuration '{path}' does not exist; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration '{path}' cannot be read ({error}); give the path of a YAML file.") from None
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the checked configuration in YAML `text`; `where` names it in errors."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
+    for override in overrides:
+        _apply(values, override)
+    return check_config(values, where)
+
+
+def check_config(values: Mapping[str, Any], where: str) -> RunConfig:
+    """Return the checked configuration. Raises ConfigError, also for pieces that do not fit together."""
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_sentence(error)}") from None
+    try:
+        _check_together(config, config.method.build())
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """Return the resolved configuration as YAML: every key that has an effect, with its value."""
+    values = config.model_dump(mode="json")
+    values["method"] = config.method.resolved().model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check_together(config: RunConfig, method: Method) -> None:
+    limit = config.sampling.max_new_tokens
+    if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
+        raise ConfigError(
+            f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} tokens, so "
+            "every token would surely learn; lower alpha, or set method.select: everything."
+        )
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
+    *blocks, last = name.strip().split(".")
+    place: Any = values
+    for block in blocks:
+        if isinstance(place.get(block), str):
+            place[block] = {"name": place[block]}
+        place = place.setdefault(block, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override}: '{block}' holds a value, not further keys.")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return the first mistake in words."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    name = ".".join(part for part in place if part not in _TASK_TAGS or place.index(part) == len(place) - 1)
+    kind, value = first["type"], first.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown key '{name}'.{_did_you_mean(place)}"
+    if kind == "missing":
+        return f"'{name}' is missing; add it."
+    if kind == "union_tag_invalid":
+        tag = str(value.get("name")) if isinstance(value, dict) else str(value)
+        return f"task.name is '{tag}', which is no task.{did_you_mean(tag, _TASK_TAGS)}"
+    if kind == "union_tag_not_found":
+        return f"task.name is missing; name one of {', '.join(sorted(_TASK_TAGS))}."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name} is {value!r}: {message[0].lower()}{message[1:]}."
+
+
+def _did_you_mean(place: Sequence[str]) -> str:
+    above = ".".join(part for part in place[:-1] if part not in _TASK_TAGS)
+    return did_you_mean(place[-1], _known_keys(place[:-1])) + (f" (in {above})" if above else "")
+
+
+def _known_keys(place: Sequence[str]) -> list[str]:
+    block: type[BaseModel] = RunConfig
+    for part in place:
+        if part in _TASK_TAGS:
+            block = _TASK_TAGS[part]
+        elif part in block.model_fields:
+            inner = block.model_fields[part].annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                block = inner
+    return list(block.model_fields)
+
+
+def _task_tags() -> dict[str, type[BaseModel]]:
+    union = RunConfig.model_fields["task"].annotation
+    return {get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(union)}
+
+
+_TASK_TAGS = _task_tags()

@@ -1,0 +1,178 @@
+"""The configuration of a run: every key with its unit, range and default. Unknown keys are refused."""
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from creditree.config.method import MethodConfig
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A part of the configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelConfig(Block):
+    """The base model."""
+
+    name: str = Field("builtin:multiplication", description="built-in name, directory or hub name")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the frozen base; adapters stay float32")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+
+
+class LoraBlock(Block):
+    """The adapter (LoRA)."""
+
+    rank: Positive = Field(8, description="rank of every adapted matrix")
+    alpha: float | None = Field(None, description="scale alpha / rank; none: 2 * rank", gt=0)
+    dropout: Share = Field(0.0, description="LoRA dropout")
+    layers: str | float | list[int] = Field("1/3", description="fraction of the layers, from the last; or a list of indices")
+    targets: list[str] = Field(["q_proj", "v_proj"], description="projections that get an adapter", min_length=1)
+
+    @field_validator("layers")
+    @classmethod
+    def _fraction(cls, layers: str | float | list[int]) -> str | float | list[int]:
+        if isinstance(layers, str):
+            try:
+                Fraction(layers)
+            except (ValueError, ZeroDivisionError):
+                raise ValueError(f"'{layers}' is neither a fraction such as 1/3 nor a list of layer indices") from None
+        if isinstance(layers, list) and not layers:
+            raise ValueError("the list names no layer")
+        return layers
+
+
+class PromptBlock(Block):
+    """The wording of the prompt; what is left out is the task's own."""
+
+    text: str | None = Field(None, description="wording around {question}; other columns of the row by name")
+    chat: bool = Field(False, description="one user message in the tokenizer's chat format")
+    system: str | None = Field(None, description="system message, with chat")
+
+
+class MultiplicationConfig(Block):
+    """Products, generated without end."""
+
+    name: Literal["multiplication"]
+    digits_a: Positive = Field(3, description="digits of the first operand")
+    digits_b: Positive = Field(1, description="digits of the second operand")
+    range_a: tuple[int, int] | None = Field(None, description="first operand from .. to, instead of all of so many digits")
+    range_b: tuple[int, int] | None = Field(None, description="second operand from .. to")
+    num_held_out: Positive = Field(500, description="problems in each held-out split")
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
+
+
+class WordProblemsConfig(Block):
+    """Short stories with a question, generated without end."""
+
+    name: Literal["word_problems"]
+    kinds: list[str] | None = Field(None, description="families of stories; none: all")
+    distractors: Share | None = Field(None, description="chance of a number that does not matter")
+    num_held_out: Positive = Field(500, description="problems in each held-out split")
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
+
+
+class SvampConfig(Block):
+    """SVAMP, from the hub (ChilleD/SVAMP) or a local file."""
+
+    name: Literal["svamp"]
+    path: str | None = Field(None, description="local file; none: the hub")
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
+
+
+class FileConfig(Block):
+    """Your own problems: JSONL, CSV or parquet."""
+
+    name: Literal["file"]
+    path: str = Field(description="file of the training problems")
+    validation_path: str | None = Field(None, description="file of the validation problems")
+    test_path: str | None = Field(None, description="file of the test problems")
+    question: str = Field("question", description="column of the question")
+    answer: str | None = Field(None, description="column of the answer, or of a list of accepted ones; none: answer or answers")
+    split: str = Field("split", description="column that says train, validation or test, where there is one")
+    id: str = Field("id", description="column of the problem's id, where there is one")
+    validation: Share = Field(0.1, description="share held out for validation, by hash of the question")
+    test: Share = Field(0.1, description="share held out for test, by hash of the question")
+    conflicts: Literal["error", "drop"] = Field("error", description="what to do with one question that has two answers")
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
+
+
+TaskConfig = Annotated[
+    MultiplicationConfig | WordProblemsConfig | SvampConfig | FileConfig, Field(discriminator="name")
+]
+
+
+class SamplingConfig(Block):
+    """How completions are drawn in training."""
+
+    temperature: float = Field(0.5, description="of the softmax", gt=0)
+    top_p: float = Field(1.0, description="nucleus; 1 is off", gt=0, le=1)
+    max_new_tokens: Positive = Field(64, description="tokens of a completion, at most")
+
+
+class TrainBlock(Block):
+    """How long to train, and how fast."""
+
+    steps: Positive = Field(100, description="training steps")
+    cpu_seconds: float | None = Field(None, description="stop after this much processor time of training", gt=0)
+    problems_per_step: Positive = Field(1, description="problems whose mean loss makes one optimiser step")
+    learning_rate: float = Field(1e-4, description="AdamW", gt=0)
+    final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW")
+    eps: float = Field(1e-8, description="AdamW", gt=0)
+    max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
+    micro_batch_tokens: Positive = Field(1024, description="skeleton tokens forwarded at once; changes memory, not the result")
+    max_rows: Positive = Field(512, description="completions decoded at once")
+    threads: Positive | None = Field(None, description="CPU threads; none: torch's choice")
+
+
+class ValidationBlock(Block):
+    """Choose the best adapter by accuracy on held-out problems."""
+
+    every: int = Field(0, description="steps between validations; 0: never, the last adapter is kept", ge=0)
+    problems: Positive = Field(100, description="validation problems")
+    temperature: float = Field(0.0, description="decoding; 0 is greedy", ge=0)
+    patience: Positive | None = Field(None, description="stop after so many validations without a better one")
+
+
+class EvaluationBlock(Block):
+    """What is measured before and after training."""
+
+    problems: Positive = Field(500, description="test problems")
+    temperatures: list[Annotated[float, Field(ge=0)]] = Field([0.0, 0.3, 1.0], min_length=1, description="the first is the headline")
+
+
+class LogBlock(Block):
+    """What the run directory keeps."""
+
+    checkpoint_every: Positive = Field(50, description="steps between checkpoints")
+    rollouts_every: int = Field(10, description="steps between kept rollouts; 0: none", ge=0)
+
+
+class RunConfig(Block):
+    """A whole run."""
+
+    seed: int = Field(0, description="every random number of the run depends on it", ge=0)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    lora: LoraBlock = Field(default_factory=LoraBlock)
+    task: TaskConfig
+    reward: str = Field("last_integer", description="last_integer, or a function: package.module:name or file.py:name")
+    method: MethodConfig = Field(default_factory=MethodConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    train: TrainBlock = Field(default_factory=TrainBlock)
+    validation: ValidationBlock = Field(default_factory=ValidationBlock)
+    evaluation: EvaluationBlock = Field(default_factory=EvaluationBlock)
+    log: LogBlock = Field(default_factory=LogBlock)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_task(cls, values: Any) -> Any:
+        """Accept ``task: multiplication`` for ``task: {name: multiplication}``."""
+        if isinstance(values, dict) and isinstance(values.get("task"), str):
+            return values | {"task": {"name": values["task"]}}
+        return values

@@ -1,0 +1,41 @@
+"""Group-relative advantage (GRPO, arXiv 2402.03300; as the baseline and S-GRPO of arXiv 2504.20834 use it)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from creditree.fields import TokenField, unassigned
+from creditree.tree import FloatArray, RolloutTree
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRelative:
+    """A_i = (R_i - mean(R)) / (std(R) + eps), the same for every token of completion i.
+
+    R is over the tree's completions that have a reward; std is the unbiased one (n - 1), 0 for a single completion.
+    With ``std=False``: A_i = R_i - mean(R). Equal rewards give exactly 0. A span that several completions share gets
+    the mean of their advantages.
+    """
+
+    std: bool = True
+    eps: float = 1e-4
+    name: ClassVar[str] = "group_relative"
+    per_pair: ClassVar[bool] = False
+
+    def of_rewards(self, rewards: FloatArray) -> FloatArray:
+        """Return A [G] of the rewards [G] of one group."""
+        if len(rewards) < 2 or np.ptp(rewards) == 0.0:
+            return np.zeros(len(rewards))
+        centred = rewards - rewards.mean()
+        return np.asarray(centred / (rewards.std(ddof=1) + self.eps) if self.std else centred)
+
+    def assign(self, tree: RolloutTree) -> TokenField:
+        """Return the advantages of `tree`."""
+        field = unassigned(tree)
+        advantages = dict(zip(tree.rewarded, self.of_rewards(tree.rewards(tree.rewarded)), strict=True))
+        for span in tree.spans():
+            held = field[span.branch]
+            if held is not None:
+                held[span.start : span.stop] = np.mean([advantages[leaf] for leaf in span.leaves if leaf in advantages])
+        return tuple(field)

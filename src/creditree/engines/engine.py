@@ -1,0 +1,61 @@
+"""What an engine is: tokens in, tokens out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from creditree.errors import ConfigError
+from creditree.ledger import Ledger
+from creditree.rng import Key
+from creditree.tree import FinishReason, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The distribution to sample from: softmax(logits / temperature), cut to the top-p nucleus; temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    entropies: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ConfigError(f"the sampling temperature is {self.temperature}: set 0 (greedy) or more.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}: it must be above 0 and at most 1.")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SampleRequest:
+    """Continue `context_ids` once for each key, by at most `max_new_tokens` tokens.
+
+    Token t of the continuation with key K is the inverse of the sampling distribution's CDF at ``K.uniforms(...)[t]``, so
+    it does not depend on what else is sampled in the same call.
+    """
+
+    context_ids: IntArray
+    keys: tuple[Key, ...]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sample:
+    """One continuation, its final EOS included. `logprobs`, `sampler_logprobs`, `entropies`: see `creditree.tree.Branch`."""
+
+    token_ids: IntArray
+    logprobs: FloatArray
+    sampler_logprobs: FloatArray
+    finish_reason: FinishReason
+    entropies: FloatArray | None = None
+
+
+class Engine(Protocol):
+    """Samples continuations of token sequences."""
+
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+        """Return the samples of each request, in the order of its keys, and what they cost."""
+        ...
+
+    def forget(self) -> None:
+        """Drop all stored keys and values: the weights have changed, or no fork will come back to these prefixes."""
+        ...

@@ -1,0 +1,35 @@
+"""Token fields: one number for each sampled token, kept per branch and aligned with its `token_ids`."""
+
+import numpy as np
+
+from creditree.tree import FloatArray, RolloutTree
+
+TokenField = tuple[FloatArray | None, ...]
+"""One array per branch. None means "not assigned" (the branch has no reward), which is not zero."""
+
+
+def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
+    """Return a field of `tree` in which only branches with a reward have numbers, all zero."""
+    return [None if branch.reward is None else np.zeros(len(branch.token_ids)) for branch in tree.branches]
+
+
+def num_assigned(fields: tuple[TokenField, ...]) -> int:
+    """Return how many branches of a forest have numbers."""
+    return sum(values is not None for field in fields for values in field)
+
+
+def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...], tolerance: float = 1e-12) -> bool:
+    """Return whether any token with a weight has an advantage that is not zero."""
+    pairs = ((a, w) for af, wf in zip(advantages, weights, strict=True) for a, w in zip(af, wf, strict=True))
+    return any(bool(np.any((np.abs(a) > tolerance) & (w != 0))) for a, w in pairs if a is not None and w is not None)
+
+
+def scatter(tree: RolloutTree, leaf: int, values: FloatArray, field: list[FloatArray | None], *, add: bool) -> None:
+    """Write `values`, one for each token of `leaf`'s completion, into the branches that hold those tokens."""
+    start = 0
+    for branch, stop in tree.path(leaf):
+        held = field[branch]
+        piece = values[start : start + stop]
+        if held is not None:
+            held[:stop] = held[:stop] + piece if add else piece
+        start += stop

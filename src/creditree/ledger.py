@@ -1,0 +1,58 @@
+"""The ledger: what a piece of work cost, in tokens and in seconds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from time import perf_counter, process_time
+
+
+@dataclass(slots=True)
+class Seconds:
+    """Wall and CPU seconds by phase."""
+
+    wall: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the seconds that the block takes to phase `name`."""
+        wall, cpu = perf_counter(), process_time()
+        try:
+            yield
+        finally:
+            self.wall[name] = self.wall.get(name, 0.0) + perf_counter() - wall
+            self.cpu[name] = self.cpu.get(name, 0.0) + process_time() - cpu
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts of work. Tokens are counted, not estimated.
+
+    - `completions`: branches sampled;  `sampled`: tokens drawn, every completion counted in full
+    - `unique_prefixes`: different prefixes that had a next token drawn, summed over trees
+    - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill)
+    - `prefilled`: prompt tokens forwarded before the first draw
+    - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
+    - `updates`: optimiser steps;  `no_signal`: steps without one, because every advantage was zero
+    - `failed_verdicts`: completions that got no reward (never trained on)
+    """
+
+    completions: int = 0
+    sampled: int = 0
+    unique_prefixes: int = 0
+    decoded: int = 0
+    prefilled: int = 0
+    forwarded: int = 0
+    in_loss: int = 0
+    updates: int = 0
+    no_signal: int = 0
+    failed_verdicts: int = 0
+
+    def add(self, other: "Ledger") -> None:
+        """Add the counts of `other`."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}

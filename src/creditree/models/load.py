@@ -1,0 +1,91 @@
+"""Load a base model and its tokenizer: built-in, local directory or hub name. safetensors only, no remote code."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from creditree.errors import ModelError, did_you_mean
+from creditree.models.attention import ATTENTION
+from creditree.models.transformer import Transformer
+
+Dtype = Literal["float32", "bfloat16", "float64"]
+BUILTIN = "builtin:"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Model:
+    """A base model, ready to sample from and to adapt."""
+
+    name: str
+    transformer: Transformer
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a completion."""
+        return int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+
+    def text(self, token_ids: Any) -> str:
+        """Return the text of token ids, special tokens left out."""
+        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+
+def builtin_models() -> list[str]:
+    """Return the names of the models that ship in the package."""
+    return sorted(BUILTIN + entry.name for entry in files("creditree.models").joinpath("builtin").iterdir() if entry.is_dir())
+
+
+def locate(name: str) -> str:
+    """Return what transformers should load for `name`. Raises ModelError for a local directory that cannot be used."""
+    if name.startswith(BUILTIN):
+        if name not in builtin_models():
+            raise ModelError(f"model '{name}' does not ship with Creditree.{did_you_mean(name, builtin_models())}")
+        return str(files("creditree.models").joinpath("builtin", name.removeprefix(BUILTIN)))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _check_directory(name, path)
+        return str(path)
+    if path.is_absolute() or name.startswith(("./", "../", "~")):
+        raise ModelError(f"model directory '{name}' does not exist; give a directory, a hub name or one of {', '.join(builtin_models())}.")
+    return name
+
+
+def _check_directory(name: str, path: Path) -> None:
+    if not (path / "config.json").is_file():
+        raise ModelError(f"model directory '{name}' has no config.json; give the directory that save_pretrained wrote.")
+    if any(path.glob("*.safetensors")):
+        return
+    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.pth")):
+        raise ModelError(
+            f"model directory '{name}' holds its weights as a pickle, which can run code when it is read; "
+            "save them as safetensors (model.save_pretrained writes these) and try again."
+        )
+    raise ModelError(f"model directory '{name}' holds no weights; it needs a *.safetensors file.")
+
+
+def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
+    """Load model and tokenizer. Raises ModelError with one sentence for whatever cannot be used."""
+    where = locate(name)
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            where,
+            dtype=getattr(torch, dtype),
+            attn_implementation=ATTENTION,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        known = ", ".join(builtin_models())
+        raise ModelError(f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}.") from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token.")
+    model.requires_grad_(False)
+    return Model(name, Transformer(model.to(device).eval()), tokenizer)

@@ -1,0 +1,127 @@
+"""The one place that knows how transformers lays out a decoder: embedding, rotary angles, layers, norm, head."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from creditree.errors import ModelError
+from creditree.models.attention import ATTENTION, AttentionPlan
+
+Rope = tuple[Tensor, Tensor]
+
+
+class CausalPlan:
+    """Plain causal attention over the tokens of this pass alone."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Return causal attention, [B, H, Q, D]."""
+        shared = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+
+
+class Transformer:
+    """Layer-wise access to a decoder-only model of transformers (embedding -> layers -> norm -> head).
+
+    Works for every architecture whose forward pass is exactly that chain, with full attention and rotary positions
+    (Qwen2, Qwen3, Llama, Mistral, ...); this is checked on the model itself when it is wrapped. Raises ModelError
+    otherwise.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.config: Any = model.config
+        decoder = getattr(model, "model", None)
+        parts = ("embed_tokens", "layers", "norm", "rotary_emb")
+        if decoder is None or not all(hasattr(decoder, part) for part in parts) or not hasattr(model, "lm_head"):
+            raise ModelError(f"{_name(model)} is not laid out as embedding, layers, norm and head; use a Qwen2, Qwen3 or Llama.")
+        layer_types = set(getattr(self.config, "layer_types", None) or ["full_attention"])
+        if layer_types != {"full_attention"}:
+            raise ModelError(f"{_name(model)} has layers of type {sorted(layer_types)}; only full attention is supported.")
+        self._decoder: Any = decoder
+        self._head: Any = model.lm_head
+        self._check()
+
+    @property
+    def num_layers(self) -> int:
+        """How many decoder layers there are."""
+        return len(self._decoder.layers)
+
+    @property
+    def kv_width(self) -> int:
+        """Numbers in one token's keys and values of one layer."""
+        attention = self._decoder.layers[0].self_attn
+        return 2 * int(attention.head_dim) * int(self.config.num_key_value_heads)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.config.hidden_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The base weights' data type."""
+        return self._decoder.embed_tokens.weight.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._decoder.embed_tokens.weight.device  # type: ignore[no-any-return]
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output head."""
+        return int(self._head.weight.shape[0])
+
+    @property
+    def max_positions(self) -> int:
+        """The model's context length, in tokens."""
+        return int(self.config.max_position_embeddings)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return the embeddings [B, Q, hidden] of token ids [B, Q]."""
+        return self._decoder.embed_tokens(token_ids)  # type: ignore[no-any-return]
+
+    def rope(self, hidden: Tensor, positions: Tensor) -> Rope:
+        """Return the rotary cosines and sines for positions [B, Q]."""
+        return self._decoder.rotary_emb(hidden, positions)  # type: ignore[no-any-return]
+
+    def layers(self, hidden: Tensor, rope: Rope, plan: AttentionPlan, start: int = 0, stop: int | None = None) -> Tensor:
+        """Run layers[start:stop] on hidden states [B, Q, hidden], attending as `plan` says."""
+        for layer in self._decoder.layers[start:stop]:
+            hidden = layer(hidden, attention_mask=None, position_embeddings=rope, plan=plan)
+        return hidden
+
+    def norm(self, hidden: Tensor) -> Tensor:
+        """Apply the final norm."""
+        return self._decoder.norm(hidden)  # type: ignore[no-any-return]
+
+    def logits(self, normed: Tensor) -> Tensor:
+        """Return the next-token logits of normed hidden states."""
+        return self._head(normed)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        """Compare this chain with the model's own forward pass on a few tokens."""
+        if self.config._attn_implementation != ATTENTION:
+            self.model.set_attn_implementation(ATTENTION)
+        was_training = self.model.training
+        self.model.eval()
+        ids = (torch.arange(8, device=self.device) * 7 % min(self.vocab_size, 97)).unsqueeze(0)
+        hidden = self.embed(ids)
+        rope = self.rope(hidden, torch.arange(8, device=self.device).unsqueeze(0))
+        ours = self.logits(self.norm(self.layers(hidden, rope, CausalPlan())))
+        theirs = self.model(ids, use_cache=False).logits
+        self.model.train(was_training)
+        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
+        if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max())):
+            raise ModelError(
+                f"{_name(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run one by one; "
+                "use a Qwen2, Qwen3 or Llama."
+            )
+
+
+def _name(model: PreTrainedModel) -> str:
+    return type(model).__name__

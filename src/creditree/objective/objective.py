@@ -1,0 +1,86 @@
+"""What an objective is: the loss of single tokens, and a penalty on the trained matrices."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from creditree.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class L2Penalty:
+    """lambda * sum ||W||_F^2 over the LoRA matrices A and B (arXiv 2504.20834, section 3.2).
+
+    In the loss (``decoupled=False``, as printed) Adam divides its gradient by its own size. Decoupled, the optimiser
+    step is followed by W <- W (1 - 2 lr lambda), so that lambda keeps its meaning.
+    """
+
+    coefficient: float = 0.0
+    decoupled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.coefficient < 0:
+            raise ConfigError(f"method.l2 is {self.coefficient}: a penalty must not be negative; set 0 or more.")
+
+    def loss(self, matrices: Iterable[Tensor]) -> Tensor:
+        """Return lambda * sum of squares."""
+        return self.coefficient * torch.stack([matrix.square().sum() for matrix in matrices]).sum()
+
+    @torch.no_grad()
+    def shrink(self, matrices: Iterable[Tensor], learning_rate: float) -> None:
+        """Apply the decoupled step in place."""
+        for matrix in matrices:
+            matrix.mul_(1.0 - 2.0 * learning_rate * self.coefficient)
+
+
+class Objective(Protocol):
+    """What is maximised. `terms` gives the loss (to minimise) of each term before its weight."""
+
+    name: ClassVar[str]
+
+    @property
+    def kl(self) -> float:
+        """Coefficient of the KL penalty; above 0 the learner computes reference log-probabilities."""
+        ...
+
+    @property
+    def l2(self) -> L2Penalty:
+        """Penalty on the LoRA matrices, once an update."""
+        ...
+
+    @property
+    def loss_temperature(self) -> float:
+        """Log-probabilities in the loss are those of logits / loss_temperature."""
+        ...
+
+    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor) -> Tensor:
+        """Return the loss of each term [M] from policy and reference log-probabilities and advantages [M]."""
+        ...
+
+
+def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return exp(d) - d - 1, d = reference - logprobs [M]: the k3 estimate of KL(policy || reference), never below 0."""
+    difference = reference - logprobs
+    return torch.exp(difference) - difference - 1.0
+
+
+def penalised(terms: Tensor, logprobs: Tensor, reference: Tensor | None, kl: float) -> Tensor:
+    """Return `terms` plus kl times the k3 estimate, where there is a coefficient."""
+    if kl == 0.0:
+        return terms
+    if reference is None:
+        raise ValueError("a KL penalty needs reference log-probabilities")
+    return terms + kl * kl_k3(logprobs, reference)
+
+
+def check_objective(kl: float, loss_temperature: float) -> None:
+    """Raise ConfigError for coefficients that make no sense."""
+    if kl < 0:
+        raise ConfigError(f"method.kl is {kl}: a penalty must not be negative; set 0 or more.")
+    if loss_temperature <= 0:
+        raise ConfigError(
+            f"method.loss_temperature is {loss_temperature}: it divides the logits; set a number above 0."
+        )

@@ -1,0 +1,39 @@
+"""A problem to solve, and the verdict on one completion of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Status = Literal["ok", "unparsable", "timeout", "crash"]
+
+
+def _no_columns() -> Mapping[str, object]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question with its accepted answers.
+
+    `question` is bare: the prompt's wording belongs to the task. `columns` holds what else its row had; reward
+    functions receive it by name.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    columns: Mapping[str, object] = field(default_factory=_no_columns, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier says of one completion.
+
+    `reward` is None where none could be computed; such a completion is counted and shown, never trained on.
+    `status` is ``ok`` (judged), ``unparsable`` (no answer found: reward 0), ``timeout`` or ``crash``.
+    """
+
+    reward: float | None
+    status: Status = "ok"
+    detail: str = ""

@@ -1,0 +1,54 @@
+"""Where two configurations differ, in words."""
+
+from collections.abc import Mapping
+
+import yaml
+
+from creditree.errors import RunError
+
+_ABSENT = object()
+
+
+def describe_difference(before: str, now: str, limit: int = 3) -> str:
+    """Return "key is a in the run and b now" for the first `limit` keys in which two YAML texts differ, "" if in none.
+
+    The order of keys, comments and layout make no difference. Raises RunError where a text is not a YAML mapping.
+    """
+    old, new = _flat(before, "the run's config.yaml"), _flat(now, "the configuration")
+    differing = [key for key in {**old, **new} if not _same(old.get(key, _ABSENT), new.get(key, _ABSENT))]
+    parts = [f"{key} is {_shown(old, key)} in the run and {_shown(new, key)} now" for key in differing[:limit]]
+    if len(differing) > limit:
+        parts.append(f"and {len(differing) - limit} more")
+    return ", ".join(parts)
+
+
+def _flat(text: str, name: str) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RunError(
+            f"Cannot read {name}: it is not YAML ({str(error).splitlines()[0]}); choose another run."
+        ) from error
+    if content is not None and not isinstance(content, dict):
+        raise RunError(f"Cannot read {name}: it is not a mapping of keys to values; choose another run.")
+    return dict(_leaves(content or {}, ""))
+
+
+def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            found.extend(_leaves(value, f"{prefix}{key}."))
+        else:
+            found.append((f"{prefix}{key}", value))
+    return found
+
+
+def _same(old: object, new: object) -> bool:
+    if isinstance(old, float) and isinstance(new, float) and old != old and new != new:
+        return True
+    return type(old) is type(new) and old == new
+
+
+def _shown(values: Mapping[str, object], key: str) -> str:
+    return "not set" if key not in values else repr(values[key])

@@ -1,0 +1,76 @@
+"""What a run was made with: versions of the code and of the libraries, and the hardware."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_LIBRARIES = ("torch", "transformers", "peft", "numpy", "safetensors", "pyarrow")
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def describe_environment() -> dict[str, object]:
+    """Return versions (None: not installed), the commit of Creditree's source if it is under git, and the hardware."""
+    return {
+        "creditree": _version("creditree"),
+        "commit": git_commit(_PACKAGE),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _LIBRARIES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cores": _num_cores(),
+    }
+
+
+def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Return a sentence for each entry that differs: a continued run is then not surely the same to the last bit."""
+    return [
+        f"This run was started with {name} {before.get(name)} and continues with {now.get(name)}: "
+        "its numbers may differ from an uninterrupted run's."
+        for name in now
+        if before.get(name) != now.get(name)
+    ]
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit that `folder`'s tracked files are of, with "-dirty" if they were changed; None if untracked."""
+    if not _git(folder, "ls-files", "--", "."):
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    return f"{commit}-dirty" if _git(folder, "status", "--porcelain", "--", ".") else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _num_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))

@@ -1,0 +1,118 @@
+"""Rollouts as parquet: one row a completion, enough to see what was sampled, how it was judged and what it taught."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from creditree.errors import RunError
+from creditree.fields import TokenField
+from creditree.runs.atomic import write_bytes
+from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
+
+_TOKENS, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float64())
+
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("problem_id", pa.string()),
+        ("question", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("tree", pa.int32()),  # index in the problem's forest; 0 is rooted at the prompt
+        ("branch", pa.int32()),
+        ("parent", pa.int32()),  # null: the branch starts at the root
+        ("fork", pa.int32()),
+        ("prompt_ids", _TOKENS),
+        ("kept_ids", _TOKENS),
+        ("token_ids", _TOKENS),  # the branch's own tokens: those that it inherits stand in its parent's row
+        ("logprobs", _NUMBERS),
+        ("sampler_logprobs", _NUMBERS),
+        ("entropies", _NUMBERS),
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("reward", pa.float64()),
+        ("status", pa.string()),
+        ("detail", pa.string()),
+        ("advantages", _NUMBERS),
+        ("weights", _NUMBERS),
+    ]
+)
+
+ForestField = tuple[TokenField, ...]
+ForestTexts = Sequence[Sequence[str]]
+
+
+def write_rollouts(
+    path: Path,
+    step: int,
+    forests: Sequence[Forest],
+    advantages: Sequence[ForestField],
+    weights: Sequence[ForestField],
+    texts: Sequence[ForestTexts],
+) -> None:
+    """Write one row for each completion, atomically; equal content gives equal bytes.
+
+    The three fields follow `forests`: ``texts[forest][tree][branch]``. Raises RunError where the file cannot be
+    written, ValueError where a field does not fit the forests.
+    """
+    rows = [
+        row
+        for forest, forest_advantages, forest_weights, forest_texts in zip(
+            forests, advantages, weights, texts, strict=True
+        )
+        for row in _forest_rows(step, forest, forest_advantages, forest_weights, forest_texts)
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())
+
+
+def read_rollouts(path: Path) -> list[dict[str, object]]:
+    """Return the rows of a rollout file. Raises RunError where there is none, or it cannot be read."""
+    try:
+        rows: list[dict[str, object]] = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"Cannot read rollouts from {path}: {error}; choose another step.") from error
+    return rows
+
+
+def _forest_rows(
+    step: int, forest: Forest, advantages: ForestField, weights: ForestField, texts: ForestTexts
+) -> Iterator[dict[str, object]]:
+    for number, (tree, a, w, t) in enumerate(zip(forest, advantages, weights, texts, strict=True)):
+        if not len(tree.branches) == len(a) == len(w) == len(t):
+            raise ValueError(
+                f"tree {number} has {len(tree.branches)} branches, but {len(a)} advantages, {len(w)} weights "
+                f"and {len(t)} texts"
+            )
+        for index in tree.leaves:
+            derived = {"advantages": a[index], "weights": w[index]}
+            yield {"step": step, "tree": number, **_branch_row(tree, index, t[index]), **derived}
+
+
+def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
+    branch, problem, verdict = tree.branches[index], tree.problem, tree.branches[index].verdict
+    arrays: dict[str, IntArray | FloatArray | None] = {
+        "prompt_ids": tree.prompt_ids,
+        "kept_ids": tree.kept_ids,
+        "token_ids": branch.token_ids,
+        "logprobs": branch.logprobs,
+        "sampler_logprobs": branch.sampler_logprobs,
+        "entropies": branch.entropies,
+    }
+    return {
+        "problem_id": problem.id,
+        "question": problem.question,
+        "answers": list(problem.answers),
+        "branch": index,
+        "parent": branch.parent,
+        "fork": branch.fork,
+        "text": text,
+        "finish_reason": branch.finish_reason,
+        "reward": branch.reward,
+        "status": None if verdict is None else verdict.status,
+        "detail": None if verdict is None else verdict.detail,
+        **arrays,
+    }

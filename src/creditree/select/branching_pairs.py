@@ -1,0 +1,71 @@
+"""Each unique (prefix, next token) pair once: the selection of T-SPMO (arXiv 2504.20834, section 3.2)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditree.errors import ConfigError, did_you_mean
+from creditree.fields import TokenField, unassigned
+from creditree.rng import Key
+from creditree.tree import Forest, RolloutTree
+from creditree.trie import TokenTrie
+
+PairNorm = Literal["branching", "all", "nonzero"]
+_ZERO = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class BranchingPairs:
+    """Weight 1 / |U| for each unique pair (p, v) of U, on the first completion that holds it.
+
+    `u_norm` says which pairs U counts (the paper prints |U| and leaves this open): ``branching`` those at prefixes with
+    at least two different next tokens (at most 2 (L - 1) for L distinct completions), ``all`` every pair, ``nonzero``
+    those whose advantage is not 0. U is the union over the trees of the forest; a pair of two trees counts in each,
+    because each tree estimates its advantage from its own completions.
+    """
+
+    u_norm: PairNorm = "branching"
+    name: ClassVar[str] = "branching_pairs"
+    unique_pairs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.u_norm not in get_args(PairNorm):
+            hint = did_you_mean(str(self.u_norm), get_args(PairNorm))
+            raise ConfigError(f"method.u_norm is '{self.u_norm}', which is no way to count pairs.{hint}")
+
+    def weigh(self, forest: Forest, advantages: tuple[TokenField, ...], key: Key) -> tuple[TokenField, ...]:
+        """Return the weights of every tree of `forest`."""
+        masks = [self._masks(tree, field) for tree, field in zip(forest, advantages, strict=True)]
+        size = sum(int(mask.sum()) for field in masks for mask in field if mask is not None)
+        return tuple(
+            tuple(None if mask is None else np.where(mask, 1.0 / size if size else 0.0, 0.0) for mask in field)
+            for field in masks
+        )
+
+    def _masks(self, tree: RolloutTree, advantages: TokenField) -> list[NDArray[np.bool_] | None]:
+        masks = [None if field is None else field.astype(bool) for field in unassigned(tree)]
+        leaves = tree.rewarded
+        if not leaves:
+            return masks
+        trie = tree.trie(leaves)
+        counted = self._counted(trie)
+        holder = trie.first_holder()
+        for row, leaf in enumerate(leaves):
+            nodes = trie.node_of[row, 1 : trie.lengths[row] + 1]
+            mine = counted[nodes] & (holder[nodes] == row)
+            start = 0
+            for branch, stop in tree.path(leaf):
+                mask, advantage = masks[branch], advantages[branch]
+                if mask is not None and advantage is not None:
+                    piece = mine[start : start + stop]
+                    mask[:stop] |= piece & (np.abs(advantage[:stop]) > _ZERO) if self.u_norm == "nonzero" else piece
+                start += stop
+        return masks
+
+    def _counted(self, trie: TokenTrie) -> NDArray[np.bool_]:
+        if self.u_norm == "all":
+            return np.ones(len(trie), dtype=np.bool_)
+        branches = trie.num_children[np.maximum(trie.parent, 0)] >= 2
+        return np.asarray(branches & (trie.parent >= 0))

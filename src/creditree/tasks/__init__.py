@@ -1,0 +1,20 @@
+"""Problems to train on and problems held out: generated, from a file, or from the hub."""
+
+from creditree.tasks.multiplication import Multiplication
+from creditree.tasks.split import Split
+from creditree.tasks.svamp import svamp
+from creditree.tasks.table import Columns, Table, load_table
+from creditree.tasks.task import PromptTemplate, Task
+from creditree.tasks.word_problems import WordProblems
+
+__all__ = [
+    "Columns",
+    "Multiplication",
+    "PromptTemplate",
+    "Split",
+    "Table",
+    "Task",
+    "WordProblems",
+    "load_table",
+    "svamp",
+]

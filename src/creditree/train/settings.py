@@ -1,0 +1,78 @@
+"""What a training run is made of: its settings, and the parts that do the work."""
+
+from dataclasses import dataclass, field
+
+from creditree.engines.engine import Engine, Sampling
+from creditree.errors import ConfigError
+from creditree.learner.learner import Learner
+from creditree.methods import Method
+from creditree.models.load import Model
+from creditree.tasks.task import Task
+from creditree.verify.verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Greedy (or sampled) accuracy on `problems` held-out problems every `every` steps; 0 means never.
+
+    The best adapter is kept. With `patience`, training stops after so many validations without a better one.
+    """
+
+    every: int = 0
+    problems: int = 100
+    temperature: float = 0.0
+    patience: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Numbers of a run. `steps` are training steps; `cpu_seconds`, where set, ends the run earlier.
+
+    `cpu_seconds` counts this process's processor time in sampling, judging, credit and learning, not in measuring. The
+    learning rate falls linearly from `learning_rate` to `final_learning_rate` times it, over whichever limit is nearer.
+    """
+
+    seed: int = 0
+    steps: int = 100
+    cpu_seconds: float | None = None
+    problems_per_step: int = 1
+    learning_rate: float = 1e-4
+    final_learning_rate: float = 1.0
+    sampling: Sampling = field(default_factory=Sampling)
+    max_new_tokens: int = 300
+    validation: Validation = field(default_factory=Validation)
+    evaluation_problems: int = 500
+    evaluation_temperatures: tuple[float, ...] = (0.0, 0.3, 1.0)
+    checkpoint_every: int = 100
+    rollouts_every: int = 10
+
+    def learning_rate_at(self, step: int, cpu_seconds: float) -> float:
+        """Return the learning rate of a step, given how many are done and the seconds that they took."""
+        progress = step / self.steps
+        if self.cpu_seconds is not None:
+            progress = max(progress, cpu_seconds / self.cpu_seconds)
+        return self.learning_rate * (1.0 - (1.0 - self.final_learning_rate) * min(1.0, progress))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Parts:
+    """The machines of a run, ready to work."""
+
+    model: Model
+    learner: Learner
+    engine: Engine
+    task: Task
+    verifier: Verifier
+    method: Method
+
+
+def check_context(parts: Parts, settings: Settings) -> None:
+    """Raise ConfigError if the first held-out prompt and a whole completion do not fit the model's context."""
+    problem = parts.task.held_out("test", 1)[0]
+    prompt = len(parts.task.prompt.encode(problem, parts.model.tokenizer))  # type: ignore[arg-type]
+    limit = parts.model.transformer.max_positions
+    if prompt + settings.max_new_tokens > limit:
+        raise ConfigError(
+            f"a prompt of {prompt} tokens and sampling.max_new_tokens {settings.max_new_tokens} exceed the context of {limit} "
+            f"tokens of model '{parts.model.name}'; lower sampling.max_new_tokens or shorten the prompt."
+        )

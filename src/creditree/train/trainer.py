@@ -1,0 +1,211 @@
+"""The training loop: one loop for every method, interruptible after each step, and resumable to the bit."""
+
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from creditree.engines.engine import Sampling
+from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.ledger import Ledger, Seconds
+from creditree.rng import Key
+from creditree.runs.checkpoint import Checkpoint
+from creditree.runs.directory import RunDirectory
+from creditree.train.rollout import Rollout
+from creditree.train.settings import Parts, Settings
+from creditree.train.step import StepResult, train_step
+
+_TRAINING_PHASES = ("sample", "judge", "credit", "learn")
+
+
+class Watcher(Protocol):
+    """Whoever shows the progress of a run."""
+
+    def update(self, record: dict[str, Any]) -> None:
+        """Show the metrics record of a step."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Show a sentence."""
+        ...
+
+
+@dataclass(slots=True)
+class _State:
+    """What changes from step to step and goes into a checkpoint, besides the learner's own arrays."""
+
+    step: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
+    seconds: Seconds = field(default_factory=Seconds)
+    best_accuracy: float | None = None
+    best_step: int = 0
+    worse: int = 0
+    best: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(self.seconds.cpu.get(phase, 0.0) for phase in _TRAINING_PHASES)
+
+
+class Trainer:
+    """Trains the parts for the settings, and writes metrics, rollouts and checkpoints into the run directory."""
+
+    def __init__(self, parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> None:
+        self.parts = parts
+        self.settings = settings
+        self.run = run
+        self.watcher = watcher
+        self.key = Key.of(settings.seed)
+        self.state = _State()
+        self.rollout = Rollout(
+            parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
+        )
+        self.examiner = Examiner(
+            parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
+        )
+        self._stop = False
+
+    def restore(self) -> None:
+        """Continue from the newest sound checkpoint of the run directory, if it has one."""
+        checkpoint, warnings = self.run.restore()
+        for warning in warnings:
+            self.watcher.message(warning)
+        if checkpoint is None:
+            return
+        arrays = dict(checkpoint.arrays)
+        best = {name.removeprefix("best/"): arrays.pop(name) for name in list(arrays) if name.startswith("best/")}
+        self.parts.learner.load_arrays(arrays)
+        saved: Any = checkpoint.state
+        self.state = _State(
+            step=checkpoint.step,
+            ledger=Ledger(**saved["ledger"]),
+            seconds=Seconds(dict(saved["wall"]), dict(saved["cpu"])),
+            best_accuracy=saved["best_accuracy"],
+            best_step=saved["best_step"],
+            worse=saved["worse"],
+            best=best,
+        )
+        self.watcher.message(f"continuing after step {checkpoint.step}")
+
+    def train(self) -> bool:
+        """Train to the end of the settings; return False where Ctrl-C stopped it early. Either way a checkpoint is kept."""
+        with self._interruptible():
+            while not self._finished() and not self._stop:
+                self._one_step()
+                if self.state.step % self.settings.checkpoint_every == 0:
+                    self.checkpoint()
+        self.checkpoint()
+        return self._finished()
+
+    def use_best(self) -> None:
+        """Put the adapter of the best validation back, where there was a validation."""
+        if self.state.best:
+            self.parts.learner.adapter.load_state({n: torch.from_numpy(a.copy()) for n, a in self.state.best.items()})
+
+    def evaluate(self, temperature: float, *, base: bool) -> Evaluation:
+        """Measure the base model (adapter off) or the adapted one on held-out test problems."""
+        problems = self.parts.task.held_out("test", self.settings.evaluation_problems)
+        sampling = Sampling(temperature, self.settings.sampling.top_p)
+        with self.state.seconds.phase("evaluate"):
+            if not base:
+                return self.examiner.evaluate(problems, sampling)
+            with self.parts.learner.adapter.off():
+                return self.examiner.evaluate(problems, sampling)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint of the present step, unless there is one."""
+        state = self.state
+        arrays = self.parts.learner.arrays() | {f"best/{name}": array for name, array in state.best.items()}
+        record: dict[str, Any] = {
+            "ledger": state.ledger.as_dict(),
+            "wall": state.seconds.wall,
+            "cpu": state.seconds.cpu,
+            "best_accuracy": state.best_accuracy,
+            "best_step": state.best_step,
+            "worse": state.worse,
+        }
+        self.run.save(Checkpoint(state.step, arrays, record))
+
+    def _finished(self) -> bool:
+        settings, state = self.settings, self.state
+        out_of_time = settings.cpu_seconds is not None and state.cpu_seconds >= settings.cpu_seconds
+        patience = settings.validation.patience
+        return state.step >= settings.steps or out_of_time or (patience is not None and state.worse >= patience)
+
+    def _one_step(self) -> None:
+        settings, state, task = self.settings, self.state, self.parts.task
+        count = settings.problems_per_step
+        problems = [task.training(self.key.at("problems"), state.step * count + index) for index in range(count)]
+        rate = settings.learning_rate_at(state.step, state.cpu_seconds)
+        result = train_step(self.parts, self.rollout, problems, self.key.at("step", state.step), rate, state.seconds)
+        state.step += 1
+        state.ledger.add(result.cost)
+        validation = self._validate() if self._is_due(settings.validation.every) else None
+        record = self._record(result, rate, validation)
+        if self._is_due(settings.rollouts_every):
+            texts = [
+                tuple(tuple(self.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
+                for forest in result.forests
+            ]
+            self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
+        self.run.append(record)
+        self.watcher.update(record)
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and self.state.step % every == 0
+
+    def _validate(self) -> float:
+        spec, state = self.settings.validation, self.state
+        problems = self.parts.task.held_out("validation", spec.problems)
+        with state.seconds.phase("validate"):
+            accuracy = self.examiner.evaluate(problems, Sampling(spec.temperature)).accuracy
+        if state.best_accuracy is None or accuracy > state.best_accuracy:
+            state.best_accuracy, state.best_step, state.worse = accuracy, state.step, 0
+            state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.adapter.state().items()}
+        else:
+            state.worse += 1
+        return accuracy
+
+    def _record(self, result: StepResult, rate: float, validation: float | None) -> dict[str, Any]:
+        state, reward, stats = self.state, result.reward_mean, result.stats
+        record: dict[str, Any] = {
+            "step": state.step,
+            "reward_mean": None if math.isnan(reward) else reward,
+            "mixed_share": result.mixed_share,
+            "signal_share": state.ledger.updates / state.step,
+            "loss": stats.loss,
+            "grad_norm": stats.grad_norm,
+            "l2_grad_norm": stats.l2_grad_norm,
+            "learning_rate": rate,
+            "validation_accuracy": validation,
+            **state.ledger.as_dict(),
+            "seconds": sum(state.seconds.wall.values()),
+            "cpu_seconds": state.cpu_seconds,
+            "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
+        }
+        return record
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Turn the first Ctrl-C into a stop after the present step; a second one interrupts at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.watcher.message("stopping after this step; press Ctrl-C again to stop at once")
+
+        try:
+            before = signal.signal(signal.SIGINT, ask)
+        except ValueError:  # not in the main thread: there Ctrl-C cannot arrive
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

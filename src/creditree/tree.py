@@ -1,0 +1,199 @@
+"""The tree of rollouts of one problem: record what was sampled, derive what it means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from creditree.problem import Problem, Verdict
+from creditree.trie import TokenTrie
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+FinishReason = Literal["stop", "length"]
+
+
+def token_array(token_ids: ArrayLike) -> IntArray:
+    """Return token ids as a read-only int64 array."""
+    array = np.array(token_ids, dtype=np.int64)
+    array.setflags(write=False)
+    return array
+
+
+NO_TOKENS = token_array([])
+
+
+def _no_tokens() -> IntArray:
+    return NO_TOKENS
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Branch:
+    """One uninterrupted run of sampling, which ends in a leaf.
+
+    `fork` is how many completion tokens it inherits from branch `parent` (None: it starts at the root, fork 0).
+    `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that was
+    sampled from (temperature, top-p), in nats; `entropies[t]` that of the untempered model before token t.
+    """
+
+    parent: int | None
+    fork: int
+    token_ids: IntArray
+    logprobs: FloatArray
+    sampler_logprobs: FloatArray
+    finish_reason: FinishReason
+    verdict: Verdict | None = None
+    entropies: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.token_ids) == 0:
+            raise ValueError("a branch holds at least one token")
+        if len(self.logprobs) != len(self.token_ids) or len(self.sampler_logprobs) != len(self.token_ids):
+            raise ValueError("a branch has one log-probability for each token")
+
+    @property
+    def end(self) -> int:
+        """Number of completion tokens from the root to this branch's leaf."""
+        return self.fork + len(self.token_ids)
+
+    @property
+    def reward(self) -> float | None:
+        """The leaf's reward; None where it was not judged, or could not be."""
+        return None if self.verdict is None else self.verdict.reward
+
+    def judged(self, verdict: Verdict) -> "Branch":
+        """Return this branch with its verdict."""
+        return replace(self, verdict=verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A maximal run of tokens that no fork interrupts: ``branches[branch].token_ids[start:stop]``.
+
+    `leaves` are the branches whose completions contain it; `parent` is the index of the span before it, None at the
+    root.
+    """
+
+    branch: int
+    start: int
+    stop: int
+    leaves: tuple[int, ...]
+    parent: int | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RolloutTree:
+    """All that was sampled below one root. Frozen; a branch's index never changes.
+
+    The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
+    belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
+    """
+
+    problem: Problem
+    prompt_ids: IntArray
+    kept_ids: IntArray = field(default_factory=_no_tokens)
+    branches: tuple[Branch, ...] = ()
+
+    @property
+    def root_ids(self) -> IntArray:
+        """Token ids of the root: the prompt and the kept tokens."""
+        return np.concatenate([self.prompt_ids, self.kept_ids])
+
+    def grown(self, *branches: Branch) -> "RolloutTree":
+        """Return a new tree with `branches` appended.
+
+        A fork at or before its parent's own first token is re-homed to the branch that holds the token before it.
+        Raises ValueError where the parent does not exist, or the fork lies past the parent's last token.
+        """
+        held = list(self.branches)
+        for branch in branches:
+            held.append(_rehomed(branch, held))
+        return replace(self, branches=tuple(held))
+
+    def judged(self, verdicts: Mapping[int, Verdict]) -> "RolloutTree":
+        """Return this tree with verdicts on the named leaves."""
+        branches = (b.judged(verdicts[i]) if i in verdicts else b for i, b in enumerate(self.branches))
+        return replace(self, branches=tuple(branches))
+
+    def path(self, leaf: int) -> list[tuple[int, int]]:
+        """Return the (branch, stop) pieces from the root to `leaf`; its completion joins their ``token_ids[:stop]``."""
+        pieces: list[tuple[int, int]] = []
+        index: int | None = leaf
+        stop = len(self.branches[leaf].token_ids)
+        while index is not None:
+            branch = self.branches[index]
+            pieces.append((index, stop))
+            if branch.parent is not None:
+                stop = branch.fork - self.branches[branch.parent].fork
+            index = branch.parent
+        return pieces[::-1]
+
+    def completion(self, leaf: int) -> IntArray:
+        """Return the tokens sampled from the root to `leaf`, without prompt and kept tokens."""
+        return np.concatenate([self.branches[branch].token_ids[:stop] for branch, stop in self.path(leaf)])
+
+    def context(self, parent: int | None, fork: int) -> IntArray:
+        """Return the token ids, prompt included, that a branch forked at `fork` tokens of `parent` continues."""
+        inherited = NO_TOKENS if parent is None else self.completion(parent)[:fork]
+        return np.concatenate([self.root_ids, inherited])
+
+    @property
+    def leaves(self) -> range:
+        """Every branch ends in exactly one leaf, so leaves are numbered as branches."""
+        return range(len(self.branches))
+
+    @property
+    def rewarded(self) -> tuple[int, ...]:
+        """The leaves that have a reward; only these receive or give credit."""
+        return tuple(leaf for leaf in self.leaves if self.branches[leaf].reward is not None)
+
+    def rewards(self, leaves: Sequence[int]) -> FloatArray:
+        """Return the rewards of `leaves`; NaN where there is none."""
+        found = (self.branches[leaf].reward for leaf in leaves)
+        return np.array([np.nan if reward is None else reward for reward in found], dtype=np.float64)
+
+    def trie(self, leaves: Sequence[int]) -> TokenTrie:
+        """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
+        return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return all spans, those of a branch in order, branches in order (so parents come first)."""
+        children: dict[int, list[int]] = {index: [] for index in self.leaves}
+        for index, branch in enumerate(self.branches):
+            if branch.parent is not None:
+                children[branch.parent].append(index)
+        below: dict[int, tuple[int, ...]] = {}
+        for index in reversed(self.leaves):
+            below[index] = tuple(sorted([index, *(leaf for child in children[index] for leaf in below[child])]))
+        spans: list[Span] = []
+        ending: dict[tuple[int, int], int] = {}
+        for index, branch in enumerate(self.branches):
+            forks = {child: self.branches[child].fork - branch.fork for child in children[index]}
+            previous = None if branch.parent is None else ending[(branch.parent, branch.fork)]
+            start = 0
+            for stop in sorted({*forks.values(), len(branch.token_ids)}):
+                leaves = {index}.union(*(below[child] for child, at in forks.items() if at >= stop))
+                spans.append(Span(index, start, stop, tuple(sorted(leaves)), previous))
+                previous = ending[(index, branch.fork + stop)] = len(spans) - 1
+                start = stop
+        return tuple(spans)
+
+
+def _rehomed(branch: Branch, held: Sequence[Branch]) -> Branch:
+    parent, fork = branch.parent, branch.fork
+    if parent is not None:
+        if not 0 <= parent < len(held):
+            raise ValueError(f"branch {parent} does not exist: the tree has {len(held)}")
+        if not 0 <= fork < held[parent].end:
+            raise ValueError(f"cannot fork after {fork} tokens of a completion of {held[parent].end}")
+    while parent is not None and fork <= held[parent].fork:
+        parent = held[parent].parent
+    if parent is None and fork != 0:
+        raise ValueError(f"a branch that starts at the root inherits no token, but its fork is {fork}")
+    return replace(branch, parent=parent)
+
+
+Forest = tuple[RolloutTree, ...]
+"""The trees of one problem: the first is rooted at the prompt, the others at the prefixes that were replayed."""

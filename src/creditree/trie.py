@@ -1,0 +1,92 @@
+"""The token trie: sequences merged wherever their token ids coincide, as arrays in preorder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+_NO_TOKEN = -1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TokenTrie:
+    """The prefix tree of S token sequences, K nodes numbered in preorder; node 0 is the empty prefix, the root.
+
+    - `token` [K]: last token of the prefix (-1 at the root);  `parent` [K] (-1 at the root);  `depth` [K]: its length
+    - `exit` [K]: the descendants of node n, itself included, are n .. exit[n] - 1
+    - `node_of` [S, T + 1]: node of the first t tokens of sequence s, -1 past its end
+    - `lengths` [S]
+    """
+
+    token: IntArray
+    parent: IntArray
+    depth: IntArray
+    exit: IntArray
+    node_of: IntArray
+    lengths: IntArray
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @classmethod
+    def of(cls, sequences: Sequence[IntArray]) -> "TokenTrie":
+        """Build the trie of `sequences` (token ids >= 0). Time O(S T log S), without a Python loop over tokens."""
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        width = int(lengths.max(initial=0)) + 1
+        padded = np.full((len(sequences), width), _NO_TOKEN, dtype=np.int64)
+        for row, sequence in zip(padded, sequences, strict=True):
+            row[1 : len(sequence) + 1] = sequence
+        order = np.lexsort(padded.T[::-1]) if len(sequences) else np.zeros(0, dtype=np.int64)
+        rows, ends = padded[order], lengths[order] + 1
+        return cls._from_sorted(rows, ends, order, lengths)
+
+    @classmethod
+    def _from_sorted(cls, rows: IntArray, ends: IntArray, order: IntArray, lengths: IntArray) -> "TokenTrie":
+        columns = np.arange(rows.shape[1])
+        inside = columns < ends[:, None]
+        shared = np.zeros(len(rows), dtype=np.int64)
+        if len(rows) > 1:
+            same = (rows[1:] == rows[:-1]) & inside[1:] & inside[:-1]
+            shared[1:] = np.where(same.all(axis=1), rows.shape[1], same.argmin(axis=1))
+        new = inside & (columns >= shared[:, None])
+        ids = np.cumsum(new).reshape(new.shape) - 1
+        node_sorted = np.maximum.accumulate(np.where(new, ids, -1), axis=0)
+        node_sorted[~inside] = -1
+        row_of, depth = np.nonzero(new)
+        parent = np.where(depth > 0, node_sorted[row_of, depth - 1], -1)
+        last_row = np.zeros(len(depth), dtype=np.int64)
+        row_index = np.broadcast_to(np.arange(len(rows))[:, None], inside.shape)
+        np.maximum.at(last_row, node_sorted[inside], row_index[inside])
+        exit_ = np.cumsum(new.sum(axis=1))[last_row]
+        node_of = np.empty_like(node_sorted)
+        node_of[order] = node_sorted
+        return cls(rows[row_of, depth], parent, depth, exit_, node_of, lengths)
+
+    @property
+    def counts(self) -> IntArray:
+        """n(p) [K]: how many sequences start with each prefix."""
+        return np.bincount(self.node_of[self.node_of >= 0], minlength=len(self))
+
+    def means(self, values: FloatArray) -> FloatArray:
+        """V(p) [K]: the mean of `values` [S] over the sequences that start with each prefix."""
+        inside = self.node_of >= 0
+        spread = np.broadcast_to(values[:, None], self.node_of.shape)
+        sums = np.bincount(self.node_of[inside], weights=spread[inside], minlength=len(self))
+        return sums / self.counts
+
+    @property
+    def num_children(self) -> IntArray:
+        """How many different tokens follow each prefix [K]."""
+        return np.bincount(self.parent[1:], minlength=len(self))
+
+    def first_holder(self) -> IntArray:
+        """Return for each node the first sequence, in the order given, that starts with its prefix [K]."""
+        holder = np.full(len(self), len(self.node_of), dtype=np.int64)
+        inside = self.node_of >= 0
+        row_index = np.broadcast_to(np.arange(len(self.node_of))[:, None], inside.shape)
+        np.minimum.at(holder, self.node_of[inside], row_index[inside])
+        return holder

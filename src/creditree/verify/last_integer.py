@@ -1,0 +1,79 @@
+"""The reward of Token-Efficient RL (arXiv 2504.20834): the last integer of the completion is right, or it is not."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from creditree.problem import Verdict
+from creditree.verify.verifier import Answer
+
+# A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
+NUMBER = re.compile(
+    r"(?P<sign>(?<![\w)\]])[-\u2212])?(?P<whole>[0-9][0-9,]*)(?:\.(?P<fraction>[0-9]+))?"
+    r"|(?<![\w.])\.[0-9]+"
+)
+MOST_DIGITS = 640
+"""Longest number that is read: Python may be set to refuse any longer one."""
+
+
+def last_integer(text: str) -> int | None:
+    """Return the last integer in `text`, or None if it has none.
+
+    The paper says "the last integer" and no more; these readings are ours:
+
+    - commas inside or behind a number are dropped: ``1,234`` is 1234;
+    - a full stop behind it is punctuation and a fraction of zeros is dropped: ``12.``, ``12.0`` and ``12.00`` are 12;
+    - another decimal is one number and not an integer, so it is passed over: ``3.50`` is neither 3 nor 50;
+    - a minus is a sign unless a letter, digit or closing bracket is right before it: ``-5`` is -5, ``10-5`` ends in 5;
+    - a last integer of more than 640 digits counts as none.
+    """
+    last = None
+    for match in NUMBER.finditer(text):
+        if _is_integer(match):
+            last = match
+    return None if last is None else _value(last)
+
+
+def _is_integer(match: re.Match[str]) -> bool:
+    return bool(match["whole"]) and not (match["fraction"] or "").strip("0")
+
+
+def _value(match: re.Match[str]) -> int | None:
+    digits = match["whole"].replace(",", "").lstrip("0") or "0"
+    if len(digits) > MOST_DIGITS:
+        return None
+    return -int(digits) if match["sign"] else int(digits)
+
+
+def _accepted(answer: str) -> int | None:
+    """Return the integer that an accepted answer is; one that merely contains an integer, such as ``x+1``, is none."""
+    match = NUMBER.fullmatch(answer.strip())
+    return _value(match) if match and _is_integer(match) else None
+
+
+@dataclass(frozen=True, slots=True)
+class LastInteger:
+    """Reward 1 if the last integer of the completion equals an accepted answer, else 0.
+
+    A completion without an integer is ``unparsable`` with reward 0. A problem none of whose accepted answers is an
+    integer cannot be judged this way: ``crash``, without a reward.
+    """
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        """Return one verdict an answer, in order."""
+        return tuple(_verdict(answer) for answer in answers)
+
+
+def _verdict(answer: Answer) -> Verdict:
+    accepted = {number for number in map(_accepted, answer.problem.answers) if number is not None}
+    if not accepted:
+        return Verdict(
+            None,
+            "crash",
+            f"problem {answer.problem.id}: no accepted answer is an integer ({', '.join(answer.problem.answers)}); "
+            "use a verifier that can judge it.",
+        )
+    found = last_integer(answer.completion)
+    if found is None:
+        return Verdict(0.0, "unparsable", "the completion has no integer.")
+    return Verdict(1.0 if found in accepted else 0.0)

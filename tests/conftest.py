@@ -1,0 +1,28 @@
+"""Settings of the whole test suite."""
+
+import os
+
+# Before any test imports torch: workers share few cores, and results must not depend on the number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("local", deadline=None, max_examples=60)
+settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "local"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of problem sets for development, or skip the test where it is not at hand."""
+    named = os.environ.get("CREDITREE_SHARED_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no problem sets at {folder}: set CREDITREE_SHARED_DATA to a folder that has svamp.jsonl")
+    return folder

@@ -1,0 +1,78 @@
+"""Tiny random models of real architectures, and a character tokenizer for them; made in memory, nothing is downloaded."""
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from creditree.models.attention import ATTENTION
+from creditree.models.load import Model
+from creditree.models.transformer import Transformer
+
+ALPHABET = "0123456789*+-=() abcdefghijklmnopqrstuvwxyz?.,\n"
+FAMILIES = ("qwen2", "qwen3", "llama")
+_SHAPE = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+    "bos_token_id": None,
+}
+
+
+def char_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token a character of ALPHABET."""
+    vocabulary = {"<pad>": 0, "<eos>": 1, "<unk>": 2} | {c: i + 3 for i, c in enumerate(ALPHABET)}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", clean_up_tokenization_spaces=False
+    )
+
+
+def random_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
+    """Return a random 4-layer model of the family, in evaluation mode."""
+    torch.manual_seed(seed)
+    configs = {
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": True}),
+        "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": False}),
+        "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": False}),
+    }
+    config_class, model_class, extra = configs[family]
+    config = config_class(**_SHAPE, **extra)
+    config._attn_implementation = ATTENTION
+    model = model_class(config).to(dtype).eval()
+    if dtype == torch.float64:
+        _norms_in_float64(model)
+    model.requires_grad_(False)
+    return model
+
+
+def _norms_in_float64(model: torch.nn.Module) -> None:
+    """Replace the RMS norms, which transformers computes in float32 whatever the weights are, by torch's own."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__.endswith("RMSNorm"):
+                norm = torch.nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon, dtype=torch.float64)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm)
+
+
+def tiny(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> Model:
+    """Return a wrapped random model with its tokenizer."""
+    return Model(f"random:{family}", Transformer(random_model(family, dtype, seed)), char_tokenizer())

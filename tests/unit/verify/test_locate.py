@@ -1,0 +1,66 @@
+"""Finding a reward function by name, and each way in which it cannot be found."""
+
+from pathlib import Path
+
+import pytest
+
+from creditree.errors import ConfigError
+from creditree.problem import Problem
+from creditree.verify import Answer, load_reward
+
+
+@pytest.fixture
+def rewards_file(tmp_path: Path) -> Path:
+    file = tmp_path / "rewards.py"
+    file.write_text(
+        "NUMBER = 3\ndef length(completions, **columns):\n    return [float(len(text)) for text in completions]\n"
+    )
+    return file
+
+
+def test_a_function_in_a_file(rewards_file: Path) -> None:
+    reward = load_reward(f"{rewards_file}:length")
+    assert reward.name == "length"
+    assert reward.judge([Answer(Problem("a", "?", ()), "?", "four")])[0].reward == 4.0
+
+
+def test_two_files_of_one_name_stay_apart(rewards_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "rewards.py"
+    other.parent.mkdir()
+    other.write_text("def length(completions, **columns):\n    return [0.0 for _ in completions]\n")
+    answers = [Answer(Problem("a", "?", ()), "?", "four")]
+    found = [load_reward(f"{file}:length") for file in (rewards_file, other)]
+    assert [reward.judge(answers)[0].reward for reward in found] == [4.0, 0.0]
+
+
+def test_a_function_in_an_importable_module() -> None:
+    assert load_reward("statistics:mean").name == "mean"
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("length", "names no function"),
+        (":length", "names no function"),
+        ("rewards.py:", "names no function"),
+        ("missing.py:length", "there is no file missing.py"),
+        ("no_such_package.rewards:length", "there is no module 'no_such_package'"),
+        ("statistics.no_such:mean", "there is no module 'statistics.no_such'"),
+        ("statistics:maen", "Did you mean 'mean'?"),
+        ("math:pi", "is a float, not a function"),
+    ],
+)
+def test_what_cannot_be_found_is_said_in_one_sentence(location: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_reward(location)
+    assert reason in str(raised.value)
+    assert location in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("source", ["raise ValueError('broken')", "def f(:", "import no_such_thing_at_all"])
+def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, source: str) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(source)
+    with pytest.raises(ConfigError, match="cannot be imported: it raises (ValueError|SyntaxError|ModuleNotFoundError)"):
+        load_reward(f"{file}:f")
