@@ -21,8 +21,9 @@ from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import load_model
 from creditree.rng import Key
-from creditree.tasks import svamp as svamp_task
 from creditree.tasks.multiplication import Multiplication
+from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
+from creditree.tasks.svamp import svamp
 from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
@@ -55,7 +56,7 @@ def build_task(config: TaskConfig) -> Task:
             prompt=_prompt(config.prompt, default.prompt),
         )
     if isinstance(config, SvampConfig):
-        return svamp_task.svamp(config.path, _prompt(config.prompt, PromptTemplate(svamp_task.PROMPT)))
+        return svamp(config.path, _prompt(config.prompt, PromptTemplate(SVAMP_PROMPT)))
     return _file_task(config)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.batch import Batch
@@ -84,7 +85,7 @@ class Learner:
             l2_grad_norm = 2 * l2.coefficient * self._norm(list(self.matrices))
             if not l2.decoupled:
                 penalty = l2.loss(self.matrices)
-                penalty.backward()  # type: ignore[no-untyped-call]
+                penalty.backward()
                 loss += penalty.item()
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimiser.zero_grad()
@@ -107,7 +108,7 @@ class Learner:
             torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
             for micro in micro_batches:
                 loss = self.loss(micro)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 total += loss.item()
         self.adapter.peft.eval()
         return total
@@ -116,7 +117,7 @@ class Learner:
         """Return a copy of the adapter, by PEFT's names. An engine over the same weights needs none: it sees each step."""
         return self.adapter.state()
 
-    def arrays(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return everything a resumed run needs: the adapter and the optimiser's moments."""
         held = {f"adapter/{name}": tensor.cpu().numpy() for name, tensor in self.adapter.state().items()}
         for index, matrix in enumerate(self.matrices):
@@ -124,7 +125,7 @@ class Learner:
                 held[f"adam/{index}/{name}"] = value.detach().cpu().numpy().copy()
         return held
 
-    def load_arrays(self, arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> None:
+    def load_arrays(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Restore what `arrays` returned."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         self.adapter.load_state({n.removeprefix("adapter/"): t for n, t in tensors.items() if n.startswith("adapter/")})

@@ -69,7 +69,7 @@ class Adapter:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key.at("lora").integer(0, 2**63 - 1))
-            self.peft: PeftModel = get_peft_model(transformer.model, config)  # type: ignore[assignment]
+            self.peft: PeftModel = get_peft_model(transformer.model, config)
         if transformer.dtype == torch.float64:
             self.peft.to(torch.float64)
         config.base_model_name_or_path = model.name
@@ -98,18 +98,23 @@ class Adapter:
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of the trained matrices, by PEFT's names."""
-        return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(self.peft).items()}
+        return {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Set the trained matrices. Raises ModelError where the names or shapes are not this adapter's."""
-        own = get_peft_model_state_dict(self.peft)
+        own = self._tensors()
         if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in state.items()}:
             raise ModelError("the saved adapter has other matrices than this configuration's (rank, layers or targets differ).")
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
         """Write the adapter in PEFT's own format (safetensors)."""
-        self.peft.save_pretrained(str(directory))
+        self.peft.save_pretrained(str(directory), save_embedding_layers=False)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        # "auto", peft's default, asks the hub whether the vocabulary was changed
+        tensors: dict[str, Tensor] = get_peft_model_state_dict(self.peft, save_embedding_layers=False)
+        return tensors
 
     def load(self, directory: Path) -> None:
         """Set the trained matrices from a directory that `save` or PEFT wrote."""

@@ -28,7 +28,7 @@ class Model:
     @property
     def eos_id(self) -> int:
         """The token that ends a completion."""
-        return int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+        return int(self.tokenizer.eos_token_id)
 
     def text(self, token_ids: Any) -> str:
         """Return the text of token ids, special tokens left out."""
@@ -88,4 +88,5 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token.")
     model.requires_grad_(False)
-    return Model(name, Transformer(model.to(device).eval()), tokenizer)
+    torch.nn.Module.to(model, device)
+    return Model(name, Transformer(model.eval()), tokenizer)

@@ -62,7 +62,7 @@ def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None) -> 
     except Exception as error:
         raise DataError(
             f"The data set {name} (split {split}) could not be loaded from the Hugging Face hub "
-            f"({type(error).__name__}: {error}): check the network, or name a local file with path."
+            f"({type(error).__name__}: {_one_line(error)}): check the network, or name a local file with path."
         ) from error
     if not loaded:
         raise DataError(f"The data set {name} has no rows in split {split}.")
@@ -70,6 +70,10 @@ def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None) -> 
         Row(f"{split}-{number}", f"row {number} of {name}, split {split}", values)
         for number, values in enumerate(loaded, 1)
     ]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _jsonl(file: Path) -> list[Row]:
@@ -82,7 +86,8 @@ def _jsonl(file: Path) -> list[Row]:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(
-                    f"Line {number} of {file} is not readable as JSON ({error}): each line must be one JSON object."
+                    f"Line {number} of {file} is not readable as JSON ({_one_line(error)}): "
+                    "each line must be one JSON object."
                 ) from error
             if not isinstance(values, dict):
                 raise DataError(
@@ -106,7 +111,8 @@ def _csv(file: Path) -> list[Row]:
                 rows.append(Row(f"{file.stem}-{number}", f"row {number} of {file}", values))
         except csv.Error as error:
             raise DataError(
-                f"{file} is not readable as CSV after line {reader.line_num} ({error}): check the quotes there."
+                f"{file} is not readable as CSV after line {reader.line_num} ({_one_line(error)}): "
+                "check the quotes there."
             ) from error
     return rows
 
@@ -118,5 +124,5 @@ def _parquet(file: Path) -> list[Row]:
     try:
         loaded: list[dict[str, Any]] = pyarrow.parquet.read_table(file).to_pylist()
     except pyarrow.ArrowException as error:
-        raise DataError(f"{file} is not readable as parquet ({error}): write the file again.") from error
+        raise DataError(f"{file} is not readable as parquet ({_one_line(error)}): write the file again.") from error
     return [Row(f"{file.stem}-{number}", f"row {number} of {file}", values) for number, values in enumerate(loaded, 1)]

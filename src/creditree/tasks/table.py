@@ -232,9 +232,9 @@ def _without_repeats(
     remaining = [(slice_, problem) for slice_, problem in kept if problem.question not in contradicted]
     notes = []
     if len(read) > len(kept):
-        notes.append(f"{len(read) - len(kept)} rows repeat a question and were left out.")
+        notes.append(f"Rows left out because they repeat a question: {len(read) - len(kept)}.")
     if contradicted:
-        notes.append(f"{len(contradicted)} questions have rows with different answers and were left out.")
+        notes.append(f"Questions left out because their rows have different answers: {len(contradicted)}.")
     if not remaining:
         raise DataError("The set has no problem left once questions with conflicting answers are dropped.")
     return remaining, tuple(notes)

@@ -69,4 +69,5 @@ def _from_import(source: str, location: str) -> ModuleType:
 
 
 def _failed(location: str, error: Exception) -> ConfigError:
-    return ConfigError(f"The reward '{location}' cannot be imported: it raises {type(error).__name__}: {error}.")
+    reason = " ".join(str(error).split())
+    return ConfigError(f"The reward '{location}' cannot be imported: it raises {type(error).__name__}: {reason}.")

@@ -38,7 +38,7 @@ class RewardFunction:
             returned = self.function(**self._arguments(answers))
             rewards = _listed(returned, len(answers))
         except Exception as error:
-            return self._all_crashed(answers, f"raised {type(error).__name__}: {error}")
+            return self._all_crashed(answers, f"raised {type(error).__name__}: {' '.join(str(error).split())}")
         if rewards is None:
             return self._all_crashed(answers, f"returned {_shown(returned)} instead of a list of numbers")
         if len(rewards) != len(answers):

@@ -65,10 +65,6 @@ def test_a_replay_root_is_a_proper_prefix_and_the_first_tree_is_untouched(key: K
         assert any(len(forest[0].completion(leaf)) > kept for leaf in _source(forest, replayed))
         assert replayed.prompt_ids is forest[0].prompt_ids
         assert replayed.problem is forest[0].problem
-        for leaf in replayed.leaves:
-            sampled = replayed.completion(leaf)
-            assert 1 <= len(sampled)
-            assert kept + len(sampled) <= 12
     assert sum(len(tree.branches) for tree in forest) <= explorer.max_completions == 25
 
 
@@ -77,7 +73,6 @@ def test_replays_are_asked_for_together_each_in_a_tree_of_its_own() -> None:
     forest, growths = driven(Replay(4, 1, 2), scripted(rewards))
     assert growths[1].forks == (Fork(1, None, 0, 4), Fork(2, None, 0, 4), Fork(3, None, 0, 4))
     assert [len(tree.branches) for tree in growths[1].forest] == [4, 0, 0, 0]
-    assert growths[1].forest[0] is not None
     assert len(forest) == 4
 
 
@@ -187,4 +182,4 @@ def test_replayed_credit_falls_on_sampled_tokens_only(key: Key, seed: int) -> No
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, int], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        Replay(**settings)  # type: ignore[arg-type]
+        Replay(**settings)

@@ -189,7 +189,7 @@ class TestL2Penalty:
         for coefficient in (1e-4, 1e-2):
             weight = torch.nn.Parameter(_vector([1.0, -2.0]))
             optimiser = torch.optim.AdamW([weight], lr=1e-3, weight_decay=0.0)
-            L2Penalty(coefficient).loss([weight]).backward()  # type: ignore[no-untyped-call]
+            L2Penalty(coefficient).loss([weight]).backward()
             optimiser.step()
             moved[coefficient] = (weight.detach() - _vector([1.0, -2.0])).numpy()
         assert np.allclose(moved[1e-4], [-1e-3, 1e-3], atol=1e-6)

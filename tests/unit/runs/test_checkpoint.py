@@ -97,9 +97,8 @@ def test_one_changed_byte_is_noticed_in_every_file(tmp_path: Path) -> None:
         path.write_bytes(data)
         found, warnings = load_latest(directory)
         assert found is None
-        assert warnings == [
-            f"Checkpoint step 5 is damaged ({name} has another sha256 than when it was written); starting over from step 0."
-        ]
+        cause = f"{name} has another sha256 than when it was written"
+        assert warnings == [f"Checkpoint step 5 is damaged ({cause}); starting over from step 0."]
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"step": 5}', '{"step": 5, "files": {"state.json": 1}}'])
@@ -140,7 +139,7 @@ def test_leftovers_of_a_crash_are_ignored_and_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["complex64", "object", "longdouble", "datetime64[s]", "V2"])
 def test_dtypes_that_safetensors_lacks_are_refused(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(RunError, match="Checkpoint array 'w' has dtype .* store it as float32"):
+    with pytest.raises(RunError, match=r"Checkpoint array 'w' has dtype .* store it as float32"):
         save_checkpoint(tmp_path, Checkpoint(1, {"w": np.zeros(2, dtype=dtype)}, {}))
     assert not list(tmp_path.iterdir())
 

@@ -170,10 +170,8 @@ def test_a_changed_library_is_told_on_resume(tmp_path: Path) -> None:
     (tmp_path / "code.json").write_text(json.dumps(code | {"numpy": "1.0"}))
     with RunDirectory.resume(tmp_path, CONFIG) as run:
         _, warnings = run.restore()
-    assert warnings == [
-        f"This run was started with numpy 1.0 and continues with numpy {np.__version__}: "
-        "its numbers may differ from an uninterrupted run's."
-    ]
+    sentence = f"This run was started with numpy 1.0 and continues with {np.__version__}: "
+    assert warnings == [sentence + "its numbers may differ from an uninterrupted run's."]
 
 
 def test_json_files_and_published_folders(tmp_path: Path) -> None:

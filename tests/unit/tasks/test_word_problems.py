@@ -92,7 +92,7 @@ def test_the_comparison_is_asked_of_the_one_who_has_more() -> None:
 
 def test_training_never_draws_a_held_out_question() -> None:
     task = WordProblems(kinds=("share",), distractors=0.0)
-    held_out = {split: {problem.question for problem in task.held_out(split, 3000)} for split in ("test", "validation")}
+    held_out = {split: {problem.question for problem in task.held_out(split, 1000)} for split in ("test", "validation")}
     trained = {task.training(Key.of(0), index).question for index in range(6000)}
     assert not held_out["test"] & held_out["validation"]
     assert not trained & (held_out["test"] | held_out["validation"])

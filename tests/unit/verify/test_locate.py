@@ -62,5 +62,7 @@ def test_what_cannot_be_found_is_said_in_one_sentence(location: str, reason: str
 def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, source: str) -> None:
     file = tmp_path / "bad.py"
     file.write_text(source)
-    with pytest.raises(ConfigError, match="cannot be imported: it raises (ValueError|SyntaxError|ModuleNotFoundError)"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be imported: it raises (ValueError|SyntaxError|ModuleNotFoundError)"
+    ):
         load_reward(f"{file}:f")

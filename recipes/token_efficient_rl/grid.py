@@ -1,0 +1,120 @@
+"""The tiny twins of the paper's experiments: which settings are run, under which names."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+METHODS = ("grpo", "s-grpo", "t-spmo")
+SEEDS = (0, 1, 2)
+TUNING_SEED = 100
+
+FOUR_BY_ONE = {"model.name": "builtin:multiplication", "task": {"name": "multiplication", "digits_a": 4, "digits_b": 1}}
+STORIES = {"model.name": "builtin:word_problems", "task": {"name": "word_problems"}}
+COMMON = {
+    "train.threads": 1,
+    "train.final_learning_rate": 0.1,
+    "sampling.max_new_tokens": 64,
+    "lora.layers": "1/3",
+    "lora.rank": 8,
+}
+# alpha, k and P of the paper's scale (section 12, Q10: 50/100/0.5 of 300 tokens), brought to completions of 30 to 40 tokens.
+SELECTION = {"method.alpha": 8, "method.probability": 0.5, "method.k": 16}
+LEARNING_RATES = (2e-3, 4e-3)
+SHAPES = ({"group": 16, "temperature": 0.5, "problems": 4}, {"group": 16, "temperature": 1.0, "problems": 4},
+          {"group": 8, "temperature": 0.5, "problems": 8})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting: its table, its name there, the configuration keys, the CPU seconds of training, and its seeds."""
+
+    table: str
+    name: str
+    keys: tuple[tuple[str, object], ...]
+    cpu_seconds: float
+    seeds: tuple[int, ...] = SEEDS
+
+    @property
+    def file(self) -> str:
+        """Stem of the raw result files."""
+        return f"{self.table}--{self.name}".replace(" ", "_").replace("=", "").replace("/", "-")
+
+
+def cell(table: str, name: str, cpu_seconds: float, *blocks: dict[str, object], seeds: tuple[int, ...] = SEEDS) -> Cell:
+    """Merge the blocks, later ones winning."""
+    merged: dict[str, object] = {}
+    for block in blocks:
+        merged |= block
+    return Cell(table, name, tuple(merged.items()), cpu_seconds, seeds)
+
+
+def method_keys(method: str, group: int, temperature: float, loss_temperature: float) -> dict[str, object]:
+    """The keys of one method at one group size and temperature, with the paper's KL penalty and no L2 (see the README)."""
+    keys: dict[str, object] = {
+        "method.name": method,
+        "method.group": group,
+        "method.loss_temperature": loss_temperature,
+        "sampling.temperature": temperature,
+    }
+    if method == "s-grpo":
+        keys |= SELECTION
+    return keys | ({"method.l2": 0.0} if method == "t-spmo" else {"method.kl": 0.01})
+
+
+def main_table() -> Iterator[Cell]:
+    """Settings like the paper's: one problem an update, its penalty, |G| 8 and 50, sampling at 0.3 and at 1."""
+    for method, group, (temperature, loss_temperature) in product(METHODS, (8, 50), ((0.3, 1.0), (0.3, 0.3), (1.0, 1.0))):
+        name = f"{method} G={group} T={temperature} loss T={loss_temperature}"
+        yield cell(
+            "paper-like", name, 30.0, FOUR_BY_ONE, COMMON,
+            {"train.learning_rate": 2e-3, "train.problems_per_step": 1},
+            method_keys(method, group, temperature, loss_temperature),
+        )
+    penalised = method_keys("t-spmo", 50, 0.3, 1.0) | {"method.l2": 0.01}
+    for name, extra in (("l2 0.01 in the loss", {}), ("l2 0.01 decoupled", {"method.l2_decoupled": True})):
+        yield cell("paper-like", f"t-spmo G=50 T=0.3 {name}", 30.0, FOUR_BY_ONE, COMMON,
+                   {"train.learning_rate": 2e-3, "train.problems_per_step": 1}, penalised, extra)
+
+
+def tuned_keys(method: str, shape: dict[str, float], learning_rate: float) -> dict[str, object]:
+    """One of the six settings tried for every method: loss at the sampling temperature, no penalty."""
+    keys: dict[str, object] = {
+        "method.name": method,
+        "method.group": int(shape["group"]),
+        "method.loss_temperature": shape["temperature"],
+        "sampling.temperature": shape["temperature"],
+        "train.problems_per_step": int(shape["problems"]),
+        "train.learning_rate": learning_rate,
+    }
+    if method == "s-grpo":
+        keys |= {"method.alpha": 8, "method.probability": 0.7, "method.k": 32}
+    return keys | ({"method.l2": 0.0} if method == "t-spmo" else {"method.kl": 0.0})
+
+
+def tuning(task_name: str, task: dict[str, object], cpu_seconds: float) -> Iterator[Cell]:
+    """The same six settings for each method, judged on the validation split, with a seed that is not used again."""
+    for method, shape, rate in product(METHODS, SHAPES, LEARNING_RATES):
+        name = f"{method} G={shape['group']} T={shape['temperature']} B={shape['problems']} lr={rate}"
+        yield cell(f"tuning-{task_name}", name, cpu_seconds, task, COMMON, tuned_keys(method, shape, rate), seeds=(TUNING_SEED,))
+
+
+def ablations() -> Iterator[Cell]:
+    """The paper's ablations in small: |G|, replay, alpha and k, effective batch size."""
+    def one(name: str, base: dict[str, object], extra: dict[str, object]) -> Cell:
+        return cell("ablations", name, 30.0, FOUR_BY_ONE, COMMON, {"train.learning_rate": 2e-3, "train.problems_per_step": 1}, base, extra)
+
+    t_spmo = method_keys("t-spmo", 16, 0.5, 1.0)
+    for group in (4, 8, 16, 50):
+        yield one(f"t-spmo group={group}", t_spmo, {"method.group": group})
+    for name, successes, failures in (("none", 0, 0), ("success", 1, 0), ("failure", 0, 1), ("both twice", 2, 2)):
+        yield one(f"t-spmo replay={name}", t_spmo, {"method.successes": successes, "method.failures": failures})
+    for u_norm in ("all", "nonzero"):
+        yield one(f"t-spmo u_norm={u_norm}", t_spmo, {"method.u_norm": u_norm})
+    yield one("t-spmo objective=policy_gradient", t_spmo, {"method.objective": "policy_gradient"})
+    s_grpo = method_keys("s-grpo", 16, 0.5, 0.5)
+    for alpha, k in ((0, 8), (0, 16), (8, 16), (8, 32), (16, 16)):
+        yield one(f"s-grpo alpha={alpha} k={k}", s_grpo, {"method.alpha": alpha, "method.k": k})
+    for method, base in (("s-grpo", s_grpo), ("t-spmo", t_spmo)):
+        yield one(f"{method} batch=4", base, {"train.problems_per_step": 4})
+    yield one("t-spmo credit on all tokens", method_keys("t-spmo", 16, 0.5, 0.5), {
+        "method.select": "everything", "method.objective": "policy_gradient"})

@@ -1,0 +1,143 @@
+"""Run the tiny twins: every cell and seed once, raw results in results/, what is already there is not run again.
+
+    python recipes/token_efficient_rl/run_tiny.py [--only TEXT] [--workers 2] [--dry-run]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import time
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import cells as cells_module  # noqa: E402
+from grid import Cell  # noqa: E402
+
+RESULTS = HERE / "results"
+MARKS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0)
+
+
+def result_file(cell: Cell, seed: int) -> Path:
+    """Where the raw result of a cell and a seed lies."""
+    return RESULTS / cell.table / f"{cell.file}--seed{seed}.json"
+
+
+def configuration(cell: Cell, seed: int) -> dict[str, Any]:
+    """Return the configuration of a cell as nested values."""
+    values: dict[str, Any] = {"seed": seed, "train": {"steps": 1_000_000, "cpu_seconds": cell.cpu_seconds}}
+    for name, value in cell.keys:
+        *blocks, last = name.split(".")
+        place = values
+        for block in blocks:
+            place = place.setdefault(block, {})
+        place[last] = value
+    return values
+
+
+def run_cell(cell: Cell, seed: int) -> None:
+    """Train one cell in this process, and write its curve and its final accuracies."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from creditree.config.build import build_parts, build_settings
+    from creditree.config.load import check_config, dump_config
+    from creditree.engines.engine import Sampling
+    from creditree.evaluate.accuracy import Examiner
+    from creditree.ledger import Ledger, Seconds
+    from creditree.rng import Key
+    from creditree.runs.environment import describe_environment
+    from creditree.train.rollout import Rollout
+    from creditree.train.step import train_step
+
+    config = check_config(configuration(cell, seed), cell.name)
+    settings, parts = build_settings(config), build_parts(config)
+    split = "validation" if cell.table.startswith("tuning") else "test"
+    problems = parts.task.held_out(split, 300)
+    examiner = Examiner(parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7))
+    rollout = Rollout(parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens)
+    key, ledger, seconds, step = Key.of(seed), Ledger(), Seconds(), 0
+
+    def measure(temperatures: tuple[float, ...], count: int) -> dict[str, float]:
+        return {f"T={t:g}": examiner.evaluate(problems[:count], Sampling(t)).accuracy for t in temperatures}
+
+    def used() -> float:
+        return sum(seconds.cpu.values())
+
+    def point() -> dict[str, Any]:
+        counts = {"cpu_s": used(), "step": step, **ledger.as_dict(), "cpu_s_by_phase": dict(seconds.cpu)}
+        return counts | {"accuracy": measure((0.0, 0.3), 200)}
+
+    base = measure((0.0, 0.3, 1.0), 300)
+    curve = [point()]
+    marks = [mark for mark in MARKS if mark < cell.cpu_seconds]
+    while used() < cell.cpu_seconds:
+        count = settings.problems_per_step
+        drawn = [parts.task.training(key.at("problems"), step * count + index) for index in range(count)]
+        rate = settings.learning_rate_at(step, used())
+        result = train_step(parts, rollout, drawn, key.at("step", step), rate, seconds)
+        step += 1
+        ledger.add(result.cost)
+        if marks and used() >= marks[0]:
+            marks.pop(0)
+            curve.append(point())
+    curve.append(point())
+    record = {
+        "table": cell.table,
+        "name": cell.name,
+        "seed": seed,
+        "split": split,
+        "base": base,
+        "final": measure((0.0, 0.3, 1.0), 300),
+        "curve": curve,
+        "config": yaml.safe_load(dump_config(config)),
+        "environment": describe_environment(),
+    }
+    path = result_file(cell, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="cells whose table or name holds this text")
+    parser.add_argument("--workers", type=int, default=2, help="processes side by side, one core each")
+    parser.add_argument("--dry-run", action="store_true", help="list what would run")
+    parser.add_argument("--one", nargs=2, metavar=("FILE", "SEED"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    cells = cells_module.all_cells()
+    if options.one:
+        run_cell(next(cell for cell in cells if cell.file == options.one[0]), int(options.one[1]))
+        return
+    wanted = [
+        (cell, seed)
+        for cell in cells
+        for seed in cell.seeds
+        if options.only in cell.file and not result_file(cell, seed).exists()
+    ]
+    print(f"{len(wanted)} runs, {sum(cell.cpu_seconds for cell, _ in wanted) / 60:.0f} CPU minutes of training", flush=True)
+    if options.dry_run:
+        for cell, seed in wanted:
+            print(f"  {cell.file} seed {seed}")
+        return
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(_in_process_of_its_own, wanted))
+
+
+def _in_process_of_its_own(job: tuple[Cell, int]) -> None:
+    cell, seed = job
+    started = time()
+    command = [sys.executable, str(Path(__file__)), "--one", cell.file, str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    outcome = "done" if done.returncode == 0 else f"failed: {done.stderr.strip().splitlines()[-1:]}"
+    print(f"{cell.file} seed {seed}: {outcome} in {time() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

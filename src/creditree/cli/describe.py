@@ -1,0 +1,109 @@
+"""`creditree methods` and `creditree show`."""
+
+from dataclasses import fields, is_dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from creditree.cli.output import console, print_json
+from creditree.config.build import build_task
+from creditree.config.load import dump_config, load_config
+from creditree.config.method import PIECES
+from creditree.config.schema import RunConfig, SvampConfig
+from creditree.errors import ConfigError, did_you_mean
+from creditree.methods import METHODS, Method
+from creditree.tasks.multiplication import Multiplication
+from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
+from creditree.tasks.word_problems import WordProblems
+
+
+def piece_text(piece: Any) -> str:
+    """Return a piece with its numbers, such as ``replay(group=50, successes=1)``."""
+    numbers = []
+    for item in fields(piece):
+        value = getattr(piece, item.name)
+        if is_dataclass(value):
+            value = ", ".join(f"{inner.name}={getattr(value, inner.name)}" for inner in fields(value))
+            value = f"({value})"
+        numbers.append(f"{item.name}={value}")
+    return f"{piece.name}({', '.join(numbers)})"
+
+
+def method_record(method: Method) -> dict[str, str]:
+    """Return a method as the six strings of `creditree methods --json`."""
+    axes = {axis: piece_text(getattr(method, axis)) for axis in PIECES}
+    return {"name": method.name, "paper": method.paper} | axes
+
+
+def methods_command(*, as_json: bool) -> None:
+    """List the named methods."""
+    records = [method_record(make()) for make in METHODS.values()]
+    if as_json:
+        print_json(records)
+        return
+    table = Table("method", "paper", *PIECES, title="Methods")
+    for record in records:
+        table.add_row(*record.values())
+    console().print(table)
+
+
+def show_command(name: str, *, as_json: bool) -> None:
+    """Show one method, or one configuration."""
+    if name in METHODS:
+        _show_method(METHODS[name](), as_json=as_json)
+    elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        _show_config(load_config(Path(name)), as_json=as_json)
+    else:
+        raise ConfigError(f"'{name}' is no method and no configuration file.{did_you_mean(name, METHODS)}")
+
+
+def _show_method(method: Method, *, as_json: bool) -> None:
+    prompts = {
+        "multiplication": Multiplication().prompt.text,
+        "multiplication (paper)": Multiplication.paper().prompt.text,
+        "word_problems": WordProblems().prompt.text,
+        "svamp": SVAMP_PROMPT,
+    }
+    if as_json:
+        print_json(method_record(method) | {"prompts": prompts})
+        return
+    out = console()
+    _print_method(out, method)
+    out.print("\n[bold]prompt wording[/] (task.prompt.text changes it)")
+    for task, text in prompts.items():
+        out.print(f"  {task}: {text!r}", markup=False)
+    out.print(f"\nStart from it: creditree train recipes/quickstart.yaml --run runs/{method.name} --set method.name={method.name}")
+
+
+def _print_method(out: Console, method: Method) -> None:
+    out.print(f"[bold]{method.name}[/]  ({method.paper})\n")
+    for axis in PIECES:
+        piece = getattr(method, axis)
+        out.print(f"[bold]{axis}[/]: {escape(piece_text(piece))}")
+        for line in cleandoc(type(piece).__doc__ or "").splitlines():
+            out.print(f"    {line}", markup=False)
+
+
+def _show_config(config: RunConfig, *, as_json: bool) -> None:
+    method = config.method.build()
+    example: dict[str, object] = {}
+    if isinstance(config.task, SvampConfig) and config.task.path is None:
+        example = {"wording": config.task.prompt.text or SVAMP_PROMPT}
+    else:
+        task = build_task(config.task)
+        problem = task.held_out("test", 1)[0]
+        example = {"prompt": task.prompt.render(problem), "answers": list(problem.answers)}
+    if as_json:
+        print_json({"method": method_record(method), "example": example})
+        return
+    out = console()
+    _print_method(out, method)
+    out.print("\n[bold]an example from the test split[/]")
+    for key, value in example.items():
+        out.print(f"  {key}: {value!r}", markup=False)
+    out.print("\n[bold]configuration[/]")
+    out.print(dump_config(config), markup=False)

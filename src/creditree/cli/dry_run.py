@@ -1,0 +1,73 @@
+"""What a run would do, said without loading the model or asking the network."""
+
+from typing import Any
+
+from creditree.cli.describe import method_record
+from creditree.config.build import build_lora, build_settings
+from creditree.config.load import dump_config
+from creditree.config.schema import RunConfig
+from creditree.models.shapes import shape_of
+from creditree.select.branching_pairs import BranchingPairs
+from creditree.select.early_and_random import EarlyAndRandom
+
+
+def step_cost(config: RunConfig) -> dict[str, Any]:
+    """Return what one training step samples, forwards and trains, at most."""
+    method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
+    completions = settings.problems_per_step * method.explore.max_completions
+    tokens = completions * settings.max_new_tokens
+    select = method.select
+    if isinstance(select, BranchingPairs) and select.u_norm != "all":
+        roots = method.explore.max_completions // method.explore.group
+        terms = settings.problems_per_step * roots * 2 * (method.explore.group - 1)
+        forwarded = "the prompts and the ancestors of branching prefixes"
+    elif isinstance(select, EarlyAndRandom):
+        terms = completions * min(settings.max_new_tokens, max(select.alpha, select.k))
+        forwarded = "the prompts and each completion up to its last selected token, shared prefixes once"
+    else:
+        terms, forwarded = tokens, "the prompts and all sampled tokens, shared prefixes once"
+    cost: dict[str, Any] = {
+        "steps": settings.steps,
+        "problems": settings.problems_per_step,
+        "completions": completions,
+        "sampled_tokens": tokens,
+        "loss_terms": min(terms, tokens),
+        "forwarded": forwarded,
+    }
+    shape = shape_of(config.model.name)
+    if shape is not None:
+        layers = lora.layer_indices(shape.num_layers)
+        cost["adapted_layers"] = list(layers)
+        cost["trained_parameters"] = shape.lora_parameters(lora.rank, len(layers), lora.targets)
+    return cost
+
+
+def dry_run_record(config: RunConfig) -> dict[str, Any]:
+    """Return the JSON form of a dry run."""
+    return {
+        "config": config.model_dump(mode="json") | {"method": config.method.resolved().model_dump(exclude_none=True)},
+        "method": method_record(config.method.build()),
+        "step_at_most": step_cost(config),
+    }
+
+
+def dry_run_text(config: RunConfig) -> str:
+    """Return the plain form of a dry run."""
+    cost = step_cost(config)
+    layers = cost.get("adapted_layers")
+    trained = cost.get("trained_parameters")
+    lines = [
+        dump_config(config).rstrip(),
+        "",
+        f"Each of {cost['steps']} steps, at most:",
+        f"  samples   {cost['completions']:,} completions of {cost['problems']} problem(s): {cost['sampled_tokens']:,} tokens "
+        "(rows that share a prefix are decoded once)",
+        f"  forwards  {cost['forwarded']}",
+        f"  trains on {cost['loss_terms']:,} loss terms",
+    ]
+    if layers is not None:
+        size = "an adapter" if trained is None else f"{trained:,} numbers"
+        lines.append(f"  updates   {size} in layers {layers[0]} to {layers[-1]} ({len(layers)} of the model's)")
+    else:
+        lines.append("  updates   an adapter (the model's shape is not known before it is loaded)")
+    return "\n".join(lines)

@@ -1,0 +1,17 @@
+"""Where the command line's words go."""
+
+import json
+import sys
+
+from rich.console import Console
+
+
+def console() -> Console:
+    """Return the console for tables and sentences (standard output)."""
+    return Console(highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print `value` as JSON on standard output."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")

@@ -1,0 +1,213 @@
+"""Several runs side by side: what each reached and cost, and which of them can be told apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from creditree.errors import RunError
+from creditree.evaluate.statistics import Difference, holm, mean_and_spread, paired_difference
+from creditree.report.summary import LEVEL, Summary
+from creditree.report.wording import (
+    count,
+    duration,
+    markdown_table,
+    p_value,
+    percent,
+    percent_interval,
+    points_interval,
+)
+from creditree.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ComparedRun:
+    """A run with its summary, and where it kept them the 0/1 of each problem after training, by decoding.
+
+    Runs of one `group` differ in their seed only, and are averaged; an empty group stands for the run alone.
+    """
+
+    name: str
+    summary: Summary
+    correct: Mapping[str, Mapping[str, int]]
+    group: str = ""
+
+    @classmethod
+    def of(cls, run: RunDirectory, name: str = "", group: str = "") -> "ComparedRun":
+        """Read ``summary.json`` and, if there is one, ``evaluation.json``. Raises RunError where they are unreadable."""
+        if not run.has("summary.json"):
+            raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with --resume first.")
+        summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
+        correct: Mapping[str, Mapping[str, int]] = {}
+        if run.has("evaluation.json"):
+            correct = _correct(run.read_json("evaluation.json").get("after"), str(run.path / "evaluation.json"))
+        return cls(name or str(run.path), summary, correct, group)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs on the problems that both answered: the difference second - first.
+
+    `adjusted_p` is Holm's, for as many pairs as were compared together.
+    """
+
+    first: str
+    second: str
+    difference: Difference
+    adjusted_p: float
+
+    def conclusion(self) -> str:
+        """Return one sentence: what may be concluded."""
+        d = self.difference
+        evidence = f"{points_interval(d.value, d.interval)} points, {p_value(self.adjusted_p)}, n = {d.n}"
+        if self.adjusted_p < LEVEL and 0 not in d.interval:
+            return f"{self.second} is {'better' if d.value > 0 else 'worse'} than {self.first}: {evidence}."
+        return f"{self.first} and {self.second} are not distinguishable at n = {d.n}: {evidence}."
+
+
+def pair_runs(runs: Sequence[ComparedRun], decoding: str = "greedy") -> list[Pair]:
+    """Return every two runs of one task that answered common problems under `decoding`, by exact McNemar tests."""
+    found: list[tuple[str, str, Difference]] = []
+    for first, second in combinations(runs, 2):
+        old, new = first.correct.get(decoding, {}), second.correct.get(decoding, {})
+        common = [problem for problem in old if problem in new]
+        if common and first.summary.task == second.summary.task:
+            difference = paired_difference([old[problem] for problem in common], [new[problem] for problem in common])
+            found.append((first.name, second.name, difference))
+    adjusted = holm([difference.p_value for _, _, difference in found])
+    return [Pair(*names, p) for names, p in zip(found, adjusted, strict=True)]
+
+
+def compare_view(runs: Sequence[ComparedRun], decoding: str = "greedy") -> RenderableType:
+    """Return the comparison for the terminal."""
+    parts: list[RenderableType] = [_table(f"runs, {decoding}", RUN_HEADER, _run_rows(runs, decoding))]
+    groups = _group_rows(runs, decoding)
+    if groups:
+        parts.append(_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
+    return Group(*parts, *(Text(line) for line in _conclusions(runs, decoding)))
+
+
+def compare_markdown(runs: Sequence[ComparedRun], decoding: str = "greedy") -> str:
+    """Return the comparison as Markdown."""
+    parts = [markdown_table(RUN_HEADER, _run_rows(runs, decoding))]
+    groups = _group_rows(runs, decoding)
+    if groups:
+        parts += ["Mean ± standard deviation over seeds:\n", markdown_table(GROUP_HEADER, groups)]
+    return "\n".join([*parts, "".join(f"- {line}\n" for line in _conclusions(runs, decoding))])
+
+
+def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[str, object]:
+    """Return the comparison for programs: each run's summary, and each pair's difference."""
+    return {
+        "decoding": decoding,
+        "runs": [{"name": run.name, **run.summary.to_json()} for run in runs],
+        "pairs": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "n": pair.difference.n,
+                "value": pair.difference.value,
+                "interval": [pair.difference.interval.low, pair.difference.interval.high],
+                "p_value": pair.difference.p_value,
+                "adjusted_p_value": pair.adjusted_p,
+            }
+            for pair in pair_runs(runs, decoding)
+        ],
+    }
+
+
+RUN_HEADER = ("run", "method", "before", "after", "difference", "sampled", "in the loss", "train")
+GROUP_HEADER = ("runs", "seeds", "after", "difference", "sampled", "in the loss", "train")
+
+
+def _run_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
+    rows = []
+    for run in runs:
+        found, tokens = run.summary.decoding.get(decoding), run.summary.tokens
+        measured = ("-", "-", "-")
+        if found is not None:
+            measured = (
+                percent_interval(found.before.value, found.before.interval),
+                percent_interval(found.after.value, found.after.interval),
+                points_interval(found.difference.value, found.difference.interval),
+            )
+        cost = (count(tokens.get("sampled", 0)), count(tokens.get("in_loss", 0)), duration(_train_seconds(run)))
+        rows.append((run.name, run.summary.method, *measured, *cost))
+    return rows
+
+
+def _group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
+    groups: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        if run.group and decoding in run.summary.decoding:
+            groups.setdefault(run.group, []).append(run)
+    rows = []
+    for name, members in groups.items():
+        found = [run.summary.decoding[decoding] for run in members]
+        rows.append(
+            (
+                name,
+                str(len(members)),
+                _spread([d.after.value for d in found], percent=True),
+                _spread([d.difference.value for d in found], percent=True),
+                _spread([run.summary.tokens.get("sampled", 0) for run in members]),
+                _spread([run.summary.tokens.get("in_loss", 0) for run in members]),
+                f"{_spread([_train_seconds(run) for run in members])} s",
+            )
+        )
+    return rows
+
+
+def _conclusions(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
+    pairs = pair_runs(runs, decoding)
+    if not pairs:
+        return (
+            ["No two runs kept results of common problems, so they cannot be compared in pairs."]
+            if len(runs) > 1
+            else []
+        )
+    note = (
+        f"Pairs: exact McNemar tests ({decoding}) on the problems that both answered, p by Holm for {len(pairs)} comparisons. "
+        "They speak of these adapters on these problems; only several seeds speak of a method."
+    )
+    return [note, *(pair.conclusion() for pair in pairs)]
+
+
+def _spread(values: Sequence[float], *, percent: bool = False) -> str:
+    found = mean_and_spread(values)
+    show = _percent if percent else count
+    return show(found.mean) if found.sd is None else f"{show(found.mean)} ± {show(found.sd)}"
+
+
+def _percent(share: float) -> str:
+    return percent(share)
+
+
+def _train_seconds(run: ComparedRun) -> float:
+    return run.summary.seconds.get("train", run.summary.seconds.get("total", 0.0))
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=Text(title), title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number == 0 or name == "method" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
+    try:
+        if not isinstance(data, Mapping):
+            raise TypeError("'after' is missing")
+        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in data.items()}
+        if any(value not in (0, 1) for rows in found.values() for value in rows.values()):
+            raise TypeError("it holds other numbers than 0 and 1")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{source} holds no results by problem ({error}); make the run again, or leave it out."
+        ) from error
+    return found

@@ -1,0 +1,241 @@
+"""The summary of a run: before, after, the difference, what it cost, and what may be concluded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from creditree.errors import RunError
+from creditree.evaluate.statistics import Difference, Estimate, Interval, paired_difference, wilson
+from creditree.report.wording import (
+    count,
+    duration,
+    markdown_table,
+    p_value,
+    percent_interval,
+    phases,
+    points,
+    points_interval,
+    ratio,
+)
+
+LEVEL = 0.05
+"""A difference is claimed where the 95 % interval excludes 0 and p is below this."""
+
+TOKENS = {"sampled": "sampled", "decoded": "decoded", "forwarded": "forwarded", "in_loss": "in the loss"}
+"""The token counts of a summary, and how they are called in tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Accuracy before and after on the same problems, under one way of decoding."""
+
+    before: Estimate
+    after: Estimate
+    difference: Difference
+
+    @classmethod
+    def of(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Decoding":
+        """Compare 0/1 by problem id: Wilson intervals, and a paired difference. Raises ValueError for other problems."""
+        if before.keys() != after.keys():
+            raise ValueError("before and after were measured on different problems: they make no pairs")
+        old, new = list(before.values()), [after[problem] for problem in before]
+        n = len(old)
+        return cls(wilson(sum(old), n), wilson(sum(new), n), paired_difference(old, new))
+
+    def conclusion(self) -> str:
+        """Return one sentence: what may be concluded."""
+        d = self.difference
+        evidence = (
+            f"{points_interval(d.value, d.interval)} points, 95 % interval in brackets, {p_value(d.p_value)}, n = {d.n}"
+        )
+        if d.p_value < LEVEL and 0 not in d.interval:
+            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}."
+        return f"before and after are not distinguishable at n = {d.n}: {evidence}."
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
+
+    `seconds` has "total", "train" and phases, in wall seconds; `tokens` has the counts of `TOKENS` over all training.
+    """
+
+    method: str
+    decoding: Mapping[str, Decoding]
+    seconds: Mapping[str, float]
+    tokens: Mapping[str, int]
+    task: str = ""
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.decoding:
+            raise ValueError("a summary needs at least one decoding")
+
+    @property
+    def main(self) -> Decoding:
+        """The decoding that counts."""
+        return next(iter(self.decoding.values()))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the content of ``summary.json``; "before", "after" and "difference" are those of the first decoding."""
+        return {
+            "method": self.method,
+            "task": self.task,
+            **_decoding_json(self.main),
+            "decoding": {name: _decoding_json(decoding) for name, decoding in self.decoding.items()},
+            "seconds": dict(self.seconds),
+            "tokens": dict(self.tokens),
+            **self.extra,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], source: str = "summary.json") -> "Summary":
+        """Return the summary that `to_json` made. Raises RunError, with `source`, where something is missing or wrong."""
+        known = {"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens"}
+        try:
+            return cls(
+                method=str(data["method"]),
+                decoding={str(name): _decoding(entry) for name, entry in _mapping(data["decoding"]).items()},
+                seconds={str(name): _number(value) for name, value in _mapping(data["seconds"]).items()},
+                tokens={str(name): int(_number(value)) for name, value in _mapping(data["tokens"]).items()},
+                task=str(data.get("task", "")),
+                extra={name: value for name, value in data.items() if name not in known},
+            )
+        except KeyError as error:
+            raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{source} is not a summary ({error}); make the run again, or leave it out.") from error
+
+
+def summary_view(summary: Summary) -> RenderableType:
+    """Return all of a summary for the terminal: the two tables and the conclusions."""
+    conclusions = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
+    return Group(summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text(), *conclusions)
+
+
+def summary_table(summary: Summary) -> Table:
+    """Return the accuracies for the terminal, one decoding a row."""
+    title = f"{summary.method} on {summary.task}" if summary.task else summary.method
+    table = Table(title=Text(title), caption="accuracy in percent, with 95 % intervals", title_justify="left")
+    for name in _HEADER:
+        table.add_column(name, justify="left" if name == "decoding" else "right", no_wrap=True)
+    for row in _accuracy_rows(summary):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def cost_table(summary: Summary) -> Table:
+    """Return the tokens of training for the terminal, each beside the tokens sampled."""
+    table = Table("tokens in training", title_justify="left")
+    table.add_column("count", justify="right")
+    table.add_column("of sampled")
+    for row in _token_rows(summary):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def summary_markdown(summary: Summary) -> str:
+    """Return all of a summary as Markdown."""
+    title = f"{summary.method} on {summary.task}" if summary.task else summary.method
+    parts = [
+        f"## {title}\n",
+        markdown_table(_HEADER, _accuracy_rows(summary)),
+        "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
+        "McNemar test's.\n",
+        markdown_table(("tokens in training", "count", "of sampled"), _token_rows(summary)),
+        _seconds_line(summary) + "\n",
+        "".join(f"- {name}: {decoding.conclusion()}\n" for name, decoding in summary.decoding.items()),
+    ]
+    return "\n".join(parts)
+
+
+_HEADER = ("decoding", "before", "after", "difference", "p")
+
+
+def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            percent_interval(d.before.value, d.before.interval),
+            percent_interval(d.after.value, d.after.interval),
+            points_interval(d.difference.value, d.difference.interval),
+            p_value(d.difference.p_value).removeprefix("p ").removeprefix("= "),
+        )
+        for name, d in summary.decoding.items()
+    ]
+
+
+def _token_rows(summary: Summary) -> list[tuple[str, ...]]:
+    sampled = summary.tokens.get("sampled", 0)
+    named = [(label, summary.tokens[name]) for name, label in TOKENS.items() if name in summary.tokens]
+    return [(label, count(number), "" if label == "sampled" else ratio(number, sampled)) for label, number in named]
+
+
+def _seconds_line(summary: Summary) -> str:
+    inner = {name: value for name, value in summary.seconds.items() if name != "total"}
+    total = summary.seconds.get("total")
+    named = phases(inner)
+    return f"seconds: {named}" if total is None else f"{duration(total)} in all: {named}" if named else duration(total)
+
+
+def _decoding_json(decoding: Decoding) -> dict[str, object]:
+    d = decoding.difference
+    return {
+        "before": _estimate_json(decoding.before),
+        "after": _estimate_json(decoding.after),
+        "difference": {
+            "value": d.value,
+            "interval": [d.interval.low, d.interval.high],
+            "p_value": d.p_value,
+            "gained": d.gained,
+            "lost": d.lost,
+        },
+    }
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, object]:
+    return {
+        "accuracy": estimate.value,
+        "n": estimate.n,
+        "interval": [estimate.interval.low, estimate.interval.high],
+    }
+
+
+def _decoding(data: object) -> Decoding:
+    entry = _mapping(data)
+    before, after, d = _estimate(entry["before"]), _estimate(entry["after"]), _mapping(entry["difference"])
+    difference = Difference(
+        value=_number(d["value"]),
+        interval=_interval(d["interval"]),
+        p_value=_number(d["p_value"]),
+        n=before.n,
+        gained=int(_number(d["gained"])),
+        lost=int(_number(d["lost"])),
+    )
+    return Decoding(before, after, difference)
+
+
+def _estimate(data: object) -> Estimate:
+    entry = _mapping(data)
+    return Estimate(_number(entry["accuracy"]), _interval(entry["interval"]), int(_number(entry["n"])))
+
+
+def _interval(data: object) -> Interval:
+    if not isinstance(data, list) or len(data) != 2:
+        raise TypeError(f"an interval is two numbers, not {data!r}")
+    return Interval(_number(data[0]), _number(data[1]))
+
+
+def _mapping(data: object) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{data!r} is not an object")
+    return data
+
+
+def _number(data: object) -> float:
+    if isinstance(data, bool) or not isinstance(data, int | float):
+        raise TypeError(f"{data!r} is not a number")
+    return data

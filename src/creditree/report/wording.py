@@ -1,0 +1,81 @@
+"""How numbers are written for readers, the same in tables, sentences and Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+from creditree.evaluate.statistics import Interval
+
+_SMALLEST_P = 1e-10
+
+
+def decoding_name(temperature: float) -> str:
+    """Return ``greedy`` for temperature 0, else such as ``T=0.3``."""
+    return "greedy" if temperature == 0 else f"T={temperature:g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as percent, without the sign: ``5.8``."""
+    return f"{100 * share:.1f}"
+
+
+def percent_interval(value: float, interval: Interval) -> str:
+    """Return ``5.8 (4.1 to 8.2)``, in percent."""
+    return f"{percent(value)} ({percent(interval.low)} to {percent(interval.high)})"
+
+
+def points(difference: float) -> str:
+    """Return a difference of two shares in percentage points, signed: ``+81.2``; a zero has no sign."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def points_interval(value: float, interval: Interval) -> str:
+    """Return ``+81.2 (+77.4 to +84.5)``, in percentage points."""
+    return f"{points(value)} ({points(interval.low)} to {points(interval.high)})"
+
+
+def p_value(p: float) -> str:
+    """Return ``p = 0.031``, ``p = 4e-07`` or ``p < 1e-10``."""
+    if p < _SMALLEST_P:
+        return f"p < {_SMALLEST_P:.0e}"
+    return f"p = {p:.0e}" if p < 0.001 else f"p = {p:.3f}"
+
+
+def count(number: float) -> str:
+    """Return a count in at most four significant digits: ``950``, ``12.3 k``, ``4.57 M``."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # 999,950 would round to "1000.0 k".
+        if number >= size * 0.99995:
+            scaled = number / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return ``8.2 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def ratio(part: float, whole: float) -> str:
+    """Return how much smaller `part` is than `whole`: ``28 %, 3.6x fewer``; empty where they are equal or one is 0."""
+    if part <= 0 or whole <= 0 or part == whole:
+        return ""
+    share = f"{100 * part / whole:.2g} %" if part < whole else f"{100 * part / whole:.0f} %"
+    return f"{share}, {whole / part:.1f}x fewer" if part < whole else f"{share}, {part / whole:.1f}x as many"
+
+
+def phases(seconds: Mapping[str, float]) -> str:
+    """Return ``sample 41.0 s, learn 2.1 s``, longest first."""
+    ordered = sorted(seconds.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {duration(value)}" for name, value in ordered)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; a bar inside a cell is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

@@ -1,0 +1,51 @@
+"""Judged forests sampled from tiny models, for tests of the learner."""
+
+import numpy as np
+
+from creditree.engines.engine import Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.explore.explorer import Explorer
+from creditree.fields import TokenField
+from creditree.ledger import Seconds
+from creditree.methods import Method
+from creditree.models.load import Model
+from creditree.problem import Problem, Verdict
+from creditree.rng import Key
+from creditree.tasks.task import PromptTemplate
+from creditree.train.rollout import Rollout
+from creditree.tree import Forest
+from creditree.verify.verifier import Answer
+
+
+class DigitParity:
+    """A fake verifier: the reward of a text is the parity of the codes of its characters, so groups are mixed."""
+
+    def judge(self, answers: list[Answer]) -> tuple[Verdict, ...]:
+        """Judge each completion by its text alone."""
+        return tuple(Verdict(float(sum(map(ord, answer.completion)) % 2)) for answer in answers)
+
+
+def sampled_forests(model: Model, explorer: Explorer, problems: int = 2, budget: int = 10, temperature: float = 0.5) -> list[Forest]:
+    """Sample one judged forest a problem."""
+    rollout = Rollout(model, InProcessEngine(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)  # type: ignore[arg-type]
+    questions = [Problem(str(p), "3*4="[: 2 + p], ("12",)) for p in range(problems)]
+    forests, _ = rollout.grow(explorer, questions, [Key.of(5).at(p) for p in range(problems)], Seconds())
+    return forests
+
+
+def credited(
+    method: Method, forests: list[Forest]
+) -> tuple[list[tuple[TokenField, ...]], list[tuple[TokenField, ...]]]:
+    """Return advantages and weights of every forest."""
+    advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
+    weights = [
+        method.select.weigh(forest, fields, Key.of(6).at(index))
+        for index, (forest, fields) in enumerate(zip(forests, advantages, strict=True))
+    ]
+    return advantages, weights
+
+
+def largest_gap(ours: list[np.ndarray], plain: list[np.ndarray]) -> float:
+    """Return the largest difference relative to the largest entry of the plain computation."""
+    scale = max(float(np.abs(b).max()) for b in plain)
+    return max(float(np.abs(a - b).max()) for a, b in zip(ours, plain, strict=True)) / scale
