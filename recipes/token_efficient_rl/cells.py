@@ -22,6 +22,8 @@ def tuned() -> Iterator[Cell]:
 def all_cells() -> list[Cell]:
     """Every cell, in the order in which they are run."""
     return [
+        cell("base", "four-by-one", 0.0, FOUR_BY_ONE, COMMON, seeds=(0,)),
+        cell("base", "stories", 0.0, STORIES, COMMON, seeds=(0,)),
         *tuning("four-by-one", FOUR_BY_ONE, 20.0),
         *main_table(),
         *tuned(),

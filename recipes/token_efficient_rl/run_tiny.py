@@ -5,10 +5,10 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from time import time
 from typing import Any
@@ -46,12 +46,11 @@ def run_cell(cell: Cell, seed: int) -> None:
     """Train one cell in this process, and write its curve and its final accuracies."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     from creditree.config.build import build_parts, build_settings
-    from creditree.config.load import check_config, dump_config
+    from creditree.config.load import check_config
     from creditree.engines.engine import Sampling
     from creditree.evaluate.accuracy import Examiner
     from creditree.ledger import Ledger, Seconds
     from creditree.rng import Key
-    from creditree.runs.environment import describe_environment
     from creditree.train.rollout import Rollout
     from creditree.train.step import train_step
 
@@ -73,8 +72,10 @@ def run_cell(cell: Cell, seed: int) -> None:
         counts = {"cpu_s": used(), "step": step, **ledger.as_dict(), "cpu_s_by_phase": dict(seconds.cpu)}
         return counts | {"accuracy": measure((0.0, 0.3), 200)}
 
-    base = measure((0.0, 0.3, 1.0), 300)
-    curve = [point()]
+    if cell.cpu_seconds == 0:
+        _write(cell, seed, {"base": measure((0.0, 0.3, 1.0), 300), "first_200": measure((0.0, 0.3), 200)}, config)
+        return
+    curve = []
     marks = [mark for mark in MARKS if mark < cell.cpu_seconds]
     while used() < cell.cpu_seconds:
         count = settings.problems_per_step
@@ -87,14 +88,18 @@ def run_cell(cell: Cell, seed: int) -> None:
             marks.pop(0)
             curve.append(point())
     curve.append(point())
+    _write(cell, seed, {"final": measure((0.0, 0.3, 1.0), 300), "curve": curve}, config)
+
+
+def _write(cell: Cell, seed: int, measured: dict[str, Any], config: Any) -> None:
+    from creditree.config.load import dump_config
+    from creditree.runs.environment import describe_environment
+
     record = {
         "table": cell.table,
         "name": cell.name,
         "seed": seed,
-        "split": split,
-        "base": base,
-        "final": measure((0.0, 0.3, 1.0), 300),
-        "curve": curve,
+        **measured,
         "config": yaml.safe_load(dump_config(config)),
         "environment": describe_environment(),
     }
@@ -109,12 +114,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cells whose table or name holds this text")
     parser.add_argument("--workers", type=int, default=2, help="processes side by side, one core each")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
-    parser.add_argument("--one", nargs=2, metavar=("FILE", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     cells = cells_module.all_cells()
-    if options.one:
-        run_cell(next(cell for cell in cells if cell.file == options.one[0]), int(options.one[1]))
-        return
     wanted = [
         (cell, seed)
         for cell in cells
@@ -126,17 +127,19 @@ def main() -> None:
         for cell, seed in wanted:
             print(f"  {cell.file} seed {seed}")
         return
-    with ThreadPoolExecutor(options.workers) as pool:
-        list(pool.map(_in_process_of_its_own, wanted))
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        for line in pool.map(_outcome, wanted):
+            print(line, flush=True)
 
 
-def _in_process_of_its_own(job: tuple[Cell, int]) -> None:
+def _outcome(job: tuple[Cell, int]) -> str:
     cell, seed = job
     started = time()
-    command = [sys.executable, str(Path(__file__)), "--one", cell.file, str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    outcome = "done" if done.returncode == 0 else f"failed: {done.stderr.strip().splitlines()[-1:]}"
-    print(f"{cell.file} seed {seed}: {outcome} in {time() - started:.0f} s", flush=True)
+    try:
+        run_cell(cell, seed)
+    except Exception as error:
+        return f"{cell.file} seed {seed}: failed: {type(error).__name__}: {error}"
+    return f"{cell.file} seed {seed}: done in {time() - started:.0f} s"
 
 
 if __name__ == "__main__":

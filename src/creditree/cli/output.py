@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 from rich.console import Console
 
@@ -15,3 +16,9 @@ def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def quiet_libraries() -> None:
+    """Keep notices that are not for the user (deprecations inside libraries) off the terminal."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

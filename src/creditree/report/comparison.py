@@ -1,11 +1,10 @@
 """Several runs side by side: what each reached and cost, and which of them can be told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from creditree.errors import RunError
@@ -13,12 +12,13 @@ from creditree.evaluate.statistics import Difference, holm, mean_and_spread, pai
 from creditree.report.summary import LEVEL, Summary
 from creditree.report.wording import (
     count,
-    duration,
     markdown_table,
     p_value,
     percent,
     percent_interval,
+    points,
     points_interval,
+    terminal_table,
 )
 from creditree.runs.directory import RunDirectory
 
@@ -37,7 +37,7 @@ class ComparedRun:
 
     @classmethod
     def of(cls, run: RunDirectory, name: str = "", group: str = "") -> "ComparedRun":
-        """Read ``summary.json`` and, if there is one, ``evaluation.json``. Raises RunError where they are unreadable."""
+        """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
         if not run.has("summary.json"):
             raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with --resume first.")
         summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
@@ -83,10 +83,17 @@ def pair_runs(runs: Sequence[ComparedRun], decoding: str = "greedy") -> list[Pai
 
 def compare_view(runs: Sequence[ComparedRun], decoding: str = "greedy") -> RenderableType:
     """Return the comparison for the terminal."""
-    parts: list[RenderableType] = [_table(f"runs, {decoding}", RUN_HEADER, _run_rows(runs, decoding))]
+    parts: list[RenderableType] = [
+        terminal_table(
+            f"runs, {decoding}: accuracy in % (95 % interval)",
+            RUN_HEADER,
+            _run_rows(runs, decoding, short=True),
+            num_left=2,
+        )
+    ]
     groups = _group_rows(runs, decoding)
     if groups:
-        parts.append(_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
+        parts.append(terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
     return Group(*parts, *(Text(line) for line in _conclusions(runs, decoding)))
 
 
@@ -119,22 +126,23 @@ def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[
     }
 
 
-RUN_HEADER = ("run", "method", "before", "after", "difference", "sampled", "in the loss", "train")
-GROUP_HEADER = ("runs", "seeds", "after", "difference", "sampled", "in the loss", "train")
+RUN_HEADER = ("run", "method", "before", "after", "difference", "sampled", "in loss", "train")
+GROUP_HEADER = ("runs", "seeds", "after", "difference", "sampled", "in loss", "train")
 
 
-def _run_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
-    rows = []
+def _run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         found, tokens = run.summary.decoding.get(decoding), run.summary.tokens
         measured = ("-", "-", "-")
         if found is not None:
+            d = found.difference
             measured = (
-                percent_interval(found.before.value, found.before.interval),
+                percent(found.before.value) if short else percent_interval(found.before.value, found.before.interval),
                 percent_interval(found.after.value, found.after.interval),
-                points_interval(found.difference.value, found.difference.interval),
+                points(d.value) if short else points_interval(d.value, d.interval),
             )
-        cost = (count(tokens.get("sampled", 0)), count(tokens.get("in_loss", 0)), duration(_train_seconds(run)))
+        cost = (count(tokens.get("sampled", 0)), count(tokens.get("in_loss", 0)), _whole_seconds(_train_seconds(run)))
         rows.append((run.name, run.summary.method, *measured, *cost))
     return rows
 
@@ -144,18 +152,18 @@ def _group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, .
     for run in runs:
         if run.group and decoding in run.summary.decoding:
             groups.setdefault(run.group, []).append(run)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, members in groups.items():
         found = [run.summary.decoding[decoding] for run in members]
         rows.append(
             (
                 name,
                 str(len(members)),
-                _spread([d.after.value for d in found], percent=True),
-                _spread([d.difference.value for d in found], percent=True),
-                _spread([run.summary.tokens.get("sampled", 0) for run in members]),
-                _spread([run.summary.tokens.get("in_loss", 0) for run in members]),
-                f"{_spread([_train_seconds(run) for run in members])} s",
+                _spread([d.after.value for d in found], percent),
+                _spread([d.difference.value for d in found], points, percent),
+                _spread([run.summary.tokens.get("sampled", 0) for run in members], count),
+                _spread([run.summary.tokens.get("in_loss", 0) for run in members], count),
+                _spread([_train_seconds(run) for run in members], _whole_seconds),
             )
         )
     return rows
@@ -170,33 +178,25 @@ def _conclusions(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
             else []
         )
     note = (
-        f"Pairs: exact McNemar tests ({decoding}) on the problems that both answered, p by Holm for {len(pairs)} comparisons. "
-        "They speak of these adapters on these problems; only several seeds speak of a method."
+        f"Pairs ({decoding}): exact McNemar tests on the problems that both answered, p by Holm for {len(pairs)} of "
+        "them. They speak of these adapters on these problems; only several seeds speak of a method."
     )
     return [note, *(pair.conclusion() for pair in pairs)]
 
 
-def _spread(values: Sequence[float], *, percent: bool = False) -> str:
+def _spread(
+    values: Sequence[float], show: Callable[[float], str], show_sd: Callable[[float], str] | None = None
+) -> str:
     found = mean_and_spread(values)
-    show = _percent if percent else count
-    return show(found.mean) if found.sd is None else f"{show(found.mean)} ± {show(found.sd)}"
+    return show(found.mean) if found.sd is None else f"{show(found.mean)} ± {(show_sd or show)(found.sd)}"
 
 
-def _percent(share: float) -> str:
-    return percent(share)
+def _whole_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s"
 
 
 def _train_seconds(run: ComparedRun) -> float:
     return run.summary.seconds.get("train", run.summary.seconds.get("total", 0.0))
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=Text(title), title_justify="left")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 or name == "method" else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def _correct(data: object, source: str) -> dict[str, dict[str, int]]:

@@ -19,6 +19,7 @@ from creditree.report.wording import (
     points,
     points_interval,
     ratio,
+    terminal_table,
 )
 
 LEVEL = 0.05
@@ -38,7 +39,7 @@ class Decoding:
 
     @classmethod
     def of(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Decoding":
-        """Compare 0/1 by problem id: Wilson intervals, and a paired difference. Raises ValueError for other problems."""
+        """Compare 0/1 by problem id, in pairs. Raises ValueError where the problems are not the same."""
         if before.keys() != after.keys():
             raise ValueError("before and after were measured on different problems: they make no pairs")
         old, new = list(before.values()), [after[problem] for problem in before]
@@ -48,11 +49,10 @@ class Decoding:
     def conclusion(self) -> str:
         """Return one sentence: what may be concluded."""
         d = self.difference
-        evidence = (
-            f"{points_interval(d.value, d.interval)} points, 95 % interval in brackets, {p_value(d.p_value)}, n = {d.n}"
-        )
+        interval = f"95 % interval {points(d.interval.low)} to {points(d.interval.high)}"
+        evidence = f"{points(d.value)} points ({interval}), {p_value(d.p_value)}"
         if d.p_value < LEVEL and 0 not in d.interval:
-            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}."
+            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}, n = {d.n}."
         return f"before and after are not distinguishable at n = {d.n}: {evidence}."
 
 
@@ -61,6 +61,7 @@ class Summary:
     """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
 
     `seconds` has "total", "train" and phases, in wall seconds; `tokens` has the counts of `TOKENS` over all training.
+    `extra` is written beside them.
     """
 
     method: str
@@ -73,6 +74,8 @@ class Summary:
     def __post_init__(self) -> None:
         if not self.decoding:
             raise ValueError("a summary needs at least one decoding")
+        if not _KNOWN.isdisjoint(self.extra):
+            raise ValueError(f"extra entries may not be called {sorted(_KNOWN & self.extra.keys())}")
 
     @property
     def main(self) -> Decoding:
@@ -80,7 +83,7 @@ class Summary:
         return next(iter(self.decoding.values()))
 
     def to_json(self) -> dict[str, object]:
-        """Return the content of ``summary.json``; "before", "after" and "difference" are those of the first decoding."""
+        """Return the content of ``summary.json``; its "before", "after", "difference" are of the first decoding."""
         return {
             "method": self.method,
             "task": self.task,
@@ -93,8 +96,7 @@ class Summary:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], source: str = "summary.json") -> "Summary":
-        """Return the summary that `to_json` made. Raises RunError, with `source`, where something is missing or wrong."""
-        known = {"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens"}
+        """Return the summary that `to_json` made. Raises RunError that names `source` where it is none."""
         try:
             return cls(
                 method=str(data["method"]),
@@ -102,7 +104,7 @@ class Summary:
                 seconds={str(name): _number(value) for name, value in _mapping(data["seconds"]).items()},
                 tokens={str(name): int(_number(value)) for name, value in _mapping(data["tokens"]).items()},
                 task=str(data.get("task", "")),
-                extra={name: value for name, value in data.items() if name not in known},
+                extra={name: value for name, value in data.items() if name not in _KNOWN},
             )
         except KeyError as error:
             raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
@@ -118,34 +120,21 @@ def summary_view(summary: Summary) -> RenderableType:
 
 def summary_table(summary: Summary) -> Table:
     """Return the accuracies for the terminal, one decoding a row."""
-    title = f"{summary.method} on {summary.task}" if summary.task else summary.method
-    table = Table(title=Text(title), caption="accuracy in percent, with 95 % intervals", title_justify="left")
-    for name in _HEADER:
-        table.add_column(name, justify="left" if name == "decoding" else "right", no_wrap=True)
-    for row in _accuracy_rows(summary):
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return terminal_table(f"{_title(summary)}: accuracy in % (95 % interval)", _HEADER, _accuracy_rows(summary))
 
 
 def cost_table(summary: Summary) -> Table:
     """Return the tokens of training for the terminal, each beside the tokens sampled."""
-    table = Table("tokens in training", title_justify="left")
-    table.add_column("count", justify="right")
-    table.add_column("of sampled")
-    for row in _token_rows(summary):
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return terminal_table("tokens in training", _COST_HEADER, _token_rows(summary))
 
 
 def summary_markdown(summary: Summary) -> str:
     """Return all of a summary as Markdown."""
-    title = f"{summary.method} on {summary.task}" if summary.task else summary.method
     parts = [
-        f"## {title}\n",
+        f"## {_title(summary)}\n",
         markdown_table(_HEADER, _accuracy_rows(summary)),
-        "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
-        "McNemar test's.\n",
-        markdown_table(("tokens in training", "count", "of sampled"), _token_rows(summary)),
+        _NOTE,
+        markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
         "".join(f"- {name}: {decoding.conclusion()}\n" for name, decoding in summary.decoding.items()),
     ]
@@ -153,6 +142,16 @@ def summary_markdown(summary: Summary) -> str:
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
+_COST_HEADER = ("tokens", "count", "of sampled")
+_NOTE = (
+    "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
+    "McNemar test's.\n"
+)
+_KNOWN = frozenset({"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens"})
+
+
+def _title(summary: Summary) -> str:
+    return f"{summary.method} on {summary.task}" if summary.task else summary.method
 
 
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
@@ -175,10 +174,10 @@ def _token_rows(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def _seconds_line(summary: Summary) -> str:
-    inner = {name: value for name, value in summary.seconds.items() if name != "total"}
-    total = summary.seconds.get("total")
-    named = phases(inner)
-    return f"seconds: {named}" if total is None else f"{duration(total)} in all: {named}" if named else duration(total)
+    seconds = dict(summary.seconds)
+    named = [("in all", seconds.pop("total", None)), ("training", seconds.pop("train", None))]
+    parts = [f"{name} {duration(value)}" for name, value in named if value is not None]
+    return "time: " + "; ".join([*parts, phases(seconds)] if seconds else parts)
 
 
 def _decoding_json(decoding: Decoding) -> dict[str, object]:

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
 from creditree.evaluate.statistics import Interval
 
 _SMALLEST_P = 1e-10
@@ -18,8 +22,8 @@ def percent(share: float) -> str:
 
 
 def percent_interval(value: float, interval: Interval) -> str:
-    """Return ``5.8 (4.1 to 8.2)``, in percent."""
-    return f"{percent(value)} ({percent(interval.low)} to {percent(interval.high)})"
+    """Return ``5.8 (4.1, 8.2)``, in percent."""
+    return f"{percent(value)} ({percent(interval.low)}, {percent(interval.high)})"
 
 
 def points(difference: float) -> str:
@@ -29,8 +33,8 @@ def points(difference: float) -> str:
 
 
 def points_interval(value: float, interval: Interval) -> str:
-    """Return ``+81.2 (+77.4 to +84.5)``, in percentage points."""
-    return f"{points(value)} ({points(interval.low)} to {points(interval.high)})"
+    """Return ``+81.2 (+77.4, +84.5)``, in percentage points."""
+    return f"{points(value)} ({points(interval.low)}, {points(interval.high)})"
 
 
 def p_value(p: float) -> str:
@@ -73,6 +77,19 @@ def phases(seconds: Mapping[str, float]) -> str:
     """Return ``sample 41.0 s, learn 2.1 s``, longest first."""
     ordered = sorted(seconds.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {duration(value)}" for name, value in ordered)
+
+
+def terminal_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], num_left: int = 1) -> Table:
+    """Return a table for the terminal; the first `num_left` columns hold words, the others numbers.
+
+    Narrow enough that the accuracies of a run fit into 80 columns.
+    """
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if number < num_left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

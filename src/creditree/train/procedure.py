@@ -4,7 +4,105 @@ from time import perf_counter
 from typing import Any
 
 from creditree.evaluate.accuracy import Evaluation
-from creditree.report.summary import Summary
+from creditree.report.curves import Series, plot_curves
+from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
-from creditree.train.settings import Parts, Settings, check_context
-from creditree.train.trainer import Trainer, Watcher
+from creditree.train.settings import Parts, Settings
+from creditree.train.trainer import TRAINING_PHASES, Trainer, Watcher
+
+EVALUATION = "evaluation.json"
+SUMMARY = "summary.json"
+REPORT = "report.md"
+CURVE = "reward.png"
+
+
+def decoding_name(temperature: float) -> str:
+    """Return how tables call a temperature: ``greedy``, ``T=0.3``."""
+    return "greedy" if temperature == 0 else f"T={temperature:g}"
+
+
+def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:
+    """Train into the run directory, continuing from its last checkpoint if it has one.
+
+    Return the summary, which is also written with the adapter and a report; None where Ctrl-C stopped the run early.
+    """
+    started = perf_counter()
+    trainer = Trainer(parts, settings, run, watcher)
+    trainer.restore()
+    before = _before(trainer, run)
+    if not trainer.train():
+        watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}: continue with --resume")
+        return None
+    trainer.use_best()
+    with run.published("adapter") as folder:
+        parts.learner.adapter.save(folder)
+    watcher.message("measuring the trained model")
+    after = _measure(trainer, base=False)
+    run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
+    summary = _summary(trainer, before, after, perf_counter() - started)
+    _report(run, summary)
+    run.write_json(SUMMARY, summary.to_json())
+    return summary
+
+
+def _measure(trainer: Trainer, *, base: bool) -> dict[str, Evaluation]:
+    return {
+        decoding_name(temperature): trainer.evaluate(temperature, base=base)
+        for temperature in trainer.settings.evaluation_temperatures
+    }
+
+
+def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
+    """Return the base model's 0/1 by decoding and problem: measured now, or by the part of the run that was interrupted."""
+    if run.has(EVALUATION):
+        held: Any = run.read_json(EVALUATION)["before"]
+        return {str(name): dict(correct) for name, correct in held.items()}
+    trainer.watcher.message("measuring the base model")
+    before = {name: found.correct for name, found in _measure(trainer, base=True).items()}
+    run.write_json(EVALUATION, {"before": before})
+    return before
+
+
+def _summary(
+    trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation], wall: float
+) -> Summary:
+    state = trainer.state
+    phases = state.seconds.wall
+    train = sum(phases.get(phase, 0.0) for phase in TRAINING_PHASES)
+    counts = state.ledger
+    extra: dict[str, object] = {
+        "steps": {"done": state.step, "updates": counts.updates, "no_signal": counts.no_signal},
+        "completions": {"sampled": counts.completions, "without_reward": counts.failed_verdicts},
+        "truncated": {name: found.num_truncated for name, found in after.items()},
+    }
+    if state.best_accuracy is not None:
+        extra["validation"] = {"best_accuracy": state.best_accuracy, "best_step": state.best_step}
+    return Summary(
+        method=trainer.parts.method.name,
+        task=trainer.parts.task.name,
+        decoding={name: Decoding.of(before[name], found.correct) for name, found in after.items()},
+        seconds={"total": wall, "train": train, "train_cpu": state.cpu_seconds, **phases},
+        tokens={
+            "sampled": counts.sampled,
+            "decoded": counts.decoded,
+            "unique_prefixes": counts.unique_prefixes,
+            "forwarded": counts.forwarded,
+            "in_loss": counts.in_loss,
+        },
+        extra=extra,
+    )
+
+
+def _report(run: RunDirectory, summary: Summary) -> None:
+    points = [(record["step"], record["reward_mean"]) for record in run.metrics() if record["reward_mean"] is not None]
+    steps, rewards = zip(*points, strict=True) if points else ((), ())
+    if points:
+        plot_curves(
+            [Series(summary.method, [(steps, rewards)])],
+            run.path / CURVE,
+            x_label="training step",
+            y_label="mean reward of the sampled group",
+            title=f"{summary.method} on {summary.task}",
+        )
+    picture = f"\n![reward by step]({CURVE})\n" if points else ""
+    run.write_text(REPORT, summary_markdown(summary) + picture)

@@ -21,7 +21,7 @@ from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
 from creditree.train.step import StepResult, train_step
 
-_TRAINING_PHASES = ("sample", "judge", "credit", "learn")
+TRAINING_PHASES = ("sample", "judge", "credit", "learn")
 
 
 class Watcher(Protocol):
@@ -50,7 +50,7 @@ class _State:
 
     @property
     def cpu_seconds(self) -> float:
-        return sum(self.seconds.cpu.get(phase, 0.0) for phase in _TRAINING_PHASES)
+        return sum(self.seconds.cpu.get(phase, 0.0) for phase in TRAINING_PHASES)
 
 
 class Trainer:

@@ -1,0 +1,86 @@
+"""`creditree train` and `creditree quickstart`."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+
+from creditree.cli.dry_run import dry_run_record, dry_run_text
+from creditree.cli.output import console, print_json, quiet_libraries
+from creditree.config.build import build_parts, build_settings
+from creditree.config.load import dump_config, load_config, parse_config
+from creditree.config.schema import RunConfig
+from creditree.errors import RunError
+from creditree.report.progress import Progress
+from creditree.report.summary import Summary, summary_view
+from creditree.runs.directory import RunDirectory
+from creditree.train.procedure import REPORT, run_training
+
+STOPPED = 130
+"""Exit code of a run that Ctrl-C stopped, as shells have it."""
+
+
+def train_command(
+    path: Path, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool, overrides: Sequence[str]
+) -> None:
+    """Train as the configuration says, or say what that would do."""
+    config = load_config(path, overrides)
+    if dry_run:
+        if as_json:
+            print_json(dry_run_record(config))
+        else:
+            print(dry_run_text(config))
+        return
+    if run is None:
+        raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
+    _train(config, run, resume=resume, as_json=as_json)
+
+
+def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
+    """Train the built-in model as the shipped configuration says, and point to what comes next."""
+    text = files("creditree.config").joinpath("quickstart.yaml").read_text(encoding="utf-8")
+    _train(parse_config(text, "quickstart", overrides), run, resume=resume, as_json=as_json)
+    if not as_json:
+        _print_next_steps(console(), run)
+
+
+def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
+    quiet_libraries()
+    out = Console(stderr=True, highlight=False) if as_json else console()
+    opened = RunDirectory.resume if resume else RunDirectory.create
+    with opened(run, dump_config(config)) as directory:
+        parts, settings = build_parts(config), build_settings(config)
+        adapter = parts.learner.adapter
+        out.print(
+            f"{parts.method.name} on {parts.task.name}: {config.model.name}, {adapter.num_parameters:,} trained parameters in "
+            f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
+        )
+        with Progress(settings.steps, out, settings.cpu_seconds) as progress:
+            summary = run_training(parts, settings, directory, progress)
+    if summary is None:
+        raise SystemExit(STOPPED)
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _print_summary(out, summary, run)
+
+
+def _print_summary(out: Console, summary: Summary, run: Path) -> None:
+    out.print(summary_view(summary))
+    out.print(
+        f"\nSaved: adapter (PEFT) in {run / 'adapter'}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
+        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}."
+    )
+
+
+def _print_next_steps(out: Console, run: Path) -> None:
+    commands = {
+        f"creditree eval {run} --set task.digits_a=4": "the trained adapter on longer numbers",
+        "creditree show t-spmo": "what the method is made of",
+        f"creditree train recipes/token_efficient_rl/tiny_grpo.yaml --run {run.parent / 'grpo'}": "the same with GRPO",
+        f"creditree compare {run} {run.parent / 'grpo'}": "and what may be concluded",
+    }
+    out.print("\nTry next:")
+    for command, purpose in commands.items():
+        out.print(f"  {command}    # {purpose}", markup=False, soft_wrap=True)
