@@ -32,7 +32,7 @@ def result_file(cell: Cell, seed: int) -> Path:
 
 def configuration(cell: Cell, seed: int) -> dict[str, Any]:
     """Return the configuration of a cell as nested values."""
-    values: dict[str, Any] = {"seed": seed, "train": {"steps": 1_000_000, "cpu_seconds": cell.cpu_seconds}}
+    values: dict[str, Any] = {"seed": seed, "train": {"steps": 1_000_000, "cpu_seconds": cell.cpu_seconds or None}}
     for name, value in cell.keys:
         *blocks, last = name.split(".")
         place = values

@@ -34,9 +34,14 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunCon
         raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
+    return check_config(apply_overrides(values, overrides), where)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set dotted keys such as ``method.group=16`` in `values`, in place, and return them. Raises ConfigError."""
     for override in overrides:
         _apply(values, override)
-    return check_config(values, where)
+    return values
 
 
 def check_config(values: Mapping[str, Any], where: str) -> RunConfig:

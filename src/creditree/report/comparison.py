@@ -126,8 +126,8 @@ def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[
     }
 
 
-RUN_HEADER = ("run", "method", "before", "after", "difference", "sampled", "in loss", "train")
-GROUP_HEADER = ("runs", "seeds", "after", "difference", "sampled", "in loss", "train")
+RUN_HEADER = ("run", "method", "before", "after", "gain", "sampled", "in loss", "train")
+GROUP_HEADER = ("runs", "seeds", "after", "gain", "sampled", "in loss", "train")
 
 
 def _run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:

@@ -188,6 +188,11 @@ class RunDirectory:
         self._check_writable()
         write_json(self.path / name, value)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run, such as ``report.md``."""
+        self._check_writable()
+        write_text(self.path / name, text)
+
     def read_json(self, name: str) -> dict[str, object]:
         """Return a JSON file of the run. Raises RunError where it is missing or no JSON object."""
         return _read_object(self.path / name)

@@ -6,6 +6,7 @@ from typing import Any
 from creditree.evaluate.accuracy import Evaluation
 from creditree.report.curves import Series, plot_curves
 from creditree.report.summary import Decoding, Summary, summary_markdown
+from creditree.report.wording import decoding_name
 from creditree.runs.directory import RunDirectory
 from creditree.train.settings import Parts, Settings
 from creditree.train.trainer import TRAINING_PHASES, Trainer, Watcher
@@ -14,11 +15,6 @@ EVALUATION = "evaluation.json"
 SUMMARY = "summary.json"
 REPORT = "report.md"
 CURVE = "reward.png"
-
-
-def decoding_name(temperature: float) -> str:
-    """Return how tables call a temperature: ``greedy``, ``T=0.3``."""
-    return "greedy" if temperature == 0 else f"T={temperature:g}"
 
 
 def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:

@@ -1,0 +1,181 @@
+"""The progress of a training run: a live panel on a terminal, a plain line now and then elsewhere."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from creditree.report.summary import TOKENS
+from creditree.report.wording import count, duration, percent
+
+_RECENT = 20
+_REFRESH_S = 0.1
+
+
+class Progress:
+    """Shows the metrics records of a run as they come; use it as a context.
+
+    A record has "step" and "seconds" (wall); of the whole run so far "signal_share", "sampled", "decoded", "forwarded",
+    "in_loss", "updates", "no_signal", "seconds_by_phase"; and of the step "reward_mean", "loss", "grad_norm" and
+    "validation_accuracy". What is missing or None is not shown. The reward is averaged over the last 20 records.
+    "cpu_seconds" counts against a time budget where it is known, else "seconds".
+    """
+
+    def __init__(
+        self,
+        total_steps: int | None,
+        console: Console,
+        time_budget_s: float | None = None,
+        *,
+        every_s: float = 10.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`every_s`: without a terminal, how often a line is written (the first and the last record always are)."""
+        self._total = total_steps
+        self._budget = time_budget_s
+        self._console = console
+        self._every = every_s
+        self._clock = clock
+        self._recent: deque[Mapping[str, object]] = deque(maxlen=_RECENT)
+        self._validation: float | None = None
+        self._shown_at: float | None = None
+        self._written_step: int | None = None
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        if self._recent and self._step() != self._written_step:
+            self._write()
+
+    def update(self, record: Mapping[str, object]) -> None:
+        """Take the record of a step, and show it."""
+        self._recent.append(record)
+        accuracy = _number(record, "validation_accuracy")
+        self._validation = self._validation if accuracy is None else accuracy
+        wait = self._every if self._live is None else _REFRESH_S
+        if accuracy is None and self._shown_at is not None and self._clock() - self._shown_at < wait:
+            return
+        self._shown_at = self._clock()
+        if self._live is None:
+            self._write()
+        else:
+            self._live.update(self._panel(), refresh=True)
+
+    def message(self, text: str) -> None:
+        """Show a sentence, above the panel where there is one."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def line(self) -> str:
+        """Return the present state as one plain line. Raises IndexError before the first record."""
+        remaining = self.remaining_s()
+        left = [] if remaining is None else [f"{duration(remaining)} left"]
+        return " | ".join([self._done(), *self._learning(), *self._tokens(), *left])
+
+    def remaining_s(self) -> float | None:
+        """Return the wall seconds left by steps or by time budget, whichever ends first; None: neither is known.
+
+        Steps are taken to last as long as the last 20 did.
+        """
+        if not self._recent:
+            return None
+        ends = []
+        pace = self._seconds_per_step("seconds")
+        if self._total is not None and pace is not None:
+            ends.append((self._total - self._step()) * pace)
+        clock = self._budget_clock()
+        spent, spending = _number(self._recent[-1], clock), self._seconds_per_step(clock)
+        if self._budget is not None and spent is not None:
+            wall_per_second = pace / spending if pace and spending else 1.0
+            ends.append((self._budget - spent) * wall_per_second)
+        return max(0.0, min(ends)) if ends else None
+
+    def _write(self) -> None:
+        self._console.print(Text(self.line()), soft_wrap=True)
+        self._written_step = self._step()
+
+    def _step(self) -> int:
+        return int(_number(self._recent[-1], "step") or 0)
+
+    def _budget_clock(self) -> str:
+        return "seconds" if _number(self._recent[-1], "cpu_seconds") is None else "cpu_seconds"
+
+    def _seconds_per_step(self, clock: str) -> float | None:
+        first, last = self._recent[0], self._recent[-1]
+        begin, end = _number(first, clock), _number(last, clock)
+        start, stop = _number(first, "step"), _number(last, "step")
+        if begin is None or end is None or start is None or stop is None:
+            return None
+        if stop > start:
+            return (end - begin) / (stop - start)
+        return end / stop if stop > 0 else None
+
+    def _completed(self) -> float:
+        """Return the share of the run that is done, by steps or by time budget, whichever is further."""
+        shares = [0.0]
+        if self._total:
+            shares.append(self._step() / self._total)
+        spent = _number(self._recent[-1], self._budget_clock())
+        if self._budget and spent is not None:
+            shares.append(spent / self._budget)
+        return min(1.0, max(shares))
+
+    def _panel(self) -> Panel:
+        remaining = self.remaining_s()
+        head = Table.grid(expand=True, padding=(0, 1))
+        head.add_column(no_wrap=True)
+        head.add_column(ratio=1)
+        head.add_column(no_wrap=True)
+        left = "" if remaining is None else f"{duration(remaining)} left"
+        head.add_row(Text(self._done()), ProgressBar(total=1.0, completed=self._completed()), Text(left))
+        rows = (self._learning(), self._tokens(), self._updates(), self._phases())
+        return Panel(Group(head, *(Text(" · ".join(row)) for row in rows if row)), title="training", title_align="left")
+
+    def _done(self) -> str:
+        of = "" if self._total is None else f"/{self._total}"
+        seconds = _number(self._recent[-1], "seconds")
+        return f"step {self._step()}{of}" + ("" if seconds is None else f" in {duration(seconds)}")
+
+    def _learning(self) -> list[str]:
+        rewards = [r for r in (_number(record, "reward_mean") for record in self._recent) if r is not None]
+        signal = _number(self._recent[-1], "signal_share")
+        parts = [f"reward {sum(rewards) / len(rewards):.3f}"] if rewards else []
+        if signal is not None:
+            parts.append(f"steps with signal {percent(signal)} %")
+        if self._validation is not None:
+            parts.append(f"validation {percent(self._validation)} %")
+        return parts
+
+    def _tokens(self) -> list[str]:
+        known = [(label, _number(self._recent[-1], name)) for name, label in TOKENS.items()]
+        return [f"{label} {count(number)}" for label, number in known if number is not None]
+
+    def _updates(self) -> list[str]:
+        shown = {"updates": "updates {:.0f}", "no_signal": "without signal {:.0f}"}
+        shown |= {"loss": "loss {:.3g}", "grad_norm": "gradient norm {:.3g}"}
+        known = [(text, _number(self._recent[-1], name)) for name, text in shown.items()]
+        return [text.format(number) for text, number in known if number is not None]
+
+    def _phases(self) -> list[str]:
+        seconds = self._recent[-1].get("seconds_by_phase")
+        if not isinstance(seconds, Mapping):
+            return []
+        return [f"{name} {duration(float(value))}" for name, value in seconds.items()]
+
+
+def _number(record: Mapping[str, object], name: str) -> float | None:
+    value = record.get(name)
+    return float(value) if isinstance(value, int | float) else None
