@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 
-from grid import COMMON, FOUR_BY_ONE, STORIES, Cell, ablations, cell, main_table, tuned_keys, tuning
+from grid import COMMON, FOUR_BY_ONE, STORIES, TRIED, Cell, ablations, cell, main_table, tuned_keys, tuning
 
-CHOSEN: dict[str, dict[str, tuple[int, float]]] = {}
-"""For each task and method: index of the shape in `grid.SHAPES`, learning rate. Chosen from results/tuning-*."""
+CHOSEN: dict[str, dict[str, int]] = {}
+"""For each task and method: index in `grid.TRIED`, by accuracy at T = 0.3 in results/tuning-*."""
 
 
 def tuned() -> Iterator[Cell]:
     """The chosen setting of each method, on the test split, with fresh seeds."""
-    from grid import SHAPES
-
     tasks = {"four-by-one": (FOUR_BY_ONE, 30.0), "stories": (STORIES, 60.0)}
     for task_name, methods in CHOSEN.items():
         task, seconds = tasks[task_name]
-        for method, (shape, rate) in methods.items():
-            yield cell(f"tuned-{task_name}", method, seconds, task, COMMON, tuned_keys(method, SHAPES[shape], rate))
+        for method, index in methods.items():
+            yield cell(f"tuned-{task_name}", method, seconds, task, COMMON, tuned_keys(method, TRIED[index]))
 
 
 def all_cells() -> list[Cell]:

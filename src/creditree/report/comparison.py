@@ -62,9 +62,9 @@ class Pair:
     def conclusion(self) -> str:
         """Return one sentence: what may be concluded."""
         d = self.difference
-        evidence = f"{points_interval(d.value, d.interval)} points, {p_value(self.adjusted_p)}, n = {d.n}"
+        evidence = f"{points_interval(d.value, d.interval)} points, {p_value(self.adjusted_p)}"
         if self.adjusted_p < LEVEL and 0 not in d.interval:
-            return f"{self.second} is {'better' if d.value > 0 else 'worse'} than {self.first}: {evidence}."
+            return f"{self.second} is {'better' if d.value > 0 else 'worse'} than {self.first}: {evidence}, n = {d.n}."
         return f"{self.first} and {self.second} are not distinguishable at n = {d.n}: {evidence}."
 
 
@@ -204,7 +204,7 @@ def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
         if not isinstance(data, Mapping):
             raise TypeError("'after' is missing")
         found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in data.items()}
-        if any(value not in (0, 1) for rows in found.values() for value in rows.values()):
+        if any(value not in (0, 1) for rows in data.values() for value in rows.values()):
             raise TypeError("it holds other numbers than 0 and 1")
     except (AttributeError, TypeError, ValueError) as error:
         raise RunError(

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.ticker import EngFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from creditree.runs.atomic import write_bytes
 
@@ -28,10 +29,10 @@ _NUM_MARKERS = 8
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Series:
-    """One line of a plot: for each seed the arrays x and y of equal length. Points that are not finite are left out."""
+    """One line of a plot: for each seed numbers x and y of equal length. Points that are not finite are left out."""
 
     label: str
-    points: Sequence[tuple[FloatArray, FloatArray]]
+    points: Sequence[tuple[ArrayLike, ArrayLike]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,7 +47,7 @@ class Curve:
 
 def metric_series(label: str, runs: Sequence[Sequence[Mapping[str, object]]], x: str, y: str) -> Series:
     """Return the series of two entries of the metrics records of several runs; records without both are left out."""
-    points = []
+    points: list[tuple[ArrayLike, ArrayLike]] = []
     for records in runs:
         pairs = [(_number(record.get(x)), _number(record.get(y))) for record in records]
         found = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
@@ -132,7 +133,7 @@ def _dress(axes: Axes, x_label: str, y_label: str, title: str, y_range: tuple[fl
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     if y_range is not None:
         axes.set_ylim(*y_range)
 
@@ -143,8 +144,8 @@ def _explain(axes: Axes, band: Band, *, averaged: bool) -> None:
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), title=meaning, alignment="left")
 
 
-def _cleaned(label: str, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+def _cleaned(label: str, x_values: ArrayLike, y_values: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    x, y = np.asarray(x_values, dtype=np.float64), np.asarray(y_values, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"series '{label}' has x of shape {x.shape} and y of shape {y.shape}")
     known = np.isfinite(x) & np.isfinite(y)

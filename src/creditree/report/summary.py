@@ -60,8 +60,8 @@ class Decoding:
 class Summary:
     """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
 
-    `seconds` has "total", "train" and phases, in wall seconds; `tokens` has the counts of `TOKENS` over all training.
-    `extra` is written beside them.
+    `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
+    counts of `TOKENS` over all training. `extra` is written beside them.
     """
 
     method: str
@@ -175,7 +175,8 @@ def _token_rows(summary: Summary) -> list[tuple[str, ...]]:
 
 def _seconds_line(summary: Summary) -> str:
     seconds = dict(summary.seconds)
-    named = [("in all", seconds.pop("total", None)), ("training", seconds.pop("train", None))]
+    names = {"total": "in all", "train": "training", "train_cpu": "training's processor time"}
+    named = [(label, seconds.pop(name, None)) for name, label in names.items()]
     parts = [f"{name} {duration(value)}" for name, value in named if value is not None]
     return "time: " + "; ".join([*parts, phases(seconds)] if seconds else parts)
 

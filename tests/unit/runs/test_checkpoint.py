@@ -58,11 +58,12 @@ def test_equal_checkpoints_have_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_keeps_the_newest_and_drops_later_steps_of_a_left_course(tmp_path: Path) -> None:
-    for step in (100, 200, 300, 1_000_000):
+    for step in (100, 200, 999_999, 1_000_000, 1_000_001):
         save_checkpoint(tmp_path, checkpoint(step))
-    assert steps(tmp_path) == ["step-000300", "step-1000000"]
-    save_checkpoint(tmp_path, checkpoint(400), keep=3)
-    assert steps(tmp_path) == ["step-000300", "step-000400"]
+    assert steps(tmp_path) == ["step-1000000", "step-1000001"]
+    for step in (100, 200, 300, 150):
+        save_checkpoint(tmp_path, checkpoint(step), keep=3)
+    assert steps(tmp_path) == ["step-000100", "step-000150"]
     with pytest.raises(ValueError, match="keep is 0"):
         save_checkpoint(tmp_path, checkpoint(500), keep=0)
 

@@ -196,6 +196,18 @@ def test_json_files_and_published_folders(tmp_path: Path) -> None:
             reader.read_json(name)
 
 
+@pytest.mark.parametrize("how", ["create", "resume"])
+def test_a_refused_opening_leaves_the_run_to_others(tmp_path: Path, how: str) -> None:
+    RunDirectory.create(tmp_path, CONFIG).close()
+    with pytest.raises(RunError):
+        getattr(RunDirectory, how)(tmp_path, "seed: 1")
+    code = (
+        "import sys; from creditree.runs.directory import RunDirectory; RunDirectory.resume(sys.argv[1], sys.argv[2])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), CONFIG], env=environment, check=True)
+
+
 HOLDER = """
 import multiprocessing, sys, time
 from creditree.runs.directory import RunDirectory

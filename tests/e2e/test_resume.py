@@ -1,0 +1,100 @@
+"""A run that was killed and continued is the run that was not: adapter, metrics (times aside) and rollouts, bit for bit."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from creditree.runs.directory import RunDirectory
+from tests.e2e.command import creditree, start, write_config
+
+STEPS = 12
+TIMES = ("seconds", "cpu_seconds", "seconds_by_phase")
+TRAIN = {"steps": STEPS, "problems_per_step": 2, "learning_rate": 4e-3, "final_learning_rate": 0.1, "threads": 1}
+VALIDATION = {"every": 3, "problems": 10}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lora = {"rank": 4, "dropout": 0.1}
+    return write_config(tmp_path_factory.mktemp("config") / "run.yaml", train=TRAIN, validation=VALIDATION, lora=lora)
+
+
+@pytest.fixture(scope="module")
+def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    creditree("train", config, "--run", run)
+    return run
+
+
+def content(run: Path) -> dict[str, Any]:
+    """Everything of a run that must not depend on interruptions."""
+    directory = RunDirectory.read(run)
+    summary = directory.read_json("summary.json")
+    return {
+        "adapter": {n: a.tobytes() for n, a in load_file(directory.adapter / "adapter_model.safetensors").items()},
+        "metrics": [{k: v for k, v in record.items() if k not in TIMES} for record in directory.metrics()],
+        "rollouts": {step: directory.rollouts(step) for step in directory.rollout_steps()},
+        "summary": {k: summary[k] for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")},
+    }
+
+
+def stop_at(config: Path, run: Path, step: int, how: signal.Signals, *options: str) -> int:
+    """Start or continue a run, send the signal once it has written the metrics of `step`, and return the exit code."""
+    process = start("train", config, "--run", run, *options)
+    metrics = run / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.communicate(timeout=120)
+    return process.returncode
+
+
+def test_killed_at_several_points_and_resumed_equals_uninterrupted(config: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert stop_at(config, run, 0, signal.SIGKILL) == -signal.SIGKILL
+    assert stop_at(config, run, 2, signal.SIGKILL, "--resume") == -signal.SIGKILL
+    assert stop_at(config, run, 6, signal.SIGKILL, "--resume") == -signal.SIGKILL
+    assert not (run / "summary.json").exists()
+    creditree("train", config, "--run", run, "--resume")
+    assert content(run) == content(whole)
+    assert len(content(run)["metrics"]) == STEPS
+
+
+def test_ctrl_c_stops_after_the_step_with_a_checkpoint_and_resumes(config: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert stop_at(config, run, 5, signal.SIGINT) == 130
+    with RunDirectory.resume(run, (run / "config.yaml").read_text()) as directory:
+        checkpoint, warnings = directory.restore()
+    assert checkpoint is not None
+    assert checkpoint.step >= 5
+    assert warnings == []
+    creditree("train", config, "--run", run, "--resume")
+    assert content(run) == content(whole)
+
+
+def test_a_truncated_checkpoint_falls_back_and_says_so(config: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stop_at(config, run, 9, signal.SIGKILL)
+    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    arrays = newest / "arrays.safetensors"
+    arrays.write_bytes(arrays.read_bytes()[:100])
+    done = creditree("train", config, "--run", run, "--resume")
+    assert "damaged" in done.stdout + done.stderr
+    assert "step 4" in done.stdout + done.stderr
+    assert content(run) == content(whole)
+
+
+def test_resume_of_a_finished_run_changes_nothing(config: Path, whole: Path) -> None:
+    before = content(whole)
+    creditree("train", config, "--run", whole, "--resume")
+    assert content(whole) == before
+
+
+def test_resume_with_another_configuration_is_refused(config: Path, whole: Path) -> None:
+    done = creditree("train", config, "--run", whole, "--resume", "--set", "method.group=7", code=2)
+    assert "method.group" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,133 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from creditree.errors import RunError
+from creditree.evaluate.statistics import mcnemar_exact
+from creditree.report.comparison import ComparedRun, compare_json, compare_markdown, compare_view, pair_runs
+from creditree.report.summary import Decoding, Summary
+from creditree.runs.directory import RunDirectory
+
+N = 200
+BASE = {f"q{number}": int(number < 10) for number in range(N)}
+
+
+def compared(name: str, right: int, group: str = "", task: str = "t", start: int = 0) -> ComparedRun:
+    correct = {f"q{number}": int(start <= number < start + right) for number in range(N)}
+    summary = Summary(
+        method="t-spmo",
+        decoding={"greedy": Decoding.of(BASE, correct)},
+        seconds={"total": 70.0, "train": 60.0},
+        tokens={"sampled": right * 1000, "decoded": 1, "forwarded": 1, "in_loss": 50},
+        task=task,
+    )
+    return ComparedRun(name, summary, {"greedy": correct}, group)
+
+
+A, B, C = compared("a", 160), compared("b", 172, start=4), compared("c", 100)
+
+
+def test_pairs_are_mcnemar_tests_with_holms_adjustment() -> None:
+    pairs = {(pair.first, pair.second): pair for pair in pair_runs([A, B, C])}
+    assert set(pairs) == {("a", "b"), ("a", "c"), ("b", "c")}
+    # b is right on 4..175, a on 0..159: 4 lost, 16 gained, (16 - 4) / 200 = .06; p is the largest of three, so
+    # unadjusted.
+    ab = pairs["a", "b"]
+    assert (ab.difference.gained, ab.difference.lost) == (16, 4)
+    assert ab.difference.value == pytest.approx(0.06)
+    exact = mcnemar_exact(list(A.correct["greedy"].values()), list(B.correct["greedy"].values()))
+    assert ab.adjusted_p == ab.difference.p_value == exact
+    # The smallest of three is multiplied by 3.
+    smallest = min(pairs.values(), key=lambda pair: pair.difference.p_value)
+    assert smallest.adjusted_p == pytest.approx(3 * smallest.difference.p_value, rel=1e-12)
+    assert ab.conclusion().startswith("b is better than a: +6.0 (")
+    assert pairs["a", "c"].conclusion().startswith("c is worse than a: -30.0 (")
+    assert (
+        pair_runs([A, A])[0]
+        .conclusion()
+        .startswith("a and a are not distinguishable at n = 200: 0.0 (-1.5, +1.5) points, p = 1.000.")
+    )
+
+
+def test_holm_can_take_a_claim_back() -> None:
+    # a and d: 2 lost, 10 gained of 12, p = 2 * (1 + 12 + 66) / 4096 = .0386. Of the six pairs of four runs, d and the
+    # three others make the three smallest p, all .0386: times 6.
+    d = compared("d", 168, start=2)
+    alone = pair_runs([A, d])
+    assert alone[0].difference.p_value == pytest.approx(158 / 4096)
+    assert "d is better than a" in alone[0].conclusion()
+    among = pair_runs([A, d, compared("e", 160), compared("f", 160)])
+    assert all("not distinguishable" in pair.conclusion() for pair in among)
+    assert min(pair.adjusted_p for pair in among) == pytest.approx(6 * 158 / 4096)
+
+
+def test_only_common_problems_of_one_task_make_pairs() -> None:
+    half = ComparedRun("h", A.summary, {"greedy": {f"q{number}": 1 for number in range(100, 300)}})
+    assert pair_runs([A, half])[0].difference.n == 100
+    assert pair_runs([A, compared("other", 100, task="u")]) == []
+    assert pair_runs([A, B], decoding="T=1") == []
+    assert pair_runs([A, ComparedRun("none", A.summary, {})]) == []
+
+
+def test_markdown_has_runs_seeds_and_conclusions() -> None:
+    text = compare_markdown([compared("a", 160, "spmo"), compared("b", 170, "spmo"), C])
+    lines = text.splitlines()
+    assert lines[0] == "| run | method | before | after | gain | sampled | in loss | train |"
+    assert lines[2].startswith("| a | t-spmo | 5.0 (2.7, 9.0) | 80.0 (73.9, 85.0) | +75.0 (+68.")
+    assert lines[2].endswith("| 160 k | 50 | 60 s |")
+    # .80 and .85: mean .825, sd .05 / sqrt 2 = .0354; 160 k and 170 k: 165 k, sd 7.07 k.
+    assert "| spmo | 2 | 82.5 ± 3.5 | +77.5 ± 3.5 | 165 k ± 7.07 k | 50 ± 0 | 60 s ± 0 s |" in lines
+    assert any(line.startswith("- Pairs (greedy): exact McNemar") and "Holm for 3 of them" in line for line in lines)
+    assert sum(line.startswith("- c is worse than") for line in lines) == 2
+
+
+def test_the_terminal_shows_the_same_in_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(compare_view([compared("a", 160, "spmo"), compared("b", 170, "spmo"), C]))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "a t-spmo 5.0 80.0 (73.9, 85.0) +75.0 160 k 50 60 s" in rows
+    assert "spmo 2 82.5 ± 3.5 +77.5 ± 3.5 165 k ± 7.07 k 50 ± 0 60 s ± 0 s" in rows
+    assert any(row.startswith("c is worse than a: -30.0") for row in rows)
+
+
+def test_what_was_not_measured_or_kept_is_said() -> None:
+    none = ComparedRun("n", A.summary, {})
+    assert "cannot be compared in pairs" in compare_markdown([none, none])
+    assert "pairs" not in compare_markdown([none])
+    assert "| n | t-spmo | - | - | - | 160 k | 50 | 60 s |" in compare_markdown([none], decoding="T=1")
+
+
+def test_json_has_runs_and_pairs() -> None:
+    data = compare_json([A, B])
+    assert data["decoding"] == "greedy"
+    assert isinstance(data["runs"], list)
+    assert isinstance(data["pairs"], list)
+    assert [run["name"] for run in data["runs"]] == ["a", "b"]
+    assert set(data["pairs"][0]) == {
+        "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value",
+    }  # fmt: skip
+
+
+def test_a_run_directory_is_read(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path, "seed: 0") as run:
+        with pytest.raises(RunError, match=r"has no summary\.json: it has not ended; continue it with --resume first"):
+            ComparedRun.of(run)
+        run.write_json("summary.json", A.summary.to_json())
+        assert ComparedRun.of(run).correct == {}
+        run.write_json("evaluation.json", {"after": A.correct})
+        found = ComparedRun.of(RunDirectory.read(tmp_path), group="g")
+        assert (found.name, found.group, found.summary, found.correct) == (str(tmp_path), "g", A.summary, A.correct)
+        for damage in (
+            {},
+            {"after": {"greedy": {"q": 0.5}}},
+            {"after": {"greedy": [1]}},
+            {"after": {"greedy": {"q": 2}}},
+        ):
+            run.write_json("evaluation.json", damage)
+            with pytest.raises(RunError, match=r"evaluation\.json holds no results by problem"):
+                ComparedRun.of(run)
