@@ -14,7 +14,9 @@ from creditree.rng import Key
 from creditree.tree import Forest
 
 
-def naive_sample(model: Model, context: Sequence[int], key: Key, budget: int, sampling: Sampling) -> tuple[list[int], list[float]]:
+def naive_sample(
+    model: Model, context: Sequence[int], key: Key, budget: int, sampling: Sampling
+) -> tuple[list[int], list[float]]:
     """Decode one completion by whole forward passes and a linear scan of the cumulative distribution."""
     ids, logprobs = list(context), []
     for uniform in key.uniforms(budget):

@@ -25,7 +25,9 @@ class DigitParity:
         return tuple(Verdict(float(sum(map(ord, answer.completion)) % 2)) for answer in answers)
 
 
-def sampled_forests(model: Model, explorer: Explorer, problems: int = 2, budget: int = 10, temperature: float = 0.5) -> list[Forest]:
+def sampled_forests(
+    model: Model, explorer: Explorer, problems: int = 2, budget: int = 10, temperature: float = 0.5
+) -> list[Forest]:
     """Sample one judged forest a problem."""
     rollout = Rollout(model, InProcessEngine(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)  # type: ignore[arg-type]
     questions = [Problem(str(p), "3*4="[: 2 + p], ("12",)) for p in range(problems)]

@@ -1,4 +1,6 @@
-"""Tiny random models of real architectures, and a character tokenizer for them; made in memory, nothing is downloaded."""
+"""Tiny random models of real architectures, and a character tokenizer for them, all made in memory."""
+
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -19,7 +21,7 @@ from creditree.models.transformer import Transformer
 
 ALPHABET = "0123456789*+-=() abcdefghijklmnopqrstuvwxyz?.,\n"
 FAMILIES = ("qwen2", "qwen3", "llama")
-_SHAPE = {
+_SHAPE: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -41,14 +43,18 @@ def char_tokenizer() -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", clean_up_tokenization_spaces=False
+        tokenizer_object=backend,
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )
 
 
 def random_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
     """Return a random 4-layer model of the family, in evaluation mode."""
     torch.manual_seed(seed)
-    configs = {
+    configs: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": True}),
         "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": False}),
         "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": False}),
@@ -56,7 +62,7 @@ def random_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed
     config_class, model_class, extra = configs[family]
     config = config_class(**_SHAPE, **extra)
     config._attn_implementation = ATTENTION
-    model = model_class(config).to(dtype).eval()
+    model: PreTrainedModel = model_class(config).to(dtype).eval()
     if dtype == torch.float64:
         _norms_in_float64(model)
     model.requires_grad_(False)
@@ -66,7 +72,8 @@ def random_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed
 def _norms_in_float64(model: torch.nn.Module) -> None:
     """Replace the RMS norms, which transformers computes in float32 whatever the weights are, by torch's own."""
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
+        children: list[tuple[str, Any]] = list(module.named_children())
+        for name, child in children:
             if type(child).__name__.endswith("RMSNorm"):
                 norm = torch.nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon, dtype=torch.float64)
                 norm.load_state_dict(child.state_dict())

@@ -69,17 +69,31 @@ def method_keys(method: str, group: int, temperature: float, loss_temperature: f
 
 def main_table() -> Iterator[Cell]:
     """Settings like the paper's: one problem an update, its penalty, |G| 8 and 50, sampling at 0.3 and at 1."""
-    for method, group, (temperature, loss_temperature) in product(METHODS, (8, 50), ((0.3, 1.0), (0.3, 0.3), (1.0, 1.0))):
+    for method, group, (temperature, loss_temperature) in product(
+        METHODS, (8, 50), ((0.3, 1.0), (0.3, 0.3), (1.0, 1.0))
+    ):
         name = f"{method} G={group} T={temperature} loss T={loss_temperature}"
         yield cell(
-            "paper-like", name, 30.0, FOUR_BY_ONE, COMMON,
+            "paper-like",
+            name,
+            30.0,
+            FOUR_BY_ONE,
+            COMMON,
             {"train.learning_rate": 2e-3, "train.problems_per_step": 1},
             method_keys(method, group, temperature, loss_temperature),
         )
     penalised = method_keys("t-spmo", 50, 0.3, 1.0) | {"method.l2": 0.01}
     for name, extra in (("l2 0.01 in the loss", {}), ("l2 0.01 decoupled", {"method.l2_decoupled": True})):
-        yield cell("paper-like", f"t-spmo G=50 T=0.3 {name}", 30.0, FOUR_BY_ONE, COMMON,
-                   {"train.learning_rate": 2e-3, "train.problems_per_step": 1}, penalised, extra)
+        yield cell(
+            "paper-like",
+            f"t-spmo G=50 T=0.3 {name}",
+            30.0,
+            FOUR_BY_ONE,
+            COMMON,
+            {"train.learning_rate": 2e-3, "train.problems_per_step": 1},
+            penalised,
+            extra,
+        )
 
 
 def tuned_keys(method: str, tried: dict[str, float]) -> dict[str, object]:
@@ -101,7 +115,9 @@ def tuning(task_name: str, task: dict[str, object], cpu_seconds: float) -> Itera
     """The same settings for each method, judged on the validation split, with a seed that is not used again."""
     for method, tried in product(METHODS, TRIED):
         name = f"{method} G={tried['group']} T={tried['temperature']} B={tried['problems']} lr={tried['learning_rate']}"
-        yield cell(f"tuning-{task_name}", name, cpu_seconds, task, COMMON, tuned_keys(method, tried), seeds=(TUNING_SEED,))
+        yield cell(
+            f"tuning-{task_name}", name, cpu_seconds, task, COMMON, tuned_keys(method, tried), seeds=(TUNING_SEED,)
+        )
 
 
 def ablations() -> Iterator[Cell]:

@@ -1,6 +1,6 @@
 """Run the tiny twins: every cell and seed once, raw results in results/, what is already there is not run again.
 
-    python recipes/token_efficient_rl/run_tiny.py [--only TEXT] [--workers 2] [--dry-run]
+python recipes/token_efficient_rl/run_tiny.py [--only TEXT] [--workers 2] [--dry-run]
 """
 
 import argparse
@@ -59,8 +59,12 @@ def run_cell(cell: Cell, seed: int) -> None:
     settings, parts = build_settings(config), build_parts(config)
     split = "validation" if cell.table.startswith("tuning") else "test"
     problems = parts.task.held_out(split, 300)
-    examiner = Examiner(parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7))
-    rollout = Rollout(parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens)
+    examiner = Examiner(
+        parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7)
+    )
+    rollout = Rollout(
+        parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
+    )
     key, ledger, seconds, step = Key.of(seed), Ledger(), Seconds(), 0
 
     def measure(temperatures: tuple[float, ...], count: int) -> dict[str, float]:
@@ -125,7 +129,10 @@ def main() -> None:
     ]
     # All cells of one seed before the next seed, in a fixed shuffled order: a busy spell of the machine hits no method more.
     wanted.sort(key=lambda job: (job[1], blake2b(job[0].file.encode()).digest()))
-    print(f"{len(wanted)} runs, {sum(cell.cpu_seconds for cell, _ in wanted) / 60:.0f} CPU minutes of training", flush=True)
+    print(
+        f"{len(wanted)} runs, {sum(cell.cpu_seconds for cell, _ in wanted) / 60:.0f} CPU minutes of training",
+        flush=True,
+    )
     if options.dry_run:
         for cell, seed in wanted:
             print(f"  {cell.file} seed {seed}")

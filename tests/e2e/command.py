@@ -32,7 +32,13 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
     """Start a command."""
     command = [sys.executable, "-m", "creditree", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=cwd, stdin=subprocess.DEVNULL
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
     )
 
 

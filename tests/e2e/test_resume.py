@@ -38,7 +38,9 @@ def content(run: Path) -> dict[str, Any]:
         "adapter": {n: a.tobytes() for n, a in load_file(directory.adapter / "adapter_model.safetensors").items()},
         "metrics": [{k: v for k, v in record.items() if k not in TIMES} for record in directory.metrics()],
         "rollouts": {step: directory.rollouts(step) for step in directory.rollout_steps()},
-        "summary": {k: summary[k] for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")},
+        "summary": {
+            k: summary[k] for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")
+        },
     }
 
 

@@ -101,7 +101,16 @@ def test_eval_measures_the_run_as_its_summary_says(run: Path) -> None:
 
 def test_eval_of_an_adapter_and_of_a_plain_model(run: Path) -> None:
     adapter = creditree_json(
-        "eval", run / "adapter", "--task", "multiplication", "--problems", "20", "--temperature", "0", "--max-new-tokens", "48"
+        "eval",
+        run / "adapter",
+        "--task",
+        "multiplication",
+        "--problems",
+        "20",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "48",
     )
     model = creditree_json(
         "eval", "builtin:multiplication", "--task", "multiplication", "--problems", "20", "--temperature", "0.5",

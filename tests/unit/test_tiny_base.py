@@ -50,6 +50,15 @@ def test_the_first_steps_are_deterministic_and_as_recorded(name: str) -> None:
 
 
 @MODELS
+def test_settings_that_the_first_steps_hardly_show_are_the_recorded_ones(name: str) -> None:
+    recipe = train.RECIPES[name]
+    assert (recipe.betas, recipe.clip, recipe.decay_share, recipe.batch) == ((0.9, 0.98), 1.0, 0.3, 64)
+    assert recipe.num_steps == int(recorded(name, "steps of 64")[0].replace(" ", ""))
+    for setting in ("betas (.9, .98)", "gradient clip 1", "over the last 30 %"):
+        assert setting in README
+
+
+@MODELS
 def test_the_shipped_weights_have_the_recorded_hash_and_size(name: str) -> None:
     weights = (BUILTIN / name / "model.safetensors").read_bytes()
     assert [hashlib.sha256(weights).hexdigest()] == recorded(name, "sha256")

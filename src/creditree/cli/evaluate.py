@@ -6,15 +6,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
+
 from creditree.cli.output import console, print_json, quiet_libraries
-from creditree.config.build import build_lora, build_task, build_verifier
+from creditree.config.build import build_task, build_verifier
 from creditree.config.load import apply_overrides, check_config, parse_config
 from creditree.config.schema import RunConfig
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.evaluate.accuracy import Evaluation, Examiner
-from creditree.evaluate.statistics import Estimate, Interval, bootstrap_mean, paired_difference, paired_mean_difference, wilson
+from creditree.evaluate.statistics import (
+    Estimate,
+    Interval,
+    bootstrap_mean,
+    paired_difference,
+    paired_mean_difference,
+    wilson,
+)
 from creditree.models.adapter import Adapter, saved_spec
 from creditree.models.load import load_model
 from creditree.report.wording import decoding_name, p_value, percent_interval, points_interval, terminal_table
@@ -60,7 +68,12 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         adapter.load(target.adapter)
     limit = options.max_new_tokens or config.sampling.max_new_tokens
     examiner = Examiner(
-        model, InProcessEngine(model, config.train.max_rows), build_verifier(config.reward), task.prompt, limit, Key.of(config.seed)
+        model,
+        InProcessEngine(model, config.train.max_rows),
+        build_verifier(config.reward),
+        task.prompt,
+        limit,
+        Key.of(config.seed),
     )
     record: dict[str, Any] = {"target": options.target, "task": task.name, "split": options.split, "n": len(problems)}
     decodings: dict[str, Any] = {}
@@ -95,7 +108,9 @@ def _decoding(found: Evaluation, base: Evaluation | None, key: Key) -> dict[str,
     if single:
         change = paired_difference(list(base.correct.values()), list(found.correct.values()))
     else:
-        change = paired_mean_difference(list(base.share_correct.values()), list(found.share_correct.values()), key.at("difference"))
+        change = paired_mean_difference(
+            list(base.share_correct.values()), list(found.share_correct.values()), key.at("difference")
+        )
     entry["base"] = {"pass@1": _estimate(pass_at_1(base, key))}
     entry["difference"] = {
         "value": change.value,
@@ -127,7 +142,9 @@ def _target(options: EvalOptions, overrides: Sequence[str]) -> _Target:
             values |= _task_block(options.task)
         return _Target(_checked(values, str(path), overrides), run.adapter)
     if options.task is None:
-        raise ConfigError(f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml.")
+        raise ConfigError(
+            f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
+        )
     is_adapter = (path / "adapter_config.json").is_file()
     name = saved_spec(path)[0] if is_adapter else options.target
     values = {"sampling": {"max_new_tokens": 300 if options.max_new_tokens is None else options.max_new_tokens}}
@@ -142,7 +159,9 @@ def _task_block(task: str) -> dict[str, Any]:
     try:
         text = Path(task).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"--task '{task}' cannot be read ({error.strerror}); give a task's name or a YAML file.") from None
+        raise ConfigError(
+            f"--task '{task}' cannot be read ({error.strerror}); give a task's name or a YAML file."
+        ) from None
     config = parse_config(text, task)
     return {"task": config.task.model_dump(mode="json"), "reward": config.reward}
 

@@ -17,14 +17,19 @@ app = typer.Typer(
 )
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory to write.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as method.group=16.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as method.group=16.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
 
 
 @app.command()
 def quickstart(
-    run: RunOption = Path("runs/quickstart"), resume: ResumeOption = False, json: JsonOption = False, set_: SetOption = None
+    run: RunOption = Path("runs/quickstart"),
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+    set_: SetOption = None,
 ) -> None:
     """Train the built-in model with T-SPMO and show that it learned (about a minute on two CPU cores)."""
     from creditree.cli.train import quickstart_command
@@ -37,7 +42,9 @@ def train(
     config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
     run: Annotated[Path | None, typer.Option("--run", help="Run directory to write.")] = None,
     resume: ResumeOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")
+    ] = False,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -50,11 +57,17 @@ def train(
 @app.command("eval")
 def evaluate(
     target: Annotated[str, typer.Argument(help="Run directory, PEFT adapter directory, or model.")],
-    task: Annotated[str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")
+    ] = None,
     problems: Annotated[int, typer.Option("--problems", min=1, help="Held-out test problems.")] = 500,
-    temperature: Annotated[list[float] | None, typer.Option("--temperature", min=0, help="Decoding; repeat for several. 0 is greedy.")] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option("--temperature", min=0, help="Decoding; repeat for several. 0 is greedy.")
+    ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Completions of each problem.")] = 1,
-    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion, at most.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion, at most.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
     json: JsonOption = False,
     set_: SetOption = None,
@@ -67,9 +80,7 @@ def evaluate(
 
 
 @app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")], json: JsonOption = False
-) -> None:
+def compare(runs: Annotated[list[Path], typer.Argument(help="Run directories.")], json: JsonOption = False) -> None:
     """Compare finished runs, paired by problem."""
     from creditree.cli.compare import compare_command
 

@@ -82,7 +82,9 @@ def build_verifier(reward: str) -> Verifier:
     if reward == "last_integer":
         return LastInteger()
     if ":" not in reward:
-        raise ConfigError(f"reward is '{reward}': set last_integer, or a function as package.module:name or file.py:name.")
+        raise ConfigError(
+            f"reward is '{reward}': set last_integer, or a function as package.module:name or file.py:name."
+        )
     return load_reward(reward)
 
 
@@ -117,7 +119,9 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     adapter = Adapter(model, build_lora(config.lora), Key.of(config.seed))
     train = config.train
-    optimiser = OptimiserSpec(train.learning_rate, train.betas, train.eps, train.max_grad_norm, train.micro_batch_tokens)
+    optimiser = OptimiserSpec(
+        train.learning_rate, train.betas, train.eps, train.max_grad_norm, train.micro_batch_tokens
+    )
     learner = Learner(adapter, method.objective, optimiser)
     parts = Parts(model, learner, InProcessEngine(model, train.max_rows), task, verifier, method)
     check_context(parts, build_settings(config))

@@ -48,7 +48,9 @@ class MethodConfig(BaseModel):
     alpha: Count | None = Field(None, description="early_and_random: this many first tokens surely learn")
     probability: float | None = Field(None, description="early_and_random: chance of each later token, 0 to 1")
     k: Count | None = Field(None, description="early_and_random: no later token once so many are taken")
-    u_norm: Literal["branching", "all", "nonzero"] | None = Field(None, description="branching_pairs: which pairs |U| counts")
+    u_norm: Literal["branching", "all", "nonzero"] | None = Field(
+        None, description="branching_pairs: which pairs |U| counts"
+    )
     kl: float | None = Field(None, description="coefficient of the k3 KL penalty against the base model")
     l2: float | None = Field(None, description="coefficient of the squared Frobenius norm of the LoRA matrices")
     l2_decoupled: bool | None = Field(None, description="apply l2 after the optimiser step instead of in the loss")

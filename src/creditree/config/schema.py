@@ -31,7 +31,9 @@ class LoraBlock(Block):
     rank: Positive = Field(8, description="rank of every adapted matrix")
     alpha: float | None = Field(None, description="scale alpha / rank; none: 2 * rank", gt=0)
     dropout: Share = Field(0.0, description="LoRA dropout")
-    layers: str | float | list[int] = Field("1/3", description="fraction of the layers, from the last; or a list of indices")
+    layers: str | float | list[int] = Field(
+        "1/3", description="fraction of the layers, from the last; or a list of indices"
+    )
     targets: list[str] = Field(["q_proj", "v_proj"], description="projections that get an adapter", min_length=1)
 
     @field_validator("layers")
@@ -61,7 +63,9 @@ class MultiplicationConfig(Block):
     name: Literal["multiplication"]
     digits_a: Positive = Field(3, description="digits of the first operand")
     digits_b: Positive = Field(1, description="digits of the second operand")
-    range_a: tuple[int, int] | None = Field(None, description="first operand from .. to, instead of all of so many digits")
+    range_a: tuple[int, int] | None = Field(
+        None, description="first operand from .. to, instead of all of so many digits"
+    )
     range_b: tuple[int, int] | None = Field(None, description="second operand from .. to")
     num_held_out: Positive = Field(500, description="problems in each held-out split")
     prompt: PromptBlock = Field(default_factory=PromptBlock)
@@ -93,12 +97,16 @@ class FileConfig(Block):
     validation_path: str | None = Field(None, description="file of the validation problems")
     test_path: str | None = Field(None, description="file of the test problems")
     question: str = Field("question", description="column of the question")
-    answer: str | None = Field(None, description="column of the answer, or of a list of accepted ones; none: answer or answers")
+    answer: str | None = Field(
+        None, description="column of the answer, or of a list of accepted ones; none: answer or answers"
+    )
     split: str = Field("split", description="column that says train, validation or test, where there is one")
     id: str = Field("id", description="column of the problem's id, where there is one")
     validation: Share = Field(0.1, description="share held out for validation, by hash of the question")
     test: Share = Field(0.1, description="share held out for test, by hash of the question")
-    conflicts: Literal["error", "drop"] = Field("error", description="what to do with one question that has two answers")
+    conflicts: Literal["error", "drop"] = Field(
+        "error", description="what to do with one question that has two answers"
+    )
     prompt: PromptBlock = Field(default_factory=PromptBlock)
 
 
@@ -126,7 +134,9 @@ class TrainBlock(Block):
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW")
     eps: float = Field(1e-8, description="AdamW", gt=0)
     max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
-    micro_batch_tokens: Positive = Field(1024, description="skeleton tokens forwarded at once; changes memory, not the result")
+    micro_batch_tokens: Positive = Field(
+        1024, description="skeleton tokens forwarded at once; changes memory, not the result"
+    )
     max_rows: Positive = Field(512, description="completions decoded at once")
     threads: Positive | None = Field(None, description="CPU threads; none: torch's choice")
 
@@ -144,7 +154,9 @@ class EvaluationBlock(Block):
     """What is measured before and after training."""
 
     problems: Positive = Field(500, description="test problems")
-    temperatures: list[Annotated[float, Field(ge=0)]] = Field([0.0, 0.3, 1.0], min_length=1, description="the first is the headline")
+    temperatures: list[Annotated[float, Field(ge=0)]] = Field(
+        [0.0, 0.3, 1.0], min_length=1, description="the first is the headline"
+    )
 
 
 class LogBlock(Block):

@@ -44,7 +44,9 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
         token = logits.argmax(dim=-1)[row]
         sampler = torch.zeros_like(uniform)
     else:
-        distribution = untempered if sampling.temperature == sampling.top_p == 1.0 else sampling_logprobs(logits, sampling)
+        distribution = (
+            untempered if sampling.temperature == sampling.top_p == 1.0 else sampling_logprobs(logits, sampling)
+        )
         token = _inverse_cdf(distribution, row, uniform)
         sampler = distribution[row, token]
     entropy = -(untempered.exp() * untempered).sum(dim=-1) if sampling.entropies else None

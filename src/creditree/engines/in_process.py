@@ -144,7 +144,9 @@ class _Decoding:
         if len(length) and int(length.max()) == read.shape[1]:
             read = torch.nn.functional.pad(read, (0, 16))
         slots = [self.store.slot(int(slot), int(t)) for slot, t in zip(live.slot[before], token, strict=True)]
-        read[torch.arange(len(length)), torch.from_numpy(length)] = torch.tensor(slots, dtype=torch.int64, device=device)
+        read[torch.arange(len(length)), torch.from_numpy(length)] = torch.tensor(
+            slots, dtype=torch.int64, device=device
+        )
         order = np.argsort(row, kind="stable")
         self.store.reserve()
         self._decode(np.array(slots, dtype=np.int64), token, read, length + 1)
@@ -175,7 +177,9 @@ class _Decoding:
         for index in np.unique(self.owner):
             ids = self.requests[index].context_ids
             contexts.setdefault(ids.tobytes(), (len(contexts), ids))
-        row = np.array([contexts[self.requests[index].context_ids.tobytes()][0] for index in self.owner], dtype=np.int64)
+        row = np.array(
+            [contexts[self.requests[index].context_ids.tobytes()][0] for index in self.owner], dtype=np.int64
+        )
         order = np.argsort(row, kind="stable")
         lengths = np.array([len(ids) for _, ids in contexts.values()], dtype=np.int64)
         read = torch.zeros(len(contexts), int(lengths.max()) + 16, dtype=torch.int64)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.evaluate.prompt import prompt_ids
 from creditree.models.load import Model
 from creditree.problem import Problem, Status
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
-from creditree.tree import token_array
 from creditree.verify.verifier import Answer, Verifier
 
 CORRECT = 1.0
@@ -66,7 +66,7 @@ class Examiner:
         self.engine.forget()
         requests = [
             SampleRequest(
-                token_array(self.prompt.encode(problem, self.model.tokenizer)),  # type: ignore[arg-type]
+                prompt_ids(self.prompt, problem, self.model),
                 tuple(self.key.at("evaluate", problem.id, index) for index in range(samples)),
                 self.max_new_tokens,
             )

@@ -89,7 +89,9 @@ class Learner:
                 loss += penalty.item()
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimiser.zero_grad()
-            raise ModelError(f"the loss is {loss} and its gradient norm {grad_norm}; lower train.learning_rate or use dtype float32.")
+            raise ModelError(
+                f"the loss is {loss} and its gradient norm {grad_norm}; lower train.learning_rate or use dtype float32."
+            )
         torch.nn.utils.clip_grad_norm_(self.matrices, self.spec.max_grad_norm)
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
         self.optimiser.param_groups[0]["lr"] = rate

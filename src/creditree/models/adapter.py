@@ -43,7 +43,9 @@ class LoraSpec:
                 )
             return tuple(sorted(set(self.layers)))
         if not 0.0 < self.layers <= 1.0:
-            raise ConfigError(f"lora.layers is {self.layers}: give a fraction above 0 and at most 1, or a list of layer indices.")
+            raise ConfigError(
+                f"lora.layers is {self.layers}: give a fraction above 0 and at most 1, or a list of layer indices."
+            )
         count = max(1, int(num_layers * self.layers + 1e-9))
         return tuple(range(num_layers - count, num_layers))
 
@@ -103,8 +105,12 @@ class Adapter:
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Set the trained matrices. Raises ModelError where the names or shapes are not this adapter's."""
         own = self._tensors()
-        if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in state.items()}:
-            raise ModelError("the saved adapter has other matrices than this configuration's (rank, layers or targets differ).")
+        if {name: tensor.shape for name, tensor in own.items()} != {
+            name: tensor.shape for name, tensor in state.items()
+        }:
+            raise ModelError(
+                "the saved adapter has other matrices than this configuration's (rank, layers or targets differ)."
+            )
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
@@ -120,7 +126,9 @@ class Adapter:
         """Set the trained matrices from a directory that `save` or PEFT wrote."""
         weights = directory / WEIGHTS_FILE
         if not weights.is_file():
-            raise ModelError(f"'{directory}' holds no {WEIGHTS_FILE}; give the directory of a PEFT adapter saved as safetensors.")
+            raise ModelError(
+                f"'{directory}' holds no {WEIGHTS_FILE}; give the directory of a PEFT adapter saved as safetensors."
+            )
         self.load_state(load_file(weights))
 
 
@@ -130,7 +138,9 @@ def saved_spec(directory: Path) -> tuple[str, LoraSpec]:
         raise ModelError(f"'{directory}' holds no adapter_config.json; give the directory of a PEFT adapter.")
     config: Any = LoraConfig.from_pretrained(str(directory))
     if config.layers_to_transform is None:
-        raise ModelError(f"the adapter in '{directory}' does not name its layers; Creditree reads adapters that it saved itself.")
+        raise ModelError(
+            f"the adapter in '{directory}' does not name its layers; Creditree reads adapters that it saved itself."
+        )
     layers = config.layers_to_transform
     spec = LoraSpec(
         rank=config.r,
@@ -146,4 +156,6 @@ def _check_targets(model: torch.nn.Module, targets: tuple[str, ...]) -> None:
     linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     for target in targets:
         if target not in linear:
-            raise ConfigError(f"lora.targets names '{target}', which is no projection of this model.{did_you_mean(target, linear)}")
+            raise ConfigError(
+                f"lora.targets names '{target}', which is no projection of this model.{did_you_mean(target, linear)}"
+            )

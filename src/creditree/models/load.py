@@ -37,7 +37,9 @@ class Model:
 
 def builtin_models() -> list[str]:
     """Return the names of the models that ship in the package."""
-    return sorted(BUILTIN + entry.name for entry in files("creditree.models").joinpath("builtin").iterdir() if entry.is_dir())
+    return sorted(
+        BUILTIN + entry.name for entry in files("creditree.models").joinpath("builtin").iterdir() if entry.is_dir()
+    )
 
 
 def locate(name: str) -> str:
@@ -51,7 +53,9 @@ def locate(name: str) -> str:
         _check_directory(name, path)
         return str(path)
     if path.is_absolute() or name.startswith(("./", "../", "~")):
-        raise ModelError(f"model directory '{name}' does not exist; give a directory, a hub name or one of {', '.join(builtin_models())}.")
+        raise ModelError(
+            f"model directory '{name}' does not exist; give a directory, a hub name or one of {', '.join(builtin_models())}."
+        )
     return name
 
 
@@ -84,9 +88,13 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         known = ", ".join(builtin_models())
-        raise ModelError(f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}.") from error
+        raise ModelError(
+            f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}."
+        ) from error
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token.")
+        raise ModelError(
+            f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
+        )
     model.requires_grad_(False)
     torch.nn.Module.to(model, device)
     return Model(name, Transformer(model.eval()), tokenizer)

@@ -36,10 +36,14 @@ class Transformer:
         decoder = getattr(model, "model", None)
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")
         if decoder is None or not all(hasattr(decoder, part) for part in parts) or not hasattr(model, "lm_head"):
-            raise ModelError(f"{_name(model)} is not laid out as embedding, layers, norm and head; use a Qwen2, Qwen3 or Llama.")
+            raise ModelError(
+                f"{_name(model)} is not laid out as embedding, layers, norm and head; use a Qwen2, Qwen3 or Llama."
+            )
         layer_types = set(getattr(self.config, "layer_types", None) or ["full_attention"])
         if layer_types != {"full_attention"}:
-            raise ModelError(f"{_name(model)} has layers of type {sorted(layer_types)}; only full attention is supported.")
+            raise ModelError(
+                f"{_name(model)} has layers of type {sorted(layer_types)}; only full attention is supported."
+            )
         self._decoder: Any = decoder
         self._head: Any = model.lm_head
         self._check()
@@ -88,7 +92,9 @@ class Transformer:
         """Return the rotary cosines and sines for positions [B, Q]."""
         return self._decoder.rotary_emb(hidden, positions)  # type: ignore[no-any-return]
 
-    def layers(self, hidden: Tensor, rope: Rope, plan: AttentionPlan, start: int = 0, stop: int | None = None) -> Tensor:
+    def layers(
+        self, hidden: Tensor, rope: Rope, plan: AttentionPlan, start: int = 0, stop: int | None = None
+    ) -> Tensor:
         """Run layers[start:stop] on hidden states [B, Q, hidden], attending as `plan` says."""
         for layer in self._decoder.layers[start:stop]:
             hidden = layer(hidden, attention_mask=None, position_embeddings=rope, plan=plan)

@@ -119,11 +119,6 @@ class RunDirectory:
         """The folder of the last adapter, in PEFT's format."""
         return self.path / "adapter"
 
-    @property
-    def best(self) -> Path:
-        """The folder of the adapter with the best validation."""
-        return self.path / "best"
-
     def save(self, checkpoint: Checkpoint, keep: int = 2) -> None:
         """Write a checkpoint; the metrics up to it are on the disk before it is."""
         self._check_writable()

@@ -15,7 +15,7 @@ class Everything:
     """Weight 1 / (G |y_i|) for every token of completion i: the mean over completions of the mean over tokens.
 
     G counts the forest's completions that have a reward. A token that several completions share has the sum of their
-    weights, which equals training on one row per leaf.
+    weights: one row per leaf, as long as its advantage is the same for all of them.
     """
 
     name: ClassVar[str] = "everything"

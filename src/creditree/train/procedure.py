@@ -1,7 +1,8 @@
 """The whole of a run: measure the base, train, measure again, save the adapter and say what may be concluded."""
 
-from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from creditree.evaluate.accuracy import Evaluation
 from creditree.report.curves import Series, plot_curves
@@ -15,6 +16,8 @@ EVALUATION = "evaluation.json"
 SUMMARY = "summary.json"
 REPORT = "report.md"
 CURVE = "reward.png"
+SMOOTHED = 10
+"""Steps that one point of the curve averages."""
 
 
 def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:
@@ -22,12 +25,13 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
 
     Return the summary, which is also written with the adapter and a report; None where Ctrl-C stopped the run early.
     """
-    started = perf_counter()
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
     before = _before(trainer, run)
     if not trainer.train():
-        watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}: continue with --resume")
+        watcher.message(
+            f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}: continue with --resume"
+        )
         return None
     trainer.use_best()
     with run.published("adapter") as folder:
@@ -35,7 +39,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     watcher.message("measuring the trained model")
     after = _measure(trainer, base=False)
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
-    summary = _summary(trainer, before, after, perf_counter() - started)
+    summary = _summary(trainer, before, after)
     _report(run, summary)
     run.write_json(SUMMARY, summary.to_json())
     return summary
@@ -59,9 +63,7 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
     return before
 
 
-def _summary(
-    trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation], wall: float
-) -> Summary:
+def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation]) -> Summary:
     state = trainer.state
     phases = state.seconds.wall
     train = sum(phases.get(phase, 0.0) for phase in TRAINING_PHASES)
@@ -77,7 +79,7 @@ def _summary(
         method=trainer.parts.method.name,
         task=trainer.parts.task.name,
         decoding={name: Decoding.of(before[name], found.correct) for name, found in after.items()},
-        seconds={"total": wall, "train": train, "train_cpu": state.cpu_seconds, **phases},
+        seconds={"total": trainer.elapsed_s, "train": train, "train_cpu": state.cpu_seconds, **phases},
         tokens={
             "sampled": counts.sampled,
             "decoded": counts.decoded,
@@ -90,15 +92,18 @@ def _summary(
 
 
 def _report(run: RunDirectory, summary: Summary) -> None:
-    points = [(record["step"], record["reward_mean"]) for record in run.metrics() if record["reward_mean"] is not None]
-    steps, rewards = zip(*points, strict=True) if points else ((), ())
-    if points:
+    records: list[dict[str, Any]] = [record for record in run.metrics() if record["reward_mean"] is not None]
+    picture = ""
+    if records:
+        rewards = np.array([record["reward_mean"] for record in records])
+        width = min(SMOOTHED, len(rewards))
+        smooth = np.convolve(rewards, np.full(width, 1.0 / width), mode="valid")
         plot_curves(
-            [Series(summary.method, [(steps, rewards)])],
+            [Series(summary.method, [([record["step"] for record in records[width - 1 :]], smooth)])],
             run.path / CURVE,
             x_label="training step",
-            y_label="mean reward of the sampled group",
+            y_label=f"mean reward of the sampled groups, last {width} steps",
             title=f"{summary.method} on {summary.task}",
         )
-    picture = f"\n![reward by step]({CURVE})\n" if points else ""
+        picture = f"\n![reward by step]({CURVE})\n"
     run.write_text(REPORT, summary_markdown(summary) + picture)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.evaluate.prompt import prompt_ids
 from creditree.explore.explorer import Exploration, Explorer, Fork, Growth
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
-from creditree.tree import Branch, Forest, RolloutTree, token_array
+from creditree.tree import Branch, Forest, RolloutTree
 from creditree.trie import TokenTrie
 from creditree.verify.verifier import Answer, Verifier
 
@@ -48,7 +49,7 @@ class Rollout:
         ledger = Ledger()
         live = []
         for problem, key in zip(problems, keys, strict=True):
-            root = RolloutTree(problem, token_array(self.prompt.encode(problem, self.model.tokenizer)))  # type: ignore[arg-type]
+            root = RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
             exploration = explorer.grow(root, key)
             live.append(_Live(key, exploration, next(exploration)))
         while any(one.growth is not None for one in live):
@@ -89,7 +90,16 @@ class Rollout:
         ledger.add(cost)
         for (one, fork), drawn in zip(homes, samples, strict=True):
             branches = [
-                Branch(fork.parent, fork.at, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, None, s.entropies)
+                Branch(
+                    fork.parent,
+                    fork.at,
+                    s.token_ids,
+                    s.logprobs,
+                    s.sampler_logprobs,
+                    s.finish_reason,
+                    None,
+                    s.entropies,
+                )
                 for s in drawn
             ]
             one.forest = _with_tree(one.forest, fork, one.forest[fork.tree].grown(*branches))
@@ -104,7 +114,10 @@ class Rollout:
         prompt = self.prompt.render(forest[0].problem)
         answers = [Answer(forest[n].problem, prompt, self.text(forest[n], leaf)) for n, leaf in places]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
-        return tuple(tree.judged({leaf: v for (n, leaf), v in verdicts.items() if n == number}) for number, tree in enumerate(forest))
+        return tuple(
+            tree.judged({leaf: v for (n, leaf), v in verdicts.items() if n == number})
+            for number, tree in enumerate(forest)
+        )
 
 
 def _with_tree(forest: Forest, fork: Fork, tree: RolloutTree) -> Forest:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from creditree.engines.engine import Engine, Sampling
 from creditree.errors import ConfigError
+from creditree.evaluate.prompt import prompt_ids
 from creditree.learner.learner import Learner
 from creditree.methods import Method
 from creditree.models.load import Model
@@ -69,7 +70,7 @@ class Parts:
 def check_context(parts: Parts, settings: Settings) -> None:
     """Raise ConfigError if the first held-out prompt and a whole completion do not fit the model's context."""
     problem = parts.task.held_out("test", 1)[0]
-    prompt = len(parts.task.prompt.encode(problem, parts.model.tokenizer))  # type: ignore[arg-type]
+    prompt = len(prompt_ids(parts.task.prompt, problem, parts.model))
     limit = parts.model.transformer.max_positions
     if prompt + settings.max_new_tokens > limit:
         raise ConfigError(

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from types import FrameType
 from typing import Any, Protocol
 
@@ -46,6 +47,8 @@ class _State:
     best_accuracy: float | None = None
     best_step: int = 0
     worse: int = 0
+    earlier_s: float = 0.0
+    """Wall seconds of the processes that worked on this run before this one, up to their checkpoints."""
     best: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @property
@@ -70,6 +73,12 @@ class Trainer:
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self._stop = False
+        self._started = perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall seconds of the run, interrupted parts included as far as their checkpoints tell."""
+        return self.state.earlier_s + perf_counter() - self._started
 
     def restore(self) -> None:
         """Continue from the newest sound checkpoint of the run directory, if it has one."""
@@ -89,6 +98,7 @@ class Trainer:
             best_accuracy=saved["best_accuracy"],
             best_step=saved["best_step"],
             worse=saved["worse"],
+            earlier_s=saved["elapsed_s"],
             best=best,
         )
         self.watcher.message(f"continuing after step {checkpoint.step}")
@@ -129,6 +139,7 @@ class Trainer:
             "best_accuracy": state.best_accuracy,
             "best_step": state.best_step,
             "worse": state.worse,
+            "elapsed_s": self.elapsed_s,
         }
         self.run.save(Checkpoint(state.step, arrays, record))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from creditree.engines.engine import SampleRequest, Sampling
+from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, DataError
 from creditree.models.adapter import Adapter, LoraSpec
@@ -26,7 +26,7 @@ def requests(problems: int = 3, group: int = 6) -> list[SampleRequest]:
     ]
 
 
-def prefixes(asked: list[SampleRequest], found: list) -> set[tuple[int, ...]]:
+def prefixes(asked: list[SampleRequest], found: list[list[Sample]]) -> set[tuple[int, ...]]:
     """All prefixes, prompt included, that had a next token drawn."""
     return {
         (*r.context_ids.tolist(), *s.token_ids[:t].tolist())
@@ -84,7 +84,9 @@ def test_what_shares_the_batch_does_not_matter() -> None:
             (alone,), _ = InProcessEngine(model).sample([one], Sampling(0.7))
             assert alone[0].token_ids.tolist() == sample.token_ids.tolist()
     few_rows, _ = InProcessEngine(model, max_rows=4, prefill_tokens=5).sample(asked, Sampling(0.7))
-    assert [[s.token_ids.tolist() for s in g] for g in few_rows] == [[s.token_ids.tolist() for s in g] for g in together]
+    assert [[s.token_ids.tolist() for s in g] for g in few_rows] == [
+        [s.token_ids.tolist() for s in g] for g in together
+    ]
 
 
 def test_a_fork_needs_no_prefill_and_no_second_decoding() -> None:

@@ -127,6 +127,17 @@ def test_cuts_of_successes_and_failures_are_independent() -> None:
     assert abs(np.corrcoef(np.array(pairs).T)[0, 1]) < 4 * 0.041
 
 
+def test_draws_of_successes_and_failures_are_independent() -> None:
+    """Two of each: all four pairs are drawn equally often (where a cut keeps the token that tells the completion)."""
+    pairs = Counter[tuple[int, ...]]()
+    for seed in range(800):
+        forest, _ = driven(Replay(4, 1, 1), scripted([1.0, 0.0, 1.0, 0.0]), Key.of(seed))
+        if all(len(tree.kept_ids) for tree in forest[1:]):
+            pairs[tuple(int(tree.kept_ids[0]) for tree in forest[1:])] += 1
+    assert len(pairs) == 4
+    assert stats.chisquare(list(pairs.values())).pvalue > 0.01
+
+
 @given(KEYS, st.integers(0, 100))
 def test_roots_are_a_function_of_key_and_first_group(key: Key, seed: int) -> None:
     runs = [driven(Replay(5, 2, 2), rambler, key, seed)[0] for _ in range(2)]

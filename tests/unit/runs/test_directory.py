@@ -184,7 +184,6 @@ def test_json_files_and_published_folders(tmp_path: Path) -> None:
     reader = RunDirectory.read(str(tmp_path))
     assert reader.read_json("summary.json") == {"method": "t-spmo"}
     assert [path.name for path in reader.adapter.iterdir()] == ["adapter_config.json"]
-    assert reader.best == tmp_path / "best"
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "torn.json").write_text("{")
     for name, cause in (
