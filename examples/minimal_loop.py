@@ -105,9 +105,8 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
     change = paired_difference(before, after)
     for name, correct in (("before", before), ("after", after)):
         found = wilson(sum(correct), len(correct))
-        print(
-            f"{name:6s}  greedy accuracy {found.value:.3f}  (95 % interval {found.interval.low:.3f} to {found.interval.high:.3f})"
-        )
+        low, high = found.interval.low, found.interval.high
+        print(f"{name:6s}  greedy accuracy {found.value:.3f}  (95 % interval {low:.3f} to {high:.3f})")
     print(f"change  {change.value:+.3f}  p = {change.p_value:.1e}")
     return float(np.mean(before)), float(np.mean(after))
 

@@ -17,7 +17,7 @@ COMMON = {
     "lora.layers": "1/3",
     "lora.rank": 8,
 }
-# alpha, k and P of the paper's scale (section 12, Q10: 50/100/0.5 of 300 tokens), brought to completions of 30 to 40 tokens.
+# alpha, k and P of our defaults for the paper's 300 tokens (50, 100, 0.5), brought to completions of 30 to 40 tokens.
 SELECTION = {"method.alpha": 8, "method.probability": 0.5, "method.k": 16}
 TRIED = (
     {"group": 16, "temperature": 0.5, "problems": 4, "learning_rate": 2e-3},
@@ -55,7 +55,7 @@ def cell(table: str, name: str, cpu_seconds: float, *blocks: dict[str, object], 
 
 
 def method_keys(method: str, group: int, temperature: float, loss_temperature: float) -> dict[str, object]:
-    """The keys of one method at one group size and temperature, with the paper's KL penalty and no L2 (see the README)."""
+    """The keys of one method at one group size and temperature, with the paper's KL penalty and no L2."""
     keys: dict[str, object] = {
         "method.name": method,
         "method.group": group,
@@ -121,7 +121,7 @@ def tuning(task_name: str, task: dict[str, object], cpu_seconds: float) -> Itera
 
 
 def ablations() -> Iterator[Cell]:
-    """The paper's ablations in small: |G|, replay, alpha and k, effective batch size (4 problems an update elsewhere)."""
+    """The paper's ablations in small: |G|, replay, alpha and k, effective batch size (elsewhere 4 problems)."""
     common = {"train.learning_rate": 4e-3, "train.problems_per_step": 4}
 
     def one(name: str, base: dict[str, object], extra: dict[str, object]) -> Cell:

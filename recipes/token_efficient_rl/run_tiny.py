@@ -127,7 +127,7 @@ def main() -> None:
         for seed in cell.seeds
         if options.only in cell.file and not result_file(cell, seed).exists()
     ]
-    # All cells of one seed before the next seed, in a fixed shuffled order: a busy spell of the machine hits no method more.
+    # One seed after the other, cells in a fixed shuffled order: a busy spell of the machine hits no method more.
     wanted.sort(key=lambda job: (job[1], blake2b(job[0].file.encode()).digest()))
     print(
         f"{len(wanted)} runs, {sum(cell.cpu_seconds for cell, _ in wanted) / 60:.0f} CPU minutes of training",

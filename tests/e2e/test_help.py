@@ -25,7 +25,8 @@ def best_seconds(code: str) -> float:
 
 def heavy_imports(code: str) -> set[str]:
     """Return the heavy packages that the code has imported when it ends."""
-    probe = f"import atexit, sys\natexit.register(lambda: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr))\n"
+    listing = f"[m for m in {HEAVY!r} if m in sys.modules]"
+    probe = f"import atexit, sys\natexit.register(lambda: print({listing}, file=sys.stderr))\n"
     done = subprocess.run(
         [sys.executable, "-c", probe + code], check=True, capture_output=True, text=True, env=ENVIRONMENT
     )

@@ -1,4 +1,4 @@
-"""A run that was killed and continued is the run that was not: adapter, metrics (times aside) and rollouts, bit for bit."""
+"""A run that was killed and continued is the run that was not: adapter, metrics (but times) and rollouts to the bit."""
 
 import signal
 import time

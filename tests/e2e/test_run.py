@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_metrics_and_rollouts_agree_with_the_ledger(run: Path) -> None:
     assert last["decoded"] == last["unique_prefixes"] < last["sampled"]  # type: ignore[operator]
     assert last["updates"] + last["no_signal"] == 6  # type: ignore[operator]
     assert directory.rollout_steps() == [2, 4, 6]
-    drawn = sum(len(row["token_ids"]) for row in directory.rollouts(6))  # type: ignore[arg-type]
+    drawn = sum(len(cast(list[int], row["token_ids"])) for row in directory.rollouts(6))
     assert drawn == records[5]["sampled"] - records[4]["sampled"]  # type: ignore[operator]
     assert {row["reward"] for step in (2, 4, 6) for row in directory.rollouts(step)} == {0.0, 1.0}
 

@@ -76,9 +76,7 @@ def _show_method(method: Method, *, as_json: bool) -> None:
     out.print("\n[bold]prompt wording[/] (task.prompt.text changes it)")
     for task, text in prompts.items():
         out.print(f"  {task}: {text!r}", markup=False)
-    out.print(
-        f"\nStart from it: creditree train recipes/quickstart.yaml --run runs/{method.name} --set method.name={method.name}"
-    )
+    out.print(f"\nStart from it: creditree train CONFIG.yaml --run runs/{method.name} --set method.name={method.name}")
 
 
 def _print_method(out: Console, method: Method) -> None:

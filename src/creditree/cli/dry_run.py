@@ -60,8 +60,8 @@ def dry_run_text(config: RunConfig) -> str:
         dump_config(config).rstrip(),
         "",
         f"Each of {cost['steps']} steps, at most:",
-        f"  samples   {cost['completions']:,} completions of {cost['problems']} problem(s): {cost['sampled_tokens']:,} tokens "
-        "(rows that share a prefix are decoded once)",
+        f"  samples   {cost['sampled_tokens']:,} tokens in {cost['completions']:,} completions of {cost['problems']} problem(s)",
+        "            (each prefix that completions share is decoded once)",
         f"  forwards  {cost['forwarded']}",
         f"  trains on {cost['loss_terms']:,} loss terms",
     ]

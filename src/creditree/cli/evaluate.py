@@ -176,7 +176,8 @@ def _print(record: Mapping[str, Any]) -> None:
         base = [_percent(entry["base"]["pass@1"]), _points(entry["difference"])] if "base" in entry else ["", ""]
         p = p_value(entry["difference"]["p_value"]) if "difference" in entry else ""
         rows.append([name, _percent(entry["pass@1"]), *base, p, f"{entry['truncated']} of {entry['completions']}"])
-    title = f"{record['target']} on {record['task']}, {record['split']} split, n = {record['n']}: pass@1 in % (95 % interval)"
+    what = f"{record['target']} on {record['task']}, {record['split']} split, n = {record['n']}"
+    title = f"{what}: pass@1 in % (95 % interval)"
     console().print(terminal_table(title, ("decoding", "pass@1", "base", "difference", "p", "truncated"), rows))
 
 

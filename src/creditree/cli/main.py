@@ -100,7 +100,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or a configuration (YAML).")],
     json: JsonOption = False,
 ) -> None:
-    """Show a method: its four pieces, their formulas and settings; or a configuration, with the prompt as the model sees it."""
+    """Show a method: its pieces, formulas and numbers; or a configuration, with a prompt as the model sees it."""
     from creditree.cli.describe import show_command
 
     show_command(name, as_json=json)

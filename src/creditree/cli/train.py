@@ -52,10 +52,9 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
         adapter = parts.learner.adapter
-        out.print(
-            f"{parts.method.name} on {parts.task.name}: {config.model.name}, {adapter.num_parameters:,} trained parameters in "
-            f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
-        )
+        layers = f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
+        size = f"{adapter.num_parameters:,} trained parameters in {layers}"
+        out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
         with Progress(settings.steps, out, settings.cpu_seconds) as progress:
             summary = run_training(parts, settings, directory, progress)
     if summary is None:

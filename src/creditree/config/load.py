@@ -68,8 +68,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
     limit = config.sampling.max_new_tokens
     if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
         raise ConfigError(
-            f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} tokens, so "
-            "every token would surely learn; lower alpha, or set method.select: everything."
+            f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} "
+            "tokens, so every token would surely learn; lower alpha, or set method.select: everything."
         )
 
 

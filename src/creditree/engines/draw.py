@@ -35,8 +35,8 @@ def sampling_logprobs(logits: Tensor, sampling: Sampling) -> Tensor:
 def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
     """Draw one token for each member from the row that it stands on.
 
-    `logits` [n, V];  `row` [m], sorted ascending;  `uniform` [m] in [0, 1). Members of one row share its distribution, which
-    is accumulated once. Computed in float32 at least; the cumulative sum in float64.
+    `logits` [n, V];  `row` [m], sorted ascending;  `uniform` [m] in [0, 1). Members of one row share its distribution,
+    which is accumulated once. Computed in float32 at least; the cumulative sum in float64.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     untempered = torch.log_softmax(logits, dim=-1)

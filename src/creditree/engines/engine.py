@@ -12,7 +12,7 @@ from creditree.tree import FinishReason, FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The distribution to sample from: softmax(logits / temperature), cut to the top-p nucleus; temperature 0 is greedy."""
+    """The distribution to sample from: softmax(logits / temperature), cut to the top-p nucleus; 0 is greedy."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -29,7 +29,7 @@ class Sampling:
 class SampleRequest:
     """Continue `context_ids` once for each key, by at most `max_new_tokens` tokens.
 
-    Token t of the continuation with key K is the inverse of the sampling distribution's CDF at ``K.uniforms(...)[t]``, so
+    Token t of the continuation with key K is the inverse of the sampling distribution's CDF at ``K.uniforms(...)[t]``:
     it does not depend on what else is sampled in the same call.
     """
 
@@ -40,7 +40,7 @@ class SampleRequest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
-    """One continuation, its final EOS included. `logprobs`, `sampler_logprobs`, `entropies`: see `creditree.tree.Branch`."""
+    """One continuation, its final EOS included. `creditree.tree.Branch` says what the numbers of its tokens are."""
 
     token_ids: IntArray
     logprobs: FloatArray

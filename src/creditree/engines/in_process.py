@@ -20,7 +20,7 @@ from creditree.tree import FloatArray, IntArray, token_array
 class _Live:
     """Completions still being sampled, as parallel arrays [m]; the rows [n] they stand on are unique prefixes.
 
-    `which` [m]: index among all completions of the call;  `row` [m], ascending;  `slot` [n]: slot of each row's last token;
+    `which` [m]: index among all completions of the call;  `row` [m], ascending;  `slot` [n]: of each row's last token;
     `read` [n, T]: slots of all its tokens, padded with slot 0;  `length` [n].
     """
 
@@ -34,8 +34,8 @@ class _Live:
 class InProcessEngine:
     """Decodes with the transformers model, all requests of a call together.
 
-    - A context is prefilled once, and only as far as its prefix is not stored: n completions share it, a fork reuses it.
-    - Completions whose tokens are still identical stand on one row, which is decoded once; a row splits when they differ.
+    - A context is prefilled once, and only where its prefix is not stored: n completions share it, a fork reuses it.
+    - Completions whose tokens are still identical stand on one row, decoded once; a row splits when they differ.
     - Finished rows leave the batch.
 
     `max_rows` completions are decoded together; `prefill_tokens` bounds one prefill pass (padding included).
@@ -53,7 +53,7 @@ class InProcessEngine:
 
     @torch.no_grad()
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
-        """Return the samples of each request, in the order of its keys. Raises DataError for a context that does not fit."""
+        """Return each request's samples in the order of its keys. Raises DataError for a context that does not fit."""
         self._check(requests)
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
@@ -71,8 +71,9 @@ class InProcessEngine:
         for request in requests:
             if len(request.context_ids) + request.max_new_tokens > limit:
                 raise DataError(
-                    f"a prompt of {len(request.context_ids)} tokens and {request.max_new_tokens} new ones exceed the context of "
-                    f"{limit} tokens of model '{self.model.name}'; shorten the prompt or lower sampling.max_new_tokens."
+                    f"a prompt of {len(request.context_ids)} tokens and {request.max_new_tokens} new ones exceed the "
+                    f"context of {limit} tokens of model '{self.model.name}'; shorten the prompt or lower "
+                    "sampling.max_new_tokens."
                 )
 
 

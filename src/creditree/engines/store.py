@@ -105,7 +105,7 @@ class PrefixStore:
 class StorePlan:
     """Attend from this pass's tokens to the store: write their keys and values, then read each row's own prefix.
 
-    `write` [B, Q]: slots of this pass's tokens;  `read` [B, T]: slots of each row's prefix, this pass's tokens included;
+    `write` [B, Q]: slots of this pass's tokens;  `read` [B, T]: slots of each row's prefix and this pass's tokens;
     `mask` [B, 1, Q, T]: True where a token may look.
     """
 

@@ -50,8 +50,8 @@ class Evaluation:
 class Examiner:
     """Holds what an evaluation needs besides the problems and the decoding.
 
-    The random numbers of a problem's k-th completion depend on `key`, the problem and k alone, so two models are compared
-    under common random numbers, whatever else is evaluated with them.
+    The random numbers of a problem's k-th completion depend on `key`, the problem and k alone, so two models are
+    compared under common random numbers, whatever else is evaluated with them.
     """
 
     model: Model

@@ -20,8 +20,8 @@ from creditree.rng import Key
 class OptimiserSpec:
     """AdamW (arXiv 1711.05101) without weight decay, after clipping the gradient's global norm at `max_grad_norm`.
 
-    A micro-batch holds at most `micro_batch_tokens` skeleton tokens plus the depth of one path; the result does not depend
-    on it beyond rounding.
+    A micro-batch holds at most `micro_batch_tokens` skeleton tokens plus the depth of one path; the result does not
+    depend on it beyond rounding.
     """
 
     learning_rate: float = 1e-4
@@ -33,7 +33,7 @@ class OptimiserSpec:
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """What one call of `Learner.step` did. Norms are global L2 norms before clipping; l2 is the penalty's own gradient."""
+    """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient."""
 
     updated: bool
     loss: float
@@ -70,7 +70,7 @@ class Learner:
         return (weight * self.objective.terms(found.policy, found.reference, advantage)).sum()
 
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
-        """Make one optimiser step. Without signal (every advantage zero) nothing changes, not even the optimiser's state.
+        """Make one optimiser step. Without signal (every advantage zero) nothing changes, not even in the optimiser.
 
         `key` seeds LoRA dropout, where there is any.
         """
@@ -116,7 +116,7 @@ class Learner:
         return total
 
     def publish(self) -> dict[str, Tensor]:
-        """Return a copy of the adapter, by PEFT's names. An engine over the same weights needs none: it sees each step."""
+        """Return a copy of the adapter, by PEFT's names. An engine over the same weights needs none."""
         return self.adapter.state()
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -12,9 +12,9 @@ def token_logprobs(
 ) -> Tensor:
     """Return log softmax(logits / temperature)[token] for each term, [M], at least in float32.
 
-    `hidden` [U, width]: states after the last layer at U different positions, before the final norm; `row` [M] (ascending)
-    names the position of each term, `token` [M] the token it predicts. Positions go through the head in chunks of at most
-    `max_logits` logits; with gradients and more than one chunk, logits are computed again in the backward pass.
+    `hidden` [U, width]: states after the last layer at U different positions, before the final norm; `row` [M] (sorted)
+    names the position of each term, `token` [M] the token it predicts. Positions go through the head in chunks of at
+    most `max_logits` logits; with gradients and more than one chunk, logits are computed again in the backward pass.
     """
     rows_per_chunk = max(1, max_logits // transformer.vocab_size)
     starts = range(0, len(hidden), rows_per_chunk)

@@ -39,7 +39,8 @@ class LoraSpec:
             wrong = [index for index in self.layers if not 0 <= index < num_layers]
             if wrong:
                 raise ConfigError(
-                    f"lora.layers names layer {wrong[0]}, but the model has layers 0 to {num_layers - 1}; give indices in that range."
+                    f"lora.layers names layer {wrong[0]}, but the model has layers 0 to {num_layers - 1}; "
+                    "give indices in that range."
                 )
             return tuple(sorted(set(self.layers)))
         if not 0.0 < self.layers <= 1.0:

@@ -27,7 +27,7 @@ class AttentionPlan(Protocol):
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
     """Return softmax(scaling Q K^T + mask) V, [B, H, Q, D], where H_kv key heads serve H query heads (GQA).
 
-    `mask` [B or 1, 1, Q, T] is True where a query may look. The heads that share keys are folded into the query axis, so
+    `mask` [B or 1, 1, Q, T] is True where a query may look. The heads that share keys are folded into the query axis:
     keys and values are never repeated.
     """
     batch, heads, length, size = query.shape

@@ -54,7 +54,8 @@ def locate(name: str) -> str:
         return str(path)
     if path.is_absolute() or name.startswith(("./", "../", "~")):
         raise ModelError(
-            f"model directory '{name}' does not exist; give a directory, a hub name or one of {', '.join(builtin_models())}."
+            f"model directory '{name}' does not exist; give a directory, a hub name or one of "
+            f"{', '.join(builtin_models())}."
         )
     return name
 

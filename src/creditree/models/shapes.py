@@ -1,4 +1,4 @@
-"""What can be said of a model before it is loaded: its shape, from its configuration file or a short list of public ones."""
+"""What can be said of a model before it is loaded: its shape, from its configuration or a list of public ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Shape:
         return known.get(target)
 
     def lora_parameters(self, rank: int, layers: int, targets: tuple[str, ...]) -> int | None:
-        """Return how many numbers an adapter trains: rank * (inputs + outputs) a matrix. None for an unknown projection."""
+        """Return how many numbers an adapter trains: rank * (inputs + outputs) a matrix. None: unknown projection."""
         sizes = [self.projection(target) for target in targets]
         if any(size is None for size in sizes):
             return None

@@ -124,8 +124,8 @@ class Transformer:
         tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
         if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max())):
             raise ModelError(
-                f"{_name(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run one by one; "
-                "use a Qwen2, Qwen3 or Llama."
+                f"{_name(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run one "
+                "by one; use a Qwen2, Qwen3 or Llama."
             )
 
 

@@ -62,7 +62,7 @@ class Objective(Protocol):
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Return exp(d) - d - 1, d = reference - logprobs [M]: the k3 estimate of KL(policy || reference), never below 0."""
+    """Return exp(d) - d - 1, d = reference - logprobs [M]: the k3 estimate of KL(policy || reference), never < 0."""
     difference = reference - logprobs
     return torch.exp(difference) - difference - 1.0
 

@@ -53,7 +53,7 @@ def _measure(trainer: Trainer, *, base: bool) -> dict[str, Evaluation]:
 
 
 def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
-    """Return the base model's 0/1 by decoding and problem: measured now, or by the part of the run that was interrupted."""
+    """Return the base model's 0/1 by decoding and problem: measured now, or before the run was interrupted."""
     if run.has(EVALUATION):
         held: Any = run.read_json(EVALUATION)["before"]
         return {str(name): dict(correct) for name, correct in held.items()}

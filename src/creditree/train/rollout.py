@@ -1,4 +1,4 @@
-"""Run explorers: collect what all of them want sampled, make one engine call of it, judge it, and send the trees back."""
+"""Run explorers: collect what all of them want sampled, make one engine call of it, judge it, send the trees back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

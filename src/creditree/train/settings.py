@@ -74,6 +74,6 @@ def check_context(parts: Parts, settings: Settings) -> None:
     limit = parts.model.transformer.max_positions
     if prompt + settings.max_new_tokens > limit:
         raise ConfigError(
-            f"a prompt of {prompt} tokens and sampling.max_new_tokens {settings.max_new_tokens} exceed the context of {limit} "
-            f"tokens of model '{parts.model.name}'; lower sampling.max_new_tokens or shorten the prompt."
+            f"a prompt of {prompt} tokens and sampling.max_new_tokens {settings.max_new_tokens} exceed the context of "
+            f"{limit} tokens of model '{parts.model.name}'; lower sampling.max_new_tokens or shorten the prompt."
         )

@@ -104,7 +104,7 @@ class Trainer:
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
     def train(self) -> bool:
-        """Train to the end of the settings; return False where Ctrl-C stopped it early. Either way a checkpoint is kept."""
+        """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
         with self._interruptible():
             while not self._finished() and not self._stop:
                 self._one_step()
