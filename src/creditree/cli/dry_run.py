@@ -56,11 +56,12 @@ def dry_run_text(config: RunConfig) -> str:
     cost = step_cost(config)
     layers = cost.get("adapted_layers")
     trained = cost.get("trained_parameters")
+    problems = "1 problem" if cost["problems"] == 1 else f"{cost['problems']} problems"
     lines = [
         dump_config(config).rstrip(),
         "",
         f"Each of {cost['steps']} steps, at most:",
-        f"  samples   {cost['sampled_tokens']:,} tokens in {cost['completions']:,} completions of {cost['problems']} problem(s)",
+        f"  samples   {cost['sampled_tokens']:,} tokens: {cost['completions']:,} completions of {problems}",
         "            (each prefix that completions share is decoded once)",
         f"  forwards  {cost['forwarded']}",
         f"  trains on {cost['loss_terms']:,} loss terms",
