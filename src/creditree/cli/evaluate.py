@@ -158,10 +158,9 @@ def _task_block(task: str) -> dict[str, Any]:
         return {"task": {"name": task}}
     try:
         text = Path(task).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"--task '{task}' cannot be read ({error.strerror}); give a task's name or a YAML file."
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
     config = parse_config(text, task)
     return {"task": config.task.model_dump(mode="json"), "reward": config.reward}
 

@@ -19,6 +19,9 @@ def print_json(value: object) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep notices that are not for the user (deprecations inside libraries) off the terminal."""
+    """Keep notices that are not for the user (deprecations inside libraries, loading reports) off the terminal."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -12,6 +12,7 @@ from creditree.config.build import build_parts, build_settings
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import RunConfig
 from creditree.errors import RunError
+from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
@@ -55,8 +56,9 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
         layers = f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
         size = f"{adapter.num_parameters:,} trained parameters in {layers}"
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
-        with Progress(settings.steps, out, settings.cpu_seconds) as progress:
-            summary = run_training(parts, settings, directory, progress)
+        mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
+        with Progress(settings.steps, out, settings.cpu_seconds) as progress, mirrored(progress, mirrors) as watcher:
+            summary = run_training(parts, settings, directory, watcher)
     if summary is None:
         raise SystemExit(STOPPED)
     if as_json:

@@ -20,7 +20,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except FileNotFoundError:
         raise ConfigError(f"configuration '{path}' does not exist; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration '{path}' cannot be read ({error}); give the path of a YAML file.") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"configuration '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
     return parse_config(text, str(path), overrides)
 
 
@@ -78,11 +79,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or not name.strip():
         raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
     *blocks, last = name.strip().split(".")
+    if not all([*blocks, last]):
+        raise ConfigError(f"--set {override}: '{name}' has an empty part; write it as method.group=16.")
     place: Any = values
     for block in blocks:
-        if isinstance(place.get(block), str):
+        if place.get(block) is None:
+            place[block] = {}
+        elif isinstance(place[block], str):
             place[block] = {"name": place[block]}
-        place = place.setdefault(block, {})
+        place = place[block]
         if not isinstance(place, dict):
             raise ConfigError(f"--set {override}: '{block}' holds a value, not further keys.")
     try:
@@ -95,9 +100,9 @@ def _sentence(error: ValidationError) -> str:
     """Return the first mistake in words."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    name = ".".join(part for part in place if part not in _TASK_TAGS or place.index(part) == len(place) - 1)
+    name = ".".join([*_without_tag(place[:-1]), *place[-1:]])
     kind, value = first["type"], first.get("input")
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         return f"unknown key '{name}'.{_did_you_mean(place)}"
     if kind == "missing":
         return f"'{name}' is missing; add it."
@@ -106,12 +111,19 @@ def _sentence(error: ValidationError) -> str:
         return f"task.name is '{tag}', which is no task.{did_you_mean(tag, _TASK_TAGS)}"
     if kind == "union_tag_not_found":
         return f"task.name is missing; name one of {', '.join(sorted(_TASK_TAGS))}."
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{name} is {value!r}: it is a block of keys; write them below it."
     message = first["msg"].removeprefix("Value error, ")
     return f"{name} is {value!r}: {message[0].lower()}{message[1:]}."
 
 
+def _without_tag(place: Sequence[str]) -> list[str]:
+    """Drop the task's name, which pydantic puts after 'task' into the place of a mistake."""
+    return [part for index, part in enumerate(place) if not (index == 1 and place[0] == "task" and part in _TASK_TAGS)]
+
+
 def _did_you_mean(place: Sequence[str]) -> str:
-    above = ".".join(part for part in place[:-1] if part not in _TASK_TAGS)
+    above = ".".join(_without_tag(place[:-1]))
     return did_you_mean(place[-1], _known_keys(place[:-1])) + (f" (in {above})" if above else "")
 
 

@@ -32,7 +32,7 @@ PIECES: dict[str, dict[str, type[Any]]] = {
 class MethodConfig(BaseModel):
     """A method by name. Whatever is left out is as the named method has it; what an axis does not use is refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field("t-spmo", description="grpo, s-grpo or t-spmo")
     explore: str | None = Field(None, description="how the tree grows: group, replay")

@@ -9,12 +9,13 @@ from creditree.config.method import MethodConfig
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Block(BaseModel):
-    """A part of the configuration that refuses keys it does not know."""
+    """A part of the configuration that refuses keys it does not know, and numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Block):
@@ -36,16 +37,23 @@ class LoraBlock(Block):
     )
     targets: list[str] = Field(["q_proj", "v_proj"], description="projections that get an adapter", min_length=1)
 
-    @field_validator("layers")
+    @field_validator("layers", mode="before")
     @classmethod
-    def _fraction(cls, layers: str | float | list[int]) -> str | float | list[int]:
-        if isinstance(layers, str):
-            try:
-                Fraction(layers)
-            except (ValueError, ZeroDivisionError):
-                raise ValueError(f"'{layers}' is neither a fraction such as 1/3 nor a list of layer indices") from None
-        if isinstance(layers, list) and not layers:
-            raise ValueError("the list names no layer")
+    def _fraction(cls, layers: Any) -> Any:
+        if isinstance(layers, list):
+            if not layers:
+                raise ValueError("the list names no layer")
+            if not all(type(index) is int for index in layers):
+                raise ValueError("a list holds whole numbers, the indices of layers")
+            return layers
+        try:
+            share = None if isinstance(layers, bool) else Fraction(layers)
+        except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+            share = None
+        if share is None:
+            raise ValueError("it is neither a fraction such as 1/3 nor a list of layer indices")
+        if not 0 < share <= 1:
+            raise ValueError("a fraction is above 0 and at most 1; layers by index are a list, such as [0, 1]")
         return layers
 
 
@@ -131,7 +139,7 @@ class TrainBlock(Block):
     problems_per_step: Positive = Field(1, description="problems whose mean loss makes one optimiser step")
     learning_rate: float = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
     eps: float = Field(1e-8, description="AdamW", gt=0)
     max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
     micro_batch_tokens: Positive = Field(
@@ -164,6 +172,7 @@ class LogBlock(Block):
 
     checkpoint_every: Positive = Field(50, description="steps between checkpoints")
     rollouts_every: int = Field(10, description="steps between kept rollouts; 0: none", ge=0)
+    mirrors: list[Literal["tensorboard", "wandb", "trackio"]] = Field([], description="where else to show the metrics")
 
 
 class RunConfig(Block):
@@ -183,8 +192,9 @@ class RunConfig(Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_task(cls, values: Any) -> Any:
-        """Accept ``task: multiplication`` for ``task: {name: multiplication}``."""
-        if isinstance(values, dict) and isinstance(values.get("task"), str):
-            return values | {"task": {"name": values["task"]}}
-        return values
+    def _short(cls, values: Any) -> Any:
+        """Accept ``task: multiplication`` for ``task: {name: multiplication}``, and a block without any key."""
+        if not isinstance(values, dict):
+            return values
+        named = {key: {"name": values[key]} for key in ("task", "method", "model") if isinstance(values.get(key), str)}
+        return {key: value for key, value in (values | named).items() if value is not None}

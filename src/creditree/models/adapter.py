@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -130,17 +131,29 @@ class Adapter:
             raise ModelError(
                 f"'{directory}' holds no {WEIGHTS_FILE}; give the directory of a PEFT adapter saved as safetensors."
             )
-        self.load_state(load_file(weights))
+        try:
+            state = load_file(weights)
+        except SafetensorError as error:
+            raise ModelError(f"'{weights}' is damaged ({error}); copy or train the adapter again.") from error
+        self.load_state(state)
 
 
 def saved_spec(directory: Path) -> tuple[str, LoraSpec]:
     """Return the base model's name and the LoRA settings of a saved adapter."""
     if not (directory / "adapter_config.json").is_file():
         raise ModelError(f"'{directory}' holds no adapter_config.json; give the directory of a PEFT adapter.")
-    config: Any = LoraConfig.from_pretrained(str(directory))
-    if config.layers_to_transform is None:
+    try:
+        config: Any = LoraConfig.from_pretrained(str(directory))
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelError(f"the adapter_config.json in '{directory}' cannot be used ({error}).") from error
+    if not isinstance(config, LoraConfig) or config.layers_to_transform is None:
         raise ModelError(
-            f"the adapter in '{directory}' does not name its layers; Creditree reads adapters that it saved itself."
+            f"the adapter in '{directory}' is no LoRA that names its layers; Creditree reads adapters that it saved."
+        )
+    if config.use_rslora or config.use_dora or config.rank_pattern or config.alpha_pattern or config.bias != "none":
+        raise ModelError(
+            f"the adapter in '{directory}' is more than W + (alpha / rank) B A (rsLoRA, DoRA, a bias, or ranks that "
+            "differ); Creditree reads adapters that it saved itself."
         )
     layers = config.layers_to_transform
     spec = LoraSpec(
@@ -154,9 +167,14 @@ def saved_spec(directory: Path) -> tuple[str, LoraSpec]:
 
 
 def _check_targets(model: torch.nn.Module, targets: tuple[str, ...]) -> None:
-    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    linear = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and ".layers." in name
+    }
     for target in targets:
         if target not in linear:
             raise ConfigError(
-                f"lora.targets names '{target}', which is no projection of this model.{did_you_mean(target, linear)}"
+                f"lora.targets names '{target}', which is no projection in this model's layers."
+                f"{did_you_mean(target, linear)}"
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -15,6 +16,8 @@ from creditree.models.transformer import Transformer
 
 Dtype = Literal["float32", "bfloat16", "float64"]
 BUILTIN = "builtin:"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+"""A directory without any of them gives an empty tokenizer, without a word from transformers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +66,8 @@ def locate(name: str) -> str:
 def _check_directory(name: str, path: Path) -> None:
     if not (path / "config.json").is_file():
         raise ModelError(f"model directory '{name}' has no config.json; give the directory that save_pretrained wrote.")
+    if not any((path / file).is_file() for file in TOKENIZER_FILES):
+        raise ModelError(f"model directory '{name}' has no tokenizer; save the model's tokenizer there too.")
     if any(path.glob("*.safetensors")):
         return
     if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.pth")):
@@ -79,19 +84,25 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             where,
             dtype=getattr(torch, dtype),
             attn_implementation=ATTENTION,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         known = ", ".join(builtin_models())
         raise ModelError(
             f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}."
         ) from error
+    if loading["missing_keys"]:
+        raise ModelError(
+            f"the weights of model '{name}' are incomplete ({sorted(loading['missing_keys'])[0]} is missing); "
+            "get or save them again."
+        )
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."

@@ -61,6 +61,8 @@ def shape_of(name: str) -> Shape | None:
         raise
     except (OSError, ValueError):
         return None
+    if not all(hasattr(config, key) for key in ("num_attention_heads", "intermediate_size", "max_position_embeddings")):
+        return None
     heads = int(config.num_attention_heads)
     return Shape(
         num_layers=int(config.num_hidden_layers),

@@ -44,6 +44,12 @@ class Transformer:
             raise ModelError(
                 f"{_name(model)} has layers of type {sorted(layer_types)}; only full attention is supported."
             )
+        window = getattr(self.config, "sliding_window", None)
+        if not hasattr(self.config, "layer_types") and window is not None and window < self.max_positions:
+            raise ModelError(
+                f"{_name(model)} attends to the last {window} tokens only; only full attention is supported, "
+                "so use a model without a sliding window."
+            )
         self._decoder: Any = decoder
         self._head: Any = model.lm_head
         self._check()

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,6 +18,18 @@ from creditree.report.wording import count, duration, percent
 
 _RECENT = 20
 _REFRESH_S = 0.1
+
+
+class Watcher(Protocol):
+    """Whoever shows the progress of a run."""
+
+    def update(self, record: Mapping[str, object]) -> None:
+        """Show the metrics record of a step."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Show a sentence."""
+        ...
 
 
 class Progress:

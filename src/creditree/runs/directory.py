@@ -35,8 +35,11 @@ class RunDirectory:
     atomically.
     """
 
-    def __init__(self, path: Path, lock: RunLock | None, warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, lock: RunLock | None, warnings: Sequence[str] = (), *, started: bool = False
+    ) -> None:
         self.path = path
+        self._started = started
         self._lock = lock
         self._warnings = tuple(warnings)
         self._log = MetricsLog(path / _METRICS)
@@ -58,7 +61,7 @@ class RunDirectory:
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock)
+        return cls(path, lock, started=True)
 
     @classmethod
     def resume(cls, path: Path | str, config_yaml: str) -> Self:
@@ -72,7 +75,8 @@ class RunDirectory:
         warnings: list[str] = []
         try:
             recover(path)
-            if (path / _CONFIG).exists():
+            started = not (path / _CONFIG).exists()
+            if not started:
                 difference = describe_difference(_read_text(path / _CONFIG), config_yaml)
                 if difference:
                     raise RunError(
@@ -85,7 +89,7 @@ class RunDirectory:
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock, warnings)
+        return cls(path, lock, warnings, started=started)
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -107,7 +111,15 @@ class RunDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None and self._started:
+            self._withdraw()
         self.close()
+
+    def _withdraw(self) -> None:
+        """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
+        if not any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json")):
+            for name in (_CONFIG, _CODE):
+                (self.path / name).unlink(missing_ok=True)
 
     @property
     def config_yaml(self) -> str:

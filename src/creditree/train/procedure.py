@@ -6,11 +6,12 @@ import numpy as np
 
 from creditree.evaluate.accuracy import Evaluation
 from creditree.report.curves import Series, plot_curves
+from creditree.report.progress import Watcher
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.report.wording import decoding_name
 from creditree.runs.directory import RunDirectory
 from creditree.train.settings import Parts, Settings
-from creditree.train.trainer import TRAINING_PHASES, Trainer, Watcher
+from creditree.train.trainer import TRAINING_PHASES, Trainer
 
 EVALUATION = "evaluation.json"
 SUMMARY = "summary.json"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.ledger import Ledger, Seconds
+from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
@@ -23,18 +24,6 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.step import StepResult, train_step
 
 TRAINING_PHASES = ("sample", "judge", "credit", "learn")
-
-
-class Watcher(Protocol):
-    """Whoever shows the progress of a run."""
-
-    def update(self, record: dict[str, Any]) -> None:
-        """Show the metrics record of a step."""
-        ...
-
-    def message(self, text: str) -> None:
-        """Show a sentence."""
-        ...
 
 
 @dataclass(slots=True)

@@ -1,0 +1,186 @@
+"""Rewrite the tables of README.md and the pictures from the raw files in results/: no figure is typed by hand.
+
+python recipes/token_efficient_rl/report.py
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from creditree.evaluate.statistics import mean_and_spread  # noqa: E402
+from creditree.report.curves import Series, plot_curves  # noqa: E402
+from creditree.report.wording import markdown_table  # noqa: E402
+from grid import METHODS  # noqa: E402
+
+START, END = "<!-- {}: made by report.py -->", "<!-- end of {} -->"
+Record = dict[str, Any]
+
+
+def load() -> dict[str, dict[str, list[Record]]]:
+    """Return the raw records by table and name, seeds in order."""
+    found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted((HERE / "results").glob("*/*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[record["table"]][record["name"]].append(record)
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """Return mean ± standard deviation over seeds, without the leading zero."""
+    found = mean_and_spread(values)
+    mean = f"{found.mean:.3f}".removeprefix("0") if found.mean < 1 else "1"
+    return mean if found.sd is None else f"{mean} ± {found.sd:.3f}".replace("± 0.", "± .")
+
+
+def at(record: Record, axis: str, mark: float, temperature: str) -> float:
+    """Return the accuracy at a mark of CPU seconds or sampled tokens, on the line between the two nearest points."""
+    x = [point[axis] for point in record["curve"]]
+    y = [point["accuracy"][temperature] for point in record["curve"]]
+    return float(np.interp(mark, [0.0, *x], [record["start"][temperature], *y]))
+
+
+def cost(records: list[Record], *keys: str) -> float:
+    """Return the mean over seeds of a number of the last point."""
+    values = []
+    for record in records:
+        value: Any = record["curve"][-1]
+        for key in keys:
+            value = value.get(key, 0.0)
+        values.append(float(value))
+    return float(np.mean(values))
+
+
+def row(name: str, records: list[Record], early_s: float, tokens: float) -> list[str]:
+    """Return one line of a table."""
+    final = [record["final"] for record in records]
+    learn = cost(records, "cpu_s_by_phase", "learn") / cost(records, "cpu_s")
+    return [
+        name,
+        *(spread([f[t] for f in final]) for t in ("T=0", "T=0.3", "T=1")),
+        spread([at(r, "cpu_s", early_s, "T=0") for r in records]),
+        spread([at(r, "sampled", tokens, "T=0.3") for r in records]),
+        f"{cost(records, 'sampled') / 1e3:.0f}",
+        f"{100 * cost(records, 'in_loss') / cost(records, 'sampled'):.1f}",
+        f"{100 * learn:.0f}",
+        str(len(records)),
+    ]
+
+
+def table(cells: dict[str, list[Record]], names: list[str], early_s: float, tokens: float) -> str:
+    """Return a table of cells, in the order of `names`."""
+    header = [
+        "setting",
+        "greedy",
+        "T = .3",
+        "T = 1",
+        f"greedy at {early_s:g} s",
+        f"T = .3 at {tokens / 1e3:.0f} k tokens",
+        "k tokens",
+        "% in loss",
+        "% of time in update",
+        "seeds",
+    ]
+    return markdown_table(header, [row(name, cells[name], early_s, tokens) for name in names if name in cells])
+
+
+def picture(cells: dict[str, list[Record]], names: dict[str, str], path: Path, title: str, temperature: str) -> None:
+    """Draw accuracy against CPU seconds."""
+    series = []
+    for name, label in names.items():
+        if name not in cells:
+            continue
+        points = [
+            (
+                [0.0, *(point["cpu_s"] for point in record["curve"])],
+                [record["start"][temperature], *(point["accuracy"][temperature] for point in record["curve"])],
+            )
+            for record in cells[name]
+        ]
+        series.append(Series(label, points))
+    if series:
+        label = "greedy" if temperature == "T=0" else temperature
+        plot_curves(
+            series, path, x_label="CPU seconds of training", y_label=f"accuracy ({label}), 200 problems", title=title
+        )
+
+
+def write(sections: dict[str, str]) -> None:
+    """Put each section between its marks in README.md."""
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, content in sections.items():
+        start, end = START.format(name), END.format(name)
+        if start not in text or end not in text:
+            raise SystemExit(f"README.md has no marks for the section '{name}'")
+        before, rest = text.split(start, 1)
+        text = f"{before}{start}\n\n{content}\n{end}{rest.split(end, 1)[1]}"
+    readme.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Rewrite everything."""
+    found = load()
+    bases = {name: records[0] for name, records in found["base"].items()}
+    for name, cells in found.items():
+        task = "stories" if name.endswith("stories") else "four-by-one"
+        for records in cells.values():
+            for record in records:
+                record["start"] = bases[task]["first_200"]
+    sections = {
+        "bases": markdown_table(
+            ["task (test split, n = 300)", "greedy", "T = .3", "T = 1"],
+            [
+                [name, *(f"{value:.3f}".removeprefix("0") for value in record["base"].values())]
+                for name, record in bases.items()
+            ],
+        ),
+        "paper-like": table(found["paper-like"], sorted(found["paper-like"]), 10.0, 50e3),
+        "tuning": "\n".join(
+            f"{task}:\n\n" + table(found[f"tuning-{task}"], sorted(found[f"tuning-{task}"]), 5.0, 100e3)
+            for task in ("four-by-one", "stories")
+            if found[f"tuning-{task}"]
+        ),
+        "tuned": "\n".join(
+            f"{task}:\n\n" + table(found[f"tuned-{task}"], list(METHODS), 5.0, 100e3)
+            for task in ("four-by-one", "stories")
+            if found[f"tuned-{task}"]
+        ),
+        "ablations": table(found["ablations"], sorted(found["ablations"]), 5.0, 100e3),
+        "provenance": provenance(found),
+    }
+    write(sections)
+    for temperature, suffix in (("T=0", "greedy"), ("T=0.3", "T0.3")):
+        for task in ("four-by-one", "stories"):
+            names = {name: name for name in METHODS}
+            picture(found[f"tuned-{task}"], names, HERE / f"tuned-{task}-{suffix}.png", f"tuned, {task}", temperature)
+        names = {
+            f"{method} G=50 T=0.3 loss T={loss}": f"{method}, loss T={loss}"
+            for method in METHODS
+            for loss in (1.0, 0.3)
+        }
+        picture(found["paper-like"], names, HERE / f"paper-like-{suffix}.png", "|G| = 50, T = 0.3", temperature)
+
+
+def provenance(found: dict[str, dict[str, list[Record]]]) -> str:
+    """Return what the runs were made with."""
+    environments = [r["environment"] for cells in found.values() for records in cells.values() for r in records]
+    lines = []
+    for key in ("commit", "python", "torch", "transformers", "peft", "cpu", "cores"):
+        values = sorted({str(environment[key]) for environment in environments})
+        lines.append(f"- {key}: {', '.join(values)}")
+    total = sum(
+        r["curve"][-1]["cpu_s"] for cells in found.values() for rs in cells.values() for r in rs if "curve" in r
+    )
+    lines.append(f"- {len(environments)} runs, {total / 3600:.1f} CPU hours of training")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Copies of a run's numbers in TensorBoard, Weights & Biases or trackio; the run directory stays the source."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from creditree.errors import ConfigError
+from creditree.report.progress import Watcher
+
+PROJECT = "creditree"
+
+
+class Mirror(Protocol):
+    """Somewhere else that metrics are shown."""
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Add the numbers of a step."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
+class TensorBoardMirror:
+    """Event files in ``DIR/tensorboard``."""
+
+    def __init__(self, run: Path) -> None:
+        _imported("tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(run / "tensorboard"))
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Add the numbers of a step."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+class ServiceMirror:
+    """A package with the interface of wandb: ``init(project, name, config)``, ``log(numbers, step)``, ``finish()``."""
+
+    def __init__(self, package: str, name: str, config: Mapping[str, Any]) -> None:
+        self._package = _imported(package)
+        self._package.init(project=PROJECT, name=name, config=dict(config))
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Add the numbers of a step."""
+        self._package.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        """Finish the run there."""
+        self._package.finish()
+
+
+def open_mirrors(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> list[Mirror]:
+    """Open the named mirrors. Raises ConfigError where a package is not installed."""
+    opened: list[Mirror] = []
+    for name in names:
+        if name == "tensorboard":
+            opened.append(TensorBoardMirror(run))
+        else:
+            opened.append(ServiceMirror(name, run.name, config))
+    return opened
+
+
+def numbers_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a metrics record, nested ones by path; what is None is left out."""
+    found: dict[str, float] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}/{inner}": number for inner, number in numbers_of(value).items()}
+        elif isinstance(value, (int, float)) and name != "step":
+            found[name] = float(value)
+    return found
+
+
+def _imported(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise ConfigError(
+            f"log.mirrors names {package}, which is not installed; pip install 'creditree[{package}]', or leave it out."
+        ) from None
+
+
+class _Mirrored:
+    """A watcher that also feeds mirrors."""
+
+    def __init__(self, watcher: Watcher, mirrors: Sequence[Mirror]) -> None:
+        self._watcher = watcher
+        self._mirrors = mirrors
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        for mirror in self._mirrors:
+            mirror.log(int(record["step"]), numbers_of(record))
+        self._watcher.update(record)
+
+    def message(self, text: str) -> None:
+        self._watcher.message(text)
+
+
+@contextmanager
+def mirrored(watcher: Watcher, mirrors: Sequence[Mirror]) -> Iterator[Watcher]:
+    """Give a watcher that passes every record on to the mirrors too, and close these at the end."""
+    try:
+        yield _Mirrored(watcher, mirrors) if mirrors else watcher
+    finally:
+        for mirror in mirrors:
+            mirror.close()
