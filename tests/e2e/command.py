@@ -50,6 +50,12 @@ def creditree(*arguments: str | Path, code: int = 0, cwd: Path | None = None) ->
     return subprocess.CompletedProcess(list(map(str, arguments)), process.returncode, out, err)
 
 
+def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=300)
+
+
 def creditree_json(*arguments: str | Path) -> Any:
     """Run a command with --json and return what it prints."""
     return json.loads(creditree(*arguments, "--json").stdout)
