@@ -44,7 +44,8 @@ bench: $(READY)
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
-	$(BIN)/python recipes/token_efficient_rl/run_tiny.py
+	$(BIN)/python -m recipes.token_efficient_rl.run_tiny
+	$(BIN)/python -m recipes.token_efficient_rl.report
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

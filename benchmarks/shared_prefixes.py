@@ -1,8 +1,8 @@
 """Sampling a group: Creditree's engine against transformers' `generate`, same model, prompt, length and temperature.
 
-Prints one JSON line: CPU seconds of both (medians of paired rounds, ABBA), their ratio with its range, and the counted work:
-tokens sampled, rows decoded and unique prefixes. The model is the built-in one; EOS cannot be sampled, so that both systems
-do exactly the same work.
+Prints one JSON line: CPU seconds of both (medians of paired rounds, ABBA), their ratio with its range, and the work:
+tokens sampled, rows decoded and unique prefixes. The model is the built-in one; EOS cannot be sampled, so that both
+systems do exactly the same work.
 
     python benchmarks/shared_prefixes.py [--group 16] [--temperature 0.5] [--tokens 40] [--rounds 5]
 """
@@ -35,10 +35,10 @@ def without_end(model: Model) -> None:
     model.transformer.model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
 
 
-def cpu_seconds(work: Callable[[], object]) -> float:
+def cpu_seconds(work: Callable[[int], None], index: int) -> float:
     """Return the processor time of one call."""
     started = process_time()
-    work()
+    work(index)
     return process_time() - started
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     pairs, work = [], []
     for index in range(options.rounds + 1):
         first, second = (ours, theirs) if index % 2 else (theirs, ours)
-        times = {system: cpu_seconds(lambda s=system: s(index)) for system in (first, second)}  # type: ignore[misc]
+        times = {system: cpu_seconds(system, index) for system in (first, second)}
         if index:  # the first round warms up
             pairs.append((times[ours], times[theirs]))
             work.append(dict(counted))

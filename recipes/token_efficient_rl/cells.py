@@ -2,7 +2,18 @@
 
 from collections.abc import Iterator
 
-from grid import COMMON, FOUR_BY_ONE, STORIES, TRIED, Cell, ablations, cell, main_table, tuned_keys, tuning
+from recipes.token_efficient_rl.grid import (
+    COMMON,
+    FOUR_BY_ONE,
+    STORIES,
+    TRIED,
+    Cell,
+    ablations,
+    cell,
+    main_table,
+    tuned_keys,
+    tuning,
+)
 
 CHOSEN: dict[str, dict[str, int]] = {"four-by-one": {"grpo": 2, "s-grpo": 2, "t-spmo": 2}}
 """For each task and method: index in `grid.TRIED`, by accuracy at T = 0.3 in results/tuning-*."""

@@ -1,23 +1,21 @@
 """Rewrite the tables of README.md and the pictures from the raw files in results/: no figure is typed by hand.
 
-python recipes/token_efficient_rl/report.py
+python -m recipes.token_efficient_rl.report
 """
 
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+from creditree.evaluate.statistics import mean_and_spread
+from creditree.report.curves import Series, plot_curves
+from creditree.report.wording import markdown_table
+from recipes.token_efficient_rl.grid import METHODS
 
-from creditree.evaluate.statistics import mean_and_spread  # noqa: E402
-from creditree.report.curves import Series, plot_curves  # noqa: E402
-from creditree.report.wording import markdown_table  # noqa: E402
-from grid import METHODS  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 START, END = "<!-- {}: made by report.py -->", "<!-- end of {} -->"
 Record = dict[str, Any]

@@ -1,11 +1,10 @@
 """Run the tiny twins: every cell and seed once, raw results in results/, what is already there is not run again.
 
-python recipes/token_efficient_rl/run_tiny.py [--only TEXT] [--workers 2] [--dry-run]
+python -m recipes.token_efficient_rl.run_tiny [--only TEXT] [--workers 2] [--dry-run]
 """
 
 import argparse
 import json
-import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import blake2b
@@ -16,11 +15,10 @@ from typing import Any
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+from recipes.token_efficient_rl.cells import all_cells
+from recipes.token_efficient_rl.grid import Cell
 
-import cells as cells_module  # noqa: E402
-from grid import Cell  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 RESULTS = HERE / "results"
 MARKS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0)
@@ -120,7 +118,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes side by side, one core each")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
     options = parser.parse_args()
-    cells = cells_module.all_cells()
+    cells = all_cells()
     wanted = [
         (cell, seed)
         for cell in cells
