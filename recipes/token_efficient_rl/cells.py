@@ -11,6 +11,7 @@ from recipes.token_efficient_rl.grid import (
     ablations,
     cell,
     main_table,
+    stories_table,
     tuned_keys,
     tuning,
 )
@@ -35,6 +36,7 @@ def all_cells() -> list[Cell]:
         cell("base", "stories", 0.0, STORIES, COMMON, seeds=(0,)),
         *tuning("four-by-one", FOUR_BY_ONE, 20.0),
         *main_table(),
+        *stories_table(),
         *tuned(),
         *ablations(),
         *tuning("stories", STORIES, 30.0),

@@ -96,6 +96,21 @@ def main_table() -> Iterator[Cell]:
         )
 
 
+def stories_table() -> Iterator[Cell]:
+    """The harder task with the paper's |G| and temperature for each method, both temperatures of the loss."""
+    for method, loss_temperature in product(METHODS, (1.0, 0.3)):
+        group = 50 if method == "t-spmo" else 8
+        yield cell(
+            "paper-like-stories",
+            f"{method} G={group} T=0.3 loss T={loss_temperature}",
+            30.0,
+            STORIES,
+            COMMON,
+            {"train.learning_rate": 2e-3, "train.problems_per_step": 1},
+            method_keys(method, group, 0.3, loss_temperature),
+        )
+
+
 def tuned_keys(method: str, tried: dict[str, float]) -> dict[str, object]:
     """One of the settings tried for every method: loss at the sampling temperature, no penalty."""
     keys: dict[str, object] = {

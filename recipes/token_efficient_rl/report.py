@@ -139,7 +139,10 @@ def main() -> None:
                 for name, record in bases.items()
             ],
         ),
-        "paper-like": table(found["paper-like"], sorted(found["paper-like"]), 10.0, 50e3),
+        "paper-like": "\n".join(
+            f"{task}:\n\n" + table(found[name], sorted(found[name]), 10.0, 50e3)
+            for task, name in (("four-by-one", "paper-like"), ("stories", "paper-like-stories"))
+        ),
         "tuning": "\n".join(
             f"{task}:\n\n" + table(found[f"tuning-{task}"], sorted(found[f"tuning-{task}"]), 5.0, 100e3)
             for task in ("four-by-one", "stories")

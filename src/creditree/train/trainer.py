@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from creditree.engines.engine import Sampling
+from creditree.errors import CreditreeError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.ledger import Ledger, Seconds
 from creditree.report.progress import Watcher
@@ -24,6 +25,10 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.step import StepResult, train_step
 
 TRAINING_PHASES = ("sample", "judge", "credit", "learn")
+
+
+MOST_TOLD = 5
+"""Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
 
 
 @dataclass(slots=True)
@@ -62,6 +67,8 @@ class Trainer:
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self._stop = False
+        self._told: set[str] = set()
+        self._recorded = 0
         self._started = perf_counter()
 
     @property
@@ -90,15 +97,22 @@ class Trainer:
             earlier_s=saved["elapsed_s"],
             best=best,
         )
+        self._recorded = checkpoint.step
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
     def train(self) -> bool:
         """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
-        with self._interruptible():
-            while not self._finished() and not self._stop:
-                self._one_step()
-                if self.state.step % self.settings.checkpoint_every == 0:
-                    self.checkpoint()
+        try:
+            with self._interruptible():
+                while not self._finished() and not self._stop:
+                    self._one_step()
+                    if self._is_due(self.settings.checkpoint_every):
+                        self.checkpoint()
+        except CreditreeError:
+            # Such an error (a prompt too long, say) comes before the update of its step: the steps before it are sound.
+            if self._recorded == self.state.step:
+                self.checkpoint()
+            raise
         self.checkpoint()
         return self._finished()
 
@@ -155,7 +169,17 @@ class Trainer:
             ]
             self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
         self.run.append(record)
+        self._recorded = state.step
         self.watcher.update(record)
+        self._tell_failures(result)
+
+    def _tell_failures(self, result: StepResult) -> None:
+        """Show why completions got no reward, each reason once, the first few."""
+        branches = (branch for forest in result.forests for tree in forest for branch in tree.branches)
+        details = {branch.verdict.detail for branch in branches if branch.verdict is not None and branch.reward is None}
+        for detail in sorted(details - self._told)[: MOST_TOLD - len(self._told)]:
+            self._told.add(detail)
+            self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0

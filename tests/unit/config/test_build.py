@@ -1,5 +1,6 @@
 """From a checked configuration to the machines: every number arrives, and what cannot be built says so."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ from creditree.verify.last_integer import LastInteger
 from creditree.verify.reward_function import RewardFunction
 from creditree.verify.verifier import Answer
 from tests.forests import PROBLEM
-from tests.unit.config.test_load import ROOT
 
+ROOT = Path(__file__).parents[3]
 ROWS = "".join(f'{{"question": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(40))
 
 
@@ -36,8 +37,9 @@ def task_of(block: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("layers", "indices"), [("1/3", (19, 27)), ("1/4", (21, 27)), ("0.25", (21, 27)), ("1", (0, 27)), ("[3, 1]", (1, 3))]
-)  # fmt: skip
+    ("layers", "indices"),
+    [("1/3", (19, 27)), ("1/4", (21, 27)), ("0.25", (21, 27)), ("1", (0, 27)), ("[3, 1]", (1, 3))],
+)
 def test_lora_layers(layers: str, indices: tuple[int, int]) -> None:
     spec = build_lora(parse(f"task: svamp\nlora: {{layers: {layers}}}").lora)
     found = spec.layer_indices(28)
@@ -53,21 +55,24 @@ def test_lora_numbers() -> None:
 
 def test_multiplication() -> None:
     assert task_of("multiplication") == Multiplication()
-    block = "{name: multiplication, digits_a: 4, digits_b: 2, range_b: [11, 99], num_held_out: 7, prompt: {text: '{a}x{b}'}}"
-    assert task_of(block) == Multiplication(4, 2, None, (11, 99), 7, PromptTemplate("{a}x{b}"))
+    numbers = "digits_a: 4, digits_b: 2, range_b: [11, 99], num_held_out: 7"
+    assert task_of(f"{{name: multiplication, {numbers}, prompt: {{text: '{{a}}x{{b}}'}}}}") == Multiplication(
+        4, 2, None, (11, 99), 7, PromptTemplate("{a}x{b}")
+    )
 
 
 def test_word_problems() -> None:
     assert task_of("word_problems") == WordProblems()
-    block = "{name: word_problems, kinds: [change], distractors: 0, num_held_out: 5, prompt: {chat: true, system: Hi}}"
-    assert task_of(block) == WordProblems(("change",), 0.0, 5, PromptTemplate("{question}\n", chat=True, system="Hi"))
+    block = "{name: word_problems, kinds: [total], distractors: 0, num_held_out: 5, prompt: {chat: true, system: Hi}}"
+    assert task_of(block) == WordProblems(("total",), 0.0, 5, PromptTemplate("{question}\n", chat=True, system="Hi"))
 
 
 def test_svamp_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "svamp.jsonl"
-    marked = [line.replace("}", f', "split": "{"test" if n % 4 == 0 else "train"}"}}') for n, line in
-              enumerate(ROWS.replace('"answer": ', '"answers": [').replace('"}', '"]}').splitlines(keepends=True))]  # fmt: skip
-    file.write_text("".join(marked))
+    rows = [
+        {"question": f"{n}+1=", "answers": [str(n + 1)], "split": "test" if n % 4 == 0 else "train"} for n in range(40)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = task_of(f"{{name: svamp, path: '{file}'}}")
     assert isinstance(task, Table)
     assert task.prompt.text == SVAMP_PROMPT
@@ -96,7 +101,7 @@ def test_a_file_task_passes_every_key_on(tmp_path: Path) -> None:
         ("{name: multiplication, prompt: {text: '{c}'}}", ConfigError, "asks for {c}"),
         ("{name: multiplication, prompt: {text: 'no field'}}", ConfigError, "has no field"),
         ("{name: multiplication, prompt: {system: Hi}}", ConfigError, "chat is off"),
-        ("{name: word_problems, kinds: [chnge]}", ConfigError, "Did you mean 'change'"),
+        ("{name: word_problems, kinds: [totl]}", ConfigError, "Did you mean 'total'"),
         ("{name: file, path: nowhere.jsonl}", DataError, "does not exist"),
         ("{name: svamp, path: nowhere.csv}", DataError, "does not exist"),
     ],

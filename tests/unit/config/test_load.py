@@ -333,7 +333,7 @@ def test_a_dumped_recipe_loads_back_to_the_same_run(path: Path) -> None:
         "task: multiplication\nmethod: {name: grpo, explore: replay, successes: 2, threshold: 0.5}",
         "task: multiplication\nmethod: {credit: prefix_gain, u_norm: all}\nlora: {layers: [5, 0], alpha: 3}",
         "task: {name: file, path: a.csv, answer: label, prompt: {text: 'Frage: {question}\\n', chat: true, system: Ä}}",
-        "task: {name: word_problems, kinds: [change], distractors: 0}\ntrain: {cpu_seconds: 2.5, threads: 1}",
+        "task: {name: word_problems, kinds: [total], distractors: 0}\ntrain: {cpu_seconds: 2.5, threads: 1}",
         "task: multiplication\nvalidation: {every: 5, patience: 2}\nseed: 12345678901234567890",
         "task: {name: multiplication, range_a: [101, 999]}\nlora: {layers: 0.5}\ntrain: {learning_rate: 1e-4}",
     ],

@@ -1,6 +1,7 @@
 """The method block: presets, exchanged axes, numbers of the chosen pieces only, and its resolved form."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +19,8 @@ from creditree.objective.policy_gradient import PolicyGradient
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from tests.unit.config.test_load import ROOT
 
-NUMBERS = ("explore", "credit", "select", "objective")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -167,7 +167,7 @@ def test_a_recipes_numbers_survive_a_change_of_method_only_where_they_are_used()
         method = load_config(quickstart, limit).method.build()
         assert method.explore.group == 16
         assert method.objective.l2.coefficient == 0
-    with pytest.raises(ConfigError, match="remove it, or set method.select: early_and_random"):
+    with pytest.raises(ConfigError, match="remove it, or set"):
         parse_config("task: svamp\nmethod: {name: grpo, alpha: 3}", "x")
 
 
@@ -211,7 +211,7 @@ def test_the_papers_recipes_have_the_papers_constants(recipe: str, group: int, p
 
 
 def test_the_compositions_of_the_papers_methods() -> None:
-    pieces = {name: [getattr(make(), axis).name for axis in NUMBERS] for name, make in METHODS.items()}
+    pieces = {name: [getattr(make(), axis).name for axis in PIECES] for name, make in METHODS.items()}
     assert pieces == {
         "grpo": ["group", "group_relative", "everything", "policy_gradient"],
         "s-grpo": ["group", "group_relative", "early_and_random", "policy_gradient"],

@@ -1,0 +1,137 @@
+"""Every explorer x credit x selection x objective: one real training step equal to the plain one, or refused when read."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from creditree.config.load import parse_config
+from creditree.config.method import PIECES, MethodConfig
+from creditree.engines.engine import Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.errors import ConfigError
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.ledger import Seconds
+from creditree.methods import Method
+from creditree.models.adapter import Adapter, LoraSpec
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.tasks.multiplication import Multiplication
+from creditree.tasks.task import PromptTemplate
+from creditree.train.rollout import Rollout
+from creditree.train.settings import Parts
+from creditree.train.step import train_step
+from tests.naive import naive_loss
+from tests.rollouts import DigitParity, largest_gap
+from tests.tiny_models import tiny
+
+AXES = ("explore", "credit", "select", "objective")
+CROSSES = list(product(*(PIECES[axis] for axis in AXES)))
+NUMBERS: dict[str, dict[str, object]] = {
+    "replay": {"successes": 1, "failures": 1},
+    "group_relative": {"std": True},
+    "early_and_random": {"alpha": 2, "probability": 0.5, "k": 4},
+    "branching_pairs": {"u_norm": "branching"},
+}
+SHARED: dict[str, object] = {"group": 5, "kl": 0.2, "l2": 0.03, "loss_temperature": 0.7}
+PROBLEMS = [Problem("a", "3*4=", ("12",)), Problem("b", "7*", ("7",))]
+
+REFUSED = {
+    (explore, credit, select, objective)
+    for explore in ("group", "replay")
+    for credit, select, objective in [
+        ("group_relative", "branching_pairs", "policy_gradient"),
+        ("group_relative", "branching_pairs", "likelihood"),
+        ("group_relative", "everything", "likelihood"),
+        ("group_relative", "early_and_random", "likelihood"),
+        ("prefix_gain", "everything", "likelihood"),
+        ("prefix_gain", "early_and_random", "likelihood"),
+    ]
+}
+"""The crosses that make no sense, written out apart from the code that refuses them."""
+
+
+def block(cross: tuple[str, ...]) -> dict[str, object]:
+    """Return the method block of a cross, with every number that its pieces use."""
+    numbers = {name: value for piece in cross for name, value in NUMBERS.get(piece, {}).items()}
+    return {"name": "grpo", **dict(zip(AXES, cross, strict=True)), **numbers, **SHARED}
+
+
+def refusal(cross: tuple[str, ...]) -> str | None:
+    """Return the sentence that refuses a cross when a configuration is read, or None."""
+    text = f"task: multiplication\nmethod: {block(cross)}".replace("True", "true")
+    try:
+        parse_config(text, "run.yaml")
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def test_exactly_the_crosses_that_make_no_sense_are_refused() -> None:
+    assert len(CROSSES) == 24
+    assert {cross for cross in CROSSES if refusal(cross)} == REFUSED
+
+
+@pytest.mark.parametrize("cross", sorted(REFUSED), ids="-".join)
+def test_a_refusal_names_both_pieces_the_reason_and_the_cure(cross: tuple[str, ...]) -> None:
+    sentence = refusal(cross)
+    assert sentence is not None
+    _, credit, select, objective = cross
+    culprit = credit if select == "branching_pairs" else objective
+    axis = "credit" if select == "branching_pairs" else "objective"
+    assert f"method.select '{select}'" in sentence
+    assert f"method.{axis} '{culprit}'" in sentence
+    assert ("different advantages" if axis == "credit" else "weighed twice") in sentence
+    assert "; use " in sentence
+
+
+def parts_of(method: Method) -> Parts:
+    """Return the machines of a run on a random model in float64, its adapter away from zero."""
+    model = tiny("qwen2")
+    adapter = Adapter(model, LoraSpec(rank=3, layers=0.5), Key.of(0))
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for matrix in adapter.matrices:
+            matrix.add_(0.2 * torch.randn(matrix.shape, generator=generator, dtype=matrix.dtype))
+    learner = Learner(adapter, method.objective, OptimiserSpec(max_grad_norm=1e9, micro_batch_tokens=24))
+    return Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)  # type: ignore[arg-type]
+
+
+def gradients(adapter: Adapter) -> list[np.ndarray]:
+    return [matrix.grad.numpy().copy() for matrix in adapter.matrices if matrix.grad is not None]
+
+
+@pytest.mark.parametrize("cross", [cross for cross in CROSSES if cross not in REFUSED], ids="-".join)
+def test_a_training_step_equals_the_plain_computation(cross: tuple[str, ...]) -> None:
+    method = MethodConfig.model_validate(block(cross)).build()
+    assert tuple(getattr(method, axis).name for axis in AXES) == cross
+    parts = parts_of(method)
+    adapter = parts.learner.adapter
+    before = adapter.state()
+    rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.5), 10)
+    result = train_step(parts, rollout, PROBLEMS, Key.of(4), 1e-2, Seconds())
+    found, after = gradients(adapter), adapter.state()
+    assert result.stats.updated
+    assert result.cost.updates == 1
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+    adapter.load_state(before)
+    for matrix in adapter.matrices:
+        matrix.grad = None
+    loss = naive_loss(adapter, method.objective, result.forests, result.advantages, result.weights)
+    loss = loss + 0.03 * torch.stack([matrix.square().sum() for matrix in adapter.matrices]).sum()
+    loss.backward()
+    plain = gradients(adapter)
+    assert result.stats.loss == pytest.approx(loss.item(), rel=1e-10)
+    assert len(found) == len(plain) == len(adapter.matrices)
+    assert largest_gap(found, plain) < 1e-10
+    assert min(float(np.abs(gradient).max()) for gradient in plain) > 0
+
+
+@pytest.mark.parametrize("cross", [cross for cross in CROSSES if cross not in REFUSED], ids="-".join)
+def test_a_cross_survives_its_resolved_block(cross: tuple[str, ...]) -> None:
+    config = MethodConfig.model_validate(block(cross))
+    assert config.resolved().build() == config.build()
+    written = config.resolved().model_dump(exclude_none=True)
+    assert {name: written[name] for name in block(cross)} == block(cross)
