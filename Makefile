@@ -23,7 +23,7 @@ quickstart: $(READY)
 
 # Everything that runs in seconds; `make proof` runs the rest.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -43,7 +43,7 @@ bench: $(READY)
 
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 	$(BIN)/python -m recipes.token_efficient_rl.run_tiny
 	$(BIN)/python -m recipes.token_efficient_rl.report
 

@@ -149,7 +149,7 @@ def main() -> None:
             if found[f"tuning-{task}"]
         ),
         "tuned": "\n".join(
-            f"{task}:\n\n" + table(found[f"tuned-{task}"], list(METHODS), 5.0, 100e3)
+            f"{task}:\n\n" + table(found[f"tuned-{task}"], sorted(found[f"tuned-{task}"]), 5.0, 100e3)
             for task in ("four-by-one", "stories")
             if found[f"tuned-{task}"]
         ),
@@ -159,7 +159,7 @@ def main() -> None:
     write(sections)
     for temperature, suffix in (("T=0", "greedy"), ("T=0.3", "T0.3")):
         for task in ("four-by-one", "stories"):
-            names = {name: name for name in METHODS}
+            names = {name: name for name in sorted(found[f"tuned-{task}"])}
             picture(found[f"tuned-{task}"], names, HERE / f"tuned-{task}-{suffix}.png", f"tuned, {task}", temperature)
         names = {
             f"{method} G=50 T=0.3 loss T={loss}": f"{method}, loss T={loss}"

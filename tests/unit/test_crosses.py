@@ -1,4 +1,4 @@
-"""Every explorer x credit x selection x objective: one real training step equal to the plain one, or refused when read."""
+"""Every explorer x credit x selection x objective: a training step equal to the plain one, or refused when read."""
 
 from itertools import product
 
@@ -114,6 +114,7 @@ def test_a_training_step_equals_the_plain_computation(cross: tuple[str, ...]) ->
     found, after = gradients(adapter), adapter.state()
     assert result.stats.updated
     assert result.cost.updates == 1
+    assert [len(forest) > 1 for forest in result.forests] == [cross[0] == "replay"] * len(PROBLEMS)
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
     adapter.load_state(before)
