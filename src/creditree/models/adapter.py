@@ -161,7 +161,7 @@ def saved_spec(directory: Path) -> tuple[str, LoraSpec]:
         alpha=config.lora_alpha,
         dropout=config.lora_dropout,
         layers=tuple([layers] if isinstance(layers, int) else layers),
-        targets=tuple(sorted(config.target_modules)),
+        targets=tuple(sorted(config.target_modules or ())),
     )
     return str(config.base_model_name_or_path), spec
 

@@ -84,7 +84,7 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
             dtype=getattr(torch, dtype),
             attn_implementation=ATTENTION,
@@ -98,6 +98,7 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
         raise ModelError(
             f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}."
         ) from error
+    model, loading = loaded
     if loading["missing_keys"]:
         raise ModelError(
             f"the weights of model '{name}' are incomplete ({sorted(loading['missing_keys'])[0]} is missing); "

@@ -8,6 +8,7 @@ from creditree.evaluate.prompt import prompt_ids
 from creditree.learner.learner import Learner
 from creditree.methods import Method
 from creditree.models.load import Model
+from creditree.rng import Key
 from creditree.tasks.task import Task
 from creditree.verify.verifier import Verifier
 
@@ -68,12 +69,17 @@ class Parts:
 
 
 def check_context(parts: Parts, settings: Settings) -> None:
-    """Raise ConfigError if the first held-out prompt and a whole completion do not fit the model's context."""
-    problem = parts.task.held_out("test", 1)[0]
-    prompt = len(prompt_ids(parts.task.prompt, problem, parts.model))
-    limit = parts.model.transformer.max_positions
-    if prompt + settings.max_new_tokens > limit:
-        raise ConfigError(
-            f"a prompt of {prompt} tokens and sampling.max_new_tokens {settings.max_new_tokens} exceed the context of "
-            f"{limit} tokens of model '{parts.model.name}'; lower sampling.max_new_tokens or shorten the prompt."
-        )
+    """Raise ConfigError if a prompt and a whole completion do not fit the model's context.
+
+    Looks at every training problem of a finite task, and at the test problems that are measured.
+    """
+    task, limit = parts.task, parts.model.transformer.max_positions
+    training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))
+    for problem in (*task.held_out("test", settings.evaluation_problems), *training):
+        prompt = len(prompt_ids(task.prompt, problem, parts.model))
+        if prompt + settings.max_new_tokens > limit:
+            raise ConfigError(
+                f"the prompt of problem '{problem.id}' has {prompt} tokens; with sampling.max_new_tokens "
+                f"{settings.max_new_tokens} it exceeds the context of {limit} tokens of model '{parts.model.name}'; lower "
+                "sampling.max_new_tokens, shorten the prompt or leave the problem out."
+            )

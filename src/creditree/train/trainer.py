@@ -188,7 +188,9 @@ class Trainer:
         spec, state = self.settings.validation, self.state
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
-            accuracy = self.examiner.evaluate(problems, Sampling(spec.temperature)).accuracy
+            accuracy = self.examiner.evaluate(
+                problems, Sampling(spec.temperature, self.settings.sampling.top_p)
+            ).accuracy
         if state.best_accuracy is None or accuracy > state.best_accuracy:
             state.best_accuracy, state.best_step, state.worse = accuracy, state.step, 0
             state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.adapter.state().items()}

@@ -228,7 +228,7 @@ class Embedded(LlamaForCausalLM):
 @pytest.mark.parametrize("kind", [Scaled, Embedded])
 def test_a_forward_that_does_more_is_refused(kind: type[LlamaForCausalLM]) -> None:
     plain = random_model("llama", torch.float32)
-    other = kind(plain.config).eval()
+    other = kind(plain.config).eval()  # type: ignore[arg-type]
     other.load_state_dict(plain.state_dict())
     with pytest.raises(ModelError, match=f"{kind.__name__} does more than embedding, layers, norm and head"):
         Transformer(other)

@@ -1,0 +1,431 @@
+"""The training loop with fake tasks and verifiers: best by validation, patience, no signal, Ctrl-C, metrics."""
+
+import json
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from creditree.batch import pack
+from creditree.engines.engine import Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.errors import ConfigError, DataError
+from creditree.explore.group import Group
+from creditree.explore.replay import Replay
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.ledger import Ledger, Seconds
+from creditree.methods import METHODS, Method
+from creditree.models.adapter import Adapter, LoraSpec
+from creditree.problem import Problem, Verdict
+from creditree.rng import Key
+from creditree.runs.directory import RunDirectory
+from creditree.tasks.split import Split
+from creditree.tasks.task import PromptTemplate
+from creditree.train.rollout import Rollout
+from creditree.train.settings import Parts, Settings, Validation, check_context
+from creditree.train.step import train_step
+from creditree.train.trainer import Trainer
+from creditree.verify.verifier import Answer
+from tests.tiny_models import tiny
+
+T_SPMO = Method(
+    "t-spmo",
+    "",
+    Replay(6, 1, 1),
+    METHODS["t-spmo"]().credit,
+    METHODS["t-spmo"]().select,
+    METHODS["t-spmo"]().objective,
+)
+SETTINGS = Settings(
+    steps=6,
+    problems_per_step=2,
+    learning_rate=1e-2,
+    sampling=Sampling(0.7),
+    max_new_tokens=8,
+    evaluation_problems=4,
+    evaluation_temperatures=(0.0,),
+    checkpoint_every=100,
+    rollouts_every=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A fake task: sums, told apart by their ids."""
+
+    name: str = "sums"
+    prompt: PromptTemplate = PromptTemplate()
+    num_training: int | None = None
+
+    def training(self, key: Key, index: int) -> Problem:
+        """Return the index-th training problem."""
+        a, b = (key.at("sum", index, side).integer(0, 99) for side in (0, 1))
+        return Problem(f"training-{index}", f"{a}+{b}=", (str(a + b),))
+
+    def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
+        """Return problems named after their split."""
+        return tuple(Problem(f"{split}-{n}", f"{n}+{n}=", (str(2 * n),)) for n in range(limit or 5))
+
+
+@dataclass(slots=True)
+class Scripted:
+    """A fake verifier: training by the text's parity, the n-th validation as `accuracies` has it."""
+
+    accuracies: Sequence[float] = ()
+    training: Callable[[str], float | None] = lambda text: float(sum(map(ord, text)) % 2)
+    validations: int = 0
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        """Judge by the script."""
+        if answers[0].problem.id.startswith("validation"):
+            share = self.accuracies[self.validations]
+            self.validations += 1
+            return tuple(Verdict(float(n < share * len(answers))) for n in range(len(answers)))
+        rewards = [self.training(answer.completion) for answer in answers]
+        return tuple(Verdict(r, "crash" if r is None else "ok", "lost" if r is None else "") for r in rewards)
+
+
+@dataclass(slots=True)
+class Notes:
+    """A watcher that keeps what it is shown, the adapter after each step, and calls back."""
+
+    learner: Learner
+    after: Callable[[int], None] = lambda step: None
+    records: list[Mapping[str, object]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    adapters: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    def update(self, record: Mapping[str, object]) -> None:
+        """Keep a record."""
+        step = record["step"]
+        assert isinstance(step, int)
+        self.records.append(record)
+        self.adapters[step] = self.learner.adapter.state()
+        self.after(step)
+
+    def message(self, text: str) -> None:
+        """Keep a sentence."""
+        self.messages.append(text)
+
+
+def parts_of(verifier: Scripted | None = None, method: Method = T_SPMO) -> Parts:
+    model = tiny("qwen2", torch.float32)
+    adapter = Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
+    learner = Learner(adapter, method.objective, OptimiserSpec(1e-2, micro_batch_tokens=16))
+    return Parts(model, learner, InProcessEngine(model), Sums(), verifier or Scripted(), method)
+
+
+def trainer_of(
+    path: Path, settings: Settings = SETTINGS, verifier: Scripted | None = None, method: Method = T_SPMO
+) -> tuple[Trainer, Notes]:
+    """Return a trainer over a new run directory, and its watcher."""
+    parts = parts_of(verifier, method)
+    notes = Notes(parts.learner)
+    return Trainer(parts, settings, RunDirectory.create(path, "seed: 0\n"), notes), notes
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "expected"),
+    [(0, 0.0, 1.0), (5, 0.0, 0.55), (9, 0.0, 0.19), (10, 0.0, 0.1), (25, 0.0, 0.1), (3, 999.0, 0.73)],
+)
+def test_the_learning_rate_falls_in_a_line(step: int, seconds: float, expected: float) -> None:
+    """Over 10 steps from 1 to a tenth: 1 - 0.9 * step / 10. Seconds do not matter without a budget of them."""
+    settings = Settings(steps=10, learning_rate=1.0, final_learning_rate=0.1)
+    assert settings.learning_rate_at(step, seconds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "expected"), [(0, 0.0, 2.0), (2, 40.0, 1.2), (5, 10.0, 1.0), (0, 100.0, 0.0), (1, 500.0, 0.0)]
+)
+def test_the_learning_rate_follows_the_nearer_limit(step: int, seconds: float, expected: float) -> None:
+    """10 steps or 100 s: after 2 steps and 40 s the run is 0.4 done, so 2 * (1 - 0.4)."""
+    settings = Settings(steps=10, cpu_seconds=100.0, learning_rate=2.0, final_learning_rate=0.0)
+    assert settings.learning_rate_at(step, seconds) == pytest.approx(expected)
+
+
+def test_the_learning_rate_is_constant_by_default() -> None:
+    assert {Settings(learning_rate=0.3).learning_rate_at(step, 1e9) for step in (0, 50, 100, 1000)} == {0.3}
+
+
+def test_a_run_takes_its_steps_and_learns(tmp_path: Path) -> None:
+    trainer, notes = trainer_of(tmp_path / "run")
+    before = trainer.parts.learner.adapter.state()
+    assert trainer.train()
+    assert [record["step"] for record in notes.records] == [1, 2, 3, 4, 5, 6]
+    assert trainer.state.step == 6
+    assert trainer.state.ledger.updates > 0
+    assert not same(before, trainer.parts.learner.adapter.state())
+    trainer.use_best()  # no validation: the last adapter stays
+    assert same(notes.adapters[6], trainer.parts.learner.adapter.state())
+    checkpoint, _ = trainer.run.restore()
+    assert checkpoint is not None
+    assert checkpoint.step == 6
+
+
+def test_training_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    states = []
+    for index, seed in enumerate((1, 1, 2)):
+        trainer, _ = trainer_of(tmp_path / str(index), replace(SETTINGS, seed=seed, steps=2))
+        trainer.train()
+        states.append(trainer.parts.learner.adapter.state())
+    assert same(states[0], states[1])
+    assert not same(states[0], states[2])
+
+
+def test_early_stopping_puts_the_best_adapter_back(tmp_path: Path) -> None:
+    """Validations at steps 2, 4, 6, ... find .2, .6, .4, .4: two without a better one, so step 8 is the last."""
+    verifier = Scripted([0.2, 0.6, 0.4, 0.4, 1.0])
+    settings = replace(SETTINGS, steps=50, validation=Validation(every=2, problems=5, patience=2))
+    trainer, notes = trainer_of(tmp_path / "run", settings, verifier)
+    assert trainer.train()
+    assert trainer.state.step == 8
+    assert verifier.validations == 4
+    assert [record["validation_accuracy"] for record in notes.records] == [None, 0.2, None, 0.6, None, 0.4, None, 0.4]
+    assert (trainer.state.best_accuracy, trainer.state.best_step, trainer.state.worse) == (0.6, 4, 2)
+    assert same(notes.adapters[8], trainer.parts.learner.adapter.state())
+    assert not same(notes.adapters[4], notes.adapters[8])
+    trainer.use_best()
+    assert same(notes.adapters[4], trainer.parts.learner.adapter.state())
+
+
+def test_an_equal_validation_is_not_a_better_one_and_a_better_one_resets_patience(tmp_path: Path) -> None:
+    """Worse is counted 0, 1, 0, 1, 2: .4, .4 (equal), .6, .2, .6 (equal)."""
+    verifier = Scripted([0.4, 0.4, 0.6, 0.2, 0.6, 1.0])
+    settings = replace(SETTINGS, steps=50, problems_per_step=1, validation=Validation(every=1, problems=5, patience=2))
+    trainer, notes = trainer_of(tmp_path / "run", settings, verifier)
+    assert trainer.train()
+    assert (trainer.state.step, trainer.state.best_step) == (5, 3)
+    trainer.use_best()
+    assert same(notes.adapters[3], trainer.parts.learner.adapter.state())
+
+
+def test_without_patience_validation_chooses_but_does_not_stop(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=4, problems_per_step=1, validation=Validation(every=1, problems=5))
+    trainer, _ = trainer_of(tmp_path / "run", settings, Scripted([0.6, 0.4, 0.2, 0.0]))
+    assert trainer.train()
+    assert (trainer.state.step, trainer.state.best_step, trainer.state.worse) == (4, 1, 3)
+
+
+def test_the_best_adapter_and_the_patience_survive_an_interruption(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=3, problems_per_step=1, validation=Validation(every=1, problems=5, patience=2))
+    trainer, notes = trainer_of(tmp_path / "run", settings, Scripted([0.2, 0.6, 0.4]))
+    trainer.train()
+    trainer.run.close()
+    parts = parts_of(Scripted([0.4, 1.0]))
+    again = Trainer(
+        parts,
+        replace(settings, steps=50),
+        RunDirectory.resume(tmp_path / "run", "seed: 0\n"),
+        Notes(parts.learner),
+    )
+    again.restore()
+    assert (again.state.step, again.state.best_step, again.state.worse) == (3, 2, 1)
+    assert again.state.ledger == trainer.state.ledger
+    assert again.train()
+    assert again.state.step == 4
+    again.use_best()
+    assert same(notes.adapters[2], parts.learner.adapter.state())
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_steps_without_signal_are_counted_and_change_nothing(name: str, tmp_path: Path) -> None:
+    """Every reward is 1; the penalties alone move nothing either."""
+    preset = METHODS[name]()
+    explore = Replay(4, 1, 1) if name == "t-spmo" else Group(4)
+    method = Method(name, "", explore, preset.credit, preset.select, preset.objective)
+    trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=3), Scripted(training=lambda _: 1.0), method)
+    before = trainer.parts.learner.adapter.state()
+    trainer.train()
+    ledger = trainer.state.ledger
+    assert (ledger.no_signal, ledger.updates, ledger.forwarded, ledger.in_loss) == (3, 0, 0, 0)
+    assert ledger.sampled > 0
+    assert [record["signal_share"] for record in notes.records] == [0.0, 0.0, 0.0]
+    assert [record["mixed_share"] for record in notes.records] == [0.0, 0.0, 0.0]
+    assert [record["reward_mean"] for record in notes.records] == [1.0, 1.0, 1.0]
+    assert same(before, trainer.parts.learner.adapter.state())
+
+
+def test_steps_without_any_reward_are_counted_and_told_once(tmp_path: Path) -> None:
+    trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=2), Scripted(training=lambda _: None))
+    before = trainer.parts.learner.adapter.state()
+    trainer.train()
+    ledger = trainer.state.ledger
+    assert ledger.failed_verdicts == ledger.completions == 2 * 2 * 6
+    assert ledger.no_signal == 2
+    assert [record["reward_mean"] for record in notes.records] == [None, None]
+    assert notes.messages == ["step 1: a completion got no reward and is not trained on: lost"]
+    assert same(before, trainer.parts.learner.adapter.state())
+    for record in notes.records:
+        json.dumps(record, allow_nan=False)
+
+
+def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path) -> None:
+    trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, steps=50, cpu_seconds=1e-9))
+    assert trainer.train()
+    assert trainer.state.step == 1
+    assert trainer.state.cpu_seconds > 0
+
+
+def interrupt_at(step: int, times: int = 1) -> Callable[[int], None]:
+    def after(done: int) -> None:
+        if done == step:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    return after
+
+
+def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    whole, expected = trainer_of(tmp_path / "whole")
+    whole.train()
+    trainer, notes = trainer_of(tmp_path / "run")
+    notes.after = interrupt_at(3)
+    assert not trainer.train()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert trainer.state.step == 3
+    assert notes.messages == ["stopping after this step; press Ctrl-C again to stop at once"]
+    trainer.run.close()
+
+    parts = parts_of()
+    again_notes = Notes(parts.learner)
+    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), again_notes)
+    again.restore()
+    assert again_notes.messages == ["continuing after step 3"]
+    assert again.train()
+    assert [record["step"] for record in again_notes.records] == [4, 5, 6]
+    assert same(expected.adapters[6], parts.learner.adapter.state())
+    assert again.state.ledger == whole.state.ledger
+    assert again.elapsed_s > trainer.state.earlier_s
+
+
+def test_ctrl_c_after_the_last_step_is_no_interruption(tmp_path: Path) -> None:
+    trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=2))
+    notes.after = interrupt_at(2)
+    assert trainer.train()
+
+
+def test_the_second_ctrl_c_interrupts_at_once(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    trainer, notes = trainer_of(tmp_path / "run")
+    notes.after = interrupt_at(2, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert trainer.state.step == 2
+
+
+def test_an_error_keeps_the_steps_before_it(tmp_path: Path) -> None:
+    """The third step's problem has no prompt: the first two steps are in a checkpoint, and the error is raised."""
+
+    @dataclass(frozen=True, slots=True)
+    class Holed(Sums):
+        def training(self, key: Key, index: int) -> Problem:
+            return replace(Sums.training(self, key, index), question="" if index == 4 else "1+1=")
+
+    parts = replace(parts_of(), task=Holed())
+    trainer = Trainer(parts, SETTINGS, RunDirectory.create(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
+    with pytest.raises(DataError, match="has no token"):
+        trainer.train()
+    checkpoint, _ = trainer.run.restore()
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+
+
+def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, final_learning_rate=0.1, validation=Validation(every=3, problems=5))
+    trainer, notes = trainer_of(tmp_path / "run", settings, Scripted([0.2, 0.6]))
+    trainer.train()
+    keys = {
+        "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "learning_rate",
+        "validation_accuracy", "seconds", "cpu_seconds", "seconds_by_phase",
+    } | set(Ledger().as_dict())  # fmt: skip
+    for record in notes.records:
+        assert set(record) == keys
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert trainer.run.metrics() == notes.records
+    last = notes.records[-1]
+    for name, value in trainer.state.ledger.as_dict().items():
+        assert last[name] == value
+        counts = [record[name] for record in notes.records]
+        assert counts == sorted(counts)  # type: ignore[type-var]
+    assert last["decoded"] == last["unique_prefixes"]
+    assert last["updates"] + last["no_signal"] == 6  # type: ignore[operator]
+    assert last["signal_share"] == trainer.state.ledger.updates / 6
+    rates = [settings.learning_rate_at(step, 0.0) for step in range(6)]
+    assert [record["learning_rate"] for record in notes.records] == pytest.approx(rates)
+    phases = last["seconds_by_phase"]
+    assert isinstance(phases, dict)
+    assert set(phases) == {"sample", "judge", "credit", "learn", "validate"}
+    assert last["seconds"] == pytest.approx(sum(phases.values()), abs=1e-3)
+
+
+def test_the_learning_rate_reaches_the_optimiser(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=3, final_learning_rate=0.5)
+    trainer, _ = trainer_of(tmp_path / "run", settings)
+    trainer.train()
+    assert trainer.parts.learner.optimiser.param_groups[0]["lr"] == pytest.approx(1e-2 * (1 - 0.5 * 2 / 3))
+
+
+@pytest.mark.parametrize(("every", "steps"), [(0, []), (2, [2, 4, 6]), (4, [4])])
+def test_rollouts_are_kept_when_they_are_due(every: int, steps: list[int], tmp_path: Path) -> None:
+    trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, rollouts_every=every))
+    trainer.train()
+    assert trainer.run.rollout_steps() == steps
+    for step in steps:
+        rows = trainer.run.rollouts(step)
+        now, before = notes.records[step - 1]["completions"], notes.records[step - 2]["completions"]
+        assert len(rows) == now - before  # type: ignore[operator]
+
+
+def test_a_steps_ledger_sums_what_it_did() -> None:
+    """Micro-batches of 16 tokens repeat ancestors, so more is forwarded than the batch holds; no term is repeated."""
+    parts = parts_of()
+    rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.7), 8)
+    seconds = Seconds()
+    problems = [Sums().training(Key.of(3), index) for index in range(3)]
+    result = train_step(parts, rollout, problems, Key.of(2), 1e-3, seconds)
+    cost, trees = result.cost, [tree for forest in result.forests for tree in forest]
+    assert len(result.forests) == 3
+    assert cost.completions == sum(len(tree.branches) for tree in trees)
+    assert cost.sampled == sum(len(branch.token_ids) for tree in trees for branch in tree.branches)
+    assert cost.decoded == cost.unique_prefixes
+    batch = pack(result.forests, result.advantages, result.weights, keep_zero_advantage=False)
+    micro = batch.micro_batches(16)
+    assert len(micro) > 1
+    assert cost.forwarded == result.stats.forwarded == sum(one.num_tokens for one in micro) > batch.num_tokens
+    assert cost.in_loss == result.stats.in_loss == batch.num_terms == sum(one.num_terms for one in micro)
+    assert (cost.updates, cost.no_signal, cost.failed_verdicts) == (1, 0, 0)
+    assert set(seconds.wall) == {"sample", "judge", "credit", "learn"}
+    first = [forest[0].rewards(forest[0].leaves) for forest in result.forests]
+    assert result.reward_mean == pytest.approx(float(np.concatenate(first).mean()))
+    assert result.mixed_share == np.mean([len(set(rewards.tolist())) > 1 for rewards in first])
+
+
+def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
+    trainer, _ = trainer_of(tmp_path / "run", verifier=Scripted(training=lambda text: float(len(text) % 2)))
+    with torch.no_grad():
+        for matrix in trainer.parts.learner.matrices:
+            matrix.add_(1.0)
+    adapted = trainer.evaluate(0.0, base=False)
+    base = trainer.evaluate(0.0, base=True)
+    assert adapted.num_tokens != base.num_tokens or adapted.correct != base.correct
+    assert set(base.correct) == {f"test-{n}" for n in range(4)}
+    assert trainer.state.seconds.wall.keys() == {"evaluate"}
+    assert trainer.state.cpu_seconds == 0
+
+
+def test_a_context_that_cannot_hold_prompt_and_completion_is_refused() -> None:
+    parts = parts_of()
+    check_context(parts, replace(SETTINGS, max_new_tokens=124))
+    with pytest.raises(ConfigError, match=r"of 4 tokens and sampling\.max_new_tokens 125 exceed the context of 128"):
+        check_context(parts, replace(SETTINGS, max_new_tokens=125))
