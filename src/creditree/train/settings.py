@@ -79,7 +79,7 @@ def check_context(parts: Parts, settings: Settings) -> None:
         prompt = len(prompt_ids(task.prompt, problem, parts.model))
         if prompt + settings.max_new_tokens > limit:
             raise ConfigError(
-                f"the prompt of problem '{problem.id}' has {prompt} tokens; with sampling.max_new_tokens "
-                f"{settings.max_new_tokens} it exceeds the context of {limit} tokens of model '{parts.model.name}'; lower "
-                "sampling.max_new_tokens, shorten the prompt or leave the problem out."
+                f"a prompt of {prompt} tokens (problem '{problem.id}') and sampling.max_new_tokens "
+                f"{settings.max_new_tokens} exceed the context of {limit} tokens of model '{parts.model.name}'; "
+                "lower sampling.max_new_tokens or shorten the prompt."
             )

@@ -427,5 +427,8 @@ def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
 def test_a_context_that_cannot_hold_prompt_and_completion_is_refused() -> None:
     parts = parts_of()
     check_context(parts, replace(SETTINGS, max_new_tokens=124))
-    with pytest.raises(ConfigError, match=r"of 4 tokens and sampling\.max_new_tokens 125 exceed the context of 128"):
+    with pytest.raises(
+        ConfigError,
+        match=r"of 4 tokens \(problem 'test-0'\) and sampling\.max_new_tokens 125 exceed the context of 128",
+    ):
         check_context(parts, replace(SETTINGS, max_new_tokens=125))
