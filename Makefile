@@ -44,8 +44,7 @@ bench: $(READY)
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
-	$(BIN)/python -m recipes.token_efficient_rl.run_tiny
-	$(BIN)/python -m recipes.token_efficient_rl.report
+	$(BIN)/python -m recipes.token_efficient_rl.run_tiny --out runs/proof
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,9 +1,10 @@
 """The whole of T-SPMO (arXiv 2504.20834) in one file, over Creditree's public pieces: about a minute on one CPU core.
 
-Each step: sample a group of completions, judge them, credit every (prefix, token) pair by how much it raised the mean
-reward, keep the unique pairs where completions part, and push the adapter along pi(token | prefix) * advantage.
+Each step: sample a group of completions and judge them, replay from inside a success and a failure, credit every
+(prefix, token) pair by how much it raised the mean reward, keep the unique pairs where completions part, and push the
+adapter along pi(token | prefix) * advantage.
 
-    python examples/minimal_loop.py [--steps 100] [--seed 0]
+    python examples/minimal_loop.py [--steps 80] [--seed 0]
 """
 
 import argparse
@@ -19,11 +20,14 @@ from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate.accuracy import Examiner
 from creditree.evaluate.statistics import paired_difference, wilson
+from creditree.explore.explorer import Fork
+from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model, load_model
 from creditree.objective.likelihood import Likelihood
+from creditree.objective.objective import L2Penalty
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs
@@ -32,29 +36,41 @@ from creditree.tree import Branch, Forest, RolloutTree, token_array
 from creditree.verify.last_integer import LastInteger
 from creditree.verify.verifier import Answer
 
-GROUP, MAX_NEW_TOKENS, PROBLEMS_PER_STEP, LEARNING_RATE = 16, 64, 4, 4e-3
+MAX_NEW_TOKENS, PROBLEMS_PER_STEP, LEARNING_RATE = 64, 4, 4e-3
+EXPLORER = Replay(group=16, successes=1, failures=1)  # a group, then one more from inside a success and a failure
+OBJECTIVE = Likelihood(l2=L2Penalty(coefficient=0.01, decoupled=True))  # pi * A, and the paper's penalty
 
 
-def sample_trees(
-    model: Model, engine: InProcessEngine, task: Multiplication, problems: Sequence[Problem], key: Key
-) -> list[Forest]:
-    """Sample one flat tree of GROUP completions for each problem, and judge every leaf."""
-    prompts = [token_array(task.prompt.encode(problem, model.tokenizer)) for problem in problems]
-    requests = [
-        SampleRequest(prompt, tuple(key.at(index, member) for member in range(GROUP)), MAX_NEW_TOKENS)
-        for index, prompt in enumerate(prompts)
-    ]
-    found, _ = engine.sample(requests, Sampling(temperature=0.5))
-    engine.forget()  # the weights are about to change
-    forests: list[Forest] = []
-    for problem, prompt, samples in zip(problems, prompts, found, strict=True):
-        answers = [Answer(problem, task.prompt.render(problem), model.text(sample.token_ids)) for sample in samples]
-        branches = [
-            Branch(None, 0, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, verdict)
-            for s, verdict in zip(samples, LastInteger().judge(answers), strict=True)
-        ]
-        forests.append((RolloutTree(problem, prompt).grown(*branches),))
-    return forests
+def sample(model: Model, engine: InProcessEngine, tree: RolloutTree, fork: Fork, key: Key, prompt: str) -> RolloutTree:
+    """Sample the branches that the explorer wants in one tree, and judge them."""
+    keys = tuple(key.at(fork.tree, len(tree.branches) + member) for member in range(fork.count))
+    request = SampleRequest(tree.context(fork.parent, fork.at), keys, MAX_NEW_TOKENS - len(tree.kept_ids) - fork.at)
+    (samples,), _ = engine.sample([request], Sampling(temperature=0.5))  # prefixes it has seen are not computed again
+    texts = [model.text(np.concatenate([tree.kept_ids, drawn.token_ids])) for drawn in samples]
+    verdicts = LastInteger().judge([Answer(tree.problem, prompt, text) for text in texts])
+    return tree.grown(
+        *(
+            Branch(fork.parent, fork.at, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, verdict)
+            for s, verdict in zip(samples, verdicts, strict=True)
+        )
+    )
+
+
+def explore(model: Model, engine: InProcessEngine, task: Multiplication, problem: Problem, key: Key) -> Forest:
+    """Run the explorer: it says what it wants sampled, is sent the trees grown by it, and returns them at the end."""
+    prompt = task.prompt.render(problem)
+    root = RolloutTree(problem, token_array(task.prompt.encode(problem, model.tokenizer)))
+    exploration = EXPLORER.grow(root, key)
+    growth = next(exploration)
+    while True:
+        trees = list(growth.forest)
+        for fork in growth.forks:
+            trees[fork.tree] = sample(model, engine, trees[fork.tree], fork, key, prompt)
+        try:
+            growth = exploration.send(tuple(trees))
+        except StopIteration as finished:
+            forest: Forest = finished.value
+            return forest
 
 
 def accuracy(examiner: Examiner, problems: Sequence[Problem], temperature: float) -> list[int]:
@@ -70,8 +86,8 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
     model = load_model("builtin:multiplication")
     adapter = Adapter(model, LoraSpec(rank=8, layers=1 / 3), key)  # q and v of the last 2 of 6 layers
     engine = InProcessEngine(model)
-    credit, select, objective = PrefixGain(), BranchingPairs(), Likelihood()
-    learner = Learner(adapter, objective, OptimiserSpec(LEARNING_RATE))
+    credit, select = PrefixGain(), BranchingPairs()
+    learner = Learner(adapter, OBJECTIVE, OptimiserSpec(LEARNING_RATE))
 
     examiner = Examiner(model, engine, LastInteger(), task.prompt, MAX_NEW_TOKENS, Key.of(1))
     test = task.held_out("test", num_test)
@@ -79,7 +95,8 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
 
     for step in range(steps):
         problems = [task.training(key.at("problems"), step * PROBLEMS_PER_STEP + i) for i in range(PROBLEMS_PER_STEP)]
-        forests = sample_trees(model, engine, task, problems, key.at("step", step))
+        forests = [explore(model, engine, task, problem, key.at("step", step, i)) for i, problem in enumerate(problems)]
+        engine.forget()  # the weights are about to change
 
         # A(v|p) = V(p + v) - V(p), V(p) the mean reward of the completions that start with p
         advantages = [tuple(credit.assign(tree) for tree in forest) for forest in forests]
@@ -93,8 +110,8 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
             learner.step(batch, key, LEARNING_RATE * (1 - 0.9 * step / steps))
 
         if step % 10 == 0 or step == steps - 1:
-            rewards = np.mean([tree.rewards(tree.rewarded).mean() for (tree,) in forests])
-            sampled = sum(len(branch.token_ids) for (tree,) in forests for branch in tree.branches)
+            rewards = np.mean([forest[0].rewards(forest[0].rewarded).mean() for forest in forests])
+            sampled = sum(len(branch.token_ids) for forest in forests for tree in forest for branch in tree.branches)
             print(
                 f"step {step:3d}  reward {rewards:.2f}  sampled {sampled} tokens, forwarded {batch.num_tokens}, "
                 f"trained on {batch.num_terms}",
@@ -114,7 +131,7 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", category=FutureWarning)
     parser = argparse.ArgumentParser(description="T-SPMO on 3-digit x 1-digit multiplication.")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     main(options.steps, options.seed)

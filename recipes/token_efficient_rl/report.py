@@ -32,15 +32,22 @@ def load() -> dict[str, dict[str, list[Record]]]:
 
 def spread(values: list[float]) -> str:
     """Return mean ± standard deviation over seeds, without the leading zero."""
+    if any(np.isnan(values)):
+        return "–"
     found = mean_and_spread(values)
     mean = f"{found.mean:.3f}".removeprefix("0") if found.mean < 1 else "1"
     return mean if found.sd is None else f"{mean} ± {found.sd:.3f}".replace("± 0.", "± .")
 
 
 def at(record: Record, axis: str, mark: float, temperature: str) -> float:
-    """Return the accuracy at a mark of CPU seconds or sampled tokens, on the line between the two nearest points."""
+    """Return the accuracy at a mark of CPU seconds or sampled tokens, on the line between the two nearest points.
+
+    NaN where the run ended before the mark.
+    """
     x = [point[axis] for point in record["curve"]]
     y = [point["accuracy"][temperature] for point in record["curve"]]
+    if mark > x[-1]:
+        return float("nan")
     return float(np.interp(mark, [0.0, *x], [record["start"][temperature], *y]))
 
 

@@ -7,6 +7,7 @@ import argparse
 import json
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,9 +25,9 @@ RESULTS = HERE / "results"
 MARKS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0)
 
 
-def result_file(cell: Cell, seed: int) -> Path:
+def result_file(results: Path, cell: Cell, seed: int) -> Path:
     """Where the raw result of a cell and a seed lies."""
-    return RESULTS / cell.table / f"{cell.file}--seed{seed}.json"
+    return results / cell.table / f"{cell.file}--seed{seed}.json"
 
 
 def configuration(cell: Cell, seed: int) -> dict[str, Any]:
@@ -41,8 +42,8 @@ def configuration(cell: Cell, seed: int) -> dict[str, Any]:
     return values
 
 
-def run_cell(cell: Cell, seed: int) -> None:
-    """Train one cell in this process, and write its curve and its final accuracies."""
+def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
+    """Train one cell in this process, and return its curve and its final accuracies."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     from creditree.config.build import build_parts, build_settings
     from creditree.config.load import check_config
@@ -76,8 +77,7 @@ def run_cell(cell: Cell, seed: int) -> None:
         return counts | {"accuracy": measure((0.0, 0.3), 200)}
 
     if cell.cpu_seconds == 0:
-        _write(cell, seed, {"base": measure((0.0, 0.3, 1.0), 300), "first_200": measure((0.0, 0.3), 200)}, config)
-        return
+        return {"base": measure((0.0, 0.3, 1.0), 300), "first_200": measure((0.0, 0.3), 200)}
     curve = []
     marks = [mark for mark in MARKS if mark < cell.cpu_seconds]
     while used() < cell.cpu_seconds:
@@ -91,11 +91,12 @@ def run_cell(cell: Cell, seed: int) -> None:
             marks.pop(0)
             curve.append(point())
     curve.append(point())
-    _write(cell, seed, {"final": measure((0.0, 0.3, 1.0), 300), "curve": curve}, config)
+    return {"final": measure((0.0, 0.3, 1.0), 300), "curve": curve}
 
 
-def _write(cell: Cell, seed: int, measured: dict[str, Any], config: Any) -> None:
-    from creditree.config.load import dump_config
+def write_record(path: Path, cell: Cell, seed: int, measured: dict[str, Any]) -> None:
+    """Write the raw result of a cell and a seed, with its whole configuration and what it was made with."""
+    from creditree.config.load import check_config, dump_config
     from creditree.runs.environment import describe_environment
 
     record = {
@@ -103,10 +104,9 @@ def _write(cell: Cell, seed: int, measured: dict[str, Any], config: Any) -> None
         "name": cell.name,
         "seed": seed,
         **measured,
-        "config": yaml.safe_load(dump_config(config)),
+        "config": yaml.safe_load(dump_config(check_config(configuration(cell, seed), cell.name))),
         "environment": describe_environment(),
     }
-    path = result_file(cell, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -116,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cells whose table or name holds this text")
     parser.add_argument("--workers", type=int, default=2, help="processes side by side, one core each")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the raw results; a new one runs all anew")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
     options = parser.parse_args()
     cells = all_cells()
@@ -123,7 +124,7 @@ def main() -> None:
         (cell, seed)
         for cell in cells
         for seed in cell.seeds
-        if options.only in cell.file and not result_file(cell, seed).exists()
+        if options.only in cell.file and not result_file(options.out, cell, seed).exists()
     ]
     # One seed after the other, cells in a fixed shuffled order: a busy spell of the machine hits no method more.
     wanted.sort(key=lambda job: (job[1], blake2b(job[0].file.encode()).digest()))
@@ -136,15 +137,15 @@ def main() -> None:
             print(f"  {cell.file} seed {seed}")
         return
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        for line in pool.map(_outcome, wanted):
+        for line in pool.map(partial(_outcome, options.out), wanted):
             print(line, flush=True)
 
 
-def _outcome(job: tuple[Cell, int]) -> str:
+def _outcome(results: Path, job: tuple[Cell, int]) -> str:
     cell, seed = job
     started = time()
     try:
-        run_cell(cell, seed)
+        write_record(result_file(results, cell, seed), cell, seed, run_cell(cell, seed))
     except Exception as error:
         return f"{cell.file} seed {seed}: failed: {type(error).__name__}: {error}"
     return f"{cell.file} seed {seed}: done in {time() - started:.0f} s"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.fields import TokenField
+from creditree.fields import ZERO, TokenField
 from creditree.tree import FloatArray, Forest, IntArray
 from creditree.trie import TokenTrie
 
@@ -132,7 +132,7 @@ def _pack_forest(
         for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
             if a is None or w is None:
                 continue
-            chosen = np.flatnonzero(w != 0 if keep_zero_advantage else (w != 0) & (np.abs(a) > 1e-12))
+            chosen = np.flatnonzero(w != 0 if keep_zero_advantage else (w != 0) & (np.abs(a) > ZERO))
             if len(chosen) == 0:
                 continue
             branch = tree.branches[leaf]

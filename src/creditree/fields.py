@@ -4,6 +4,9 @@ import numpy as np
 
 from creditree.tree import FloatArray, RolloutTree
 
+ZERO = 1e-12
+"""Advantages of this size or less are rounding, not signal."""
+
 TokenField = tuple[FloatArray | None, ...]
 """One array per branch. None means "not assigned" (the branch has no reward), which is not zero."""
 
@@ -18,10 +21,10 @@ def num_assigned(fields: tuple[TokenField, ...]) -> int:
     return sum(values is not None for field in fields for values in field)
 
 
-def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...], tolerance: float = 1e-12) -> bool:
+def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...]) -> bool:
     """Return whether any token with a weight has an advantage that is not zero."""
     pairs = ((a, w) for af, wf in zip(advantages, weights, strict=True) for a, w in zip(af, wf, strict=True))
-    return any(bool(np.any((np.abs(a) > tolerance) & (w != 0))) for a, w in pairs if a is not None and w is not None)
+    return any(bool(np.any((np.abs(a) > ZERO) & (w != 0))) for a, w in pairs if a is not None and w is not None)
 
 
 def scatter(tree: RolloutTree, leaf: int, values: FloatArray, field: list[FloatArray | None], *, add: bool) -> None:

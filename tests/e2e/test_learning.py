@@ -19,6 +19,14 @@ def test_the_quickstart_does_not_depend_on_a_lucky_seed(seed: int, tmp_path: Pat
     assert summary["decoding"]["T=0.3"]["difference"]["value"] > 0.4
 
 
+def test_the_word_problems_are_lifted_clearly(tmp_path: Path) -> None:
+    recipe = ROOT / "recipes" / "token_efficient_rl" / "tiny_t_spmo_stories.yaml"
+    creditree("train", recipe, "--run", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0.2 <= summary["before"]["accuracy"] <= 0.5
+    assert summary["difference"]["interval"][0] > 0.2
+
+
 @pytest.mark.parametrize("method", ["grpo", "s_grpo", "t_spmo"])
 def test_every_method_lifts_the_tiny_twin(method: str, tmp_path: Path) -> None:
     recipe = ROOT / "recipes" / "token_efficient_rl" / f"tiny_{method}.yaml"

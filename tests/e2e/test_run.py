@@ -127,7 +127,12 @@ def test_eval_of_an_adapter_and_of_a_plain_model(run: Path) -> None:
 def test_compare_pairs_runs_by_problem(run: Path, other_run: Path) -> None:
     found = creditree_json("compare", run, other_run)
     assert [entry["method"] for entry in found["runs"]] == ["t-spmo", "s-grpo"]
+    assert found["decoding"] == "greedy"
     assert found["pairs"][0]["n"] == 20
+    assert creditree_json("compare", run, other_run, "--decoding", "T=0.3")["decoding"] == "T=0.3"
+    refused = creditree("compare", run, other_run, "--decoding", "T=0.4", code=2)
+    assert "Did you mean 'T=0.3'?" in refused.stderr
+    assert "seeds" in creditree("compare", run, other_run, "--by-method").stdout
     text = creditree("compare", run, other_run).stdout
     assert "t-spmo" in text
     assert "s-grpo" in text

@@ -80,11 +80,18 @@ def evaluate(
 
 
 @app.command()
-def compare(runs: Annotated[list[Path], typer.Argument(help="Run directories.")], json: JsonOption = False) -> None:
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    decoding: Annotated[
+        str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the first shared.")
+    ] = None,
+    by_method: Annotated[bool, typer.Option("--by-method", help="Average the runs of each method over seeds.")] = False,
+    json: JsonOption = False,
+) -> None:
     """Compare finished runs, paired by problem."""
     from creditree.cli.compare import compare_command
 
-    compare_command(runs, as_json=json)
+    compare_command(runs, decoding=decoding, by_method=by_method, as_json=json)
 
 
 @app.command()

@@ -18,6 +18,9 @@ from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
 from creditree.train.procedure import REPORT, run_training
 
+GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
+"""Settings with which GRPO learns the quickstart's task too."""
+
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped, as shells have it."""
 
@@ -56,6 +59,8 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
         layers = f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
         size = f"{adapter.num_parameters:,} trained parameters in {layers}"
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
+        for note in parts.task.notes:
+            out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with Progress(settings.steps, out, settings.cpu_seconds) as progress, mirrored(progress, mirrors) as watcher:
             summary = run_training(parts, settings, directory, watcher)
@@ -79,7 +84,7 @@ def _print_next_steps(out: Console, run: Path) -> None:
     commands = {
         f"creditree eval {run} --set task.digits_a=4": "the trained adapter on longer numbers",
         "creditree show t-spmo": "what the method is made of",
-        f"creditree train recipes/token_efficient_rl/tiny_grpo.yaml --run {run.parent / 'grpo'}": "the same with GRPO",
+        f"creditree quickstart --run {run.parent / 'grpo'} --set {GRPO}": "the same with GRPO",
         f"creditree compare {run} {run.parent / 'grpo'}": "and what may be concluded",
     }
     out.print("\nTry next:")

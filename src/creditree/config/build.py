@@ -130,8 +130,14 @@ def build_parts(config: RunConfig) -> Parts:
 
 def _check_device(device: str) -> None:
     try:
-        kind = torch.device(device).type
+        found = torch.device(device)
     except RuntimeError:
         raise ConfigError(f"model.device is '{device}', which torch does not know; set cpu or cuda.") from None
-    if kind == "cuda" and not torch.cuda.is_available():
+    if found.type not in ("cpu", "cuda"):
+        raise ConfigError(f"model.device is '{device}', which Creditree has not been made for; set cpu or cuda.")
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"model.device is '{device}', but torch finds no CUDA device here; set cpu.")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"model.device is '{device}', but there are {torch.cuda.device_count()} CUDA devices; set cuda:0."
+        )

@@ -79,6 +79,10 @@ def dump_config(config: RunConfig) -> str:
 
 
 def _check_together(config: RunConfig, method: Method) -> None:
+    if config.validation.patience is not None and config.validation.every == 0:
+        raise ConfigError(
+            "validation.patience has no effect while validation.every is 0; set every, or remove patience."
+        )
     limit = config.sampling.max_new_tokens
     if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
         raise ConfigError(

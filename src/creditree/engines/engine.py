@@ -52,6 +52,11 @@ class Sample:
 class Engine(Protocol):
     """Samples continuations of token sequences."""
 
+    @property
+    def max_rows(self) -> int:
+        """How many completions it decodes together."""
+        ...
+
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
         """Return the samples of each request, in the order of its keys, and what they cost."""
         ...

@@ -44,8 +44,13 @@ class InProcessEngine:
     def __init__(self, model: Model, max_rows: int = 512, prefill_tokens: int = 8192) -> None:
         self.model = model
         self.store = PrefixStore(model.transformer)
-        self.max_rows = max_rows
+        self._max_rows = max_rows
         self.prefill_tokens = prefill_tokens
+
+    @property
+    def max_rows(self) -> int:
+        """How many completions are decoded together."""
+        return self._max_rows
 
     def forget(self) -> None:
         """Drop all stored keys and values."""

@@ -1,5 +1,6 @@
 """Measure a model on held-out problems: one or more completions a problem, under common random numbers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,11 +24,24 @@ class Evaluation:
     statuses: dict[Status, int]
     num_tokens: int
     num_truncated: int
+    first_failure: str = ""
+    """What the verifier said of the first completion that it gave no reward."""
 
     @property
     def num_completions(self) -> int:
         """Completions judged."""
         return sum(len(rewards) for rewards in self.rewards.values())
+
+    @property
+    def num_unjudged(self) -> int:
+        """Completions without a reward; they count as wrong."""
+        return sum(reward is None for rewards in self.rewards.values() for reward in rewards)
+
+    @property
+    def mean_reward(self) -> float:
+        """The mean over problems of the mean reward of their completions; one without a reward counts as 0."""
+        means = [sum(reward or 0.0 for reward in rewards) / len(rewards) for rewards in self.rewards.values()]
+        return sum(means) / len(means)
 
     @property
     def correct(self) -> dict[str, int]:
@@ -62,7 +76,27 @@ class Examiner:
     key: Key
 
     def evaluate(self, problems: Sequence[Problem], sampling: Sampling, samples: int = 1) -> Evaluation:
-        """Sample and judge `samples` completions of each problem."""
+        """Sample and judge `samples` completions of each problem.
+
+        Problems go through the engine in pieces of as many completions as it decodes together, and what it stored of a
+        piece is dropped, so that memory does not grow with the number of problems.
+        """
+        piece = max(1, self.engine.max_rows // samples)
+        parts = [
+            self._piece(problems[start : start + piece], sampling, samples) for start in range(0, len(problems), piece)
+        ]
+        statuses: Counter[Status] = Counter()
+        for part in parts:
+            statuses.update(part.statuses)
+        return Evaluation(
+            rewards={name: rewards for part in parts for name, rewards in part.rewards.items()},
+            statuses=dict(statuses),
+            num_tokens=sum(part.num_tokens for part in parts),
+            num_truncated=sum(part.num_truncated for part in parts),
+            first_failure=next((part.first_failure for part in parts if part.first_failure), ""),
+        )
+
+    def _piece(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> Evaluation:
         self.engine.forget()
         requests = [
             SampleRequest(
@@ -79,7 +113,8 @@ class Examiner:
             for problem, drawn in zip(problems, found, strict=True)
             for sample in drawn
         ]
-        verdicts = iter(self.verifier.judge(answers))
+        judgements = self.verifier.judge(answers)
+        verdicts = iter(judgements)
         rewards: dict[str, tuple[float | None, ...]] = {}
         statuses: dict[Status, int] = {}
         for problem in problems:
@@ -93,4 +128,5 @@ class Examiner:
             statuses=statuses,
             num_tokens=sum(len(sample.token_ids) for sample in flat),
             num_truncated=sum(sample.finish_reason == "length" for sample in flat),
+            first_failure=next((verdict.detail for verdict in judgements if verdict.reward is None), ""),
         )

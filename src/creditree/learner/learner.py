@@ -10,6 +10,7 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.errors import ModelError
+from creditree.fields import ZERO
 from creditree.learner.skeleton import skeleton_logprobs
 from creditree.models.adapter import Adapter
 from creditree.objective.objective import Objective
@@ -70,11 +71,11 @@ class Learner:
         return (weight * self.objective.terms(found.policy, found.reference, advantage)).sum()
 
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
-        """Make one optimiser step. Without signal (every advantage zero) nothing changes, not even in the optimiser.
+        """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
         `key` seeds LoRA dropout, where there is any.
         """
-        if not np.any(batch.advantage):
+        if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0)
         micro_batches = batch.micro_batches(self.spec.micro_batch_tokens)
         loss = self.gradient(micro_batches, key)

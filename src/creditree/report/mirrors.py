@@ -95,11 +95,16 @@ class _Mirrored:
 
     def __init__(self, watcher: Watcher, mirrors: Sequence[Mirror]) -> None:
         self._watcher = watcher
-        self._mirrors = mirrors
+        self._mirrors = list(mirrors)
 
     def update(self, record: Mapping[str, Any]) -> None:
-        for mirror in self._mirrors:
-            mirror.log(int(record["step"]), numbers_of(record))
+        for mirror in list(self._mirrors):
+            try:
+                mirror.log(int(record["step"]), numbers_of(record))
+            except Exception as error:
+                # a copy that cannot be written must not stop the run
+                self._mirrors.remove(mirror)
+                self._watcher.message(f"{type(mirror).__name__} failed ({error}) and is not used any more")
         self._watcher.update(record)
 
     def message(self, text: str) -> None:

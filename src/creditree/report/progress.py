@@ -95,7 +95,7 @@ class Progress:
         """Return the present state as one plain line. Raises IndexError before the first record."""
         remaining = self.remaining_s()
         left = [] if remaining is None else [f"{duration(remaining)} left"]
-        return " | ".join([self._done(), *self._learning(), *self._tokens(), *left])
+        return " | ".join([self._done(), *self._learning(), *self._tokens(), *self._phases(), *left])
 
     def remaining_s(self) -> float | None:
         """Return the wall seconds left by steps or by time budget, whichever ends first; None: neither is known.

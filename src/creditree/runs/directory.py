@@ -28,7 +28,7 @@ _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS = (
 
 
 class RunDirectory:
-    """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ best/ evaluation.json summary.json``.
+    """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ evaluation.json summary.json``.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced

@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.errors import ConfigError, did_you_mean
-from creditree.fields import TokenField, unassigned
+from creditree.fields import ZERO, TokenField, unassigned
 from creditree.rng import Key
 from creditree.tree import Forest, RolloutTree
 from creditree.trie import TokenTrie
 
 PairNorm = Literal["branching", "all", "nonzero"]
-_ZERO = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class BranchingPairs:
                 mask, advantage = masks[branch], advantages[branch]
                 if mask is not None and advantage is not None:
                     piece = mine[start : start + stop]
-                    mask[:stop] |= piece & (np.abs(advantage[:stop]) > _ZERO) if self.u_norm == "nonzero" else piece
+                    mask[:stop] |= piece & (np.abs(advantage[:stop]) > ZERO) if self.u_norm == "nonzero" else piece
                 start += stop
         return masks
 

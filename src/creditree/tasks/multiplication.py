@@ -83,6 +83,11 @@ class Multiplication:
         return f"multiplication-{low_a}..{high_a}x{low_b}..{high_b}"
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return nothing: generated problems are all used."""
+        return ()
+
+    @property
     def num_training(self) -> int | None:
         """Return None: problems are drawn without end."""
         return None

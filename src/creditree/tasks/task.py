@@ -135,6 +135,10 @@ class Task(Protocol):
     def num_training(self) -> int | None:
         """Number of training problems, or None where they are generated without end."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that the user should see, such as what was left out of a table."""
+
     def training(self, key: Key, index: int) -> Problem:
         """Return the index-th training problem under `key`, whatever was drawn before."""
 

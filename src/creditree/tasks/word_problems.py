@@ -47,6 +47,11 @@ class WordProblems:
         return "word_problems" if self.kinds == tuple(KINDS) else f"word_problems-{'-'.join(self.kinds)}"
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return nothing: generated problems are all used."""
+        return ()
+
+    @property
     def num_training(self) -> int | None:
         """Return None: problems are drawn without end."""
         return None

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 
+from creditree.errors import DataError, ModelError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.report.curves import Series, plot_curves
 from creditree.report.progress import Watcher
@@ -29,7 +31,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
     before = _before(trainer, run)
-    if not trainer.train():
+    if not _trained(trainer):
         watcher.message(
             f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}: continue with --resume"
         )
@@ -46,6 +48,16 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     return summary
 
 
+def _trained(trainer: Trainer) -> bool:
+    try:
+        return trainer.train()
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
+            "train.micro_batch_tokens, method.group or sampling.max_new_tokens."
+        ) from error
+
+
 def _measure(trainer: Trainer, *, base: bool) -> dict[str, Evaluation]:
     return {
         decoding_name(temperature): trainer.evaluate(temperature, base=base)
@@ -59,7 +71,13 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
         held: Any = run.read_json(EVALUATION)["before"]
         return {str(name): dict(correct) for name, correct in held.items()}
     trainer.watcher.message("measuring the base model")
-    before = {name: found.correct for name, found in _measure(trainer, base=True).items()}
+    measured = _measure(trainer, base=True)
+    first = next(iter(measured.values()))
+    if first.num_unjudged == first.num_completions:
+        raise DataError(
+            f"no completion of the base model got a reward, so there is nothing to learn: {first.first_failure}"
+        )
+    before = {name: found.correct for name, found in measured.items()}
     run.write_json(EVALUATION, {"before": before})
     return before
 
@@ -73,9 +91,12 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "steps": {"done": state.step, "updates": counts.updates, "no_signal": counts.no_signal},
         "completions": {"sampled": counts.completions, "without_reward": counts.failed_verdicts},
         "truncated": {name: found.num_truncated for name, found in after.items()},
+        "unjudged": {name: found.num_unjudged for name, found in after.items()},
+        "mean_reward": {name: found.mean_reward for name, found in after.items()},
+        "notes": list(trainer.parts.task.notes),
     }
-    if state.best_accuracy is not None:
-        extra["validation"] = {"best_accuracy": state.best_accuracy, "best_step": state.best_step}
+    if state.best_reward is not None:
+        extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
     return Summary(
         method=trainer.parts.method.name,
         task=trainer.parts.task.name,

@@ -15,9 +15,10 @@ from creditree.verify.verifier import Verifier
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Greedy (or sampled) accuracy on `problems` held-out problems every `every` steps; 0 means never.
+    """Mean reward on `problems` held-out problems every `every` steps; 0 means never.
 
-    The best adapter is kept. With `patience`, training stops after so many validations without a better one.
+    The adapter with the best mean reward is kept (the first of equals). With `patience`, training stops after so many
+    validations without a better one.
     """
 
     every: int = 0
@@ -71,11 +72,15 @@ class Parts:
 def check_context(parts: Parts, settings: Settings) -> None:
     """Raise ConfigError if a prompt and a whole completion do not fit the model's context.
 
-    Looks at every training problem of a finite task, and at the test problems that are measured.
+    Looks at every training problem of a finite task, and at the held-out problems that are measured. Raises DataError
+    for a split that is needed and empty.
     """
     task, limit = parts.task, parts.model.transformer.max_positions
+    measured = task.held_out("test", settings.evaluation_problems)
+    if settings.validation.every > 0:
+        measured += task.held_out("validation", settings.validation.problems)
     training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))
-    for problem in (*task.held_out("test", settings.evaluation_problems), *training):
+    for problem in (*measured, *training):
         prompt = len(prompt_ids(task.prompt, problem, parts.model))
         if prompt + settings.max_new_tokens > limit:
             raise ConfigError(

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from creditree.engines.engine import Sampling
-from creditree.errors import CreditreeError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.ledger import Ledger, Seconds
 from creditree.report.progress import Watcher
@@ -38,7 +37,7 @@ class _State:
     step: int = 0
     ledger: Ledger = field(default_factory=Ledger)
     seconds: Seconds = field(default_factory=Seconds)
-    best_accuracy: float | None = None
+    best_reward: float | None = None
     best_step: int = 0
     worse: int = 0
     earlier_s: float = 0.0
@@ -91,7 +90,7 @@ class Trainer:
             step=checkpoint.step,
             ledger=Ledger(**saved["ledger"]),
             seconds=Seconds(dict(saved["wall"]), dict(saved["cpu"])),
-            best_accuracy=saved["best_accuracy"],
+            best_reward=saved["best_reward"],
             best_step=saved["best_step"],
             worse=saved["worse"],
             earlier_s=saved["elapsed_s"],
@@ -108,8 +107,8 @@ class Trainer:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
-        except CreditreeError:
-            # Such an error (a prompt too long, say) comes before the update of its step: the steps before it are sound.
+        except Exception:
+            # What fails (a prompt too long, no memory) fails before its step's update: the steps before it are sound.
             if self._recorded == self.state.step:
                 self.checkpoint()
             raise
@@ -139,7 +138,7 @@ class Trainer:
             "ledger": state.ledger.as_dict(),
             "wall": state.seconds.wall,
             "cpu": state.seconds.cpu,
-            "best_accuracy": state.best_accuracy,
+            "best_reward": state.best_reward,
             "best_step": state.best_step,
             "worse": state.worse,
             "elapsed_s": self.elapsed_s,
@@ -184,21 +183,19 @@ class Trainer:
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
-    def _validate(self) -> float:
+    def _validate(self) -> Evaluation:
         spec, state = self.settings.validation, self.state
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
-            accuracy = self.examiner.evaluate(
-                problems, Sampling(spec.temperature, self.settings.sampling.top_p)
-            ).accuracy
-        if state.best_accuracy is None or accuracy > state.best_accuracy:
-            state.best_accuracy, state.best_step, state.worse = accuracy, state.step, 0
+            found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
+        if state.best_reward is None or found.mean_reward > state.best_reward:
+            state.best_reward, state.best_step, state.worse = found.mean_reward, state.step, 0
             state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.adapter.state().items()}
         else:
             state.worse += 1
-        return accuracy
+        return found
 
-    def _record(self, result: StepResult, rate: float, validation: float | None) -> dict[str, Any]:
+    def _record(self, result: StepResult, rate: float, validation: Evaluation | None) -> dict[str, Any]:
         state, reward, stats = self.state, result.reward_mean, result.stats
         record: dict[str, Any] = {
             "step": state.step,
@@ -209,7 +206,8 @@ class Trainer:
             "grad_norm": stats.grad_norm,
             "l2_grad_norm": stats.l2_grad_norm,
             "learning_rate": rate,
-            "validation_accuracy": validation,
+            "validation_accuracy": None if validation is None else validation.accuracy,
+            "validation_reward": None if validation is None else validation.mean_reward,
             **state.ledger.as_dict(),
             "seconds": sum(state.seconds.wall.values()),
             "cpu_seconds": state.cpu_seconds,

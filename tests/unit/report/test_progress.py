@@ -43,7 +43,7 @@ def test_a_plain_line_says_it_all() -> None:
         progress.update(record(4, validation_accuracy=0.5))
     assert file.getvalue() == (
         "step 4/10 in 8.0 s | reward 0.400 | steps with signal 75.0 % | validation 50.0 % | sampled 4.00 k | "
-        "decoded 1.60 k | forwarded 120 | in the loss 28 | 12.0 s left\n"
+        "decoded 1.60 k | forwarded 120 | in the loss 28 | sample 6.0 s | learn 2.0 s | 12.0 s left\n"
     )
 
 

@@ -61,6 +61,7 @@ class Sums:
     name: str = "sums"
     prompt: PromptTemplate = PromptTemplate()
     num_training: int | None = None
+    notes: tuple[str, ...] = ()
 
     def training(self, key: Key, index: int) -> Problem:
         """Return the index-th training problem."""
@@ -190,7 +191,7 @@ def test_early_stopping_puts_the_best_adapter_back(tmp_path: Path) -> None:
     assert trainer.state.step == 8
     assert verifier.validations == 4
     assert [record["validation_accuracy"] for record in notes.records] == [None, 0.2, None, 0.6, None, 0.4, None, 0.4]
-    assert (trainer.state.best_accuracy, trainer.state.best_step, trainer.state.worse) == (0.6, 4, 2)
+    assert (trainer.state.best_reward, trainer.state.best_step, trainer.state.worse) == (0.6, 4, 2)
     assert same(notes.adapters[8], trainer.parts.learner.adapter.state())
     assert not same(notes.adapters[4], notes.adapters[8])
     trainer.use_best()
