@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 import torch
 
@@ -59,6 +60,7 @@ def main() -> None:
     prompts = [prompt_ids(task.prompt, problem, model) for problem in task.held_out("test", options.rounds + 1)]
     sampling = Sampling(options.temperature)
     counted: dict[str, int] = {}
+    generate: Any = model.transformer.model.generate
 
     def ours(index: int) -> None:
         engine.forget()
@@ -70,7 +72,7 @@ def main() -> None:
 
     def theirs(index: int) -> None:
         ids = torch.tensor(prompts[index])[None].repeat(options.group, 1)
-        model.transformer.model.generate(
+        generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=True,

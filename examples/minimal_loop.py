@@ -19,6 +19,7 @@ from creditree.credit.prefix_gain import PrefixGain
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate.accuracy import Examiner
+from creditree.evaluate.prompt import prompt_ids
 from creditree.evaluate.statistics import paired_difference, wilson
 from creditree.explore.explorer import Fork
 from creditree.explore.replay import Replay
@@ -32,7 +33,7 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.tasks.multiplication import Multiplication
-from creditree.tree import Branch, Forest, RolloutTree, token_array
+from creditree.tree import Branch, Forest, RolloutTree
 from creditree.verify.last_integer import LastInteger
 from creditree.verify.verifier import Answer
 
@@ -59,7 +60,7 @@ def sample(model: Model, engine: InProcessEngine, tree: RolloutTree, fork: Fork,
 def explore(model: Model, engine: InProcessEngine, task: Multiplication, problem: Problem, key: Key) -> Forest:
     """Run the explorer: it says what it wants sampled, is sent the trees grown by it, and returns them at the end."""
     prompt = task.prompt.render(problem)
-    root = RolloutTree(problem, token_array(task.prompt.encode(problem, model.tokenizer)))
+    root = RolloutTree(problem, prompt_ids(task.prompt, problem, model))
     exploration = EXPLORER.grow(root, key)
     growth = next(exploration)
     while True:

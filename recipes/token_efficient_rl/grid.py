@@ -1,6 +1,6 @@
 """The tiny twins of the paper's experiments: which settings are run, under which names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -46,7 +46,9 @@ class Cell:
         return f"{self.table}--{self.name}".replace(" ", "_").replace("=", "").replace("/", "-")
 
 
-def cell(table: str, name: str, cpu_seconds: float, *blocks: dict[str, object], seeds: tuple[int, ...] = SEEDS) -> Cell:
+def cell(
+    table: str, name: str, cpu_seconds: float, *blocks: Mapping[str, object], seeds: tuple[int, ...] = SEEDS
+) -> Cell:
     """Merge the blocks, later ones winning."""
     merged: dict[str, object] = {}
     for block in blocks:
@@ -111,7 +113,7 @@ def stories_table() -> Iterator[Cell]:
         )
 
 
-def tuned_keys(method: str, tried: dict[str, float]) -> dict[str, object]:
+def tuned_keys(method: str, tried: Mapping[str, float]) -> dict[str, object]:
     """One of the settings tried for every method: loss at the sampling temperature, no penalty."""
     keys: dict[str, object] = {
         "method.name": method,
@@ -126,7 +128,7 @@ def tuned_keys(method: str, tried: dict[str, float]) -> dict[str, object]:
     return keys | ({"method.l2": 0.0} if method == "t-spmo" else {"method.kl": 0.0})
 
 
-def tuning(task_name: str, task: dict[str, object], cpu_seconds: float) -> Iterator[Cell]:
+def tuning(task_name: str, task: Mapping[str, object], cpu_seconds: float) -> Iterator[Cell]:
     """The same settings for each method, judged on the validation split, with a seed that is not used again."""
     for method, tried in product(METHODS, TRIED):
         name = f"{method} G={tried['group']} T={tried['temperature']} B={tried['problems']} lr={tried['learning_rate']}"
@@ -139,7 +141,7 @@ def ablations() -> Iterator[Cell]:
     """The paper's ablations in small: |G|, replay, alpha and k, effective batch size (elsewhere 4 problems)."""
     common = {"train.learning_rate": 4e-3, "train.problems_per_step": 4}
 
-    def one(name: str, base: dict[str, object], extra: dict[str, object]) -> Cell:
+    def one(name: str, base: Mapping[str, object], extra: Mapping[str, object]) -> Cell:
         return cell("ablations", name, 20.0, FOUR_BY_ONE, COMMON, common, base, extra)
 
     t_spmo = method_keys("t-spmo", 16, 0.5, 1.0)

@@ -51,12 +51,13 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     from creditree.evaluate.accuracy import Examiner
     from creditree.ledger import Ledger, Seconds
     from creditree.rng import Key
+    from creditree.tasks.split import Split
     from creditree.train.rollout import Rollout
     from creditree.train.step import train_step
 
     config = check_config(configuration(cell, seed), cell.name)
     settings, parts = build_settings(config), build_parts(config)
-    split = "validation" if cell.table.startswith("tuning") else "test"
+    split: Split = "validation" if cell.table.startswith("tuning") else "test"
     problems = parts.task.held_out(split, 300)
     examiner = Examiner(
         parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7)

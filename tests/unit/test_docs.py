@@ -1,0 +1,64 @@
+"""Documents hold figures where they promise them, and choices follow from the raw files that they name."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from recipes.token_efficient_rl.cells import CHOSEN
+from recipes.token_efficient_rl.grid import TRIED
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "recipes" / "token_efficient_rl"
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*/README.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_figure_is_left_to_fill_in(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "@@" not in text
+    for name, content in re.findall(
+        r"<!-- ([\w -]+?)(?:: made by report.py)? -->(.*?)<!-- end of \1 -->", text, re.DOTALL
+    ):
+        assert len(content.strip()) > 100, f"the section '{name}' is empty"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_are_there(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_the_recipe_readme_is_what_its_report_writes() -> None:
+    """Every final accuracy of the tuned runs stands in the README, as mean and spread of the raw files."""
+    from recipes.token_efficient_rl.report import spread
+
+    text = (RECIPE / "README.md").read_text(encoding="utf-8")
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for path in sorted((RECIPE / "results").glob("tuned-*/*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[record["table"], record["name"]].append(record["final"]["T=0"])
+    assert len(found) >= 9
+    for (_, name), values in found.items():
+        assert len(values) == 3
+        assert f"| {name} | {spread(values)} |" in text
+
+
+@pytest.mark.parametrize("task", CHOSEN)
+def test_the_chosen_settings_were_the_best_on_the_validation_split(task: str) -> None:
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    for path in (RECIPE / "results" / f"tuning-{task}").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        config = record["config"]
+        keys = {
+            "group": config["method"]["group"],
+            "temperature": config["sampling"]["temperature"],
+            "problems": config["train"]["problems_per_step"],
+            "learning_rate": config["train"]["learning_rate"],
+        }
+        scores[config["method"]["name"]][TRIED.index(keys)] = record["final"]["T=0.3"]
+    for method, index in CHOSEN[task].items():
+        assert len(scores[method]) == len(TRIED)
+        assert index == min(i for i, score in scores[method].items() if score == max(scores[method].values()))
