@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
@@ -45,10 +44,11 @@ def methods_command(*, as_json: bool) -> None:
     if as_json:
         print_json(records)
         return
-    table = Table("method", "paper", *PIECES, title="Methods")
+    out = console()
     for record in records:
-        table.add_row(*record.values())
-    console().print(table)
+        out.print(f"[bold]{record['name']}[/]  ({record['paper']})")
+        for axis in PIECES:
+            out.print(f"  {axis:9}  {record[axis]}", markup=False, soft_wrap=True)
 
 
 def show_command(name: str, *, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def _show_method(method: Method, *, as_json: bool) -> None:
     _print_method(out, method)
     out.print("\n[bold]prompt wording[/] (task.prompt.text changes it)")
     for task, text in prompts.items():
-        out.print(f"  {task}: {text!r}", markup=False)
+        out.print(f"  {task}: {text!r}", markup=False, soft_wrap=True)
     out.print(f"\nStart from it: creditree train CONFIG.yaml --run runs/{method.name} --set method.name={method.name}")
 
 
@@ -83,9 +83,9 @@ def _print_method(out: Console, method: Method) -> None:
     out.print(f"[bold]{method.name}[/]  ({method.paper})\n")
     for axis in PIECES:
         piece = getattr(method, axis)
-        out.print(f"[bold]{axis}[/]: {escape(piece_text(piece))}")
+        out.print(f"[bold]{axis}[/]: {escape(piece_text(piece))}", soft_wrap=True)
         for line in cleandoc(type(piece).__doc__ or "").splitlines():
-            out.print(f"    {line}", markup=False)
+            out.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 def _show_config(config: RunConfig, *, as_json: bool) -> None:
@@ -104,6 +104,6 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
     _print_method(out, method)
     out.print("\n[bold]an example from the test split[/]")
     for key, value in example.items():
-        out.print(f"  {key}: {value!r}", markup=False)
+        out.print(f"  {key}: {value!r}", markup=False, soft_wrap=True)
     out.print("\n[bold]configuration[/]")
     out.print(dump_config(config), markup=False)
