@@ -2,23 +2,24 @@
 
 import numpy as np
 
-from creditree.tree import FloatArray, RolloutTree
+from creditree.tree import FloatArray, Forest, RolloutTree
 
 ZERO = 1e-12
 """Advantages of this size or less are rounding, not signal."""
 
 TokenField = tuple[FloatArray | None, ...]
-"""One array per branch. None means "not assigned" (the branch has no reward), which is not zero."""
+"""One array per branch. None means "not assigned" (no judged completion holds its tokens), which is not zero."""
 
 
 def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
-    """Return a field of `tree` in which only branches with a reward have numbers, all zero."""
-    return [None if branch.reward is None else np.zeros(len(branch.token_ids)) for branch in tree.branches]
+    """Return a field of `tree`: zeros for the branches that hold tokens of a completion with a reward, None for others."""
+    held = {branch for leaf in tree.rewarded for branch, _ in tree.path(leaf)}
+    return [np.zeros(len(branch.token_ids)) if i in held else None for i, branch in enumerate(tree.branches)]
 
 
-def num_assigned(fields: tuple[TokenField, ...]) -> int:
-    """Return how many branches of a forest have numbers."""
-    return sum(values is not None for field in fields for values in field)
+def num_rewarded(forest: Forest) -> int:
+    """Return how many completions of a forest have a reward: the size of the group that weights divide by."""
+    return sum(len(tree.rewarded) for tree in forest)
 
 
 def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...]) -> bool:

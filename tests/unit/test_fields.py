@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from creditree.fields import TokenField, has_signal, num_assigned, scatter, unassigned
+from creditree.fields import TokenField, has_signal, num_rewarded, scatter, unassigned
 from creditree.tree import RolloutTree
 from tests.forests import assigned, branch, flat, root
 
@@ -17,7 +17,7 @@ def forked() -> RolloutTree:
 def test_unassigned_has_zeros_where_there_is_a_reward(forked: RolloutTree) -> None:
     field = unassigned(forked)
     assert [None if values is None else values.tolist() for values in field] == [[0.0] * 3, [0.0] * 2, None]
-    assert num_assigned((tuple(field), tuple(field))) == 4
+    assert num_rewarded((forked, forked)) == 4
 
 
 def test_scatter_writes_along_the_path(forked: RolloutTree) -> None:
@@ -37,12 +37,13 @@ def test_scatter_adds_or_overwrites(forked: RolloutTree) -> None:
     assert assigned(field[0]).tolist() == [5.0, 5.0, 5.0]
 
 
-def test_scatter_passes_over_a_branch_without_numbers() -> None:
-    tree = root().grown(branch([10, 11], None), branch([20], 1.0, 0, 1))
+def test_a_failed_branch_keeps_the_tokens_that_a_judged_one_inherits() -> None:
+    tree = root().grown(branch([10, 11], None), branch([20], 1.0, 0, 1), branch([30], None))
     field = unassigned(tree)
     scatter(tree, 1, np.array([1.0, 2.0]), field, add=False)
-    assert field[0] is None
+    assert assigned(field[0]).tolist() == [1.0, 0.0]
     assert assigned(field[1]).tolist() == [2.0]
+    assert field[2] is None
 
 
 @pytest.mark.parametrize(

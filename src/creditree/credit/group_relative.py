@@ -36,6 +36,7 @@ class GroupRelative:
         advantages = dict(zip(tree.rewarded, self.of_rewards(tree.rewards(tree.rewarded)), strict=True))
         for span in tree.spans():
             held = field[span.branch]
-            if held is not None:
-                held[span.start : span.stop] = np.mean([advantages[leaf] for leaf in span.leaves if leaf in advantages])
+            found = [advantages[leaf] for leaf in span.leaves if leaf in advantages]
+            if held is not None and found:
+                held[span.start : span.stop] = np.mean(found)
         return tuple(field)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.errors import ConfigError
-from creditree.fields import TokenField, num_assigned, scatter, unassigned
+from creditree.fields import TokenField, num_rewarded, scatter, unassigned
 from creditree.rng import Key
 from creditree.tree import FloatArray, Forest
 
@@ -49,7 +49,7 @@ class EarlyAndRandom:
 
     def weigh(self, forest: Forest, advantages: tuple[TokenField, ...], key: Key) -> tuple[TokenField, ...]:
         """Return the weights of every tree of `forest`."""
-        group = num_assigned(advantages)
+        group = num_rewarded(forest)
         weights = []
         for index, tree in enumerate(forest):
             field = unassigned(tree)

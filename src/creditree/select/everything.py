@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditree.fields import TokenField, num_assigned, scatter, unassigned
+from creditree.fields import TokenField, num_rewarded, scatter, unassigned
 from creditree.rng import Key
 from creditree.tree import Forest
 
@@ -23,7 +23,7 @@ class Everything:
 
     def weigh(self, forest: Forest, advantages: tuple[TokenField, ...], key: Key) -> tuple[TokenField, ...]:
         """Return the weights of every tree of `forest`."""
-        group = num_assigned(advantages)
+        group = num_rewarded(forest)
         weights = []
         for tree in forest:
             field = unassigned(tree)
