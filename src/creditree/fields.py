@@ -12,7 +12,7 @@ TokenField = tuple[FloatArray | None, ...]
 
 
 def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
-    """Return a field of `tree`: zeros for the branches that hold tokens of a completion with a reward, None for others."""
+    """Return a field of `tree`: zeros for the branches that hold tokens of a judged completion, None for the others."""
     held = {branch for leaf in tree.rewarded for branch, _ in tree.path(leaf)}
     return [np.zeros(len(branch.token_ids)) if i in held else None for i, branch in enumerate(tree.branches)]
 
