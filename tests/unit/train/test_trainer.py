@@ -348,7 +348,7 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     trainer.train()
     keys = {
         "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "learning_rate",
-        "validation_accuracy", "seconds", "cpu_seconds", "seconds_by_phase",
+        "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
     } | set(Ledger().as_dict())  # fmt: skip
     for record in notes.records:
         assert set(record) == keys
