@@ -11,8 +11,9 @@ from creditree.models.attention import grouped_attention
 from creditree.models.transformer import Transformer
 from creditree.tree import IntArray
 
-_ROOT = -1
-_PADDING_SLOT = 0
+ROOT = 0
+"""The slot before every first token. Padding is written there, and nothing is read from it."""
+_SMALLEST = 1024
 
 
 class PrefixStore:
@@ -20,84 +21,144 @@ class PrefixStore:
 
     A slot belongs to one (slot before it, token id) pair, so sequences share slots as far as their token ids agree: n
     completions share their prompt, and a fork finds the prefix that it keeps. A slot whose last hidden state is stored
-    (`is_decoded`) never needs another forward pass. Slot 0 is where padding is written.
+    (`is_decoded`) never needs another forward pass.
+
+    With `keep_layer`, the inputs of that layer are kept too, for a learner whose first adapted layer it is (`trunk`).
+    Slots are a linked list of children in arrays (first_child, next_sibling, token), which native code walks as well.
     """
 
-    def __init__(self, transformer: Transformer) -> None:
-        self._layers: list[Tensor] = []
-        self._hidden = torch.zeros(0)
-        self._decoded = np.zeros(0, dtype=np.bool_)
-        self._transformer = transformer
-        self._children: dict[tuple[int, int], int] = {}
-        self._used = 1
+    def __init__(self, transformer: Transformer, keep_layer: int | None = None) -> None:
+        self.transformer = transformer
+        self.keep_layer = keep_layer
+        self.kv: list[Tensor] = []
+        self.last_hidden = torch.zeros(0)
+        self.trunk_hidden: Tensor | None = None
+        self.first_child, self.next_sibling, self.token = (np.zeros(1, dtype=np.int32) for _ in range(3))
+        self.decoded = np.zeros(1, dtype=np.uint8)
+        self.used = 1
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there is room for."""
+        return len(self.kv[0]) if self.kv else 0
 
     def clear(self) -> None:
         """Forget every prefix; memory is kept for the next use."""
-        self._children.clear()
-        self._decoded[:] = False
-        self._used = 1
+        self.first_child[ROOT] = 0
+        self.used = 1
+
+    def release(self) -> None:
+        """Forget every prefix and give the memory back."""
+        self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
+        self.clear()
 
     def find(self, token_ids: IntArray) -> list[int]:
         """Return the slots of the longest stored prefix of `token_ids`."""
         slots: list[int] = []
-        before = _ROOT
+        before = ROOT
         for token in token_ids.tolist():
-            slot = self._children.get((before, token))
-            if slot is None:
+            before = self._child(before, token)
+            if before == ROOT:
                 break
-            slots.append(slot)
-            before = slot
+            slots.append(before)
         return slots
 
-    def slot(self, before: int | None, token: int) -> int:
-        """Return the slot of `token` after slot `before` (None: at the start), a new one if it has none yet."""
-        pair = (_ROOT if before is None else before, token)
-        slot = self._children.get(pair)
-        if slot is None:
-            slot = self._children[pair] = self._used
-            self._used += 1
-        return slot
+    def slot(self, before: int, token: int) -> int:
+        """Return the slot of `token` after slot `before`, a new one (below the capacity) if it has none yet."""
+        found = self._child(before, token)
+        if found != ROOT:
+            return found
+        fresh = self.used
+        self.used += 1
+        self.token[fresh], self.first_child[fresh], self.decoded[fresh] = token, 0, 0
+        self.next_sibling[fresh] = self.first_child[before]
+        self.first_child[before] = fresh
+        return fresh
 
-    def reserve(self) -> None:
-        """Make room for every slot handed out. Room doubles, so that growing costs O(1) a token."""
-        have = len(self._decoded)
-        if self._used <= have:
+    def _child(self, before: int, token: int) -> int:
+        at = int(self.first_child[before])
+        while at != ROOT and self.token[at] != token:
+            at = int(self.next_sibling[at])
+        return at
+
+    def reserve(self, more: int, at_most: int) -> None:
+        """Make room for `more` new slots. Room doubles, so that growing costs O(1) a token, up to `at_most` new ones.
+
+        Slots that nobody writes to stay untouched: on a CPU they take address space, no memory.
+        """
+        have, need = self.capacity, self.used + more
+        if need <= have:
             return
-        more = max(1024, have, self._used - have)
-        model = self._transformer
-        if not self._layers:
-            self._layers = [self._room(0, model.kv_width)] * model.num_layers
-            self._hidden = self._room(0, model.hidden_size)
-        for layer in range(model.num_layers):
-            self._layers[layer] = torch.cat([self._layers[layer], self._room(more, model.kv_width)])
-        self._hidden = torch.cat([self._hidden, self._room(more, model.hidden_size)])
-        self._decoded = np.concatenate([self._decoded, np.zeros(more, dtype=np.bool_)])
+        size = max(need, min(max(2 * have, _SMALLEST), self.used + at_most))
+        model = self.transformer
+        if not self.kv:
+            self.kv = [self._room(0, model.kv_width)] * model.num_layers
+            self.last_hidden = self._room(0, model.hidden_size)
+        self.kv = [self._grown(layer, size) for layer in self.kv]
+        self.last_hidden = self._grown(self.last_hidden, size)
+        if self.keep_layer is not None:
+            old = self._room(0, model.hidden_size) if self.trunk_hidden is None else self.trunk_hidden
+            self.trunk_hidden = self._grown(old, size)
+        for name in ("first_child", "next_sibling", "token", "decoded"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros(size - len(array), dtype=array.dtype)]))
 
     def _room(self, slots: int, width: int) -> Tensor:
-        return torch.zeros(slots, width, dtype=self._transformer.dtype, device=self._transformer.device)
+        return torch.empty(slots, width, dtype=self.transformer.dtype, device=self.transformer.device)
+
+    def _grown(self, tensor: Tensor, slots: int) -> Tensor:
+        room = self._room(slots, tensor.shape[1])
+        room[: len(tensor)] = tensor
+        room[ROOT] = 0
+        return room
 
     def is_decoded(self, slots: IntArray) -> NDArray[np.bool_]:
         """Return for each slot whether its last hidden state is stored."""
-        return self._decoded[slots]
+        return self.decoded[slots].astype(np.bool_)
 
     def keep_hidden(self, slots: IntArray, hidden: Tensor) -> None:
         """Store the states after the last layer, before the final norm, [n, width]."""
-        self._hidden.index_copy_(0, torch.from_numpy(slots).to(hidden.device), hidden)
-        self._decoded[slots] = True
+        self.last_hidden.index_copy_(0, torch.from_numpy(slots).to(hidden.device), hidden)
+        self.decoded[slots] = 1
+
+    def keep_trunk(self, slots: Tensor, hidden: Tensor) -> None:
+        """Store the inputs of layer `keep_layer`, [n, width]."""
+        if self.trunk_hidden is not None:
+            self.trunk_hidden.index_copy_(0, slots, hidden)
+
+    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
+        """Return the inputs of layer `keep_layer` [N, width] for tokens whose parents (an index, or -1) come earlier.
+
+        None where any of them is not stored.
+        """
+        if self.trunk_hidden is None:
+            return None
+        first, sibling, token = (
+            array[: self.used].tolist() for array in (self.first_child, self.next_sibling, self.token)
+        )
+        slots: list[int] = []
+        for wanted, before in zip(token_ids.tolist(), parent.tolist(), strict=True):
+            at = first[ROOT if before < 0 else slots[before]]
+            while at != ROOT and token[at] != wanted:
+                at = sibling[at]
+            if at == ROOT:
+                return None
+            slots.append(at)
+        return self.trunk_hidden.index_select(0, torch.tensor(slots, device=self.trunk_hidden.device))
 
     def hidden(self, slots: IntArray) -> Tensor:
         """Return stored states [n, width]."""
-        return self._hidden.index_select(0, torch.from_numpy(slots).to(self._hidden.device))
+        return self.last_hidden.index_select(0, torch.from_numpy(slots).to(self.last_hidden.device))
 
     def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
         """Store keys and values [B, H_kv, Q, D] in slots [B, Q]."""
         both = torch.stack([key, value], dim=1).permute(0, 3, 1, 2, 4).reshape(slots.numel(), -1)
-        self._layers[layer].index_copy_(0, slots.reshape(-1), both)
+        self.kv[layer].index_copy_(0, slots.reshape(-1), both)
 
     def read(self, layer: int, slots: Tensor, heads: int) -> tuple[Tensor, Tensor]:
         """Return keys and values [B, H_kv, T, D] of slots [B, T]."""
         batch, length = slots.shape
-        both = self._layers[layer].index_select(0, slots.reshape(-1)).view(batch, length, 2, heads, -1)
+        both = self.kv[layer].index_select(0, slots.reshape(-1)).view(batch, length, 2, heads, -1)
         return both[:, :, 0].transpose(1, 2), both[:, :, 1].transpose(1, 2)
 
 

@@ -60,10 +60,39 @@ class Transformer:
         return len(self._decoder.layers)
 
     @property
+    def num_heads(self) -> int:
+        """Query heads of a layer."""
+        return int(self.config.num_attention_heads)
+
+    @property
+    def num_kv_heads(self) -> int:
+        """Key and value heads of a layer."""
+        return int(self.config.num_key_value_heads)
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return int(self._decoder.layers[0].self_attn.head_dim)
+
+    @property
+    def scaling(self) -> float:
+        """What queries times keys are multiplied by."""
+        return float(self._decoder.layers[0].self_attn.scaling)
+
+    @property
+    def decoder_layers(self) -> list[Any]:
+        """The modules of the layers, for whoever reads their weights."""
+        return list(self._decoder.layers)
+
+    @property
+    def ends(self) -> tuple[Any, Any, Any]:
+        """The modules around the layers: embedding, final norm, head."""
+        return self._decoder.embed_tokens, self._decoder.norm, self._head
+
+    @property
     def kv_width(self) -> int:
         """Numbers in one token's keys and values of one layer."""
-        attention = self._decoder.layers[0].self_attn
-        return 2 * int(attention.head_dim) * int(self.config.num_key_value_heads)
+        return 2 * self.head_dim * self.num_kv_heads
 
     @property
     def hidden_size(self) -> int:

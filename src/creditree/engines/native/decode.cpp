@@ -1,0 +1,313 @@
+// Sample completions to their ends in one call: draw, split rows whose tokens differ, forward each new prefix once.
+#include "model.h"
+
+#include <chrono>
+
+struct Sampler {
+    double temperature, top_p;
+    int64_t eos, width;  // width: columns of the tables below, one row a completion
+    const double* uniform;
+    const int64_t* budget;
+    int64_t *tokens, *drawn;
+    double *logprobs, *sampler_logprobs, *entropies;  // entropies may be null
+    uint8_t* stopped;
+};
+
+// The distribution after one prefix, with sums over blocks so that an inverse is found without a pass over all.
+template <class S>
+class Distribution {
+   public:
+    typedef Compute<S> C;
+    typedef typename Kind<C>::vec Vec;
+    static constexpr int64_t BLOCK = 256;
+
+    Distribution(const C* logits, int64_t vocab, const Sampler& sampler)
+        : logits_(logits), vocab_(vocab), sampler_(sampler), share_(vocab) {
+        top_ = *std::max_element(logits, logits + vocab);
+        const double t = sampler.temperature;
+        if (t != 1 || sampler.entropies) log_sum_ = std::log(fill(1.0));
+        if (t > 0) tempered_ = fill(C(1 / t));
+        if (t == 1) log_sum_ = std::log(tempered_);
+        kept_ = tempered_;
+        if (t > 0 && sampler.top_p < 1) cut();
+    }
+
+    int64_t draw(double uniform) const {
+        if (sampler_.temperature == 0) return std::max_element(logits_, logits_ + vocab_) - logits_;
+        const double target = std::min(uniform * blocks_.back(), std::nextafter(blocks_.back(), 0.0));
+        const int64_t b = std::upper_bound(blocks_.begin(), blocks_.end(), target) - blocks_.begin();
+        double sum = b ? blocks_[b - 1] : 0.0;
+        int64_t last = b * BLOCK;
+        for (int64_t i = b * BLOCK; i < std::min(vocab_, (b + 1) * BLOCK); i++) {
+            if (share_[i] > 0) last = i;
+            if ((sum += share_[i]) > target) return i;
+        }
+        return last;
+    }
+
+    double logprob(int64_t token) const { return double(logits_[token]) - top_ - log_sum_; }
+
+    double sampler_logprob(int64_t token) const {
+        if (sampler_.temperature == 0) return 0;
+        return (double(logits_[token]) - top_) / sampler_.temperature - std::log(kept_);
+    }
+
+    double entropy() const {
+        double sum = 0;
+        for (int64_t i = 0; i < vocab_; i++) sum -= std::exp(logprob(i)) * logprob(i);
+        return sum;
+    }
+
+   private:
+    const C* logits_;
+    const int64_t vocab_;
+    const Sampler& sampler_;
+    Buffer<C> share_;
+    std::vector<double> blocks_;
+    C top_;
+    double log_sum_ = 0, tempered_ = 0, kept_ = 0;
+
+    // share = e^(scale (logit - max)); blocks_ their running sums. Returns the sum.
+    double fill(C scale) {
+        constexpr int lanes = Kind<C>::lanes;
+        blocks_.clear();
+        double sum = 0;
+        for (int64_t start = 0; start < vocab_; start += BLOCK) {
+            Vec acc = {};
+            const int64_t stop = std::min(vocab_, start + BLOCK);
+            for (int64_t i = start; i < stop; i += lanes) {
+                const int have = int(std::min<int64_t>(lanes, stop - i));
+                Vec e = exponential((load_part<Vec>(logits_ + i, have) - top_) * scale);
+                for (int j = have; j < lanes; j++) e[j] = 0;
+                store_part(&share_[i], e, have);
+                acc += e;
+            }
+            blocks_.push_back(sum += total(acc));
+        }
+        return sum;
+    }
+
+    // Keep the smallest set of most likely tokens whose probability reaches top_p.
+    void cut() {
+        std::vector<int64_t> order(vocab_);
+        for (int64_t i = 0; i < vocab_; i++) order[i] = i;
+        std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return share_[a] > share_[b]; });
+        double before = 0;
+        for (int64_t i : order) {
+            const double own = share_[i];
+            if (before >= sampler_.top_p * tempered_) share_[i] = 0;
+            before += own;
+        }
+        double sum = 0;
+        blocks_.clear();
+        for (int64_t i = 0; i < vocab_; i++) {
+            sum += share_[i];
+            if ((i + 1) % BLOCK == 0 || i + 1 == vocab_) blocks_.push_back(sum);
+        }
+        kept_ = sum;
+    }
+};
+
+template <class S>
+class Sampling {
+   public:
+    Sampling(Weights<S> weights, Store<S> store) : decoder_(std::move(weights), std::move(store)) {}
+
+    int64_t decoded = 0;
+    int64_t used() const { return decoder_.store.used; }
+    int64_t layers() const { return decoder_.w.size.layers; }
+    void move(Store<S> store) { decoder_.store = std::move(store); }
+
+    void forward(const int32_t* paths, const int64_t* starts, const int64_t* lengths, int64_t n) {
+        std::vector<Row> rows;
+        for (int64_t i = 0; i < n; i++) rows.push_back({paths + starts[i], lengths[i]});
+        decoder_.forward(rows);
+    }
+
+    void begin(const Sampler& sampler, int64_t rows, const int32_t* paths, const int64_t* lengths, int64_t stride,
+               int64_t members, const int64_t* which, const int64_t* row) {
+        sampler_ = sampler;
+        for (int64_t i = 0; i < rows; i++) paths_.emplace_back(paths + i * stride, paths + i * stride + lengths[i]);
+        for (int64_t i = 0; i < members; i++) members_.push_back({which[i], row[i]});
+    }
+
+    // Go on for about so many seconds, or until the store may be full; returns how many completions are still being sampled.
+    int64_t run(double seconds) {
+        const auto start = std::chrono::steady_clock::now();
+        while (!members_.empty()) {
+            if (decoder_.store.used + int64_t(members_.size()) > decoder_.store.capacity) break;
+            draw();
+            advance();
+            if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) break;
+        }
+        return int64_t(members_.size());
+    }
+
+   private:
+    struct Member {
+        int64_t which, row;
+    };
+    static constexpr int64_t AT_ONCE = 64;  // rows whose logits are held together
+    Decoder<S> decoder_;
+    Sampler sampler_{};
+    std::vector<std::vector<int32_t>> paths_;  // of each row, the slots of its prefix
+    std::vector<Member> members_;              // ascending by row
+    std::vector<int32_t> drawn_;
+    Buffer<Compute<S>> logits_;
+
+    void draw() {
+        drawn_.resize(members_.size());
+        size_t done = 0;
+        for (int64_t start = 0; start < int64_t(paths_.size()); start += AT_ONCE) {
+            const int64_t stop = std::min<int64_t>(paths_.size(), start + AT_ONCE);
+            std::vector<int64_t> slots;
+            for (int64_t i = start; i < stop; i++) slots.push_back(paths_[i].back());
+            decoder_.logits(slots, logits_);
+            std::vector<size_t> first;  // of each row's members
+            for (int64_t i = start; i < stop; i++) {
+                first.push_back(done);
+                while (done < members_.size() && members_[done].row == i) done++;
+            }
+            first.push_back(done);
+            const int threads = int(decoder_.w.size.threads);
+#pragma omp parallel for num_threads(threads) if (threads > 1 && logits_.size() > (1 << 15)) schedule(dynamic)
+            for (int64_t i = start; i < stop; i++) draw_row(i - start, first[i - start], first[i - start + 1]);
+        }
+    }
+
+    void draw_row(int64_t place, size_t first, size_t stop) {
+        const int64_t vocab = decoder_.w.size.vocab;
+        const Distribution<S> found(&logits_[place * vocab], vocab, sampler_);
+        const double entropy = sampler_.entropies ? found.entropy() : 0;
+        for (size_t m = first; m < stop; m++) {
+            const int64_t which = members_[m].which, step = sampler_.drawn[which]++;
+            const int64_t at = which * sampler_.width + step, token = found.draw(sampler_.uniform[at]);
+            drawn_[m] = int32_t(token);
+            sampler_.tokens[at] = token;
+            sampler_.logprobs[at] = found.logprob(token);
+            sampler_.sampler_logprobs[at] = found.sampler_logprob(token);
+            if (sampler_.entropies) sampler_.entropies[at] = entropy;
+            sampler_.stopped[which] = token == sampler_.eos;
+        }
+    }
+
+    // Move the completions that go on to the rows of their new prefixes, and forward those not decoded yet.
+    void advance() {
+        std::vector<std::vector<int32_t>> paths;
+        std::vector<Member> going;
+        for (size_t m = 0; m < members_.size();) {
+            const int64_t row = members_[m].row;
+            const size_t first_new = paths.size(), first_going = going.size();
+            for (; m < members_.size() && members_[m].row == row; m++) {
+                const int64_t which = members_[m].which;
+                if (sampler_.stopped[which] || sampler_.drawn[which] >= sampler_.budget[which]) continue;
+                const int32_t slot = int32_t(decoder_.store.child(paths_[row].back(), drawn_[m]));
+                size_t place = first_new;
+                while (place < paths.size() && paths[place].back() != slot) place++;
+                if (place == paths.size()) {
+                    paths.push_back(paths_[row]);
+                    paths.back().push_back(slot);
+                }
+                going.push_back({which, int64_t(place)});
+            }
+            std::stable_sort(going.begin() + first_going, going.end(),
+                             [](const Member& a, const Member& b) { return a.row < b.row; });
+        }
+        paths_.swap(paths);
+        members_.swap(going);
+        std::vector<Row> rows;
+        for (const auto& path : paths_)
+            if (!decoder_.store.decoded[path.back()]) rows.push_back({path.data(), int64_t(path.size())});
+        decoded += int64_t(rows.size());
+        if (!rows.empty()) decoder_.forward(rows);
+    }
+};
+
+template <class T>
+static T* pointer(int64_t address) {
+    return reinterpret_cast<T*>(address);
+}
+
+template <class S>
+static Store<S> cells_of(const int64_t* cells, int64_t layers) {
+    Store<S> store;
+    store.used = *cells++, store.capacity = *cells++;
+    store.hidden = pointer<S>(*cells++), store.trunk = pointer<S>(*cells++);
+    store.first_child = pointer<int32_t>(*cells++), store.next_sibling = pointer<int32_t>(*cells++);
+    store.token = pointer<int32_t>(*cells++), store.decoded = pointer<uint8_t>(*cells++);
+    for (int64_t i = 0; i < layers; i++) store.kv.push_back(pointer<S>(*cells++));
+    return store;
+}
+
+template <class S>
+static Sampling<S>* make(const int64_t* sizes, const double* numbers, const int64_t* at, const double* scales,
+                 const int64_t* cells) {
+    typedef Compute<S> C;
+    Weights<S> w;
+    std::memcpy(&w.size, sizes, sizeof(Sizes));
+    w.eps = C(numbers[0]), w.scaling = C(numbers[1]);
+    w.embed = pointer<S>(*at++), w.final_norm = pointer<S>(*at++);
+    w.head = pointer<S>(*at++), w.head_bias = pointer<S>(*at++);
+    w.cos = pointer<C>(*at++), w.sin = pointer<C>(*at++);
+    for (int64_t i = 0; i < w.size.layers; i++) {
+        Layer<S> layer;
+        layer.input_norm = pointer<S>(*at++), layer.post_norm = pointer<S>(*at++);
+        layer.q_norm = pointer<S>(*at++), layer.k_norm = pointer<S>(*at++);
+        for (Linear<S>& l : layer.linear) {
+            l.weight = pointer<S>(*at++), l.bias = pointer<S>(*at++);
+            l.lora_a = pointer<C>(*at++), l.lora_b = pointer<C>(*at++);
+            l.rank = *at++, l.lora_scale = C(*scales++);
+        }
+        w.layers.push_back(layer);
+    }
+    return new Sampling<S>(std::move(w), cells_of<S>(cells, w.size.layers));
+}
+
+#if KIND == 0
+typedef Sampling<float> Made;
+typedef float Value;
+#elif KIND == 1
+typedef Sampling<double> Made;
+typedef double Value;
+#else
+typedef Sampling<bf16> Made;
+typedef bf16 Value;
+#endif
+
+extern "C" {
+// The arrays hold addresses of the caller's tensors, in the order in which `make` and `cells_of` read them.
+void* creditree_new(const int64_t* sizes, const double* numbers, const int64_t* weights, const double* scales,
+                    const int64_t* cells) {
+    return make<Value>(sizes, numbers, weights, scales, cells);
+}
+
+void creditree_free(void* it) { delete static_cast<Made*>(it); }
+
+// The store has moved to larger arrays.
+void creditree_cells(void* it, const int64_t* cells) {
+    Made* made = static_cast<Made*>(it);
+    made->move(cells_of<Value>(cells, made->layers()));
+}
+
+void creditree_forward(void* it, const int32_t* paths, const int64_t* starts, const int64_t* lengths, int64_t n) {
+    static_cast<Made*>(it)->forward(paths, starts, lengths, n);
+}
+
+void creditree_begin(void* it, const double* temperature_top_p, const int64_t* fields, int64_t rows,
+                     const int32_t* paths, const int64_t* lengths, int64_t stride, int64_t members,
+                     const int64_t* which, const int64_t* row) {
+    const Sampler sampler{temperature_top_p[0],        temperature_top_p[1],       fields[0],
+                          fields[1],                   pointer<double>(fields[2]), pointer<int64_t>(fields[3]),
+                          pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<double>(fields[6]),
+                          pointer<double>(fields[7]),  pointer<double>(fields[8]), pointer<uint8_t>(fields[9])};
+    static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row);
+}
+
+// Returns how many completions go on; done[0]: rows decoded so far, done[1]: slots in use.
+int64_t creditree_run(void* it, double seconds, int64_t* done) {
+    Made* made = static_cast<Made*>(it);
+    const int64_t left = made->run(seconds);
+    done[0] = made->decoded, done[1] = made->used();
+    return left;
+}
+}
