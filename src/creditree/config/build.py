@@ -123,7 +123,8 @@ def build_parts(config: RunConfig) -> Parts:
         train.learning_rate, train.betas, train.eps, train.max_grad_norm, train.micro_batch_tokens
     )
     learner = Learner(adapter, method.objective, optimiser)
-    parts = Parts(model, learner, InProcessEngine(model, train.max_rows), task, verifier, method)
+    engine = InProcessEngine(model, train.max_rows, keep_layer=adapter.first_layer)
+    parts = Parts(model, learner, engine, task, verifier, method)
     check_context(parts, build_settings(config))
     return parts
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.rng import Key
-from creditree.tree import FloatArray, IntArray, token_array
+from creditree.tree import IntArray, token_array
 
 
 class Completions:
@@ -17,7 +17,9 @@ class Completions:
     numbers;  `tokens`, `logprobs`, `sampler_logprobs`, `entropies` [m, longest]: filled up to `drawn` [m].
     """
 
-    def __init__(self, requests: Sequence[SampleRequest], members: Sequence[tuple[int, Key]], sampling: Sampling):
+    def __init__(
+        self, requests: Sequence[SampleRequest], members: Sequence[tuple[int, Key]], sampling: Sampling
+    ) -> None:
         self.requests = requests
         self.sampling = sampling
         self.owner = np.array([index for index, _ in members], dtype=np.int64)
@@ -80,4 +82,3 @@ class Context:
     def new(self) -> int:
         """Tokens to forward."""
         return len(self.token_ids) - self.stored
-

@@ -9,7 +9,7 @@ from torch import Tensor
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Sample, SampleRequest, Sampling
-from creditree.engines.native.decoder import native_decoder
+from creditree.engines.native.decoder import Native
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import DataError
 from creditree.ledger import Ledger
@@ -40,7 +40,7 @@ class InProcessEngine:
         self.store = PrefixStore(model.transformer, keep_layer)
         self._max_rows = max_rows
         self._torch = TorchDecoder(model, self.store, prefill_tokens)
-        self._native = native
+        self._native = Native(model, self.store) if native else None
 
     @property
     def max_rows(self) -> int:
@@ -72,7 +72,7 @@ class InProcessEngine:
         return found, ledger
 
     def _decoder(self) -> Decoder:
-        native = native_decoder(self.model, self.store) if self._native else None
+        native = self._native.decoder() if self._native else None
         return self._torch if native is None else native
 
     def _check(self, requests: Sequence[SampleRequest]) -> None:

@@ -43,14 +43,11 @@ class PrefixStore:
         return len(self.kv[0]) if self.kv else 0
 
     def clear(self) -> None:
-        """Forget every prefix; memory is kept for the next use."""
+        """Forget every prefix; memory is kept for the next use, unless the last one needed much less."""
+        if self.capacity > max(_SMALLEST, 4 * self.used):
+            self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
         self.first_child[ROOT] = 0
         self.used = 1
-
-    def release(self) -> None:
-        """Forget every prefix and give the memory back."""
-        self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
-        self.clear()
 
     def find(self, token_ids: IntArray) -> list[int]:
         """Return the slots of the longest stored prefix of `token_ids`."""
@@ -101,7 +98,7 @@ class PrefixStore:
             self.trunk_hidden = self._grown(old, size)
         for name in ("first_child", "next_sibling", "token", "decoded"):
             array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, np.zeros(size - len(array), dtype=array.dtype)]))
+            setattr(self, name, np.concatenate([array, np.zeros(max(0, size - len(array)), dtype=array.dtype)]))
 
     def _room(self, slots: int, width: int) -> Tensor:
         return torch.empty(slots, width, dtype=self.transformer.dtype, device=self.transformer.device)

@@ -45,7 +45,11 @@ class Rollout:
     def grow(
         self, explorer: Explorer, problems: Sequence[Problem], keys: Sequence[Key], seconds: Seconds
     ) -> tuple[list[Forest], Ledger]:
-        """Run one explorer a problem to its end, all of them together; return the forests and what they cost."""
+        """Run one explorer a problem to its end, all of them together; return the forests and what they cost.
+
+        What the engine stored stays until the next call, for a learner that reuses it.
+        """
+        self.engine.forget()
         ledger = Ledger()
         live = []
         for problem, key in zip(problems, keys, strict=True):
@@ -63,7 +67,6 @@ class Rollout:
         for one in live:
             _count(one.forest, ledger)
         ledger.unique_prefixes += count_prefixes([one.forest for one in live])
-        self.engine.forget()
         return [one.forest for one in live], ledger
 
     def text(self, tree: RolloutTree, leaf: int) -> str:

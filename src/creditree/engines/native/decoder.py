@@ -11,7 +11,7 @@ from torch import Tensor
 
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.native.library import library
-from creditree.engines.store import PrefixStore
+from creditree.engines.store import ROOT, PrefixStore
 from creditree.ledger import Ledger
 from creditree.models.family import LayerWeights, norm_eps, read_layer
 from creditree.models.load import Model
@@ -23,11 +23,29 @@ _PATIENCE_S = 0.2
 _ROOM_STEPS = 32
 
 
-def native_decoder(model: Model, store: PrefixStore) -> "NativeDecoder | None":
-    """Return a decoder for the model as it is now, its adapter included, or None where torch has to do it.
+class Native:
+    """Native decoding for one engine, where machine and model allow it.
 
-    Native code takes float32, bfloat16 and float64 weights of the Llama family on a CPU.
+    It takes float32, bfloat16 and float64 weights of the Llama family on a CPU. The first decoder is checked: its
+    logits after a few tokens must be those of transformers' own forward pass; else there is none.
     """
+
+    def __init__(self, model: Model, store: PrefixStore) -> None:
+        self._model = model
+        self._store = store
+        self._agrees: bool | None = None
+
+    def decoder(self) -> "NativeDecoder | None":
+        """Return a decoder for the model as it is now, its adapter included, or None where torch has to do it."""
+        if self._agrees is False:
+            return None
+        found = _decoder(self._model, self._store)
+        if found is not None and self._agrees is None:
+            self._agrees = _agrees(self._model)
+        return found if self._agrees else None
+
+
+def _decoder(model: Model, store: PrefixStore) -> "NativeDecoder | None":
     transformer = model.transformer
     if transformer.device.type != "cpu":
         return None
@@ -40,6 +58,26 @@ def native_decoder(model: Model, store: PrefixStore) -> "NativeDecoder | None":
     return None if code is None else NativeDecoder(model, store, code, found, ends)
 
 
+def _agrees(model: Model) -> bool:
+    """Compare native code with transformers on a few tokens."""
+    transformer = model.transformer
+    tokens = np.arange(8) * 7 % min(transformer.vocab_size, 97)
+    store = PrefixStore(transformer)
+    store.reserve(len(tokens), len(tokens))
+    slots: list[int] = []
+    for token in tokens.tolist():
+        slots.append(store.slot(slots[-1] if slots else ROOT, token))
+    context = Context(tokens, np.array(slots, dtype=np.int64), 0)
+    native = _decoder(model, store)
+    if native is None:
+        return False
+    native.prefill([context])
+    ours = transformer.logits(transformer.norm(store.hidden(context.slots)))
+    theirs = transformer.model(torch.from_numpy(tokens)[None], use_cache=False).logits[0]
+    tolerance = 0.1 if transformer.dtype == torch.bfloat16 else 1e-3
+    return bool((ours - theirs).abs().max() <= tolerance * theirs.abs().max())
+
+
 class _Ends:
     """Embedding, final norm and head."""
 
@@ -50,7 +88,7 @@ class _Ends:
 def _ends(transformer: Transformer) -> _Ends | None:
     embed, norm, head = transformer.ends
     eps = norm_eps(norm)
-    if type(embed) is not torch.nn.Embedding or type(head) is not torch.nn.Linear or eps is None:
+    if eps is None or (type(embed), type(head)) != (torch.nn.Embedding, torch.nn.Linear):
         return None
     tensors = [embed.weight, norm.weight, head.weight] + ([] if head.bias is None else [head.bias])
     if not all(tensor.is_contiguous() and tensor.dtype == transformer.dtype for tensor in tensors):
@@ -64,9 +102,7 @@ def _plain(layer: LayerWeights, dtype: torch.dtype) -> bool:
     base = [layer.input_norm, layer.post_norm, *(t for t in (layer.q_norm, layer.k_norm) if t is not None)]
     for one in layer.projections:
         base += [one.weight] if one.bias is None else [one.weight, one.bias]
-        if one.lora is not None and not all(
-            t.dtype == adapter and t.is_contiguous() for t in (one.lora.a, one.lora.b)
-        ):
+        if one.lora is not None and not all(t.dtype == adapter and t.is_contiguous() for t in (one.lora.a, one.lora.b)):
             return False
     return all(tensor.dtype == dtype and tensor.is_contiguous() for tensor in base)
 
@@ -154,11 +190,9 @@ class NativeDecoder:
 
     def _cells(self) -> NDArray[np.int64]:
         store = self.store
-        tensors = [store.last_hidden, store.trunk_hidden]
-        arrays = [store.first_child, store.next_sibling, store.token, store.decoded]
-        return _int64(
-            [store.used, store.capacity, *map(_pointer, tensors), *map(_address, arrays), *map(_pointer, store.kv)]
-        )
+        tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
+        arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
+        return _int64([store.used, store.capacity, *tensors, *arrays, *(_pointer(layer) for layer in store.kv)])
 
 
 class _Handle:

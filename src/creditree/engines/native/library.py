@@ -15,7 +15,7 @@ from typing import Any
 SWITCH = "CREDITREE_NATIVE"
 """Set to 0, this environment variable keeps the engine on torch."""
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
-_SOURCES = ("vectors.h", "products.h", "model.h", "decode.cpp")
+_SOURCES = ("vectors.h", "products.h", "model.h", "distribution.h", "decode.cpp")
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
     "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
@@ -95,7 +95,18 @@ def _declared(found: Any) -> Any:
     found.creditree_forward.restype = None
     found.creditree_forward.argtypes = [address, address, address, address, whole]
     found.creditree_begin.restype = None
-    found.creditree_begin.argtypes = [address, address, address, whole, address, address, whole, whole, address, address]
+    found.creditree_begin.argtypes = [
+        address,
+        address,
+        address,
+        whole,
+        address,
+        address,
+        whole,
+        whole,
+        address,
+        address,
+    ]
     found.creditree_run.restype = whole
     found.creditree_run.argtypes = [address, ctypes.c_double, address]
     return found

@@ -1,5 +1,7 @@
 // Products of few rows with a weight matrix stored [outputs, inputs]: every weight is read once, where it lies.
 #pragma once
+#include <algorithm>
+
 #include "vectors.h"
 
 // Keeps a loaded vector in a register: read again from memory for each use, loads would be the bottleneck.

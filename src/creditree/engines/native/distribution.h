@@ -1,0 +1,108 @@
+// The distribution of the next token, and its inverse: a token is a function of its uniform number.
+#pragma once
+#include "products.h"
+
+struct Sampler {
+    double temperature, top_p;
+    int64_t eos, width;  // width: columns of the tables below, one row a completion
+    const double* uniform;
+    const int64_t* budget;
+    int64_t *tokens, *drawn;
+    double *logprobs, *sampler_logprobs, *entropies;  // entropies may be null
+    uint8_t* stopped;
+};
+
+// The distribution after one prefix, with sums over blocks so that an inverse is found without a pass over all.
+template <class S>
+class Distribution {
+   public:
+    typedef Compute<S> C;
+    typedef typename Kind<C>::vec Vec;
+    static constexpr int64_t BLOCK = 256;
+
+    Distribution(const C* logits, int64_t vocab, const Sampler& sampler)
+        : logits_(logits), vocab_(vocab), sampler_(sampler), share_(vocab) {
+        top_ = *std::max_element(logits, logits + vocab);
+        const double t = sampler.temperature;
+        if (t != 1 || sampler.entropies) log_sum_ = std::log(fill(1.0));
+        if (t > 0) tempered_ = fill(C(1 / t));
+        if (t == 1) log_sum_ = std::log(tempered_);
+        kept_ = tempered_;
+        if (t > 0 && sampler.top_p < 1) cut();
+    }
+
+    int64_t draw(double uniform) const {
+        if (sampler_.temperature == 0) return std::max_element(logits_, logits_ + vocab_) - logits_;
+        const double target = std::min(uniform * blocks_.back(), std::nextafter(blocks_.back(), 0.0));
+        const int64_t b = std::upper_bound(blocks_.begin(), blocks_.end(), target) - blocks_.begin();
+        double sum = b ? blocks_[b - 1] : 0.0;
+        int64_t last = b * BLOCK;
+        for (int64_t i = b * BLOCK; i < std::min(vocab_, (b + 1) * BLOCK); i++) {
+            if (share_[i] > 0) last = i;
+            if ((sum += share_[i]) > target) return i;
+        }
+        return last;
+    }
+
+    double logprob(int64_t token) const { return double(logits_[token]) - top_ - log_sum_; }
+
+    double sampler_logprob(int64_t token) const {
+        if (sampler_.temperature == 0) return 0;
+        return (double(logits_[token]) - top_) / sampler_.temperature - std::log(kept_);
+    }
+
+    double entropy() const {
+        double sum = 0;
+        for (int64_t i = 0; i < vocab_; i++) sum -= std::exp(logprob(i)) * logprob(i);
+        return sum;
+    }
+
+   private:
+    const C* logits_;
+    const int64_t vocab_;
+    const Sampler& sampler_;
+    Buffer<C> share_;
+    std::vector<double> blocks_;
+    C top_;
+    double log_sum_ = 0, tempered_ = 0, kept_ = 0;
+
+    // share = e^(scale (logit - max)); blocks_ their running sums. Returns the sum.
+    double fill(C scale) {
+        constexpr int lanes = Kind<C>::lanes;
+        blocks_.clear();
+        double sum = 0;
+        for (int64_t start = 0; start < vocab_; start += BLOCK) {
+            Vec acc = {};
+            const int64_t stop = std::min(vocab_, start + BLOCK);
+            for (int64_t i = start; i < stop; i += lanes) {
+                const int have = int(std::min<int64_t>(lanes, stop - i));
+                Vec e = exponential((load_part<Vec>(logits_ + i, have) - top_) * scale);
+                for (int j = have; j < lanes; j++) e[j] = 0;
+                store_part(&share_[i], e, have);
+                acc += e;
+            }
+            blocks_.push_back(sum += total(acc));
+        }
+        return sum;
+    }
+
+    // Keep the smallest set of most likely tokens whose probability reaches top_p.
+    void cut() {
+        std::vector<int64_t> order(vocab_);
+        for (int64_t i = 0; i < vocab_; i++) order[i] = i;
+        std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return share_[a] > share_[b]; });
+        double before = 0;
+        for (int64_t i : order) {
+            const double own = share_[i];
+            if (before >= sampler_.top_p * tempered_) share_[i] = 0;
+            before += own;
+        }
+        double sum = 0;
+        blocks_.clear();
+        for (int64_t i = 0; i < vocab_; i++) {
+            sum += share_[i];
+            if ((i + 1) % BLOCK == 0 || i + 1 == vocab_) blocks_.push_back(sum);
+        }
+        kept_ = sum;
+    }
+};
