@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from creditree.engines.native.library import prepare
 from creditree.errors import CreditreeError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ def quickstart(
     set_: SetOption = None,
 ) -> None:
     """Train the built-in model with T-SPMO and show that it learned (about a minute on two CPU cores)."""
+    prepare()
     from creditree.cli.train import quickstart_command
 
     quickstart_command(run, resume=resume, as_json=json, overrides=set_ or [])
@@ -49,6 +51,8 @@ def train(
     set_: SetOption = None,
 ) -> None:
     """Train a model as a configuration says; measure it before and after."""
+    if not dry_run:
+        prepare()
     from creditree.cli.train import train_command
 
     train_command(config, run, resume=resume, dry_run=dry_run, as_json=json, overrides=set_ or [])

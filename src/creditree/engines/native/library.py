@@ -1,5 +1,6 @@
 """Compile the native decode step on first use, keep it for later runs, and do without it where there is no compiler."""
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -7,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -23,22 +25,40 @@ _FLAGS = (
 _SECONDS = 120
 
 
+_compiling = threading.Lock()
+
+
+def prepare(dtype: str = "float32") -> None:
+    """Start to compile in the background what `library` will be asked for, while heavy packages are imported."""
+    threading.Thread(target=_prepared, args=[dtype], daemon=True).start()
+
+
+def _prepared(dtype: str) -> None:
+    with _compiling, contextlib.suppress(OSError, subprocess.SubprocessError):
+        compiler = _compiler()
+        if compiler is not None and os.environ.get(SWITCH) != "0":
+            _built(compiler, dtype)
+
+
 @cache
 def library(dtype: str) -> Any | None:
     """Return the compiled library for base weights of `dtype`, or None: no compiler, or not to be used."""
     if os.environ.get(SWITCH) == "0" or dtype not in KINDS:
         return None
-    compiler = next((path for name in _compilers() if (path := shutil.which(name))), None)
+    compiler = _compiler()
     if compiler is None:
         return None
     try:
-        return _declared(ctypes.CDLL(str(_built(compiler, dtype))))
+        with _compiling:
+            path = _built(compiler, dtype)
+        return _declared(ctypes.CDLL(str(path)))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _compilers() -> list[str]:
-    return [name for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if name]
+def _compiler() -> str | None:
+    names = [os.environ.get("CXX"), "c++", "g++", "clang++"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 def _built(compiler: str, dtype: str) -> Path:

@@ -1,0 +1,101 @@
+"""How long `creditree train` takes to its first step, against `import transformers, peft`; and `creditree --help`.
+
+Prints one JSON line: CPU and wall seconds (medians of alternating rounds) and the ratio with its range. The run measures
+one test problem before it trains, so that what is timed is the start and not an evaluation; the first step is over when
+its line is in metrics.jsonl.
+
+    python benchmarks/start.py [--rounds 5]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter, sleep
+
+from creditree.runs.environment import describe_environment
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CONFIG = "task: multiplication\ntrain: {steps: 1}\nevaluation: {problems: 1, temperatures: [0.0]}\n"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+Seconds = tuple[float, float]
+"""CPU and wall."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a running process, without its finished children."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def timed(command: list[str]) -> Seconds:
+    """Return what a command takes to its end."""
+    before, started = os.times(), perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return cpu, perf_counter() - started
+
+
+def to_first_step(command: list[str], run: Path) -> Seconds:
+    """Return what `creditree train` takes until its first step is recorded."""
+    started = perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        metrics = run / "metrics.jsonl"
+        while not (metrics.is_file() and metrics.stat().st_size):
+            if process.poll() is not None:
+                raise SystemExit(f"creditree train ended early: {process.communicate()[1].decode()}")
+            sleep(0.01)
+        found = cpu_seconds(process.pid), perf_counter() - started
+        process.communicate()
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    creditree = [sys.executable, "-m", "creditree"]
+    imports, first_step, help_ = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "config.yaml")
+        config.write_text(CONFIG, encoding="utf-8")
+        for index in range(options.rounds + 1):
+            run = Path(folder, f"run-{index}")
+            found = (
+                timed([sys.executable, "-c", "import transformers, peft"]),
+                to_first_step([*creditree, "train", str(config), "--run", str(run)], run),
+                timed([*creditree, "--help"]),
+            )
+            if index:  # the first round fills the caches of files and of compiled code
+                for kept, new in zip((imports, first_step, help_), found, strict=True):
+                    kept.append(new)
+    ratios = [ours[0] / theirs[0] for ours, theirs in zip(first_step, imports, strict=True)]
+    record = {
+        "benchmark": "start",
+        "rounds": options.rounds,
+        "cpu_s": {
+            name: statistics.median(cpu for cpu, _ in found)
+            for name, found in (("imports", imports), ("first_step", first_step), ("help", help_))
+        },
+        "wall_s": {
+            name: statistics.median(wall for _, wall in found)
+            for name, found in (("imports", imports), ("first_step", first_step), ("help", help_))
+        },
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "environment": describe_environment(),
+    }
+    line = json.dumps(record)
+    print(line)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "start.json").write_text(line + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
