@@ -1,6 +1,6 @@
 """How long `creditree train` takes to its first step, against `import transformers, peft`; and `creditree --help`.
 
-Prints one JSON line: CPU and wall seconds (medians of alternating rounds) and the ratio with its range. The run measures
+Prints one JSON line: CPU and wall seconds (medians of alternating rounds), their ratio with its range. The run measures
 one test problem before it trains, so that what is timed is the start and not an evaluation; the first step is over when
 its line is in metrics.jsonl.
 
@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     creditree = [sys.executable, "-m", "creditree"]
-    imports, first_step, help_ = [], [], []
+    imports: list[Seconds] = []
+    first_step: list[Seconds] = []
+    help_: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         config.write_text(CONFIG, encoding="utf-8")

@@ -58,8 +58,10 @@ class InProcessEngine:
     @torch.no_grad()
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
         """Return each request's samples in the order of its keys. Raises DataError for a context that does not fit."""
+        if not requests:
+            return [], Ledger()
         self._check(requests)
-        decoder = self._decoder()
+        decoder = self._decoder(max(len(one.context_ids) + one.max_new_tokens for one in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         found: list[list[Sample]] = [[] for _ in requests]
@@ -71,8 +73,8 @@ class InProcessEngine:
                 found[index].append(completions.sample(place))
         return found, ledger
 
-    def _decoder(self) -> Decoder:
-        native = self._native.decoder() if self._native else None
+    def _decoder(self, positions: int = 1) -> Decoder:
+        native = self._native.decoder(positions) if self._native else None
         return self._torch if native is None else native
 
     def _check(self, requests: Sequence[SampleRequest]) -> None:

@@ -91,11 +91,12 @@ class PrefixStore:
         if not self.kv:
             self.kv = [self._room(0, model.kv_width)] * model.num_layers
             self.last_hidden = self._room(0, model.hidden_size)
-        self.kv = [self._grown(layer, size) for layer in self.kv]
+        for layer, old in enumerate(self.kv):  # one by one, so that only one of them is held twice
+            self.kv[layer] = self._grown(old, size)
         self.last_hidden = self._grown(self.last_hidden, size)
         if self.keep_layer is not None:
-            old = self._room(0, model.hidden_size) if self.trunk_hidden is None else self.trunk_hidden
-            self.trunk_hidden = self._grown(old, size)
+            kept = self._room(0, model.hidden_size) if self.trunk_hidden is None else self.trunk_hidden
+            self.trunk_hidden = self._grown(kept, size)
         for name in ("first_child", "next_sibling", "token", "decoded"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(max(0, size - len(array)), dtype=array.dtype)]))

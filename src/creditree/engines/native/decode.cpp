@@ -22,7 +22,8 @@ class Sampling {
 
     void begin(const Sampler& sampler, int64_t rows, const int32_t* paths, const int64_t* lengths, int64_t stride,
                int64_t members, const int64_t* which, const int64_t* row) {
-        sampler_ = sampler;
+        sampler_ = sampler, decoded = 0;
+        paths_.clear(), members_.clear();
         for (int64_t i = 0; i < rows; i++) paths_.emplace_back(paths + i * stride, paths + i * stride + lengths[i]);
         for (int64_t i = 0; i < members; i++) members_.push_back({which[i], row[i]});
     }

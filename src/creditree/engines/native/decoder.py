@@ -1,6 +1,7 @@
 """Decoding by native code: a whole rollout is a few calls, whatever the number of tokens."""
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from creditree.tree import IntArray
 _PATIENCE_S = 0.2
 """Native calls return this often, so that Ctrl-C is heard."""
 _ROOM_STEPS = 32
+_ROWS_A_CALL = 1024
 
 
 class Native:
@@ -35,17 +37,20 @@ class Native:
         self._store = store
         self._agrees: bool | None = None
 
-    def decoder(self) -> "NativeDecoder | None":
-        """Return a decoder for the model as it is now, its adapter included, or None where torch has to do it."""
+    def decoder(self, positions: int) -> "NativeDecoder | None":
+        """Return a decoder for the model as it is now, its adapter included, or None where torch has to do it.
+
+        `positions`: the longest context with its completion.
+        """
         if self._agrees is False:
             return None
-        found = _decoder(self._model, self._store)
+        found = _decoder(self._model, self._store, positions)
         if found is not None and self._agrees is None:
             self._agrees = _agrees(self._model)
         return found if self._agrees else None
 
 
-def _decoder(model: Model, store: PrefixStore) -> "NativeDecoder | None":
+def _decoder(model: Model, store: PrefixStore, positions: int) -> "NativeDecoder | None":
     transformer = model.transformer
     if transformer.device.type != "cpu":
         return None
@@ -55,7 +60,7 @@ def _decoder(model: Model, store: PrefixStore) -> "NativeDecoder | None":
     if ends is None or len(found) != len(layers) or len({layer.eps for layer in found} | {ends.eps}) != 1:
         return None
     code = library(str(transformer.dtype).removeprefix("torch."))
-    return None if code is None else NativeDecoder(model, store, code, found, ends)
+    return None if code is None else NativeDecoder(model, store, code, found, ends, positions)
 
 
 def _agrees(model: Model) -> bool:
@@ -68,7 +73,7 @@ def _agrees(model: Model) -> bool:
     for token in tokens.tolist():
         slots.append(store.slot(slots[-1] if slots else ROOT, token))
     context = Context(tokens, np.array(slots, dtype=np.int64), 0)
-    native = _decoder(model, store)
+    native = _decoder(model, store, len(tokens))
     if native is None:
         return False
     native.prefill([context])
@@ -108,75 +113,77 @@ def _plain(layer: LayerWeights, dtype: torch.dtype) -> bool:
 
 
 class NativeDecoder:
-    """The decoder of one engine call. Reads weights and writes the store in place; nothing is copied."""
+    """The decoder of one engine call. Reads weights and writes the store in place; nothing is copied.
+
+    `positions`: the longest context with its completion.
+    """
 
     def __init__(
-        self, model: Model, store: PrefixStore, code: Any, layers: Sequence[LayerWeights], ends: _Ends
+        self, model: Model, store: PrefixStore, code: Any, layers: Sequence[LayerWeights], ends: _Ends, positions: int
     ) -> None:
         self.model = model
         self.store = store
         self._code = code
-        self._held: list[Any] = []  # arrays and tensors whose addresses native code has
         self._layers, self._ends = layers, ends
-        self._positions = 0
+        self._rope = self._turns(positions)
+        weights, scales = self._weights()
+        arrays = (self._sizes(), np.array([ends.eps, model.transformer.scaling]), weights, scales, self._cells())
+        self._handle = ctypes.c_void_p(code.creditree_new(*(_at(array) for array in arrays)))
+        weakref.finalize(self, code.creditree_free, self._handle)
 
     def prefill(self, contexts: Sequence[Context]) -> None:
         """Forward the contexts' new tokens one by one, in order: a row for each."""
-        with self._opened(max(len(context.slots) for context in contexts)) as handle:
-            paths = np.concatenate([context.slots for context in contexts]).astype(np.int32)
-            starts, lengths = [], []
-            at = 0
-            for context in contexts:
-                starts.append(np.full(context.new, at))
-                lengths.append(np.arange(context.stored, len(context.slots)) + 1)
-                at += len(context.slots)
-            first, size = (np.concatenate(parts).astype(np.int64) for parts in (starts, lengths))
-            self._code.creditree_forward(handle, _at(paths), _at(first), _at(size), len(size))
+        paths = np.concatenate([context.slots for context in contexts]).astype(np.int32)
+        starts, lengths = [], []
+        at = 0
+        for context in contexts:
+            starts.append(np.full(context.new, at))
+            lengths.append(np.arange(context.stored, len(context.slots)) + 1)
+            at += len(context.slots)
+        first, size = (np.concatenate(parts).astype(np.int64) for parts in (starts, lengths))
+        self._code.creditree_cells(self._handle, _at(self._cells()))
+        for start in range(0, len(size), _ROWS_A_CALL):
+            piece = slice(start, start + _ROWS_A_CALL)
+            self._code.creditree_forward(
+                self._handle, _at(paths), _at(first[piece]), _at(size[piece]), len(size[piece])
+            )
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""
-        room = len(live.which) * _ROOM_STEPS
-        self.store.reserve(room, completions.slots_at_most)
+        self.store.reserve(len(live.which) * _ROOM_STEPS, completions.slots_at_most)
         stopped = completions.stopped.view(np.uint8)
         tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         fields = _int64([self.model.eos_id, completions.tokens.shape[1], *(_address(a) for a in tables + outputs)])
         sampling = np.array([completions.sampling.temperature, completions.sampling.top_p])
         paths, done = live.read.astype(np.int32), np.zeros(2, dtype=np.int64)
-        longest = int(live.length.max()) + completions.tokens.shape[1]
-        with self._opened(longest) as handle:
-            self._code.creditree_begin(
-                handle, _at(sampling), _at(fields), len(live.length), _at(paths), _at(live.length), paths.shape[1],
-                len(live.which), _at(live.which), _at(live.row),
-            )  # fmt: skip
-            going = len(live.which)
-            while going:
-                self.store.reserve(min(going, completions.slots_at_most), completions.slots_at_most)
-                self._code.creditree_cells(handle, _at(self._cells()))
-                going = self._code.creditree_run(handle, ctypes.c_double(_PATIENCE_S), _at(done))
-                self.store.used = int(done[1])
+        self._code.creditree_begin(
+            self._handle, _at(sampling), _at(fields), len(live.length), _at(paths), _at(live.length), paths.shape[1],
+            len(live.which), _at(live.which), _at(live.row),
+        )  # fmt: skip
+        going = len(live.which)
+        while going:
+            self.store.reserve(min(going, completions.slots_at_most), completions.slots_at_most)
+            self._code.creditree_cells(self._handle, _at(self._cells()))
+            going = self._code.creditree_run(self._handle, ctypes.c_double(_PATIENCE_S), _at(done))
+            self.store.used = int(done[1])
         ledger.decoded += int(done[0])
 
-    def _opened(self, positions: int) -> "_Handle":
-        weights, scales = self._weights(positions)
-        size = self.model.transformer.config
-        mlp = self._layers[0].projections[4].weight.shape[0]
+    def _sizes(self) -> IntArray:
         transformer = self.model.transformer
+        mlp = self._layers[0].projections[4].weight.shape[0]
         heads = transformer.num_heads, transformer.num_kv_heads, transformer.head_dim
         keep = -1 if self.store.keep_layer is None else self.store.keep_layer
-        sizes = _int64(
-            [len(self._layers), size.hidden_size, *heads, mlp, transformer.vocab_size, keep, torch.get_num_threads()]
-        )
-        numbers = np.array([self._ends.eps, transformer.scaling])
-        return _Handle(self._code, sizes, numbers, weights, scales, self._cells())
+        width, vocab = transformer.hidden_size, transformer.vocab_size
+        return _int64([len(self._layers), width, *heads, mlp, vocab, keep, torch.get_num_threads()])
 
-    def _weights(self, positions: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        transformer = self.model.transformer
-        place = torch.arange(positions)[None]
-        kind = torch.float64 if transformer.dtype == torch.float64 else torch.float32
-        cos, sin = (t[0].to(kind).contiguous() for t in transformer.rope(self._ends.embed[:1, None], place))
-        self._held = [cos, sin]
-        ends = (self._ends.embed, self._ends.norm, self._ends.head, self._ends.head_bias, cos, sin)
+    def _turns(self, positions: int) -> tuple[Tensor, Tensor]:
+        kind = torch.float64 if self.model.transformer.dtype == torch.float64 else torch.float32
+        cos, sin = self.model.transformer.rope(self._ends.embed[:1, None], torch.arange(positions)[None])
+        return cos[0].to(kind).contiguous(), sin[0].to(kind).contiguous()
+
+    def _weights(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        ends = (self._ends.embed, self._ends.norm, self._ends.head, self._ends.head_bias, *self._rope)
         addresses, scales = [_pointer(t) for t in ends], []
         for layer in self._layers:
             addresses += [_pointer(t) for t in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)]
@@ -193,20 +200,6 @@ class NativeDecoder:
         tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
         arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
         return _int64([store.used, store.capacity, *tensors, *arrays, *(_pointer(layer) for layer in store.kv)])
-
-
-class _Handle:
-    """Owns one native object: freed at the end of the block."""
-
-    def __init__(self, code: Any, *arrays: NDArray[Any]) -> None:
-        self._code, self._arrays = code, arrays
-
-    def __enter__(self) -> ctypes.c_void_p:
-        self._handle = ctypes.c_void_p(self._code.creditree_new(*(_at(array) for array in self._arrays)))
-        return self._handle
-
-    def __exit__(self, *error: object) -> None:
-        self._code.creditree_free(self._handle)
 
 
 def _int64(values: Sequence[int]) -> IntArray:

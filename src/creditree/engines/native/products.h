@@ -25,36 +25,47 @@ inline void tile(const S* const* x, const S* const* w, int64_t size, Compute<S> 
     typedef typename Kind<S>::vec V;
     constexpr int step = Kind<S>::step, lanes = Kind<S>::lanes;
     V acc[M * N];
+    UNROLL
     for (V& sum : acc) sum = V{};
     int64_t k = 0;
     for (; k + step <= size; k += step) {
         V left[M];
+        UNROLL
         for (int m = 0; m < M; m++) left[m] = load<V>(x[m] + k);
+        UNROLL
         for (int n = 0; n < N; n++) {
             V right = load<V>(w[n] + k);
             IN_REGISTER(right);
             if (ahead) __builtin_prefetch(w[n] + k + ahead, 0, 2);
+            UNROLL
             for (int m = 0; m < M; m++) acc[m * N + n] = multiply_add(acc[m * N + n], x[m], left[m], right);
         }
     }
     if (k < size) {
         const int count = int(size - k);
         V left[M];
+        UNROLL
         for (int m = 0; m < M; m++) left[m] = load_part<V>(x[m] + k, count);
+        UNROLL
         for (int n = 0; n < N; n++) {
             const V right = load_part<V>(w[n] + k, count);
+            UNROLL
             for (int m = 0; m < M; m++) acc[m * N + n] = multiply_add(acc[m * N + n], x[m], left[m], right);
         }
     }
     constexpr int groups = (M * N + lanes - 1) / lanes, rest = M * N % lanes;
     alignas(64) Compute<S> flat[groups * lanes];
+    UNROLL
     for (int g = 0; g < groups - (rest > 0); g++) store_part(flat + g * lanes, sums<lanes>(acc + g * lanes), lanes);
     if constexpr (rest > 0) {
         V part[lanes];
+        UNROLL
         for (int i = 0; i < lanes; i++) part[i] = i < rest ? acc[(groups - 1) * lanes + i] : V{};
         store_part(flat + (groups - 1) * lanes, sums<lanes>(part), lanes);
     }
+    UNROLL
     for (int m = 0; m < M; m++)
+        UNROLL
         for (int n = 0; n < N; n++) out[m][n] = flat[m * N + n];
 }
 

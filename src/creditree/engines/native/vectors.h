@@ -19,6 +19,13 @@
 #define VECTOR_BYTES 16
 #endif
 
+// Sums of a tile have to stay in registers: loops over them are written out.
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 // Memory that starts on a cache line: a vector that straddles two costs two loads.
 template <class T>
 struct OnLine {
@@ -144,12 +151,18 @@ inline V halve(V a, V b, std::index_sequence<I...>) {
 // same for every lane, so a sum does not depend on its place.
 template <int N, class V>
 inline V sums(V* v) {
-    if constexpr (N >= 2)
+    if constexpr (N >= 2) {
+        UNROLL
         for (int i = 0; i < N / 2; i++) v[i] = halve<1>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
-    if constexpr (N >= 4)
+    }
+    if constexpr (N >= 4) {
+        UNROLL
         for (int i = 0; i < N / 4; i++) v[i] = halve<2>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
-    if constexpr (N >= 8)
+    }
+    if constexpr (N >= 8) {
+        UNROLL
         for (int i = 0; i < N / 8; i++) v[i] = halve<4>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
+    }
     if constexpr (N >= 16) v[0] = halve<8>(v[0], v[1], std::make_index_sequence<N>());
     return v[0];
 }
