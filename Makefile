@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test check format bench proof clean
+.PHONY: quickstart test check format bench bench-big proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml
@@ -35,11 +35,17 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# One script a claim; each prints one JSON line.
+# The CPU table of docs/BENCHMARKS.md: one script a claim, each prints JSON lines, one process at a time. The first run
+# makes a virtual environment for TRL. `make bench-big` measures the rows about the shape of Qwen2-1.5B, in an hour.
 bench: $(READY)
-	@set -e; scripts=$$(find benchmarks -maxdepth 1 -name '*.py' | sort); \
-	test -n "$$scripts" || { echo "benchmarks/ holds no script yet" >&2; exit 1; }; \
-	for script in $$scripts; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/vs_trl.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/report.py
+
+bench-big: $(READY)
+	$(BIN)/python benchmarks/big.py
+	$(BIN)/python benchmarks/report.py
 
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)

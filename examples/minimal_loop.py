@@ -86,9 +86,9 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
     task = Multiplication(digits_a=3, digits_b=1)
     model = load_model("builtin:multiplication")
     adapter = Adapter(model, LoraSpec(rank=8, layers=1 / 3), key)  # q and v of the last 2 of 6 layers
-    engine = InProcessEngine(model)
+    engine = InProcessEngine(model, keep_layer=adapter.first_layer)
     credit, select = PrefixGain(), BranchingPairs()
-    learner = Learner(adapter, OBJECTIVE, OptimiserSpec(LEARNING_RATE))
+    learner = Learner(adapter, OBJECTIVE, OptimiserSpec(LEARNING_RATE), trunk_store=engine)
 
     examiner = Examiner(model, engine, LastInteger(), task.prompt, MAX_NEW_TOKENS, Key.of(1))
     test = task.held_out("test", num_test)
@@ -97,7 +97,6 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
     for step in range(steps):
         problems = [task.training(key.at("problems"), step * PROBLEMS_PER_STEP + i) for i in range(PROBLEMS_PER_STEP)]
         forests = [explore(model, engine, task, problem, key.at("step", step, i)) for i, problem in enumerate(problems)]
-        engine.forget()  # the weights are about to change
 
         # A(v|p) = V(p + v) - V(p), V(p) the mean reward of the completions that start with p
         advantages = [tuple(credit.assign(tree) for tree in forest) for forest in forests]
@@ -109,6 +108,7 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
         batch = pack(forests, advantages, weights, keep_zero_advantage=False)
         if signal:
             learner.step(batch, key, LEARNING_RATE * (1 - 0.9 * step / steps))
+        engine.forget()  # the weights have changed
 
         if step % 10 == 0 or step == steps - 1:
             rewards = np.mean([forest[0].rewards(forest[0].rewarded).mean() for forest in forests])

@@ -7,6 +7,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -21,6 +23,7 @@ from creditree.models.transformer import Transformer
 
 ALPHABET = "0123456789*+-=() abcdefghijklmnopqrstuvwxyz?.,\n"
 FAMILIES = ("qwen2", "qwen3", "llama")
+"""Where a test takes all of them; Mistral's layers are Llama's, so it is only where layers themselves are tested."""
 _SHAPE: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 32,
@@ -58,6 +61,7 @@ def random_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed
         "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": True}),
         "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": False}),
         "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": False}),
+        "mistral": (MistralConfig, MistralForCausalLM, {"tie_word_embeddings": False, "sliding_window": None}),
     }
     config_class, model_class, extra = configs[family]
     config = config_class(**_SHAPE, **extra)

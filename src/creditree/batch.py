@@ -64,15 +64,21 @@ class Batch:
             old_logprob=self.old_logprob[terms],
         )
 
-    def micro_batches(self, max_tokens: int) -> list["Batch"]:
-        """Return batches whose losses sum to this one's, each of at most `max_tokens` tokens plus one path's depth.
-
-        Cuts the preorder into stretches; a stretch repeats the ancestors of its first token.
-        """
-        if self.num_tokens <= max_tokens:
-            return [self] if self.num_terms else []
-        stretch = self.row // max_tokens
-        return [self.restricted(stretch == piece) for piece in np.unique(stretch)]
+    @property
+    def parent(self) -> IntArray:
+        """Index of the token before each token [N]; -1 at the first of a prompt."""
+        index = np.arange(self.num_tokens)
+        parent = index - 1
+        away = index[1:][self.exit[:-1] <= index[1:]]
+        if len(away) == 0:
+            return parent
+        # the last token before it that is one step less deep: depth first, index second
+        order = np.lexsort((index, self.position))
+        ranked = (self.position * self.num_tokens + index)[order]
+        wanted = (self.position[away] - 1) * self.num_tokens + away
+        parent[away] = order[np.searchsorted(ranked, wanted) - 1]
+        parent[self.position == 0] = -1
+        return parent
 
 
 def pack(

@@ -14,6 +14,7 @@ from creditree.batch import Batch, pack
 from creditree.credit.credit import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.learner.stretches import Stretch, stretches_of
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
@@ -113,25 +114,63 @@ def test_skeleton_holds_prompts_and_ancestors_of_terms_each_once(
         assert len(set(prefixes)) == len(prefixes)
 
 
+@given(PROBLEMS, COMPOSITIONS)
+def test_the_parent_is_the_nearest_ancestor(problems: list[Forest], composition: tuple[Credit, Selection]) -> None:
+    batch, _ = _packed(problems, composition, keep_zero=True)
+    nearest = [max((j for j in seen if j != i), default=-1) for i, seen in enumerate(_ancestors(batch))]
+    assert batch.parent.tolist() == nearest
+
+
 @given(PROBLEMS, COMPOSITIONS, st.integers(1, 40))
-def test_micro_batches_partition_the_terms_and_forward_only_what_they_need(
+def test_stretches_hold_every_token_once_with_its_ancestors_in_sight(
     problems: list[Forest], composition: tuple[Credit, Selection], max_tokens: int
 ) -> None:
-    batch, expected = _packed(problems, composition, keep_zero=True)
-    pieces = batch.micro_batches(max_tokens)
-    found: Counter[Term] = Counter()
-    for piece in pieces:
-        _check_skeleton(piece)
-        assert piece.num_terms > 0
-        assert piece.num_tokens <= max_tokens + int(batch.position.max())
-        found += _terms(piece)
-    assert found == expected
+    batch, _ = _packed(problems, composition, keep_zero=True)
+    seen = _ancestors(batch)
+    found: list[int] = []
+
+    def visit(stretch: Stretch, above: frozenset[int]) -> None:
+        tokens = stretch.tokens.tolist()
+        assert tokens == sorted(tokens)
+        assert tokens
+        found.extend(tokens)
+        visible = above | frozenset(tokens)
+        assert all(visible >= set(seen[token]) for token in tokens)
+        for one in stretch.below:
+            visit(one, visible)
+
+    for stretch in stretches_of(batch, max_tokens):
+        visit(stretch, frozenset())
+    assert sorted(found) == list(range(batch.num_tokens))
+
+
+def _runs(batch: Batch) -> list[int]:
+    """Return the lengths of the runs of tokens, each the only child of the one before."""
+    children = Counter(batch.parent.tolist())
+    lengths: list[int] = []
+    for parent in batch.parent.tolist():
+        if parent >= 0 and children[parent] == 1:
+            lengths[-1] += 1
+        else:
+            lengths.append(1)
+    return lengths
+
+
+@given(PROBLEMS, COMPOSITIONS, st.integers(1, 40))
+def test_a_stretch_is_larger_than_asked_by_no_more_than_a_run(
+    problems: list[Forest], composition: tuple[Credit, Selection], max_tokens: int
+) -> None:
+    batch, _ = _packed(problems, composition, keep_zero=True)
+    for stretch in stretches_of(batch, max_tokens):
+        assert stretch.largest <= max_tokens + max(_runs(batch))
 
 
 @given(PROBLEMS, COMPOSITIONS)
 def test_a_batch_that_fits_is_not_cut(problems: list[Forest], composition: tuple[Credit, Selection]) -> None:
     batch, expected = _packed(problems, composition, keep_zero=True)
-    assert batch.micro_batches(max(batch.num_tokens, 1)) == ([batch] if expected else [])
+    stretches = stretches_of(batch, max(batch.num_tokens, 1))
+    assert [stretch.tokens.tolist() for stretch in stretches] == ([list(range(batch.num_tokens))] if expected else [])
+    assert all(stretch.below == () for stretch in stretches)
 
 
 @given(PROBLEMS, COMPOSITIONS, st.data())

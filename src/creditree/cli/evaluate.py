@@ -11,6 +11,7 @@ from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_task, build_verifier
 from creditree.config.load import apply_overrides, check_config, parse_config
 from creditree.config.schema import RunConfig
+from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, ModelError, did_you_mean
@@ -69,7 +70,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     limit = options.max_new_tokens or config.sampling.max_new_tokens
     examiner = Examiner(
         model,
-        InProcessEngine(model, config.train.max_rows),
+        InProcessEngine(model, rows_of(config)),
         build_verifier(config.reward),
         task.prompt,
         limit,

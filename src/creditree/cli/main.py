@@ -21,6 +21,10 @@ RunOption = Annotated[Path, typer.Option("--run", help="Run directory to write."
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as method.group=16.")
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Limit such as 8GB or 500MB: settings are chosen so that it holds."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
 
@@ -47,6 +51,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")
     ] = False,
+    memory: MemoryOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -55,7 +60,30 @@ def train(
         prepare()
     from creditree.cli.train import train_command
 
-    train_command(config, run, resume=resume, dry_run=dry_run, as_json=json, overrides=set_ or [])
+    overrides = [*(set_ or []), *memory_override(memory)]
+    train_command(config, run, resume=resume, dry_run=dry_run, as_json=json, overrides=overrides)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
+    memory: MemoryOption = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option("--prompt-tokens", min=1, help="Longest prompt; default: looked up in the problems.")
+    ] = None,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Predict memory, tokens and FLOPs of a run without loading the model, and say what fits which card."""
+    from creditree.cli.plan import plan_command
+
+    overrides = [*(set_ or []), *memory_override(memory)]
+    plan_command(config, prompt_tokens=prompt_tokens, as_json=json, overrides=overrides)
+
+
+def memory_override(memory: str | None) -> list[str]:
+    """Return ``--memory`` as an override of the configuration."""
+    return [] if memory is None else [f"train.memory='{memory}'"]
 
 
 @app.command("eval")

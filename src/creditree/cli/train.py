@@ -11,6 +11,7 @@ from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import RunConfig
+from creditree.config.workload import memory_note, settled
 from creditree.errors import RunError
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
@@ -52,6 +53,7 @@ def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Seq
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
     quiet_libraries()
     out = Console(stderr=True, highlight=False) if as_json else console()
+    config = settled(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
@@ -59,6 +61,8 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
         layers = f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
         size = f"{adapter.num_parameters:,} trained parameters in {layers}"
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
+        if config.train.memory is not None:
+            out.print(memory_note(config), markup=False)
         for note in parts.task.notes:
             out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))

@@ -110,6 +110,9 @@ def build_settings(config: RunConfig) -> Settings:
 
 def build_parts(config: RunConfig) -> Parts:
     """Load the model, attach a fresh adapter, and make everything else that a run needs."""
+    from creditree.config.workload import settled  # which needs the functions above
+
+    config = settled(config)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     _check_device(config.model.device)
@@ -119,11 +122,13 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     adapter = Adapter(model, build_lora(config.lora), Key.of(config.seed))
     train = config.train
-    optimiser = OptimiserSpec(
-        train.learning_rate, train.betas, train.eps, train.max_grad_norm, train.micro_batch_tokens
-    )
-    learner = Learner(adapter, method.objective, optimiser)
-    engine = InProcessEngine(model, train.max_rows, keep_layer=adapter.first_layer)
+    micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens
+    assert isinstance(micro_batch, int)
+    assert isinstance(rows, int)
+    assert stored != "auto"
+    optimiser = OptimiserSpec(train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch)
+    engine = InProcessEngine(model, rows, keep_layer=adapter.first_layer, stored_tokens=stored)
+    learner = Learner(adapter, method.objective, optimiser, trunk_store=engine)
     parts = Parts(model, learner, engine, task, verifier, method)
     check_context(parts, build_settings(config))
     return parts

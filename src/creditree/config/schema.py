@@ -3,8 +3,9 @@
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
 
 Positive = Annotated[int, Field(ge=1)]
@@ -22,7 +23,9 @@ class ModelConfig(Block):
     """The base model."""
 
     name: str = Field("builtin:multiplication", description="built-in name, directory or hub name")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the frozen base; adapters stay float32")
+    dtype: Literal["float32", "bfloat16", "int8", "nf4"] = Field(
+        "float32", description="of the frozen base; int8 and nf4 need bitsandbytes; adapters stay float32"
+    )
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
 
 
@@ -142,11 +145,33 @@ class TrainBlock(Block):
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
     eps: float = Field(1e-8, description="AdamW", gt=0)
     max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
-    micro_batch_tokens: Positive = Field(
-        1024, description="skeleton tokens forwarded at once; changes memory, not the result"
+    memory: str | None = Field(
+        None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
-    max_rows: Positive = Field(512, description="completions decoded at once")
+    micro_batch_tokens: int | Literal["auto"] = Field(
+        "auto", description="skeleton tokens forwarded at once; changes memory, not the result; auto: up to 1024"
+    )
+    max_rows: int | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
+    stored_tokens: int | Literal["auto"] | None = Field(
+        "auto", description="tokens whose keys and values are held at once; none: all of a step; auto: none if it fits"
+    )
     threads: Positive | None = Field(None, description="CPU threads; none: torch's choice")
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _size(cls, memory: Any) -> Any:
+        if memory is not None:
+            parse_bytes(memory)
+        return memory
+
+    @field_validator("micro_batch_tokens", "max_rows", "stored_tokens", mode="before")
+    @classmethod
+    def _count_or_auto(cls, count: Any, info: ValidationInfo) -> Any:
+        if count is None and info.field_name == "stored_tokens":
+            return count
+        if count != "auto" and (type(count) is not int or count < 1):
+            raise ValueError("set auto, or a whole number of at least 1")
+        return count
 
 
 class ValidationBlock(Block):

@@ -1,11 +1,14 @@
 """Draw tokens by the inverse of the cumulative distribution, so that a token is a function of its uniform number."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from creditree.engines.engine import Sampling
+
+_BLOCK, _SMALLEST_BLOCK = 512, 16
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,19 +41,68 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
     `logits` [n, V];  `row` [m], sorted ascending;  `uniform` [m] in [0, 1). Members of one row share its distribution,
     which is accumulated once. Computed in float32 at least; the cumulative sum in float64.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    untempered = torch.log_softmax(logits, dim=-1)
-    if sampling.temperature == 0.0:
+    logits, untempered, distribution = _distributions(logits, sampling)
+    if distribution is None:
         token = logits.argmax(dim=-1)[row]
         sampler = torch.zeros_like(uniform)
     else:
-        distribution = (
-            untempered if sampling.temperature == sampling.top_p == 1.0 else sampling_logprobs(logits, sampling)
-        )
         token = _inverse_cdf(distribution, row, uniform)
         sampler = distribution[row, token]
-    entropy = -(untempered.exp() * untempered).sum(dim=-1) if sampling.entropies else None
-    return Drawn(token, untempered[row, token], sampler, entropy)
+    return Drawn(token, untempered[row, token], sampler, _entropy(untempered, sampling))
+
+
+def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
+    """Draw one token from each row: `draw` for `logits` [n, V] and `uniform` [n], without a look at any result.
+
+    The distribution is summed in blocks, of which one is accumulated: fewer passes over all logits. Sums are float64 of
+    terms in the logits' precision, float32 at least; in float64 the tokens are `draw`'s but for rounding.
+    """
+    logits, untempered, distribution = _distributions(logits, sampling)
+    if distribution is None:
+        token = logits.argmax(dim=-1)
+        sampler = torch.zeros_like(uniform)
+    else:
+        token = _by_blocks(distribution.exp(), uniform)
+        sampler = distribution.gather(-1, token[:, None])[:, 0]
+    logprob = untempered.gather(-1, token[:, None])[:, 0]
+    return Drawn(token, logprob, sampler, _entropy(untempered, sampling))
+
+
+def _distributions(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return logits in float32 at least, log-probabilities, and those to sample from (None: greedily)."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    untempered = torch.log_softmax(logits, dim=-1)
+    if sampling.temperature == 0.0:
+        return logits, untempered, None
+    plain = sampling.temperature == sampling.top_p == 1.0
+    return logits, untempered, untempered if plain else sampling_logprobs(logits, sampling)
+
+
+def _entropy(untempered: Tensor, sampling: Sampling) -> Tensor | None:
+    return -(untempered.exp() * untempered).sum(dim=-1) if sampling.entropies else None
+
+
+def _by_blocks(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Return for each row of `weights` [n, V] the first index whose cumulative sum exceeds `uniform` [n] of the total.
+
+    A token of weight 0 is never returned.
+    """
+    size = math.gcd(weights.shape[1], _BLOCK)
+    if size < _SMALLEST_BLOCK:
+        size = _BLOCK
+        weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % size))
+    blocks = weights.view(len(weights), -1, size)
+    ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    target = _below(uniform * ends[:, -1], ends[:, -1])
+    which = torch.searchsorted(ends, target[:, None], right=True)
+    before = torch.where(which > 0, ends.gather(-1, (which - 1).clamp(min=0)), 0.0)
+    inside = blocks.gather(1, which[:, :, None].expand(-1, 1, size))[:, 0].cumsum(dim=-1, dtype=torch.float64)
+    rest = _below(target - before[:, 0], inside[:, -1])
+    return which[:, 0] * size + torch.searchsorted(inside, rest[:, None], right=True)[:, 0]
+
+
+def _below(target: Tensor, total: Tensor) -> Tensor:
+    return torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
 
 
 def _inverse_cdf(logprobs: Tensor, row: Tensor, uniform: Tensor) -> Tensor:

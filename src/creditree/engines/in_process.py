@@ -10,6 +10,7 @@ from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.native.decoder import Native
+from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import DataError
 from creditree.ledger import Ledger
@@ -25,7 +26,10 @@ class InProcessEngine:
     - Finished rows leave the batch.
 
     `max_rows` completions are decoded together; `prefill_tokens` bounds one prefill pass (padding included);
-    `keep_layer`: the layer whose inputs are kept for `trunk`; `native` False: torch even where native code would do.
+    `keep_layer`: the layer whose inputs are kept for `trunk`; `native` False: torch even where native code would do;
+    `static`: steps of fixed shapes where neither native code nor the model is in the way (None: on CUDA);
+    `stored_tokens`: where more could be stored than these, what is stored is forgotten first (None: within `forget`s
+    everything is kept).
     """
 
     def __init__(
@@ -35,12 +39,17 @@ class InProcessEngine:
         prefill_tokens: int = 8192,
         keep_layer: int | None = None,
         native: bool = True,
+        static: bool | None = None,
+        stored_tokens: int | None = None,
     ) -> None:
         self.model = model
         self.store = PrefixStore(model.transformer, keep_layer)
         self._max_rows = max_rows
+        self._stored_tokens = stored_tokens
         self._torch = TorchDecoder(model, self.store, prefill_tokens)
         self._native = Native(model, self.store) if native else None
+        static = model.transformer.device.type == "cuda" if static is None else static
+        self._static = StaticDecoder(model, self.store, self._torch) if static else None
 
     @property
     def max_rows(self) -> int:
@@ -67,15 +76,27 @@ class InProcessEngine:
         found: list[list[Sample]] = [[] for _ in requests]
         for start in range(0, len(flat), self.max_rows):
             completions = Completions(requests, flat[start : start + self.max_rows], sampling)
+            self._make_room(completions)
             live = self._prefill(decoder, completions, ledger)
             decoder.decode(completions, live, ledger)
             for place, index in enumerate(completions.owner):
                 found[index].append(completions.sample(place))
         return found, ledger
 
+    def _make_room(self, completions: Completions) -> None:
+        """Forget what is stored where the limit could be passed: contexts that are needed are forwarded again."""
+        if self._stored_tokens is None:
+            return
+        contexts = [completions.requests[index].context_ids for index in np.unique(completions.owner)]
+        tokens = sum({ids.tobytes(): len(ids) for ids in contexts}.values())
+        if self.store.used + tokens + completions.slots_at_most > self._stored_tokens:
+            self.store.clear()
+
     def _decoder(self, positions: int = 1) -> Decoder:
         native = self._native.decoder(positions) if self._native else None
-        return self._torch if native is None else native
+        if native is not None:
+            return native
+        return self._static if self._static is not None and self._static.fits() else self._torch
 
     def _check(self, requests: Sequence[SampleRequest]) -> None:
         limit = self.model.transformer.max_positions

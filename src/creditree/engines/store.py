@@ -13,7 +13,14 @@ from creditree.tree import IntArray
 
 ROOT = 0
 """The slot before every first token. Padding is written there, and nothing is read from it."""
-_SMALLEST = 1024
+SMALLEST = 1024
+"""Slots that there is room for at first."""
+
+
+def room_for(have: int, used: int, more: int, at_most: int) -> int:
+    """Return the slots to have room for: `have` while `more` fit after `used`; then twice that, `at_most` more."""
+    need = used + more
+    return have if need <= have else max(need, min(max(2 * have, SMALLEST), used + at_most))
 
 
 class PrefixStore:
@@ -44,7 +51,7 @@ class PrefixStore:
 
     def clear(self) -> None:
         """Forget every prefix; memory is kept for the next use, unless the last one needed much less."""
-        if self.capacity > max(_SMALLEST, 4 * self.used):
+        if self.capacity > max(SMALLEST, 4 * self.used):
             self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
         self.first_child[ROOT] = 0
         self.used = 1
@@ -86,7 +93,7 @@ class PrefixStore:
         have, need = self.capacity, self.used + more
         if need <= have:
             return
-        size = max(need, min(max(2 * have, _SMALLEST), self.used + at_most))
+        size = room_for(have, self.used, more, at_most)
         model = self.transformer
         if not self.kv:
             self.kv = [self._room(0, model.kv_width)] * model.num_layers

@@ -11,8 +11,11 @@ from torch import Tensor
 from creditree.batch import Batch
 from creditree.errors import ModelError
 from creditree.fields import ZERO
-from creditree.learner.skeleton import skeleton_logprobs
+from creditree.learner.memory import is_out_of_memory, smaller
+from creditree.learner.skeleton import Skeleton
+from creditree.learner.stretches import stretches_of
 from creditree.models.adapter import Adapter
+from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
 from creditree.rng import Key
 
@@ -21,8 +24,8 @@ from creditree.rng import Key
 class OptimiserSpec:
     """AdamW (arXiv 1711.05101) without weight decay, after clipping the gradient's global norm at `max_grad_norm`.
 
-    A micro-batch holds at most `micro_batch_tokens` skeleton tokens plus the depth of one path; the result does not
-    depend on it beyond rounding.
+    `micro_batch_tokens`: how many skeleton tokens go through the layers together (see `stretches_of`); the result
+    does not depend on it beyond rounding.
     """
 
     learning_rate: float = 1e-4
@@ -34,7 +37,10 @@ class OptimiserSpec:
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient."""
+    """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient.
+
+    `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None.
+    """
 
     updated: bool
     loss: float
@@ -42,18 +48,36 @@ class StepStats:
     l2_grad_norm: float
     forwarded: int
     in_loss: int
+    micro_batch_tokens: int = 0
+    note: str | None = None
 
 
 class Learner:
-    """Trains an adapter by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty."""
+    """Trains an adapter by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty.
 
-    def __init__(self, adapter: Adapter, objective: Objective, optimiser: OptimiserSpec) -> None:
+    `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        objective: Objective,
+        optimiser: OptimiserSpec,
+        trunk_store: TrunkStore | None = None,
+    ) -> None:
         self.adapter = adapter
         self.objective = objective
         self.spec = optimiser
+        self.trunk_store = trunk_store
+        self.micro_batch_tokens = optimiser.micro_batch_tokens
         self.matrices = adapter.matrices
         self.optimiser = torch.optim.AdamW(
-            self.matrices, lr=optimiser.learning_rate, betas=optimiser.betas, eps=optimiser.eps, weight_decay=0.0
+            self.matrices,
+            lr=optimiser.learning_rate,
+            betas=optimiser.betas,
+            eps=optimiser.eps,
+            weight_decay=0.0,
+            fused=True,
         )
 
     @property
@@ -61,14 +85,9 @@ class Learner:
         """Whether tokens of advantage 0 belong in the batch: a KL penalty acts on them."""
         return self.objective.kl > 0
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return sum_m weight[m] * objective.terms(m) of a batch, with gradient; no penalty on matrices."""
-        kl = self.objective.kl > 0
-        found = skeleton_logprobs(self.adapter, batch, self.objective.loss_temperature, reference=kl)
-        kind = found.policy.dtype
-        advantage = torch.from_numpy(batch.advantage).to(found.order.device, kind)[found.order]
-        weight = torch.from_numpy(batch.weight).to(found.order.device, kind)[found.order]
-        return (weight * self.objective.terms(found.policy, found.reference, advantage)).sum()
+    def loss(self, batch: Batch) -> float:
+        """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
+        return self._skeleton(batch).loss(stretches_of(batch, self.micro_batch_tokens))
 
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
@@ -76,45 +95,86 @@ class Learner:
         `key` seeds LoRA dropout, where there is any.
         """
         if not np.any(np.abs(batch.advantage) > ZERO):
-            return StepStats(False, 0.0, 0.0, 0.0, 0, 0)
-        micro_batches = batch.micro_batches(self.spec.micro_batch_tokens)
-        loss = self.gradient(micro_batches, key)
-        grad_norm = self._norm([matrix.grad for matrix in self.matrices])
+            return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
+        before = self.micro_batch_tokens
+        loss = self.gradient(batch, key)
+        grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        grad_norm, l2_grad_norm = float(norm), 0.0
         l2 = self.objective.l2
-        l2_grad_norm = 0.0
         if l2.coefficient > 0:
-            l2_grad_norm = 2 * l2.coefficient * self._norm(list(self.matrices))
+            size = float(torch.nn.utils.get_total_norm([matrix.detach() for matrix in self.matrices]))
+            l2_grad_norm = 2 * l2.coefficient * size
             if not l2.decoupled:
-                penalty = l2.loss(self.matrices)
-                penalty.backward()
-                loss += penalty.item()
+                loss += l2.coefficient * size**2
+                norm = self._add_penalty(2 * l2.coefficient)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimiser.zero_grad()
             raise ModelError(
                 f"the loss is {loss} and its gradient norm {grad_norm}; lower train.learning_rate or use dtype float32."
             )
-        torch.nn.utils.clip_grad_norm_(self.matrices, self.spec.max_grad_norm)
+        torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
         if l2.decoupled and l2.coefficient > 0:
             l2.shrink(self.matrices, rate)
-        forwarded = sum(micro.num_tokens for micro in micro_batches)
-        return StepStats(True, loss, grad_norm, l2_grad_norm, forwarded, batch.num_terms)
+        size_now = self.micro_batch_tokens
+        note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
+        return StepStats(True, loss, grad_norm, l2_grad_norm, batch.num_tokens, batch.num_terms, size_now, note)
 
-    def gradient(self, micro_batches: list[Batch], key: Key) -> float:
-        """Set every matrix's gradient to that of the summed loss of `micro_batches`; return the loss."""
+    def gradient(self, batch: Batch, key: Key) -> float:
+        """Set every matrix's gradient to that of the loss; return the loss.
+
+        Where memory runs out it starts again with smaller micro-batches, and keeps to them. Raises ModelError where
+        there are no smaller ones.
+        """
+        while True:
+            try:
+                return self._gradient(batch, key)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # here the failed pass is no longer referred to, and its memory is free
+            self._shrink(batch)
+
+    def _gradient(self, batch: Batch, key: Key) -> float:
         self.optimiser.zero_grad()
-        total = 0.0
-        self.adapter.peft.train(self.adapter.spec.dropout > 0)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
-            for micro in micro_batches:
-                loss = self.loss(micro)
-                loss.backward()
-                total += loss.item()
-        self.adapter.peft.eval()
-        return total
+        skeleton, stretches = self._skeleton(batch), stretches_of(batch, self.micro_batch_tokens)
+        if self.adapter.spec.dropout == 0:
+            return skeleton.gradient(stretches)
+        self.adapter.peft.train()
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
+                return skeleton.gradient(stretches)
+        finally:
+            self.adapter.peft.eval()
+
+    def _shrink(self, batch: Batch) -> None:
+        self.optimiser.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size = smaller(batch, self.micro_batch_tokens)
+        if size is None:
+            raise ModelError(
+                f"out of memory in an update of {batch.num_tokens} tokens, however small its parts; lower method.group "
+                "or sampling.max_new_tokens, or use a smaller model."
+            )
+        self.micro_batch_tokens = size
+
+    @torch.no_grad()
+    def _add_penalty(self, factor: float) -> Tensor:
+        """Add factor * W to every gradient; return the global norm."""
+        grads = []
+        for matrix in self.matrices:
+            matrix.grad = torch.zeros_like(matrix) if matrix.grad is None else matrix.grad
+            grads.append(matrix.grad.add_(matrix, alpha=factor))
+        return torch.nn.utils.get_total_norm(grads)
+
+    def _skeleton(self, batch: Batch) -> Skeleton:
+        trunk = None if self.trunk_store is None else self.trunk_store.trunk(batch.token_ids, batch.parent)
+        return Skeleton(self.adapter, self.objective, batch, trunk)
 
     def publish(self) -> dict[str, Tensor]:
         """Return a copy of the adapter, by PEFT's names. An engine over the same weights needs none."""
@@ -137,11 +197,4 @@ class Learner:
             prefix = f"adam/{index}/"
             moments = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             if moments:
-                self.optimiser.state[matrix] = {
-                    name: tensor if name == "step" else tensor.to(matrix.device) for name, tensor in moments.items()
-                }
-
-    @staticmethod
-    def _norm(tensors: list[Tensor | None] | list[torch.nn.Parameter]) -> float:
-        present = [tensor.detach() for tensor in tensors if tensor is not None]
-        return float(torch.nn.utils.get_total_norm(present)) if present else 0.0
+                self.optimiser.state[matrix] = {name: tensor.to(matrix.device) for name, tensor in moments.items()}

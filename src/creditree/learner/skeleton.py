@@ -1,70 +1,134 @@
-"""Forward a batch's skeleton: every token once, each seeing its ancestors only."""
+"""Forward a batch's skeleton and send its loss back: every token once each way, stretch by stretch."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.batch import Batch
-from creditree.learner.logprobs import token_logprobs
+from creditree.learner.head import Predictions, TermLoss, head_loss, token_logprobs
+from creditree.learner.stretches import Stretch
 from creditree.models.adapter import Adapter
-from creditree.models.attention import grouped_attention
+from creditree.models.tree_attention import KeysValues, TreePlan, TreeShape, TreeTokens
+from creditree.objective.objective import Objective
+from creditree.tree import IntArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class TreePlan:
-    """Attend to ancestors: `mask` [1, 1, N, N] is True where token i may see token j."""
+class _Level:
+    """A stretch that others stand on: its tokens, and their keys and values by layer, for policy and reference."""
 
-    mask: Tensor
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Return the attention outputs [1, H, N, D]."""
-        return grouped_attention(query, key, value, self.mask, scaling)
+    tokens: TreeTokens
+    policy: dict[int, KeysValues] = field(default_factory=dict)
+    reference: dict[int, KeysValues] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class SkeletonLogprobs:
-    """Log-probabilities of a batch's terms [M]: the policy's, with gradient, and the reference's, or None."""
+class Skeleton:
+    """A batch and the passes over it.
 
-    policy: Tensor
-    reference: Tensor | None
-    order: Tensor
-    """Terms sorted by row: entry m belongs to term ``order[m]`` of the batch."""
-
-
-def skeleton_logprobs(adapter: Adapter, batch: Batch, temperature: float, *, reference: bool) -> SkeletonLogprobs:
-    """Forward the skeleton and return the log-probabilities of its terms at `temperature`.
-
-    The trunk below the first adapted layer is the same for policy and reference: it runs once, without autograd.
+    The layers below the first adapted one are the same for policy and reference: they run once, without autograd, or
+    not at all where `trunk` [N, hidden] has their outputs.
     """
-    transformer = adapter.model.transformer
-    device = transformer.device
-    order = np.argsort(batch.row, kind="stable")
-    rows, position_of = np.unique(batch.row[order], return_inverse=True)
-    ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.token_ids, batch.position))
-    plan = TreePlan(_ancestor_mask(batch, device))
-    with torch.no_grad():
-        trunk = transformer.embed(ids)
-        rope = transformer.rope(trunk, positions)
-        trunk = transformer.layers(trunk, rope, plan, 0, adapter.first_layer)
-    gather = torch.from_numpy(rows).to(device)
-    row = torch.from_numpy(position_of).to(device)
-    token = torch.from_numpy(batch.token[order]).to(device)
 
-    def top() -> Tensor:
-        hidden = transformer.layers(trunk, rope, plan, adapter.first_layer)
-        return token_logprobs(transformer, hidden[0, gather], row, token, temperature)
+    def __init__(self, adapter: Adapter, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
+        self.adapter, self.objective, self.batch = adapter, objective, batch
+        self._transformer = adapter.model.transformer
+        self._shared = self._transformer.num_heads // self._transformer.num_kv_heads
+        self._trunk = trunk
+        self._tree = TreeTokens(batch.enter, batch.exit)
+        self._order = np.argsort(batch.row, kind="stable")
 
-    policy = top()
-    base = None
-    if reference:
-        with torch.no_grad(), adapter.off():
-            base = top()
-    return SkeletonLogprobs(policy, base, torch.from_numpy(order).to(device))
+    def gradient(self, stretches: Sequence[Stretch]) -> float:
+        """Add the gradient of the loss over some stretches to the adapter's matrices; return the loss."""
+        return sum(self._walk(stretch, (), learns=True) for stretch in stretches)
+
+    def loss(self, stretches: Sequence[Stretch]) -> float:
+        """Return the loss over some stretches, without gradient."""
+        return sum(self._walk(stretch, (), learns=False) for stretch in stretches)
+
+    def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
+        """Go through a stretch, then those that stand on it, then back through it."""
+        level = _Level(self._tree.at(stretch.tokens))
+        terms = self._terms(stretch.tokens)
+        rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
+        asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
+        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
+        hidden, base = self._forward(stretch, shape, self._tensor(rows), above, level, learns=learns)
+        reference = None
+        if base is not None:
+            reference = token_logprobs(self._transformer, base, asked, self.objective.loss_temperature)
+        loss_of = self._loss_of(terms, reference)
+        loss, grad = head_loss(self._transformer, hidden[0].detach(), asked, self.objective.loss_temperature, loss_of)
+        sent = [(hidden, grad[None])]
+        if stretch.below:
+            leaves = {layer: _leaves(pair) for layer, pair in level.policy.items()}
+            standing = (*above, _Level(level.tokens, leaves, level.reference))
+            loss += sum(self._walk(one, standing, learns=learns) for one in stretch.below)
+            sent += [
+                (held, leaf.grad)
+                for layer, pair in level.policy.items()
+                for held, leaf in zip(pair, leaves[layer], strict=True)
+                if leaf.grad is not None
+            ]
+        if learns:
+            torch.autograd.backward([out for out, _ in sent], [received for _, received in sent])
+        return loss
+
+    def _forward(
+        self,
+        stretch: Stretch,
+        shape: TreeShape,
+        rows: Tensor,
+        above: tuple[_Level, ...],
+        level: _Level,
+        *,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the rows' states after the last layer: the policy's [1, R, hidden], the reference's [R, hidden]."""
+        transformer, first = self._transformer, self.adapter.first_layer
+        kept = (level.policy, level.reference) if stretch.below else (None, None)
+        plan = TreePlan(shape, [one.policy for one in above], kept[0])
+        with torch.no_grad():
+            ids, positions = (
+                self._tensor(array[stretch.tokens])[None] for array in (self.batch.token_ids, self.batch.position)
+            )
+            trunk = transformer.embed(ids) if self._trunk is None else self._trunk[self._tensor(stretch.tokens)][None]
+            rope = transformer.rope(trunk, positions)
+            if self._trunk is None:
+                trunk = transformer.layers(trunk, rope, plan, 0, first)
+        base = None
+        if self.objective.kl > 0:
+            unadapted = TreePlan(shape, [one.reference for one in above], kept[1])
+            with torch.no_grad(), self.adapter.off():
+                base = transformer.layers(trunk, rope, unadapted, first, rows=rows)[0]
+        with torch.set_grad_enabled(learns):
+            return transformer.layers(trunk, rope, plan, first, rows=rows), base
+
+    def _terms(self, tokens: IntArray) -> IntArray:
+        """Return the terms that stand on some tokens, by row."""
+        if len(tokens) == self.batch.num_tokens:
+            return self._order
+        return self._order[np.isin(self.batch.row[self._order], tokens)]
+
+    def _loss_of(self, terms: IntArray, reference: Tensor | None) -> TermLoss:
+        kind = torch.promote_types(self._transformer.dtype, torch.float32)
+        weight, advantage = (self._tensor(array[terms]).to(kind) for array in (self.batch.weight, self.batch.advantage))
+
+        def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
+            base = None if reference is None else reference[chosen]
+            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen])).sum()
+
+        return loss_of
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._transformer.device)
 
 
-def _ancestor_mask(batch: Batch, device: torch.device) -> Tensor:
-    enter, exit_ = (torch.from_numpy(array).to(device) for array in (batch.enter, batch.exit))
-    mask = (enter[None, :] <= enter[:, None]) & (enter[:, None] < exit_[None, :])
-    return mask[None, None]
+def _leaves(pair: KeysValues) -> KeysValues:
+    """Return keys and values as others receive them: the gradients that these send stay there until all have."""
+    key, value = (held.detach().requires_grad_(held.requires_grad) for held in pair)
+    return key, value

@@ -78,6 +78,17 @@ class Adapter:
             self.peft.to(torch.float64)
         config.base_model_name_or_path = model.name
         self.peft.eval()
+        self._link()
+
+    @torch.no_grad()
+    def _link(self) -> None:
+        """Let the transformer find the matrices; all are away from zero meanwhile, for the comparison that it makes."""
+        held = [matrix.clone() for matrix in self.matrices]
+        for matrix in self.matrices:
+            matrix.add_(0.1 / self.spec.rank)
+        self.model.transformer.link()
+        for matrix, before in zip(self.matrices, held, strict=True):
+            matrix.copy_(before)
 
     @property
     def first_layer(self) -> int:

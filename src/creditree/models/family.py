@@ -94,5 +94,6 @@ def _projection(module: Any) -> Projection | None:
     dropout = module.lora_dropout[name]
     if not plain or (module.training and not isinstance(dropout, torch.nn.Identity)):
         return None
-    a, b = module.lora_A[name], module.lora_B[name]
-    return Projection(base.weight, base.bias, Lora(a.weight, b.weight, float(module.scaling[name])))
+    lora: Any = module
+    a, b = lora.lora_A[name].weight, lora.lora_B[name].weight
+    return Projection(base.weight, base.bias, Lora(a, b, float(lora.scaling[name])))

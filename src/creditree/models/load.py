@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from creditree.errors import ModelError, did_you_mean
+from creditree.models import quantise
 from creditree.models.attention import ATTENTION
 from creditree.models.transformer import Transformer
 
-Dtype = Literal["float32", "bfloat16", "float64"]
+Dtype = Literal["float32", "bfloat16", "int8", "nf4", "float64"]
+"""Of the frozen base. In int8 and nf4 the projections are quantised; the rest is bfloat16, and so are activations."""
 BUILTIN = "builtin:"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """A directory without any of them gives an empty tokenizer, without a word from transformers."""
@@ -80,17 +82,19 @@ def _check_directory(name: str, path: Path) -> None:
 
 def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
     """Load model and tokenizer. Raises ModelError with one sentence for whatever cannot be used."""
+    if name.startswith("random:"):
+        return _random(name, dtype, device)
     where = locate(name)
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             where,
-            dtype=getattr(torch, dtype),
             attn_implementation=ATTENTION,
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            **_loading_options(name, dtype, device),
         )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -109,5 +113,42 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
             f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
         )
     model.requires_grad_(False)
-    torch.nn.Module.to(model, device)
+    if quantise.saved_as(model.config):
+        quantise.adopt(model)
+    elif dtype == "int8" or dtype == "nf4":
+        quantise.quantise(model, dtype, device)
+    else:
+        torch.nn.Module.to(model, device)
     return Model(name, Transformer(model.eval()), tokenizer)
+
+
+def _loading_options(name: str, dtype: Dtype, device: str) -> dict[str, Any]:
+    """Return the precision for `from_pretrained`. Raises ModelError, before weights are read, for another one."""
+    config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
+    saved = quantise.saved_as(config)
+    if saved not in (None, dtype):
+        raise ModelError(
+            f"the weights of model '{name}' are saved in {saved}, which cannot be used in {dtype}; set model.dtype to "
+            "int8 or nf4 if it is one of them, or take the model that it was made from."
+        )
+    if saved is not None:
+        quantise.bitsandbytes()
+        return {"dtype": quantise.COMPUTE, "device_map": {"": device}}
+    if dtype in quantise.QUANTISATIONS:
+        quantise.bitsandbytes()
+        return {"dtype": "auto"}  # weights stay in the file until they are quantised
+    return {"dtype": getattr(torch, dtype)}
+
+
+def _random(name: str, dtype: Dtype, device: str) -> Model:
+    # imported here because it needs the list of shapes, which needs this module
+    from creditree.models.random_weights import byte_tokenizer, random_model
+    from creditree.models.shapes import PUBLIC_SHAPES, public_name
+
+    shape = PUBLIC_SHAPES[public_name(name)]
+    if dtype == "int8" or dtype == "nf4":
+        model = random_model(shape, quantise.COMPUTE, device)
+        quantise.quantise(model, dtype, device)
+    else:
+        model = random_model(shape, getattr(torch, dtype), device)
+    return Model(name, Transformer(model), byte_tokenizer(shape.vocab_size))

@@ -5,13 +5,20 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from creditree.errors import ModelError
+from creditree.errors import ModelError, did_you_mean
 from creditree.models.load import locate
+
+RANDOM = "random:"
+"""Before the last part of a public name, in lower case: that shape, with random weights, nothing downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a decoder-only model."""
+    """Sizes of a decoder-only model.
+
+    `tied`: the output head is the embedding;  `qkv_bias`: queries, keys and values have a bias (Qwen2);  `qk_norm`:
+    queries and keys are normed head by head (Qwen3).
+    """
 
     num_layers: int
     hidden_size: int
@@ -21,6 +28,19 @@ class Shape:
     intermediate_size: int
     vocab_size: int
     max_positions: int
+    tied: bool = True
+    qkv_bias: bool = False
+    qk_norm: bool = False
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the base model holds, where it is of the Llama family: RMS norms and a gated MLP."""
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        attention = 2 * self.hidden_size * (queries + keys)
+        attention += (queries + 2 * keys) * self.qkv_bias + 2 * self.head_dim * self.qk_norm
+        layer = attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+        embeddings = self.vocab_size * self.hidden_size * (1 if self.tied else 2)
+        return embeddings + self.num_layers * layer + self.hidden_size
 
     def projection(self, target: str) -> tuple[int, int] | None:
         """Return (inputs, outputs) of a projection by its name in a layer, or None for one that is not known."""
@@ -45,18 +65,39 @@ class Shape:
 
 
 PUBLIC_SHAPES = {
-    "Qwen/Qwen2-1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, 131072),
-    "Qwen/Qwen2-1.5B-Instruct": Shape(28, 1536, 12, 2, 128, 8960, 151936, 32768),
+    "Qwen/Qwen2-0.5B": Shape(24, 896, 14, 2, 64, 4864, 151936, 131072, qkv_bias=True),
+    "Qwen/Qwen2-1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, 131072, qkv_bias=True),
+    "Qwen/Qwen2-1.5B-Instruct": Shape(28, 1536, 12, 2, 128, 8960, 151936, 32768, qkv_bias=True),
+    "Qwen/Qwen2.5-0.5B": Shape(24, 896, 14, 2, 64, 4864, 151936, 32768, qkv_bias=True),
+    "Qwen/Qwen2.5-1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, 131072, qkv_bias=True),
+    "Qwen/Qwen2.5-3B": Shape(36, 2048, 16, 2, 128, 11008, 151936, 32768, qkv_bias=True),
+    "Qwen/Qwen2.5-7B": Shape(28, 3584, 28, 4, 128, 18944, 152064, 131072, tied=False, qkv_bias=True),
+    "Qwen/Qwen2.5-Math-1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, 4096, qkv_bias=True),
+    "Qwen/Qwen2.5-Math-7B": Shape(28, 3584, 28, 4, 128, 18944, 152064, 4096, tied=False, qkv_bias=True),
+    "Qwen/Qwen3-0.6B": Shape(28, 1024, 16, 8, 128, 3072, 151936, 40960, qk_norm=True),
+    "Qwen/Qwen3-1.7B": Shape(28, 2048, 16, 8, 128, 6144, 151936, 40960, qk_norm=True),
+    "Qwen/Qwen3-4B": Shape(36, 2560, 32, 8, 128, 9728, 151936, 40960, qk_norm=True),
+    "meta-llama/Llama-3.2-1B": Shape(16, 2048, 32, 8, 64, 8192, 128256, 131072),
+    "meta-llama/Llama-3.2-3B": Shape(28, 3072, 24, 8, 128, 8192, 128256, 131072),
 }
-"""Shapes of models on the hub that recipes name, so that `--dry-run` works offline."""
+"""Shapes of public models, from their config.json on the hub: for `--dry-run` offline, and for random weights."""
 
 
-def shape_of(name: str) -> Shape | None:
-    """Return the shape of a model without loading it or asking the network; None where it cannot be known."""
+def public_name(name: str) -> str:
+    """Return the hub name of a model with random weights: ``random:qwen2-1.5b`` is Qwen/Qwen2-1.5B's shape."""
+    known = {RANDOM + public.rsplit("/", 1)[1].lower(): public for public in PUBLIC_SHAPES}
+    if name not in known:
+        raise ModelError(f"model '{name}' has no known shape.{did_you_mean(name, known)}")
+    return known[name]
+
+
+def shape_of(name: str, *, offline: bool = True) -> Shape | None:
+    """Return the shape of a model without loading it; None where it cannot be known, offline unless told otherwise."""
+    name = public_name(name) if name.startswith(RANDOM) else name
     if name in PUBLIC_SHAPES:
         return PUBLIC_SHAPES[name]
     try:
-        config: Any = AutoConfig.from_pretrained(locate(name), local_files_only=True, trust_remote_code=False)
+        config: Any = AutoConfig.from_pretrained(locate(name), local_files_only=offline, trust_remote_code=False)
     except ModelError:
         raise
     except (OSError, ValueError):
@@ -73,4 +114,7 @@ def shape_of(name: str) -> Shape | None:
         intermediate_size=int(config.intermediate_size),
         vocab_size=int(config.vocab_size),
         max_positions=int(config.max_position_embeddings),
+        tied=bool(config.tie_word_embeddings),
+        qkv_bias=config.model_type == "qwen2",
+        qk_norm=config.model_type == "qwen3",
     )

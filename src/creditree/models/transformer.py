@@ -1,5 +1,6 @@
 """The one place that knows how transformers lays out a decoder: embedding, rotary angles, layers, norm, head."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,10 @@ from transformers import PreTrainedModel
 
 from creditree.errors import ModelError
 from creditree.models.attention import ATTENTION, AttentionPlan
+from creditree.models.head import Head
+from creditree.models.lean import LeanLayer, turn_of
+from creditree.models.lean_weights import lean_layer
+from creditree.models.norm import Norm
 
 Rope = tuple[Tensor, Tensor]
 
@@ -52,7 +57,11 @@ class Transformer:
             )
         self._decoder: Any = decoder
         self._head: Any = model.lm_head
+        self._lean: list[LeanLayer | None] = [None] * len(decoder.layers)
+        self._norm: Norm | None = None
+        self._lean_head: Head | None = None
         self._check()
+        self.link()
 
     @property
     def num_layers(self) -> int:
@@ -83,6 +92,11 @@ class Transformer:
     def decoder_layers(self) -> list[Any]:
         """The modules of the layers, for whoever reads their weights."""
         return list(self._decoder.layers)
+
+    @property
+    def lean_layers(self) -> tuple[LeanLayer | None, ...]:
+        """The layers in lean form, None where one runs as the module it is; other objects after every `link`."""
+        return tuple(self._lean)
 
     @property
     def ends(self) -> tuple[Any, Any, Any]:
@@ -128,20 +142,87 @@ class Transformer:
         return self._decoder.rotary_emb(hidden, positions)  # type: ignore[no-any-return]
 
     def layers(
-        self, hidden: Tensor, rope: Rope, plan: AttentionPlan, start: int = 0, stop: int | None = None
+        self,
+        hidden: Tensor,
+        rope: Rope,
+        plan: AttentionPlan,
+        start: int = 0,
+        stop: int | None = None,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """Run layers[start:stop] on hidden states [B, Q, hidden], attending as `plan` says."""
-        for layer in self._decoder.layers[start:stop]:
-            hidden = layer(hidden, attention_mask=None, position_embeddings=rope, plan=plan)
-        return hidden
+        """Run layers[start:stop] on hidden states [B, Q, hidden], attending as `plan` says.
+
+        With `rows` [R], return the outputs at these positions only, [B, R, hidden]. Layers in lean form then compute
+        keys and values of all positions in the last layer, and everything else of `rows` alone: `plan` is asked for
+        the attention of R queries there.
+        """
+        stop = self.num_layers if stop is None else stop
+        turn = turn_of(*rope)
+        for index in range(start, stop):
+            lean = self._lean[index]
+            asked = rows if index == stop - 1 else None
+            if lean is not None:
+                hidden = lean(hidden, turn, plan, asked)
+                continue
+            hidden = self._decoder.layers[index](hidden, attention_mask=None, position_embeddings=rope, plan=plan)
+            hidden = hidden if asked is None else hidden.index_select(1, asked)
+        return hidden if rows is None or stop > start else hidden.index_select(1, rows)
 
     def norm(self, hidden: Tensor) -> Tensor:
         """Apply the final norm."""
-        return self._decoder.norm(hidden)  # type: ignore[no-any-return]
+        if self._norm is None:
+            return self._decoder.norm(hidden)  # type: ignore[no-any-return]
+        return self._norm.with_gradient(hidden) if hidden.requires_grad else self._norm(hidden)
 
     def logits(self, normed: Tensor) -> Tensor:
         """Return the next-token logits of normed hidden states."""
         return self._head(normed)  # type: ignore[no-any-return]
+
+    def predict(self, hidden: Tensor, out: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return the logits [n, vocabulary] of states [n, hidden] after the last layer, and the way back.
+
+        The logits may be written into the first rows of `out`, and the caller may overwrite them. The way back takes
+        their gradient to that of the states. Neither needs autograd.
+        """
+        norm, head = self._norm, self._lean_head
+        if norm is not None and head is not None:
+            logits = head.logits(norm(hidden), out[: len(hidden)])
+            return logits, lambda grad: norm.back(head.back(grad), hidden).to(hidden.dtype)
+        with torch.enable_grad():
+            leaf = hidden.detach().requires_grad_()
+            kept = self.logits(self.norm(leaf))
+        return kept.detach(), lambda grad: torch.autograd.grad(kept, leaf, grad)[0]
+
+    @torch.no_grad()
+    def link(self) -> None:
+        """Read the layers' weights again, as an adapter changes the modules that hold them.
+
+        A layer of the Llama family then runs in a lean form, if that computes what its module does: compared here on a
+        few tokens. Whatever else it may be runs as the module it is.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        ids = self._some_ids()
+        hidden = self.embed(ids)
+        rope = self.rope(hidden, torch.arange(ids.shape[1], device=self.device).unsqueeze(0))
+        for index, module in enumerate(self._decoder.layers):
+            out = module(hidden, attention_mask=None, position_embeddings=rope, plan=CausalPlan())
+            lean = lean_layer(module)
+            same = lean is not None and self._agree(lean(hidden, turn_of(*rope), CausalPlan()) - hidden, out - hidden)
+            self._lean[index] = lean if same else None
+            hidden = out
+        norm = Norm.read(self._decoder.norm)
+        same = norm is not None and self._agree(norm(hidden), self._decoder.norm(hidden))
+        self._norm = norm if same and not self._decoder.norm._forward_hooks else None
+        self._lean_head = Head.read(self._head)
+        self.model.train(was_training)
+
+    def _some_ids(self) -> Tensor:
+        return (torch.arange(8, device=self.device) * 7 % min(self.vocab_size, 97)).unsqueeze(0)
+
+    def _agree(self, ours: Tensor, theirs: Tensor) -> bool:
+        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
+        return torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max()))
 
     @torch.no_grad()
     def _check(self) -> None:
@@ -150,14 +231,13 @@ class Transformer:
             self.model.set_attn_implementation(ATTENTION)
         was_training = self.model.training
         self.model.eval()
-        ids = (torch.arange(8, device=self.device) * 7 % min(self.vocab_size, 97)).unsqueeze(0)
+        ids = self._some_ids()
         hidden = self.embed(ids)
-        rope = self.rope(hidden, torch.arange(8, device=self.device).unsqueeze(0))
+        rope = self.rope(hidden, torch.arange(ids.shape[1], device=self.device).unsqueeze(0))
         ours = self.logits(self.norm(self.layers(hidden, rope, CausalPlan())))
         theirs = self.model(ids, use_cache=False).logits
         self.model.train(was_training)
-        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max())):
+        if not self._agree(ours, theirs):
             raise ModelError(
                 f"{_name(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run one "
                 "by one; use a Qwen2, Qwen3 or Llama."

@@ -2,9 +2,12 @@
 
 import os
 import platform
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "safetensors", "pyarrow")
@@ -21,6 +24,7 @@ def describe_environment() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cores": _num_cores(),
+        **_gpu(),
     }
 
 
@@ -68,6 +72,41 @@ def _cpu_model() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def _gpu() -> dict[str, object]:
+    """Return the names of the GPUs and the CUDA version that torch was built for; nothing where there is no GPU.
+
+    Asked of the driver's own program: torch would take memory on the first GPU to answer, even of a run on the CPU.
+    """
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return {}
+    try:
+        done = subprocess.run(
+            [program, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return {"gpu": ", ".join(names), "cuda": _cuda_version()} if names else {}
+
+
+def _cuda_version() -> str | None:
+    """Return what `torch.version.cuda` says, read from torch's file so that torch need not be imported."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    match = re.search(r"^cuda\b[^=\n]*=\s*'([^']+)'", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _num_cores() -> int:

@@ -39,6 +39,18 @@ class EarlyAndRandom:
         if self.alpha == 0 and (self.k == 0 or self.probability == 0.0):
             raise ConfigError("method.alpha is 0 and k or probability is 0 too: no token could ever learn; raise one.")
 
+    def reach(self, length: int, deviations: float = 0.0) -> int:
+        """Return how many first tokens of a completion hold all of T_i: in the mean, or some standard deviations more.
+
+        The last of k - alpha later tokens that qualify is a negative binomial away: mean (k - alpha) / P, variance
+        (k - alpha) (1 - P) / P^2.
+        """
+        more = max(0, self.k - self.alpha)
+        if more == 0 or self.probability == 0.0:
+            return min(length, self.alpha)
+        spread = deviations * (more * (1.0 - self.probability)) ** 0.5
+        return min(length, self.alpha + int(np.ceil((more + spread) / self.probability)))
+
     def mask(self, uniforms: FloatArray) -> NDArray[np.bool_]:
         """Return which of L tokens are in T_i, given one uniform number for each [L]."""
         position = np.arange(len(uniforms))

@@ -198,7 +198,7 @@ def test_mistakes_in_the_task_are_named_without_its_type(task: str, words: list[
         ("method: {name: s-grpo, alpha: 0, probability: 0}", ["no token could ever learn", "raise one"]),
         ("method: 3", ["method is 3", "block of keys"]),
         ("model: [x]", ["model is ['x']", "block of keys"]),
-        ("model: {dtype: float16}", ["model.dtype is 'float16'", "'float32' or 'bfloat16'"]),
+        ("model: {dtype: float16}", ["model.dtype is 'float16'", "'float32', 'bfloat16', 'int8' or 'nf4'"]),
         ("lora: {rank: 0}", ["lora.rank is 0", "greater than or equal to 1"]),
         ("lora: {rank: x}", ["lora.rank is 'x'", "integer"]),
         ("lora: {dropout: 2}", ["lora.dropout is 2", "less than or equal to 1"]),

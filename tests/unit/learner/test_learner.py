@@ -1,6 +1,7 @@
 """The learner against the plain computation, and what one step does and does not change."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,17 @@ from torch import Tensor
 from creditree.batch import Batch, pack
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.errors import ModelError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.fields import TokenField
-from creditree.learner import logprobs, skeleton
+from creditree.learner import head
 from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.learner.stretches import stretches_of
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.transformer import Transformer
+from creditree.models.attention import AttentionPlan
+from creditree.models.transformer import Rope, Transformer
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
@@ -26,12 +30,13 @@ from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.tree import FloatArray, Forest
+from creditree.tree import FloatArray, Forest, IntArray
 from tests.naive import naive_loss
 from tests.rollouts import credited, largest_gap, sampled_forests
 from tests.tiny_models import FAMILIES, tiny
 
 KEY = Key.of(1)
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Arrays = list[FloatArray]
 Fields = list[tuple[TokenField, ...]]
 METHODS = {
@@ -81,24 +86,172 @@ def test_loss_and_gradients_equal_the_plain_computation(
     batch = pack(forests, advantages, weights, keep_zero_advantage=learner.keep_zero_advantage)
     assert batch.num_terms > 5
     expected_loss, expected = plain(adapter, method, forests, advantages, weights)
-    for micro_batches in ([batch], batch.micro_batches(8)):
-        loss = learner.gradient(micro_batches, KEY)
+    for tokens in (1024, 8, 1):
+        learner = Learner(adapter, method.objective, OptimiserSpec(micro_batch_tokens=tokens))
+        loss = learner.gradient(batch, KEY)
         assert loss == pytest.approx(expected_loss, rel=tolerance, abs=tolerance)
         assert largest_gap(gradients(adapter), expected) < tolerance
-    assert len(batch.micro_batches(8)) > 1
+        assert learner.loss(batch) == pytest.approx(expected_loss, rel=tolerance, abs=tolerance)
+    assert len(stretches_of(batch, 8)) > 1
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "mistral"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        LoraSpec(rank=2, layers=1.0, targets=SEVEN),
+        LoraSpec(rank=3, layers=(1, 3), targets=("k_proj", "o_proj", "up_proj")),
+        LoraSpec(rank=3, layers=(0, 2), targets=("down_proj",)),
+        LoraSpec(rank=3, layers=(3,), targets=("gate_proj", "q_proj")),
+    ],
+    ids=["everywhere", "gaps", "not-the-last", "the-last"],
+)
+def test_wherever_the_adapter_is_the_gradients_are_the_plain_ones(family: str, spec: LoraSpec) -> None:
+    method, adapter = METHODS["grpo"], trained_adapter(family, spec=spec)
+    forests = sampled_forests(adapter.model, method.explore)
+    advantages, weights = credited(method, forests)
+    expected_loss, expected = plain(adapter, method, forests, advantages, weights)
+    batch = pack(forests, advantages, weights, keep_zero_advantage=True)
+    for tokens in (1024, 12):
+        learner = Learner(adapter, method.objective, OptimiserSpec(micro_batch_tokens=tokens))
+        assert learner.gradient(batch, KEY) == pytest.approx(expected_loss, rel=1e-10)
+        assert largest_gap(gradients(adapter), expected) < 1e-10
+
+
+@dataclass
+class PlainTrunk:
+    """A trunk store that forwards each token's whole path through the modules, or has nothing."""
+
+    adapter: Adapter
+    empty: bool = False
+
+    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
+        """Return the last state of each path before the first adapted layer."""
+        if self.empty:
+            return None
+        found = []
+        for token in range(len(token_ids)):
+            path = [token]
+            while parent[path[0]] >= 0:
+                path.insert(0, int(parent[path[0]]))
+            ids = torch.from_numpy(token_ids[path])[None]
+            with torch.no_grad():
+                out = self.adapter.model.transformer.model(ids, use_cache=False, output_hidden_states=True)
+            found.append(out.hidden_states[self.adapter.first_layer][0, -1])
+        return torch.stack(found)
+
+
+@pytest.mark.parametrize("tokens", [1024, 12])
+@pytest.mark.parametrize("name", ["grpo", "t-spmo"])
+def test_a_stored_trunk_gives_the_same_gradients_and_is_not_forwarded(
+    name: str, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, adapter = METHODS[name], trained_adapter()
+    spec, batch = OptimiserSpec(micro_batch_tokens=tokens), batch_of(method, adapter)
+    expected_loss = Learner(adapter, method.objective, spec).gradient(batch, KEY)
+    expected = gradients(adapter)
+    starts: list[int] = []
+    layers = Transformer.layers
+
+    def noted(
+        self: Transformer, hidden: Tensor, rope: Rope, plan: AttentionPlan, start: int = 0, *a: Any, **k: Any
+    ) -> Tensor:
+        starts.append(start)
+        return layers(self, hidden, rope, plan, start, *a, **k)
+
+    monkeypatch.setattr(Transformer, "layers", noted)
+    for empty in (False, True):
+        starts.clear()
+        learner = Learner(adapter, method.objective, spec, PlainTrunk(adapter, empty))
+        assert learner.gradient(batch, KEY) == pytest.approx(expected_loss, rel=1e-10)
+        assert largest_gap(gradients(adapter), expected) < 1e-10
+        assert (0 in starts) == empty
+
+
+class LittleMemory:
+    """Layers that fail for want of memory where more than `room` tokens go through them together."""
+
+    def __init__(self, room: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failures = 0
+        layers = Transformer.layers
+
+        def limited(transformer: Transformer, hidden: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+            if hidden.shape[1] > room:
+                self.failures += 1
+                raise error
+            return layers(transformer, hidden, *arguments, **keywords)
+
+        monkeypatch.setattr(Transformer, "layers", limited)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:123] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+    ids=["cuda", "python", "cpu"],
+)
+def test_out_of_memory_goes_on_with_smaller_micro_batches(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, adapter = METHODS["grpo"], trained_adapter()
+    batch, twin = batch_of(method, adapter), trained_adapter()
+    plain_stats = Learner(twin, method.objective, OptimiserSpec(1e-3)).step(batch, KEY)
+    assert plain_stats.note is None
+    memory = LittleMemory(45, error, monkeypatch)
+    learner = Learner(adapter, method.objective, OptimiserSpec(1e-3))
+    stats = learner.step(batch, KEY)
+    assert memory.failures > 0
+    assert stats.micro_batch_tokens == learner.micro_batch_tokens < 45
+    assert stats.note == f"out of memory: micro-batches now hold {stats.micro_batch_tokens} tokens, not 1024"
+    assert stats.loss == pytest.approx(plain_stats.loss, rel=1e-10)
+    assert stats.grad_norm == pytest.approx(plain_stats.grad_norm, rel=1e-10)
+    for ours, other in zip(adapter.matrices, twin.matrices, strict=True):
+        assert torch.allclose(ours, other, rtol=0, atol=1e-9)
+    failures = memory.failures
+    assert learner.step(batch, KEY).note is None
+    assert memory.failures == failures
+
+
+def test_out_of_memory_with_dropout_draws_the_masks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, spec = METHODS["grpo"], LoraSpec(rank=3, layers=0.5, dropout=0.5)
+    adapter = trained_adapter(spec=spec)
+    batch = batch_of(method, adapter)
+    small = Learner(adapter, method.objective, OptimiserSpec())
+    small.micro_batch_tokens = batch.num_tokens // 2
+    expected = small.gradient(batch, KEY)
+    LittleMemory(max(s.largest for s in stretches_of(batch, batch.num_tokens // 2)), MemoryError(), monkeypatch)
+    assert Learner(adapter, method.objective, OptimiserSpec()).gradient(batch, KEY) == expected
+    assert not adapter.peft.training
+
+
+def test_no_memory_at_all_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, adapter = METHODS["grpo"], trained_adapter()
+    batch = batch_of(method, adapter)
+    LittleMemory(1, MemoryError(), monkeypatch)
+    learner = Learner(adapter, method.objective, OptimiserSpec())
+    with pytest.raises(ModelError, match=r"out of memory in an update of \d+ tokens, however small its parts; lower"):
+        learner.step(batch, KEY)
+    assert learner.optimiser.state_dict()["state"] == {}
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, adapter = METHODS["grpo"], trained_adapter()
+    batch = batch_of(method, adapter)
+    LittleMemory(1, RuntimeError("shapes do not fit"), monkeypatch)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        Learner(adapter, method.objective, OptimiserSpec()).step(batch, KEY)
 
 
 def test_logits_in_chunks_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     method, adapter = METHODS["grpo"], trained_adapter()
     learner, batch = Learner(adapter, method.objective, OptimiserSpec()), batch_of(method, adapter)
-    learner.gradient([batch], KEY)
+    learner.gradient(batch, KEY)
     whole = gradients(adapter)
-
-    def small(model: Transformer, hidden: Tensor, row: Tensor, token: Tensor, temperature: float) -> Tensor:
-        return logprobs.token_logprobs(model, hidden, row, token, temperature, max_logits=3 * 64)
-
-    monkeypatch.setattr(skeleton, "token_logprobs", small)
-    learner.gradient([batch], KEY)
+    monkeypatch.setattr(head, "rows_per_chunk", lambda vocab_size: 3)
+    learner.gradient(batch, KEY)
     assert largest_gap(gradients(adapter), whole) < 1e-12
 
 
@@ -121,9 +274,9 @@ def test_only_adapters_change_and_the_base_is_bit_identical() -> None:
 def test_a_step_lowers_the_loss() -> None:
     method, adapter = METHODS["t-spmo"], trained_adapter()
     learner, batch = Learner(adapter, method.objective, OptimiserSpec(1e-4)), batch_of(method, adapter)
-    before = learner.loss(batch).item()
+    before = learner.loss(batch)
     learner.step(batch, KEY)
-    assert learner.loss(batch).item() < before
+    assert learner.loss(batch) < before
 
 
 def test_no_signal_means_no_step_to_the_bit() -> None:
@@ -149,7 +302,7 @@ def test_s_grpo_with_alpha_beyond_the_length_equals_grpo_to_the_bit() -> None:
     for select in (Everything(), EarlyAndRandom(10, 0.5, 0), EarlyAndRandom(0, 1.0, 10)):
         adapter = trained_adapter()
         learner = Learner(adapter, METHODS["grpo"].objective, OptimiserSpec(1e-2))
-        loss = learner.gradient([batch_of(replace(METHODS["grpo"], select=select), adapter)], KEY)
+        loss = learner.gradient(batch_of(replace(METHODS["grpo"], select=select), adapter), KEY)
         found.append((loss, gradients(adapter)))
     for loss, grads in found[1:]:
         assert loss == found[0][0]
@@ -160,7 +313,7 @@ def test_t_spmo_gradient_equals_the_finite_difference_of_its_objective() -> None
     """Section 13, check 3: central differences of J along each of several random directions."""
     method, adapter = METHODS["t-spmo"], trained_adapter()
     learner, batch = Learner(adapter, method.objective, OptimiserSpec()), batch_of(method, adapter)
-    learner.gradient([batch], KEY)
+    learner.gradient(batch, KEY)
     grads = [torch.from_numpy(g) for g in gradients(adapter)]
     generator = torch.Generator().manual_seed(3)
     for _ in range(4):
@@ -170,7 +323,7 @@ def test_t_spmo_gradient_equals_the_finite_difference_of_its_objective() -> None
             with torch.no_grad():
                 for matrix, d in zip(adapter.matrices, direction, strict=True):
                     matrix.add_(d, alpha=sign * 1e-5)
-                losses.append(learner.loss(batch).item())
+                losses.append(learner.loss(batch))
                 for matrix, d in zip(adapter.matrices, direction, strict=True):
                     matrix.sub_(d, alpha=sign * 1e-5)
         slope = sum(float((g * d).sum()) for g, d in zip(grads, direction, strict=True))
@@ -199,7 +352,7 @@ def test_counted_pairs_with_the_ratio_are_reinforce_with_baseline_v() -> None:
     learner = Learner(adapter, PolicyGradient(), OptimiserSpec())
     found = []
     for a, w in ((advantages[0][0], counted), (reinforce, ones)):
-        learner.gradient([pack(forests, [(tuple(a),)], [(tuple(w),)], keep_zero_advantage=False)], KEY)
+        learner.gradient(pack(forests, [(tuple(a),)], [(tuple(w),)], keep_zero_advantage=False), KEY)
         found.append(gradients(adapter))
     assert largest_gap(found[0], found[1]) < 1e-12
 
@@ -211,7 +364,7 @@ def test_l2_penalty_in_the_loss_or_decoupled(decoupled: bool) -> None:
     method = replace(METHODS["t-spmo"], objective=objective)
     batch = batch_of(method, adapter)
     reference = Learner(adapter, Likelihood(), OptimiserSpec())
-    plain_loss = reference.gradient([batch], KEY)
+    plain_loss = reference.gradient(batch, KEY)
     policy_norm = float(np.sqrt(sum(np.square(g).sum() for g in gradients(adapter))))
     squares = sum(float(m.detach().square().sum()) for m in adapter.matrices)
     before = [m.detach().clone() for m in adapter.matrices]
@@ -236,11 +389,11 @@ def test_accumulated_problems_equal_the_mean_of_their_gradients() -> None:
     forests = sampled_forests(adapter.model, method.explore, problems=3)
     advantages, weights = credited(method, forests)
     learner = Learner(adapter, method.objective, OptimiserSpec())
-    learner.gradient([pack(forests, advantages, weights, keep_zero_advantage=True)], KEY)
+    learner.gradient(pack(forests, advantages, weights, keep_zero_advantage=True), KEY)
     together = gradients(adapter)
     alone = []
     for f, a, w in zip(forests, advantages, weights, strict=True):
-        learner.gradient([pack([f], [a], [w], keep_zero_advantage=True)], KEY)
+        learner.gradient(pack([f], [a], [w], keep_zero_advantage=True), KEY)
         alone.append(gradients(adapter))
     mean = [np.mean(parts, axis=0) for parts in zip(*alone, strict=True)]
     assert largest_gap(together, mean) < 1e-12
@@ -262,7 +415,7 @@ def test_dropout_is_a_function_of_the_key() -> None:
         Learner(adapter, METHODS["t-spmo"].objective, OptimiserSpec()),
         batch_of(METHODS["t-spmo"], adapter),
     )
-    losses = [learner.gradient([batch], Key.of(k)) for k in (1, 1, 2)]
+    losses = [learner.gradient(batch, Key.of(k)) for k in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 

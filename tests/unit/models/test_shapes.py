@@ -25,7 +25,26 @@ def saved(path: Path, family: str = "qwen2") -> Path:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shapes_of_directories(family: str, tmp_path: Path) -> None:
     head_dim = 16 if family == "qwen3" else 8
-    assert shape_of(str(saved(tmp_path, family))) == Shape(4, 32, 4, 2, head_dim, 48, 64, 128)
+    assert shape_of(str(saved(tmp_path, family))) == Shape(
+        4,
+        32,
+        4,
+        2,
+        head_dim,
+        48,
+        64,
+        128,
+        tied=family == "qwen2",
+        qkv_bias=family == "qwen2",
+        qk_norm=family == "qwen3",
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_number_of_parameters_is_the_loaded_models(family: str, tmp_path: Path) -> None:
+    shape = shape_of(str(saved(tmp_path, family)))
+    assert shape is not None
+    assert shape.num_parameters == load_model(str(tmp_path)).transformer.model.num_parameters()
 
 
 @pytest.mark.parametrize("name", ["builtin:multiplication", "builtin:word_problems"])

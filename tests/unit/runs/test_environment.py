@@ -1,7 +1,11 @@
+import importlib.util
 import subprocess
 from pathlib import Path
 
-from creditree.runs.environment import git_commit
+import pytest
+
+from creditree.runs import environment
+from creditree.runs.environment import describe_environment, git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -28,3 +32,32 @@ def test_the_commit_is_that_of_the_folders_own_files(tmp_path: Path) -> None:
     assert git_commit(installed) is None
     (source / "code.py").write_text("changed")
     assert git_commit(source) == f"{commit}-dirty"
+
+
+def fake_driver(folder: Path, answer: str, status: int = 0) -> None:
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{answer}'\nexit {status}\n")
+    program.chmod(0o755)
+
+
+def test_gpus_are_named_where_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "gpu" not in describe_environment()
+    fake_driver(tmp_path, "NVIDIA A\\nNVIDIA B\\n")
+    found = describe_environment()
+    assert found["gpu"] == "NVIDIA A, NVIDIA B"
+    assert "cuda" in found
+    fake_driver(tmp_path, "no devices were found", status=6)
+    assert "gpu" not in describe_environment()
+
+
+def test_the_cuda_version_is_read_without_importing_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError")
+    (package / "version.py").write_text("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n")
+    spec = importlib.util.spec_from_file_location("torch", package / "__init__.py")
+    monkeypatch.setattr(environment, "find_spec", lambda name: spec)
+    assert environment._cuda_version() == "12.8"
+    (package / "version.py").write_text("cuda: Optional[str] = None\n")
+    assert environment._cuda_version() is None

@@ -18,6 +18,7 @@ from creditree.errors import ConfigError, DataError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.learner.stretches import stretches_of
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS, Method
 from creditree.models.adapter import Adapter, LoraSpec
@@ -389,7 +390,7 @@ def test_rollouts_are_kept_when_they_are_due(every: int, steps: list[int], tmp_p
 
 
 def test_a_steps_ledger_sums_what_it_did() -> None:
-    """Micro-batches of 16 tokens repeat ancestors, so more is forwarded than the batch holds; no term is repeated."""
+    """Micro-batches of 16 tokens repeat nothing: what the batch holds is forwarded once."""
     parts = parts_of()
     rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.7), 8)
     seconds = Seconds()
@@ -401,10 +402,9 @@ def test_a_steps_ledger_sums_what_it_did() -> None:
     assert cost.sampled == sum(len(branch.token_ids) for tree in trees for branch in tree.branches)
     assert cost.decoded == cost.unique_prefixes
     batch = pack(result.forests, result.advantages, result.weights, keep_zero_advantage=False)
-    micro = batch.micro_batches(16)
-    assert len(micro) > 1
-    assert cost.forwarded == result.stats.forwarded == sum(one.num_tokens for one in micro) > batch.num_tokens
-    assert cost.in_loss == result.stats.in_loss == batch.num_terms == sum(one.num_terms for one in micro)
+    assert len(stretches_of(batch, 16)) > 1
+    assert cost.forwarded == result.stats.forwarded == batch.num_tokens
+    assert cost.in_loss == result.stats.in_loss == batch.num_terms
     assert (cost.updates, cost.no_signal, cost.failed_verdicts) == (1, 0, 0)
     assert set(seconds.wall) == {"sample", "judge", "credit", "learn"}
     first = [forest[0].rewards(forest[0].leaves) for forest in result.forests]

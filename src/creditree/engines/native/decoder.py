@@ -150,7 +150,8 @@ class NativeDecoder:
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""
-        self.store.reserve(len(live.which) * _ROOM_STEPS, completions.slots_at_most)
+        end = self.store.used + completions.slots_at_most
+        self.store.reserve(min(len(live.which) * _ROOM_STEPS, completions.slots_at_most), completions.slots_at_most)
         stopped = completions.stopped.view(np.uint8)
         tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
@@ -163,7 +164,7 @@ class NativeDecoder:
         )  # fmt: skip
         going = len(live.which)
         while going:
-            self.store.reserve(min(going, completions.slots_at_most), completions.slots_at_most)
+            self.store.reserve(going, max(going, end - self.store.used))
             self._code.creditree_cells(self._handle, _at(self._cells()))
             going = self._code.creditree_run(self._handle, ctypes.c_double(_PATIENCE_S), _at(done))
             self.store.used = int(done[1])

@@ -56,6 +56,11 @@ def library(dtype: str) -> Any | None:
         return None
 
 
+def can_compile(dtype: str) -> bool:
+    """Return whether `library` can be expected to return one: there is a compiler, and nobody switched it off."""
+    return os.environ.get(SWITCH) != "0" and dtype in KINDS and _compiler() is not None
+
+
 def _compiler() -> str | None:
     names = [os.environ.get("CXX"), "c++", "g++", "clang++"]
     return next((path for name in names if name and (path := shutil.which(name))), None)

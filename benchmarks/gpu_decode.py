@@ -1,0 +1,187 @@
+"""Tokens a second that are sampled on the GPU, against what reading the weights alone would allow.
+
+    PYTHONPATH=src:. python benchmarks/gpu_decode.py --system creditree [--rows 8 50 400] [--out DIR]
+
+The roofline: a step reads every weight once (an embedding that is not the output head too is not read), so n rows get
+at most n * bandwidth / bytes of weights tokens a second; the bandwidth is that of a copy kernel on the same device, its
+reads and writes counted. Systems: `creditree` (the engine: a graph a step), `creditree-compiled` (with torch.compile
+before the capture), `generate` and `continuous` (transformers' `generate` and `generate_batch`). Every figure is of a
+whole call (prompt, sampling, and for the engine the store too), after one that warms up; prompts are of 100 random
+tokens, one for every 50 completions; no completion ends early. Nothing has an adapter.
+"""
+
+import argparse
+import statistics
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
+from benchmarks.gpu_record import RESULTS, Stopwatch, write
+from creditree.engines.engine import SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.engines.static.decoder import StaticDecoder
+from creditree.engines.static.record import Recorder
+from creditree.models.load import Dtype, load_model
+from creditree.models.random_weights import random_model
+from creditree.models.shapes import PUBLIC_SHAPES, RANDOM, public_name
+from creditree.rng import Key
+from creditree.tree import IntArray
+
+GROUP = 50
+Sampled = tuple[int, dict[str, Any]]
+Work = Callable[[int, int], Sampled]
+"""Samples for a round and a number of rows; returns how many tokens, and what else is worth writing down."""
+
+
+def prompts(rows: int, length: int, turn: int) -> list[IntArray]:
+    """Return one prompt for every 50 rows."""
+    generator = Key.of(0).at("prompts", turn).generator()
+    return [generator.integers(3, 200, size=length) for _ in range(-(-rows // GROUP))]
+
+
+def ours(options: argparse.Namespace, *, compiled: bool) -> tuple[Work, torch.nn.Module]:
+    """Return what samples with the engine, and its model."""
+    model = load_model(options.model, options.dtype, options.device)
+    static = True if options.device == "cpu" else None
+    engine = InProcessEngine(model, native=False, static=static)
+    decoder = engine._decoder()
+    assert isinstance(decoder, StaticDecoder), "this model is not decoded in static shapes"
+    decoder.recorder = Recorder(model.transformer.device, compiled)
+
+    def sample(turn: int, rows: int) -> Sampled:
+        asked, left = [], rows
+        for place, prompt in enumerate(prompts(rows, options.prompt_tokens, turn)):
+            keys = tuple(Key.of(turn).at(place, member) for member in range(min(left, GROUP)))
+            asked.append(SampleRequest(prompt, keys, options.tokens))
+            left -= GROUP
+        engine.forget()
+        found, _ = engine.sample(asked, Sampling(1.0))
+        recorder = decoder.recorder
+        return sum(len(one.token_ids) for samples in found for one in samples), {
+            "graphs": recorder.captured,
+            "failure": recorder.failure,
+        }
+
+    return sample, model.transformer.model
+
+
+def theirs(options: argparse.Namespace, *, continuous: bool) -> tuple[Work, torch.nn.Module]:
+    """Return what samples with transformers, and its model."""
+    dtype = getattr(torch, options.dtype)
+    if options.model.startswith(RANDOM):
+        model: Any = random_model(PUBLIC_SHAPES[public_name(options.model)], dtype, options.device)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).to(options.device).eval()
+    settings = GenerationConfig(
+        max_new_tokens=options.tokens,
+        min_new_tokens=None if continuous else options.tokens,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        eos_token_id=-1 if continuous else None,
+        pad_token_id=0,
+    )
+
+    # its default takes what memory there is, which on a CPU takes minutes to fill
+    paged = ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=128) if options.device == "cpu" else None
+
+    @torch.no_grad()
+    def sample(turn: int, rows: int) -> Sampled:
+        asked = np.repeat(np.array(prompts(rows, options.prompt_tokens, turn)), GROUP, axis=0)[:rows]
+        if continuous:
+            found = model.generate_batch(asked.tolist(), settings, continuous_batching_config=paged)
+            return sum(len(one.generated_tokens) for one in found.values()), {}
+        ids = torch.from_numpy(asked).to(options.device)
+        out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+        return int(out[:, ids.shape[1] :].numel()), {}
+
+    return sample, model
+
+
+SYSTEMS: dict[str, Callable[[argparse.Namespace], tuple[Work, torch.nn.Module]]] = {
+    "creditree": lambda options: ours(options, compiled=False),
+    "creditree-compiled": lambda options: ours(options, compiled=True),
+    "generate": lambda options: theirs(options, continuous=False),
+    "continuous": lambda options: theirs(options, continuous=True),
+}
+
+
+def bandwidth(device: str) -> float:
+    """Return the bytes a second that a copy kernel reads and writes: the best of some copies."""
+    size = (1 << 30) if device != "cpu" else (1 << 26)
+    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+    best = float("inf")
+    for _ in range(8):
+        watch = Stopwatch(device)
+        for _ in range(4):
+            target.copy_(source)
+        best = min(best, watch.seconds() / 4)
+    return 2 * size / best
+
+
+def read_bytes(model: Any) -> int:
+    """Return the bytes of the weights that a decode step reads."""
+    embed, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    total = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    return int(total if embed is head else total - embed.numel() * embed.element_size())
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return tokens a second for each number of rows."""
+    fastest = bandwidth(options.device)
+    sample, model = SYSTEMS[options.system](options)
+    weights = read_bytes(model)
+    table = []
+    for rows in options.rows:
+        watch = Stopwatch(options.device)
+        sample(0, rows)
+        first = watch.seconds()
+        rates: list[float] = []
+        extra: dict[str, Any] = {}
+        for turn in range(1, options.rounds + 1):
+            watch = Stopwatch(options.device)
+            sampled, extra = sample(turn, rows)
+            rates.append(sampled / watch.seconds())
+            assert sampled == rows * options.tokens, f"{sampled} tokens instead of {rows * options.tokens}"
+        rate, roofline = statistics.median(rates), rows * fastest / weights
+        table.append(
+            {"rows": rows, "tokens_per_s": rate, "all": rates, "roofline": roofline, "of_roofline": rate / roofline}
+            | {"first_call_s": first, "step_ms": 1000 * rows / rate, **extra}
+        )
+        print(
+            f"{options.system} {rows} rows: {rate:.0f} tokens/s, {rate / roofline:.0%} of the roofline", file=sys.stderr
+        )
+    peak = None if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+    return {"weights_mb": weights / 1e6, "bandwidth_gb_per_s": fastest / 1e9, "rows": table, "peak_allocated_mb": peak}
+
+
+def main() -> None:
+    """Measure one system and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", choices=SYSTEMS, default="creditree")
+    parser.add_argument("--model", default="random:qwen2-1.5b")
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="bfloat16")
+    parser.add_argument("--rows", type=int, nargs="+", default=[8, 50, 400])
+    parser.add_argument("--prompt-tokens", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--name", help="of the record; default: decode-SYSTEM")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    settings = {name: value for name, value in vars(options).items() if name not in ("out", "name", "rows")}
+    record = {"benchmark": "gpu_decode", **settings, "model": Path(options.model).name, **measure(options)}
+    write(options.name or f"decode-{options.system}", record, options.device, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Whether what runs on the GPU computes what the plain code does: sampled tokens, losses, gradients.
+
+    PYTHONPATH=src:. python benchmarks/gpu_exactness.py [--device cuda] [--out DIR]
+
+- tokens: static decoding (on CUDA by graphs) against the plain torch decoder on the same device, equal uniforms, with
+  an adapter that is updated in place in between, and forks of what was sampled; float64, float32 and bfloat16.
+- learner: loss and gradients of GRPO and T-SPMO on the device against whole forward passes, one completion at a time,
+  on the CPU; float64 and float32.
+- flex: whether the learner has a FlexAttention plan (it is then part of the check before).
+Tiny models of three families. Writes one record; exits with 1 where a check fails.
+"""
+
+import argparse
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
+from benchmarks.gpu_record import RESULTS, write
+from creditree.batch import pack
+from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.engines.static.decoder import StaticDecoder
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.methods import METHODS
+from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.load import Model
+from creditree.models.transformer import Transformer
+from creditree.rng import Key
+from creditree.tree import token_array
+from tests.naive import naive_loss
+from tests.rollouts import credited, largest_gap, sampled_forests
+from tests.tiny_models import FAMILIES, char_tokenizer, random_model
+
+SAMPLINGS = (Sampling(1.0), Sampling(0.3, entropies=True), Sampling(0.0), Sampling(0.8, 0.7))
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4}
+BUDGET = 80  # more than one length of the caches
+Found = list[list[Sample]]
+
+
+def tiny_on(device: str, family: str, dtype: torch.dtype) -> Model:
+    """Return a tiny model on a device, the same on each."""
+    network = random_model(family, dtype)
+    torch.nn.Module.to(network, device)
+    return Model(f"random:{family}", Transformer(network), char_tokenizer())
+
+
+def adapted(model: Model) -> Adapter:
+    """Attach an adapter whose matrices are all away from zero, the same on each device."""
+    adapter = Adapter(model, LoraSpec(rank=3, layers=0.5), Key.of(0))
+    shift(adapter, 2)
+    return adapter
+
+
+@torch.no_grad()
+def shift(adapter: Adapter, seed: int) -> None:
+    """Change the adapter in place, as an optimiser does."""
+    generator = torch.Generator().manual_seed(seed)
+    for matrix in adapter.matrices:
+        noise = 0.2 * torch.randn(matrix.shape, generator=generator, dtype=torch.float64)
+        matrix.copy_(noise.to(matrix.dtype))
+
+
+def requests(scale: int) -> list[SampleRequest]:
+    """Return requests with prompts, groups and budgets that differ."""
+    return [
+        SampleRequest(
+            token_array([5 + p, 9, 12, 7, 30][: 2 + p]),
+            tuple(Key.of(0).at(p, i) for i in range(scale - p)),
+            BUDGET - 7 * p,
+        )
+        for p in range(3)
+    ]
+
+
+def forks(asked: list[SampleRequest], found: Found) -> list[SampleRequest]:
+    """Return requests that go on from the middle of what was sampled."""
+    made = []
+    for request, samples in zip(asked, found, strict=True):
+        longest = max(samples, key=lambda sample: len(sample.token_ids))
+        cut = len(longest.token_ids) // 2
+        context = np.concatenate([request.context_ids, longest.token_ids[:cut]])
+        made.append(SampleRequest(context, tuple(Key.of(9).at(i) for i in range(3)), request.max_new_tokens - cut))
+    return made
+
+
+def gap(ours: Found, plain: Found) -> tuple[int, float]:
+    """Return how many completions differ, and the largest difference of a log-probability in those that do not."""
+    pairs = [pair for groups in zip(ours, plain, strict=True) for pair in zip(*groups, strict=True)]
+    same = [(a, b) for a, b in pairs if a.token_ids.tolist() == b.token_ids.tolist()]
+    gaps = [np.abs(a.logprobs - b.logprobs).max() for a, b in same]
+    gaps += [np.abs(a.sampler_logprobs - b.sampler_logprobs).max() for a, b in same]
+    return len(pairs) - len(same), float(max(gaps, default=np.inf))
+
+
+def tokens_check(device: str, family: str, dtype: torch.dtype, scale: int) -> dict[str, Any]:
+    """Compare static decoding with the plain torch decoder; in bfloat16 only the first log-probabilities."""
+    model = tiny_on(device, family, dtype)
+    adapter = adapted(model)
+    static = InProcessEngine(model, native=False, static=True, keep_layer=adapter.first_layer)
+    plain = InProcessEngine(model, native=False, static=False, keep_layer=adapter.first_layer)
+    decoder = static._decoder()
+    assert isinstance(decoder, StaticDecoder)
+    differ, largest, first = 0, 0.0, 0.0
+    for turn, sampling in enumerate(SAMPLINGS if device != "cpu" else SAMPLINGS[1:2]):
+        shift(adapter, turn)
+        for engine in (static, plain):
+            engine.forget()
+        asked = requests(scale)
+        found, expected = (engine.sample(asked, sampling)[0] for engine in (static, plain))
+        first = max(
+            first, *(abs(float(f[0].logprobs[0] - e[0].logprobs[0])) for f, e in zip(found, expected, strict=True))
+        )
+        rounds = [(found, expected)]
+        asked = forks(asked, expected)
+        rounds.append((static.sample(asked, sampling)[0], plain.sample(asked, sampling)[0]))
+        for ours, theirs in rounds:
+            found_differ, found_gap = gap(ours, theirs)
+            differ, largest = differ + found_differ, max(largest, found_gap)
+    recorder = decoder.recorder
+    exact = first < 0.1 if dtype == torch.bfloat16 else differ == 0 and largest < TOLERANCES[dtype]
+    captured = recorder.captured > 0 and recorder.failure is None
+    return {
+        "ok": exact and (device == "cpu" or captured),
+        "completions_that_differ": differ,
+        "largest_gap": largest,
+        "first_gap": first,
+        "graphs": recorder.captured,
+        "capture_failure": recorder.failure,
+    }
+
+
+def learner_check(device: str, family: str, name: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Compare loss and gradients on the device with whole forward passes on the CPU."""
+    method, plain = METHODS[name](), adapted(tiny_on("cpu", family, dtype))
+    forests = sampled_forests(plain.model, method.explore, temperature=1.0)
+    advantages, weights = credited(method, forests)
+    expected_loss = naive_loss(plain, method.objective, forests, advantages, weights)
+    expected_loss.backward()
+    expected = [matrix.grad.double().numpy() for matrix in plain.matrices if matrix.grad is not None]
+    ours = adapted(tiny_on(device, family, dtype))
+    learner = Learner(ours, method.objective, OptimiserSpec())
+    batch = pack(forests, advantages, weights, keep_zero_advantage=learner.keep_zero_advantage)
+    loss = learner.gradient(batch, Key.of(1))
+    found = [matrix.grad.double().cpu().numpy() for matrix in ours.matrices if matrix.grad is not None]
+    gaps = abs(loss - expected_loss.item()) / max(1.0, abs(expected_loss.item())), largest_gap(found, expected)
+    return {"ok": max(gaps) < TOLERANCES[dtype], "loss_gap": gaps[0], "gradient_gap": gaps[1], "terms": batch.num_terms}
+
+
+def flex_check() -> dict[str, Any]:
+    """Say whether the learner's attention has a plan by FlexAttention."""
+    from creditree.models import tree_attention
+
+    names = [name for name in vars(tree_attention) if "flex" in name.lower()]
+    return {"ok": True, "present": names}
+
+
+def checks(device: str) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Yield every check with its name; on a CPU a few of them."""
+    whole = device != "cpu"
+    scale = 24 if whole else 3
+    for family in FAMILIES if whole else FAMILIES[1:2]:
+        for dtype in (torch.float64, torch.float32, torch.bfloat16) if whole else (torch.float64,):
+            kind = str(dtype).removeprefix("torch.")
+            yield f"tokens {family} {kind}", lambda f=family, d=dtype: tokens_check(device, f, d, scale)  # type: ignore[misc]
+            if dtype == torch.bfloat16:
+                continue
+            for name in ("grpo", "t-spmo"):
+                yield (
+                    f"learner {name} {family} {kind}",
+                    lambda f=family, n=name, d=dtype: learner_check(device, f, n, d),  # type: ignore[misc]
+                )
+    yield "flex", flex_check
+
+
+def main() -> None:
+    """Run every check, one failure or not, and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    found: dict[str, dict[str, Any]] = {}
+    for name, check in checks(options.device):
+        try:
+            found[name] = check()
+        except Exception as error:
+            traceback.print_exc()
+            found[name] = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        print(f"{'ok  ' if found[name]['ok'] else 'FAIL'} {name} {found[name]}", file=sys.stderr, flush=True)
+    ok = all(one["ok"] for one in found.values())
+    write("exactness", {"benchmark": "gpu_exactness", "ok": ok, "checks": found}, options.device, options.out)
+    sys.exit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Training steps of one method on one model, measured: CPU and wall seconds, counted work, memory.
+
+    python benchmarks/step.py --model DIR --method grpo --group 8 --max-new-tokens 64 --prompts FILE --json
+
+`--model` also takes `random:qwen2-1.5b` and other public shapes: random weights, nothing downloaded. The prompts file
+has one prompt a line; one prompt is one update. The method is as its paper has it, except that nothing is measured that
+TRL's defaults would not do: no KL penalty, no replay (`--replays` brings it back), and the loss at the temperature of
+sampling. `update` is credit, packing, forward, backward and optimiser. `flops` and `logit_positions` (where the loss
+needs logits) are those of one update more.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
+from benchmarks.measure import Clock, peak_resident_mb, read_prompts, reset_peak, resident_mb, reward_of
+from creditree.batch import Batch
+from creditree.config.build import build_parts, build_settings
+from creditree.config.schema import RunConfig
+from creditree.learner.learner import Learner, StepStats
+from creditree.ledger import Ledger, Seconds
+from creditree.methods import METHODS
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.runs.environment import describe_environment
+from creditree.tasks.task import PromptTemplate
+from creditree.train.rollout import Rollout
+from creditree.train.settings import Parts
+from creditree.train.step import train_step
+from creditree.verify.reward_function import RewardFunction
+
+LEARNING_RATE = 1e-6  # TRL's default
+
+
+class CountedLearner:
+    """A learner that counts the operations of its step, which slows it down, and where the step needs logits."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.counter = FlopCounterMode(display=False)
+        self.logit_positions = 0
+
+    @property
+    def keep_zero_advantage(self) -> bool:
+        """What the learner says."""
+        return self.learner.keep_zero_advantage
+
+    def step(self, batch: Batch, key: Key, learning_rate: float) -> StepStats:
+        """Make one optimiser step."""
+        self.logit_positions = len(set(batch.row.tolist()))
+        with self.counter:
+            return self.learner.step(batch, key, learning_rate)
+
+
+def rewards(completions: list[str]) -> list[float]:
+    """Return the fixed hash of each text."""
+    return [reward_of(text) for text in completions]
+
+
+def config_of(options: argparse.Namespace) -> RunConfig:
+    """Return the run that is measured: TRL's defaults where both have the setting.
+
+    The task is a stand-in, because a configuration needs one: the problems are those of the prompts file.
+    """
+    method: dict[str, Any] = {"name": options.method, "group": options.group, "loss_temperature": options.temperature}
+    if options.method == "t-spmo":
+        method |= {"successes": options.replays, "failures": options.replays} if options.replays else FLAT
+    else:
+        method["kl"] = 0.0
+    train: dict[str, Any] = {
+        "learning_rate": LEARNING_RATE,
+        "threads": options.threads,
+        "memory": options.memory,
+    }
+    if options.micro_batch_tokens is not None:
+        train["micro_batch_tokens"] = options.micro_batch_tokens
+    return RunConfig.model_validate(
+        {
+            "seed": options.seed,
+            "model": {"name": options.model, "dtype": options.dtype, "device": options.device},
+            "lora": {"rank": 8, "layers": "1/3", "targets": ["q_proj", "v_proj"]},
+            "task": "multiplication",
+            "method": method,
+            "sampling": {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens},
+            "train": train,
+            "evaluation": {"problems": 1},
+        }
+    )
+
+
+FLAT = {"explore": "group"}
+"""T-SPMO without replay samples what GRPO samples: one group."""
+
+
+@dataclass
+class Bench:
+    """A loaded model and everything that a step needs."""
+
+    options: argparse.Namespace
+    problems: list[Problem]
+    parts: Parts
+    rollout: Rollout
+    clock: Clock = field(default_factory=Clock)
+    ledgers: list[Ledger] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, options: argparse.Namespace) -> "Bench":
+        """Load the model, attach a fresh adapter and make the parts, as a run does."""
+        config = config_of(options)
+        parts = replace(build_parts(config), verifier=RewardFunction(rewards))
+        problems = [
+            Problem(str(number), line, ()) for number, line in enumerate(read_prompts(options.prompts), start=1)
+        ]
+        settings = build_settings(config)
+        rollout = Rollout(
+            parts.model, parts.engine, parts.verifier, PromptTemplate(), settings.sampling, settings.max_new_tokens
+        )
+        return cls(options, problems, parts, rollout)
+
+    def step(self) -> None:
+        """Run the next step."""
+        index = len(self.ledgers)
+        problem = self.problems[index % len(self.problems)]
+        seconds = Seconds()
+        cpu, wall = process_time(), perf_counter()
+        result = train_step(
+            self.parts, self.rollout, [problem], Key.of(self.options.seed).at("step", index), LEARNING_RATE, seconds
+        )
+        self.clock.add("step", process_time() - cpu, perf_counter() - wall)
+        for phase, names in {"generate": ("sample",), "update": ("credit", "learn")}.items():
+            self.clock.add(phase, *(sum(held[name] for name in names) for held in (seconds.cpu, seconds.wall)))
+        self.clock.next_step()
+        self.ledgers.append(result.cost)
+
+    def counted_step(self) -> dict[str, int]:
+        """Run one step more and return the floating-point operations and the logit positions of its update."""
+        counted: Any = CountedLearner(self.parts.learner)
+        self.parts = replace(self.parts, learner=counted)
+        self.step()
+        return {"flops": int(counted.counter.get_total_flops()), "logit_positions": counted.logit_positions}
+
+
+def settings(options: argparse.Namespace) -> dict[str, object]:
+    """Return the options as the record names them: files by their last part, so that no path of a machine is kept."""
+    held = {name: value for name, value in vars(options).items() if name != "json"}
+    model = Path(options.model)
+    return held | {"model": model.name if model.is_dir() else options.model, "prompts": options.prompts.name}
+
+
+def measure(options: argparse.Namespace) -> dict[str, object]:
+    """Run the steps and return what they took."""
+    rss_import = resident_mb()
+    bench = Bench.load(options)
+    rss_model = resident_mb()
+    frozen = [weight for weight in bench.parts.model.transformer.model.parameters() if not weight.requires_grad]
+    trained = bench.parts.learner.adapter.num_parameters
+    for _ in range(options.warmup):
+        bench.step()
+    reset_peak()
+    if options.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(options.steps):
+        bench.step()
+    peak_rss = peak_resident_mb()
+    peak_device = None if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+    timed = [ledger.as_dict() for ledger in bench.ledgers[options.warmup :]]
+    counted = bench.counted_step()
+    timed = timed or [bench.ledgers[-1].as_dict()]
+    work = {name: statistics.median(ledger[key] for ledger in timed) for name, key in WORK.items()}
+    return {
+        "benchmark": "step",
+        "system": "creditree",
+        **settings(options),
+        **(bench.clock.medians(options.warmup, options.steps) if options.steps else {}),
+        **work,
+        "updates": sum(ledger["updates"] for ledger in timed),  # fewer than steps: completions were all equal
+        **counted,
+        "peak_rss_mb": peak_rss,
+        "rss_import_mb": rss_import,
+        "rss_model_mb": rss_model,
+        "weights_mb": sum(weight.numel() * weight.element_size() for weight in frozen) / 1e6,
+        "peak_allocated_mb": peak_device,
+        "trained_parameters": trained,
+        "environment": describe_environment(),
+    }
+
+
+WORK = {
+    "tokens_sampled": "sampled",
+    "rows_decoded": "decoded",
+    "unique_nodes": "unique_prefixes",
+    "tokens_forwarded": "forwarded",
+    "loss_terms": "in_loss",
+}
+"""Keys of the record, and the counts of the ledger that they are the medians of."""
+
+
+def parse() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="a directory, a hub name, or random:NAME")
+    parser.add_argument("--method", choices=sorted(METHODS), default="grpo")
+    parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--prompts", type=Path, required=True, help="a file with one prompt a line")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps; 0: count the work alone")
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8", "nf4"), default="float32")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--micro-batch-tokens", type=int, help="default: the learner's own")
+    parser.add_argument("--memory", help="limit such as 8GB, as train.memory; default: none")
+    parser.add_argument("--replays", type=int, default=0, help="t-spmo: replays from a success, and from a failure")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print one JSON line instead of a table")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse()
+    record = measure(options)
+    if options.json:
+        print(json.dumps(record))
+        return
+    for name, value in record.items():
+        print(f"{name:20s} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Sizes of memory as users write them: 8GB, 500MB."""
+
+import re
+
+from creditree.errors import did_you_mean
+
+UNITS = {
+    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+"""Bytes of each unit: GB is 10^9, GiB 2^30."""
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(text: object) -> int:
+    """Return the bytes that ``8GB``, ``1.5 GiB`` or ``500mb`` stand for. Raises ValueError, in words, for others."""
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("write a number and a unit, such as 8GB or 500MB")
+    number, unit = found.groups()
+    by_name = {name.lower(): size for name, size in UNITS.items()}
+    if unit.lower() not in by_name:
+        hint = did_you_mean(unit.upper() + "B" if len(unit) == 1 else unit.upper(), UNITS).strip()
+        missing = "it has no unit" if not unit else f"'{unit}' is no unit"
+        raise ValueError(f"{missing}; write 8GB or 500MB. {hint}".rstrip("?."))
+    size = int(float(number) * by_name[unit.lower()])
+    if size == 0:
+        raise ValueError("it must be above 0")
+    return size
+
+
+def show_bytes(size: int) -> str:
+    """Return bytes as people read them: 4.62 GB, 380 MB, 12 kB."""
+    for name, unit, digits in (("GB", 10**9, 2), ("MB", 10**6, 0), ("kB", 10**3, 0)):
+        if size >= unit:
+            value = size / unit
+            return f"{value:.{1 if digits == 0 and value < 10 else digits}f} {name}"
+    return f"{size} B"

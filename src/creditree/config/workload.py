@@ -1,0 +1,209 @@
+"""From a configuration to what its memory depends on, before the model is loaded, and the settings that fit a limit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from creditree.config.build import build_lora, build_settings, build_task
+from creditree.config.memory import parse_bytes, show_bytes
+from creditree.config.schema import RunConfig, SvampConfig, TrainBlock
+from creditree.engines.native.library import can_compile
+from creditree.errors import ConfigError, CreditreeError
+from creditree.methods import Method
+from creditree.models.load import locate
+from creditree.models.shapes import RANDOM, shape_of
+from creditree.plan.fit import Free, choose, largest_group, largest_length, least
+from creditree.plan.prediction import PARTS, predict
+from creditree.plan.workload import Learns, Reach, Workload
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.select.branching_pairs import BranchingPairs
+from creditree.select.early_and_random import EarlyAndRandom
+from creditree.tasks.task import Task
+
+ASSUMED_PROMPT = 100
+"""Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""
+LOOKED_AT = 2000
+DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
+"""What `auto` is without a memory limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Tokens of the longest prompt that was looked at; `assumed`: none could be."""
+
+    tokens: int
+    assumed: bool = False
+
+
+def workload_of(
+    config: RunConfig, prompt_tokens: int | None = None, *, offline: bool = True
+) -> tuple[Workload, Prompt]:
+    """Return what a run's memory depends on, and its longest prompt. Raises ConfigError for a model of unknown shape.
+
+    `offline`: neither the model's configuration nor its tokenizer nor the problems are asked for over the network.
+    """
+    shape = shape_of(config.model.name, offline=offline)
+    if shape is None:
+        raise ConfigError(
+            f"the shape of model '{config.model.name}' is not known without asking the network; give a directory, "
+            "download the model first, or name a public model of that shape, such as random:qwen2-1.5b."
+        )
+    method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
+    prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
+    explore, select = method.explore, method.select
+    evaluations = [config.evaluation.problems, *([config.validation.problems] if config.validation.every else [])]
+    work = Workload(
+        shape=shape,
+        dtype=config.model.dtype,
+        layers=lora.layer_indices(shape.num_layers),
+        prompt_tokens=prompt.tokens,
+        max_new_tokens=settings.max_new_tokens,
+        group=explore.group,
+        rank=lora.rank,
+        targets=lora.targets,
+        problems=settings.problems_per_step,
+        replays=explore.max_completions // explore.group - 1,
+        learns=_learns(method),
+        early=Reach.of(select, settings.max_new_tokens) if isinstance(select, EarlyAndRandom) else None,
+        reference=method.objective.kl > 0,
+        entropies=settings.sampling.entropies,
+        nucleus=settings.sampling.top_p < 1,
+        evaluation_problems=max(evaluations),
+        micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
+        max_rows=_or(train.max_rows, DEFAULT_ROWS),
+        stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
+        threads=train.threads or 1,
+        native=config.model.device == "cpu" and can_compile(config.model.dtype),
+    )
+    return work, prompt
+
+
+def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
+    """Return the configuration with a number for each `auto`: the defaults, or what fits `train.memory`.
+
+    Raises ConfigError, saying what is too large and what would fit, where nothing does.
+    """
+    train = config.train
+    if "auto" not in (train.micro_batch_tokens, train.max_rows, train.stored_tokens) and train.memory is None:
+        return config
+    if train.memory is None:
+        return _with(config, DEFAULT_MICRO_BATCH, DEFAULT_ROWS, None)
+    work, _ = workload_of(config, offline=offline)
+    found = choose(work, parse_bytes(train.memory), free_of(train))
+    if found is None:
+        raise ConfigError(too_little(work, parse_bytes(train.memory), free_of(train)))
+    return _with(config, found.micro_batch_tokens, found.max_rows, found.stored_tokens)
+
+
+def rows_of(config: RunConfig) -> int:
+    """Return how many completions are decoded together."""
+    return _or(settled(config).train.max_rows, DEFAULT_ROWS)
+
+
+def memory_note(config: RunConfig) -> str:
+    """Return the sentence that says what was chosen for a memory limit."""
+    train = config.train
+    work, _ = workload_of(config, offline=False)
+    held = (
+        "all prefixes of a step" if train.stored_tokens is None else f"{train.stored_tokens:,} tokens' keys and values"
+    )
+    return (
+        f"at most {show_bytes(predict(work).total)} of {train.memory}: {train.max_rows} rows together, micro-batches "
+        f"of {train.micro_batch_tokens} tokens, {held} held"
+    )
+
+
+def free_of(train: TrainBlock) -> Free:
+    """Return which settings are left to be chosen."""
+    return Free(train.micro_batch_tokens == "auto", train.max_rows == "auto", train.stored_tokens == "auto")
+
+
+def too_little(work: Workload, limit: int, free: Free) -> str:
+    """Return the sentence for a run that does not fit: what is large, by how much, and what would fit."""
+    needed = least(work, free)
+    peak = needed.peak
+    large = sorted(peak.parts.items(), key=lambda item: -item[1])[:2]
+    parts = " and ".join(f"{show_bytes(size)} are {PARTS[name]}" for name, size in large)
+    cures = [
+        f"{name}: {found}"
+        for name, found in (
+            ("method.group", largest_group(work, limit, free)),
+            ("sampling.max_new_tokens", largest_length(work, limit, free)),
+        )
+        if found
+    ]
+    smaller = next(
+        (
+            f"model.dtype: {dtype}"
+            for dtype in ("bfloat16", "int8", "nf4")
+            if least(replace(work, dtype=dtype, native=work.native and dtype == "bfloat16"), free).total <= limit
+        ),
+        None,
+    )
+    cures += [smaller] if smaller else []
+    cure = f"set {', or '.join(cures)}" if cures else "use a smaller model"
+    return (
+        f"the run needs {show_bytes(peak.total)} of memory in {peak.name}, {show_bytes(peak.total - limit)} more than "
+        f"the limit of {show_bytes(limit)}: {parts}; {cure}, or raise train.memory."
+    )
+
+
+def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
+    """Return the longest prompt of the problems that will be measured, and of those to train on, 2000 at most."""
+    if offline and isinstance(config.task, SvampConfig) and config.task.path is None:
+        return Prompt(ASSUMED_PROMPT, assumed=True)
+    try:
+        encoder = _Encoder(config.model.name, offline=offline)
+    except (OSError, ValueError, CreditreeError):
+        return Prompt(ASSUMED_PROMPT, assumed=True)
+    task = build_task(config.task)
+    return Prompt(max(len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)))
+
+
+class _Encoder:
+    """A tokenizer that is at hand; random models have a byte for a token, and making theirs takes seconds."""
+
+    def __init__(self, name: str, *, offline: bool) -> None:
+        self.tokenizer: Any = (
+            _Bytes()
+            if name.startswith(RANDOM)
+            else AutoTokenizer.from_pretrained(locate(name), local_files_only=offline, trust_remote_code=False)
+        )
+
+
+class _Bytes:
+    eos_token_id, chat_template = -1, None
+
+    def encode(self, text: str, **options: object) -> list[int]:
+        return list(text.encode())
+
+
+def _problems(config: RunConfig, task: Task) -> Iterator[Problem]:
+    yield from task.held_out("test", min(LOOKED_AT, config.evaluation.problems))
+    count = 64 if task.num_training is None else min(LOOKED_AT, task.num_training)
+    yield from islice((task.training(Key.of(config.seed), index) for index in range(count)), LOOKED_AT)
+
+
+def _learns(method: Method) -> Learns:
+    if isinstance(method.select, EarlyAndRandom):
+        return "early"
+    pairs = isinstance(method.select, BranchingPairs) and method.select.u_norm != "all"
+    return "branching" if pairs else "everything"
+
+
+def _or(count: object, default: int) -> int:
+    return count if isinstance(count, int) else default
+
+
+def _with(config: RunConfig, micro: int, rows: int, stored: int | None) -> RunConfig:
+    train, free = config.train, free_of(config.train)
+    chosen = {
+        "micro_batch_tokens": micro if free.micro_batch_tokens else train.micro_batch_tokens,
+        "max_rows": rows if free.max_rows else train.max_rows,
+        "stored_tokens": stored if free.stored_tokens else train.stored_tokens,
+    }
+    return config.model_copy(update={"train": train.model_copy(update=chosen)})

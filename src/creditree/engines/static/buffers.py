@@ -1,0 +1,172 @@
+"""The tensors of static decoding: everything that a step reads or writes, at addresses that stay."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditree.engines.completions import Completions, Live
+from creditree.engines.static.attention import SplitPlan, has_wide_products
+from creditree.engines.static.grid import Arrangement, Grid
+from creditree.engines.store import ROOT, PrefixStore
+from creditree.models.transformer import Rope, Transformer
+from creditree.tree import FloatArray
+
+KINDS = 4
+"""Numbers of a drawn token: id, log-probability, sampler's log-probability, entropy."""
+
+
+class Arena:
+    """Memory for the large tensors of one grid at a time: grids take views of the same, so the largest one counts."""
+
+    def __init__(self, transformer: Transformer, keeps_trunk: bool) -> None:
+        self._transformer = transformer
+        self._keeps_trunk = keeps_trunk
+        self._held: dict[str, Tensor] = {}
+
+    def shapes(self, grid: Grid) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a grid's tensors."""
+        model = self._transformer
+        layers, heads, size = model.num_layers, model.num_kv_heads, model.head_dim
+        context = (layers, grid.copies, heads, grid.context, size)
+        own = (layers, grid.copies, heads, grid.each, grid.length, size)
+        states = (grid.rows, grid.length, model.hidden_size)
+        found = {"context_keys": context, "context_values": context, "keys": own, "values": own, "hidden": states}
+        return found | {"trunk": states} if self._keeps_trunk else found
+
+    def grow(self, grid: Grid) -> bool:
+        """Make room for a grid; return whether anything moved: then views taken before must not be used again."""
+        needed = {name: int(np.prod(shape)) for name, shape in self.shapes(grid).items()}
+        if all(name in self._held and len(self._held[name]) >= size for name, size in needed.items()):
+            return False
+        sizes = {name: max(size, len(self._held.get(name, ()))) for name, size in needed.items()}
+        self._held.clear()  # first, so that old and new are not held together
+        for name, size in sizes.items():
+            self._held[name] = torch.zeros(size, dtype=self._transformer.dtype, device=self._transformer.device)
+        return True
+
+    def views(self, grid: Grid) -> dict[str, Tensor]:
+        """Return the tensors of a grid, which `grow` made room for."""
+        return {name: self._held[name][: int(np.prod(s))].view(s) for name, s in self.shapes(grid).items()}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Buffers:
+    """Tensors of one grid, with B = C R rows: C copies of a context, R rows each.
+
+    `token` [B]: to forward next;  `column` [1]: where it stands among the new ones;  `start` [B]: position of the first
+    new one;  `budget` [B];  `done` [B];  `left` [1]: rows not done;  `uniform` [B, T];  `out` [KINDS, B, T];
+    `context_bias` [C, P]: 0, or -inf past a context's end. Of `rope`, row p is of position p.
+    """
+
+    grid: Grid
+    token: Tensor
+    column: Tensor
+    start: Tensor
+    budget: Tensor
+    done: Tensor
+    left: Tensor
+    uniform: Tensor
+    out: Tensor
+    context_bias: Tensor
+    large: dict[str, Tensor]
+    rope: Rope
+    wide: bool
+
+    @classmethod
+    def of(cls, grid: Grid, transformer: Transformer, large: dict[str, Tensor], rope: Rope) -> "Buffers":
+        """Make the small tensors of a grid."""
+        device, rows = transformer.device, grid.rows
+
+        def whole(size: int) -> Tensor:
+            return torch.zeros(size, dtype=torch.int64, device=device)
+
+        def double(*size: int) -> Tensor:
+            return torch.zeros(size, dtype=torch.float64, device=device)
+
+        kind = torch.promote_types(transformer.dtype, torch.float32)
+        return cls(
+            grid=grid,
+            token=whole(rows),
+            column=whole(1),
+            start=whole(rows),
+            budget=whole(rows),
+            done=torch.ones(rows, dtype=torch.bool, device=device),
+            left=whole(1),
+            uniform=double(rows, grid.length),
+            out=double(KINDS, rows, grid.length),
+            context_bias=torch.zeros(grid.copies, grid.context, dtype=kind, device=device),
+            large=large,
+            rope=rope,
+            wide=has_wide_products(device, transformer.dtype),
+        )
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """What a step both reads and writes."""
+        return self.token, self.column, self.done, self.left
+
+    def fill(self, arranged: Arrangement, completions: Completions, live: Live, store: PrefixStore) -> Tensor:
+        """Take completions and their contexts' keys and values; return each row's last hidden state, [B, width].
+
+        Unused rows have a budget of 0 and are done from the start; unused copies have a context of no token.
+        """
+        grid, used = self.grid, len(arranged.context)
+        length, last = np.zeros(grid.copies, dtype=np.int64), np.full(grid.copies, ROOT, dtype=np.int64)
+        length[:used], last[:used] = live.length[arranged.context], live.slot[arranged.context]
+        slots = np.full((grid.copies, grid.context), ROOT, dtype=np.int64)
+        width = min(grid.context, live.read.shape[1])
+        slots[:used, :width] = live.read[arranged.context, :width]
+        budget = np.zeros(grid.rows, dtype=np.int64)
+        budget[arranged.row] = completions.budget[live.which]
+        uniform = np.zeros((grid.rows, grid.length))
+        uniform[arranged.row, : completions.uniform.shape[1]] = completions.uniform[live.which]
+        outside = np.where(np.arange(grid.context) < length[:, None], 0.0, -np.inf)
+        _upload(self.start, np.repeat(length, grid.each))
+        _upload(self.budget, budget)
+        _upload(self.uniform, uniform)
+        _upload(self.context_bias, outside)
+        self.column.zero_()
+        torch.le(self.budget, 0, out=self.done)
+        for name in ("keys", "values"):
+            self.large[name].zero_()  # what another grid left there could be no number, and 0 times that is none either
+        where = torch.from_numpy(slots).to(self.token.device)
+        for layer in range(store.transformer.num_layers):
+            keys, values = store.read(layer, where, store.transformer.num_kv_heads)
+            self.large["context_keys"][layer].copy_(keys)
+            self.large["context_values"][layer].copy_(values)
+        return store.hidden(last).repeat_interleave(grid.each, dim=0)
+
+    def plan(self, stage: int) -> SplitPlan:
+        """Return the attention of a step at a column below `stage`."""
+        inside = torch.arange(stage, device=self.token.device) <= self.column
+        own = torch.zeros(stage, dtype=self.context_bias.dtype, device=self.token.device)
+        own = own.masked_fill(~inside, -torch.inf).expand(self.grid.copies, stage)
+        return SplitPlan(
+            grid=self.grid,
+            stage=stage,
+            column=self.column,
+            context_keys=self.large["context_keys"],
+            context_values=self.large["context_values"],
+            keys=self.large["keys"],
+            values=self.large["values"],
+            bias=torch.cat([self.context_bias, own], dim=1)[:, None, None],
+            wide=self.wide,
+        )
+
+    def download(self) -> FloatArray:
+        """Return `out` as an array: one transfer, waited for."""
+        if not self.out.is_cuda:
+            return self.out.numpy().copy()
+        host = torch.empty(self.out.shape, dtype=self.out.dtype, pin_memory=True)
+        host.copy_(self.out, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        arrived.synchronize()
+        return host.numpy()
+
+
+def _upload(target: Tensor, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
+    source = torch.from_numpy(array)
+    target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)

@@ -1,0 +1,110 @@
+"""From hidden states to the loss and back: logits are computed once, in chunks, and none outlives its chunk."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from creditree.models.transformer import Transformer
+
+MAX_LOGITS = 1 << 22
+"""Logits of one chunk, and so the size of the one buffer that they take turns in: 16 MB in float32. Ours."""
+LEAST_ROWS = 64
+"""Rows of a chunk, whatever the vocabulary: with fewer, the head's weights are read more often than they are used."""
+
+TermLoss = Callable[[Tensor, slice], Tensor]
+"""The loss of some terms, a scalar with gradient, from their log-probabilities and which terms they are."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Predictions:
+    """What is predicted from which hidden state: `row` [M], ascending, of the states, and `token` [M]."""
+
+    row: Tensor
+    token: Tensor
+
+    def chunks(self, count: int, rows: int) -> Iterator[tuple[slice, slice, "Predictions"]]:
+        """Yield the states, up to `rows` of `count`, and the terms of each chunk, rows counted from its first."""
+        starts = range(0, count, rows)
+        bounds = torch.searchsorted(self.row, torch.tensor([*starts, count], device=self.row.device)).tolist()
+        for start, first, stop in zip(starts, bounds[:-1], bounds[1:], strict=True):
+            terms = slice(first, stop)
+            yield slice(start, start + rows), terms, Predictions(self.row[terms] - start, self.token[terms])
+
+
+def rows_per_chunk(vocab_size: int) -> int:
+    """Return how many hidden states go through the head together."""
+    return max(LEAST_ROWS, MAX_LOGITS // vocab_size)
+
+
+@torch.no_grad()
+def token_logprobs(
+    transformer: Transformer, hidden: Tensor, asked: Predictions, temperature: float, rows: int | None = None
+) -> Tensor:
+    """Return log softmax(logits / temperature)[token] of each term [M], at least in float32, without gradient.
+
+    `hidden` [U, width]: states after the last layer, before the final norm;  `rows`: how many go through together.
+    """
+    rows, buffer = _buffer(transformer, hidden, rows)
+    found = []
+    for states, _, part in asked.chunks(len(hidden), rows):
+        logits, _ = transformer.predict(hidden[states], buffer)
+        found.append(_log_softmax(logits, part, temperature)[0])
+    return torch.cat(found) if found else hidden.new_zeros(0)
+
+
+@torch.no_grad()
+def head_loss(
+    transformer: Transformer,
+    hidden: Tensor,
+    asked: Predictions,
+    temperature: float,
+    loss_of: TermLoss,
+    rows: int | None = None,
+) -> tuple[float, Tensor]:
+    """Return the summed loss of all terms, and its gradient [U, width] with respect to the hidden states.
+
+    With logits z, p = softmax(z / temperature) and d[m] = d loss / d log p of term m, the gradient of row r's logits is
+    the sum over its terms of d[m] (onehot(token[m]) - p[r]) / temperature. It takes the place of the logits and goes
+    back through the head at once: two products in all, and one buffer.
+    """
+    rows, buffer = _buffer(transformer, hidden, rows)
+    total, grad = 0.0, torch.empty_like(hidden)
+    for states, terms, part in asked.chunks(len(hidden), rows):
+        logits, back = transformer.predict(hidden[states], buffer)
+        logprobs, probabilities = _log_softmax(logits, part, temperature)
+        loss, slope = _slope(logprobs, terms, loss_of)
+        total += loss
+        slope = slope / temperature
+        of_row = slope.new_zeros(len(logits), 1).index_add_(0, part.row, slope[:, None])
+        probabilities.mul_(-of_row).index_put_((part.row, part.token), slope, accumulate=True)
+        grad[states] = back(probabilities if probabilities.dtype == logits.dtype else logits.copy_(probabilities))
+        del probabilities  # or they would be held beside the next chunk's
+    return total, grad
+
+
+def _buffer(transformer: Transformer, hidden: Tensor, rows: int | None) -> tuple[int, Tensor]:
+    rows = min(rows_per_chunk(transformer.vocab_size) if rows is None else rows, max(len(hidden), 1))
+    return rows, hidden.new_empty(rows, transformer.vocab_size)
+
+
+def _log_softmax(logits: Tensor, asked: Predictions, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities of the tokens asked for, and all probabilities, where the logits were if float32."""
+    values = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if temperature != 1.0:
+        values.div_(temperature)
+    chosen, largest = values[asked.row, asked.token], values.amax(dim=-1)
+    torch.softmax(values, dim=-1, out=values)
+    # p of the largest logit is 1 / sum(exp(z - largest)): the sum needs no pass of its own
+    normaliser = largest - values.amax(dim=-1).log()
+    return chosen - normaliser[asked.row], values
+
+
+@torch.enable_grad()
+def _slope(logprobs: Tensor, terms: slice, loss_of: TermLoss) -> tuple[float, Tensor]:
+    """Return the loss of some terms, and its gradient with respect to their log-probabilities."""
+    leaf = logprobs.detach().requires_grad_()
+    loss = loss_of(leaf, terms)
+    (slope,) = torch.autograd.grad(loss, leaf)
+    return loss.item(), slope

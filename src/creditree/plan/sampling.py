@@ -1,0 +1,75 @@
+"""Memory that sampling needs besides the store: of native code by formula, of torch by what is alive at once."""
+
+from creditree.plan.store import Call
+from creditree.plan.workload import Workload
+
+FORWARDED_AT_ONCE = 256
+"""Rows that native code takes through the layers together (`Decoder::AT_ONCE` in model.h)."""
+LOGITS_AT_ONCE = 64
+"""Rows whose logits native code holds together (`Sampling::AT_ONCE` in decode.cpp)."""
+PREFILL_TOKENS = 8192
+"""Tokens of a prefill pass of torch, padding included: the default of `InProcessEngine`."""
+
+
+def table_bytes(work: Workload, calls: list[Call]) -> int:
+    """Numbers of each sampled token, outside torch: 4 of 8 bytes while it is drawn, 3 for as long as the step lasts.
+
+    With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e = 1 with entropies.
+    """
+    numbers = 8 * work.entropies
+    drawn = max((min(call.completions, work.max_rows) * call.budget for call in calls), default=0)
+    kept = sum(call.completions * call.budget for call in calls)
+    return drawn * (32 + numbers) + kept * (24 + numbers)
+
+
+def native_bytes(work: Workload, calls: list[Call]) -> int:
+    """Buffers of native decoding, which no allocator of torch's sees.
+
+    With n = min(rows or prefilled tokens, 256), b bytes of a sum and s of an activation:
+    n (hidden + queries + 2 keys + 2 mlp + inputs of the widest adapted matrix + rank) b + n (hidden + queries + mlp) s
+    for the layers;  min(rows, 64) (V b + hidden (b + s)) + threads V b for logits and shares;  positions 2 D b for
+    angles;  and the slots of each row's prefix (int32), twice while rows split.
+    """
+    shape, sums = work.shape, work.sum_item
+    rows = max((min(call.completions, work.max_rows) for call in calls), default=0)
+    longest = max((call.stored + call.new + call.budget for call in calls), default=0)
+    new = max((min(call.contexts, work.max_rows) * call.new for call in calls), default=0)
+    n = min(FORWARDED_AT_ONCE, max(rows, new))
+    widest = max(((shape.projection(name) or (shape.hidden_size, 0))[0] for name in work.targets), default=0)
+    in_sums = shape.hidden_size + work.queries + 2 * work.keys + 2 * shape.intermediate_size + widest + work.rank
+    layers = n * (in_sums * sums + (shape.hidden_size + work.queries + shape.intermediate_size) * work.item)
+    logits = min(rows, LOGITS_AT_ONCE) * (shape.vocab_size * sums + shape.hidden_size * (sums + work.item))
+    shares = work.threads * shape.vocab_size * sums
+    angles = longest * 2 * shape.head_dim * sums
+    return layers + logits + shares + angles + 2 * rows * longest * 4
+
+
+def torch_bytes(work: Workload, calls: list[Call]) -> int:
+    """Largest of what is alive at once in a pass of torch: a prefill, a decoded layer, or the drawing of tokens.
+
+    - drawing, n rows: n V (s + 2 * 4 + 2 * 8): logits, log-probabilities twice, their exponentials and running sums in
+      float64;  4 more where logits are converted to float32;  with a nucleus 3 * 4 + 8 more.
+    - decoding, n rows at length L: n L 2 keys s for the prefixes read;  n (hidden 3 + 3 mlp) s.
+    - prefill of t tokens, L wide: t (3 hidden + 3 mlp + 2 (queries + 2 keys)) s + t L (heads / keys' heads) s of mask.
+    """
+    shape, s = work.shape, work.item
+    rows = max((min(call.completions, work.max_rows) for call in calls), default=0)
+    longest = max((call.stored + call.new + call.budget for call in calls), default=0)
+    each = s + 8 + 16 + (4 if s < 4 else 0) + (20 if work.nucleus else 0)
+    drawing = rows * shape.vocab_size * each
+    width = 3 * shape.hidden_size + 3 * shape.intermediate_size
+    decoding = rows * (longest * 2 * work.keys + width) * s
+    prefill = 0
+    for call in calls:
+        tokens = min(PREFILL_TOKENS, min(call.contexts, work.max_rows) * call.new)
+        seen = call.stored + call.new
+        shared = shape.num_heads // shape.num_kv_heads
+        prefill = max(prefill, tokens * ((width + 2 * (work.queries + 2 * work.keys)) * s + seen * (1 + shared)))
+    return max(drawing, decoding, prefill) + matrix_bytes(work)
+
+
+def matrix_bytes(work: Workload) -> int:
+    """Bytes of one dequantised matrix, the largest, while it is multiplied with: 0 unless the base is quantised."""
+    if work.dtype not in ("int8", "nf4"):
+        return 0
+    return work.shape.hidden_size * work.shape.intermediate_size * work.item

@@ -1,0 +1,118 @@
+"""How much of a step's skeleton is held at once: the stretches that the learner cuts it into, one on another."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from creditree.models.tree_attention import TreeTokens, block_starts, num_seen
+from creditree.plan.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Bush:
+    """`count` prompts of `stem` tokens, each with `chains` chains of `length` tokens that part at once.
+
+    The last token of a stem predicts, and `learning` tokens of each chain.
+    """
+
+    stem: int
+    chains: int
+    length: int
+    learning: int
+    count: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all."""
+        return self.count * (self.stem + self.chains * self.length)
+
+    @property
+    def rows(self) -> int:
+        """Tokens that predict."""
+        return self.count * ((self.stem > 0) + self.chains * self.learning)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What goes through the layers together: chains, with or without stems, on `above` tokens forwarded before.
+
+    `stands` says whether other stretches stand on it, so that its keys and values are kept.
+    """
+
+    bush: Bush
+    tokens: int
+    rows: int
+    above: int = 0
+    stands: bool = False
+
+
+def bush_at_most(work: Workload) -> Bush:
+    """Return the largest skeleton of a step: completions of full length part at their first token."""
+    return _bush(work, work.early.at_most if work.early else None)
+
+
+def bush_expected(work: Workload) -> Bush:
+    """Return a skeleton to expect: as at most, but for tokens that are drawn, and for branching pairs.
+
+    Early and random tokens end where they do in the mean. Completions that part at their first token have one branching
+    prefix a tree: its prompt, and half a completion for each replay.
+    """
+    if work.learns != "branching":
+        return _bush(work, work.early.expected if work.early else None)
+    length = (work.max_new_tokens - 1) // 2
+    return Bush(work.prompt_tokens, work.replays, length, min(length, 1), work.problems)
+
+
+def _bush(work: Workload, reach: int | None) -> Bush:
+    """The last token that learns is predicted by the one before it, and the first by the prompt."""
+    length = learning = max(0, work.max_new_tokens - 1)
+    if work.early is not None and reach is not None:
+        length, learning = max(0, reach - 1), max(0, min(reach, work.early.chosen) - 1)
+    return Bush(work.prompt_tokens, work.group * (1 + work.replays), length, learning, work.problems)
+
+
+def stack_of(bush: Bush, max_tokens: int) -> list[Stretch]:
+    """Return the largest stack of stretches, each standing on the one before, as `Batch.stretches` cuts a skeleton."""
+    if bush.tokens <= max_tokens:
+        return [Stretch(bush, bush.tokens, bush.rows)]
+    one = replace(bush, count=1)
+    if one.tokens <= max_tokens:
+        together = replace(bush, count=max_tokens // one.tokens)
+        return [Stretch(together, together.tokens, together.rows)]
+    if bush.chains * bush.length == 0:
+        return [Stretch(one, one.tokens, one.rows)]
+    chains = min(bush.chains, max(1, max_tokens // bush.length))
+    stem, top = replace(one, chains=0), replace(one, stem=0, chains=chains)
+    return [Stretch(stem, stem.tokens, 1, 0, True), Stretch(top, top.tokens, top.rows, bush.stem)]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionSize:
+    """Blocks that attention is computed in, and the padded queries and keys of each. One block gathers nothing."""
+
+    blocks: int
+    queries: int
+    keys: int
+
+
+@lru_cache(maxsize=4096)
+def attention_size(stretch: Stretch) -> AttentionSize:
+    """Return the blocks that the learner cuts a stretch's attention into, by its own rule."""
+    bush = stretch.bush
+    enter, exit_ = [np.arange(stretch.above)], [np.full(stretch.above, stretch.above + stretch.tokens)]
+    start = stretch.above
+    for _ in range(bush.count):
+        whole = start + bush.stem + bush.chains * bush.length
+        enter.append(np.arange(start, whole))
+        firsts = start + bush.stem + bush.length * (1 + np.arange(bush.chains))
+        exit_ += [np.full(bush.stem, whole), np.repeat(firsts, bush.length)]
+        start = whole
+    tokens = TreeTokens(np.concatenate(enter), np.concatenate(exit_))
+    asked = tokens.at(np.arange(stretch.above, len(tokens)))
+    starts = block_starts(asked, tokens)
+    if len(starts) <= 1:
+        return AttentionSize(1, len(asked), len(tokens))
+    lengths = np.diff(np.append(starts, len(asked)))
+    keys = num_seen(asked, tokens)[starts] + lengths - 1
+    return AttentionSize(len(starts), int(lengths.max()), int(keys.max()))

@@ -1,0 +1,91 @@
+"""Memory that an update needs: what each layer keeps for the backward pass, and what is alive beside it."""
+
+from dataclasses import dataclass
+
+from creditree.learner.head import rows_per_chunk
+from creditree.plan.sampling import matrix_bytes
+from creditree.plan.skeleton import Stretch, attention_size
+from creditree.plan.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSize:
+    """Bytes of an update beside weights, adapter and store: kept activations, head, attention, what else is alive."""
+
+    activations: int
+    head: int
+    attention: int
+    temporaries: int
+
+
+def update_size(work: Workload, stack: list[Stretch]) -> UpdateSize:
+    """Return the parts of an update's peak: activations of a whole stack, the larger of head and backward pass.
+
+    The backward pass of the last layer is of its rows only; that of the layers below begins when its own activations
+    are gone. The head is done with before either.
+    """
+    activations = sum(layer_bytes(work, stretch) + last_bytes(work, stretch) for stretch in stack)
+    attention = sum(mask_bytes(work, stretch) for stretch in stack)
+    head = max(head_bytes(work, stretch) for stretch in stack)
+    back = 0
+    for stretch in stack:
+        below = backward_bytes(work, stretch.tokens) - last_bytes(work, stretch) if work.layers_below else 0
+        back = max(back, backward_bytes(work, stretch.rows), below)
+    return UpdateSize(activations, head, attention, max(0, back + matrix_bytes(work) - head))
+
+
+def layer_bytes(work: Workload, stretch: Stretch) -> int:
+    """Activations that the layers between the first adapted one and the last keep of n tokens.
+
+    Each its input, the state between attention and MLP, gate and up values, queries, keys and values before and after
+    rotation, and the outputs of attention: n (2 hidden + 2 mlp + 4 queries + 3 keys) s; sums of attention, n heads 4;
+    and of each adapter n rank 4.
+    """
+    keys = 3 * work.keys * work.item
+    return work.layers_below * stretch.tokens * (_kept_of_query(work) + keys + _kept_of_adapters(work))
+
+
+def last_bytes(work: Workload, stretch: Stretch) -> int:
+    """Activations that the last layer keeps: of r rows as above, of all n tokens n (hidden + 3 keys) s."""
+    each = (work.shape.hidden_size + 3 * work.keys) * work.item + _kept_of_adapters(work)
+    return stretch.rows * _kept_of_query(work) + stretch.tokens * each
+
+
+def _kept_of_query(work: Workload) -> int:
+    shape = work.shape
+    numbers = 2 * shape.hidden_size + 2 * shape.intermediate_size + 4 * work.queries
+    return numbers * work.item + 4 * shape.num_heads
+
+
+def _kept_of_adapters(work: Workload) -> int:
+    return 4 * work.rank * len(work.targets)
+
+
+def mask_bytes(work: Workload, stretch: Stretch) -> int:
+    """The mask of attention, s bytes a pair: blocks x heads for each head of keys x queries x keys."""
+    size = attention_size(stretch)
+    shared = work.shape.num_heads // work.shape.num_kv_heads
+    return size.blocks * shared * size.queries * size.keys * work.item
+
+
+def head_bytes(work: Workload, stretch: Stretch) -> int:
+    """Logits of a chunk of c rows, and probabilities where they need another type: c V (s, and 4 if s < 4).
+
+    And the gradient of r rows, r hidden s.
+    """
+    vocabulary = work.shape.vocab_size
+    chunk = min(rows_per_chunk(vocabulary), stretch.rows)
+    each = work.item + (4 if work.item < 4 else 0)
+    return chunk * vocabulary * each + stretch.rows * work.shape.hidden_size * work.item
+
+
+def backward_bytes(work: Workload, tokens: int) -> int:
+    """What the backward pass of one layer holds of n tokens: gradients of gate, up and product, silu(gate), states.
+
+    n 4 mlp s, and n hidden 3 s; or, where sums are of another type, n hidden (2 s + 12). In int8 gradients are
+    scaled in float32 before they are multiplied: n mlp (s + 4) more.
+    """
+    shape, s = work.shape, work.item
+    states = shape.hidden_size * (3 * s if s >= 4 else 2 * s + 12)
+    scaled = shape.intermediate_size * (s + 4) if work.dtype == "int8" else 0
+    return tokens * (4 * shape.intermediate_size * s + states + scaled)

@@ -1,0 +1,117 @@
+"""What memory and work of a run depend on: sizes of the model, of the adapter, and of a training step."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from creditree.models.load import Dtype
+from creditree.models.shapes import Shape
+from creditree.select.early_and_random import EarlyAndRandom
+
+Learns = Literal["everything", "early", "branching"]
+"""Which tokens learn: all, those up to some offset, or those where completions part."""
+
+NUM_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 2, "nf4": 2}
+"""Bytes of one activation, by the base model's precision: quantised models compute in bfloat16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Of a completion, `chosen` tokens learn, all before offset `at_most`, and in the mean before `expected`."""
+
+    chosen: int
+    at_most: int
+    expected: int
+
+    @classmethod
+    def of(cls, select: EarlyAndRandom, length: int) -> "Reach":
+        """Return the reach in completions of `length`: at most but for about one in a thousand."""
+        return cls(min(length, max(select.k, select.alpha)), select.reach(length, 3.0), select.reach(length))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
+
+    `layers`: the adapted ones;  `early`: where the tokens are that learn, where `learns` is early;
+    `replays`: groups sampled after the first one, of a problem;  `reference`: whether a KL penalty needs the base's
+    log-probabilities;  `native`: whether native code decodes, or torch;  `evaluation_problems`: completions of the
+    largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it forgets, None for all of a step.
+    """
+
+    shape: Shape
+    dtype: Dtype
+    layers: tuple[int, ...]
+    prompt_tokens: int
+    max_new_tokens: int
+    group: int
+    rank: int = 8
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    problems: int = 1
+    replays: int = 0
+    learns: Learns = "everything"
+    early: Reach | None = None
+    reference: bool = False
+    entropies: bool = False
+    nucleus: bool = False
+    evaluation_problems: int = 0
+    micro_batch_tokens: int = 1024
+    max_rows: int = 512
+    stored_tokens: int | None = None
+    threads: int = 1
+    native: bool = True
+
+    @property
+    def item(self) -> int:
+        """Bytes of one activation."""
+        return NUM_BYTES[self.dtype]
+
+    @property
+    def sum_item(self) -> int:
+        """Bytes of one number where sums are kept: float32 at least."""
+        return max(4, self.item)
+
+    @property
+    def adapter_item(self) -> int:
+        """Bytes of one number of the adapter: float32, over a float64 base float64."""
+        return max(4, self.item)
+
+    @property
+    def kept_expected(self) -> int:
+        """Tokens that a replay keeps in the middle: it cuts a completion of T tokens evenly at 0 to T - 1."""
+        return (self.max_new_tokens - 1) // 2
+
+    @property
+    def queries(self) -> int:
+        """Numbers in the queries of a token, in one layer."""
+        return self.shape.num_heads * self.shape.head_dim
+
+    @property
+    def keys(self) -> int:
+        """Numbers in the keys of a token, in one layer; as many are in its values."""
+        return self.shape.num_kv_heads * self.shape.head_dim
+
+    @property
+    def first_layer(self) -> int:
+        """The lowest adapted layer: nothing is kept for a backward pass below it."""
+        return self.layers[0]
+
+    @property
+    def layers_below(self) -> int:
+        """Layers from the first adapted one up to the last, which is left out: it is asked for some rows only."""
+        return self.shape.num_layers - 1 - self.first_layer
+
+    @property
+    def trained(self) -> int:
+        """Numbers in the adapter's matrices. A projection that is not known counts as one from hidden to hidden."""
+        sizes = (self.shape.projection(name) or (self.shape.hidden_size,) * 2 for name in self.targets)
+        return len(self.layers) * sum(self.rank * sum(size) for size in sizes)
+
+    @property
+    def completions(self) -> int:
+        """Completions of a step."""
+        return self.problems * self.group * (1 + self.replays)
+
+    @property
+    def sampled(self) -> int:
+        """Tokens sampled in a step."""
+        return self.completions * self.max_new_tokens

@@ -1,0 +1,387 @@
+"""Static decoding, on a CPU: steps are called where CUDA would replay their graphs, everything else is the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from creditree.engines.draw import draw, draw_each
+from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.engines.native.decoder import NativeDecoder
+from creditree.engines.static.decoder import StaticDecoder
+from creditree.engines.static.grid import Grid, Traffic, arrange, length_bucket, row_bucket
+from creditree.engines.static.record import Recorder, Step, rehearse
+from creditree.engines.static.watch import CHECK_EVERY, Watch
+from creditree.models import quantise
+from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.load import Model
+from creditree.models.transformer import Transformer
+from creditree.rng import Key
+from creditree.tree import token_array
+from creditree.trie import TokenTrie
+from tests.naive import naive_sample
+from tests.tiny_models import FAMILIES, char_tokenizer, random_model, tiny
+
+BUDGET = 14
+
+
+class Counted(Recorder):
+    """Counts what it records, and how often each is replayed."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.replays: list[int] = []
+
+    def record(self, step: Step, state: Sequence[torch.Tensor]) -> Step:
+        index = len(self.replays)
+        self.replays.append(0)
+
+        def replay() -> None:
+            self.replays[index] += 1
+            step()
+
+        return replay
+
+
+class Rehearsing(Recorder):
+    """Warms a step up, as before a capture, and then runs it as it is."""
+
+    def record(self, step: Step, state: Sequence[torch.Tensor]) -> Step:
+        rehearse(step, state)
+        rehearse(step, state)
+        return step
+
+
+def static_engine(model: Model, keep_layer: int | None = None, max_rows: int = 512) -> InProcessEngine:
+    engine = InProcessEngine(model, max_rows, keep_layer=keep_layer, native=False, static=True)
+    assert isinstance(engine._decoder(), StaticDecoder)
+    return engine
+
+
+def decoder_of(engine: InProcessEngine) -> StaticDecoder:
+    decoder = engine._decoder()
+    assert isinstance(decoder, StaticDecoder)
+    return decoder
+
+
+def torch_engine(model: Model, keep_layer: int | None = None) -> InProcessEngine:
+    return InProcessEngine(model, keep_layer=keep_layer, native=False, static=False)
+
+
+def requests(problems: int = 3, group: int = 6, budget: int = BUDGET) -> list[SampleRequest]:
+    return [
+        SampleRequest(
+            token_array([5 + p, 9, 12, 7, 30][: 2 + p]),
+            tuple(Key.of(0).at(p, i) for i in range(group - p)),
+            budget - p,
+        )
+        for p in range(problems)
+    ]
+
+
+def assert_same(found: list[list[Sample]], expected: list[list[Sample]], tolerance: float = 1e-10) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.token_ids.tolist() == other.token_ids.tolist()
+            assert one.finish_reason == other.finish_reason
+            assert one.logprobs == pytest.approx(other.logprobs, abs=tolerance)
+            assert one.sampler_logprobs == pytest.approx(other.sampler_logprobs, abs=tolerance)
+            assert (one.entropies is None) == (other.entropies is None)
+            if one.entropies is not None:
+                assert one.entropies == pytest.approx(other.entropies, abs=tolerance)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], ids=str)
+def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sampling: Sampling) -> None:
+    model = tiny(family)
+    asked = requests()
+    found, ledger = static_engine(model).sample(asked, sampling)
+    for request, samples in zip(asked, found, strict=True):
+        for key, sample in zip(request.keys, samples, strict=True):
+            tokens, logprobs = naive_sample(model, request.context_ids.tolist(), key, request.max_new_tokens, sampling)
+            assert sample.token_ids.tolist() == tokens
+            assert sample.logprobs == pytest.approx(logprobs, abs=1e-10)
+            assert sample.finish_reason == ("stop" if tokens[-1] == model.eos_id else "length")
+    # every completion's forwarded tokens, equal ones counted apart, and the contexts
+    assert ledger.decoded == len(asked) + sum(len(s.token_ids) - 1 for samples in found for s in samples)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.5, 0.9, entropies=True), Sampling(1.0, entropies=True)], ids=str)
+def test_numbers_of_tokens_are_those_of_the_torch_decoder(sampling: Sampling) -> None:
+    model = tiny("qwen3")
+    asked = requests()
+    found, _ = static_engine(model).sample(asked, sampling)
+    expected, _ = torch_engine(model).sample(asked, sampling)
+    assert_same(found, expected)
+
+
+def test_completions_longer_than_a_cache_bucket() -> None:
+    model = tiny(seed=3)
+    model.tokenizer.eos_token = "<unk>"
+    asked = requests(2, 4, budget=100)
+    engine = static_engine(model)
+    decoder = decoder_of(engine)
+    decoder.recorder = counted = Counted()
+    found, _ = engine.sample(asked, Sampling(1.0))
+    expected, _ = torch_engine(model).sample(asked, Sampling(1.0))
+    assert_same(found, expected)
+    longest = max(len(s.token_ids) for samples in found for s in samples)
+    assert longest > 64
+    assert len(counted.replays) == 2  # columns 0 to 63, then up to 127
+    assert counted.replays[0] == 64
+
+
+def test_forks_after_it_need_no_prefill_and_give_what_a_fresh_engine_gives() -> None:
+    model = tiny()
+    engine = static_engine(model)
+    asked = requests(2)
+    found, _ = engine.sample(asked, Sampling(0.7))
+    forks = []
+    for place, request in enumerate(asked):
+        longest = max(found[place], key=lambda s: len(s.token_ids))
+        cut = len(longest.token_ids) // 2
+        context = np.concatenate([request.context_ids, longest.token_ids[:cut]])
+        keys = tuple(Key.of(9).at(place, i) for i in range(3))
+        forks.append(SampleRequest(context, keys, BUDGET - cut))
+    again, cost = engine.sample(forks, Sampling(0.7))
+    assert cost.prefilled == 0
+    fresh, _ = torch_engine(model).sample(forks, Sampling(0.7))
+    assert_same(again, fresh)
+    repeated, cost = engine.sample(asked, Sampling(0.7))  # finds its own prefixes stored
+    assert_same(repeated, found)
+    assert cost.prefilled == 0
+
+
+def test_the_store_holds_what_the_torch_decoder_puts_there() -> None:
+    model = tiny()
+    ours, theirs = static_engine(model, keep_layer=2), torch_engine(model, keep_layer=2)
+    asked = requests()
+    found, _ = ours.sample(asked, Sampling(0.5))
+    theirs.sample(asked, Sampling(0.5))
+    assert ours.store.used == theirs.store.used
+    for request, samples in zip(asked, found, strict=True):
+        sequences = [np.concatenate([request.context_ids, s.token_ids[:-1]]) for s in samples]
+        trie = TokenTrie.of(sequences)
+        trunk, expected = (engine.trunk(trie.token[1:], trie.parent[1:] - 1) for engine in (ours, theirs))
+        assert trunk is not None
+        assert expected is not None
+        torch.testing.assert_close(trunk, expected, rtol=0, atol=1e-10)
+        for sequence in sequences:
+            slots = [np.array(engine.store.find(sequence)) for engine in (ours, theirs)]
+            assert len(slots[0]) == len(slots[1]) == len(sequence)
+            for layer in range(model.transformer.num_layers):
+                kv = [e.store.kv[layer][torch.from_numpy(s)] for e, s in zip((ours, theirs), slots, strict=True)]
+                torch.testing.assert_close(*kv, rtol=0, atol=1e-10)
+            last = len(request.context_ids) - 1
+            hidden = [e.store.hidden(s[last:]) for e, s in zip((ours, theirs), slots, strict=True)]
+            torch.testing.assert_close(*hidden, rtol=0, atol=1e-10)
+
+
+def test_few_rows_at_a_time_change_nothing() -> None:
+    model = tiny()
+    asked = requests()
+    together, _ = static_engine(model).sample(asked, Sampling(0.7))
+    few, _ = static_engine(model, max_rows=4).sample(asked, Sampling(0.7))
+    assert_same(few, together)
+
+
+def test_a_budget_of_one_token_and_unequal_budgets() -> None:
+    model = tiny()
+    keys = tuple(Key.of(4).at(i) for i in range(3))
+    asked = [SampleRequest(token_array([5, 9]), keys, 1), SampleRequest(token_array([5, 9]), keys, 20)]
+    found, _ = static_engine(model).sample(asked, Sampling(1.0))
+    expected, _ = torch_engine(model).sample(asked, Sampling(1.0))
+    assert_same(found, expected)
+    only, _ = static_engine(model).sample(asked[:1], Sampling(1.0))
+    assert_same(only, expected[:1])
+
+
+def test_decoding_ends_soon_after_the_last_row() -> None:
+    """With every token an end, the first check finds all rows finished, and the second one reads that."""
+    model = tiny()
+    prompt = token_array([5, 9])
+    model.tokenizer.eos_token_id = naive_sample(model, prompt.tolist(), Key.of(0), 1, Sampling(0.0))[0][0]
+    engine = static_engine(model)
+    decoder = decoder_of(engine)
+    decoder.recorder = counted = Counted()
+    (samples,), _ = engine.sample([SampleRequest(prompt, (Key.of(0),), 100)], Sampling(0.0))
+    assert [len(s.token_ids) for s in samples] == [1]
+    assert samples[0].finish_reason == "stop"
+    assert sum(counted.replays) == 2 * CHECK_EVERY
+
+
+def test_adapters_are_applied_read_in_place_and_switched_off() -> None:
+    model = tiny("llama")
+    adapter = Adapter(model, LoraSpec(rank=2, layers=0.5, targets=("q_proj", "v_proj", "down_proj")), Key.of(0))
+    engine = static_engine(model)
+    decoder = decoder_of(engine)
+    decoder.recorder = counted = Counted()
+    asked = requests()
+    plain, _ = engine.sample(asked, Sampling(1.0))
+    with torch.no_grad():
+        for matrix in adapter.matrices:
+            matrix.add_(torch.randn(matrix.shape, generator=torch.Generator().manual_seed(1), dtype=matrix.dtype))
+    engine.forget()
+    adapted, _ = engine.sample(asked, Sampling(1.0))
+    assert len(counted.replays) == 1
+    expected, _ = torch_engine(model).sample(asked, Sampling(1.0))
+    assert_same(adapted, expected)
+    with adapter.off():
+        engine.forget()
+        base, _ = engine.sample(asked, Sampling(1.0))
+    assert len(counted.replays) == 2
+    assert_same(base, plain)
+    engine.forget()
+    engine.sample(asked, Sampling(1.0))
+    assert len(counted.replays) == 2
+
+
+def test_steps_are_recorded_once_for_a_shape_and_dropped_when_weights_move() -> None:
+    model = tiny()
+    engine = static_engine(model)
+    decoder = decoder_of(engine)
+    decoder.recorder = counted = Counted()
+    for _ in range(3):
+        engine.forget()
+        engine.sample(requests(), Sampling(0.7))
+    assert len(counted.replays) == 1
+    engine.sample(requests(), Sampling(0.8))
+    assert len(counted.replays) == 2
+    engine.sample(requests(1, 1), Sampling(0.7))  # another grid, in the memory of the first
+    engine.forget()
+    found, _ = engine.sample(requests(), Sampling(0.7))
+    assert len(counted.replays) == 3
+    weight = model.transformer.decoder_layers[1].mlp.down_proj.weight
+    weight.data = weight.data * 2
+    model.transformer.link()
+    engine.forget()
+    moved, _ = engine.sample(requests(), Sampling(0.7))
+    assert len(counted.replays) == 4
+    expected, _ = torch_engine(model).sample(requests(), Sampling(0.7))
+    assert_same(moved, expected)
+    assert [s.logprobs.tolist() for s in moved[0]] != [s.logprobs.tolist() for s in found[0]]
+
+
+def test_warming_up_changes_nothing() -> None:
+    model = tiny()
+    engine = static_engine(model, keep_layer=2)
+    decoder_of(engine).recorder = Rehearsing(torch.device("cpu"))
+    found, _ = engine.sample(requests(2, 4, budget=80), Sampling(0.7))
+    expected, _ = torch_engine(model).sample(requests(2, 4, budget=80), Sampling(0.7))
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_a_quantised_base(kind: quantise.Quantisation) -> None:
+    pytest.importorskip("bitsandbytes")
+    network = random_model("qwen2", torch.bfloat16)
+    quantise.quantise(network, kind, "cpu")
+    model = Model("random:qwen2", Transformer(network), char_tokenizer())
+    found, _ = static_engine(model).sample(requests(1), Sampling(0.0))
+    expected, _ = torch_engine(model).sample(requests(1), Sampling(0.0))
+    assert found[0][0].logprobs[0] == pytest.approx(expected[0][0].logprobs[0], abs=1e-3)
+    assert found[0][0].token_ids[0] == expected[0][0].token_ids[0]
+
+
+def test_a_larger_grid_after_a_smaller_one() -> None:
+    model = tiny()
+    engine = static_engine(model)
+    small, _ = engine.sample(requests(1, 2), Sampling(0.7))
+    engine.sample(requests(3, 40), Sampling(0.7))
+    engine.forget()
+    again, _ = engine.sample(requests(1, 2), Sampling(0.7))
+    assert_same(again, small)
+
+
+def test_bfloat16_base_samples_what_the_torch_decoder_samples() -> None:
+    model = tiny(dtype=torch.bfloat16)
+    found, _ = static_engine(model).sample(requests(), Sampling(0.7))
+    assert all(np.isfinite(s.logprobs).all() and np.isfinite(s.sampler_logprobs).all() for g in found for s in g)
+    expected, _ = torch_engine(model).sample(requests(), Sampling(0.7))
+    firsts = [[s.logprobs[0] for s in samples] for samples in (found[0], expected[0])]
+    assert firsts[0] == pytest.approx(firsts[1], abs=1e-3)
+
+
+def test_who_decodes() -> None:
+    model = tiny(dtype=torch.float32)
+    assert not isinstance(InProcessEngine(model, native=False)._decoder(), StaticDecoder)  # not on a CPU by itself
+    preferred = InProcessEngine(model, static=True)._decoder()
+    assert isinstance(preferred, NativeDecoder | StaticDecoder)
+    model.transformer.decoder_layers[0].mlp.register_forward_hook(lambda *_: None)
+    model.transformer.link()
+    assert not isinstance(InProcessEngine(model, native=False, static=True)._decoder(), StaticDecoder)
+
+
+@pytest.mark.parametrize("vocabulary", [64, 61, 1536, 1187])
+@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.7, 0.6)], ids=str)
+def test_draws_in_blocks_are_those_of_the_plain_draw(vocabulary: int, sampling: Sampling) -> None:
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 4 * torch.randn(500, vocabulary, generator=generator, dtype=torch.float64)
+    logits[:, 5:9] = -torch.inf
+    uniform = torch.rand(500, generator=generator, dtype=torch.float64)
+    uniform[:2] = torch.tensor([0.0, 1.0 - 2**-53])
+    ours, theirs = draw_each(logits, uniform, sampling), draw(logits, torch.arange(500), uniform, sampling)
+    assert ours.token.tolist() == theirs.token.tolist()
+    torch.testing.assert_close(ours.logprob, theirs.logprob)
+    torch.testing.assert_close(ours.sampler_logprob, theirs.sampler_logprob)
+    half = draw_each(logits.to(torch.bfloat16), uniform, sampling)
+    assert bool(((half.token < 5) | (half.token >= 9)).all())
+
+
+def test_buckets() -> None:
+    assert [length_bucket(n) for n in (1, 64, 65, 300, 512, 513, 1025)] == [64, 64, 128, 320, 512, 640, 1280]
+    assert [row_bucket(n, 1) for n in (1, 8, 9, 50, 128, 129, 400, 513)] == [8, 8, 16, 56, 128, 144, 416, 576]
+    assert row_bucket(400, 56) == 448
+    assert row_bucket(1, 64) == 64
+
+
+def test_a_context_is_copied_for_as_many_rows_as_moves_the_fewest_bytes() -> None:
+    group = arrange(np.zeros(50, dtype=np.int64), 100, 300, Traffic(6_000_000, 28_672))
+    assert group.grid == Grid(copies=1, each=56, context=128, length=320)
+    assert group.row.tolist() == list(range(50))
+    uneven = arrange(np.repeat(np.arange(9), [50, 1, 1, 1, 1, 1, 1, 1, 1]), 100, 300, Traffic(6_000_000, 28_672))
+    assert uneven.grid.rows <= 72
+    assert len(set(uneven.row.tolist())) == 58
+    copies = uneven.row // uneven.grid.each
+    assert uneven.context[copies].tolist() == np.repeat(np.arange(9), [50, 1, 1, 1, 1, 1, 1, 1, 1]).tolist()
+
+
+class Delayed:
+    """An event of a device that is always behind: what was asked is there only when it is waited for."""
+
+    log: list[str]
+
+    def __init__(self) -> None:
+        self.log = []
+
+    def event(self) -> "DelayedEvent":
+        return DelayedEvent(self)
+
+
+class DelayedEvent:
+    """Writes down when it is recorded and waited for."""
+
+    def __init__(self, device: Delayed) -> None:
+        self.device = device
+        self.number = sum(entry.startswith("record") for entry in device.log)
+
+    def record(self) -> None:
+        self.device.log.append(f"record {self.number}")
+
+    def synchronize(self) -> None:
+        self.device.log.append(f"wait {self.number}")
+
+
+def test_a_check_waits_for_the_one_before_it_only() -> None:
+    device, left = Delayed(), torch.tensor([3])
+    watch = Watch(left, device.event)
+    answers = [watch.all_finished()]
+    left.fill_(0)
+    answers.append(watch.all_finished())  # reads what the first check asked: 3 were left
+    left.fill_(7)
+    answers.append(watch.all_finished())  # what the second asked, although a third answer is under way
+    assert answers == [False, False, True]
+    assert device.log == ["record 0", "record 1", "wait 0", "record 2", "wait 1"]
