@@ -1,4 +1,4 @@
-"""What the benchmarks are to reach (issue 3, section 2), and how each figure follows from the raw files."""
+"""What the benchmarks are to reach, and how each figure follows from the raw files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

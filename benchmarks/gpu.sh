@@ -12,14 +12,15 @@
 #         --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
 #         peft accelerate psutil pydantic pydantic-core annotated-types typing-inspection
 #
-# (pydantic names the one pydantic-core that it works with: take that version of it.) PYTHON names the interpreter,
-# COMMIT the commit where the source is not under git, PIECES (a regular expression) the pieces to run.
+# (pydantic works with one pydantic-core only: the newest of both, or the one it names.) WHEELS names another folder,
+# PYTHON the interpreter, COMMIT the commit where the source is not under git, PIECES (a regular expression) what to run.
 #
 # Every piece has a time limit of its own and writes a JSON line; one that fails does not stop the others. Exit status:
 # 0 if all passed, 1 if any failed or found no time, 2 if nothing could be run.
 set -u
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
+WHEELS=${WHEELS:-benchmarks/wheels}
 DEVICE=cuda
 OUT=benchmarks/results
 LIMIT=590
@@ -46,7 +47,7 @@ for package in torch transformers; do
 done
 for package in peft accelerate psutil pydantic pydantic_core annotated_types typing_inspection safetensors; do
     can_import $package && continue
-    "$PYTHON" -m pip install --quiet --no-index --no-deps --find-links benchmarks/wheels --target "$SITE" $package ||
+    "$PYTHON" -m pip install --quiet --no-index --no-deps --find-links "$WHEELS" --target "$SITE" $package ||
         { echo "$package is missing: see the head of this file for how to carry it" >&2; exit 2; }
 done
 if [ "$DEVICE" = cuda ]; then
