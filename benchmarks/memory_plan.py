@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,13 @@ SMALL = (
     Case("normed", "t-spmo", 12, 64, "nf4"),
     Case("small", "grpo", 4, 32, "int8"),
 )
+SIZES = ((8, 64, 1024), (8, 64, 128), (24, 96, 512))
+"""Groups, lengths and micro-batches of the large matrix, taken in turns."""
+PRECISIONS: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
 LARGE = tuple(
-    Case(shape, method, group, tokens, dtype, micro)
-    for shape in SHAPES
-    for method in ("grpo", "s-grpo", "t-spmo")
-    for group, tokens, micro in ((8, 64, 1024), (8, 64, 128), (24, 128, 512))
-    for dtype in ("float32", "bfloat16", "int8", "nf4")
+    Case(shape, method, *SIZES[(row + column) % 3][:2], dtype, SIZES[(row + column) % 3][2])
+    for row, (shape, dtype) in enumerate(product(SHAPES, PRECISIONS))
+    for column, method in enumerate(("grpo", "s-grpo", "t-spmo"))
 )
 
 
@@ -127,6 +129,7 @@ class Run:
             problems=case.problems, learns=learns, reference=self.method.objective.kl > 0,
             early=Reach.of(select, case.tokens) if isinstance(select, EarlyAndRandom) else None,
             micro_batch_tokens=case.micro_batch_tokens, max_rows=case.max_rows,
+            static=self.device != "cpu",
             native=self.device == "cpu" and case.dtype in ("float32", "bfloat16"),
         )  # fmt: skip
 

@@ -49,5 +49,5 @@ def test_the_check_on_time_can_fail() -> None:
 
 def test_help_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], check=True, capture_output=True, text=True, env=ENVIRONMENT)
-    for command in ("quickstart", "train", "eval", "compare", "methods", "show"):
+    for command in ("quickstart", "train", "plan", "eval", "compare", "methods", "show"):
         assert command in done.stdout

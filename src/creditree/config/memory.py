@@ -2,8 +2,6 @@
 
 import re
 
-from creditree.errors import did_you_mean
-
 UNITS = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
@@ -19,10 +17,12 @@ def parse_bytes(text: object) -> int:
         raise ValueError("write a number and a unit, such as 8GB or 500MB")
     number, unit = found.groups()
     by_name = {name.lower(): size for name, size in UNITS.items()}
+    if not unit:
+        raise ValueError("it has no unit; write 8GB or 500MB")
     if unit.lower() not in by_name:
-        hint = did_you_mean(unit.upper() + "B" if len(unit) == 1 else unit.upper(), UNITS).strip()
-        missing = "it has no unit" if not unit else f"'{unit}' is no unit"
-        raise ValueError(f"{missing}; write 8GB or 500MB. {hint}".rstrip("?."))
+        near = unit[0].upper() + "B"
+        hint = f"did you mean '{near}'?" if near in UNITS else f"known are {', '.join(UNITS)}"
+        raise ValueError(f"'{unit}' is no unit ({hint}); write 8GB or 500MB")
     size = int(float(number) * by_name[unit.lower()])
     if size == 0:
         raise ValueError("it must be above 0")

@@ -77,6 +77,7 @@ def workload_of(
         max_rows=_or(train.max_rows, DEFAULT_ROWS),
         stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
         threads=train.threads or 1,
+        static=config.model.device != "cpu",
         native=config.model.device == "cpu" and can_compile(config.model.dtype),
     )
     return work, prompt

@@ -86,7 +86,8 @@ def head_loss(
 
 def _buffer(transformer: Transformer, hidden: Tensor, rows: int | None) -> tuple[int, Tensor]:
     rows = min(rows_per_chunk(transformer.vocab_size) if rows is None else rows, max(len(hidden), 1))
-    return rows, hidden.new_empty(rows, transformer.vocab_size)
+    needed = max(transformer.head_rows(rows), transformer.head_rows(len(hidden) % rows))
+    return rows, hidden.new_empty(needed, transformer.vocab_size)
 
 
 def _log_softmax(logits: Tensor, asked: Predictions, temperature: float) -> tuple[Tensor, Tensor]:

@@ -31,31 +31,37 @@ def turn_of(cos: Tensor, sin: Tensor) -> Turn:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Heads:
-    """From hidden states to heads: norm and product; then the first `turned` heads are normed (Qwen3) and rotated."""
+    """From hidden states to heads: norm and product; then all but the values are normed (Qwen3) and rotated.
+
+    `turned`: how many heads are rotated, kind by kind (queries, keys);  `plain`: how many are not (values).
+    """
 
     norm: Norm
     projection: Projection
     head_norm: Norm | None
-    turned: int
+    turned: tuple[int, ...]
     plain: int
 
     def forward(
         self, hidden: Tensor, turn: Turn, active: tuple[Lora, ...]
-    ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Return the rotated heads [B, Q, turned, D], the others [B, Q, plain, D], and what the backward pass keeps."""
+    ) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
+        """Return the heads kind by kind, each [B, Q, heads, D], and what the backward pass keeps."""
         normed = self.norm(hidden)
         out, kept = self.projection.forward(normed.view(-1, normed.shape[-1]), active)
-        count = self.turned + self.plain
-        heads = out.view(*hidden.shape[:-1], count, out.shape[-1] // count)
-        before = heads[..., : self.turned, :]
+        turned = sum(self.turned)
+        heads = out.view(*hidden.shape[:-1], turned + self.plain, out.shape[-1] // (turned + self.plain))
+        before = heads[..., :turned, :]
         first = before if self.head_norm is None else self.head_norm(before)
         cos, sin = turn
         rotated = (first * cos).addcmul_(first.roll(first.shape[-1] // 2, -1), sin)
-        return rotated, heads[..., self.turned :, :], [None if self.head_norm is None else before, *kept]
+        kinds = rotated.split(self.turned, dim=-2)
+        if self.plain:
+            kinds = (*kinds, heads[..., turned:, :])
+        return kinds, [None if self.head_norm is None else before, *kept]
 
     def back(
         self,
-        grads: list[Tensor],
+        grads: tuple[Tensor, ...],
         hidden: Tensor,
         turn: Turn,
         active: tuple[Lora, ...],
@@ -63,11 +69,11 @@ class Heads:
         *,
         wants_input: bool,
     ) -> tuple[Tensor | None, list[Tensor]]:
-        """Return the gradients of hidden states and adapters, given those [B, Q, heads, D] of all heads in order."""
+        """Return the gradients of hidden states and adapters, given those of the heads kind by kind."""
         cos, sin = turn
         before, *low = kept
         grad = torch.cat(grads, dim=-2)
-        first = grad[..., : self.turned, :]
+        first = grad[..., : sum(self.turned), :]
         rolled = (first * sin).roll(first.shape[-1] // 2, -1)
         first.mul_(cos).add_(rolled)
         if self.head_norm is not None and before is not None:
@@ -159,23 +165,22 @@ class LeanLayer:
     def __call__(self, hidden: Tensor, turn: Turn, plan: AttentionPlan, rows: Tensor | None = None) -> Tensor:
         """Return the layer's output [B, Q, width], at the positions `rows` [R] only if given."""
         if rows is None:
-            turned, value = _heads(self.heads, hidden, turn)
-            query, key = turned.split([self.queries.turned, self.keys_values.turned], dim=-2)
+            kinds = _heads(self.heads, hidden, turn)
         else:
-            key, value = _heads(self.keys_values, hidden, turn)
+            seen = _heads(self.keys_values, hidden, turn)
             hidden, turn = hidden.index_select(1, rows), (turn[0].index_select(1, rows), turn[1].index_select(1, rows))
-            query, _ = _heads(self.queries, hidden, turn)
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+            kinds = (*_heads(self.queries, hidden, turn), *seen)
+        query, key, value = (kind.transpose(1, 2) for kind in kinds)
         attended = plan.attend(self.index, query, key, value, self.scaling).transpose(1, 2)
         return _rest(self.rest, hidden, attended.flatten(2))
 
 
-def _heads(heads: Heads, hidden: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
+def _heads(heads: Heads, hidden: Tensor, turn: Turn) -> tuple[Tensor, ...]:
     active = heads.projection.active
     if _learns(active, hidden):
-        turned, plain = _HeadsFunction.apply(heads, active, turn, hidden, *matrices(active))  # type: ignore[no-untyped-call]
-        return turned, plain
-    return heads.forward(hidden, turn, active)[:2]
+        kinds: tuple[Tensor, ...] = _HeadsFunction.apply(heads, active, turn, hidden, *matrices(active))  # type: ignore[no-untyped-call]
+        return kinds
+    return heads.forward(hidden, turn, active)[0]
 
 
 def _rest(rest: Rest, hidden: Tensor, attended: Tensor) -> Tensor:
@@ -196,19 +201,17 @@ class _HeadsFunction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, heads: Heads, active: tuple[Lora, ...], turn: Turn, hidden: Tensor, *adapters: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        turned, plain, kept = heads.forward(hidden, turn, active)
+    ) -> tuple[Tensor, ...]:
+        kinds, kept = heads.forward(hidden, turn, active)
         ctx.heads, ctx.active = heads, active
         ctx.save_for_backward(hidden, *turn, *kept)
-        return turned, plain
+        return kinds
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, cos, sin, *kept = ctx.saved_tensors
-        grad, found = ctx.heads.back(
-            list(grads), hidden, (cos, sin), ctx.active, kept, wants_input=ctx.needs_input_grad[3]
-        )
+        grad, found = ctx.heads.back(grads, hidden, (cos, sin), ctx.active, kept, wants_input=ctx.needs_input_grad[3])
         return None, None, None, grad, *found
 
 

@@ -39,9 +39,11 @@ def lean_layer(layer: Any) -> LeanLayer | None:
     size = int(attention.head_dim)
     queries, keys = (_outputs(modules[name]) // size for name in _QKV[:2])
     parts = (
-        Heads(input_norm, qkv, _for_heads(head_norms, queries, keys), queries + keys, keys),
-        Heads(input_norm, _part(qkv, modules, _QKV[:1], 0), _for_heads(head_norms, queries, 0), queries, 0),
-        Heads(input_norm, _part(qkv, modules, _QKV[1:], queries * size), _for_heads(head_norms, 0, keys), keys, keys),
+        Heads(input_norm, qkv, _for_heads(head_norms, queries, keys), (queries, keys), keys),
+        Heads(input_norm, _part(qkv, modules, _QKV[:1], 0), _for_heads(head_norms, queries, 0), (queries,), 0),
+        Heads(
+            input_norm, _part(qkv, modules, _QKV[1:], queries * size), _for_heads(head_norms, 0, keys), (keys,), keys
+        ),
     )
     return LeanLayer(int(attention.layer_idx), float(attention.scaling), parts, Rest(output, post_norm, gate_up, down))
 

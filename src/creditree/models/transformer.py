@@ -178,15 +178,19 @@ class Transformer:
         """Return the next-token logits of normed hidden states."""
         return self._head(normed)  # type: ignore[no-any-return]
 
+    def head_rows(self, count: int) -> int:
+        """Return how many rows of a buffer `predict` needs for `count` states."""
+        return count if self._lean_head is None else self._lean_head.rows(count)
+
     def predict(self, hidden: Tensor, out: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Return the logits [n, vocabulary] of states [n, hidden] after the last layer, and the way back.
 
-        The logits may be written into the first rows of `out`, and the caller may overwrite them. The way back takes
-        their gradient to that of the states. Neither needs autograd.
+        The logits may be written into the first rows of `out` (`head_rows` of them are needed), and the caller may
+        overwrite them. The way back takes their gradient to that of the states. Neither needs autograd.
         """
         norm, head = self._norm, self._lean_head
         if norm is not None and head is not None:
-            logits = head.logits(norm(hidden), out[: len(hidden)])
+            logits = head.logits(norm(hidden), out)
             return logits, lambda grad: norm.back(head.back(grad), hidden).to(hidden.dtype)
         with torch.enable_grad():
             leaf = hidden.detach().requires_grad_()

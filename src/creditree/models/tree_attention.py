@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from creditree.models.flex import FlexBlocks, flex_works
 from creditree.tree import IntArray
 
 BLOCK_SIZES = (32, 64, 128, 256)
@@ -62,10 +63,12 @@ class Blocks:
             out = scaled_dot_product_attention(folded, key, value, attn_mask=self.bias, scale=scaling)
             return out.view(1, heads, -1, size)
         blocks = len(self.bias)
-        gathered = query[0].transpose(0, 1).index_select(0, self.query).view(blocks, -1, groups, heads // groups, size)
+        gathered = (
+            query.squeeze(0).transpose(0, 1).index_select(0, self.query).view(blocks, -1, groups, heads // groups, size)
+        )
         folded = gathered.permute(0, 2, 3, 1, 4).reshape(blocks, groups, -1, size)
         key, value = (
-            both[0].transpose(0, 1).index_select(0, self.key).view(blocks, -1, groups, size).transpose(1, 2)
+            both.squeeze(0).transpose(0, 1).index_select(0, self.key).view(blocks, -1, groups, size).transpose(1, 2)
             for both in (key, value)
         )
         out = scaled_dot_product_attention(folded, key, value, attn_mask=self.bias, scale=scaling)
@@ -89,8 +92,10 @@ def blocks_of(queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor) 
     key = np.zeros((len(starts), int(counts.max())), dtype=np.int64)
     key[block, np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts, counts)] = index
     is_real = np.arange(key.shape[1]) < counts[:, None]
-    at = queries.enter[query][:, :, None]
-    sees = is_real[:, None] & (keys.enter[key][:, None] <= at) & (at < keys.exit[key][:, None])
+    # half as wide as indices: these are the largest arrays here
+    enters, exits, asks = (a.astype(np.int32) for a in (keys.enter[key], keys.exit[key], queries.enter[query]))
+    begin, end, asking = enters[:, None], np.where(is_real, exits, 0)[:, None], asks[:, :, None]
+    sees = (begin <= asking) & (asking < end)
     place = np.arange(len(queries)) + np.repeat(np.arange(len(starts)) * query.shape[1] - starts, lengths)
     queried, held, places = (torch.from_numpy(array.reshape(-1)).to(like.device) for array in (query, key, place))
     return Blocks(queried, held, places, _bias(sees, shared, like))
@@ -160,15 +165,20 @@ class TreeShape:
         self._keys = TreeTokens(
             np.concatenate([part.enter for part in parts]), np.concatenate([part.exit for part in parts])
         )
-        self._made: dict[bool, Blocks] = {}
+        self._made: dict[bool, Blocks | FlexBlocks] = {}
 
-    def blocks(self, queries: int, like: Tensor) -> Blocks:
-        """Return blocks for all tokens' queries or, if there are fewer, those of the rows."""
-        whole = queries == len(self.tokens)
+    def blocks(self, query: Tensor) -> Blocks | FlexBlocks:
+        """Return blocks for all tokens' queries [1, H, n, D] or, if there are fewer, those of the rows."""
+        whole = query.shape[2] == len(self.tokens)
         if whole not in self._made:
             asked = self.tokens if whole else self.tokens.at(self._rows)
-            self._made[whole] = blocks_of(asked, self._keys, self._shared, like)
+            self._made[whole] = self._make(asked, query)
         return self._made[whole]
+
+    def _make(self, asked: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
+        if flex_works(query.device, query.dtype, query.shape[3]):
+            return FlexBlocks(asked.enter, self._keys.enter, self._keys.exit, query.device)
+        return blocks_of(asked, self._keys, self._shared, query)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -192,4 +202,4 @@ class TreePlan:
         if self.above:
             key = torch.cat([*(held[layer][0] for held in self.above), key], dim=2)
             value = torch.cat([*(held[layer][1] for held in self.above), value], dim=2)
-        return self.shape.blocks(query.shape[2], query).attend(query, key, value, scaling)
+        return self.shape.blocks(query).attend(query, key, value, scaling)

@@ -110,10 +110,10 @@ class Card:
 
 
 def cards(work: Workload, free: Free = ALL) -> list[Card]:
-    """Return the table of common cards and precisions. Precisions without native code decode by torch."""
+    """Return the table of common cards and precisions: decoded in static shapes, as on CUDA."""
     found = []
     for dtype in PRECISIONS:
-        one = replace(work, dtype=dtype, native=work.native and dtype in ("float32", "bfloat16"))
+        one = replace(work, dtype=dtype, native=False, static=True)
         needed = least(one, free).total
         for size in CARDS:
             limit = size * GB

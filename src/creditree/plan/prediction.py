@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from creditree.models.footprint import weight_bytes
-from creditree.plan.sampling import native_bytes, table_bytes, torch_bytes
+from creditree.plan.sampling import native_bytes, static_bytes, table_bytes, torch_bytes
 from creditree.plan.skeleton import bush_at_most, bush_expected, stack_of
 from creditree.plan.store import EMPTY, Call, Room, evaluation_calls, forgotten, room_of, slot_bytes, training_calls
 from creditree.plan.update import update_size
@@ -15,6 +15,7 @@ PARTS = {
     "adapter": "adapter: A and B",
     "optimiser": "gradients, and Adam's two moments",
     "store": "keys, values and states of all prefixes",
+    "static": "keys, values and states of rows being decoded",
     "sampling": "logits, and buffers of decoding",
     "activations": "kept for the backward pass",
     "head": "logits of the loss, in chunks",
@@ -76,10 +77,13 @@ def predict(work: Workload, *, expected: bool = False) -> Prediction:
     held = EMPTY
     if evaluated:
         held = room_of(work, evaluated)
-        phases.append(_sampling("evaluation", work, evaluated, held))
+        phases.append(_sampling("evaluation", work, evaluated, held, static_bytes(work, evaluated)))
     room = room_of(work, sampled, forgotten(held))
-    phases.append(_sampling("sampling", work, sampled, room))
-    stack = stack_of(bush_expected(work) if expected else bush_at_most(work), work.micro_batch_tokens)
+    static = static_bytes(work, [*evaluated, *sampled])
+    phases.append(_sampling("sampling", work, sampled, room, static))
+    bush = bush_expected(work) if expected else bush_at_most(work)
+    uneven = not expected or work.learns == "early"
+    stack = stack_of(bush, work.micro_batch_tokens, uneven=uneven)
     size = update_size(work, stack)
     update = {
         "store": room.capacity * slot_bytes(work),
@@ -89,7 +93,7 @@ def predict(work: Workload, *, expected: bool = False) -> Prediction:
         "temporaries": size.temporaries,
         "records": table_bytes(work, sampled),
     }
-    update = held_bytes(work) | update
+    update = held_bytes(work) | update | ({"static": static} if static else {})
     phases.append(Phase("update", update, sum(update.values()) - update["records"]))
     return Prediction(tuple(phases))
 
@@ -104,11 +108,11 @@ def held_bytes(work: Workload) -> dict[str, int]:
     }
 
 
-def _sampling(name: str, work: Workload, calls: list[Call], room: Room) -> Phase:
+def _sampling(name: str, work: Workload, calls: list[Call], room: Room, static: int) -> Phase:
     """While room grows, one layer of the store and one array of states are held twice, and nothing else is going on."""
     moved = room.before * (2 * work.keys + work.shape.hidden_size) * work.item
     used = native_bytes(work, calls) if work.native else torch_bytes(work, calls)
-    parts = held_bytes(work) | {"store": room.capacity * slot_bytes(work)}
+    parts = held_bytes(work) | {"store": room.capacity * slot_bytes(work)} | ({"static": static} if static else {})
     in_torch = sum(parts.values()) + (moved if work.native else max(used, moved))
     parts |= {"sampling": max(used, moved), "records": table_bytes(work, calls)}
     return Phase(name, parts, in_torch)

@@ -1,5 +1,8 @@
 """Memory that sampling needs besides the store: of native code by formula, of torch by what is alive at once."""
 
+import numpy as np
+
+from creditree.engines.static.grid import Traffic, arrange
 from creditree.plan.store import Call
 from creditree.plan.workload import Workload
 
@@ -66,6 +69,27 @@ def torch_bytes(work: Workload, calls: list[Call]) -> int:
         shared = shape.num_heads // shape.num_kv_heads
         prefill = max(prefill, tokens * ((width + 2 * (work.queries + 2 * work.keys)) * s + seen * (1 + shared)))
     return max(drawing, decoding, prefill) + matrix_bytes(work)
+
+
+def static_bytes(work: Workload, calls: list[Call]) -> int:
+    """What decoding in static shapes holds from its first call on, for its largest grid (`StaticDecoder`).
+
+    With B rows of T tokens and C copies of contexts of P: (B T + C P) layers 2 keys s for keys and values, and two
+    hidden states of each new token, B T 2 hidden s.
+    """
+    if not work.static:
+        return 0
+    token = work.shape.num_layers * 2 * work.keys * work.item
+    traffic = Traffic(40 * work.shape.vocab_size, token)
+    largest = 0
+    for call in calls:
+        rows = min(call.completions, work.max_rows)
+        each = call.completions // call.contexts
+        grid = arrange(np.arange(rows) // each, call.stored + call.new, call.budget, traffic).grid
+        tokens = grid.rows * grid.length
+        size = (tokens + grid.copies * grid.context) * token + tokens * 2 * work.shape.hidden_size * work.item
+        largest = max(largest, size)
+    return largest
 
 
 def matrix_bytes(work: Workload) -> int:

@@ -72,8 +72,11 @@ def _bush(work: Workload, reach: int | None) -> Bush:
     return Bush(work.prompt_tokens, work.group * (1 + work.replays), length, learning, work.problems)
 
 
-def stack_of(bush: Bush, max_tokens: int) -> list[Stretch]:
-    """Return the largest stack of stretches, each standing on the one before, as `Batch.stretches` cuts a skeleton."""
+def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stretch]:
+    """Return the largest stack of stretches, each standing on the one before, as `Batch.stretches` cuts a skeleton.
+
+    `uneven`: chains differ in length, so that those of one stretch can fill it.
+    """
     if bush.tokens <= max_tokens:
         return [Stretch(bush, bush.tokens, bush.rows)]
     one = replace(bush, count=1)
@@ -84,7 +87,9 @@ def stack_of(bush: Bush, max_tokens: int) -> list[Stretch]:
         return [Stretch(one, one.tokens, one.rows)]
     chains = min(bush.chains, max(1, max_tokens // bush.length))
     stem, top = replace(one, chains=0), replace(one, stem=0, chains=chains)
-    return [Stretch(stem, stem.tokens, 1, 0, True), Stretch(top, top.tokens, top.rows, bush.stem)]
+    tokens = max(top.tokens, min(max_tokens, bush.chains * bush.length)) if uneven else top.tokens
+    rows = tokens * bush.learning // bush.length
+    return [Stretch(stem, stem.tokens, 1, 0, True), Stretch(top, tokens, rows, bush.stem)]
 
 
 @dataclass(frozen=True, slots=True)

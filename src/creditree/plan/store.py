@@ -107,18 +107,21 @@ def forgotten(room: Room) -> Room:
 
 def _decoded(work: Workload, piece: Call, room: Room) -> Room:
     rows, left = piece.completions, piece.budget
+    unused = 0
     fresh = (piece.contexts - piece.again) * piece.new
     if work.stored_tokens is not None and room.used + piece.tokens + rows * left > work.stored_tokens:
         room, fresh = forgotten(room), piece.tokens
     room = _grown(room, piece.tokens, piece.tokens + rows * left)
     room = replace(room, used=room.used + fresh)
-    if work.native:
-        room = _grown(room, min(_AHEAD, left) * rows, rows * left)
+    if work.native:  # it makes room before a token is drawn, the last one's too; torch when it is to be stored
+        room, unused = _grown(room, min(_AHEAD, left) * rows, rows * left), rows
+    else:
+        left -= 1
     while left > 0:
         room = _grown(room, rows, rows * left)
         done = min(left, (room.capacity - room.used) // rows)
         room, left = replace(room, used=room.used + rows * done), left - done
-    return replace(room, used=room.used - rows)  # the last tokens are drawn, and not stored
+    return replace(room, used=room.used - unused)
 
 
 def _grown(room: Room, more: int, at_most: int) -> Room:

@@ -32,10 +32,11 @@ class Reach:
 class Workload:
     """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
 
-    `layers`: the adapted ones;  `early`: where the tokens are that learn, where `learns` is early;
-    `replays`: groups sampled after the first one, of a problem;  `reference`: whether a KL penalty needs the base's
-    log-probabilities;  `native`: whether native code decodes, or torch;  `evaluation_problems`: completions of the
-    largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it forgets, None for all of a step.
+    `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem;  `early`: where the tokens
+    are that learn, where `learns` is early;  `reference`: whether a KL penalty needs the base's log-probabilities;
+    `nucleus`: whether top-p cuts the distribution;  `evaluation_problems`: of the largest evaluation, 0 for none;
+    `stored_tokens`: slots of the store before it forgets, None for all of a step;  `native`: whether native code
+    decodes, or torch, and `static`: torch in static shapes, as on CUDA.
     """
 
     shape: Shape
@@ -59,6 +60,7 @@ class Workload:
     stored_tokens: int | None = None
     threads: int = 1
     native: bool = True
+    static: bool = False
 
     @property
     def item(self) -> int:

@@ -171,6 +171,8 @@ class Trainer:
         self._recorded = state.step
         self.watcher.update(record)
         self._tell_failures(result)
+        if result.stats.note is not None:
+            self.watcher.message(f"step {state.step}: {result.stats.note}")
 
     def _tell_failures(self, result: StepResult) -> None:
         """Show why completions got no reward, each reason once, the first few."""

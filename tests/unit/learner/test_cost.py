@@ -105,7 +105,7 @@ def test_a_token_is_forwarded_once_however_small_the_micro_batches() -> None:
 
 
 def test_qwen2_1_5b() -> None:
-    """The goals of docs/BENCHMARKS.md: prompt 100, T = 300, no KL; the trunk as sampling left it. TRL's defaults: 28.9 and 180."""
+    """The goals of docs/BENCHMARKS.md: prompt 100, T = 300, no KL, the trunk from sampling (TRL: 28.9 and 180)."""
     shape, adapted = PUBLIC_SHAPES["Qwen/Qwen2-1.5B"], Adapted(tuple(range(19, 28)), QV, 8)
     limits = {8: 6.5e12, 50: 40e12}
     for group, limit in limits.items():

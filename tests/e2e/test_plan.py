@@ -1,0 +1,58 @@
+"""`creditree plan` and `--memory`, as a user types them."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.command import creditree, creditree_json, write_config
+
+QWEN = {"name": "random:qwen2-1.5b", "dtype": "bfloat16"}
+
+
+def test_plan_says_what_fits(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml", model=QWEN, method={"name": "t-spmo", "group": 50})
+    shown = creditree("plan", config, "--memory", "4.6GB", "--set", "sampling.max_new_tokens=300").stdout
+    for words in ("weights", "store", "activations", "Peak:", "Fits 4.60 GB", "FLOPs of the update", "80 GB", "nf4"):
+        assert words in shown
+
+
+def test_plan_in_json(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml", model=QWEN, method={"name": "t-spmo", "group": 50})
+    found = creditree_json("plan", config, "--memory", "4GB", "--prompt-tokens", "100")
+    assert found["fits"] is True
+    assert found["at_most"]["peak_bytes"] <= 4_000_000_000
+    phases = found["at_most"]["phases"]
+    assert set(phases) == {"evaluation", "sampling", "update"}
+    assert all(sum(phase["parts"].values()) == phase["bytes"] for phase in phases.values())
+    assert found["prompt_tokens"] == 100
+    assert found["expected"]["step"]["update_flops"] > 0
+    assert len(found["cards"]) == 8 * 4
+
+
+def test_plan_of_what_does_not_fit(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml", model=QWEN)
+    found = creditree_json("plan", config, "--memory", "2GB")
+    assert found["fits"] is False
+    assert "set model.dtype: int8, or raise train.memory" in found["problem"]
+    refused = creditree("train", config, "--memory", "2GB", "--run", tmp_path / "run", code=2).stderr
+    assert "more than the limit of 2.00 GB" in refused
+    assert len(refused.strip().splitlines()) == 1
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml")
+    assert "did you mean 'GB'" in creditree("plan", config, "--memory", "8GG", code=2).stderr
+    unknown = creditree("plan", config, "--set", "model.name=nobody/nothing", code=2).stderr
+    assert "is not known without asking the network" in unknown
+
+
+def test_a_limit_is_shown_and_recorded(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "run.yaml", train={"steps": 1, "threads": 1})
+    shown = creditree("train", config, "--memory", "12MB", "--run", tmp_path / "run").stdout
+    assert "of 12MB" in shown.replace("\n", " ")
+    train = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
+    assert train["memory"] == "12MB"
+    assert isinstance(train["max_rows"], int)
+    assert isinstance(train["micro_batch_tokens"], int)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["method"] == "t-spmo"
