@@ -35,7 +35,8 @@ class Branch:
 
     `fork` is how many completion tokens it inherits from branch `parent` (None: it starts at the root, fork 0).
     `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that was
-    sampled from (temperature, top-p), in nats; `entropies[t]` that of the untempered model before token t.
+    sampled from (temperature, top-p), in nats; `entropies[t]` that of the untempered model before token t;
+    `influence[t]` the raw forward context influence of the step that holds token t (`creditree.signals`).
     """
 
     parent: int | None
@@ -46,6 +47,7 @@ class Branch:
     finish_reason: FinishReason
     verdict: Verdict | None = None
     entropies: FloatArray | None = None
+    influence: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:

@@ -7,6 +7,7 @@ from typing import Protocol
 from creditree.errors import ConfigError
 from creditree.ledger import Ledger
 from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import FinishReason, FloatArray, IntArray
 
 
@@ -30,12 +31,15 @@ class SampleRequest:
     """Continue `context_ids` once for each key, by at most `max_new_tokens` tokens.
 
     Token t of the continuation with key K is the inverse of the sampling distribution's CDF at ``K.uniforms(...)[t]``:
-    it does not depend on what else is sampled in the same call.
+    it does not depend on what else is sampled in the same call. The first `prompt_tokens` of the context are the prompt
+    (None: all of it), which matters to signals that look at a whole completion.
     """
 
     context_ids: IntArray
     keys: tuple[Key, ...]
     max_new_tokens: int
+    prompt_tokens: int | None = None
+    signals: Signals = NO_SIGNALS
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,6 +51,7 @@ class Sample:
     sampler_logprobs: FloatArray
     finish_reason: FinishReason
     entropies: FloatArray | None = None
+    influence: FloatArray | None = None
 
 
 class Engine(Protocol):

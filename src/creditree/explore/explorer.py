@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import Forest, RolloutTree
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A wish for `count` new branches of `forest[tree]` that inherit `at` completion tokens of branch `parent`."""
+    """A wish for `count` new branches of `forest[tree]` that inherit `at` completion tokens of branch `parent`.
+
+    `signals`: what the explorer wants to know of the new tokens.
+    """
 
     tree: int
     parent: int | None
     at: int
     count: int
+    signals: Signals = NO_SIGNALS
 
 
 @dataclass(frozen=True, slots=True)
