@@ -47,7 +47,9 @@ def split_steps(token_ids: IntArray, separators: Separators) -> list[Step]:
     else:
         ends = np.arange(1, len(ids) + 1)
     stops = [int(end) for end in ends]
-    if len(ids) and (not stops or stops[-1] != len(ids)):
+    if not len(ids):
+        return []
+    if stops[-1] != len(ids):
         stops.append(len(ids))
     return list(zip([0, *stops[:-1]], stops, strict=True))
 

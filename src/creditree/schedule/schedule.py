@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 from creditree.tree import Forest
 
 ScheduleState = dict[str, Any]
-"""What a schedule remembers from step to step: numbers by name, as JSON can hold them, so that a run resumes exactly."""
+"""What a schedule remembers from step to step: numbers by name, as JSON can hold them; so a run resumes exactly."""
 
 
 class Schedule(Protocol):
