@@ -5,27 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.evaluate.prompt import prompt_ids
-from creditree.explore.explorer import Exploration, Explorer, Fork, Growth
+from creditree.explore.explorer import Explorer, Fork
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
+from creditree.train.exploring import Exploring
 from creditree.tree import Branch, Forest, RolloutTree
 from creditree.trie import TokenTrie
 from creditree.verify.verifier import Answer, Verifier
-
-
-@dataclass(slots=True)
-class _Live:
-    """An explorer that is under way, and what it wants now (None when it has returned its forest)."""
-
-    key: Key
-    exploration: Exploration
-    growth: Growth | None
-    forest: Forest = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,61 +42,52 @@ class Rollout:
         """
         self.engine.forget()
         ledger = Ledger()
-        live = []
-        for problem, key in zip(problems, keys, strict=True):
-            root = RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
-            exploration = explorer.grow(root, key)
-            live.append(_Live(key, exploration, next(exploration)))
-        while any(one.growth is not None for one in live):
-            with seconds.phase("sample"):
-                self._sample([one for one in live if one.growth is not None], ledger)
-            for one in live:
-                if one.growth is not None:
-                    with seconds.phase("judge"):
-                        judged = self._judged(one.forest)
-                    _send(one, judged)
-        for one in live:
-            _count(one.forest, ledger)
-        ledger.unique_prefixes += count_prefixes([one.forest for one in live])
+        live = [
+            Exploring.start(explorer, self.root(problem), index, key, self.max_new_tokens)
+            for index, (problem, key) in enumerate(zip(problems, keys, strict=True))
+        ]
+        while pending := [one for one in live if one.is_pending]:
+            self.advance(pending, ledger, seconds)
+        count_drawn(live, ledger)
         return [one.forest for one in live], ledger
+
+    def root(self, problem: Problem) -> RolloutTree:
+        """Return the tree of a problem before anything is sampled."""
+        return RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
+
+    def advance(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
+        """Sample one round of each, all in one engine call; judge it and hand it to the explorers."""
+        with seconds.phase("sample"):
+            grown = self._sample(live, ledger)
+        for one, forest in zip(live, grown, strict=True):
+            with seconds.phase("judge"):
+                judged = self._judged(forest)
+            with seconds.phase("explore"):
+                one.send(judged)
 
     def text(self, tree: RolloutTree, leaf: int) -> str:
         """Return a completion's text, kept tokens included."""
         return self.model.text(np.concatenate([tree.kept_ids, tree.completion(leaf)]))
 
-    def _sample(self, live: list[_Live], ledger: Ledger) -> None:
+    def _sample(self, live: Sequence[Exploring], ledger: Ledger) -> list[Forest]:
         requests, homes = [], []
-        for one in live:
+        grown: list[Forest] = []
+        for place, one in enumerate(live):
             if one.growth is None:
-                continue
-            trees = list(one.growth.forest)
+                raise ValueError("an exploration that has ended wants nothing sampled")
+            grown.append(one.growth.forest)
             taken: dict[int, int] = {}
             for fork in one.growth.forks:
-                tree = trees[fork.tree]
-                first = len(tree.branches) + taken.get(fork.tree, 0)
+                first = len(grown[-1][fork.tree].branches) + taken.get(fork.tree, 0)
                 taken[fork.tree] = taken.get(fork.tree, 0) + fork.count
-                keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
-                budget = self.max_new_tokens - len(tree.kept_ids) - fork.at
-                requests.append(SampleRequest(tree.context(fork.parent, fork.at), keys, budget))
-                homes.append((one, fork))
-            one.forest = tuple(trees)
+                requests.append(_request(one, grown[-1][fork.tree], fork, first))
+                homes.append((place, fork))
         samples, cost = self.engine.sample(requests, self.sampling)
         ledger.add(cost)
-        for (one, fork), drawn in zip(homes, samples, strict=True):
-            branches = [
-                Branch(
-                    fork.parent,
-                    fork.at,
-                    s.token_ids,
-                    s.logprobs,
-                    s.sampler_logprobs,
-                    s.finish_reason,
-                    None,
-                    s.entropies,
-                )
-                for s in drawn
-            ]
-            one.forest = _with_tree(one.forest, fork, one.forest[fork.tree].grown(*branches))
+        for (place, fork), drawn in zip(homes, samples, strict=True):
+            tree = grown[place][fork.tree].grown(*(_branch(fork, sample) for sample in drawn))
+            grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
+        return grown
 
     def _judged(self, forest: Forest) -> Forest:
         places = [
@@ -123,31 +105,39 @@ class Rollout:
         )
 
 
-def _with_tree(forest: Forest, fork: Fork, tree: RolloutTree) -> Forest:
-    return (*forest[: fork.tree], tree, *forest[fork.tree + 1 :])
+def _request(one: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
+    keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
+    budget = one.budget - len(tree.kept_ids) - fork.at
+    return SampleRequest(tree.context(fork.parent, fork.at), keys, budget, len(tree.prompt_ids), fork.signals)
 
 
-def _send(one: _Live, forest: Forest) -> None:
-    try:
-        one.growth = one.exploration.send(forest)
-    except StopIteration as finished:
-        one.growth = None
-        one.forest = finished.value
+def _branch(fork: Fork, sample: Sample) -> Branch:
+    return Branch(
+        fork.parent,
+        fork.at,
+        sample.token_ids,
+        sample.logprobs,
+        sample.sampler_logprobs,
+        sample.finish_reason,
+        None,
+        sample.entropies,
+        sample.influence,
+    )
 
 
-def _count(forest: Forest, ledger: Ledger) -> None:
-    for tree in forest:
-        ledger.completions += len(tree.branches)
-        ledger.sampled += sum(len(branch.token_ids) for branch in tree.branches)
-        ledger.failed_verdicts += sum(branch.reward is None for branch in tree.branches)
+def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
+    """Add what was sampled since each exploration last rested."""
+    homes = [home for one in live for home in one.new_leaves()]
+    ledger.completions += len(homes)
+    ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)
+    ledger.failed_verdicts += sum(tree.branches[leaf].reward is None for tree, leaf in homes)
+    ledger.unique_prefixes += count_prefixes(homes)
 
 
-def count_prefixes(forests: Sequence[Forest]) -> int:
-    """Return how many different prefixes, prompt included, had a next token drawn."""
-    trees = [tree for forest in forests for tree in forest]
-    homes = [(tree, leaf) for tree in trees for leaf in tree.leaves]
+def count_prefixes(homes: Sequence[tuple[RolloutTree, int]]) -> int:
+    """Return how many different prefixes, prompt included, had a next token drawn by some branches of trees."""
     trie = TokenTrie.of([np.concatenate([tree.root_ids, tree.completion(leaf)]) for tree, leaf in homes])
     inner = np.zeros(len(trie), dtype=np.bool_)
-    for row, (tree, _) in enumerate(homes):
-        inner[trie.node_of[row, len(tree.root_ids) : trie.lengths[row]]] = True
+    for row, (tree, leaf) in enumerate(homes):
+        inner[trie.node_of[row, len(tree.root_ids) + tree.branches[leaf].fork : trie.lengths[row]]] = True
     return int(inner.sum())

@@ -1,0 +1,78 @@
+"""A problem that is being explored: its generator, what it wants sampled, and the forest so far."""
+
+from dataclasses import dataclass, field
+
+from creditree.explore.explorer import Exploration, Explorer, Growth
+from creditree.rng import Key
+from creditree.tree import Forest, RolloutTree
+
+
+@dataclass(slots=True, eq=False)
+class Exploring:
+    """One problem under way. `growth` is None when the explorer has returned, or was ended; `forest` is then whole.
+
+    `index`: of the problem in the stream of training problems;  `budget`: tokens of a whole completion, at most;
+    `rounds`: how many have been sampled;  `ended`: it was ended before its explorer was done;  `drawn`: how many
+    branches each tree had before the present step.
+    """
+
+    index: int
+    key: Key
+    budget: int
+    exploration: Exploration
+    growth: Growth | None
+    forest: Forest = ()
+    rounds: int = 0
+    ended: bool = False
+    drawn: tuple[int, ...] = field(default=())
+
+    @classmethod
+    def start(cls, explorer: Explorer, root: RolloutTree, index: int, key: Key, budget: int) -> "Exploring":
+        """Return the exploration of a problem, before its first round."""
+        exploration = explorer.grow(root, key)
+        return cls(index, key, budget, exploration, next(exploration))
+
+    @classmethod
+    def resume(
+        cls, explorer: Explorer, root: RolloutTree, index: int, key: Key, budget: int, forest: Forest, *, ended: bool
+    ) -> "Exploring":
+        """Return the exploration of a problem after its first round, whose judged forest is given.
+
+        An explorer is a function of root, key and what it was sent, so it goes on as the first one would have.
+        """
+        resumed = cls.start(explorer, root, index, key, budget)
+        resumed.send(forest)
+        if ended:
+            resumed.end()
+        resumed.rest()
+        return resumed
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it wants anything sampled."""
+        return self.growth is not None
+
+    def send(self, forest: Forest) -> None:
+        """Hand the explorer the forest grown by what it wanted, judged."""
+        self.rounds += 1
+        self.forest = forest
+        try:
+            self.growth = self.exploration.send(forest)
+        except StopIteration as finished:
+            self.growth = None
+            self.forest = finished.value
+
+    def end(self) -> None:
+        """Let it be: the forest stays as it is."""
+        self.exploration.close()
+        self.growth = None
+        self.ended = True
+
+    def rest(self) -> None:
+        """Note what has been sampled so far: it belongs to an earlier step from now on."""
+        self.drawn = tuple(len(tree.branches) for tree in self.forest)
+
+    def new_leaves(self) -> list[tuple[RolloutTree, int]]:
+        """Return the branches sampled since the last rest, each with its tree."""
+        drawn = (*self.drawn, *([0] * (len(self.forest) - len(self.drawn))))
+        return [(tree, leaf) for tree, old in zip(self.forest, drawn, strict=True) for leaf in tree.leaves[old:]]

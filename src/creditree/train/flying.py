@@ -1,0 +1,109 @@
+"""Problems in flight between two steps, as arrays and plain values for a checkpoint."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditree.problem import Problem, Verdict
+from creditree.rng import Key
+from creditree.train.exploring import Exploring
+from creditree.tree import NO_TOKENS, Branch, Forest, RolloutTree, token_array
+
+Arrays = dict[str, NDArray[np.generic]]
+Flying = dict[str, Any]
+"""JSON: one entry a problem, whose branches' numbers are in the arrays."""
+
+_TOKENS, _NUMBERS = "token_ids", ("logprobs", "sampler_logprobs")
+_SIGNALS = ("entropies", "influence")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Landed:
+    """A problem as it was after its first round."""
+
+    index: int
+    key: Key
+    budget: int
+    forest: Forest
+    ended: bool
+
+
+def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Flying]]:
+    """Return problems in flight: the numbers of all their branches one after the other, and everything else."""
+    branches: list[Branch] = []
+    held: list[Flying] = []
+    for one in live:
+        trees = []
+        for tree in one.forest:
+            trees.append(
+                {
+                    "prompt": tree.prompt_ids.tolist(),
+                    "kept": tree.kept_ids.tolist(),
+                    "branches": [_described(branch) for branch in tree.branches],
+                }
+            )
+            branches += tree.branches
+        held.append(
+            {"index": one.index, "key": one.key.digest.hex(), "budget": one.budget, "ended": one.ended, "trees": trees}
+        )
+    arrays: Arrays = {_TOKENS: np.concatenate([NO_TOKENS, *(branch.token_ids for branch in branches)])}
+    for name in (*_NUMBERS, *_SIGNALS):
+        found = (getattr(branch, name) for branch in branches)
+        arrays[name] = np.concatenate([np.zeros(0), *(array for array in found if array is not None)])
+    return {f"flying/{name}": array for name, array in arrays.items()}, held
+
+
+def restored(arrays: Arrays, held: Sequence[Flying], problem_at: Callable[[int], Problem]) -> list[Landed]:
+    """Return what `stored` took down; `problem_at` gives the problem of an index."""
+    taken = dict.fromkeys((_TOKENS, *_NUMBERS, *_SIGNALS), 0)
+
+    def take(name: str, count: int) -> NDArray[Any]:
+        start = taken[name]
+        taken[name] = start + count
+        return np.array(arrays[f"flying/{name}"][start : start + count])
+
+    found = []
+    for one in held:
+        problem = problem_at(one["index"])
+        forest = tuple(
+            RolloutTree(
+                problem,
+                token_array(tree["prompt"]),
+                token_array(tree["kept"]),
+                tuple(_branch(entry, take) for entry in tree["branches"]),
+            )
+            for tree in one["trees"]
+        )
+        key = Key(bytes.fromhex(one["key"]))
+        found.append(Landed(one["index"], key, one["budget"], forest, one["ended"]))
+    return found
+
+
+def _described(branch: Branch) -> Flying:
+    verdict = branch.verdict
+    return {
+        "parent": branch.parent,
+        "fork": branch.fork,
+        "tokens": len(branch.token_ids),
+        "finish": branch.finish_reason,
+        "verdict": None if verdict is None else [verdict.reward, verdict.status, verdict.detail],
+        "signals": [name for name in _SIGNALS if getattr(branch, name) is not None],
+    }
+
+
+def _branch(entry: Flying, take: Callable[[str, int], NDArray[Any]]) -> Branch:
+    count = entry["tokens"]
+    signals = {name: take(name, count) if name in entry["signals"] else None for name in _SIGNALS}
+    return Branch(
+        entry["parent"],
+        entry["fork"],
+        token_array(take(_TOKENS, count)),
+        take("logprobs", count),
+        take("sampler_logprobs", count),
+        entry["finish"],
+        None if entry["verdict"] is None else Verdict(*entry["verdict"]),
+        **signals,
+    )

@@ -1,0 +1,133 @@
+"""Which problems are sampled when: one loop for on-policy training, and for a pipeline that is one step off-policy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from creditree.explore.explorer import Explorer
+from creditree.ledger import Ledger, Seconds
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.schedule.schedule import Schedule, ScheduleState
+from creditree.tasks.task import Task
+from creditree.train.exploring import Exploring
+from creditree.train.flying import Arrays, Flying, restored, stored
+from creditree.train.rollout import Rollout, count_drawn
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Harvest:
+    """The explorations that a step has finished, which of them reach the learner, and what the step sampled."""
+
+    live: list[Exploring]
+    trained: list[bool]
+    cost: Ledger
+
+    @property
+    def chosen(self) -> list[Exploring]:
+        """The explorations that reach the learner."""
+        return [one for one, keep in zip(self.live, self.trained, strict=True) if keep]
+
+
+class Pipeline:
+    """Draws problems as the schedule says, and explores them.
+
+    On-policy, every exploration of a step runs to its end. Off-policy (arXiv 2509.26628, section 3.3), the first round
+    of the next step's problems shares the engine call with the later rounds of this step's: their first completions
+    come from the policy before the last update, and keep the log-probabilities of that policy.
+    """
+
+    def __init__(
+        self, rollout: Rollout, task: Task, explorer: Explorer, schedule: Schedule, key: Key, problems_per_step: int
+    ) -> None:
+        self.rollout, self.task, self.explorer, self.schedule, self.key = rollout, task, explorer, schedule, key
+        self.state: ScheduleState = schedule.start(problems_per_step)
+        self.flying: list[Exploring] = []
+        self.next_problem = 0
+
+    def step(self, number: int, seconds: Seconds, *, is_last: bool = False) -> Harvest:
+        """Return what training step `number` (from 0) learns from; the last one samples nothing for a next."""
+        self.rollout.engine.forget()
+        cost = Ledger()
+        current = self.flying
+        if not current:
+            current = self._draw(number, self.schedule.num_problems(self.state))
+            self._first_round(current, cost, seconds)
+        self.flying = []
+        if self.schedule.off_policy and not is_last:
+            self.flying = self._draw(number + 1, self.schedule.num_problems(self.state))
+            self._first_round(self.flying, cost, seconds, beside=current)
+        self._to_the_end(current, cost, seconds)
+        if not self.schedule.off_policy:
+            self._replenish(current, number, cost, seconds)
+        count_drawn([*current, *self.flying], cost)
+        for one in self.flying:
+            one.rest()
+        trains = self.schedule.trains([one.forest for one in current])
+        return Harvest(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
+
+    def learned(self, rows: int) -> None:
+        """Tell the schedule on how many completions the update was."""
+        self.state = self.schedule.after(self.state, rows)
+
+    def save(self) -> tuple[Arrays, Flying]:
+        """Return what a resumed run needs of the problems in flight, and of the schedule."""
+        arrays, held = stored(self.flying)
+        return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held}
+
+    def load(self, arrays: Arrays, record: Flying) -> None:
+        """Restore what `save` returned."""
+        self.next_problem = int(record["next_problem"])
+        self.state = dict(record["schedule"])
+        self.flying = [
+            Exploring.resume(
+                self.explorer,
+                self.rollout.root(one.forest[0].problem),
+                one.index,
+                one.key,
+                one.budget,
+                one.forest,
+                ended=one.ended,
+            )
+            for one in restored(arrays, record["flying"], self._problem)
+        ]
+
+    def _problem(self, index: int) -> Problem:
+        return self.task.training(self.key.at("problems"), index)
+
+    def _draw(self, number: int, count: int, first: int = 0) -> list[Exploring]:
+        """Start `count` problems of step `number`, whose first has place `first` in the step."""
+        budget = self.schedule.max_new_tokens(number, self.rollout.max_new_tokens)
+        key = self.key.at("step", number)
+        found = []
+        for place in range(first, first + count):
+            index = self.next_problem
+            self.next_problem += 1
+            root = self.rollout.root(self._problem(index))
+            found.append(Exploring.start(self.explorer, root, index, key.at("problem", place), budget))
+        return found
+
+    def _first_round(
+        self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
+    ) -> None:
+        """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
+        self.rollout.advance([*live, *(one for one in beside if one.is_pending)], cost, seconds)
+        goes_on, self.state = self.schedule.expands([one.forest for one in live], self.state)
+        for one, keep in zip(live, goes_on, strict=True):
+            if not keep:
+                one.end()
+
+    def _to_the_end(self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds) -> None:
+        while pending := [one for one in live if one.is_pending]:
+            self.rollout.advance(pending, cost, seconds)
+
+    def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
+        """Draw more problems for as long as the schedule misses some that can be trained on."""
+        while True:
+            trained = sum(self.schedule.trains([one.forest for one in current]))
+            missing = self.schedule.missing(trained, len(current), self.state)
+            if missing == 0:
+                return
+            more = self._draw(number, missing, len(current))
+            self._first_round(more, cost, seconds)
+            self._to_the_end(more, cost, seconds)
+            current += more
