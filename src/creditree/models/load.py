@@ -119,7 +119,19 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
         quantise.quantise(model, dtype, device)
     else:
         torch.nn.Module.to(model, device)
+    _own(model)
     return Model(name, Transformer(model.eval()), tokenizer)
+
+
+@torch.no_grad()
+def _own(model: torch.nn.Module) -> None:
+    """Copy what lies in a mapped file into memory, tensor by tensor: the file is unmapped with the last of them.
+
+    Otherwise weights that are laid out anew would be held twice: once in memory, once as pages of the file.
+    """
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
 
 
 def _loading_options(name: str, dtype: Dtype, device: str) -> dict[str, Any]:
