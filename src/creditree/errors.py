@@ -31,3 +31,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean '{near[0]}'?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def check_choice(key: str, value: object, known: Iterable[str]) -> None:
+    """Raise ConfigError where the value of `key` is none of `known`."""
+    names = tuple(known)
+    if value not in names:
+        raise ConfigError(f"{key} is '{value}', which is none of its choices.{did_you_mean(str(value), names)}")
+
+
+def check_least(key: str, value: float, least: float) -> None:
+    """Raise ConfigError where the value of `key` lies below `least`."""
+    if not value >= least:
+        raise ConfigError(f"{key} is {value}: set {least} or more.")

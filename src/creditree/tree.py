@@ -151,6 +151,12 @@ class RolloutTree:
         """The leaves that have a reward; only these receive or give credit."""
         return tuple(leaf for leaf in self.leaves if self.branches[leaf].reward is not None)
 
+    @property
+    def forked(self) -> tuple[int, ...]:
+        """The leaves whose completions have more than one span: all but the chains from which nothing forks."""
+        parents = {branch.parent for branch in self.branches}
+        return tuple(i for i, branch in enumerate(self.branches) if branch.parent is not None or i in parents)
+
     def rewards(self, leaves: Sequence[int]) -> FloatArray:
         """Return the rewards of `leaves`; NaN where there is none."""
         found = (self.branches[leaf].reward for leaf in leaves)

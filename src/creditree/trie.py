@@ -83,6 +83,18 @@ class TokenTrie:
         """How many different tokens follow each prefix [K]."""
         return np.bincount(self.parent[1:], minlength=len(self))
 
+    @property
+    def segment_parent(self) -> IntArray:
+        """Last node before the segment of each node [K]; -1 where that is the root, and at the root.
+
+        A segment is a maximal run of prefixes that the same sequences start with.
+        """
+        counts = self.counts
+        index = np.arange(len(self))
+        head = (self.parent <= 0) | (counts != counts[self.parent])
+        above = self.parent[np.maximum.accumulate(np.where(head, index, 0))]
+        return np.where(above > 0, above, -1)
+
     def first_holder(self) -> IntArray:
         """Return for each node the first sequence, in the order given, that starts with its prefix [K]."""
         holder = np.full(len(self), len(self.node_of), dtype=np.int64)

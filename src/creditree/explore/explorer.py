@@ -2,10 +2,11 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
+from creditree.steps import Separators
 from creditree.tree import Forest, RolloutTree
 
 
@@ -51,4 +52,8 @@ class Explorer(Protocol):
 
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Yield the growth wanted; be sent the forest grown by it, judged; return the whole forest."""
+        ...
+
+    def fitted(self, separators: Separators) -> Self:
+        """Return this explorer with the separators of the tokenizer at hand, where it looks at steps."""
         ...

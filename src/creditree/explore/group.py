@@ -1,11 +1,12 @@
 """A flat group: n independent completions of the prompt (GRPO, arXiv 2402.03300; arXiv 2504.20834 section 3)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from creditree.errors import ConfigError
 from creditree.explore.explorer import Exploration, Fork, Growth
 from creditree.rng import Key
+from creditree.steps import Separators
 from creditree.tree import RolloutTree
 
 
@@ -32,6 +33,10 @@ class Group:
     def max_completions(self) -> int:
         """The most completions that one problem may cost: the group."""
         return self.group
+
+    def fitted(self, separators: Separators) -> Self:
+        """Return this explorer: it does not look at steps."""
+        return self
 
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Yield one fork at the root."""

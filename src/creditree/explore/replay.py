@@ -1,12 +1,13 @@
 """Replay: re-sample from inside completions, so that later positions share prefixes too (arXiv 2504.20834, T-SPMO)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from creditree.errors import ConfigError
 from creditree.explore.explorer import Exploration, Fork, Growth
 from creditree.explore.group import check_group
 from creditree.rng import Key
+from creditree.steps import Separators
 from creditree.tree import RolloutTree
 
 
@@ -37,6 +38,10 @@ class Replay:
     def max_completions(self) -> int:
         """The most completions that one problem may cost: the group, once for the prompt and once for each replay."""
         return self.group * (1 + self.successes + self.failures)
+
+    def fitted(self, separators: Separators) -> Self:
+        """Return this explorer: it does not look at steps."""
+        return self
 
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Yield the first group, then all replays together."""

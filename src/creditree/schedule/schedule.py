@@ -1,8 +1,9 @@
 """What a schedule is: how many problems are drawn, which are dropped, and how long a completion may be."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
+from creditree.steps import Separators
 from creditree.tree import Forest
 
 ScheduleState = dict[str, Any]
@@ -45,4 +46,8 @@ class Schedule(Protocol):
 
     def after(self, state: ScheduleState, rows: int) -> ScheduleState:
         """Return the state after an update on `rows` completions."""
+        ...
+
+    def fitted(self, separators: Separators) -> Self:
+        """Return this schedule with the separators of the tokenizer at hand, where it looks at steps."""
         ...

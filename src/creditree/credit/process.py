@@ -1,0 +1,151 @@
+"""Process value: global and local advantage of each segment of a tree (TreeRL 2506.11902; AttnRL 2509.26628, eq. 3)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from creditree.errors import ConfigError, check_choice
+from creditree.fields import TokenField, scatter, unassigned
+from creditree.tree import FloatArray, IntArray, RolloutTree
+
+RootValue = Literal["mean", "leave_one_out"]
+Weighting = Literal["after", "before"]
+Unexpanded = Literal["drop", "keep"]
+
+SAME = 1e-8
+"""TreeRL's code takes a local advantage of less than this for none."""
+
+
+def process_value(
+    tree: RolloutTree,
+    *,
+    root: RootValue = "mean",
+    weighting: Weighting = "after",
+    unexpanded: Unexpanded = "drop",
+    unfinished: float | None = None,
+    merged: bool = False,
+) -> TokenField:
+    """Return A(s) = (GA(s) + LA(s)) / sqrt(|L(s)|) for every token of each span s.
+
+    L(s) are the leaves below s that have a reward, V(s) their mean reward, GA(s) = V(s) - V(root), LA(s) = V(s) -
+    V(parent of s). Leaves without a reward neither give nor get credit.
+
+    `root`: V(root) is the ``mean`` over all leaves of the tree; or ``leave_one_out``: each leaf is compared with the
+    mean of the others before anything else (TreeRL), which multiplies rewards less the mean, and so A, by n / (n - 1).
+    `weighting`: ``after`` the differences, as above; ``before`` (TreeRL's code): U(s) = GA(s) / sqrt(|L(s)|), local(s)
+    = U(s) - U(parent of s), which is that of the parent where it is smaller than 1e-8, and A(s) = local(s) + U(s).
+    `unexpanded`: chains that nothing forks from get no advantage (``drop``: AttnRL's code; they count in V(root)), or
+    as any leaf ``keep`` A = 2 (R - V(root)).
+    `unfinished`: advantage of the tokens that only completions without an end hold (TreeRL's code: -1).
+    `merged`: spans are those of the token trie, completions merged wherever their token ids coincide; then A depends on
+    prefix and token alone.
+    """
+    field = unassigned(tree)
+    leaves = np.array(tree.rewarded, dtype=np.int64)
+    if not len(leaves):
+        return tuple(field)
+    rewards = tree.rewards(leaves.tolist())
+    centred = rewards - rewards.mean()
+    if np.ptp(rewards) == 0.0:
+        centred = np.zeros(len(rewards))
+    elif root == "leave_one_out":
+        centred *= len(rewards) / (len(rewards) - 1)
+    _fill(tree, field, leaves, centred, before=weighting == "before", merged=merged)
+    if unfinished is not None:
+        _penalise(tree, field, unfinished)
+    if unexpanded == "drop":
+        forked = set(tree.forked)
+        field = [values if index in forked else None for index, values in enumerate(field)]
+    return tuple(field)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessValue:
+    """`process_value` as an answer to what each token was worth."""
+
+    root: RootValue = "mean"
+    weighting: Weighting = "after"
+    unexpanded: Unexpanded = "drop"
+    unfinished: float | None = None
+    merged: bool = False
+    name: ClassVar[str] = "process_value"
+
+    def __post_init__(self) -> None:
+        check_choice("method.root", self.root, get_args(RootValue))
+        check_choice("method.weighting", self.weighting, get_args(Weighting))
+        check_choice("method.unexpanded", self.unexpanded, get_args(Unexpanded))
+        if self.merged and (self.unfinished is not None or self.unexpanded == "drop"):
+            raise ConfigError(
+                "method.merged gives equal pairs of prefix and token equal advantages, which method.unfinished and "
+                "method.unexpanded 'drop' take away again from some branches; set unexpanded: keep and leave "
+                "unfinished out, or set merged: false."
+            )
+
+    @property
+    def per_pair(self) -> bool:
+        """Whether the spans are those of the token trie."""
+        return self.merged
+
+    def assign(self, tree: RolloutTree) -> TokenField:
+        """Return the advantages of `tree`."""
+        return process_value(
+            tree,
+            root=self.root,
+            weighting=self.weighting,
+            unexpanded=self.unexpanded,
+            unfinished=self.unfinished,
+            merged=self.merged,
+        )
+
+
+def _fill(
+    tree: RolloutTree,
+    field: list[FloatArray | None],
+    leaves: IntArray,
+    centred: FloatArray,
+    *,
+    before: bool,
+    merged: bool,
+) -> None:
+    if merged:
+        trie = tree.trie(leaves.tolist())
+        advantages = _advantages(trie.means(centred), trie.counts, trie.segment_parent, before=before)
+        for row, leaf in enumerate(leaves.tolist()):
+            scatter(tree, leaf, advantages[trie.node_of[row, 1 : trie.lengths[row] + 1]], field, add=False)
+        return
+    spans = tree.spans()
+    row_of = np.full(len(tree.branches), -1)
+    row_of[leaves] = np.arange(len(leaves))
+    owner = np.repeat(np.arange(len(spans)), [len(span.leaves) for span in spans])
+    rows = row_of[np.concatenate([span.leaves for span in spans])]
+    owner, rows = owner[rows >= 0], rows[rows >= 0]
+    counts = np.bincount(owner, minlength=len(spans))
+    values = np.bincount(owner, weights=centred[rows], minlength=len(spans)) / np.maximum(counts, 1)
+    parents = np.array([-1 if span.parent is None else span.parent for span in spans])
+    for span, advantage in zip(spans, _advantages(values, counts, parents, before=before), strict=True):
+        held = field[span.branch]
+        if held is not None:
+            held[span.start : span.stop] = advantage
+
+
+def _advantages(values: FloatArray, counts: IntArray, parents: IntArray, *, before: bool) -> FloatArray:
+    """Return A [S] of segments in an order that has parents first; -1 is the root, whose centred value is 0."""
+    inner = parents >= 0
+    roots = np.sqrt(np.maximum(counts, 1))
+    above = np.where(inner, values[parents], 0.0)
+    if not before:
+        return np.where(counts > 0, (2.0 * values - above) / roots, 0.0)
+    weighted = values / roots
+    local = weighted - np.where(inner, weighted[parents], 0.0)
+    for segment in np.flatnonzero(inner & (np.abs(local) < SAME)):
+        local[segment] = local[parents[segment]]
+    return np.where(counts > 0, local + weighted, 0.0)
+
+
+def _penalise(tree: RolloutTree, field: list[FloatArray | None], advantage: float) -> None:
+    for span in tree.spans():
+        held = field[span.branch]
+        judged = [leaf for leaf in span.leaves if tree.branches[leaf].reward is not None]
+        if held is not None and judged and all(tree.branches[leaf].finish_reason != "stop" for leaf in judged):
+            held[span.start : span.stop] = advantage

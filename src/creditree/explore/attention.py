@@ -1,0 +1,85 @@
+"""Attention branching: fork at early steps that much of what follows attends to (AttnRL, arXiv 2509.26628)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+from creditree.errors import ConfigError, check_choice, check_least
+from creditree.explore.branches import Fallback, GapFrom, QuantileOver, pick_branches
+from creditree.explore.branching import Branching, Node, Point
+from creditree.influence import influence_of, step_scores
+from creditree.rng import Key
+from creditree.signals import InfluenceSource, InfluenceSpec, Signals
+from creditree.steps import split_steps, think_stop
+from creditree.tree import RolloutTree
+
+
+@dataclass(frozen=True, slots=True)
+class Attention(Branching):
+    """The earliest steps of high forward context influence, some way apart (`pick_branches` says how).
+
+    In a later round each branch offers points of its own tokens, and the earliest of all are taken. `delta`,
+    `influence_layers`, `influence_heads` and `influence_source` are those of `creditree.signals.InfluenceSpec`.
+    """
+
+    quantile: float = 0.8
+    min_gap: int = 512
+    gap_from: GapFrom = "prompt"
+    quantile_over: QuantileOver = "steps"
+    fallback: Fallback = "first_steps"
+    delta: int = 4
+    influence_layers: tuple[int, ...] | None = None
+    influence_heads: tuple[int, ...] | None = None
+    influence_source: InfluenceSource = "pass"
+    name: ClassVar[str] = "attention"
+
+    def __post_init__(self) -> None:
+        Branching.__post_init__(self)
+        if not 0.0 <= self.quantile <= 1.0:
+            raise ConfigError(f"method.quantile is {self.quantile}: it must lie between 0 and 1.")
+        check_least("method.min_gap", self.min_gap, 0)
+        check_least("method.delta", self.delta, 1)
+        check_choice("method.gap_from", self.gap_from, get_args(GapFrom))
+        check_choice("method.quantile_over", self.quantile_over, get_args(QuantileOver))
+        check_choice("method.fallback", self.fallback, get_args(Fallback))
+        check_choice("method.influence_source", self.influence_source, get_args(InfluenceSource))
+        for which in ("influence_layers", "influence_heads"):
+            if getattr(self, which) == ():
+                raise ConfigError(f"method.{which} is empty: name at least one, or leave it out to take all.")
+
+    @property
+    def signals(self) -> Signals:
+        """The influence of each step."""
+        layers, heads, source = self.influence_layers, self.influence_heads, self.influence_source
+        return Signals(influence=InfluenceSpec(self.separators, self.delta, layers, heads, source))
+
+    def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
+        """Return the earliest points that the branches offer. Raises ValueError where no influence was observed."""
+        offered = sorted((at, node.branch) for node in nodes for at in self._offers(tree, node))
+        return [(branch, at) for at, branch in offered[: self.points]]
+
+    def _offers(self, tree: RolloutTree, node: Node) -> tuple[int, ...]:
+        influence = influence_of(tree, node.branch)
+        if influence is None:
+            raise ValueError(f"branch {node.branch} has no influence to branch by: the engine gave none")
+        steps = split_steps(node.completion, self.separators)
+        return pick_branches(
+            step_scores(influence, steps),
+            steps,
+            self.points,
+            quantile=self.quantile,
+            min_gap=self.min_gap,
+            gap_from=self.gap_from,
+            quantile_over=self.quantile_over,
+            fallback=self.fallback,
+            prompt_tokens=len(tree.prompt_ids),
+            think_step=think_stop(node.completion, steps, self.separators.think_end),
+            delta=self.delta,
+            after=node.fork,
+            forked=node.taken,
+        )
+
+
+def attention(group: int = 6, points: int = 2, continuations: int = 2) -> Attention:
+    """AttnRL's explorer (G, N, T): one round, fewer trees for easier problems (arXiv 2509.26628, sections 3.2, 3.3)."""
+    return Attention(group, points, 1, continuations, expansion="difficulty")

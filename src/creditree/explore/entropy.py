@@ -1,0 +1,72 @@
+"""Entropy branching: fork where the model was least sure (TreeRL, arXiv 2506.11902, EPTree)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from creditree.errors import check_choice
+from creditree.explore.branching import Branching, Node, Point
+from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
+from creditree.tree import FloatArray, RolloutTree
+
+Uncertainty = Literal["surprisal", "entropy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entropy(Branching):
+    """The N most uncertain tokens of all branches of a tree; the earliest of equals.
+
+    `uncertainty`: ``surprisal``, -log p of the sampled token (TreeRL's code), or the ``entropy`` of the distribution
+    that it was sampled from before temperature and top-p (the printed formula, and AttnRL's version of TreeRL).
+    `masked`: nothing is forked after a token that announces the answer (TreeRL's code; AttnRL's has no mask).
+
+    Never forked: the first token of a completion or of a side branch (that draws another chain, or another branch at
+    the same point), and the last token of a completion.
+    """
+
+    uncertainty: Uncertainty = "surprisal"
+    masked: bool = True
+    name: ClassVar[str] = "entropy"
+
+    def __post_init__(self) -> None:
+        Branching.__post_init__(self)
+        check_choice("method.uncertainty", self.uncertainty, get_args(Uncertainty))
+
+    @property
+    def signals(self) -> Signals:
+        """Entropies, where they are asked for: log-probabilities are always known."""
+        return Signals(entropies=True) if self.uncertainty == "entropy" else NO_SIGNALS
+
+    def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
+        """Return the most uncertain points. Raises ValueError where entropies were not observed."""
+        found = []
+        for node in nodes:
+            scores = self._scores(tree, node.branch)
+            stop = min(node.end - 1, self._concluded(node))
+            found += [
+                (-float(scores[at - node.fork]), at, node.branch) for at in range(node.fork, stop) if node.is_open(at)
+            ]
+        return [(branch, at) for _, at, branch in sorted(found)[: self.points]]
+
+    def _scores(self, tree: RolloutTree, index: int) -> FloatArray:
+        branch = tree.branches[index]
+        if self.uncertainty == "surprisal":
+            return -branch.logprobs
+        if branch.entropies is None:
+            raise ValueError(f"branch {index} has no entropies to branch by: the engine gave none")
+        return branch.entropies
+
+    def _concluded(self, node: Node) -> int:
+        """Return the offset from which on everything is masked."""
+        if not self.masked:
+            return node.end
+        told = np.flatnonzero(np.isin(node.completion, list(self.separators.conclusions)))
+        return int(told[0]) + 1 if len(told) else node.end
+
+
+def entropy(group: int = 6, points: int = 2, rounds: int = 1, continuations: int = 2) -> Entropy:
+    """TreeRL's explorer (M, N, L, T): surprisal with masks, every chain expanded (arXiv 2506.11902; its code)."""
+    return Entropy(group, points, rounds, continuations)
