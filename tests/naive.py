@@ -60,7 +60,7 @@ def naive_loss(
     advantages: Sequence[tuple[TokenField, ...]],
     weights: Sequence[tuple[TokenField, ...]],
 ) -> torch.Tensor:
-    """Return the loss by one whole forward pass for each completion, with gradient; mean over problems."""
+    """Return the loss by one whole forward pass for each branch, with gradient; mean over problems."""
     total = torch.zeros((), dtype=adapter.model.transformer.dtype)
     for forest, forest_advantages, forest_weights in zip(forests, advantages, weights, strict=True):
         for tree, tree_advantages, tree_weights in zip(forest, forest_advantages, forest_weights, strict=True):
@@ -72,7 +72,9 @@ def naive_loss(
                 policy = _logprobs(adapter, context, branch.token_ids, objective.loss_temperature)
                 with torch.no_grad(), adapter.off():
                     reference = _logprobs(adapter, context, branch.token_ids, objective.loss_temperature)
-                terms = objective.terms(policy, reference, torch.tensor(a, dtype=policy.dtype))
+                old = branch.logprobs if objective.loss_temperature == 1.0 else branch.sampler_logprobs
+                known = torch.tensor(a, dtype=policy.dtype), torch.tensor(old, dtype=policy.dtype)
+                terms = objective.terms(policy, reference, *known)
                 total = total + (torch.tensor(w, dtype=policy.dtype) * terms).sum() / len(forests)
     return total
 

@@ -21,7 +21,7 @@ class Batch:
     Terms:
     - `row` [M]: the skeleton token whose hidden state predicts;  `token` [M]: the token predicted
     - `advantage` [M], `weight` [M] (the method's normaliser included)
-    - `old_logprob` [M]: log p when it was sampled, under the untempered model
+    - `old_logprob` [M]: log p when it was sampled, under the softmax that the loss takes
     The loss of an update is sum_m weight[m] * objective(m): nothing else is averaged anywhere.
     """
 
@@ -87,14 +87,19 @@ def pack(
     weights: Sequence[tuple[TokenField, ...]],
     *,
     keep_zero_advantage: bool,
+    normaliser: float | None = None,
+    tempered: bool = False,
 ) -> Batch:
-    """Pack the forests of one update. The weights are divided by the number of problems (mean of per-problem losses).
+    """Pack the forests of one update. The weights are divided by `normaliser` (`Selection.normaliser`).
 
+    None: the number of problems, for a mean of per-problem losses. `tempered`: old log-probabilities are those of the
+    distribution that was sampled from, for a loss at its temperature; else those of the untempered model.
     A token of weight 0 is no term. One of advantage 0 is a term only if `keep_zero_advantage` (a KL penalty acts on
     it). Trees of one problem share a skeleton: tokens are merged wherever their ids coincide.
     """
+    scale = 1.0 / (len(forests) if normaliser is None else normaliser)
     packed = [
-        _pack_forest(forest, a, w, 1.0 / len(forests), keep_zero_advantage)
+        _pack_forest(forest, a, w, scale, keep_zero_advantage, tempered)
         for forest, a, w in zip(forests, advantages, weights, strict=True)
     ]
     return _joined(packed)
@@ -132,6 +137,7 @@ def _pack_forest(
     weights: tuple[TokenField, ...],
     scale: float,
     keep_zero_advantage: bool,
+    tempered: bool,
 ) -> Batch:
     found = []
     for tree, tree_advantages, tree_weights in zip(forest, advantages, weights, strict=True):
@@ -144,7 +150,8 @@ def _pack_forest(
             branch = tree.branches[leaf]
             offset = chosen + len(tree.kept_ids) + branch.fork
             sequence = np.concatenate([tree.kept_ids, tree.completion(leaf)])[: offset[-1] + 1]
-            found.append(_Terms(sequence, offset, a[chosen], w[chosen] * scale, branch.logprobs[chosen]))
+            old = branch.sampler_logprobs if tempered else branch.logprobs
+            found.append(_Terms(sequence, offset, a[chosen], w[chosen] * scale, old[chosen]))
     return _skeleton(forest[0].prompt_ids, found)
 
 

@@ -17,9 +17,19 @@ def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
     return [np.zeros(len(branch.token_ids)) if i in held else None for i, branch in enumerate(tree.branches)]
 
 
-def num_rewarded(forest: Forest) -> int:
-    """Return how many completions of a forest have a reward: the size of the group that weights divide by."""
-    return sum(len(tree.rewarded) for tree in forest)
+def trained_leaves(tree: RolloutTree, advantages: TokenField) -> tuple[int, ...]:
+    """Return the leaves that are trained on: they have a reward, and their own branch an advantage."""
+    return tuple(leaf for leaf in tree.rewarded if advantages[leaf] is not None)
+
+
+def num_trained(forest: Forest, advantages: tuple[TokenField, ...]) -> int:
+    """Return how many completions of a forest are trained on: the size of the group that weights divide by."""
+    return sum(len(trained_leaves(tree, field)) for tree, field in zip(forest, advantages, strict=True))
+
+
+def same_assigned(advantages: TokenField) -> list[FloatArray | None]:
+    """Return a field of zeros that is assigned where the advantages are."""
+    return [None if values is None else np.zeros(len(values)) for values in advantages]
 
 
 def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...]) -> bool:

@@ -33,7 +33,7 @@ class Ledger:
     - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill)
     - `prefilled`: prompt tokens forwarded before the first draw
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
-    - `updates`: optimiser steps;  `no_signal`: steps without one, because every advantage was zero
+    - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `failed_verdicts`: completions that got no reward (never trained on)
     """
 

@@ -72,7 +72,8 @@ def _batch_gradient(
         return np.zeros_like(theta)
     table = torch.tensor(theta, requires_grad=True)
     logprobs, fixed = (_term_logprobs(batch, rows, values) for values in (table, torch.tensor(reference)))
-    loss = (torch.tensor(batch.weight) * objective.terms(logprobs, fixed, torch.tensor(batch.advantage))).sum()
+    known = torch.tensor(batch.advantage), torch.tensor(batch.old_logprob)
+    loss = (torch.tensor(batch.weight) * objective.terms(logprobs, fixed, *known)).sum()
     (gradient,) = torch.autograd.grad(loss, table)
     return np.asarray(gradient.numpy())
 

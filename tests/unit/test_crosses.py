@@ -33,6 +33,7 @@ NUMBERS: dict[str, dict[str, object]] = {
     "group_relative": {"std": True},
     "early_and_random": {"alpha": 2, "probability": 0.5, "k": 4},
     "branching_pairs": {"u_norm": "branching"},
+    "clipped": {"clip_low": 0.1, "clip_high": 0.2, "dual_clip": 2.0, "loss_temperature": 0.5},
 }
 SHARED: dict[str, object] = {"group": 5, "kl": 0.2, "l2": 0.03, "loss_temperature": 0.7}
 PROBLEMS = [Problem("a", "3*4=", ("12",)), Problem("b", "7*", ("7",))]
@@ -43,6 +44,7 @@ REFUSED = {
     for credit, select, objective in [
         ("group_relative", "branching_pairs", "policy_gradient"),
         ("group_relative", "branching_pairs", "likelihood"),
+        ("group_relative", "branching_pairs", "clipped"),
         ("group_relative", "everything", "likelihood"),
         ("group_relative", "early_and_random", "likelihood"),
         ("prefix_gain", "everything", "likelihood"),
@@ -55,7 +57,7 @@ REFUSED = {
 def block(cross: tuple[str, ...]) -> dict[str, object]:
     """Return the method block of a cross, with every number that its pieces use."""
     numbers = {name: value for piece in cross for name, value in NUMBERS.get(piece, {}).items()}
-    return {"name": "grpo", **dict(zip(AXES, cross, strict=True)), **numbers, **SHARED}
+    return {"name": "grpo", **dict(zip(AXES, cross, strict=True)), **SHARED, **numbers}
 
 
 def refusal(cross: tuple[str, ...]) -> str | None:
@@ -69,7 +71,7 @@ def refusal(cross: tuple[str, ...]) -> str | None:
 
 
 def test_exactly_the_crosses_that_make_no_sense_are_refused() -> None:
-    assert len(CROSSES) == 24
+    assert len(CROSSES) == 36
     assert {cross for cross in CROSSES if refusal(cross)} == REFUSED
 
 

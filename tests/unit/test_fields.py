@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from creditree.fields import TokenField, has_signal, num_rewarded, scatter, unassigned
+from creditree.fields import TokenField, has_signal, num_trained, same_assigned, scatter, trained_leaves, unassigned
 from creditree.tree import RolloutTree
 from tests.forests import assigned, branch, flat, root
 
@@ -17,7 +17,19 @@ def forked() -> RolloutTree:
 def test_unassigned_has_zeros_where_there_is_a_reward(forked: RolloutTree) -> None:
     field = unassigned(forked)
     assert [None if values is None else values.tolist() for values in field] == [[0.0] * 3, [0.0] * 2, None]
-    assert num_rewarded((forked, forked)) == 4
+
+
+def test_leaves_without_a_reward_or_an_advantage_are_not_trained_on(forked: RolloutTree) -> None:
+    """Of three completions one has no reward; where the credit leaves out the first too, one is left."""
+    first, second, third = unassigned(forked)
+    assert trained_leaves(forked, (first, second, third)) == (0, 1)
+    assert trained_leaves(forked, (None, second, third)) == (1,)
+    assert num_trained((forked, forked), ((first, second, None), (None, second, None))) == 3
+
+
+def test_a_field_of_zeros_is_assigned_where_another_is(forked: RolloutTree) -> None:
+    field = same_assigned((np.ones(3), None, np.ones(1)))
+    assert [None if values is None else values.tolist() for values in field] == [[0.0] * 3, None, [0.0]]
 
 
 def test_scatter_writes_along_the_path(forked: RolloutTree) -> None:

@@ -17,6 +17,7 @@ from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.methods import METHODS, Method, check_cross
+from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
@@ -30,11 +31,18 @@ EXPLORERS: tuple[Explorer, ...] = (Group(6), Replay(6, 1, 1))
 CREDITS: tuple[Credit, ...] = (GroupRelative(), GroupRelative(std=False), PrefixGain())
 SELECTIONS: tuple[Selection, ...] = (
     Everything(),
+    Everything("tokens"),
     EarlyAndRandom(alpha=2, k=4),
     BranchingPairs(),
     BranchingPairs("all"),
 )
-OBJECTIVES: tuple[Objective, ...] = (PolicyGradient(), PolicyGradient(kl=0.01), Likelihood(), Likelihood(kl=0.01))
+OBJECTIVES: tuple[Objective, ...] = (
+    PolicyGradient(),
+    PolicyGradient(kl=0.01),
+    Likelihood(),
+    Likelihood(kl=0.01),
+    Clipped(),
+)
 
 
 def _refusal(credit: Credit, select: Selection, objective: Objective) -> str | None:
@@ -76,16 +84,18 @@ def test_every_other_cross_runs(explore: Explorer, credit: Credit, select: Selec
     batch = pack([forest], [advantages], [weights], keep_zero_advantage=method.objective.kl > 0)
     assert batch.num_terms > 0
     logprobs = torch.tensor(batch.old_logprob, requires_grad=True)
-    terms = method.objective.terms(logprobs, torch.tensor(batch.old_logprob), torch.tensor(batch.advantage))
+    terms = method.objective.terms(
+        logprobs, *map(torch.tensor, (batch.old_logprob, batch.advantage, batch.old_logprob))
+    )
     (gradient,) = torch.autograd.grad((torch.tensor(batch.weight) * terms).sum(), logprobs)
     assert torch.isfinite(gradient).all()
     assert gradient.abs().sum() > 0
 
 
 def test_there_are_crosses_of_both_kinds() -> None:
-    # 3 credits, 4 selections, 4 objectives: 2 * 2 * 4 fail on pairs; of the others, 3 * 2 * 2 on the likelihood.
-    assert len(REFUSED) == 16 + 12
-    assert len(RUNNING) == 48 - 28
+    # 3 credits, 5 selections, 5 objectives: 2 * 2 * 5 fail on pairs; of the others, 3 * 3 * 2 on the likelihood.
+    assert len(REFUSED) == 20 + 18
+    assert len(RUNNING) == 75 - 38
 
 
 def test_a_method_of_such_a_cross_cannot_be_made() -> None:

@@ -96,6 +96,7 @@ def build_settings(config: RunConfig) -> Settings:
         steps=train.steps,
         cpu_seconds=train.cpu_seconds,
         problems_per_step=train.problems_per_step,
+        mini_batch=train.mini_batch,
         learning_rate=train.learning_rate,
         final_learning_rate=train.final_learning_rate,
         sampling=Sampling(config.sampling.temperature, config.sampling.top_p),
@@ -126,7 +127,9 @@ def build_parts(config: RunConfig) -> Parts:
     assert isinstance(micro_batch, int)
     assert isinstance(rows, int)
     assert stored != "auto"
-    optimiser = OptimiserSpec(train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch)
+    optimiser = OptimiserSpec(
+        train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch, train.weight_decay
+    )
     engine = InProcessEngine(model, rows, keep_layer=adapter.first_layer, stored_tokens=stored)
     learner = Learner(adapter, method.objective, optimiser, trunk_store=engine)
     parts = Parts(model, learner, engine, task, verifier, method)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
+from creditree.objective.clipped import Clipped
 from creditree.select.early_and_random import EarlyAndRandom
 
 
@@ -89,6 +90,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
             f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} "
             "tokens, so every token would surely learn; lower alpha, or set method.select: everything."
         )
+    if isinstance(method.objective, Clipped):
+        method.objective.check_sampled(config.sampling.temperature, config.sampling.top_p)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

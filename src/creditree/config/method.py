@@ -11,6 +11,7 @@ from creditree.errors import ConfigError, did_you_mean
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.methods import METHODS, Method
+from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
@@ -24,7 +25,7 @@ PIECES: dict[str, dict[str, type[Any]]] = {
     "explore": {"group": Group, "replay": Replay},
     "credit": {"group_relative": GroupRelative, "prefix_gain": PrefixGain},
     "select": {"everything": Everything, "early_and_random": EarlyAndRandom, "branching_pairs": BranchingPairs},
-    "objective": {"policy_gradient": PolicyGradient, "likelihood": Likelihood},
+    "objective": {"policy_gradient": PolicyGradient, "likelihood": Likelihood, "clipped": Clipped},
 }
 """What each axis can be, by the names used in configurations."""
 
@@ -38,7 +39,7 @@ class MethodConfig(BaseModel):
     explore: str | None = Field(None, description="how the tree grows: group, replay")
     credit: str | None = Field(None, description="what each token was worth: group_relative, prefix_gain")
     select: str | None = Field(None, description="which tokens learn: everything, early_and_random, branching_pairs")
-    objective: str | None = Field(None, description="what is maximised: policy_gradient, likelihood")
+    objective: str | None = Field(None, description="what is maximised: policy_gradient, likelihood, clipped")
     group: int | None = Field(None, description="completions sampled from one root (>= 2)")
     successes: Count | None = Field(None, description="replay: successful completions re-sampled from a random cut")
     failures: Count | None = Field(None, description="replay: failed completions re-sampled from a random cut")
@@ -48,9 +49,15 @@ class MethodConfig(BaseModel):
     alpha: Count | None = Field(None, description="early_and_random: this many first tokens surely learn")
     probability: float | None = Field(None, description="early_and_random: chance of each later token, 0 to 1")
     k: Count | None = Field(None, description="early_and_random: no later token once so many are taken")
+    loss_mean: Literal["completions", "tokens"] | None = Field(
+        None, description="everything: mean over completions of means over tokens, or over all tokens of an update"
+    )
     u_norm: Literal["branching", "all", "nonzero"] | None = Field(
         None, description="branching_pairs: which pairs |U| counts"
     )
+    clip_low: float | None = Field(None, description="clipped: the ratio of old and new counts down to 1 - this")
+    clip_high: float | None = Field(None, description="clipped: ... and up to 1 + this")
+    dual_clip: float | None = Field(None, description="clipped: up to this where the advantage is negative (> 1)")
     kl: float | None = Field(None, description="coefficient of the k3 KL penalty against the base model")
     l2: float | None = Field(None, description="coefficient of the squared Frobenius norm of the LoRA matrices")
     l2_decoupled: bool | None = Field(None, description="apply l2 after the optimiser step instead of in the loss")

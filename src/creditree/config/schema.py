@@ -139,9 +139,13 @@ class TrainBlock(Block):
 
     steps: Positive = Field(100, description="training steps")
     cpu_seconds: float | None = Field(None, description="stop after this much processor time of training", gt=0)
-    problems_per_step: Positive = Field(1, description="problems whose mean loss makes one optimiser step")
+    problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: float = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
+    mini_batch: Positive | None = Field(
+        None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
+    )
+    weight_decay: float = Field(0.0, description="AdamW", ge=0)
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
     eps: float = Field(1e-8, description="AdamW", gt=0)
     max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)

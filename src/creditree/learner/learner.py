@@ -1,6 +1,7 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,9 @@ from creditree.rng import Key
 
 @dataclass(frozen=True, slots=True)
 class OptimiserSpec:
-    """AdamW (arXiv 1711.05101) without weight decay, after clipping the gradient's global norm at `max_grad_norm`.
+    """AdamW (arXiv 1711.05101), after clipping the gradient's global norm at `max_grad_norm`.
+
+    `weight_decay`: every update takes W to W (1 - learning_rate * weight_decay) first.
 
     `micro_batch_tokens`: how many skeleton tokens go through the layers together (see `stretches_of`); the result
     does not depend on it beyond rounding.
@@ -33,13 +36,15 @@ class OptimiserSpec:
     eps: float = 1e-8
     max_grad_norm: float = 1.0
     micro_batch_tokens: int = 1024
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
     """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient.
 
-    `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None.
+    `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None;  `clipped`: terms that
+    the objective's clip kept from learning, of `in_loss`.
     """
 
     updated: bool
@@ -50,12 +55,41 @@ class StepStats:
     in_loss: int
     micro_batch_tokens: int = 0
     note: str | None = None
+    clipped: int = 0
+
+    @property
+    def clip_fraction(self) -> float:
+        """Share of the loss terms that a clip kept from learning."""
+        return self.clipped / self.in_loss if self.in_loss else 0.0
+
+    @staticmethod
+    def combined(steps: Sequence["StepStats"]) -> "StepStats":
+        """Return several optimiser steps as one: counts added up, loss and norms averaged over those that updated."""
+        if len(steps) == 1:
+            return steps[0]
+        made = [one for one in steps if one.updated]
+        mean = {
+            name: sum(getattr(one, name) for one in made) / max(len(made), 1)
+            for name in ("loss", "grad_norm", "l2_grad_norm")
+        }
+        notes = [one.note for one in made if one.note is not None]
+        return StepStats(
+            bool(made),
+            **mean,
+            forwarded=sum(one.forwarded for one in made),
+            in_loss=sum(one.in_loss for one in made),
+            micro_batch_tokens=steps[-1].micro_batch_tokens if steps else 0,
+            note=notes[-1] if notes else None,
+            clipped=sum(one.clipped for one in made),
+        )
 
 
 class Learner:
     """Trains an adapter by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty.
 
-    `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed.
+    `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed: no
+    update changes the layers below it, so they serve all updates of a training step. `num_updates` counts the optimiser
+    steps that this object made.
     """
 
     def __init__(
@@ -76,9 +110,10 @@ class Learner:
             lr=optimiser.learning_rate,
             betas=optimiser.betas,
             eps=optimiser.eps,
-            weight_decay=0.0,
+            weight_decay=optimiser.weight_decay,
             fused=True,
         )
+        self.num_updates = 0
 
     @property
     def keep_zero_advantage(self) -> bool:
@@ -97,7 +132,7 @@ class Learner:
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
-        loss = self.gradient(batch, key)
+        loss, clipped = self._passes(batch, key)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm, l2_grad_norm = float(norm), 0.0
@@ -117,11 +152,13 @@ class Learner:
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
+        self.num_updates += 1
         if l2.decoupled and l2.coefficient > 0:
             l2.shrink(self.matrices, rate)
         size_now = self.micro_batch_tokens
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
-        return StepStats(True, loss, grad_norm, l2_grad_norm, batch.num_tokens, batch.num_terms, size_now, note)
+        counts = batch.num_tokens, batch.num_terms, size_now
+        return StepStats(True, loss, grad_norm, l2_grad_norm, *counts, note, clipped)
 
     def gradient(self, batch: Batch, key: Key) -> float:
         """Set every matrix's gradient to that of the loss; return the loss.
@@ -129,6 +166,10 @@ class Learner:
         Where memory runs out it starts again with smaller micro-batches, and keeps to them. Raises ModelError where
         there are no smaller ones.
         """
+        return self._passes(batch, key)[0]
+
+    def _passes(self, batch: Batch, key: Key) -> tuple[float, int]:
+        """Set the gradients; return the loss, and how many terms were clipped."""
         while True:
             try:
                 return self._gradient(batch, key)
@@ -138,16 +179,16 @@ class Learner:
             # here the failed pass is no longer referred to, and its memory is free
             self._shrink(batch)
 
-    def _gradient(self, batch: Batch, key: Key) -> float:
+    def _gradient(self, batch: Batch, key: Key) -> tuple[float, int]:
         self.optimiser.zero_grad()
         skeleton, stretches = self._skeleton(batch), stretches_of(batch, self.micro_batch_tokens)
         if self.adapter.spec.dropout == 0:
-            return skeleton.gradient(stretches)
+            return skeleton.gradient(stretches), skeleton.num_clipped
         self.adapter.peft.train()
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
-                return skeleton.gradient(stretches)
+                return skeleton.gradient(stretches), skeleton.num_clipped
         finally:
             self.adapter.peft.eval()
 

@@ -31,13 +31,14 @@ class Skeleton:
     """A batch and the passes over it.
 
     The layers below the first adapted one are the same for policy and reference: they run once, without autograd, or
-    not at all where `trunk` [N, hidden] has their outputs.
+    not at all where `trunk` [N, hidden] has their outputs. `num_clipped`: terms that a clip kept from learning so far.
     """
 
     def __init__(self, adapter: Adapter, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
         self.adapter, self.objective, self.batch = adapter, objective, batch
         self._transformer = adapter.model.transformer
         self._shared = self._transformer.num_heads // self._transformer.num_kv_heads
+        self.num_clipped = 0
         self._trunk = trunk
         self._tree = TreeTokens(batch.enter, batch.exit)
         self._order = np.argsort(batch.row, kind="stable")
@@ -116,11 +117,14 @@ class Skeleton:
 
     def _loss_of(self, terms: IntArray, reference: Tensor | None) -> TermLoss:
         kind = torch.promote_types(self._transformer.dtype, torch.float32)
-        weight, advantage = (self._tensor(array[terms]).to(kind) for array in (self.batch.weight, self.batch.advantage))
+        arrays = (self.batch.weight, self.batch.advantage, self.batch.old_logprob)
+        weight, advantage, old = (self._tensor(array[terms]).to(kind) for array in arrays)
 
         def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
             base = None if reference is None else reference[chosen]
-            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen])).sum()
+            clipped = self.objective.clipped(logprobs, advantage[chosen], old[chosen])
+            self.num_clipped += 0 if clipped is None else int(clipped.sum())
+            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], old[chosen])).sum()
 
         return loss_of
 

@@ -56,24 +56,39 @@ class Objective(Protocol):
         """Log-probabilities in the loss are those of logits / loss_temperature."""
         ...
 
-    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor) -> Tensor:
-        """Return the loss of each term [M] from policy and reference log-probabilities and advantages [M]."""
+    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the loss of each term [M].
+
+        `logprobs`, `reference` and `old_logprobs` [M]: under the policy, with gradient; under the base model, None
+        without a KL penalty; under the policy that sampled. All are of logits / loss_temperature. `advantage` [M].
+        """
+        ...
+
+    def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor | None:
+        """Return which terms [M] do not learn because their ratio is out of bounds; None where there are no bounds."""
         ...
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     """Return exp(d) - d - 1, d = reference - logprobs [M]: the k3 estimate of KL(policy || reference), never < 0."""
-    difference = reference - logprobs
+    return k3(reference - logprobs)
+
+
+def k3(difference: Tensor) -> Tensor:
+    """Return exp(d) - d - 1 [M]."""
     return torch.exp(difference) - difference - 1.0
 
 
 def penalised(terms: Tensor, logprobs: Tensor, reference: Tensor | None, kl: float) -> Tensor:
     """Return `terms` plus kl times the k3 estimate, where there is a coefficient."""
-    if kl == 0.0:
-        return terms
+    return terms if kl == 0.0 else terms + kl * kl_k3(logprobs, reference_of(reference))
+
+
+def reference_of(reference: Tensor | None) -> Tensor:
+    """Return the reference log-probabilities. Raises ValueError where there are none, for a penalty that needs them."""
     if reference is None:
         raise ValueError("a KL penalty needs reference log-probabilities")
-    return terms + kl * kl_k3(logprobs, reference)
+    return reference
 
 
 def check_objective(kl: float, loss_temperature: float) -> None:

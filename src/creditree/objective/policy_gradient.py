@@ -25,7 +25,10 @@ class PolicyGradient:
     def __post_init__(self) -> None:
         check_objective(self.kl, self.loss_temperature)
 
-    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor) -> Tensor:
+    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
         """Return the loss of each term [M]."""
         ratio = torch.exp(logprobs - logprobs.detach())
         return penalised(-ratio * advantage, logprobs, reference, self.kl)
+
+    def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> None:
+        """Return None: nothing is clipped."""

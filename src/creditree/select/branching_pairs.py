@@ -1,5 +1,6 @@
 """Each unique (prefix, next token) pair once: the selection of T-SPMO (arXiv 2504.20834, section 3.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -42,6 +43,10 @@ class BranchingPairs:
             tuple(None if mask is None else np.where(mask, 1.0 / size if size else 0.0, 0.0) for mask in field)
             for field in masks
         )
+
+    def normaliser(self, weights: Sequence[tuple[TokenField, ...]]) -> float:
+        """Return the number of problems: their losses are averaged."""
+        return float(len(weights))
 
     def _masks(self, tree: RolloutTree, advantages: TokenField) -> list[NDArray[np.bool_] | None]:
         masks = [None if field is None else field.astype(bool) for field in unassigned(tree)]

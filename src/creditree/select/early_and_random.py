@@ -1,5 +1,6 @@
 """Early tokens surely, later ones at random up to a cap: the selection of S-GRPO (arXiv 2504.20834, section 3.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.errors import ConfigError
-from creditree.fields import TokenField, num_rewarded, scatter, unassigned
+from creditree.fields import TokenField, num_trained, same_assigned, scatter, trained_leaves
 from creditree.rng import Key
 from creditree.tree import FloatArray, Forest
 
@@ -61,13 +62,17 @@ class EarlyAndRandom:
 
     def weigh(self, forest: Forest, advantages: tuple[TokenField, ...], key: Key) -> tuple[TokenField, ...]:
         """Return the weights of every tree of `forest`."""
-        group = num_rewarded(forest)
+        group = num_trained(forest, advantages)
         weights = []
-        for index, tree in enumerate(forest):
-            field = unassigned(tree)
-            for leaf in tree.rewarded:
+        for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
+            field = same_assigned(given)
+            for leaf in trained_leaves(tree, given):
                 mask = self.mask(key.at("mask", index, leaf).uniforms(tree.branches[leaf].end))
                 share = 1.0 / (group * mask.sum()) if mask.any() else 0.0
                 scatter(tree, leaf, np.where(mask, share, 0.0), field, add=True)
             weights.append(tuple(field))
         return tuple(weights)
+
+    def normaliser(self, weights: Sequence[tuple[TokenField, ...]]) -> float:
+        """Return the number of problems: their losses are averaged."""
+        return float(len(weights))

@@ -31,6 +31,8 @@ class Validation:
 class Settings:
     """Numbers of a run. `steps` are training steps; `cpu_seconds`, where set, ends the run earlier.
 
+    `mini_batch`: about how many completions make one optimiser step (None: all of a training step).
+
     `cpu_seconds` counts this process's processor time in sampling, judging, credit and learning, not in measuring. The
     learning rate falls linearly from `learning_rate` to `final_learning_rate` times it, over whichever limit is nearer.
     """
@@ -39,6 +41,7 @@ class Settings:
     steps: int = 100
     cpu_seconds: float | None = None
     problems_per_step: int = 1
+    mini_batch: int | None = None
     learning_rate: float = 1e-4
     final_learning_rate: float = 1.0
     sampling: Sampling = field(default_factory=Sampling)

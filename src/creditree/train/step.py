@@ -1,27 +1,32 @@
-"""One training step: problems -> forests -> advantages -> weights -> batch -> optimiser step."""
+"""One training step: problems -> forests -> advantages -> weights -> batches -> optimiser steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from creditree.batch import pack
+from creditree.batch import Batch, pack
 from creditree.fields import TokenField
 from creditree.learner.learner import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
 from creditree.tree import Forest
 
+Fields = list[tuple[TokenField, ...]]
+"""A token field for every tree of every forest."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StepResult:
-    """What one step sampled, judged and learned."""
+    """What one step sampled, judged and learned; `stats` are of all its optimiser steps together."""
 
     forests: list[Forest]
-    advantages: list[tuple[TokenField, ...]]
-    weights: list[tuple[TokenField, ...]]
+    advantages: Fields
+    weights: Fields
     stats: StepStats
     cost: Ledger
 
@@ -38,21 +43,65 @@ class StepResult:
 
 
 def train_step(
-    parts: Parts, rollout: Rollout, problems: list[Problem], key: Key, learning_rate: float, seconds: Seconds
+    parts: Parts,
+    rollout: Rollout,
+    problems: list[Problem],
+    key: Key,
+    learning_rate: float,
+    seconds: Seconds,
+    mini_batch: int | None = None,
 ) -> StepResult:
     """Run one step on `problems`; all random numbers are drawn from `key`."""
-    method, learner = parts.method, parts.learner
     keys = [key.at("problem", index) for index in range(len(problems))]
-    forests, cost = rollout.grow(method.explore, problems, keys, seconds)
+    forests, cost = rollout.grow(parts.method.explore, problems, keys, seconds)
+    return learn(parts, forests, keys, key, learning_rate, seconds, cost, mini_batch)
+
+
+def learn(
+    parts: Parts,
+    forests: list[Forest],
+    keys: Sequence[Key],
+    key: Key,
+    learning_rate: float,
+    seconds: Seconds,
+    cost: Ledger,
+    mini_batch: int | None = None,
+) -> StepResult:
+    """Credit forests, wherever they were grown, and make the optimiser steps of one training step.
+
+    `keys` are the forests' own, for what their selection draws; `key` is the step's, for what the learner draws. `cost`
+    is what growing them cost: the counts of learning are added to it. `mini_batch`: about how many completions make one
+    optimiser step (None: all); old log-probabilities stay those of sampling. Nothing else may train between the growing
+    of the forests and this, where the engine still stores their trunk.
+    """
+    method, learner = parts.method, parts.learner
     with seconds.phase("credit"):
         advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
         weights = [
             method.select.weigh(forest, field, own.at("select"))
             for forest, field, own in zip(forests, advantages, keys, strict=True)
         ]
-        batch = pack(forests, advantages, weights, keep_zero_advantage=learner.keep_zero_advantage)
-    with seconds.phase("learn"):
-        stats = learner.step(batch, key, learning_rate)
+        sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
+        batches = minibatches(sizes, mini_batch, key.at("minibatches"))
+    updates = []
+    for number, chosen in enumerate(batches):
+        with seconds.phase("credit"):
+            batch = _packed(parts, forests, advantages, weights, chosen)
+        with seconds.phase("learn"):
+            updates.append(learner.step(batch, key.at("update", number) if len(batches) > 1 else key, learning_rate))
+    stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
-    cost.updates, cost.no_signal = int(stats.updated), int(not stats.updated)
+    cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
     return StepResult(forests, advantages, weights, stats, cost)
+
+
+def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fields, chosen: Sequence[int]) -> Batch:
+    method, of_step = parts.method, [weights[index] for index in chosen]
+    return pack(
+        [forests[index] for index in chosen],
+        [advantages[index] for index in chosen],
+        of_step,
+        keep_zero_advantage=parts.learner.keep_zero_advantage,
+        normaliser=method.select.normaliser(of_step),
+        tempered=method.objective.loss_temperature != 1.0,
+    )

@@ -68,6 +68,7 @@ class Trainer:
         self._stop = False
         self._told: set[str] = set()
         self._recorded = 0
+        self._updates = parts.learner.num_updates
         self._started = perf_counter()
 
     @property
@@ -108,8 +109,9 @@ class Trainer:
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
         except Exception:
-            # What fails (a prompt too long, no memory) fails before its step's update: the steps before it are sound.
-            if self._recorded == self.state.step:
+            # What fails (a prompt too long, no memory) fails before its step's first update, mostly: then the steps
+            # before it are sound. After a part of its updates the learner is of no step, and nothing is kept.
+            if self._recorded == self.state.step and self._updates == self.parts.learner.num_updates:
                 self.checkpoint()
             raise
         self.checkpoint()
@@ -155,8 +157,9 @@ class Trainer:
         settings, state, task = self.settings, self.state, self.parts.task
         count = settings.problems_per_step
         problems = [task.training(self.key.at("problems"), state.step * count + index) for index in range(count)]
+        key = self.key.at("step", state.step)
         rate = settings.learning_rate_at(state.step, state.cpu_seconds)
-        result = train_step(self.parts, self.rollout, problems, self.key.at("step", state.step), rate, state.seconds)
+        result = train_step(self.parts, self.rollout, problems, key, rate, state.seconds, settings.mini_batch)
         state.step += 1
         state.ledger.add(result.cost)
         validation = self._validate() if self._is_due(settings.validation.every) else None
@@ -168,7 +171,7 @@ class Trainer:
             ]
             self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
         self.run.append(record)
-        self._recorded = state.step
+        self._recorded, self._updates = state.step, self.parts.learner.num_updates
         self.watcher.update(record)
         self._tell_failures(result)
         if result.stats.note is not None:
@@ -203,10 +206,11 @@ class Trainer:
             "step": state.step,
             "reward_mean": None if math.isnan(reward) else reward,
             "mixed_share": result.mixed_share,
-            "signal_share": state.ledger.updates / state.step,
+            "signal_share": (state.step - state.ledger.no_signal) / state.step,
             "loss": stats.loss,
             "grad_norm": stats.grad_norm,
             "l2_grad_norm": stats.l2_grad_norm,
+            "clip_fraction": stats.clip_fraction,
             "learning_rate": rate,
             "validation_accuracy": None if validation is None else validation.accuracy,
             "validation_reward": None if validation is None else validation.mean_reward,

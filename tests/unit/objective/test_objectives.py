@@ -11,16 +11,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from creditree.errors import ConfigError
+from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty, kl_k3
 from creditree.objective.policy_gradient import PolicyGradient
 
 LOGPROBS = st.floats(-12, 0)
 Vector = list[float]
+Kind = type[PolicyGradient] | type[Likelihood] | type[Clipped]
 
 
 def _vector(values: Vector) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def _known(logprobs: Vector, advantage: Vector) -> tuple[Tensor, None, Tensor, Tensor]:
+    """Return what `terms` is given where policy and sampler are one, without reference."""
+    return _vector(logprobs), None, _vector(advantage), _vector(logprobs)
 
 
 def _gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -69,13 +76,13 @@ class TestPolicyGradient:
     """Value -A, gradient -A grad log pi."""
 
     def test_golden(self) -> None:
-        loss = PolicyGradient().terms(_vector([-0.1, -3.0, -1.0]), None, _vector([2.0, -0.5, 0.0]))
+        loss = PolicyGradient().terms(*_known([-0.1, -3.0, -1.0], [2.0, -0.5, 0.0]))
         assert loss.tolist() == [-2.0, 0.5, 0.0]
 
     @given(st.lists(st.tuples(LOGPROBS, st.floats(-3, 3)), min_size=1, max_size=8))
     def test_gradient_is_minus_advantage(self, pairs: list[tuple[float, float]]) -> None:
         logprobs, advantage = _vector([p for p, _ in pairs]), _vector([a for _, a in pairs])
-        gradient = _gradient(lambda x: PolicyGradient().terms(x, None, advantage).sum(), logprobs)
+        gradient = _gradient(lambda x: PolicyGradient().terms(x, None, advantage, x.detach()).sum(), logprobs)
         assert torch.equal(gradient, -advantage)
 
     def test_gradient_equals_finite_differences_of_advantage_times_log_pi(self) -> None:
@@ -89,7 +96,8 @@ class TestPolicyGradient:
             return (-logprobs * advantage + 0.3 * (difference.exp() - difference - 1)).sum()
 
         gradient = _gradient(
-            lambda x: PolicyGradient(kl=0.3).terms(torch.log_softmax(x, 0), reference, advantage).sum(), logits
+            lambda x: PolicyGradient(kl=0.3).terms(torch.log_softmax(x, 0), reference, advantage, reference).sum(),
+            logits,
         )
         assert torch.allclose(gradient, _differences(surrogate, logits), atol=1e-8)
 
@@ -99,13 +107,13 @@ class TestLikelihood:
 
     def test_golden(self) -> None:
         # -1/2 * 3 and 1/4 * 2.
-        loss = Likelihood().terms(_vector([math.log(0.5), math.log(0.25)]), None, _vector([3.0, -2.0]))
+        loss = Likelihood().terms(*_known([math.log(0.5), math.log(0.25)], [3.0, -2.0]))
         assert loss.tolist() == pytest.approx([-1.5, 0.5], abs=1e-15)
 
     @given(st.lists(st.tuples(LOGPROBS, st.floats(-3, 3)), min_size=1, max_size=8))
     def test_gradient_is_minus_probability_times_advantage(self, pairs: list[tuple[float, float]]) -> None:
         logprobs, advantage = _vector([p for p, _ in pairs]), _vector([a for _, a in pairs])
-        gradient = _gradient(lambda x: Likelihood().terms(x, None, advantage).sum(), logprobs)
+        gradient = _gradient(lambda x: Likelihood().terms(x, None, advantage, x.detach()).sum(), logprobs)
         assert torch.allclose(gradient, -logprobs.exp() * advantage, atol=1e-15)
 
     def test_gradient_equals_finite_differences(self) -> None:
@@ -114,7 +122,7 @@ class TestLikelihood:
         advantage = _vector([1.5, -2.0, 0.0, 0.3, -0.7])
 
         def loss(x: Tensor) -> Tensor:
-            return Likelihood(kl=0.3).terms(torch.log_softmax(x, 0), reference, advantage).sum()
+            return Likelihood(kl=0.3).terms(torch.log_softmax(x, 0), reference, advantage, reference).sum()
 
         assert torch.allclose(_gradient(loss, logits), _differences(loss, logits), atol=1e-8)
 
@@ -122,30 +130,32 @@ class TestLikelihood:
         """The sum of pi A over all v has the gradient of the expected reward, in which V(p) drops out."""
         logits, reward = _vector([0.3, -1.2, 0.8]), _vector([1.0, 0.0, 0.5])
         baseline = 0.7
-        pairs = _gradient(lambda x: Likelihood().terms(torch.log_softmax(x, 0), None, reward - baseline).sum(), logits)
+        pairs = _gradient(
+            lambda x: Likelihood().terms(torch.log_softmax(x, 0), None, reward - baseline, logits).sum(), logits
+        )
         expected = _differences(lambda x: -(torch.softmax(x, 0) * reward).sum(), logits)
         assert torch.allclose(pairs, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("objective", [PolicyGradient, Likelihood])
-class TestBoth:
+@pytest.mark.parametrize("objective", [PolicyGradient, Likelihood, Clipped])
+class TestAll:
     """What every objective does with its settings."""
 
-    def test_zero_advantage_without_penalty_has_no_gradient(
-        self, objective: type[PolicyGradient] | type[Likelihood]
-    ) -> None:
-        gradient = _gradient(lambda x: objective().terms(x, None, torch.zeros_like(x)).sum(), _vector([-1.0, -2.0]))
+    def test_zero_advantage_without_penalty_has_no_gradient(self, objective: Kind) -> None:
+        gradient = _gradient(
+            lambda x: objective(kl=0.0).terms(x, None, torch.zeros_like(x), x.detach()).sum(), _vector([-1.0, -2.0])
+        )
         assert gradient.tolist() == [0.0, 0.0]
 
-    def test_a_penalty_adds_its_coefficient_times_k3(self, objective: type[PolicyGradient] | type[Likelihood]) -> None:
+    def test_a_penalty_adds_its_coefficient_times_k3(self, objective: Kind) -> None:
         logprobs, reference, advantage = _vector([-1.0, -0.2]), _vector([-0.5, -0.9]), _vector([0.4, -0.6])
-        plain = objective().terms(logprobs, None, advantage)
-        penalised = objective(kl=0.25).terms(logprobs, reference, advantage)
+        plain = objective(kl=0.0).terms(logprobs, None, advantage, logprobs)
+        penalised = objective(kl=0.25).terms(logprobs, reference, advantage, logprobs)
         assert torch.allclose(penalised - plain, 0.25 * kl_k3(logprobs, reference), atol=1e-15)
 
-    def test_a_penalty_without_reference_is_a_bug(self, objective: type[PolicyGradient] | type[Likelihood]) -> None:
+    def test_a_penalty_without_reference_is_a_bug(self, objective: Kind) -> None:
         with pytest.raises(ValueError, match="needs reference"):
-            objective(kl=0.1).terms(_vector([-1.0]), None, _vector([1.0]))
+            objective(kl=0.1).terms(*_known([-1.0], [1.0]))
 
     @pytest.mark.parametrize(
         ("settings", "reason"),
@@ -156,7 +166,7 @@ class TestBoth:
         ],
     )
     def test_settings_that_make_no_sense_are_refused(
-        self, objective: type[PolicyGradient] | type[Likelihood], settings: dict[str, float], reason: str
+        self, objective: Kind, settings: dict[str, float], reason: str
     ) -> None:
         with pytest.raises(ConfigError, match=reason):
             objective(**settings)  # type: ignore[arg-type]

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 
 from creditree.credit.group_relative import GroupRelative
+from creditree.errors import ConfigError
 from creditree.fields import TokenField
-from creditree.select.everything import Everything
+from creditree.select.everything import Everything, LossMean
 from creditree.tree import Forest, RolloutTree
 from tests.forests import KEY, assigned, branch, flat, forests, grown_trees, plain_completion, root
 
 
-def _weights(forest: Forest) -> tuple[TokenField, ...]:
-    return Everything().weigh(forest, tuple(GroupRelative().assign(tree) for tree in forest), KEY)
+def _weights(forest: Forest, mean: LossMean = "completions") -> tuple[TokenField, ...]:
+    return Everything(mean).weigh(forest, tuple(GroupRelative().assign(tree) for tree in forest), KEY)
 
 
 def test_golden() -> None:
@@ -36,6 +37,54 @@ def test_a_shared_token_has_the_sum_of_its_completions_weights() -> None:
     field = _weights((tree,))[0]
     assert assigned(field[0]) == pytest.approx([5 / 12, 1 / 4], abs=1e-15)
     assert assigned(field[1]) == pytest.approx([1 / 6, 1 / 6], abs=1e-15)
+
+
+def test_golden_mean_over_tokens() -> None:
+    """Two problems: completions of 3 and 2 tokens, and of 2 tokens beside one without a reward: 3 + 2 + 2 = 7."""
+    problems = [
+        (flat([[2, 3, 1], [4, 1]], [1.0, 0.0]),),
+        (flat([[2, 1], [3, 3, 3, 1]], [1.0, None]),),
+    ]
+    weights = [_weights(forest, "tokens") for forest in problems]
+    assert [assigned(field).tolist() for field in weights[0][0]] == [[1.0] * 3, [1.0] * 2]
+    assert weights[1][0][1] is None
+    assert Everything("tokens").normaliser(weights) == 7.0
+    assert Everything().normaliser(weights) == 2.0
+    assert Everything("tokens").normaliser([]) == Everything("tokens").normaliser([((None,),)]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("mean", "first", "second"), [("tokens", [2, 1], [1, 1]), ("completions", [5 / 12, 1 / 4], [1 / 6] * 2)]
+)
+def test_completions_without_an_advantage_do_not_count(mean: LossMean, first: list[float], second: list[float]) -> None:
+    """Of three completions the last has no advantage: the others weigh as if it were not there."""
+    tree = root().grown(branch([2, 1], 1.0), branch([3, 1], 0.0, 0, 1), branch([4, 4, 4, 4, 1], 1.0))
+    advantages = (np.zeros(2), np.zeros(2), None)
+    select = Everything(mean)
+    weights = select.weigh((tree,), (advantages,), KEY)
+    assert assigned(weights[0][0]) == pytest.approx(first, abs=1e-15)
+    assert assigned(weights[0][1]) == pytest.approx(second, abs=1e-15)
+    assert weights[0][2] is None
+    assert select.normaliser([weights]) == (5.0 if mean == "tokens" else 1.0)
+
+
+def test_a_mean_over_something_else_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"method\.loss_mean is 'token', .* Did you mean 'tokens'"):
+        Everything("token")  # type: ignore[arg-type]
+
+
+@given(grown_trees(failures=True))
+def test_in_the_mean_over_tokens_a_token_weighs_as_many_completions_as_hold_it(tree: RolloutTree) -> None:
+    expected = [np.zeros(len(held.token_ids)) for held in tree.branches]
+    for leaf in tree.rewarded:
+        for index, at, _ in plain_completion(tree, leaf):
+            expected[index][at] += 1.0
+    weights = _weights((tree,), "tokens")
+    for values, plain in zip(weights[0], expected, strict=True):
+        assert (values is None) == (plain.sum() == 0)
+        assert values is None or values.tolist() == plain.tolist()
+    total = sum(tree.branches[leaf].end for leaf in tree.rewarded)
+    assert Everything("tokens").normaliser([weights]) == max(1, total)
 
 
 @given(forests(failures=True))

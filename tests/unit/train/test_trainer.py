@@ -11,26 +11,30 @@ import pytest
 import torch
 from torch import Tensor
 
-from creditree.batch import pack
+from creditree.batch import Batch, pack
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.errors import ConfigError, DataError
+from creditree.errors import ConfigError, DataError, ModelError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
-from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.learner.learner import Learner, OptimiserSpec, StepStats
 from creditree.learner.stretches import stretches_of
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS, Method
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.objective.clipped import Clipped
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
+from creditree.select.everything import Everything
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
+from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings, Validation, check_context
-from creditree.train.step import train_step
+from creditree.train.step import learn, train_step
 from creditree.train.trainer import Trainer
+from creditree.tree import IntArray
 from creditree.verify.verifier import Answer
 from tests.tiny_models import tiny
 
@@ -348,8 +352,8 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run", settings, Scripted([0.2, 0.6]))
     trainer.train()
     keys = {
-        "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "learning_rate",
-        "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
+        "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "clip_fraction",
+        "learning_rate", "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
     } | set(Ledger().as_dict())  # fmt: skip
     for record in notes.records:
         assert set(record) == keys
@@ -410,6 +414,131 @@ def test_a_steps_ledger_sums_what_it_did() -> None:
     first = [forest[0].rewards(forest[0].leaves) for forest in result.forests]
     assert result.reward_mean == pytest.approx(float(np.concatenate(first).mean()))
     assert result.mixed_share == np.mean([len(set(rewards.tolist())) > 1 for rewards in first])
+
+
+GRPO = Method("grpo", "", Group(6), METHODS["grpo"]().credit, Everything("tokens"), Clipped())
+
+
+def test_mini_batches_make_several_updates_of_one_step() -> None:
+    """Eight problems of 6 completions, 12 a mini-batch: four updates, each with its own mean over its tokens."""
+    parts = parts_of(method=GRPO)
+    rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(1.0), 8)
+    problems = [Sums().training(Key.of(3), index) for index in range(8)]
+    result = train_step(parts, rollout, problems, Key.of(2), 0.1, Seconds(), mini_batch=12)
+    assert result.cost.updates == parts.learner.num_updates == 4
+    assert result.cost.no_signal == 0
+    whole = pack(result.forests, result.advantages, result.weights, keep_zero_advantage=True)
+    assert result.cost.forwarded == result.stats.forwarded == whole.num_tokens
+    assert result.cost.in_loss == result.stats.in_loss == whole.num_terms
+
+    again = parts_of(method=GRPO)
+    sizes = [Size.of(forest, field) for forest, field in zip(result.forests, result.advantages, strict=True)]
+    losses = []
+    for number, chosen in enumerate(minibatches(sizes, 12, Key.of(2).at("minibatches"))):
+        weights = [result.weights[index] for index in chosen]
+        tokens = sum(float(w.sum()) for forest in weights for tree in forest for w in tree if w is not None)
+        batch = pack(
+            [result.forests[index] for index in chosen],
+            [result.advantages[index] for index in chosen],
+            weights,
+            keep_zero_advantage=True,
+            normaliser=tokens,
+        )
+        losses.append(again.learner.step(batch, Key.of(number), 0.1).loss)
+    assert same(parts.learner.adapter.state(), again.learner.adapter.state())
+    assert result.stats.loss == pytest.approx(np.mean(losses), abs=1e-12)
+    assert result.stats.clip_fraction > 0
+
+
+def test_a_step_without_mini_batches_is_one_update_of_all_problems() -> None:
+    states = []
+    for mini_batch in (None, 1000):
+        parts = parts_of(method=GRPO)
+        rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(1.0), 8)
+        problems = [Sums().training(Key.of(3), index) for index in range(3)]
+        assert train_step(parts, rollout, problems, Key.of(2), 1e-2, Seconds(), mini_batch).cost.updates == 1
+        states.append(parts.learner.adapter.state())
+    assert same(*states)
+
+
+def test_the_trunk_that_sampling_stored_serves_every_mini_batch() -> None:
+    """Layers below the first adapted one do not change: the same step with and without the store, and it is used."""
+
+    @dataclass
+    class Counted:
+        engine: InProcessEngine
+        found: int = 0
+
+        def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
+            stored = self.engine.trunk(token_ids, parent)
+            self.found += stored is not None
+            return stored
+
+    states = []
+    for stored in (False, True):
+        parts = parts_of(method=GRPO)
+        engine = InProcessEngine(parts.model, keep_layer=parts.learner.adapter.first_layer)
+        store = Counted(engine)
+        parts = replace(parts, engine=engine)
+        # eps 1: an update in proportion to its gradient, so that rounding stays rounding
+        spec = OptimiserSpec(1e-2, eps=1.0, micro_batch_tokens=16)
+        learner = Learner(parts.learner.adapter, GRPO.objective, spec, store if stored else None)
+        parts = replace(parts, learner=learner)
+        rollout = Rollout(parts.model, engine, parts.verifier, PromptTemplate(), Sampling(1.0), 8)
+        problems = [Sums().training(Key.of(3), index) for index in range(4)]
+        result = train_step(parts, rollout, problems, Key.of(2), 1e-2, Seconds(), mini_batch=6)
+        assert store.found == (result.cost.updates if stored else 0)
+        assert result.cost.updates > 1
+        states.append(parts.learner.adapter.state())
+    assert all(torch.allclose(states[0][name], states[1][name], atol=1e-7) for name in states[0])
+
+
+def test_forests_that_were_grown_elsewhere_are_learned_from_alike() -> None:
+    one, other = parts_of(), parts_of()
+    rollout = Rollout(one.model, one.engine, one.verifier, PromptTemplate(), Sampling(0.7), 8)
+    problems, key = [Sums().training(Key.of(3), index) for index in range(2)], Key.of(2)
+    result = train_step(one, rollout, problems, key, 1e-2, Seconds())
+    keys = [key.at("problem", index) for index in range(2)]
+    learned = learn(other, result.forests, keys, key, 1e-2, Seconds(), Ledger(sampled=5))
+    assert same(one.learner.adapter.state(), other.learner.adapter.state())
+    assert (learned.cost.sampled, learned.cost.forwarded, learned.cost.updates) == (5, result.cost.forwarded, 1)
+
+
+def test_mini_batches_survive_an_interruption(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=4, problems_per_step=4, mini_batch=6)
+    whole, expected = trainer_of(tmp_path / "whole", settings, method=GRPO)
+    whole.train()
+    assert whole.state.ledger.updates > 4
+    assert [record["signal_share"] for record in expected.records] == [1.0] * 4
+    trainer, notes = trainer_of(tmp_path / "run", settings, method=GRPO)
+    notes.after = interrupt_at(2)
+    trainer.train()
+    trainer.run.close()
+    parts = parts_of(method=GRPO)
+    again = Trainer(parts, settings, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
+    again.restore()
+    again.train()
+    assert same(expected.adapters[4], parts.learner.adapter.state())
+    assert again.state.ledger == whole.state.ledger
+
+
+def test_a_step_that_fails_after_a_part_of_its_updates_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third update fails, in the first step, and with it the run: what was learned by then belongs to no step."""
+    trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, problems_per_step=4, mini_batch=6), method=GRPO)
+    learner, step = trainer.parts.learner, Learner.step
+
+    def failing(self: Learner, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
+        if self.num_updates == 2:
+            raise ModelError("lost")
+        return step(self, batch, key, learning_rate)
+
+    monkeypatch.setattr(Learner, "step", failing)
+    with pytest.raises(ModelError, match="lost"):
+        trainer.train()
+    assert learner.num_updates == 2
+    assert trainer.run.restore()[0] is None
 
 
 def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
