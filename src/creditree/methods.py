@@ -1,29 +1,46 @@
 """Methods as compositions: one answer to each of the four questions. An ablation is a configuration, never a fork."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
 
 from creditree.credit.credit import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
+from creditree.explore.attention import Attention
+from creditree.explore.branching import Branching
+from creditree.explore.entropy import Entropy
 from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
+from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.fixed import Fixed
+from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
 from creditree.select.selection import Selection
+from creditree.steps import STEP_TEXTS, Separators
 
 TOKEN_EFFICIENT_RL = "arXiv 2504.20834"
+TREERL = "arXiv 2506.11902"
+ATTNRL = "arXiv 2509.26628"
+DEEPSCALER = "DeepScaleR-1.5B-Preview (model card); arXiv 2509.26628, table 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """explore x credit x select x objective. Raises ConfigError for a cross that makes no sense, with the reason."""
+    """explore x credit x select x objective, and a schedule around them.
+
+    `step_texts`: what ends a step, for pieces that look at steps (`creditree.steps`). Raises ConfigError for a cross
+    that makes no sense, with the reason.
+    """
 
     name: str
     paper: str
@@ -31,9 +48,26 @@ class Method:
     credit: Credit
     select: Selection
     objective: Objective
+    schedule: Schedule = field(default_factory=Fixed)
+    step_texts: tuple[str, ...] = STEP_TEXTS
 
     def __post_init__(self) -> None:
         check_cross(self.credit, self.select, self.objective)
+        check_growth(self.explore, self.credit, self.schedule)
+
+    @property
+    def looks_at_steps(self) -> bool:
+        """Whether a piece needs the tokenizer's separators."""
+        return isinstance(self.explore, Branching)
+
+    def fitted(self, separators: Separators) -> "Method":
+        """Return this method with the separators of the tokenizer at hand."""
+        return replace(self, explore=self.explore.fitted(separators), schedule=self.schedule.fitted(separators))
+
+
+def numbers_of(piece: Any) -> tuple[Field[Any], ...]:
+    """Return the fields of a piece that a configuration may set: not those that are fitted to a model."""
+    return tuple(item for item in fields(piece) if not item.metadata.get("fitted"))
 
 
 def check_cross(credit: Credit, select: Selection, objective: Objective) -> None:
@@ -49,6 +83,22 @@ def check_cross(credit: Credit, select: Selection, objective: Objective) -> None
             "method.objective 'likelihood' already weighs a token by its probability, and method.select "
             f"'{select.name}' counts it once for each completion that holds it, so it would be weighed twice; use "
             "objective: policy_gradient, or select: branching_pairs."
+        )
+
+
+def check_growth(explore: Explorer, credit: Credit, schedule: Schedule) -> None:
+    """Raise ConfigError where credit or schedule need a tree that the explorer does not grow."""
+    if isinstance(credit, ProcessValue) and credit.unexpanded == "drop" and not isinstance(explore, Branching):
+        raise ConfigError(
+            f"method.explore '{explore.name}' forks no completion, and method.unexpanded 'drop' takes the advantage "
+            "from completions that nothing forks from, so nothing would be learned; set unexpanded: keep, or explore: "
+            "attention."
+        )
+    asks = isinstance(schedule, Adaptive) and schedule.easy_filter == "influence"
+    if asks and not isinstance(explore, Attention):
+        raise ConfigError(
+            f"method.easy_filter 'influence' looks at the influence of steps, which method.explore '{explore.name}' "
+            "does not ask the engine for; use explore: attention, or set easy_filter: hard or none."
         )
 
 
@@ -70,5 +120,47 @@ def t_spmo() -> Method:
     return Method("t-spmo", TOKEN_EFFICIENT_RL, Replay(group=50), PrefixGain(), BranchingPairs(), objective)
 
 
-METHODS: dict[str, Callable[[], Method]] = {"grpo": grpo, "s-grpo": s_grpo, "t-spmo": t_spmo}
+def treerl() -> Method:
+    """TreeRL: a tree of (M, N, L, T) = (6, 2, 1, 2) grown where the model is unsure (arXiv 2506.11902).
+
+    As AttnRL's paper compares with it: true entropy without masks, (GA + LA) / sqrt(L), all 30 leaves (2509.26628).
+    TreeRL's own code: uncertainty surprisal, masked, root leave_one_out, weighting before, unfinished -1.
+    """
+    explore = Entropy(uncertainty="entropy", masked=False)
+    return Method("treerl", TREERL, explore, ProcessValue(), Everything("tokens"), Clipped(), Fixed())
+
+
+def attnrl() -> Method:
+    """AttnRL as the code that made its results: branches at early steps of high influence, adaptive sampling."""
+    explore = Attention(expansion="difficulty")
+    return Method("attnrl", ATTNRL, explore, ProcessValue(), Everything("tokens"), Clipped(), Adaptive())
+
+
+def attnrl_paper() -> Method:
+    """AttnRL as printed: no least distance of branches, numbers rounded, every completion learns (arXiv 2509.26628).
+
+    What the paper does not mention (scores of 0 for the first step and after the thinking, what to do with fewer
+    candidates than branches) is as in `attnrl`.
+    """
+    explore = Attention(expansion="difficulty", rounding="round", min_gap=0)
+    credit = ProcessValue(unexpanded="keep", value="children")
+    schedule = Adaptive(zero_filter="all", batch_rounding="round")
+    return Method("attnrl-paper", ATTNRL, explore, credit, Everything("tokens"), Clipped(), schedule)
+
+
+def deepscaler() -> Method:
+    """GRPO in stages of 8K, 16K and 24K tokens, from steps 0, 1040 and 1520 of 1750 on (DeepScaleR)."""
+    schedule = Fixed(stages=((0, 8192), (1040, 16384), (1520, 24576)))
+    return Method("deepscaler", DEEPSCALER, Group(group=8), GroupRelative(), Everything("tokens"), Clipped(), schedule)
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "grpo": grpo,
+    "s-grpo": s_grpo,
+    "t-spmo": t_spmo,
+    "treerl": treerl,
+    "attnrl": attnrl,
+    "attnrl-paper": attnrl_paper,
+    "deepscaler": deepscaler,
+}
 """The named methods, with the settings of their paper."""

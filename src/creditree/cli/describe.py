@@ -14,7 +14,7 @@ from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
 from creditree.config.schema import RunConfig, SvampConfig
 from creditree.errors import ConfigError, did_you_mean
-from creditree.methods import METHODS, Method
+from creditree.methods import METHODS, Method, numbers_of
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.word_problems import WordProblems
@@ -23,7 +23,7 @@ from creditree.tasks.word_problems import WordProblems
 def piece_text(piece: Any) -> str:
     """Return a piece with its numbers, such as ``replay(group=50, successes=1)``."""
     numbers = []
-    for item in fields(piece):
+    for item in numbers_of(piece):
         value = getattr(piece, item.name)
         if is_dataclass(value):
             value = ", ".join(f"{inner.name}={getattr(value, inner.name)}" for inner in fields(value))
@@ -33,7 +33,7 @@ def piece_text(piece: Any) -> str:
 
 
 def method_record(method: Method) -> dict[str, str]:
-    """Return a method as the six strings of `creditree methods --json`."""
+    """Return a method as the seven strings of `creditree methods --json`."""
     axes = {axis: piece_text(getattr(method, axis)) for axis in PIECES}
     return {"name": method.name, "paper": method.paper} | axes
 

@@ -121,6 +121,8 @@ def build_parts(config: RunConfig) -> Parts:
     task = build_task(config.task)
     verifier = build_verifier(config.reward)
     model = load_model(config.model.name, config.model.dtype, config.model.device)
+    if method.looks_at_steps:
+        method = method.fitted(model.separators(method.step_texts))
     adapter = Adapter(model, build_lora(config.lora), Key.of(config.seed))
     train = config.train
     micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens

@@ -9,6 +9,7 @@ from creditree.errors import ConfigError, check_choice
 from creditree.fields import TokenField, scatter, unassigned
 from creditree.tree import FloatArray, IntArray, RolloutTree
 
+Value = Literal["leaves", "children"]
 RootValue = Literal["mean", "leave_one_out"]
 Weighting = Literal["after", "before"]
 Unexpanded = Literal["drop", "keep"]
@@ -20,6 +21,7 @@ SAME = 1e-8
 def process_value(
     tree: RolloutTree,
     *,
+    value: Value = "leaves",
     root: RootValue = "mean",
     weighting: Weighting = "after",
     unexpanded: Unexpanded = "drop",
@@ -31,6 +33,8 @@ def process_value(
     L(s) are the leaves below s that have a reward, V(s) their mean reward, GA(s) = V(s) - V(root), LA(s) = V(s) -
     V(parent of s). Leaves without a reward neither give nor get credit.
 
+    `value`: V(s) is the mean over the ``leaves`` below (the authors' code), or over the ``children`` of s, whose values
+    are means in turn (as printed), V(root) included.
     `root`: V(root) is the ``mean`` over all leaves of the tree; or ``leave_one_out``: each leaf is compared with the
     mean of the others before anything else (TreeRL), which multiplies rewards less the mean, and so A, by n / (n - 1).
     `weighting`: ``after`` the differences, as above; ``before`` (TreeRL's code): U(s) = GA(s) / sqrt(|L(s)|), local(s)
@@ -51,7 +55,11 @@ def process_value(
         centred = np.zeros(len(rewards))
     elif root == "leave_one_out":
         centred *= len(rewards) / (len(rewards) - 1)
-    _fill(tree, field, leaves, centred, before=weighting == "before", merged=merged)
+    before = weighting == "before"
+    if merged:
+        _fill_merged(tree, field, leaves, centred, before=before)
+    else:
+        _fill(tree, field, leaves, centred, by_children=value == "children", before=before)
     if unfinished is not None:
         _penalise(tree, field, unfinished)
     if unexpanded == "drop":
@@ -64,6 +72,7 @@ def process_value(
 class ProcessValue:
     """`process_value` as an answer to what each token was worth."""
 
+    value: Value = "leaves"
     root: RootValue = "mean"
     weighting: Weighting = "after"
     unexpanded: Unexpanded = "drop"
@@ -72,9 +81,15 @@ class ProcessValue:
     name: ClassVar[str] = "process_value"
 
     def __post_init__(self) -> None:
+        check_choice("method.value", self.value, get_args(Value))
         check_choice("method.root", self.root, get_args(RootValue))
         check_choice("method.weighting", self.weighting, get_args(Weighting))
         check_choice("method.unexpanded", self.unexpanded, get_args(Unexpanded))
+        if self.merged and self.value == "children":
+            raise ConfigError(
+                "method.value 'children' is defined on forks, and method.merged merges completions that were never "
+                "forked; set value: leaves, or merged: false."
+            )
         if self.merged and (self.unfinished is not None or self.unexpanded == "drop"):
             raise ConfigError(
                 "method.merged gives equal pairs of prefix and token equal advantages, which method.unfinished and "
@@ -91,6 +106,7 @@ class ProcessValue:
         """Return the advantages of `tree`."""
         return process_value(
             tree,
+            value=self.value,
             root=self.root,
             weighting=self.weighting,
             unexpanded=self.unexpanded,
@@ -99,21 +115,24 @@ class ProcessValue:
         )
 
 
+def _fill_merged(
+    tree: RolloutTree, field: list[FloatArray | None], leaves: IntArray, centred: FloatArray, *, before: bool
+) -> None:
+    trie = tree.trie(leaves.tolist())
+    advantages = _advantages(trie.means(centred), trie.counts, trie.segment_parent, before=before)
+    for row, leaf in enumerate(leaves.tolist()):
+        scatter(tree, leaf, advantages[trie.node_of[row, 1 : trie.lengths[row] + 1]], field, add=False)
+
+
 def _fill(
     tree: RolloutTree,
     field: list[FloatArray | None],
     leaves: IntArray,
     centred: FloatArray,
     *,
+    by_children: bool,
     before: bool,
-    merged: bool,
 ) -> None:
-    if merged:
-        trie = tree.trie(leaves.tolist())
-        advantages = _advantages(trie.means(centred), trie.counts, trie.segment_parent, before=before)
-        for row, leaf in enumerate(leaves.tolist()):
-            scatter(tree, leaf, advantages[trie.node_of[row, 1 : trie.lengths[row] + 1]], field, add=False)
-        return
     spans = tree.spans()
     row_of = np.full(len(tree.branches), -1)
     row_of[leaves] = np.arange(len(leaves))
@@ -123,10 +142,25 @@ def _fill(
     counts = np.bincount(owner, minlength=len(spans))
     values = np.bincount(owner, weights=centred[rows], minlength=len(spans)) / np.maximum(counts, 1)
     parents = np.array([-1 if span.parent is None else span.parent for span in spans])
+    if by_children:
+        values = _means_of_children(values, counts, parents)
     for span, advantage in zip(spans, _advantages(values, counts, parents, before=before), strict=True):
         held = field[span.branch]
         if held is not None:
             held[span.start : span.stop] = advantage
+
+
+def _means_of_children(values: FloatArray, counts: IntArray, parents: IntArray) -> FloatArray:
+    """Return V(s) - V(root) [S], each V the mean over children that have a judged leaf; segments without any keep V."""
+    judged = counts > 0
+    total, children = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
+    found = values.copy()
+    for segment in reversed(np.flatnonzero(judged)):
+        if children[segment]:
+            found[segment] = total[segment] / children[segment]
+        total[parents[segment]] += found[segment]
+        children[parents[segment]] += 1
+    return np.asarray(found - total[-1] / max(children[-1], 1))
 
 
 def _advantages(values: FloatArray, counts: IntArray, parents: IntArray, *, before: bool) -> FloatArray:

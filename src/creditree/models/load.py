@@ -1,5 +1,6 @@
 """Load a base model and its tokenizer: built-in, local directory or hub name. safetensors only, no remote code."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,10 +15,12 @@ from creditree.errors import ModelError, did_you_mean
 from creditree.models import quantise
 from creditree.models.attention import ATTENTION
 from creditree.models.transformer import Transformer
+from creditree.steps import Separators, find_separators
 
 Dtype = Literal["float32", "bfloat16", "int8", "nf4", "float64"]
 """Of the frozen base. In int8 and nf4 the projections are quantised; the rest is bfloat16, and so are activations."""
 BUILTIN = "builtin:"
+THINK_END = "</think>"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """A directory without any of them gives an empty tokenizer, without a word from transformers."""
 
@@ -34,6 +37,14 @@ class Model:
     def eos_id(self) -> int:
         """The token that ends a completion."""
         return int(self.tokenizer.eos_token_id)
+
+    def separators(self, texts: Sequence[str]) -> Separators:
+        """Return which tokens end a step, the thinking and the reasoning (`creditree.steps`): each is decoded once."""
+        tokenizer: Any = self.tokenizer
+        pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+        think_end = tokenizer.encode(THINK_END, add_special_tokens=False)
+        has_thoughts = str(tokenizer.decode(think_end)) == THINK_END
+        return find_separators(pieces, texts, tuple(think_end) if has_thoughts else ())
 
     def text(self, token_ids: Any) -> str:
         """Return the text of token ids, special tokens left out."""

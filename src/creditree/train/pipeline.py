@@ -43,6 +43,7 @@ class Pipeline:
         self.state: ScheduleState = schedule.start(problems_per_step)
         self.flying: list[Exploring] = []
         self.next_problem = 0
+        self._saved = self._taken()
 
     def step(self, number: int, seconds: Seconds, *, is_last: bool = False) -> Harvest:
         """Return what training step `number` (from 0) learns from; the last one samples nothing for a next."""
@@ -66,11 +67,15 @@ class Pipeline:
         return Harvest(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
 
     def learned(self, rows: int) -> None:
-        """Tell the schedule on how many completions the update was."""
+        """End the step: tell the schedule on how many completions its updates were."""
         self.state = self.schedule.after(self.state, rows)
+        self._saved = self._taken()
 
     def save(self) -> tuple[Arrays, Flying]:
-        """Return what a resumed run needs of the problems in flight, and of the schedule."""
+        """Return what a resumed run needs of the problems in flight, and of the schedule, as the last step ended."""
+        return self._saved
+
+    def _taken(self) -> tuple[Arrays, Flying]:
         arrays, held = stored(self.flying)
         return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held}
 
@@ -90,6 +95,7 @@ class Pipeline:
             )
             for one in restored(arrays, record["flying"], self._problem)
         ]
+        self._saved = self._taken()
 
     def _problem(self, index: int) -> Problem:
         return self.task.training(self.key.at("problems"), index)

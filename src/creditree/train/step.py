@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.batch import Batch, pack
-from creditree.fields import TokenField
+from creditree.fields import ZERO, TokenField, num_trained
 from creditree.learner.learner import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
@@ -22,8 +22,12 @@ Fields = list[tuple[TokenField, ...]]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StepResult:
-    """What one step sampled, judged and learned; `stats` are of all its optimiser steps together."""
+    """What one step sampled, judged and learned; `stats` are of all its optimiser steps together.
 
+    `explored`: the forests of all problems of the step;  `forests`: those that reached the learner, with their fields.
+    """
+
+    explored: list[Forest]
     forests: list[Forest]
     advantages: Fields
     weights: Fields
@@ -33,13 +37,33 @@ class StepResult:
     @property
     def reward_mean(self) -> float:
         """Mean reward of the first groups; NaN where no completion has one."""
-        found = [float(r) for forest in self.forests for r in forest[0].rewards(forest[0].rewarded)]
+        found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
         return float(np.mean(found)) if found else float("nan")
 
     @property
     def mixed_share(self) -> float:
         """Share of the problems whose first group holds different rewards."""
-        return float(np.mean([len(set(forest[0].rewards(forest[0].rewarded).tolist())) > 1 for forest in self.forests]))
+        mixed = [len(set(forest[0].rewards(_first_round(forest)).tolist())) > 1 for forest in self.explored]
+        return float(np.mean(mixed)) if mixed else 0.0
+
+    @property
+    def rows(self) -> int:
+        """Completions that were trained on."""
+        pairs = zip(self.forests, self.advantages, strict=True)
+        return sum(num_trained(forest, fields) for forest, fields in pairs)
+
+    @property
+    def useful_share(self) -> float:
+        """Share of the tokens of the explored problems that have an advantage other than 0, each token counted once."""
+        fields = (values for forest in self.advantages for tree in forest for values in tree if values is not None)
+        useful = sum(int((np.abs(values) > ZERO).sum()) for values in fields)
+        tokens = sum(len(b.token_ids) for forest in self.explored for tree in forest for b in tree.branches)
+        return useful / tokens if tokens else 0.0
+
+
+def _first_round(forest: Forest) -> list[int]:
+    """Return the judged completions of a problem that were sampled from its prompt."""
+    return [leaf for leaf in forest[0].rewarded if forest[0].branches[leaf].parent is None]
 
 
 def train_step(
@@ -82,7 +106,7 @@ def learn(
             for forest, field, own in zip(forests, advantages, keys, strict=True)
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
-        batches = minibatches(sizes, mini_batch, key.at("minibatches"))
+        batches = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
     updates = []
     for number, chosen in enumerate(batches):
         with seconds.phase("credit"):
@@ -92,7 +116,7 @@ def learn(
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
     cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
-    return StepResult(forests, advantages, weights, stats, cost)
+    return StepResult(forests, forests, advantages, weights, stats, cost)
 
 
 def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fields, chosen: Sequence[int]) -> Batch:

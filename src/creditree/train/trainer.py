@@ -4,7 +4,7 @@ import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -19,11 +19,12 @@ from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
-from creditree.train.step import StepResult, train_step
+from creditree.train.step import StepResult, learn
 
-TRAINING_PHASES = ("sample", "judge", "credit", "learn")
+TRAINING_PHASES = ("sample", "judge", "explore", "credit", "learn")
 
 
 MOST_TOLD = 5
@@ -62,6 +63,9 @@ class Trainer:
         self.rollout = Rollout(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
         )
+        self.pipeline = Pipeline(
+            self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
+        )
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
@@ -85,8 +89,10 @@ class Trainer:
             return
         arrays = dict(checkpoint.arrays)
         best = {name.removeprefix("best/"): arrays.pop(name) for name in list(arrays) if name.startswith("best/")}
+        flying = {name: arrays.pop(name) for name in list(arrays) if name.startswith("flying/")}
         self.parts.learner.load_arrays(arrays)
         saved: Any = checkpoint.state
+        self.pipeline.load(flying, saved["pipeline"])
         self.state = _State(
             step=checkpoint.step,
             ledger=Ledger(**saved["ledger"]),
@@ -135,8 +141,10 @@ class Trainer:
     def checkpoint(self) -> None:
         """Write a checkpoint of the present step, unless there is one."""
         state = self.state
-        arrays = self.parts.learner.arrays() | {f"best/{name}": array for name, array in state.best.items()}
+        flying, pipeline = self.pipeline.save()
+        arrays = self.parts.learner.arrays() | {f"best/{name}": array for name, array in state.best.items()} | flying
         record: dict[str, Any] = {
+            "pipeline": pipeline,
             "ledger": state.ledger.as_dict(),
             "wall": state.seconds.wall,
             "cpu": state.seconds.cpu,
@@ -154,12 +162,9 @@ class Trainer:
         return state.step >= settings.steps or out_of_time or (patience is not None and state.worse >= patience)
 
     def _one_step(self) -> None:
-        settings, state, task = self.settings, self.state, self.parts.task
-        count = settings.problems_per_step
-        problems = [task.training(self.key.at("problems"), state.step * count + index) for index in range(count)]
-        key = self.key.at("step", state.step)
+        settings, state = self.settings, self.state
         rate = settings.learning_rate_at(state.step, state.cpu_seconds)
-        result = train_step(self.parts, self.rollout, problems, key, rate, state.seconds, settings.mini_batch)
+        result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
         validation = self._validate() if self._is_due(settings.validation.every) else None
@@ -177,9 +182,19 @@ class Trainer:
         if result.stats.note is not None:
             self.watcher.message(f"step {state.step}: {result.stats.note}")
 
+    def _sampled_and_learned(self, rate: float) -> StepResult:
+        settings, state = self.settings, self.state
+        harvest = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
+        forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]
+        key = self.key.at("step", state.step)
+        learned = learn(self.parts, forests, keys, key, rate, state.seconds, harvest.cost, settings.mini_batch)
+        result = replace(learned, explored=[one.forest for one in harvest.live])
+        self.pipeline.learned(result.rows)
+        return result
+
     def _tell_failures(self, result: StepResult) -> None:
         """Show why completions got no reward, each reason once, the first few."""
-        branches = (branch for forest in result.forests for tree in forest for branch in tree.branches)
+        branches = (branch for forest in result.explored for tree in forest for branch in tree.branches)
         details = {branch.verdict.detail for branch in branches if branch.verdict is not None and branch.reward is None}
         for detail in sorted(details - self._told)[: MOST_TOLD - len(self._told)]:
             self._told.add(detail)
@@ -211,6 +226,11 @@ class Trainer:
             "grad_norm": stats.grad_norm,
             "l2_grad_norm": stats.l2_grad_norm,
             "clip_fraction": stats.clip_fraction,
+            "useful_share": result.useful_share,
+            "problems": len(result.explored),
+            "problems_trained": len(result.forests),
+            "rows": result.rows,
+            **{f"schedule_{name}": value for name, value in self.pipeline.state.items()},
             "learning_rate": rate,
             "validation_accuracy": None if validation is None else validation.accuracy,
             "validation_reward": None if validation is None else validation.mean_reward,

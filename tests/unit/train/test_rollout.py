@@ -20,7 +20,7 @@ from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout, count_prefixes
-from creditree.tree import Forest
+from creditree.tree import Forest, RolloutTree
 from creditree.verify.verifier import Answer
 from tests.forests import flat
 from tests.naive import naive_sample
@@ -150,11 +150,16 @@ def test_the_total_budget_is_kept(model: Model) -> None:
     assert reasons == {("stop", False), ("length", False), ("stop", True), ("length", True)}
 
 
+def homes(forests: Sequence[Forest]) -> list[tuple[RolloutTree, int]]:
+    """Return every branch with its tree."""
+    return [(tree, leaf) for forest in forests for tree in forest for leaf in tree.leaves]
+
+
 @pytest.mark.parametrize("explorer", [Group(6), Replay(6, 0, 0), Replay(6, 1, 1), Replay(6, 2, 2)], ids=str)
 def test_each_unique_prefix_of_the_union_is_decoded_once(model: Model, explorer: Explorer) -> None:
     forests, ledger, _ = grow(model, explorer)
     union = [prefixes_of(forest) for forest in forests]
-    assert ledger.decoded == ledger.unique_prefixes == count_prefixes(forests) == sum(map(len, union))
+    assert ledger.decoded == ledger.unique_prefixes == count_prefixes(homes(forests)) == sum(map(len, union))
     assert ledger.prefilled == sum(len(forest[0].prompt_ids) for forest in forests)
     assert ledger.sampled > ledger.decoded
 
@@ -162,12 +167,12 @@ def test_each_unique_prefix_of_the_union_is_decoded_once(model: Model, explorer:
 def test_prefixes_are_counted_by_hand() -> None:
     """Prompt p; completions 2 3 1 and 2 4: p, p2, p23, and p24 is no prefix that a token was drawn from: 3."""
     tree = flat([[2, 3, 1], [2, 4]], [0.0, 0.0])
-    assert count_prefixes([(tree,)]) == 3
+    assert count_prefixes(homes([(tree,)])) == 3
     # a replay of 2 3: one more row where 2 3 goes on with 4 and then with 5
     replay = flat([[4, 5], [1]], [0.0, 0.0], kept=(2, 3))
-    assert count_prefixes([(tree, replay)]) == 4
+    assert count_prefixes(homes([(tree, replay)])) == 4
     # another problem's prompt shares nothing
-    assert count_prefixes([(tree, replay), (flat([[2, 1]], [0.0], prompt=(7, 8)),)]) == 6
+    assert count_prefixes(homes([(tree, replay), (flat([[2, 1]], [0.0], prompt=(7, 8)),)])) == 6
 
 
 def test_the_ledger_counts_what_was_sampled(model: Model) -> None:
