@@ -162,7 +162,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     bench = Bench.load(options)
     rss_model = resident_mb()
     frozen = [weight for weight in bench.parts.model.transformer.model.parameters() if not weight.requires_grad]
-    trained = bench.parts.learner.adapter.num_parameters
+    trained = sum(matrix.numel() for matrix in bench.parts.learner.matrices)
     for _ in range(options.warmup):
         bench.step()
     reset_peak()

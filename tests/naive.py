@@ -7,8 +7,8 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.fields import TokenField
-from creditree.models.adapter import Adapter
 from creditree.models.load import Model
+from creditree.models.trained import Trained
 from creditree.objective.objective import Objective
 from creditree.rng import Key
 from creditree.tree import Forest
@@ -54,14 +54,14 @@ def _scan(probabilities: torch.Tensor, uniform: float) -> int:
 
 
 def naive_loss(
-    adapter: Adapter,
+    trained: Trained,
     objective: Objective,
     forests: Sequence[Forest],
     advantages: Sequence[tuple[TokenField, ...]],
     weights: Sequence[tuple[TokenField, ...]],
 ) -> torch.Tensor:
     """Return the loss by one whole forward pass for each branch, with gradient; mean over problems."""
-    total = torch.zeros((), dtype=adapter.model.transformer.dtype)
+    total = torch.zeros((), dtype=trained.model.transformer.dtype)
     for forest, forest_advantages, forest_weights in zip(forests, advantages, weights, strict=True):
         for tree, tree_advantages, tree_weights in zip(forest, forest_advantages, forest_weights, strict=True):
             for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
@@ -69,9 +69,9 @@ def naive_loss(
                     continue
                 branch = tree.branches[leaf]
                 context = tree.context(branch.parent, branch.fork)
-                policy = _logprobs(adapter, context, branch.token_ids, objective.loss_temperature)
-                with torch.no_grad(), adapter.off():
-                    reference = _logprobs(adapter, context, branch.token_ids, objective.loss_temperature)
+                policy = _logprobs(trained, context, branch.token_ids, objective.loss_temperature)
+                with torch.no_grad(), trained.off():
+                    reference = _logprobs(trained, context, branch.token_ids, objective.loss_temperature)
                 old = branch.logprobs if objective.loss_temperature == 1.0 else branch.sampler_logprobs
                 known = torch.tensor(a, dtype=policy.dtype), torch.tensor(old, dtype=policy.dtype)
                 terms = objective.terms(policy, reference, *known)
@@ -79,8 +79,8 @@ def naive_loss(
     return total
 
 
-def _logprobs(adapter: Adapter, context: np.ndarray, tokens: np.ndarray, temperature: float) -> torch.Tensor:
+def _logprobs(trained: Trained, context: np.ndarray, tokens: np.ndarray, temperature: float) -> torch.Tensor:
     ids = torch.tensor(np.concatenate([context, tokens]))[None]
-    logits = adapter.peft(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1]
+    logits = trained.model.transformer.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.log_softmax(logits / temperature, -1)[torch.arange(len(tokens)), torch.tensor(np.array(tokens))]

@@ -15,6 +15,7 @@ from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.ledger import Seconds
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.trained import Trained
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.multiplication import Multiplication
@@ -100,7 +101,7 @@ def parts_of(method: Method) -> Parts:
     return Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)  # type: ignore[arg-type]
 
 
-def gradients(adapter: Adapter) -> list[np.ndarray]:
+def gradients(adapter: Trained) -> list[np.ndarray]:
     return [matrix.grad.numpy().copy() for matrix in adapter.matrices if matrix.grad is not None]
 
 
@@ -109,7 +110,7 @@ def test_a_training_step_equals_the_plain_computation(cross: tuple[str, ...]) ->
     method = MethodConfig.model_validate(block(cross)).build()
     assert tuple(getattr(method, axis).name for axis in AXES) == cross
     parts = parts_of(method)
-    adapter = parts.learner.adapter
+    adapter = parts.learner.trained
     before = adapter.state()
     rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.5), 10)
     result = train_step(parts, rollout, PROBLEMS, Key.of(4), 1e-2, Seconds())

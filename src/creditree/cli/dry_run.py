@@ -36,9 +36,11 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
     }
     shape = shape_of(config.model.name)
     if shape is not None:
-        layers = lora.layer_indices(shape.num_layers)
+        everything = config.train.weights == "all"
+        layers = tuple(range(shape.num_layers)) if everything else lora.layer_indices(shape.num_layers)
         cost["adapted_layers"] = list(layers)
-        cost["trained_parameters"] = shape.lora_parameters(lora.rank, len(layers), lora.targets)
+        adapter = shape.lora_parameters(lora.rank, len(layers), lora.targets)
+        cost["trained_parameters"] = shape.num_parameters if everything else adapter
     return cost
 
 

@@ -24,8 +24,9 @@ from creditree.evaluate.statistics import (
     paired_mean_difference,
     wilson,
 )
-from creditree.models.adapter import Adapter, saved_spec
+from creditree.models.adapter import saved_spec
 from creditree.models.load import load_model
+from creditree.models.trained import load_trained
 from creditree.report.wording import decoding_name, p_value, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
@@ -47,14 +48,14 @@ class EvalOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What is measured: the configuration that says model, task and reward, and the adapter, or None."""
+    """What is measured: the configuration that says model, task and reward, and what was trained, or None."""
 
     config: RunConfig
-    adapter: Path | None
+    trained: Path | None
 
 
 def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str]) -> None:
-    """Measure the target, and where it has an adapter, the base too, on the same problems and random numbers."""
+    """Measure the target, and where a run trained it, its base too, on the same problems and random numbers."""
     quiet_libraries()
     if options.split not in get_args(Split):
         raise ConfigError(f"--split is '{options.split}'.{did_you_mean(options.split, get_args(Split))}")
@@ -63,10 +64,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     task = build_task(config.task)
     problems = task.held_out(options.split, options.problems)  # type: ignore[arg-type]
     model = load_model(config.model.name, config.model.dtype, config.model.device)
-    adapter = None
-    if target.adapter is not None:
-        adapter = Adapter(model, saved_spec(target.adapter)[1], Key.of(0))
-        adapter.load(target.adapter)
+    trained = None if target.trained is None else load_trained(model, target.trained)
     limit = options.max_new_tokens or config.sampling.max_new_tokens
     examiner = Examiner(
         model,
@@ -83,8 +81,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         sampling = Sampling(temperature, config.sampling.top_p)
         found = examiner.evaluate(problems, sampling, samples)
         base = None
-        if adapter is not None:
-            with adapter.off():
+        if trained is not None:
+            with trained.off():
                 base = examiner.evaluate(problems, sampling, samples)
         decodings[decoding_name(temperature)] = _decoding(found, base, Key.of(config.seed))
     first = next(iter(decodings.values()))
@@ -136,12 +134,12 @@ def _target(options: EvalOptions, overrides: Sequence[str]) -> _Target:
     path = Path(options.target)
     if (path / "config.yaml").is_file():
         run = RunDirectory.read(path)
-        if not run.adapter.is_dir():
+        if not run.trained.is_dir():
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
         values = yaml.safe_load(run.config_yaml)
         if options.task is not None:
             values |= _task_block(options.task)
-        return _Target(_checked(values, str(path), overrides), run.adapter)
+        return _Target(_checked(values, str(path), overrides), run.trained)
     if options.task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."

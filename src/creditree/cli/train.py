@@ -57,9 +57,7 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
-        adapter = parts.learner.adapter
-        layers = f"layers {adapter.layer_indices[0]} to {adapter.layer_indices[-1]}"
-        size = f"{adapter.num_parameters:,} trained parameters in {layers}"
+        size = parts.learner.trained.description
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
         if config.train.memory is not None:
             out.print(memory_note(config), markup=False)
@@ -77,9 +75,11 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
 
 
 def _print_summary(out: Console, summary: Summary, run: Path) -> None:
+    trained = RunDirectory.read(run).trained
+    what = "adapter (PEFT)" if trained.name == "adapter" else "model"
     out.print(summary_view(summary))
     out.print(
-        f"\nSaved: adapter (PEFT) in {run / 'adapter'}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
+        f"\nSaved: {what} in {trained}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
         f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}."
     )
 

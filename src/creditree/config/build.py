@@ -19,7 +19,9 @@ from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.all_weights import AllWeights
 from creditree.models.load import load_model
+from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
@@ -110,7 +112,7 @@ def build_settings(config: RunConfig) -> Settings:
 
 
 def build_parts(config: RunConfig) -> Parts:
-    """Load the model, attach a fresh adapter, and make everything else that a run needs."""
+    """Load the model, say what of it learns, and make everything else that a run needs."""
     from creditree.config.workload import settled  # which needs the functions above
 
     config = settled(config)
@@ -123,8 +125,12 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
-    adapter = Adapter(model, build_lora(config.lora), Key.of(config.seed))
     train = config.train
+    trained: Trained
+    if train.weights == "all":
+        trained = AllWeights(model)
+    else:
+        trained = Adapter(model, build_lora(config.lora), Key.of(config.seed))
     micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens
     assert isinstance(micro_batch, int)
     assert isinstance(rows, int)
@@ -132,8 +138,8 @@ def build_parts(config: RunConfig) -> Parts:
     optimiser = OptimiserSpec(
         train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch, train.weight_decay
     )
-    engine = InProcessEngine(model, rows, keep_layer=adapter.first_layer, stored_tokens=stored)
-    learner = Learner(adapter, method.objective, optimiser, trunk_store=engine)
+    engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
+    learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
     parts = Parts(model, learner, engine, task, verifier, method)
     check_context(parts, build_settings(config))
     return parts

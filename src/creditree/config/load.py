@@ -7,7 +7,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from creditree.config.schema import RunConfig
+from creditree.config.schema import LoraBlock, RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.objective.clipped import Clipped
@@ -75,6 +75,8 @@ def check_config(values: Mapping[str, Any], where: str) -> RunConfig:
 def dump_config(config: RunConfig) -> str:
     """Return the resolved configuration as YAML: every key that has an effect, with its value."""
     values = config.model_dump(mode="json")
+    if config.train.weights == "all":
+        del values["lora"]
     values["method"] = config.method.resolved().model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
@@ -84,6 +86,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
         raise ConfigError(
             "validation.patience has no effect while validation.every is 0; set every, or remove patience."
         )
+    if config.train.weights == "all":
+        _check_all_weights(config)
     limit = config.sampling.max_new_tokens
     if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
         raise ConfigError(
@@ -92,6 +96,21 @@ def _check_together(config: RunConfig, method: Method) -> None:
         )
     if isinstance(method.objective, Clipped):
         method.objective.check_sampled(config.sampling.temperature, config.sampling.top_p)
+
+
+def _check_all_weights(config: RunConfig) -> None:
+    if config.lora != LoraBlock():
+        raise ConfigError("lora has no effect while train.weights is 'all'; remove it, or set train.weights: adapter.")
+    if config.model.dtype != "float32":
+        raise ConfigError(
+            f"model.dtype is {config.model.dtype} and train.weights 'all': numbers that small would lose most updates "
+            "to rounding; set model.dtype: float32, or train.weights: adapter."
+        )
+    if config.train.memory is not None:
+        raise ConfigError(
+            "train.memory is set, but the memory of training all weights is not predicted yet; remove it, or set "
+            "train.weights: adapter."
+        )
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -142,6 +142,9 @@ class TrainBlock(Block):
     problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: float = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
+    weights: Literal["adapter", "all"] = Field(
+        "adapter", description="what learns: the adapter of lora, or all weights of the model, in float32"
+    )
     mini_batch: Positive | None = Field(
         None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
     )

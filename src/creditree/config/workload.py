@@ -46,6 +46,11 @@ def workload_of(
 
     `offline`: neither the model's configuration nor its tokenizer nor the problems are asked for over the network.
     """
+    if config.train.weights == "all":
+        raise ConfigError(
+            "the memory of training all weights is not predicted yet (weights, base, gradient and two moments are 20 "
+            "bytes a parameter); set train.weights: adapter to plan a run that trains an adapter."
+        )
     shape = shape_of(config.model.name, offline=offline)
     if shape is None:
         raise ConfigError(

@@ -65,8 +65,12 @@ def head_loss(
     temperature: float,
     loss_of: TermLoss,
     rows: int | None = None,
+    *,
+    learns: bool = True,
 ) -> tuple[float, Tensor]:
     """Return the summed loss of all terms, and its gradient [U, width] with respect to the hidden states.
+
+    The gradient of norm and head is added to theirs, where they learn. Without `learns`, only the loss is computed.
 
     With logits z, p = softmax(z / temperature) and d[m] = d loss / d log p of term m, the gradient of row r's logits is
     the sum over its terms of d[m] (onehot(token[m]) - p[r]) / temperature. It takes the place of the logits and goes
@@ -79,6 +83,8 @@ def head_loss(
         logprobs, probabilities = _log_softmax(logits, part, temperature)
         loss, slope = _slope(logprobs, terms, loss_of)
         total += loss
+        if not learns:
+            continue
         slope = slope / temperature
         of_row = slope.new_zeros(len(logits), 1).index_add_(0, part.row, slope[:, None])
         probabilities.mul_(-of_row).index_put_((part.row, part.token), slope, accumulate=True)

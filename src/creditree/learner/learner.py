@@ -15,7 +15,7 @@ from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stretches import stretches_of
-from creditree.models.adapter import Adapter
+from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
 from creditree.rng import Key
@@ -85,7 +85,7 @@ class StepStats:
 
 
 class Learner:
-    """Trains an adapter by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty.
+    """Trains an adapter, or all weights, by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty.
 
     `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed: no
     update changes the layers below it, so they serve all updates of a training step. `num_updates` counts the optimiser
@@ -94,17 +94,17 @@ class Learner:
 
     def __init__(
         self,
-        adapter: Adapter,
+        trained: Trained,
         objective: Objective,
         optimiser: OptimiserSpec,
         trunk_store: TrunkStore | None = None,
     ) -> None:
-        self.adapter = adapter
+        self.trained = trained
         self.objective = objective
         self.spec = optimiser
         self.trunk_store = trunk_store
         self.micro_batch_tokens = optimiser.micro_batch_tokens
-        self.matrices = adapter.matrices
+        self.matrices = trained.matrices
         self.optimiser = torch.optim.AdamW(
             self.matrices,
             lr=optimiser.learning_rate,
@@ -182,15 +182,8 @@ class Learner:
     def _gradient(self, batch: Batch, key: Key) -> tuple[float, int]:
         self.optimiser.zero_grad()
         skeleton, stretches = self._skeleton(batch), stretches_of(batch, self.micro_batch_tokens)
-        if self.adapter.spec.dropout == 0:
+        with self.trained.learning(key):
             return skeleton.gradient(stretches), skeleton.num_clipped
-        self.adapter.peft.train()
-        try:
-            with torch.random.fork_rng():
-                torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
-                return skeleton.gradient(stretches), skeleton.num_clipped
-        finally:
-            self.adapter.peft.eval()
 
     def _shrink(self, batch: Batch) -> None:
         self.optimiser.zero_grad()
@@ -214,16 +207,17 @@ class Learner:
         return torch.nn.utils.get_total_norm(grads)
 
     def _skeleton(self, batch: Batch) -> Skeleton:
-        trunk = None if self.trunk_store is None else self.trunk_store.trunk(batch.token_ids, batch.parent)
-        return Skeleton(self.adapter, self.objective, batch, trunk)
+        store = self.trunk_store if self.trained.first_layer > 0 else None
+        trunk = None if store is None else store.trunk(batch.token_ids, batch.parent)
+        return Skeleton(self.trained, self.objective, batch, trunk)
 
     def publish(self) -> dict[str, Tensor]:
-        """Return a copy of the adapter, by PEFT's names. An engine over the same weights needs none."""
-        return self.adapter.state()
+        """Return a copy of what is trained, by name. An engine over the same weights needs none."""
+        return self.trained.state()
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything a resumed run needs: the adapter and the optimiser's moments."""
-        held = {f"adapter/{name}": tensor.cpu().numpy() for name, tensor in self.adapter.state().items()}
+        """Return everything a resumed run needs: what is trained, and the optimiser's moments."""
+        held = {f"{self.trained.folder}/{name}": tensor.cpu().numpy() for name, tensor in self.trained.state().items()}
         for index, matrix in enumerate(self.matrices):
             for name, value in self.optimiser.state.get(matrix, {}).items():
                 held[f"adam/{index}/{name}"] = value.detach().cpu().numpy().copy()
@@ -232,7 +226,8 @@ class Learner:
     def load_arrays(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Restore what `arrays` returned."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        self.adapter.load_state({n.removeprefix("adapter/"): t for n, t in tensors.items() if n.startswith("adapter/")})
+        own = f"{self.trained.folder}/"
+        self.trained.load_state({n.removeprefix(own): t for n, t in tensors.items() if n.startswith(own)})
         self.optimiser.state.clear()
         for index, matrix in enumerate(self.matrices):
             prefix = f"adam/{index}/"

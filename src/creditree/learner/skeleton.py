@@ -12,7 +12,7 @@ from torch import Tensor
 from creditree.batch import Batch
 from creditree.learner.head import Predictions, TermLoss, head_loss, token_logprobs
 from creditree.learner.stretches import Stretch
-from creditree.models.adapter import Adapter
+from creditree.models.trained import Trained
 from creditree.models.tree_attention import KeysValues, TreePlan, TreeShape, TreeTokens
 from creditree.objective.objective import Objective
 from creditree.tree import IntArray
@@ -34,9 +34,9 @@ class Skeleton:
     not at all where `trunk` [N, hidden] has their outputs. `num_clipped`: terms that a clip kept from learning so far.
     """
 
-    def __init__(self, adapter: Adapter, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
-        self.adapter, self.objective, self.batch = adapter, objective, batch
-        self._transformer = adapter.model.transformer
+    def __init__(self, trained: Trained, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
+        self.trained, self.objective, self.batch = trained, objective, batch
+        self._transformer = trained.model.transformer
         self._shared = self._transformer.num_heads // self._transformer.num_kv_heads
         self.num_clipped = 0
         self._trunk = trunk
@@ -44,7 +44,7 @@ class Skeleton:
         self._order = np.argsort(batch.row, kind="stable")
 
     def gradient(self, stretches: Sequence[Stretch]) -> float:
-        """Add the gradient of the loss over some stretches to the adapter's matrices; return the loss."""
+        """Add the gradient of the loss over some stretches to the trained matrices; return the loss."""
         return sum(self._walk(stretch, (), learns=True) for stretch in stretches)
 
     def loss(self, stretches: Sequence[Stretch]) -> float:
@@ -58,12 +58,9 @@ class Skeleton:
         rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
         asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
         shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-        hidden, base = self._forward(stretch, shape, self._tensor(rows), above, level, learns=learns)
-        reference = None
-        if base is not None:
-            reference = token_logprobs(self._transformer, base, asked, self.objective.loss_temperature)
-        loss_of = self._loss_of(terms, reference)
-        loss, grad = head_loss(self._transformer, hidden[0].detach(), asked, self.objective.loss_temperature, loss_of)
+        hidden, reference = self._forward(stretch, shape, self._tensor(rows), above, level, asked, learns=learns)
+        loss_of, temperature = self._loss_of(terms, reference), self.objective.loss_temperature
+        loss, grad = head_loss(self._transformer, hidden[0].detach(), asked, temperature, loss_of, learns=learns)
         sent = [(hidden, grad[None])]
         if stretch.below:
             leaves = {layer: _leaves(pair) for layer, pair in level.policy.items()}
@@ -86,28 +83,33 @@ class Skeleton:
         rows: Tensor,
         above: tuple[_Level, ...],
         level: _Level,
+        asked: Predictions,
         *,
         learns: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the rows' states after the last layer: the policy's [1, R, hidden], the reference's [R, hidden]."""
-        transformer, first = self._transformer, self.adapter.first_layer
+        """Return the rows' states after the last layer [1, R, hidden], and the terms' reference log-probabilities."""
+        transformer, first = self._transformer, self.trained.first_layer
         kept = (level.policy, level.reference) if stretch.below else (None, None)
         plan = TreePlan(shape, [one.policy for one in above], kept[0])
         with torch.no_grad():
             ids, positions = (
                 self._tensor(array[stretch.tokens])[None] for array in (self.batch.token_ids, self.batch.position)
             )
+        with torch.set_grad_enabled(learns and first == 0):
             trunk = transformer.embed(ids) if self._trunk is None else self._trunk[self._tensor(stretch.tokens)][None]
+        with torch.no_grad():
             rope = transformer.rope(trunk, positions)
-            if self._trunk is None:
+            if self._trunk is None and first > 0:
                 trunk = transformer.layers(trunk, rope, plan, 0, first)
-        base = None
+        reference = None
         if self.objective.kl > 0:
-            unadapted = TreePlan(shape, [one.reference for one in above], kept[1])
-            with torch.no_grad(), self.adapter.off():
-                base = transformer.layers(trunk, rope, unadapted, first, rows=rows)[0]
+            base_plan = TreePlan(shape, [one.reference for one in above], kept[1])
+            with torch.no_grad(), self.trained.off():
+                start = trunk if first > 0 else transformer.embed(ids)
+                base = transformer.layers(start, rope, base_plan, first, rows=rows)[0]
+                reference = token_logprobs(transformer, base, asked, self.objective.loss_temperature)
         with torch.set_grad_enabled(learns):
-            return transformer.layers(trunk, rope, plan, first, rows=rows), base
+            return transformer.layers(trunk, rope, plan, first, rows=rows), reference
 
     def _terms(self, tokens: IntArray) -> IntArray:
         """Return the terms that stand on some tokens, by row."""

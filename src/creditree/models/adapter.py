@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -55,6 +55,8 @@ class LoraSpec:
 class Adapter:
     """A LoRA adapter attached to a model: switch it off, read and write its matrices, save it for PEFT."""
 
+    folder: ClassVar[str] = "adapter"
+
     def __init__(self, model: Model, spec: LoraSpec, key: Key) -> None:
         """Attach a fresh adapter: A Kaiming-uniform from `key`, B zero, so that the model is unchanged at first."""
         self.model = model
@@ -104,6 +106,26 @@ class Adapter:
     def num_parameters(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.matrices)
+
+    @property
+    def description(self) -> str:
+        """How many numbers are trained, and in which layers."""
+        first, last = self.layer_indices[0], self.layer_indices[-1]
+        return f"{self.num_parameters:,} trained parameters in layers {first} to {last}"
+
+    @contextmanager
+    def learning(self, key: Key) -> Iterator[None]:
+        """Run the block with LoRA dropout, drawn from `key`, where there is any."""
+        if self.spec.dropout == 0:
+            yield
+            return
+        self.peft.train()
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
+                yield
+        finally:
+            self.peft.eval()
 
     @contextmanager
     def off(self) -> Iterator[None]:

@@ -23,9 +23,9 @@ class Norm:
 
     @classmethod
     def read(cls, module: Any) -> "Norm | None":
-        """Return the norm that a module computes, or None if that is something else."""
+        """Return the norm that a module computes, or None if that is something else, or its weight learns."""
         eps = norm_eps(module)
-        return None if eps is None else cls(module.weight, eps)
+        return None if eps is None or module.weight.requires_grad else cls(module.weight, eps)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the normed x, without autograd."""

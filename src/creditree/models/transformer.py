@@ -186,7 +186,8 @@ class Transformer:
         """Return the logits [n, vocabulary] of states [n, hidden] after the last layer, and the way back.
 
         The logits may be written into the first rows of `out` (`head_rows` of them are needed), and the caller may
-        overwrite them. The way back takes their gradient to that of the states. Neither needs autograd.
+        overwrite them. The way back takes their gradient to that of the states, and adds those of the weights, where
+        these learn. Neither needs autograd.
         """
         norm, head = self._norm, self._lean_head
         if norm is not None and head is not None:
@@ -195,7 +196,13 @@ class Transformer:
         with torch.enable_grad():
             leaf = hidden.detach().requires_grad_()
             kept = self.logits(self.norm(leaf))
-        return kept.detach(), lambda grad: torch.autograd.grad(kept, leaf, grad)[0]
+
+        def back(grad: Tensor) -> Tensor:
+            kept.backward(grad)
+            assert leaf.grad is not None
+            return leaf.grad
+
+        return kept.detach(), back
 
     @torch.no_grad()
     def link(self) -> None:

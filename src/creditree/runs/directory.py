@@ -28,7 +28,7 @@ _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS = (
 
 
 class RunDirectory:
-    """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ evaluation.json summary.json``.
+    """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ (or model/) evaluation.json summary.json``.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced
@@ -130,6 +130,12 @@ class RunDirectory:
     def adapter(self) -> Path:
         """The folder of the last adapter, in PEFT's format."""
         return self.path / "adapter"
+
+    @property
+    def trained(self) -> Path:
+        """The folder of what was trained: the adapter, or a whole model in transformers' format."""
+        model = self.path / "model"
+        return model if model.is_dir() else self.adapter
 
     def save(self, checkpoint: Checkpoint, keep: int = 2) -> None:
         """Write a checkpoint; the metrics up to it are on the disk before it is."""

@@ -1,4 +1,4 @@
-"""The whole of a run: measure the base, train, measure again, save the adapter and say what may be concluded."""
+"""The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ SMOOTHED = 10
 def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:
     """Train into the run directory, continuing from its last checkpoint if it has one.
 
-    Return the summary, which is also written with the adapter and a report; None where Ctrl-C stopped the run early.
+    Return the summary, which is also written with what was trained and a report; None where Ctrl-C stopped it early.
     """
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
@@ -37,8 +37,8 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
         )
         return None
     trainer.use_best()
-    with run.published("adapter") as folder:
-        parts.learner.adapter.save(folder)
+    with run.published(parts.learner.trained.folder) as folder:
+        parts.learner.trained.save(folder)
     watcher.message("measuring the trained model")
     after = _measure(trainer, base=False)
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})

@@ -95,8 +95,7 @@ def learn(
 
     `keys` are the forests' own, for what their selection draws; `key` is the step's, for what the learner draws. `cost`
     is what growing them cost: the counts of learning are added to it. `mini_batch`: about how many completions make one
-    optimiser step (None: all); old log-probabilities stay those of sampling. Nothing else may train between the growing
-    of the forests and this, where the engine still stores their trunk.
+    optimiser step (None: all); old log-probabilities stay those of sampling, however many updates ago that was.
     """
     method, learner = parts.method, parts.learner
     with seconds.phase("credit"):

@@ -126,7 +126,7 @@ class Trainer:
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
         if self.state.best:
-            self.parts.learner.adapter.load_state({n: torch.from_numpy(a.copy()) for n, a in self.state.best.items()})
+            self.parts.learner.trained.load_state({n: torch.from_numpy(a.copy()) for n, a in self.state.best.items()})
 
     def evaluate(self, temperature: float, *, base: bool) -> Evaluation:
         """Measure the base model (adapter off) or the adapted one on held-out test problems."""
@@ -135,7 +135,7 @@ class Trainer:
         with self.state.seconds.phase("evaluate"):
             if not base:
                 return self.examiner.evaluate(problems, sampling)
-            with self.parts.learner.adapter.off():
+            with self.parts.learner.trained.off():
                 return self.examiner.evaluate(problems, sampling)
 
     def checkpoint(self) -> None:
@@ -210,7 +210,7 @@ class Trainer:
             found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
         if state.best_reward is None or found.mean_reward > state.best_reward:
             state.best_reward, state.best_step, state.worse = found.mean_reward, state.step, 0
-            state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.adapter.state().items()}
+            state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.trained.state().items()}
         else:
             state.worse += 1
         return found

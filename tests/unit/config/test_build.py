@@ -12,7 +12,7 @@ from creditree.config.schema import RunConfig
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, DataError, ModelError
-from creditree.models.adapter import LoraSpec
+from creditree.models.adapter import Adapter, LoraSpec
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.table import Table
@@ -154,7 +154,8 @@ def test_settings_take_every_number() -> None:
 
 def test_the_parts_of_the_quickstart() -> None:
     parts = build_parts(load_config(ROOT / "recipes" / "quickstart.yaml", ["seed=3", "train.max_rows=64"]))
-    adapter = parts.learner.adapter
+    adapter = parts.learner.trained
+    assert isinstance(adapter, Adapter)
     assert parts.model.name == "builtin:multiplication"
     assert adapter.layer_indices == (4, 5)
     assert adapter.spec.rank == 8
@@ -180,7 +181,7 @@ def test_the_optimiser_takes_every_number() -> None:
 
 def test_the_adapter_is_a_function_of_the_seed() -> None:
     first, same, other = (
-        build_parts(parse("task: multiplication", f"seed={seed}")).learner.adapter.state() for seed in (1, 1, 2)
+        build_parts(parse("task: multiplication", f"seed={seed}")).learner.trained.state() for seed in (1, 1, 2)
     )
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)

@@ -111,7 +111,7 @@ class Notes:
         step = record["step"]
         assert isinstance(step, int)
         self.records.append(record)
-        self.adapters[step] = self.learner.adapter.state()
+        self.adapters[step] = self.learner.trained.state()
         self.after(step)
 
     def message(self, text: str) -> None:
@@ -164,14 +164,14 @@ def test_the_learning_rate_is_constant_by_default() -> None:
 
 def test_a_run_takes_its_steps_and_learns(tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run")
-    before = trainer.parts.learner.adapter.state()
+    before = trainer.parts.learner.trained.state()
     assert trainer.train()
     assert [record["step"] for record in notes.records] == [1, 2, 3, 4, 5, 6]
     assert trainer.state.step == 6
     assert trainer.state.ledger.updates > 0
-    assert not same(before, trainer.parts.learner.adapter.state())
+    assert not same(before, trainer.parts.learner.trained.state())
     trainer.use_best()  # no validation: the last adapter stays
-    assert same(notes.adapters[6], trainer.parts.learner.adapter.state())
+    assert same(notes.adapters[6], trainer.parts.learner.trained.state())
     checkpoint, _ = trainer.run.restore()
     assert checkpoint is not None
     assert checkpoint.step == 6
@@ -182,7 +182,7 @@ def test_training_is_a_function_of_the_seed(tmp_path: Path) -> None:
     for index, seed in enumerate((1, 1, 2)):
         trainer, _ = trainer_of(tmp_path / str(index), replace(SETTINGS, seed=seed, steps=2))
         trainer.train()
-        states.append(trainer.parts.learner.adapter.state())
+        states.append(trainer.parts.learner.trained.state())
     assert same(states[0], states[1])
     assert not same(states[0], states[2])
 
@@ -197,10 +197,10 @@ def test_early_stopping_puts_the_best_adapter_back(tmp_path: Path) -> None:
     assert verifier.validations == 4
     assert [record["validation_accuracy"] for record in notes.records] == [None, 0.2, None, 0.6, None, 0.4, None, 0.4]
     assert (trainer.state.best_reward, trainer.state.best_step, trainer.state.worse) == (0.6, 4, 2)
-    assert same(notes.adapters[8], trainer.parts.learner.adapter.state())
+    assert same(notes.adapters[8], trainer.parts.learner.trained.state())
     assert not same(notes.adapters[4], notes.adapters[8])
     trainer.use_best()
-    assert same(notes.adapters[4], trainer.parts.learner.adapter.state())
+    assert same(notes.adapters[4], trainer.parts.learner.trained.state())
 
 
 def test_an_equal_validation_is_not_a_better_one_and_a_better_one_resets_patience(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_an_equal_validation_is_not_a_better_one_and_a_better_one_resets_patienc
     assert trainer.train()
     assert (trainer.state.step, trainer.state.best_step) == (5, 3)
     trainer.use_best()
-    assert same(notes.adapters[3], trainer.parts.learner.adapter.state())
+    assert same(notes.adapters[3], trainer.parts.learner.trained.state())
 
 
 def test_without_patience_validation_chooses_but_does_not_stop(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_the_best_adapter_and_the_patience_survive_an_interruption(tmp_path: Pat
     assert again.train()
     assert again.state.step == 4
     again.use_best()
-    assert same(notes.adapters[2], parts.learner.adapter.state())
+    assert same(notes.adapters[2], parts.learner.trained.state())
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -249,7 +249,7 @@ def test_steps_without_signal_are_counted_and_change_nothing(name: str, tmp_path
     explore = Replay(4, 1, 1) if name == "t-spmo" else Group(4)
     method = Method(name, "", explore, preset.credit, preset.select, preset.objective)
     trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=3), Scripted(training=lambda _: 1.0), method)
-    before = trainer.parts.learner.adapter.state()
+    before = trainer.parts.learner.trained.state()
     trainer.train()
     ledger = trainer.state.ledger
     assert (ledger.no_signal, ledger.updates, ledger.forwarded, ledger.in_loss) == (3, 0, 0, 0)
@@ -257,19 +257,19 @@ def test_steps_without_signal_are_counted_and_change_nothing(name: str, tmp_path
     assert [record["signal_share"] for record in notes.records] == [0.0, 0.0, 0.0]
     assert [record["mixed_share"] for record in notes.records] == [0.0, 0.0, 0.0]
     assert [record["reward_mean"] for record in notes.records] == [1.0, 1.0, 1.0]
-    assert same(before, trainer.parts.learner.adapter.state())
+    assert same(before, trainer.parts.learner.trained.state())
 
 
 def test_steps_without_any_reward_are_counted_and_told_once(tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=2), Scripted(training=lambda _: None))
-    before = trainer.parts.learner.adapter.state()
+    before = trainer.parts.learner.trained.state()
     trainer.train()
     ledger = trainer.state.ledger
     assert ledger.failed_verdicts == ledger.completions == 2 * 2 * 6
     assert ledger.no_signal == 2
     assert [record["reward_mean"] for record in notes.records] == [None, None]
     assert notes.messages == ["step 1: a completion got no reward and is not trained on: lost"]
-    assert same(before, trainer.parts.learner.adapter.state())
+    assert same(before, trainer.parts.learner.trained.state())
     for record in notes.records:
         json.dumps(record, allow_nan=False)
 
@@ -309,7 +309,7 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     assert again_notes.messages == ["continuing after step 3"]
     assert again.train()
     assert [record["step"] for record in again_notes.records] == [4, 5, 6]
-    assert same(expected.adapters[6], parts.learner.adapter.state())
+    assert same(expected.adapters[6], parts.learner.trained.state())
     assert again.state.ledger == whole.state.ledger
     assert again.elapsed_s > trainer.state.earlier_s
 
@@ -445,7 +445,7 @@ def test_mini_batches_make_several_updates_of_one_step() -> None:
             normaliser=tokens,
         )
         losses.append(again.learner.step(batch, Key.of(number), 0.1).loss)
-    assert same(parts.learner.adapter.state(), again.learner.adapter.state())
+    assert same(parts.learner.trained.state(), again.learner.trained.state())
     assert result.stats.loss == pytest.approx(np.mean(losses), abs=1e-12)
     assert result.stats.clip_fraction > 0
 
@@ -457,7 +457,7 @@ def test_a_step_without_mini_batches_is_one_update_of_all_problems() -> None:
         rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(1.0), 8)
         problems = [Sums().training(Key.of(3), index) for index in range(3)]
         assert train_step(parts, rollout, problems, Key.of(2), 1e-2, Seconds(), mini_batch).cost.updates == 1
-        states.append(parts.learner.adapter.state())
+        states.append(parts.learner.trained.state())
     assert same(*states)
 
 
@@ -477,19 +477,19 @@ def test_the_trunk_that_sampling_stored_serves_every_mini_batch() -> None:
     states = []
     for stored in (False, True):
         parts = parts_of(method=GRPO)
-        engine = InProcessEngine(parts.model, keep_layer=parts.learner.adapter.first_layer)
+        engine = InProcessEngine(parts.model, keep_layer=parts.learner.trained.first_layer)
         store = Counted(engine)
         parts = replace(parts, engine=engine)
         # eps 1: an update in proportion to its gradient, so that rounding stays rounding
         spec = OptimiserSpec(1e-2, eps=1.0, micro_batch_tokens=16)
-        learner = Learner(parts.learner.adapter, GRPO.objective, spec, store if stored else None)
+        learner = Learner(parts.learner.trained, GRPO.objective, spec, store if stored else None)
         parts = replace(parts, learner=learner)
         rollout = Rollout(parts.model, engine, parts.verifier, PromptTemplate(), Sampling(1.0), 8)
         problems = [Sums().training(Key.of(3), index) for index in range(4)]
         result = train_step(parts, rollout, problems, Key.of(2), 1e-2, Seconds(), mini_batch=6)
         assert store.found == (result.cost.updates if stored else 0)
         assert result.cost.updates > 1
-        states.append(parts.learner.adapter.state())
+        states.append(parts.learner.trained.state())
     assert all(torch.allclose(states[0][name], states[1][name], atol=1e-7) for name in states[0])
 
 
@@ -500,7 +500,7 @@ def test_forests_that_were_grown_elsewhere_are_learned_from_alike() -> None:
     result = train_step(one, rollout, problems, key, 1e-2, Seconds())
     keys = [key.at("problem", index) for index in range(2)]
     learned = learn(other, result.forests, keys, key, 1e-2, Seconds(), Ledger(sampled=5))
-    assert same(one.learner.adapter.state(), other.learner.adapter.state())
+    assert same(one.learner.trained.state(), other.learner.trained.state())
     assert (learned.cost.sampled, learned.cost.forwarded, learned.cost.updates) == (5, result.cost.forwarded, 1)
 
 
@@ -518,7 +518,7 @@ def test_mini_batches_survive_an_interruption(tmp_path: Path) -> None:
     again = Trainer(parts, settings, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
     again.restore()
     again.train()
-    assert same(expected.adapters[4], parts.learner.adapter.state())
+    assert same(expected.adapters[4], parts.learner.trained.state())
     assert again.state.ledger == whole.state.ledger
 
 
