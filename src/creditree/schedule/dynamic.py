@@ -6,8 +6,8 @@ from math import ceil
 from typing import ClassVar
 
 from creditree.errors import check_least
-from creditree.schedule.schedule import ScheduleState
 from creditree.schedule.mixed import is_mixed
+from creditree.schedule.schedule import ScheduleState
 from creditree.schedule.stages import Staged
 from creditree.tree import Forest
 
