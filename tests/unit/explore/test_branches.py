@@ -78,6 +78,11 @@ def test_after_the_thinking_nothing_is_a_candidate() -> None:
     assert pick_branches(y, even(6, 2), min_gap=0, think_step=2, fallback="relax") == (2,)
 
 
+def test_the_zero_of_the_first_step_is_one_of_the_scores() -> None:
+    # The median of 0 .1 .2 is .1; without the zero it were .15.
+    assert pick_branches(np.array([0.7, 0.1, 0.2]), even(3, 2), 1, min_gap=0, quantile=0.5) == (2,)
+
+
 def test_quantile_over_eligible_steps() -> None:
     y = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.0, 0.0, 0.0, 0.0])
     # All: 0 x5 .1 .2 .3 .4 .5, rank 7.2: .32. Eligible .1 .2 .3 .4 .5: rank 3.2: .42.

@@ -169,6 +169,25 @@ def test_golden_surprisal_pools_the_branches_of_a_tree() -> None:
     assert chosen(Entropy(points=9), tree, 1) == [(1, 1)]
 
 
+def test_a_node_knows_where_its_completion_was_forked() -> None:
+    # Chain 0 of 6, forked at 3 and 5; branch 1 from 3 on, forked at 4; branch 3 from 4 of it on.
+    tree = root().grown(
+        branch([3] * 6), branch([6] * 3, 0.0, 0, 3), branch([6], 0.0, 0, 5), branch([7, 7], 0.0, 1, 4), branch([8])
+    )
+    below = nodes_below(tree)
+    assert {chain: [(n.branch, n.fork, n.end, n.taken) for n in nodes] for chain, nodes in below.items()} == {
+        0: [(0, 0, 6, (3, 5)), (1, 3, 6, (3, 4)), (2, 5, 6, (3, 5)), (3, 4, 6, (3, 4))],
+        4: [(4, 0, 1, ())],
+    }
+
+
+def test_chains_and_rounds_draw_apart() -> None:
+    _, growths = driven(RandomBranching(6, 1, 2, 1), lambda kept, rng: ([3] * (60 - len(kept)), 0.0))
+    for growth in growths[1:]:
+        assert len({fork.at for fork in growth.forks}) > 1
+    assert [f.at for f in growths[1].forks] != [f.at for f in growths[2].forks]
+
+
 def test_golden_conclusion_mask_reaches_what_inherits_it() -> None:
     # 5 announces the answer at offset 2 of chain 0: the tokens behind it are masked, it is not. Branch 1 inherits it.
     tree = root().grown(

@@ -93,6 +93,11 @@ def test_golden_running_mean_includes_the_batch_at_hand() -> None:
     assert state["influence_count"] == 5
 
 
+def test_the_first_easy_problem_is_its_own_mean_and_not_above_it() -> None:
+    schedule = Adaptive(separators=SEPARATORS)
+    assert schedule.expands([problem(1, 1, influence=0.3)], schedule.start(1))[0] == [False]
+
+
 def test_golden_moving_mean() -> None:
     # First .1; then .9 * .1 + .1 * .2 = .11.
     schedule = Adaptive(influence_decay=0.9, separators=SEPARATORS)
