@@ -1,6 +1,7 @@
 """Judged trees for tests: builders by hand, a fake sampler for explorers, hypothesis strategies, plain views."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from creditree.explore.explorer import Explorer, Growth
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
-from creditree.tree import Branch, FloatArray, Forest, RolloutTree, token_array
+from creditree.signals import InfluenceSpec, Signals
+from creditree.steps import split_steps
+from creditree.tree import Branch, FloatArray, Forest, IntArray, RolloutTree, token_array
 
 EOS = 1
 PROBLEM = Problem("p", "1+1=", ("2",))
@@ -60,11 +63,29 @@ def driven(explorer: Explorer, write: Writer, key: Key = KEY, seed: int = 0) -> 
             tree = grown[fork.tree]
             prefix = tree.context(fork.parent, fork.at)[len(tree.prompt_ids) :]
             samples = [write(prefix.tolist(), rng) for _ in range(fork.count)]
-            grown[fork.tree] = tree.grown(*(branch(y, r, fork.parent, fork.at) for y, r in samples))
+            new = [branch(y, r, fork.parent, fork.at) for y, r in samples]
+            grown[fork.tree] = tree.grown(*(observed(one, prefix, fork.signals) for one in new))
         try:
             growths.append(exploration.send(tuple(grown)))
         except StopIteration as stop:
             return stop.value, growths
+
+
+def observed(new: Branch, prefix: IntArray, signals: Signals) -> Branch:
+    """Return a branch with the signals asked for, made up from its tokens, so that a run can be repeated."""
+    completion = np.concatenate([prefix, new.token_ids])
+    influence = None if signals.influence is None else made_up_influence(completion, signals.influence)[len(prefix) :]
+    entropies = (completion * 7919 % 97 / 97)[len(prefix) :] if signals.entropies else None
+    return replace(new, influence=influence, entropies=entropies)
+
+
+def made_up_influence(completion: IntArray, spec: InfluenceSpec) -> FloatArray:
+    """Return a number for each token, the same in a step, 0 in the last `delta` steps."""
+    steps = split_steps(completion, spec.separators)
+    found = np.zeros(len(completion))
+    for index, (start, stop) in enumerate(steps[: -spec.delta]):
+        found[start:stop] = (int(completion[:stop].sum()) * 7919 + index * 31) % 97 / 97
+    return found
 
 
 def rambler(kept: Sequence[int], rng: np.random.Generator) -> tuple[list[int], float | None]:

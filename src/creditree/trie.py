@@ -91,7 +91,7 @@ class TokenTrie:
         """
         counts = self.counts
         index = np.arange(len(self))
-        head = (self.parent <= 0) | (counts != counts[self.parent])
+        head = (self.parent < 0) | (counts != counts[self.parent])
         above = self.parent[np.maximum.accumulate(np.where(head, index, 0))]
         return np.where(above > 0, above, -1)
 

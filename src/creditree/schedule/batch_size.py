@@ -23,6 +23,9 @@ def next_batch_size(
     B = `problems`; `rows` completions were left to train on after the last update, `target` are wanted. At the fixed
     point rows = target. `rounding`: ``ceil``, with the ratio's term rounded down before (the authors' code), or
     ``round`` to the nearest (as printed). No row at all counts as one.
+
+    Rounding swallows steps of less than one problem: at decay 0.9, B stays where fewer than 10 (ceil, downwards) or 5
+    (round) problems are missing, so small batches need a smaller decay.
     """
     wanted = problems * target / max(rows, 1)
     if rounding == "ceil":
