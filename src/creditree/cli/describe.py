@@ -12,11 +12,12 @@ from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
-from creditree.config.schema import RunConfig, SvampConfig
+from creditree.config.schema import FileConfig, RunConfig, SvampConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method, numbers_of
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
+from creditree.tasks.task import PromptTemplate
 from creditree.tasks.word_problems import WordProblems
 
 
@@ -91,8 +92,9 @@ def _print_method(out: Console, method: Method) -> None:
 def _show_config(config: RunConfig, *, as_json: bool) -> None:
     method = config.method.build()
     example: dict[str, object] = {}
-    if isinstance(config.task, SvampConfig) and config.task.path is None:
-        example = {"wording": config.task.prompt.text or SVAMP_PROMPT}
+    if isinstance(config.task, SvampConfig | FileConfig) and config.task.is_on_hub:
+        default = SVAMP_PROMPT if isinstance(config.task, SvampConfig) else PromptTemplate().text
+        example = {"wording": config.task.prompt.text or default}
     else:
         task = build_task(config.task)
         problem = task.held_out("test", 1)[0]

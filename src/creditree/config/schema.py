@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
+from creditree.tasks.rows import is_on_hub
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,12 +100,17 @@ class SvampConfig(Block):
     path: str | None = Field(None, description="local file; none: the hub")
     prompt: PromptBlock = Field(default_factory=PromptBlock)
 
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether the problems have to be fetched."""
+        return self.path is None
+
 
 class FileConfig(Block):
     """Your own problems: JSONL, CSV or parquet."""
 
     name: Literal["file"]
-    path: str = Field(description="file of the training problems")
+    path: str = Field(description="file of the training problems, or hub:NAME (hub:NAME#SPLIT)")
     validation_path: str | None = Field(None, description="file of the validation problems")
     test_path: str | None = Field(None, description="file of the test problems")
     question: str = Field("question", description="column of the question")
@@ -119,6 +125,11 @@ class FileConfig(Block):
         "error", description="what to do with one question that has two answers"
     )
     prompt: PromptBlock = Field(default_factory=PromptBlock)
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether the problems have to be fetched."""
+        return any(map(is_on_hub, (self.path, self.validation_path, self.test_path)))
 
 
 TaskConfig = Annotated[

@@ -22,11 +22,24 @@ class Row:
     values: Mapping[str, object]
 
 
-def read_rows(path: str | Path) -> list[Row]:
+HUB = "hub:"
+"""What a path begins with that names a data set on the hub: ``hub:NAME``, or ``hub:NAME#SPLIT``."""
+
+
+def is_on_hub(path: str | Path | None) -> bool:
+    """Return whether a path names a data set on the hub, not a file."""
+    return str(path).startswith(HUB)
+
+
+def read_rows(path: str | Path, load_dataset: LoadDataset | None = None) -> list[Row]:
     """Return the rows of the file at `path`, its format decided by the suffix: .jsonl, .csv or .parquet.
 
+    ``hub:NAME`` is the split ``train`` of a data set on the Hugging Face hub, ``hub:NAME#SPLIT`` another one.
     Raises DataError for a file that is missing, empty, unreadable or of another format; the message names the line.
     """
+    if is_on_hub(path):
+        name, _, split = str(path).removeprefix(HUB).partition("#")
+        return hub_rows(name, split or "train", load_dataset)
     file = Path(path)
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(file.suffix.lower())

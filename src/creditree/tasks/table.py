@@ -91,7 +91,7 @@ def load_table(
     conflicts: Conflicts = "error",
     prompt: PromptTemplate = PromptTemplate(),
 ) -> Table:
-    """Read a task from JSONL, CSV or parquet.
+    """Read a task from JSONL, CSV or parquet, or from the hub (`creditree.tasks.rows.read_rows`).
 
     `path` holds the training rows. A held-out split is, in this order: its own file; the rows that the split column
     marks; the share (`validation`, `test`) of the training rows that a hash of the question picks.
@@ -112,7 +112,7 @@ def load_table(
         for row in read_rows(file)
     ]
     shares = {"validation": validation, "test": test}
-    name = Path(next(iter(files.values()))).stem
+    name = Path(str(next(iter(files.values()))).partition("#")[0]).stem
     return table_of(name, placed, columns=columns, shares=shares, conflicts=conflicts, prompt=prompt)
 
 
