@@ -86,7 +86,8 @@ class Rollout:
                 taken[fork.tree] = taken.get(fork.tree, 0) + fork.count
                 keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
                 budget = self.max_new_tokens - len(tree.kept_ids) - fork.at
-                requests.append(SampleRequest(tree.context(fork.parent, fork.at), keys, budget))
+                context = tree.context(fork.parent, fork.at)
+                requests.append(SampleRequest(context, keys, budget, len(tree.prompt_ids), fork.signals))
                 homes.append((one, fork))
             one.forest = tuple(trees)
         samples, cost = self.engine.sample(requests, self.sampling)
@@ -102,6 +103,7 @@ class Rollout:
                     s.finish_reason,
                     None,
                     s.entropies,
+                    s.influence,
                 )
                 for s in drawn
             ]
