@@ -24,10 +24,10 @@ _BLOCK_BYTES = 8 << 20
 class StepTable:
     """The steps of N sequences, padded to T tokens; step 0 is the prompt.
 
-    `step` [N, T]: which step holds each token (padding: one past the last);  `size` [N, S + 1]: tokens of each, at
-    least 1;  `weight` [N, T]: 1 / |step| (padding: 0);  `reach` [N, T]: a query counts for so many first tokens, those
-    of the steps that lie `delta` or more before its own;  `least`, `most` [T]: the range of `reach` over the sequences
-    that have such a token.
+    `step` [N, T]: which of at most K steps holds each token (padding: K);  `size` [N, K + 1]: tokens of each, at least
+    1;  `weight` [N, T]: 1 / |step| (padding: 0);  `reach` [N, T]: a query counts for so many first tokens, those of the
+    steps that lie `delta` or more before its own, and not after itself;  `least`, `most` [T]: the range of `reach` over
+    the sequences that have such a token.
     """
 
     step: Tensor
@@ -48,7 +48,8 @@ class StepTable:
             for index, (start, stop) in enumerate(one):
                 step[row, start:stop], size[row, index] = index, max(1, stop - start)
                 weight[row, start:stop] = 1 / max(1, stop - start)
-                reach[row, start:stop] = one[index - delta][1] if index >= delta else 0
+                if index >= delta:
+                    reach[row, start:stop] = np.minimum(one[index - delta][1], np.arange(start, stop) + 1)
         inside = weight > 0
         least = np.where(inside, reach, longest).min(axis=0)
         return cls(
@@ -69,9 +70,9 @@ class InfluencePlan:
         c_t = sum of w_i A[i, t] over queries i with step(i) >= step(t) + delta
         y_k = mean of c_t over the tokens t of step k
 
-    and `scores` is the maximum of y_k over layers and heads (arXiv 2509.26628, equations 5 and 6). Computed in float32
-    at least, a block of queries after the other; keys that no query of a block counts for are not summed. Memory: two
-    blocks of scores, the layer's keys and values in that precision, and c [N, H, T].
+    and `scores` [N, K + 1] is the maximum of y_k over layers and heads (arXiv 2509.26628, equations 5 and 6). Computed
+    in float32 at least, a block of queries after the other; keys that no query of a block counts for are not summed.
+    Memory: two blocks of scores, the layer's keys and values in that precision, and c [N, H, T].
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class InfluencePlan:
 
 
 def _shares(query: Tensor, key: Tensor) -> Tensor:
-    """Return the softmaxes [N, H, Q, T] of scaled queries [N, H, Q, D], those of the last tokens, over keys of all T."""
+    """Return the softmaxes [N, H, Q, T] of scaled queries, those of the last Q tokens, over the keys of all T."""
     count, heads, length, size = query.shape
     folded = query.reshape(count, key.shape[1], -1, size)
     scores = torch.matmul(folded, key.transpose(-1, -2)).view(count, heads, length, -1)

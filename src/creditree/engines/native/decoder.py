@@ -183,7 +183,7 @@ class NativeDecoder:
         ends = np.zeros(transformer.vocab_size, dtype=np.uint8)
         for level in spec.separators.levels[:1]:
             ends[[token for token in level if token < len(ends)]] = 1
-        chosen = [
+        chosen: list[NDArray[Any]] = [
             np.isin(np.arange(count), list(range(count) if some is None else some)).astype(np.uint8)
             for count, some in ((layers, spec.layers), (heads, spec.heads))
         ]
