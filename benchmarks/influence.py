@@ -2,8 +2,9 @@
 
 Prints one JSON line, for a model of Qwen2-1.5B's width (12 heads) with a few layers and random float32 weights:
 
-- `memory`: the most live bytes of the pass over one sequence above those of the plain forward pass over it, as torch's
-  allocator counts them, and what one layer's T x T matrix would take;
+- `memory`, as torch's allocator counts live bytes: the peaks of the plain forward pass over one sequence and of the
+  pass with influence, whose difference is the extra; of a layer's attention with influence alone, without its outputs
+  (the peak of a whole layer may be in its MLP); and what one layer's T x T matrix would take;
 - `pass_s`: CPU seconds of the plain forward pass and of the pass with influence, over the same tokens;
 - `decoding_s`: CPU seconds of sampling a group without influence, with influence from decoding, and from the pass.
 
@@ -15,6 +16,7 @@ import json
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -24,7 +26,7 @@ from benchmarks.allocator import allocator_peak
 from benchmarks.measure import spread
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.models.influence import influence
+from creditree.models.influence import InfluencePlan, StepTable, influence
 from creditree.models.load import Model
 from creditree.models.random_weights import byte_tokenizer, random_model
 from creditree.models.shapes import PUBLIC_SHAPES
@@ -91,12 +93,18 @@ def measure_pass(model: Model, tokens: int, rounds: int) -> dict[str, object]:
         plain()
     with allocator_peak() as whole:
         scored()
+    query = torch.randn(1, transformer.num_heads, tokens, transformer.head_dim)
+    key = torch.randn(1, transformer.num_kv_heads, tokens, transformer.head_dim)
+    table = StepTable.of([steps], spec.delta, query.device, query.dtype)
+    with allocator_peak() as attention:
+        InfluencePlan(table, None, None).attend(0, query, key, key, transformer.scaling)
     times = [(seconds(plain), seconds(scored)) for _ in range(rounds)]
     return {
         "memory": {
             "plain_peak_mb": base.peak / 1e6,
             "pass_peak_mb": whole.peak / 1e6,
             "extra_peak_mb": (whole.peak - base.peak) / 1e6,
+            "attention_alone_mb": (attention.peak - query.nbytes) / 1e6,
             "dense_matrix_mb": transformer.num_heads * tokens**2 * 4 / 1e6,
         },
         "pass_s": {
@@ -121,9 +129,7 @@ def measure_decoding(model: Model, group: int, new_tokens: int, rounds: int, *, 
 
     sample(None)
     names: dict[str, InfluenceSource | None] = {"plain": None, "decoding": "decoding", "pass": "pass"}
-    times = [
-        {name: seconds(lambda source=source: sample(source)) for name, source in names.items()} for _ in range(rounds)
-    ]  # type: ignore[misc]
+    times = [{name: seconds(partial(sample, source)) for name, source in names.items()} for _ in range(rounds)]
     ratios = {name: spread([one[name] / one["plain"] for one in times]) for name in ("decoding", "pass")}
     return {**{name: statistics.median(one[name] for one in times) for name in names}, "ratio": ratios}
 
