@@ -11,7 +11,9 @@ from creditree.models.load import Model
 from creditree.models.trained import Trained
 from creditree.objective.objective import Objective
 from creditree.rng import Key
-from creditree.tree import Forest
+from creditree.signals import InfluenceSpec
+from creditree.steps import Step
+from creditree.tree import FloatArray, Forest, IntArray
 
 
 def naive_sample(
@@ -84,3 +86,45 @@ def _logprobs(trained: Trained, context: np.ndarray, tokens: np.ndarray, tempera
     logits = trained.model.transformer.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.log_softmax(logits / temperature, -1)[torch.arange(len(tokens)), torch.tensor(np.array(tokens))]
+
+
+class Dense:
+    """An attention plan that keeps all of A [H, T, T] of every layer, of one sequence."""
+
+    def __init__(self) -> None:
+        self.layers: list[torch.Tensor] = []
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """Attend causally, keys and values repeated for the heads that share them."""
+        shared, length = query.shape[1] // key.shape[1], query.shape[2]
+        key, value = (one.repeat_interleave(shared, dim=1) for one in (key, value))
+        scores = scaling * query @ key.mT + torch.full((length, length), -torch.inf).triu(1)
+        self.layers.append(torch.softmax(scores.to(torch.promote_types(query.dtype, torch.float32)), dim=-1)[0])
+        return self.layers[-1].to(value.dtype) @ value
+
+
+def dense_influence(
+    model: Model, token_ids: IntArray, prompt_tokens: int, steps: Sequence[Step], spec: InfluenceSpec
+) -> FloatArray:
+    """Return the raw influence of each step, prompt first, by the definition: W A W^T for every layer and head."""
+    transformer, plan = model.transformer, Dense()
+    with torch.no_grad():
+        hidden = transformer.embed(torch.tensor(token_ids)[None])
+        transformer.layers(hidden, transformer.rope(hidden, torch.arange(len(token_ids))[None]), plan)
+    return dense_scores(torch.stack(plan.layers), prompt_tokens, steps, spec)
+
+
+def dense_scores(attention: torch.Tensor, prompt_tokens: int, steps: Sequence[Step], spec: InfluenceSpec) -> FloatArray:
+    """Return the raw influence of each step, prompt first, given A [layers, heads, T, T]."""
+    a = attention.double().numpy()
+    a = a if spec.layers is None else a[list(spec.layers)]
+    a = a if spec.heads is None else a[:, list(spec.heads)]
+    means = np.zeros((len(steps) + 1, a.shape[-1]))
+    means[0, :prompt_tokens] = 1 / prompt_tokens
+    for index, (start, stop) in enumerate(steps):
+        means[index + 1, prompt_tokens + start : prompt_tokens + stop] = 1 / (stop - start)
+    counts = np.arange(len(means))[:, None] >= np.arange(len(means)) + spec.delta
+    found: FloatArray = np.where(counts, means @ a @ means.T, 0.0).sum(axis=-2).max(axis=(0, 1))
+    return found

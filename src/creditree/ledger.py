@@ -32,6 +32,7 @@ class Ledger:
     - `unique_prefixes`: different prefixes that had a next token drawn, summed over trees
     - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill)
     - `prefilled`: prompt tokens forwarded before the first draw
+    - `influence_tokens`: tokens forwarded for influence alone: by its pass, or the last one of a completion in decoding
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `failed_verdicts`: completions that got no reward (never trained on)
@@ -42,6 +43,7 @@ class Ledger:
     unique_prefixes: int = 0
     decoded: int = 0
     prefilled: int = 0
+    influence_tokens: int = 0
     forwarded: int = 0
     in_loss: int = 0
     updates: int = 0

@@ -13,7 +13,10 @@ class InfluenceSpec:
     """Forward context influence (FCI) of the steps of a completion (arXiv 2509.26628, equations 5 and 6).
 
     `delta`: a step counts from so many steps after it;  `layers`, `heads`: which to take the maximum over (None: all);
-    `source`: a forward pass over the finished completion, or the attention of decoding itself.
+    `source`: a forward pass over the finished completion, or the attention of decoding itself, with no pass. Decoding
+    leaves to the pass what it cannot see: completions without any token of the first level of separators, those that
+    go on from tokens of a step from `delta` on which were decoded earlier (forks); those of a second spec in one call;
+    and all of them where decoding is in static shapes (CUDA).
     """
 
     separators: Separators = field(default_factory=Separators)

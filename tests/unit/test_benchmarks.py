@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, step
+from benchmarks import influence, report, step
 from benchmarks.cases import CASES, OUR_VARIANTS, TRL_VARIANTS
 from benchmarks.goals import GOALS, Goal
 from benchmarks.measure import Clock, peak_resident_mb, read_prompts, resident_mb, reward_of, spread
@@ -176,3 +176,13 @@ def test_the_document_is_what_the_report_writes() -> None:
     text = report.DOCUMENT.read_text(encoding="utf-8")
     for name, content in report.sections(report.load()).items():
         assert report.marked(text, name, content) == text, f"run benchmarks/report.py: '{name}' is out of date"
+
+
+def test_the_cost_of_influence_is_measured() -> None:
+    model = influence.wide_model(1)
+    found = influence.measure_pass(model, 96, 1)
+    memory: Any = found["memory"]
+    assert memory["dense_matrix_mb"] == pytest.approx(12 * 96 * 96 * 4 / 1e6)
+    assert 0 < memory["attention_alone_mb"] < 10
+    cost: Any = influence.measure_decoding(model, 2, 8, 1, native=False)
+    assert set(cost["ratio"]) == {"decoding", "pass"}

@@ -1,12 +1,13 @@
 """The completions of one engine call, as arrays: what was asked, and what has been drawn so far."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.rng import Key
+from creditree.signals import InfluenceSpec
 from creditree.tree import IntArray, token_array
 
 
@@ -14,15 +15,21 @@ class Completions:
     """Completions sampled together, [m] of at most `longest` tokens.
 
     `owner` [m]: index of each one's request;  `budget` [m]: tokens at most;  `uniform` [m, longest]: its random
-    numbers;  `tokens`, `logprobs`, `sampler_logprobs`, `entropies` [m, longest]: filled up to `drawn` [m].
+    numbers;  `tokens`, `logprobs`, `sampler_logprobs`, `entropies`, `influence` [m, longest]: filled up to `drawn` [m].
+
+    `observed` [m]: whose attention a decoder may sum while it decodes, for `spec`, if it can;  `scored` [m]: whose
+    `influence` is there. Whoever fills the rest reads `prompt_tokens` [m].
     """
 
     def __init__(
         self, requests: Sequence[SampleRequest], members: Sequence[tuple[int, Key]], sampling: Sampling
     ) -> None:
         self.requests = requests
-        self.sampling = sampling
         self.owner = np.array([index for index, _ in members], dtype=np.int64)
+        asked = [requests[index] for index in self.owner]
+        entropies = sampling.entropies or any(one.signals.entropies for one in asked)
+        self.sampling = replace(sampling, entropies=entropies)
+        self._every_entropy = sampling.entropies
         self.budget = np.array([requests[index].max_new_tokens for index, _ in members], dtype=np.int64)
         shape = (len(members), int(self.budget.max()))
         self.uniform = np.zeros(shape)
@@ -30,7 +37,14 @@ class Completions:
             row[: requests[index].max_new_tokens] = key.uniforms(requests[index].max_new_tokens)
         self.tokens = np.zeros(shape, dtype=np.int64)
         self.logprobs, self.sampler_logprobs = np.zeros(shape), np.zeros(shape)
-        self.entropies = np.zeros(shape) if sampling.entropies else None
+        self.entropies = np.zeros(shape) if entropies else None
+        self.prompt_tokens = np.array([one.prompt_length for one in asked], dtype=np.int64)
+        specs = [one.signals.influence for one in asked]
+        self.influence = None if all(spec is None for spec in specs) else np.zeros(shape)
+        # one sum of attention for all: another spec in the same call is left to the pass
+        self.spec: InfluenceSpec | None = next((s for s in specs if s is not None and s.source == "decoding"), None)
+        self.observed = np.array([spec is not None and spec == self.spec for spec in specs], dtype=np.bool_)
+        self.scored = np.zeros(len(members), dtype=np.bool_)
         self.drawn = np.zeros(len(members), dtype=np.int64)
         self.stopped = np.zeros(len(members), dtype=np.bool_)
 
@@ -46,12 +60,16 @@ class Completions:
     def sample(self, index: int) -> Sample:
         """Return one finished completion."""
         stop = int(self.drawn[index])
+        signals = self.requests[self.owner[index]].signals
+        entropies = self.entropies if self._every_entropy or signals.entropies else None
+        influence = None if signals.influence is None else self.influence
         return Sample(
             token_ids=token_array(self.tokens[index, :stop]),
             logprobs=self.logprobs[index, :stop].copy(),
             sampler_logprobs=self.sampler_logprobs[index, :stop].copy(),
             finish_reason="stop" if self.stopped[index] else "length",
-            entropies=None if self.entropies is None else self.entropies[index, :stop].copy(),
+            entropies=None if entropies is None else entropies[index, :stop].copy(),
+            influence=None if influence is None else influence[index, :stop].copy(),
         )
 
 

@@ -5,14 +5,18 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.draw import draw
+from creditree.engines.step_sums import ObservedPlan, StepSums
 from creditree.engines.store import PrefixStore, StorePlan
 from creditree.ledger import Ledger
 from creditree.models.load import Model
 from creditree.tree import IntArray
+
+BoolArray = NDArray[np.bool_]
 
 
 class Decoder(Protocol):
@@ -45,6 +49,7 @@ class TorchDecoder:
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw a token for each completion, split the rows that differ, forward each new prefix once; until all end."""
+        sums = StepSums.of(completions, live, self.model.transformer)
         step = 0
         while len(live.which):
             tokens = self._draw(completions, live, step)
@@ -53,8 +58,14 @@ class TorchDecoder:
             completions.stopped[live.which] = stopped
             going = ~stopped & (step < completions.budget[live.which])
             left = int((completions.budget[live.which] - step)[going].sum())
-            self.store.reserve(int(going.sum()), left)
-            live = self._advance(live, tokens, going, ledger)
+            if sums is None:
+                self.store.reserve(int(going.sum()), left)
+                live, _, token = self._split(live, tokens, going)
+                ledger.decoded += self._decode(live, token, self._new(live), None)
+                continue
+            last = ~going & sums.wants(live)
+            self.store.reserve(int((going | last).sum()), left + int(last.sum()))
+            live = self._observed(live, tokens, going, last, sums, ledger)
 
     def _passes(self, new: Sequence[int]) -> Iterator[tuple[int, int]]:
         start = 0
@@ -98,10 +109,33 @@ class TorchDecoder:
         completions.drawn[live.which] = step + 1
         return tokens
 
-    def _advance(
-        self, live: Live, tokens: IntArray, going: np.ndarray[tuple[int], np.dtype[np.bool_]], ledger: Ledger
+    def _observed(
+        self, live: Live, tokens: IntArray, going: BoolArray, last: BoolArray, sums: StepSums, ledger: Ledger
     ) -> Live:
-        """Move the completions that go on to the rows of their new prefixes, and append a slot to each row."""
+        """Advance, the `last` tokens of completions too, and sum attention; return the completions that go on."""
+        ended = live.which[last]
+        live, before, token = self._split(live, tokens, going | last)
+        new = self._new(live)
+        sums.move(before, live, new)
+        over = np.isin(live.which, ended)
+        rows, row = np.unique(live.row[~over], return_inverse=True)
+        # apart from each other, so that those that go on are computed as if nobody looked
+        ledger.decoded += self._decode(live, token, np.intersect1d(new, rows), sums)
+        ledger.influence_tokens += self._decode(live, token, np.setdiff1d(new, rows), sums)
+        sums.close(live, token)
+        sums.finish(live, over)
+        sums.keep(rows)
+        return Live(live.which[~over], row, live.slot[rows], live.read[rows], live.length[rows])
+
+    def _new(self, live: Live) -> IntArray:
+        """Return the rows whose last slot is not decoded yet."""
+        return np.flatnonzero(~self.store.is_decoded(live.slot))
+
+    def _split(self, live: Live, tokens: IntArray, going: BoolArray) -> tuple[Live, IntArray, IntArray]:
+        """Move the completions that go on to the rows of their new prefixes, and append a slot to each row.
+
+        Return them, and for each row the one that it was before and its new token.
+        """
         vocabulary = self.model.transformer.vocab_size
         prefix, row = np.unique(live.row[going] * vocabulary + tokens[going], return_inverse=True)
         before, token = np.divmod(prefix, vocabulary)
@@ -116,25 +150,24 @@ class TorchDecoder:
         read[np.arange(len(length)), length] = slots
         order = np.argsort(row, kind="stable")
         grown = Live(live.which[going][order], row[order], slots, read, length + 1)
-        ledger.decoded += self._decode(grown, token)
-        return grown
+        return grown, before, token
 
-    def _decode(self, live: Live, token: IntArray) -> int:
-        """Forward the rows whose last slot is not decoded yet; return how many."""
-        new = np.flatnonzero(~self.store.is_decoded(live.slot))
-        if len(new) == 0:
+    def _decode(self, live: Live, token: IntArray, new: IntArray, sums: StepSums | None) -> int:
+        """Forward the rows `new`; return how many."""
+        if not len(new):
             return 0
         device = self.model.transformer.device
         longest = int(live.length[new].max())
         length = torch.from_numpy(live.length[new]).to(device)
         read = torch.from_numpy(live.read[new, :longest]).to(device)
         mask = (torch.arange(longest, device=device) < length[:, None])[:, None, None, :]
-        plan = StorePlan(self.store, read.gather(1, (length - 1)[:, None]), read, mask)
+        plain = StorePlan(self.store, read.gather(1, (length - 1)[:, None]), read, mask)
+        plan = plain if sums is None else sums.plan(plain, new)
         ids = torch.from_numpy(token[new]).to(device)[:, None]
         self.store.keep_hidden(live.slot[new], self._forward(ids, (length - 1)[:, None], plan)[:, 0])
         return len(new)
 
-    def _forward(self, ids: Tensor, positions: Tensor, plan: StorePlan) -> Tensor:
+    def _forward(self, ids: Tensor, positions: Tensor, plan: StorePlan | ObservedPlan) -> Tensor:
         transformer = self.model.transformer
         hidden = transformer.embed(ids)
         rope = transformer.rope(hidden, positions)

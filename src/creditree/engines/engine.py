@@ -41,6 +41,11 @@ class SampleRequest:
     prompt_tokens: int | None = None
     signals: Signals = NO_SIGNALS
 
+    @property
+    def prompt_length(self) -> int:
+        """How many first tokens of the context are the prompt."""
+        return len(self.context_ids) if self.prompt_tokens is None else self.prompt_tokens
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:

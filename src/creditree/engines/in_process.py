@@ -9,11 +9,13 @@ from torch import Tensor
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import DataError
 from creditree.ledger import Ledger
+from creditree.models.influence import check_influence
 from creditree.models.load import Model
 from creditree.tree import IntArray
 
@@ -45,6 +47,7 @@ class InProcessEngine:
         self.model = model
         self.store = PrefixStore(model.transformer, keep_layer)
         self._max_rows = max_rows
+        self._prefill_tokens = prefill_tokens
         self._stored_tokens = stored_tokens
         self._torch = TorchDecoder(model, self.store, prefill_tokens)
         self._native = Native(model, self.store) if native else None
@@ -79,6 +82,8 @@ class InProcessEngine:
             self._make_room(completions)
             live = self._prefill(decoder, completions, ledger)
             decoder.decode(completions, live, ledger)
+            if completions.influence is not None:
+                score(self.store, completions, self._prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
                 found[index].append(completions.sample(place))
         return found, ledger
@@ -107,6 +112,8 @@ class InProcessEngine:
                     f"context of {limit} tokens of model '{self.model.name}'; shorten the prompt or lower "
                     "sampling.max_new_tokens."
                 )
+            if request.signals.influence is not None:
+                check_influence(request.signals.influence, self.model.transformer)
 
     def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""

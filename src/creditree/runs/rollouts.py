@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("logprobs", _NUMBERS),
         ("sampler_logprobs", _NUMBERS),
         ("entropies", _NUMBERS),
+        ("influence", _NUMBERS),  # of each token's step, raw
         ("text", pa.string()),
         ("finish_reason", pa.string()),
         ("reward", pa.float64()),
@@ -101,6 +102,7 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
         "logprobs": branch.logprobs,
         "sampler_logprobs": branch.sampler_logprobs,
         "entropies": branch.entropies,
+        "influence": branch.influence,
     }
     return {
         "problem_id": problem.id,

@@ -42,13 +42,14 @@ def test_every_completion_is_a_row(tmp_path: Path) -> None:
 
 
 def test_forks_and_unjudged_branches_are_told(tmp_path: Path) -> None:
-    unjudged = replace(branch((3, EOS), parent=0, fork=1), verdict=None, entropies=np.array([0.5, 0.25]))
+    unjudged = replace(branch((3, EOS), parent=0, fork=1), verdict=None, entropies=np.array([0.5, 0.25]), influence=np.array([2.0, 1.0]))
     tree = root().grown(branch((2, 4, EOS), 1.0), unjudged)
     path = tmp_path / "step.parquet"
     write_rollouts(path, 1, [(tree,)], [((None, None),)], [((None, None),)], [[["x", "y"]]])
     first, second = read_rollouts(path)
     assert (first["parent"], first["fork"], first["entropies"]) == (None, 0, None)
     assert (second["parent"], second["fork"], second["entropies"]) == (0, 1, [0.5, 0.25])
+    assert (first["influence"], second["influence"]) == (None, [2.0, 1.0])
     assert (second["reward"], second["status"], second["detail"]) == (None, None, None)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from creditree.batch import pack
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import DataError
-from creditree.explore.explorer import Explorer
+from creditree.explore.explorer import Exploration, Explorer, Fork, Growth
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.ledger import Ledger, Seconds
@@ -18,12 +19,14 @@ from creditree.methods import METHODS
 from creditree.models.load import Model
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
+from creditree.signals import InfluenceSpec, Signals
+from creditree.steps import Separators, split_steps
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout, count_prefixes
 from creditree.tree import Forest, RolloutTree
 from creditree.verify.verifier import Answer
 from tests.forests import flat
-from tests.naive import naive_sample
+from tests.naive import dense_influence, naive_sample
 from tests.rollouts import credited
 from tests.tiny_models import tiny
 
@@ -292,3 +295,36 @@ def test_a_prompt_without_a_token_is_refused(model: Model) -> None:
     rollout = Rollout(model, InProcessEngine(model), ByText(), PromptTemplate(), Sampling(0.6), BUDGET)
     with pytest.raises(DataError, match="the prompt of problem 'empty' has no token"):
         rollout.grow(Group(2), [Problem("empty", "", ("1",))], [KEYS[0]], Seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """A first round with signals, and a fork of its longest completion without."""
+
+    name: ClassVar[str] = "watching"
+    signals: Signals
+    group: int = 3
+    max_completions: int = 4
+
+    def grow(self, tree: RolloutTree, key: Key) -> Exploration:
+        """Sample the group, then one branch."""
+        forest = yield Growth((tree,), (Fork(0, None, 0, self.group, self.signals),))
+        longest = max(range(self.group), key=lambda leaf: forest[0].branches[leaf].end)
+        cut = forest[0].branches[longest].end - 1
+        return (yield Growth(forest, (Fork(0, longest, cut, 1, Signals(influence=self.signals.influence)),)))
+
+
+def test_signals_of_a_fork_reach_its_branches(model: Model) -> None:
+    """Entropies of the first round only; influence of both, over the whole completion, the prompt's tokens aside."""
+    spec = InfluenceSpec(Separators((frozenset(range(3, 22)),)), 2)
+    forests, ledger, _ = grow(model, Watching(Signals(entropies=True, influence=spec)))
+    assert ledger.influence_tokens > 0
+    for (tree,) in forests:
+        assert [branch.entropies is None for branch in tree.branches] == [False] * 3 + [True]
+        for leaf in tree.leaves:
+            ids, branch = tree.completion(leaf), tree.branches[leaf]
+            steps = split_steps(ids, spec.separators)
+            whole = np.concatenate([tree.prompt_ids, ids])
+            scores = dense_influence(model, whole, len(tree.prompt_ids), steps, spec)
+            of_token = np.repeat(scores[1:], [stop - start for start, stop in steps])[branch.fork :]
+            assert branch.influence == pytest.approx(of_token, abs=1e-10)

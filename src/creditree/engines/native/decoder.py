@@ -157,11 +157,14 @@ class NativeDecoder:
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         fields = _int64([self.model.eos_id, completions.tokens.shape[1], *(_address(a) for a in tables + outputs)])
         sampling = np.array([completions.sampling.temperature, completions.sampling.top_p])
-        paths, done = live.read.astype(np.int32), np.zeros(2, dtype=np.int64)
+        paths, done = live.read.astype(np.int32), np.zeros(3, dtype=np.int64)
         self._code.creditree_begin(
             self._handle, _at(sampling), _at(fields), len(live.length), _at(paths), _at(live.length), paths.shape[1],
             len(live.which), _at(live.which), _at(live.row),
         )  # fmt: skip
+        watched = self._watched(completions)
+        if watched and completions.observed[live.which].any():
+            self._code.creditree_watch(self._handle, _at(_int64([*watched[0], *map(_address, watched[1])])))
         going = len(live.which)
         while going:
             self.store.reserve(going, max(going, end - self.store.used))
@@ -169,6 +172,24 @@ class NativeDecoder:
             going = self._code.creditree_run(self._handle, ctypes.c_double(_PATIENCE_S), _at(done))
             self.store.used = int(done[1])
         ledger.decoded += int(done[0])
+        ledger.influence_tokens += int(done[2])
+
+    def _watched(self, completions: Completions) -> tuple[list[int], list[NDArray[Any] | None]] | None:
+        """Return what the attention is summed for: numbers and tables, in the order in which native code reads them."""
+        spec, transformer = completions.spec, self.model.transformer
+        if spec is None:
+            return None
+        layers, heads = transformer.num_layers, transformer.num_heads
+        ends = np.zeros(transformer.vocab_size, dtype=np.uint8)
+        for level in spec.separators.levels[:1]:
+            ends[[token for token in level if token < len(ends)]] = 1
+        chosen: list[NDArray[Any]] = [
+            np.isin(np.arange(count), list(range(count) if some is None else some)).astype(np.uint8)
+            for count, some in ((layers, spec.layers), (heads, spec.heads))
+        ]
+        tables = [ends, *chosen, completions.observed.view(np.uint8), completions.prompt_tokens]
+        found = [completions.influence, completions.scored.view(np.uint8)]
+        return [spec.delta, layers, heads], [*tables, *found]
 
     def _sizes(self) -> IntArray:
         transformer = self.model.transformer

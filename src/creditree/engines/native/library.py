@@ -17,7 +17,7 @@ from typing import Any
 SWITCH = "CREDITREE_NATIVE"
 """Set to 0, this environment variable keeps the engine on torch."""
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
-_SOURCES = ("vectors.h", "products.h", "model.h", "distribution.h", "decode.cpp")
+_SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "decode.cpp")
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
     "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
@@ -132,6 +132,8 @@ def _declared(found: Any) -> Any:
         address,
         address,
     ]
+    found.creditree_watch.restype = None
+    found.creditree_watch.argtypes = [address, address]
     found.creditree_run.restype = whole
     found.creditree_run.argtypes = [address, ctypes.c_double, address]
     return found

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "products.h"
+#include "influence.h"
 
 enum Projection { Q, K, V, O, GATE, UP, DOWN, PROJECTIONS };
 
@@ -57,10 +57,12 @@ struct Store {
     }
 };
 
-// One token to forward: `path` holds the slots of its prefix, its own included.
+// One token to forward: `path` holds the slots of its prefix, its own included. `sums` may be null: nobody looks.
+template <class C>
 struct Row {
     const int32_t* path;
     int64_t length;
+    StepSums<C>* sums;
     int64_t slot() const { return path[length - 1]; }
 };
 
@@ -76,7 +78,7 @@ class Decoder {
     Decoder(Weights<S> weights, Store<S> cells) : w(std::move(weights)), store(std::move(cells)) {}
 
     // Forward the rows, in pieces: a row may look at rows before it. Keeps their keys, values and last states.
-    void forward(const std::vector<Row>& rows) {
+    void forward(const std::vector<Row<C>>& rows) {
         for (size_t start = 0; start < rows.size(); start += AT_ONCE)
             piece(rows.data() + start, std::min(rows.size() - start, AT_ONCE));
     }
@@ -100,7 +102,7 @@ class Decoder {
     Buffer<C> hidden_, qkv_, gate_, up_, low_, wide_;
     Buffer<S> normed_, mixed_, narrow_;
 
-    void piece(const Row* rows, int64_t n) {
+    void piece(const Row<C>* rows, int64_t n) {
         const Sizes& z = w.size;
         const int64_t H = z.hidden, queries = z.heads * z.head_dim, keys = z.kv_heads * z.head_dim;
         const int64_t width = queries + 2 * keys;
@@ -130,7 +132,7 @@ class Decoder {
         for (int64_t i = 0; i < n; i++) store.decoded[rows[i].slot()] = 1;
     }
 
-    void keep(const Row* rows, int64_t n, S* where) {
+    void keep(const Row<C>* rows, int64_t n, S* where) {
         const int64_t H = w.size.hidden;
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < H; j++) narrow(hidden_[i * H + j], where[rows[i].slot() * H + j]);
@@ -177,7 +179,7 @@ class Decoder {
     }
 
     // Norm (where the family has it) and rotate queries and keys, and store keys and values.
-    void place(const Layer<S>& layer, int64_t index, const Row& row, C* qkv) {
+    void place(const Layer<S>& layer, int64_t index, const Row<C>& row, C* qkv) {
         const Sizes& z = w.size;
         const int64_t D = z.head_dim, heads = z.heads + z.kv_heads;
         for (int64_t h = 0; h < heads; h++) {
@@ -194,7 +196,7 @@ class Decoder {
         for (int64_t j = 0; j < 2 * z.kv_heads * D; j++) narrow(from[j], to[j]);
     }
 
-    void attend(int64_t index, const Row* rows, int64_t n, int64_t width) {
+    void attend(int64_t index, const Row<C>* rows, int64_t n, int64_t width) {
         const Sizes& z = w.size;
         const bool shared = z.threads > 1 && n * rows[n - 1].length > 64;
 #pragma omp parallel for num_threads(int(z.threads)) if (shared) schedule(dynamic)
@@ -202,21 +204,22 @@ class Decoder {
             const int64_t i = job / z.kv_heads, g = job % z.kv_heads, group = z.heads / z.kv_heads;
             const int64_t first = g * group * z.head_dim;
             for (int64_t h = 0; h < group; h += 4)
-                heads(int(std::min<int64_t>(4, group - h)), index, rows[i], g, &qkv_[i * width + first + h * z.head_dim],
+                heads(int(std::min<int64_t>(4, group - h)), index, rows[i], g, g * group + h,
+                      &qkv_[i * width + first + h * z.head_dim],
                       &mixed_[i * z.heads * z.head_dim + first + h * z.head_dim]);
         }
     }
 
-    void heads(int count, int64_t index, const Row& row, int64_t g, const C* q, S* out) const {
-        if (count == 1) some_heads<1>(index, row, g, q, out);
-        if (count == 2) some_heads<2>(index, row, g, q, out);
-        if (count == 3) some_heads<3>(index, row, g, q, out);
-        if (count == 4) some_heads<4>(index, row, g, q, out);
+    void heads(int count, int64_t index, const Row<C>& row, int64_t g, int64_t head, const C* q, S* out) const {
+        if (count == 1) some_heads<1>(index, row, g, head, q, out);
+        if (count == 2) some_heads<2>(index, row, g, head, q, out);
+        if (count == 3) some_heads<3>(index, row, g, head, q, out);
+        if (count == 4) some_heads<4>(index, row, g, head, q, out);
     }
 
-    // Attention of M query heads that share keys and values.
+    // Attention of M query heads, from `head` on, that share keys and values.
     template <int M>
-    void some_heads(int64_t index, const Row& row, int64_t g, const C* q, S* out) const {
+    void some_heads(int64_t index, const Row<C>& row, int64_t g, int64_t head, const C* q, S* out) const {
         const int64_t D = w.size.head_dim, T = row.length, stride = 2 * w.size.kv_heads * D;
         const int64_t room = (T + lanes - 1) / lanes * lanes;
         const S* keys = store.kv[index] + g * D;
@@ -239,6 +242,7 @@ class Decoder {
         }
         for (int m = 0; m < M; m++) {
             const C norm = softmax(&scores[m * room], room);
+            if (row.sums) row.sums->add(index, head + m, &scores[m * room], norm);
             mix(&scores[m * room], norm, values, row, stride, out + m * D);
         }
     }
@@ -255,7 +259,7 @@ class Decoder {
         return C(1 / total(sum));
     }
 
-    void mix(const C* share, C norm, const S* values, const Row& row, int64_t stride, S* out) const {
+    void mix(const C* share, C norm, const S* values, const Row<C>& row, int64_t stride, S* out) const {
         const int64_t D = w.size.head_dim;
         int64_t d = 0;
         for (; d + 2 * lanes <= D; d += 2 * lanes) {

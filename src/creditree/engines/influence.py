@@ -1,0 +1,82 @@
+"""Influence of the steps of sampled completions by a pass over what is stored of them: keys and values are there."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditree.engines.completions import Completions
+from creditree.engines.store import PrefixStore
+from creditree.ledger import Ledger
+from creditree.models.influence import first_query, influence, whole_steps
+from creditree.signals import InfluenceSpec
+from creditree.steps import Step, split_steps
+from creditree.tree import IntArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Wanted:
+    """A completion, prompt included, whose tokens from `first` on count for its steps."""
+
+    index: int
+    token_ids: IntArray
+    steps: list[Step]
+    first: int
+
+
+def score(store: PrefixStore, completions: Completions, tokens_a_pass: int, ledger: Ledger) -> None:
+    """Fill `completions.influence` where it is asked for and not there yet; while their prefixes are stored.
+
+    Keys and values of all but the last tokens are read from the store, so only the tokens whose attention counts are
+    forwarded: those from step `delta` on. Completions of about the same length share a pass, of `tokens_a_pass` tokens
+    at most, padding and what is read included; or of one completion.
+    """
+    wanted: dict[InfluenceSpec, list[_Wanted]] = {}
+    for index in np.flatnonzero(~completions.scored):
+        spec = completions.requests[completions.owner[index]].signals.influence
+        if spec is None:
+            continue
+        one = _wanted(store, completions, int(index), spec)
+        if one is not None:
+            wanted.setdefault(spec, []).append(one)
+    for spec, found in wanted.items():
+        for part in _passes(sorted(found, key=lambda one: len(one.token_ids)), tokens_a_pass):
+            ledger.influence_tokens += _pass(store, completions, part, spec)
+
+
+def _wanted(store: PrefixStore, completions: Completions, index: int, spec: InfluenceSpec) -> _Wanted | None:
+    own = completions.tokens[index, : completions.drawn[index]]
+    whole = np.concatenate([completions.requests[completions.owner[index]].context_ids, own])
+    prompt = int(completions.prompt_tokens[index])
+    steps = whole_steps(prompt, split_steps(whole[prompt:], spec.separators))
+    first = first_query(steps, spec.delta)
+    return None if first is None else _Wanted(index, whole, steps, first)
+
+
+def _passes(wanted: Sequence[_Wanted], tokens_a_pass: int) -> Iterator[Sequence[_Wanted]]:
+    start = 0
+    for stop in range(1, len(wanted) + 1):
+        if stop == len(wanted) or len(wanted[stop].token_ids) * (stop + 1 - start) > tokens_a_pass:
+            yield wanted[start:stop]
+            start = stop
+
+
+def _pass(store: PrefixStore, completions: Completions, wanted: Sequence[_Wanted], spec: InfluenceSpec) -> int:
+    """Score completions in one pass; return how many tokens it forwarded."""
+    stored = [store.find(one.token_ids[:-1]) for one in wanted]
+    first = min(min(one.first, len(slots)) for one, slots in zip(wanted, stored, strict=True))
+    read = torch.tensor([slots[:first] for slots in stored], dtype=torch.int64, device=store.transformer.device)
+
+    def past(layer: int, heads: int) -> tuple[Tensor, Tensor]:
+        return store.read(layer, read, heads)
+
+    ids, steps = [one.token_ids for one in wanted], [one.steps for one in wanted]
+    found = influence(store.transformer, ids, steps, spec, first, past if first else None)
+    assert completions.influence is not None
+    for one, scores in zip(wanted, found, strict=True):
+        of_token = np.repeat(scores, [stop - start for start, stop in one.steps])
+        drawn = int(completions.drawn[one.index])
+        completions.influence[one.index, :drawn] = of_token[len(of_token) - drawn :]
+    return sum(len(one.token_ids) - first for one in wanted)
