@@ -87,7 +87,7 @@ def groups(directory: Path, task: Task, problems: Sequence[Problem], temperature
 def corpus_loss(directory: Path) -> float:
     """Return the mean loss, in nats a completion token, on batches that come after the last one of the training."""
     recipe = RECIPES[directory.name]
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer = recipe.tokenizer()
     model = AutoModelForCausalLM.from_pretrained(directory).eval()
     loss, count = 0.0, 0
     for step in range(recipe.num_steps, recipe.num_steps + LOSS_BATCHES):
