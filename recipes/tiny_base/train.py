@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from creditree.rng import Key
-from recipes.tiny_base import multiplication_corpus, vocabulary, word_problems_corpus
+from recipes.tiny_base import long_multiplication_corpus, multiplication_corpus, vocabulary, word_problems_corpus
 
 IGNORED = -100
 
@@ -37,6 +37,7 @@ class Recipe:
 
 
 RECIPES = {
+    "long_multiplication": Recipe(long_multiplication_corpus.example, vocabulary.characters, num_steps=1200),
     "multiplication": Recipe(multiplication_corpus.example, vocabulary.characters, num_steps=1380),
     "word_problems": Recipe(word_problems_corpus.example, vocabulary.words, num_steps=2400),
 }

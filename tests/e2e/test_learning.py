@@ -34,3 +34,11 @@ def test_every_method_lifts_the_tiny_twin(method: str, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["before"]["accuracy"] < 0.05
     assert summary["after"]["accuracy"] > 0.6
+
+
+def test_the_long_multiplication_is_lifted_clearly(tmp_path: Path) -> None:
+    recipe = ROOT / "recipes" / "tiny_base" / "long_multiplication_grpo.yaml"
+    creditree("train", recipe, "--run", tmp_path / "run", "--set", "train.steps=200")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0.15 <= summary["before"]["accuracy"] <= 0.5
+    assert summary["difference"]["interval"][0] > 0.05

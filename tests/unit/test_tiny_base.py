@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM
 
 import creditree.models
 from creditree.problem import Problem
-from creditree.tasks import Multiplication, WordProblems, stories
+from creditree.tasks import Multiplication, Task, WordProblems, stories
 from creditree.tasks.multiplication import identity
 from creditree.tasks.split import slice_of
 from creditree.verify import Answer, LastInteger
-from recipes.tiny_base import measure, multiplication_corpus, train, word_problems_corpus
+from recipes.tiny_base import (
+    long_multiplication_corpus,
+    measure,
+    multiplication_corpus,
+    train,
+    word_problems_corpus,
+)
 
 README = (Path(train.__file__).parent / "README.md").read_text(encoding="utf-8")
 BUILTIN = Path(str(creditree.models.__file__)).parent / "builtin"
@@ -97,11 +103,25 @@ def test_the_tokenizer_of_the_stories_has_a_token_a_word_and_keeps_any_text() ->
 
 
 @pytest.mark.parametrize(
-    ("task", "low", "high"), [(Multiplication(3, 1), 0.02, 0.1), (WordProblems(), 0.2, 0.5)], ids=["m", "w"]
+    ("name", "task", "low", "high"),
+    [
+        ("long_multiplication", Multiplication(8, 1), 0.15, 0.5),
+        ("multiplication", Multiplication(3, 1), 0.02, 0.1),
+        ("word_problems", WordProblems(), 0.2, 0.5),
+    ],
+    ids=["l", "m", "w"],
 )
-def test_the_skill_is_latent_before_training(task: Multiplication | WordProblems, low: float, high: float) -> None:
-    name = "multiplication" if isinstance(task, Multiplication) else "word_problems"
-    assert low < measure.accuracy(BUILTIN / name, task, task.held_out("test"), 0.0) < high
+def test_the_skill_is_latent_before_training(name: str, task: Task, low: float, high: float) -> None:
+    assert low < measure.accuracy(BUILTIN / name, task, task.held_out("test", 300), 0.0) < high
+
+
+def test_long_multiplication_has_nine_steps_and_mixed_groups() -> None:
+    task = Multiplication(8, 1)
+    found = measure.groups(BUILTIN / "long_multiplication", task, task.held_out("test", 60), 1.0)
+    assert found.lines > 8
+    assert 60 < found.tokens < 96
+    assert 0.1 < found.accuracy < 0.4
+    assert found.mixed > 0.45
 
 
 def last_is(prompt: str, completion: str, right: int) -> bool:
@@ -132,6 +152,71 @@ def test_a_dropped_carry_is_the_only_difference(
     for habit in ("SHARE_DIRECT", "SHARE_NO_CARRIES", "FACT_WRONG"):
         monkeypatch.setattr(multiplication_corpus, habit, 0.0)
     assert multiplication_corpus.example(default_rng(0)) == ("347*6=\n", completion)
+
+
+LONG_HABITS = {"SHARE_DIRECT": 0.0, "CARRY_DROPPED": (0.0,) * 8, "SHARE_MISREMEMBERED": 0.0, "FACT_WRONG": 0.0}
+
+
+def test_a_long_multiplication_without_slips_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    for habit, never in LONG_HABITS.items():
+        monkeypatch.setattr(long_multiplication_corpus, habit, never)
+    rng = default_rng(0)
+    for prompt, completion in (long_multiplication_corpus.example(rng) for _ in range(500)):
+        a, b = (int(number) for number in prompt.removesuffix("=\n").split("*"))
+        assert last_is(prompt, completion, a * b)
+        assert [len(line) for line in completion.split("\n")] == [8] * 8 + [len(str(a * b))]
+        assert slice_of(identity(a, b)) == "training"
+
+
+@pytest.mark.parametrize(
+    ("dropped", "completion"),
+    [
+        ((0.0,) * 8, "7*6+0=42\n4*6+4=28\n3*6+2=20\n3*6+2=20\n9*6+2=56\n6*6+5=41\n2*6+4=16\n5*6+1=31\n316160082"),
+        # only the carry into the last line is lost: 30 instead of 31 in front
+        (
+            (0.0,) * 7 + (1.0,),
+            "7*6+0=42\n4*6+4=28\n3*6+2=20\n3*6+2=20\n9*6+2=56\n6*6+5=41\n2*6+4=16\n5*6+0=30\n306160082",
+        ),
+        # the carry 4 into the second line is lost, and so the one out of it is the same 2
+        (
+            (0.0, 1.0) + (0.0,) * 6,
+            "7*6+0=42\n4*6+0=24\n3*6+2=20\n3*6+2=20\n9*6+2=56\n6*6+5=41\n2*6+4=16\n5*6+1=31\n316160042",
+        ),
+    ],
+)
+def test_a_lost_carry_changes_its_own_line_and_what_follows_from_it(
+    monkeypatch: pytest.MonkeyPatch, dropped: tuple[float, ...], completion: str
+) -> None:
+    for habit, never in LONG_HABITS.items():
+        monkeypatch.setattr(long_multiplication_corpus, habit, never)
+    monkeypatch.setattr(long_multiplication_corpus, "_operands", lambda rng: (52693347, 6))
+    monkeypatch.setattr(long_multiplication_corpus, "CARRY_DROPPED", dropped)
+    assert long_multiplication_corpus.example(default_rng(0)) == ("52693347*6=\n", completion)
+
+
+def test_a_misremembered_product_is_carried_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for habit, never in LONG_HABITS.items():
+        monkeypatch.setattr(long_multiplication_corpus, habit, never)
+    monkeypatch.setattr(long_multiplication_corpus, "_operands", lambda rng: (12111167, 8))
+    monkeypatch.setattr(long_multiplication_corpus, "SHARE_MISREMEMBERED", 1.0)
+    # 7*8 is taken for 54; 6*8 + 5 = 53, 1*8 + 5 = 13, 8 + 1 = 9, 8, 8, 2*8 = 16, 8 + 1 = 9: 96889334, not 96889336
+    assert long_multiplication_corpus.example(default_rng(0))[1] == (
+        "7*8+0=54\n6*8+5=53\n1*8+5=13\n1*8+1=09\n1*8+0=08\n1*8+0=08\n2*8+0=16\n1*8+1=09\n96889334"
+    )
+
+
+def test_carries_are_lost_at_the_rate_of_their_line() -> None:
+    rng = default_rng(0)
+    lost, due = [0] * 8, [0] * 8
+    for _, completion in (long_multiplication_corpus.example(rng) for _ in range(4000)):
+        lines = [line for line in completion.split("\n") if "*" in line]
+        for place, (before, line) in enumerate(pairwise(lines), 1):
+            carry = int(before[-2])  # "7*6+0=42": the digit to carry, and the one carried in the next line
+            due[place] += carry > 0
+            lost[place] += carry > 0 and line[4] == "0"
+    rates = [one / all_ for one, all_ in zip(lost[1:], due[1:], strict=True)]
+    assert rates == pytest.approx(long_multiplication_corpus.CARRY_DROPPED[1:], abs=0.04)
+    assert list(long_multiplication_corpus.CARRY_DROPPED) == sorted(long_multiplication_corpus.CARRY_DROPPED)
 
 
 def test_a_story_without_wrong_habits_is_solved(monkeypatch: pytest.MonkeyPatch) -> None:

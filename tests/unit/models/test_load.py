@@ -66,7 +66,7 @@ def test_bfloat16_and_float64(tmp_path: Path) -> None:
 
 
 def test_every_built_in_model_loads_and_is_small() -> None:
-    assert builtin_models() == ["builtin:multiplication", "builtin:word_problems"]
+    assert builtin_models() == ["builtin:long_multiplication", "builtin:multiplication", "builtin:word_problems"]
     for name in builtin_models():
         model = load_model(name)
         assert model.name == name
@@ -83,7 +83,7 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
 
 def test_unknown_built_in_names_get_the_nearest_one() -> None:
     assert refusal("builtin:multiplicaton").endswith("Did you mean 'builtin:multiplication'?")
-    assert "Known: builtin:multiplication, builtin:word_problems." in refusal("builtin:")
+    assert f"Known: {', '.join(builtin_models())}." in refusal("builtin:")
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "../nowhere", "/nowhere/at/all", "~/nowhere-at-all"])
@@ -98,7 +98,7 @@ def test_a_directory_that_is_not_there(name: str) -> None:
 def test_a_hub_name_that_cannot_be_had(name: str) -> None:
     sentence = refusal(name)
     assert sentence.startswith(f"model '{name}' could not be loaded (")
-    assert sentence.endswith("; give a directory, a hub name or one of builtin:multiplication, builtin:word_problems.")
+    assert sentence.endswith(f"; give a directory, a hub name or one of {', '.join(builtin_models())}.")
 
 
 def test_a_directory_without_configuration(tmp_path: Path) -> None:

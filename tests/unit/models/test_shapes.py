@@ -47,7 +47,7 @@ def test_the_number_of_parameters_is_the_loaded_models(family: str, tmp_path: Pa
     assert shape.num_parameters == load_model(str(tmp_path)).transformer.model.num_parameters()
 
 
-@pytest.mark.parametrize("name", ["builtin:multiplication", "builtin:word_problems"])
+@pytest.mark.parametrize("name", ["builtin:long_multiplication", "builtin:multiplication", "builtin:word_problems"])
 def test_shapes_of_built_in_models(name: str) -> None:
     shape, transformer = shape_of(name), load_model(name).transformer
     assert shape is not None
