@@ -28,8 +28,12 @@ from tests.rollouts import DigitParity, largest_gap
 from tests.tiny_models import tiny
 
 AXES = ("explore", "credit", "select", "objective")
-CROSSES = list(product(*(PIECES[axis] for axis in AXES)))
+EXPLORERS = ("group", "replay", "entropy", "attention")
+"""Random and first-step branching grow the same kind of tree as the last two."""
+CROSSES = list(product(EXPLORERS, *(PIECES[axis] for axis in AXES[1:])))
 NUMBERS: dict[str, dict[str, object]] = {
+    "attention": {"min_gap": 1, "points": 1},
+    "process_value": {"unexpanded": "keep"},
     "replay": {"successes": 1, "failures": 1},
     "group_relative": {"std": True},
     "early_and_random": {"alpha": 2, "probability": 0.5, "k": 4},
@@ -41,13 +45,18 @@ PROBLEMS = [Problem("a", "3*4=", ("12",)), Problem("b", "7*", ("7",))]
 
 REFUSED = {
     (explore, credit, select, objective)
-    for explore in ("group", "replay")
+    for explore in EXPLORERS
     for credit, select, objective in [
         ("group_relative", "branching_pairs", "policy_gradient"),
         ("group_relative", "branching_pairs", "likelihood"),
         ("group_relative", "branching_pairs", "clipped"),
         ("group_relative", "everything", "likelihood"),
         ("group_relative", "early_and_random", "likelihood"),
+        ("process_value", "branching_pairs", "policy_gradient"),
+        ("process_value", "branching_pairs", "likelihood"),
+        ("process_value", "branching_pairs", "clipped"),
+        ("process_value", "everything", "likelihood"),
+        ("process_value", "early_and_random", "likelihood"),
         ("prefix_gain", "everything", "likelihood"),
         ("prefix_gain", "early_and_random", "likelihood"),
     ]
@@ -72,7 +81,7 @@ def refusal(cross: tuple[str, ...]) -> str | None:
 
 
 def test_exactly_the_crosses_that_make_no_sense_are_refused() -> None:
-    assert len(CROSSES) == 36
+    assert len(CROSSES) == 108
     assert {cross for cross in CROSSES if refusal(cross)} == REFUSED
 
 

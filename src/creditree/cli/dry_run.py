@@ -68,7 +68,9 @@ def dry_run_text(config: RunConfig) -> str:
         f"  forwards  {cost['forwarded']}",
         f"  trains on {cost['loss_terms']:,} loss terms",
     ]
-    if layers is not None:
+    if config.train.weights == "all":
+        lines.append("  updates   all weights")
+    elif layers is not None:
         size = "an adapter" if trained is None else f"{trained:,} numbers"
         lines.append(f"  updates   {size} in layers {layers[0]} to {layers[-1]} ({len(layers)} of the model's)")
     else:

@@ -77,6 +77,12 @@ PUBLIC_SHAPES = {
     "Qwen/Qwen3-0.6B": Shape(28, 1024, 16, 8, 128, 3072, 151936, 40960, qk_norm=True),
     "Qwen/Qwen3-1.7B": Shape(28, 2048, 16, 8, 128, 6144, 151936, 40960, qk_norm=True),
     "Qwen/Qwen3-4B": Shape(36, 2560, 32, 8, 128, 9728, 151936, 40960, qk_norm=True),
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": Shape(
+        28, 1536, 12, 2, 128, 8960, 151936, 131072, tied=False, qkv_bias=True
+    ),
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": Shape(
+        28, 3584, 28, 4, 128, 18944, 152064, 131072, tied=False, qkv_bias=True
+    ),
     "meta-llama/Llama-3.2-1B": Shape(16, 2048, 32, 8, 64, 8192, 128256, 131072),
     "meta-llama/Llama-3.2-3B": Shape(28, 3072, 24, 8, 128, 8192, 128256, 131072),
 }

@@ -1,6 +1,5 @@
 """The method block: presets, exchanged axes, numbers of the chosen pieces only, and its resolved form."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import ConfigError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
-from creditree.methods import METHODS
+from creditree.methods import METHODS, numbers_of
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
@@ -36,8 +35,8 @@ def test_every_piece_can_be_named_and_its_class_agrees() -> None:
     for known in PIECES.values():
         for name, kind in known.items():
             assert kind.name == name
-    config = set(MethodConfig.model_fields) - {"name", *PIECES}
-    pieces = {item.name for known in PIECES.values() for kind in known.values() for item in fields(kind)}
+    config = set(MethodConfig.model_fields) - {"name", "step_texts", *PIECES}
+    pieces = {item.name for known in PIECES.values() for kind in known.values() for item in numbers_of(kind)}
     assert config == pieces | {"l2_decoupled"}
 
 
@@ -50,7 +49,10 @@ def test_the_resolved_block_has_every_number_of_its_pieces_and_no_other(name: st
     for axis in PIECES:
         piece = getattr(method, axis)
         expected[axis] = piece.name
-        expected |= {item.name: getattr(piece, item.name) for item in fields(piece) if item.name != "l2"}
+        numbers = {item.name: getattr(piece, item.name) for item in numbers_of(piece) if item.name != "l2"}
+        expected |= {number: value for number, value in numbers.items() if value is not None}
+    if method.looks_at_steps:
+        expected["step_texts"] = ["\n\n", "\n"]
     expected |= {"l2": method.objective.l2.coefficient, "l2_decoupled": method.objective.l2.decoupled}
     assert written == expected
     assert resolved.build() == method
@@ -211,9 +213,14 @@ def test_the_papers_recipes_have_the_papers_constants(recipe: str, group: int, p
 
 
 def test_the_compositions_of_the_papers_methods() -> None:
-    pieces = {name: [getattr(make(), axis).name for axis in PIECES] for name, make in METHODS.items()}
+    axes = [axis for axis in PIECES if axis != "schedule"]
+    pieces = {name: [getattr(make(), axis).name for axis in axes] for name, make in METHODS.items()}
     assert pieces == {
         "grpo": ["group", "group_relative", "everything", "policy_gradient"],
         "s-grpo": ["group", "group_relative", "early_and_random", "policy_gradient"],
         "t-spmo": ["replay", "prefix_gain", "branching_pairs", "likelihood"],
+        "treerl": ["entropy", "process_value", "everything", "clipped"],
+        "attnrl": ["attention", "process_value", "everything", "clipped"],
+        "attnrl-paper": ["attention", "process_value", "everything", "clipped"],
+        "deepscaler": ["group", "group_relative", "everything", "clipped"],
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -305,6 +305,10 @@ class Watching:
     signals: Signals
     group: int = 3
     max_completions: int = 4
+
+    def fitted(self, separators: Separators) -> Self:
+        """Return itself."""
+        return self
 
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Sample the group, then one branch."""
