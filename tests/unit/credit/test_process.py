@@ -147,6 +147,12 @@ def test_the_penalty_falls_on_tokens_that_only_unfinished_completions_hold() -> 
     assert segments(field, 0, 1) == segments(plain, 0, 1)
 
 
+def test_the_penalty_spares_what_nobody_judged() -> None:
+    # The tail of branch 0 belongs to no judged completion; its first token to branch 1, which stops.
+    tree = root().grown(branch([2, 2, 2], None), branch([4, 1], 1.0, 0, 1), branch([3, 1], 0.0))
+    assert segments(process_value(tree, unfinished=-1.0), 0, 1)[1] == 0.0
+
+
 def test_merged_completions_share_a_span_where_their_tokens_coincide() -> None:
     # 2 3 1 (R 1) and 2 4 1 (R 0) share "2": V 1/2; with 3 1 (R 0): V(root) 1/3. Flat, so nothing forks by itself.
     tree = flat([[2, 3, 1], [2, 4, 1], [3, 1]], [1.0, 0.0, 0.0])

@@ -23,16 +23,22 @@ def test_golden_as_printed() -> None:
 
 
 @pytest.mark.parametrize("rounding", ["ceil", "round"])
-def test_as_many_rows_as_wanted_change_nothing(rounding: str) -> None:
-    # .9 * 3 + .1 * 3 is more than 3 in binary for some numbers: rounding up must not see that.
-    for problems in range(1, 2000):
-        assert next_batch_size(problems, problems * 30, problems * 30, rounding=rounding) == problems  # type: ignore[arg-type]
+@pytest.mark.parametrize("decay", [0.9, 0.7, 0.35, 0.1])
+def test_as_many_rows_as_wanted_change_nothing(rounding: str, decay: float) -> None:
+    # .7 * 3 + .3 * 3 is more than 3 in binary for some numbers: rounding up must not see that.
+    for b in range(1, 2000):
+        assert next_batch_size(b, b * 30, b * 30, decay=decay, rounding=rounding) == b  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.75, 64 / 0.75), (0.6, 64 / 0.6), (0.45, 64 / 0.45), (0.3, 64 / 0.3)]
-)
-def test_it_settles_where_the_share_left_over_makes_up_the_target(share: float, expected: float) -> None:
+def test_small_steps_are_lost_to_rounding() -> None:
+    # A tenth of what is missing: less than 1 problem down is rounded up again, less than 1/2 to the nearest stays.
+    assert next_batch_size(9, 10_000, 270) == 9
+    assert next_batch_size(9, 10_000, 270, decay=0.5) == 5
+    assert [next_batch_size(b, 10_000, 100, rounding="round") for b in (9, 6, 5)] == [8, 5, 5]
+
+
+@pytest.mark.parametrize("share", [0.75, 0.6, 0.45, 0.3])
+def test_it_settles_where_the_share_left_over_makes_up_the_target(share: float) -> None:
     problems, path = 64, [64]
     for _ in range(60):
         problems = next_batch_size(problems, int(30 * problems * share), 64 * 30)
