@@ -66,7 +66,7 @@ def workload_of(
         dtype=config.model.dtype,
         layers=lora.layer_indices(shape.num_layers),
         prompt_tokens=prompt.tokens,
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=settings.longest_completion(method.schedule),
         group=explore.group,
         rank=lora.rank,
         targets=lora.targets,

@@ -9,6 +9,7 @@ from creditree.learner.learner import Learner
 from creditree.methods import Method
 from creditree.models.load import Model
 from creditree.rng import Key
+from creditree.schedule.schedule import Schedule
 from creditree.tasks.task import Task
 from creditree.verify.verifier import Verifier
 
@@ -52,6 +53,11 @@ class Settings:
     checkpoint_every: int = 100
     rollouts_every: int = 10
 
+    def longest_completion(self, schedule: Schedule) -> int:
+        """Return the most tokens that a completion may have in any step, by the schedule's stages or as configured."""
+        lengths = (schedule.max_new_tokens(step, self.max_new_tokens) for step in range(self.steps))
+        return max(self.max_new_tokens, *lengths)
+
     def learning_rate_at(self, step: int, cpu_seconds: float) -> float:
         """Return the learning rate of a step, given how many are done and the seconds that they took."""
         progress = step / self.steps
@@ -79,15 +85,16 @@ def check_context(parts: Parts, settings: Settings) -> None:
     for a split that is needed and empty.
     """
     task, limit = parts.task, parts.model.transformer.max_positions
+    longest = settings.longest_completion(parts.method.schedule)
     measured = task.held_out("test", settings.evaluation_problems)
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)
     training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))
     for problem in (*measured, *training):
         prompt = len(prompt_ids(task.prompt, problem, parts.model))
-        if prompt + settings.max_new_tokens > limit:
+        if prompt + longest > limit:
             raise ConfigError(
                 f"a prompt of {prompt} tokens (problem '{problem.id}') and sampling.max_new_tokens "
-                f"{settings.max_new_tokens} exceed the context of {limit} tokens of model '{parts.model.name}'; "
+                f"{longest} exceed the context of {limit} tokens of model '{parts.model.name}'; "
                 "lower sampling.max_new_tokens or shorten the prompt."
             )
