@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
+from recipes.cell import Cell, cell
 from recipes.token_efficient_rl.grid import (
     COMMON,
     FOUR_BY_ONE,
     STORIES,
     TRIED,
-    Cell,
     ablations,
-    cell,
     main_table,
     stories_table,
     tuned_keys,

@@ -1,11 +1,11 @@
 """The tiny twins of the paper's experiments: which settings are run, under which names."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 
+from recipes.cell import Cell, cell
+
 METHODS = ("grpo", "s-grpo", "t-spmo")
-SEEDS = (0, 1, 2)
 TUNING_SEED = 100
 
 FOUR_BY_ONE = {"model.name": "builtin:multiplication", "task": {"name": "multiplication", "digits_a": 4, "digits_b": 1}}
@@ -28,32 +28,6 @@ TRIED = (
     {"group": 50, "temperature": 0.3, "problems": 1, "learning_rate": 4e-3},
 )
 """The settings tried for every method alike; T-SPMO keeps its replay of one success and one failure."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One setting: its table, its name there, the configuration keys, the CPU seconds of training, and its seeds."""
-
-    table: str
-    name: str
-    keys: tuple[tuple[str, object], ...]
-    cpu_seconds: float
-    seeds: tuple[int, ...] = SEEDS
-
-    @property
-    def file(self) -> str:
-        """Stem of the raw result files."""
-        return f"{self.table}--{self.name}".replace(" ", "_").replace("=", "").replace("/", "-")
-
-
-def cell(
-    table: str, name: str, cpu_seconds: float, *blocks: Mapping[str, object], seeds: tuple[int, ...] = SEEDS
-) -> Cell:
-    """Merge the blocks, later ones winning."""
-    merged: dict[str, object] = {}
-    for block in blocks:
-        merged |= block
-    return Cell(table, name, tuple(merged.items()), cpu_seconds, seeds)
 
 
 def method_keys(method: str, group: int, temperature: float, loss_temperature: float) -> dict[str, object]:
