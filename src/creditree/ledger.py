@@ -30,7 +30,8 @@ class Ledger:
 
     - `completions`: branches sampled;  `sampled`: tokens drawn, every completion counted in full
     - `unique_prefixes`: different prefixes that had a next token drawn, summed over trees
-    - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill)
+    - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill);
+      fewer than unique prefixes only where branches grow on completions of an earlier step, which are prefilled
     - `prefilled`: prompt tokens forwarded before the first draw
     - `influence_tokens`: tokens forwarded for influence alone: by its pass, or the last one of a completion in decoding
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms

@@ -306,7 +306,7 @@ def test_compare_needs_two_finished_runs(refuse: Refuse, tmp_path: Path, config:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("tspmo", "Did you mean 't-spmo'?"), ("grop", "Did you mean 'grpo'?"), ("x-y-z", "Known: grpo, s-grpo")],
+    [("tspmo", "Did you mean 't-spmo'?"), ("grop", "Did you mean 'grpo'?"), ("x-y-z", "Known: attnrl, attnrl-paper")],
 )
 def test_show_of_an_unknown_method(name: str, words: str, refuse: Refuse) -> None:
     sentence = refuse("show", name)

@@ -140,8 +140,10 @@ def test_compare_pairs_runs_by_problem(run: Path, other_run: Path) -> None:
 
 def test_methods_and_show() -> None:
     listed = creditree_json("methods")
-    assert [entry["name"] for entry in listed] == ["grpo", "s-grpo", "t-spmo"]
-    assert all(set(entry) == {"name", "paper", "explore", "credit", "select", "objective"} for entry in listed)
+    named = ["grpo", "s-grpo", "t-spmo", "treerl", "attnrl", "attnrl-paper", "deepscaler"]
+    assert [entry["name"] for entry in listed] == named
+    axes = {"explore", "credit", "select", "objective", "schedule"}
+    assert all(set(entry) == {"name", "paper", *axes} for entry in listed)
     text = creditree("show", "t-spmo").stdout
     assert "A(v|p) = V(p + v) - V(p)" in text
     assert "{question}" in text

@@ -11,7 +11,10 @@ from creditree.batch import pack
 from creditree.credit.credit import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
+from creditree.explore.attention import Attention
+from creditree.explore.entropy import Entropy
 from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
@@ -21,10 +24,13 @@ from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.objective import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.fixed import Fixed
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
 from creditree.select.selection import Selection
+from creditree.steps import Separators
 from tests.forests import KEY, driven, flat, rambler
 
 EXPLORERS: tuple[Explorer, ...] = (Group(6), Replay(6, 1, 1))
@@ -106,10 +112,76 @@ def test_a_method_of_such_a_cross_cannot_be_made() -> None:
 
 
 def test_names_and_paper() -> None:
-    assert list(METHODS) == ["grpo", "s-grpo", "t-spmo"]
-    for name, make in METHODS.items():
-        assert make().name == name
-        assert make().paper == "arXiv 2504.20834"
+    papers = {name: make().paper for name, make in METHODS.items()}
+    assert all(make().name == name for name, make in METHODS.items())
+    assert list(papers) == ["grpo", "s-grpo", "t-spmo", "treerl", "attnrl", "attnrl-paper", "deepscaler"]
+    assert [papers[name].split()[-1] for name in ("grpo", "s-grpo", "t-spmo")] == ["2504.20834"] * 3
+    assert [papers[name] for name in ("treerl", "attnrl", "attnrl-paper")] == [
+        "arXiv 2506.11902",
+        "arXiv 2509.26628",
+        "arXiv 2509.26628",
+    ]
+
+
+CLIPPED = Clipped(clip_low=0.2, clip_high=0.28, dual_clip=3.0, kl=0.001)
+
+
+def test_treerl_has_the_constants_of_its_comparison() -> None:
+    """(M, N, L, T) = (6, 2, 1, 2): 6 + 6 * 2 * 1 * 2 = 30 leaves."""
+    method = METHODS["treerl"]()
+    assert method.explore == Entropy(6, 2, 1, 2, uncertainty="entropy", masked=False)
+    assert method.explore.max_completions == 30
+    assert (method.credit, method.select) == (ProcessValue(), Everything("tokens"))
+    assert (method.objective, method.schedule) == (CLIPPED, Fixed())
+
+
+def test_attnrl_has_the_constants_of_the_authors_code() -> None:
+    method = METHODS["attnrl"]()
+    assert method.explore == Attention(
+        6, 2, 1, 2, "difficulty", "ceil", "first", quantile=0.8, min_gap=512, gap_from="prompt", delta=4
+    )
+    assert method.credit == ProcessValue(value="leaves", root="mean", weighting="after", unexpanded="drop")
+    assert (method.select, method.objective) == (Everything("tokens"), CLIPPED)
+    assert method.schedule == Adaptive(
+        easy_filter="influence", zero_filter="forked", rows_per_problem=30, batch_decay=0.9, off_policy=True
+    )
+
+
+def test_attnrl_as_printed_differs_where_paper_and_code_disagree() -> None:
+    code, printed = METHODS["attnrl"](), METHODS["attnrl-paper"]()
+    assert printed.explore == replace(code.explore, rounding="round", min_gap=0)  # type: ignore[type-var]
+    assert printed.credit == ProcessValue(value="children", unexpanded="keep")
+    assert printed.schedule == replace(code.schedule, batch_rounding="round", zero_filter="all")  # type: ignore[type-var]
+    assert (printed.select, printed.objective) == (code.select, code.objective)
+
+
+def test_deepscaler_has_three_stages() -> None:
+    method = METHODS["deepscaler"]()
+    lengths = [method.schedule.max_new_tokens(step, 64) for step in (0, 1039, 1040, 1519, 1520, 1749)]
+    assert lengths == [8192, 8192, 16384, 16384, 24576, 24576]
+    assert (method.explore, method.credit) == (Group(8), GroupRelative())
+
+
+def test_growth_that_credit_or_schedule_need_is_checked() -> None:
+    with pytest.raises(ConfigError, match="'drop' takes the advantage"):
+        replace(METHODS["attnrl"](), explore=Group(8), schedule=Fixed())
+    with pytest.raises(ConfigError, match="does not ask the engine"):
+        replace(METHODS["treerl"](), schedule=Adaptive())
+
+
+def test_a_fitted_method_hands_its_pieces_the_separators() -> None:
+    separators = Separators((frozenset({3}),))
+    fitted = METHODS["attnrl"]().fitted(separators)
+    assert isinstance(fitted.explore, Attention)
+    assert isinstance(fitted.schedule, Adaptive)
+    assert fitted.explore.separators == fitted.schedule.separators == separators
+    assert METHODS["grpo"]().fitted(separators) == METHODS["grpo"]()
+    assert [METHODS[name]().looks_at_steps for name in ("grpo", "t-spmo", "treerl", "attnrl")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_grpo_has_the_papers_constants() -> None:

@@ -63,6 +63,27 @@ def test_golden_two_chains() -> None:
     assert [segments(field, leaf)[0] for leaf in (6, 7, 8, 9)] == pytest.approx([-0.6, 1.4, -0.4, -0.4], abs=1e-12)
 
 
+def test_values_over_children_are_means_of_means() -> None:
+    # V[7,10) 1; V[4,7) of 1, 0, 1: 2/3; V[0,4) of 2/3, 1, 0: 5/9; V(root) of 5/9 and chain 1's 0: 5/18.
+    field = process_value(one_chain_split_twice(), value="children", unexpanded="keep")
+    # GA + LA: 2 (5/9 - 5/18); (2/3 - 5/18) + (2/3 - 5/9); (1 - 5/18) + (1 - 2/3)
+    expected = [(5 / 9) / sqrt(5), (7 / 18 + 1 / 9) / sqrt(3), 13 / 18 + 1 / 3]
+    assert segments(field, 0, 4, 7) == pytest.approx(expected, abs=1e-12)
+    # At 4: (1 - 5/18) + (1 - 5/9). Chain 1: 2 (0 - 5/18).
+    assert [segments(field, leaf)[0] for leaf in (2, 1)] == pytest.approx([13 / 18 + 4 / 9, -5 / 9], abs=1e-12)
+
+
+def test_values_over_children_of_a_flat_group_are_those_over_leaves() -> None:
+    tree = flat([[2, 1], [3, 1], [4, 5, 1]], [1.0, 0.0, 0.5])
+    one, other = (process_value(tree, value=value, unexpanded="keep") for value in ("leaves", "children"))
+    assert all(np.allclose(assigned(a), assigned(b), atol=1e-15) for a, b in zip(one, other, strict=True))
+
+
+def test_values_over_children_need_forks() -> None:
+    with pytest.raises(ConfigError, match="never"):
+        ProcessValue(value="children", merged=True, unexpanded="keep")
+
+
 def test_a_kept_chain_counts_as_any_leaf() -> None:
     # R 0, V(root) 1/2: 2 (0 - 1/2).
     field = process_value(one_chain_split_twice(), unexpanded="keep")

@@ -190,7 +190,9 @@ def test_what_was_sampled_is_counted_in_the_step_that_sampled_it(model: Model) -
     assert [cost.completions for cost in costs] == [whole[0] + 8, whole[1] - 8 + 8, whole[2] - 8]
     trees = [tree for one in live for tree in one.forest]
     assert sum(cost.sampled for cost in costs) == sum(len(b.token_ids) for tree in trees for b in tree.branches)
-    assert all(cost.decoded == cost.unique_prefixes for cost in costs)
+    # a branch that draws its chain's own token again comes upon a prefix that prefilling another branch made known
+    assert costs[0].decoded == costs[0].unique_prefixes
+    assert all(0.9 * cost.unique_prefixes < cost.decoded <= cost.unique_prefixes for cost in costs)
 
 
 @pytest.mark.parametrize("schedule", [Fixed(off_policy=True), Adaptive(easy_filter="hard")], ids=str)

@@ -185,7 +185,7 @@ def test_the_ledger_counts_what_was_sampled(model: Model) -> None:
     assert ledger.sampled == sum(len(b.token_ids) for tree in trees for b in tree.branches)
     assert ledger.failed_verdicts == 0
     assert (ledger.forwarded, ledger.in_loss, ledger.updates, ledger.no_signal) == (0, 0, 0, 0)
-    assert set(seconds.wall) == set(seconds.cpu) == {"sample", "judge"}
+    assert set(seconds.wall) == set(seconds.cpu) == {"sample", "judge", "explore"}
 
 
 def test_rewards_are_of_kept_and_new_text_together(model: Model) -> None:
@@ -246,7 +246,8 @@ def test_the_engine_remembers_nothing_afterwards(model: Model) -> None:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_failed_verdicts_are_counted_and_never_get_weight(model: Model, name: str) -> None:
     method = METHODS[name]()
-    explorer = Replay(8, 1, 1) if name == "t-spmo" else Group(8)
+    flat = Replay(8, 1, 1) if name == "t-spmo" else Group(8)
+    explorer = method.explore if method.looks_at_steps else flat
     forests, ledger, _ = grow(model, explorer, verifier=ByText(lose_every=3))
     failed = [
         (f, t, leaf)

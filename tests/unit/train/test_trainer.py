@@ -246,7 +246,8 @@ def test_the_best_adapter_and_the_patience_survive_an_interruption(tmp_path: Pat
 def test_steps_without_signal_are_counted_and_change_nothing(name: str, tmp_path: Path) -> None:
     """Every reward is 1; the penalties alone move nothing either."""
     preset = METHODS[name]()
-    explore = Replay(4, 1, 1) if name == "t-spmo" else Group(4)
+    flat = Replay(4, 1, 1) if name == "t-spmo" else Group(4)
+    explore = preset.explore if preset.looks_at_steps else flat
     method = Method(name, "", explore, preset.credit, preset.select, preset.objective)
     trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=3), Scripted(training=lambda _: 1.0), method)
     before = trainer.parts.learner.trained.state()
@@ -353,6 +354,7 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     trainer.train()
     keys = {
         "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "clip_fraction",
+        "useful_share", "problems", "problems_trained", "rows", "schedule_problems",
         "learning_rate", "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
     } | set(Ledger().as_dict())  # fmt: skip
     for record in notes.records:
@@ -371,7 +373,7 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     assert [record["learning_rate"] for record in notes.records] == pytest.approx(rates)
     phases = last["seconds_by_phase"]
     assert isinstance(phases, dict)
-    assert set(phases) == {"sample", "judge", "credit", "learn", "validate"}
+    assert set(phases) == {"sample", "judge", "explore", "credit", "learn", "validate"}
     assert last["seconds"] == pytest.approx(sum(phases.values()), abs=1e-3)
 
 
@@ -410,7 +412,7 @@ def test_a_steps_ledger_sums_what_it_did() -> None:
     assert cost.forwarded == result.stats.forwarded == batch.num_tokens
     assert cost.in_loss == result.stats.in_loss == batch.num_terms
     assert (cost.updates, cost.no_signal, cost.failed_verdicts) == (1, 0, 0)
-    assert set(seconds.wall) == {"sample", "judge", "credit", "learn"}
+    assert set(seconds.wall) == {"sample", "judge", "explore", "credit", "learn"}
     first = [forest[0].rewards(forest[0].leaves) for forest in result.forests]
     assert result.reward_mean == pytest.approx(float(np.concatenate(first).mean()))
     assert result.mixed_share == np.mean([len(set(rewards.tolist())) > 1 for rewards in first])
