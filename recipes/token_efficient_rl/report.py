@@ -3,63 +3,14 @@
 python -m recipes.token_efficient_rl.report
 """
 
-import json
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from creditree.evaluate.statistics import mean_and_spread
 from creditree.report.curves import Series, plot_curves
 from creditree.report.wording import markdown_table
+from recipes.tables import Record, at, cost, load, provenance, spread, write
 from recipes.token_efficient_rl.grid import METHODS
 
 HERE = Path(__file__).resolve().parent
-
-START, END = "<!-- {}: made by report.py -->", "<!-- end of {} -->"
-Record = dict[str, Any]
-
-
-def load() -> dict[str, dict[str, list[Record]]]:
-    """Return the raw records by table and name, seeds in order."""
-    found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted((HERE / "results").glob("*/*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found[record["table"]][record["name"]].append(record)
-    return found
-
-
-def spread(values: list[float]) -> str:
-    """Return mean ± standard deviation over seeds, without the leading zero."""
-    if any(np.isnan(values)):
-        return "–"
-    found = mean_and_spread(values)
-    mean = f"{found.mean:.3f}".removeprefix("0") if found.mean < 1 else "1"
-    return mean if found.sd is None else f"{mean} ± {found.sd:.3f}".replace("± 0.", "± .")
-
-
-def at(record: Record, axis: str, mark: float, temperature: str) -> float:
-    """Return the accuracy at a mark of CPU seconds or sampled tokens, on the line between the two nearest points.
-
-    NaN where the run ended before the mark.
-    """
-    x = [point[axis] for point in record["curve"]]
-    y = [point["accuracy"][temperature] for point in record["curve"]]
-    if mark > x[-1]:
-        return float("nan")
-    return float(np.interp(mark, [0.0, *x], [record["start"][temperature], *y]))
-
-
-def cost(records: list[Record], *keys: str) -> float:
-    """Return the mean over seeds of a number of the last point."""
-    values = []
-    for record in records:
-        value: Any = record["curve"][-1]
-        for key in keys:
-            value = value.get(key, 0.0)
-        values.append(float(value))
-    return float(np.mean(values))
 
 
 def row(name: str, records: list[Record], early_s: float, tokens: float) -> list[str]:
@@ -118,22 +69,9 @@ def picture(cells: dict[str, list[Record]], names: dict[str, str], path: Path, t
         )
 
 
-def write(sections: dict[str, str]) -> None:
-    """Put each section between its marks in README.md."""
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, content in sections.items():
-        start, end = START.format(name), END.format(name)
-        if start not in text or end not in text:
-            raise SystemExit(f"README.md has no marks for the section '{name}'")
-        before, rest = text.split(start, 1)
-        text = f"{before}{start}\n\n{content}\n{end}{rest.split(end, 1)[1]}"
-    readme.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Rewrite everything."""
-    found = load()
+    found = load(HERE / "results")
     bases = {name: records[0] for name, records in found["base"].items()}
     for name, cells in found.items():
         task = "stories" if name.endswith("stories") else "four-by-one"
@@ -165,7 +103,7 @@ def main() -> None:
         "ablations": table(found["ablations"], sorted(found["ablations"]), 5.0, 100e3),
         "provenance": provenance(found),
     }
-    write(sections)
+    write(HERE / "README.md", sections)
     for temperature, suffix in (("T=0", "greedy"), ("T=0.3", "T0.3")):
         for task in ("four-by-one", "stories"):
             names = {name: name for name in sorted(found[f"tuned-{task}"])}
@@ -176,20 +114,6 @@ def main() -> None:
             for loss in (1.0, 0.3)
         }
         picture(found["paper-like"], names, HERE / f"paper-like-{suffix}.png", "|G| = 50, T = 0.3", temperature)
-
-
-def provenance(found: dict[str, dict[str, list[Record]]]) -> str:
-    """Return what the runs were made with."""
-    environments = [r["environment"] for cells in found.values() for records in cells.values() for r in records]
-    lines = []
-    for key in ("commit", "python", "torch", "transformers", "peft", "cpu", "cores"):
-        values = sorted({str(environment[key]) for environment in environments})
-        lines.append(f"- {key}: {', '.join(values)}")
-    total = sum(
-        r["curve"][-1]["cpu_s"] for cells in found.values() for rs in cells.values() for r in rs if "curve" in r
-    )
-    lines.append(f"- {len(environments)} runs, {total / 3600:.1f} CPU hours of training")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -100,3 +100,28 @@ def test_resume_with_another_configuration_is_refused(config: Path, whole: Path)
     done = creditree("train", config, "--run", whole, "--resume", "--set", "method.group=7", code=2)
     assert "method.group" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+ATTNRL = {
+    "model": "builtin:long_multiplication",
+    "task": {"name": "multiplication", "digits_a": 8, "digits_b": 1, "num_held_out": 10},
+    "method": {"name": "attnrl", "kl": 0.0, "min_gap": 6, "delta": 2, "batch_decay": 0.5, "off_policy": True},
+    "sampling": {"temperature": 1.0, "max_new_tokens": 96},
+    "lora": {"rank": 4},
+    "train": TRAIN | {"steps": 6, "mini_batch": 20},
+    "evaluation": {"problems": 2, "temperatures": [0]},
+    "log": {"checkpoint_every": 2, "rollouts_every": 1},
+}
+"""One step off-policy: problems are in flight when a step ends, and the schedule has a state."""
+
+
+def test_a_pipeline_killed_with_problems_in_flight_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "attnrl.yaml", **ATTNRL)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    creditree("train", config, "--run", whole)
+    assert stop_at(config, run, 3, signal.SIGKILL) == -signal.SIGKILL
+    creditree("train", config, "--run", run, "--resume")
+    found, expected = content(run), content(whole)
+    assert found == expected
+    assert len(found["metrics"]) == 6
+    assert any(record["influence_tokens"] > 0 for record in found["metrics"])

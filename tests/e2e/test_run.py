@@ -160,10 +160,29 @@ def test_show_of_a_configuration_has_the_prompt_as_the_model_sees_it(config: Pat
     ("recipe", "parameters", "layers"),
     [("t_spmo_svamp", 700_416, [19, 27]), ("grpo_multiplication", 272_384, [21, 27])],
 )
-def test_dry_run_of_the_papers_recipes_works_offline(recipe: str, parameters: int, layers: list[int]) -> None:
+def test_dry_run_of_token_efficient_recipes_works_offline(recipe: str, parameters: int, layers: list[int]) -> None:
     """The parameter counts are those of section 3 of the paper notes: r (in + out) for q 1536->1536 and v 1536->256."""
     path = Path(__file__).parents[2] / "recipes" / "token_efficient_rl" / f"{recipe}.yaml"
     step = creditree_json("train", path, "--dry-run")["step_at_most"]
     assert step["trained_parameters"] == parameters
     assert [step["adapted_layers"][0], step["adapted_layers"][-1]] == layers
+
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "completions"),
+    [
+        ("attnrl/qwen-1.5b", 64 * 30),
+        ("attnrl/qwen-7b", 64 * 30),
+        ("attnrl/qwen-1.5b-single-gpu", 4 * 30),
+        ("attnrl/tiny", 4 * 30),
+        ("treerl/tiny", 4 * 30),
+    ],
+)
+def test_dry_run_of_process_supervision_works_offline(recipe: str, completions: int) -> None:
+    """At most 6 + 6 * 2 * 2 = 30 completions a problem."""
+    step = creditree_json("train", RECIPES / f"{recipe}.yaml", "--dry-run")["step_at_most"]
+    assert step["completions"] == completions
     assert "samples" in creditree("train", path, "--dry-run").stdout

@@ -33,7 +33,7 @@ def test_links_and_pictures_are_there(path: Path) -> None:
 
 def test_the_recipe_readme_is_what_its_report_writes() -> None:
     """Every final accuracy of the tuned runs stands in the README, as mean and spread of the raw files."""
-    from recipes.token_efficient_rl.report import spread
+    from recipes.tables import spread
 
     text = (RECIPE / "README.md").read_text(encoding="utf-8")
     found: dict[tuple[str, str], list[float]] = defaultdict(list)

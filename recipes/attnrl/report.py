@@ -1,0 +1,78 @@
+"""Rewrite the tables of README.md from the raw files in results/: no figure is typed by hand.
+
+python -m recipes.attnrl.report
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from creditree.report.wording import markdown_table
+from recipes.attnrl.cells import CROSSES, METHODS, RATES, TUNED
+from recipes.tables import Record, at, cost, load, provenance, spread, write
+
+HERE = Path(__file__).resolve().parent
+TOKENS = 500e3
+"""Sampled tokens at which methods are compared: all runs went further."""
+
+
+def row(name: str, records: list[Record]) -> list[str]:
+    """Return one line of a table."""
+    final = [record["final"] for record in records]
+    last = [record["curve"][-1] for record in records]
+    steps = float(np.mean([point["step"] for point in last]))
+    seconds = cost(records, "cpu_s")
+    return [
+        name,
+        *(spread([f[t] for f in final]) for t in ("T=0", "T=1")),
+        spread([at(r, "sampled", TOKENS, "T=0") for r in records]),
+        f"{cost(records, 'sampled') / 1e3:.0f}",
+        f"{100 * cost(records, 'decoded') / cost(records, 'sampled'):.0f}",
+        f"{100 * cost(records, 'useful_share'):.0f}",
+        f"{seconds / steps:.3f}",
+        f"{100 * cost(records, 'cpu_s_by_phase', 'sample') / seconds:.0f}",
+        str(len(records)),
+    ]
+
+
+def table(cells: dict[str, list[Record]], names: list[str]) -> str:
+    """Return a table of cells, in the order of `names`."""
+    header = [
+        "setting",
+        "greedy",
+        "T = 1",
+        f"greedy at {TOKENS / 1e3:.0f} k tokens",
+        "k tokens",
+        "% decoded",
+        "% useful",
+        "s a step",
+        "% of time sampling",
+        "seeds",
+    ]
+    return markdown_table(header, [row(name, cells[name]) for name in names if name in cells])
+
+
+def main() -> None:
+    """Rewrite everything."""
+    found = load(HERE / "results")
+    (base,) = found["base"]["base"]
+    for cells in found.values():
+        for records in cells.values():
+            for record in records:
+                record["start"] = base["first_200"]
+    tuned = [f"{name} lr={rate:g}" for name in TUNED for rate in RATES]
+    sections = {
+        "base": markdown_table(
+            ["test split, n = 300", "greedy", "T = .3", "T = 1"],
+            [["base", *(f"{value:.3f}".removeprefix("0") for value in base["base"].values())]],
+        ),
+        "tuning": table(found["tuning"], tuned),
+        "methods": table(found["methods"], list(METHODS)),
+        "crosses": table(found["crosses"], list(CROSSES)),
+        "provenance": provenance(found),
+    }
+    write(HERE / "README.md", sections)
+
+
+if __name__ == "__main__":
+    main()
