@@ -29,7 +29,8 @@ COMMON: dict[str, object] = {
     "method.kl": 0.0,
 }
 CLIPPED: dict[str, object] = {"method.objective": "clipped", "method.loss_mean": "tokens"}
-SCALED: dict[str, object] = {"method.min_gap": 6, "method.gap_from": "response", "method.delta": 2}
+DECODING: dict[str, object] = {"method.influence_source": "decoding"}
+SCALED: dict[str, object] = DECODING | {"method.min_gap": 6, "method.gap_from": "response", "method.delta": 2}
 FIXED: dict[str, object] = {"method.schedule": "fixed"}
 TREE: dict[str, object] = {"method.name": "treerl"}
 ATTENTION: dict[str, object] = {"method.name": "attnrl", **SCALED}
@@ -56,7 +57,8 @@ METHODS: dict[str, dict[str, object]] = {
     "AttnRL, on-policy": ATTENTION | ADAPTIVE,
     "AttnRL": ATTENTION | ADAPTIVE | {"method.off_policy": True},
     "TreeRL, off-policy": TREE | {"method.off_policy": True},
-    "attnrl-paper": {
+    "attnrl-paper": DECODING
+    | {
         "method.name": "attnrl-paper",
         "method.delta": 2,
         "method.batch_decay": 0.5,

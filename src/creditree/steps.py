@@ -40,10 +40,11 @@ def find_separators(
 ) -> Separators:
     """Return the separators of a vocabulary, given the text of every token id: those that contain each of `texts`.
 
-    A token that merges a separator with other characters (".\\n\\n") is a separator. No id is special: padding and
+    A text that no token contains is left out. A token that merges a separator with other characters (".\\n\\n") is a separator. No id is special: padding and
     other added tokens are whatever their pieces say.
     """
-    levels = tuple(frozenset(token for token, piece in enumerate(pieces) if text in piece) for text in texts)
+    found = (frozenset(token for token, piece in enumerate(pieces) if text in piece) for text in texts)
+    levels = tuple(level for level in found if level)
     lowered = [piece.lower() for piece in pieces]
     conclusions = (token for token, piece in enumerate(lowered) if any(text in piece for text in conclusion_texts))
     return Separators(levels, think_end, frozenset(conclusions))

@@ -39,7 +39,7 @@ def content(run: Path) -> dict[str, Any]:
         "metrics": [{k: v for k, v in record.items() if k not in TIMES} for record in directory.metrics()],
         "rollouts": {step: directory.rollouts(step) for step in directory.rollout_steps()},
         "summary": {
-            k: summary[k] for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")
+            k: summary.get(k) for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")
         },
     }
 

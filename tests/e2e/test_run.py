@@ -166,6 +166,7 @@ def test_dry_run_of_token_efficient_recipes_works_offline(recipe: str, parameter
     step = creditree_json("train", path, "--dry-run")["step_at_most"]
     assert step["trained_parameters"] == parameters
     assert [step["adapted_layers"][0], step["adapted_layers"][-1]] == layers
+    assert "samples" in creditree("train", path, "--dry-run").stdout
 
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -185,4 +186,3 @@ def test_dry_run_of_process_supervision_works_offline(recipe: str, completions: 
     """At most 6 + 6 * 2 * 2 = 30 completions a problem."""
     step = creditree_json("train", RECIPES / f"{recipe}.yaml", "--dry-run")["step_at_most"]
     assert step["completions"] == completions
-    assert "samples" in creditree("train", path, "--dry-run").stdout
