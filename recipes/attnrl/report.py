@@ -3,6 +3,7 @@
 python -m recipes.attnrl.report
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,27 @@ def table(cells: dict[str, list[Record]], names: list[str]) -> str:
     return markdown_table(header, [row(name, cells[name]) for name in names if name in cells])
 
 
+def disruption(record: Record) -> str:
+    """Return what hiding a step did, rule by rule."""
+    found = record["still_right"]
+    lines = []
+    for name, hidden in found.items():
+        if name.startswith("nothing"):
+            continue
+        control = found[f"nothing hidden: {name}"]
+        low, high = hidden["nats_interval"]
+        lines.append(
+            [
+                name,
+                f"{hidden['right']} of {hidden['of']}",
+                f"{control['right']} of {control['of']}",
+                f"{hidden['nats_lost']:.2f} ({low:.2f} to {high:.2f})",
+            ]
+        )
+    header = ["hidden step", "still right", "control", "nats a token lost (95 % interval)"]
+    return markdown_table(header, lines)
+
+
 def main() -> None:
     """Rewrite everything."""
     found = load(HERE / "results")
@@ -69,6 +91,7 @@ def main() -> None:
         "tuning": table(found["tuning"], tuned),
         "methods": table(found["methods"], list(METHODS)),
         "crosses": table(found["crosses"], list(CROSSES)),
+        "disruption": disruption(json.loads((HERE / "results" / "disruption.json").read_text(encoding="utf-8"))),
         "provenance": provenance(found),
     }
     write(HERE / "README.md", sections)

@@ -40,8 +40,8 @@ def find_separators(
 ) -> Separators:
     """Return the separators of a vocabulary, given the text of every token id: those that contain each of `texts`.
 
-    A text that no token contains is left out. A token that merges a separator with other characters (".\\n\\n") is a separator. No id is special: padding and
-    other added tokens are whatever their pieces say.
+    A text that no token contains is left out. A token that merges a separator with other characters (".\\n\\n") is a
+    separator. No id is special: padding and other added tokens are whatever their pieces say.
     """
     found = (frozenset(token for token, piece in enumerate(pieces) if text in piece) for text in texts)
     levels = tuple(level for level in found if level)
