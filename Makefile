@@ -51,6 +51,7 @@ bench-big: $(READY)
 proof: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 	$(BIN)/python -m recipes.token_efficient_rl.run_tiny --out runs/proof
+	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
