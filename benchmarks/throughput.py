@@ -3,7 +3,7 @@
     python benchmarks/throughput.py [--model tiny --model small] [--rows 8 50 200 400]
 
 Each figure is beside that of transformers' `generate` in the same process, over the same files, with the same LoRA
-adapter, prompt, length and temperature (paired rounds, ABBA, one thread; a single round above 64 rows, and no `generate`
+adapter, prompt, length and temperature (paired rounds, ABBA, one thread; one round above 64 rows, and no `generate`
 above 200). The peaky models are sampled at temperature 0.3, where completions share prefixes: `sharing` compares the
 engine's seconds there with those on the plain model.
 Prints one JSON line and writes it into benchmarks/results/throughput.json.
