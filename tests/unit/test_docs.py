@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recipes.tables import spread
 from recipes.token_efficient_rl.cells import CHOSEN
 from recipes.token_efficient_rl.grid import TRIED
 
@@ -33,8 +34,6 @@ def test_links_and_pictures_are_there(path: Path) -> None:
 
 def test_the_recipe_readme_is_what_its_report_writes() -> None:
     """Every final accuracy of the tuned runs stands in the README, as mean and spread of the raw files."""
-    from recipes.tables import spread
-
     text = (RECIPE / "README.md").read_text(encoding="utf-8")
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in sorted((RECIPE / "results").glob("tuned-*/*.json")):
@@ -42,6 +41,19 @@ def test_the_recipe_readme_is_what_its_report_writes() -> None:
         found[record["table"], record["name"]].append(record["final"]["T=0"])
     assert len(found) >= 9
     for (_, name), values in found.items():
+        assert len(values) == 3
+        assert f"| {name} | {spread(values)} |" in text
+
+
+def test_the_tables_of_process_supervision_are_what_their_report_writes() -> None:
+    folder = ROOT / "recipes" / "attnrl"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found: dict[str, list[float]] = defaultdict(list)
+    for path in sorted((folder / "results").glob("[mc]*/*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[record["name"]].append(record["final"]["T=0"])
+    assert len(found) == 17
+    for name, values in found.items():
         assert len(values) == 3
         assert f"| {name} | {spread(values)} |" in text
 
