@@ -40,6 +40,12 @@ def check_choice(key: str, value: object, known: Iterable[str]) -> None:
         raise ConfigError(f"{key} is '{value}', which is none of its choices.{did_you_mean(str(value), names)}")
 
 
+def check_fraction(key: str, value: float) -> None:
+    """Raise ConfigError where the value of `key` lies outside [0, 1]."""
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{key} is {value}: it must lie between 0 and 1.")
+
+
 def check_least(key: str, value: float, least: float) -> None:
     """Raise ConfigError where the value of `key` lies below `least`."""
     if not value >= least:

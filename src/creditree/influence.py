@@ -19,6 +19,14 @@ def influence_of(tree: RolloutTree, leaf: int) -> FloatArray | None:
     return np.concatenate(found)
 
 
+def observed_influence(tree: RolloutTree, leaf: int) -> FloatArray:
+    """Return the raw influence of each token's step along a completion. Raises ValueError where none was observed."""
+    influence = influence_of(tree, leaf)
+    if influence is None:
+        raise ValueError(f"branch {leaf} has no influence to branch by: the engine gave none")
+    return influence
+
+
 def step_scores(influence: FloatArray, steps: Sequence[Step]) -> FloatArray:
     """Return y [S] of steps, given the influence of each token's step [L]."""
     return np.asarray(influence)[[start for start, _ in steps]]

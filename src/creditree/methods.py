@@ -10,6 +10,7 @@ from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
+from creditree.explore.attention_replay import AttentionReplay
 from creditree.explore.branching import Branching
 from creditree.explore.entropy import Entropy
 from creditree.explore.explorer import Explorer
@@ -58,7 +59,7 @@ class Method:
     @property
     def looks_at_steps(self) -> bool:
         """Whether a piece needs the tokenizer's separators."""
-        return isinstance(self.explore, Branching)
+        return isinstance(self.explore, Branching | AttentionReplay)
 
     def fitted(self, separators: Separators) -> "Method":
         """Return this method with the separators of the tokenizer at hand."""

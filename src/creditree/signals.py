@@ -1,8 +1,9 @@
 """What an engine is asked to tell of the tokens that it samples, besides their log-probabilities."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
+from creditree.errors import ConfigError, check_choice, check_least
 from creditree.steps import Separators
 
 InfluenceSource = Literal["pass", "decoding"]
@@ -25,6 +26,14 @@ class InfluenceSpec:
     heads: tuple[int, ...] | None = None
     source: InfluenceSource = "pass"
 
+    def check(self) -> None:
+        """Raise ConfigError for numbers that ask for nothing, by the names they have in a configuration."""
+        check_least("method.delta", self.delta, 1)
+        check_choice("method.influence_source", self.source, get_args(InfluenceSource))
+        for which, chosen in (("layers", self.layers), ("heads", self.heads)):
+            if chosen == ():
+                raise ConfigError(f"method.influence_{which} is empty: name at least one, or leave it out to take all.")
+
 
 @dataclass(frozen=True, slots=True)
 class Signals:
@@ -32,6 +41,11 @@ class Signals:
 
     entropies: bool = False
     influence: InfluenceSpec | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError where the influence is asked for in a way that cannot be."""
+        if self.influence is not None:
+            self.influence.check()
 
 
 NO_SIGNALS = Signals()

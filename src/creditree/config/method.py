@@ -10,6 +10,7 @@ from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError, did_you_mean
 from creditree.explore.attention import Attention
+from creditree.explore.attention_replay import AttentionReplay
 from creditree.explore.baselines import FirstSteps, RandomBranching
 from creditree.explore.entropy import Entropy
 from creditree.explore.group import Group
@@ -29,7 +30,9 @@ from creditree.select.everything import Everything
 Count = Annotated[int, Field(ge=0)]
 
 PIECES: dict[str, dict[str, type[Any]]] = {
-    "explore": {piece.name: piece for piece in (Group, Replay, Entropy, Attention, RandomBranching, FirstSteps)},
+    "explore": {
+        piece.name: piece for piece in (Group, Replay, AttentionReplay, Entropy, Attention, RandomBranching, FirstSteps)
+    },
     "credit": {"group_relative": GroupRelative, "prefix_gain": PrefixGain, "process_value": ProcessValue},
     "select": {"everything": Everything, "early_and_random": EarlyAndRandom, "branching_pairs": BranchingPairs},
     "objective": {"policy_gradient": PolicyGradient, "likelihood": Likelihood, "clipped": Clipped},
@@ -67,18 +70,27 @@ class MethodConfig(BaseModel):
     uncertainty: Literal["surprisal", "entropy"] | None = Field(None, description="entropy: what is uncertain")
     masked: bool | None = Field(None, description="entropy: nothing is forked after what announces the answer")
     unit: Literal["token", "step"] | None = Field(None, description="random_branching: where a fork may be")
-    quantile: float | None = Field(None, description="attention: steps of this quantile of influence or above")
+    quantile: float | None = Field(
+        None, description="attention, attention_replay: steps of this quantile of influence or above"
+    )
     min_gap: Count | None = Field(None, description="attention: tokens between points, and before the first")
     gap_from: Literal["prompt", "response"] | None = Field(None, description="attention: where the first gap starts")
     quantile_over: Literal["steps", "eligible"] | None = Field(
         None, description="attention: quantile over all steps, those of no influence included, or eligible ones"
     )
     fallback: Literal["first_steps", "relax"] | None = Field(None, description="attention: with too few candidates")
-    delta: int | None = Field(None, description="attention: a step counts from so many steps after it")
-    influence_layers: tuple[int, ...] | None = Field(None, description="attention: layers to look at; none: all")
-    influence_heads: tuple[int, ...] | None = Field(None, description="attention: heads to look at; none: all")
+    delta: int | None = Field(
+        None, description="attention, attention_replay: a step counts from so many steps after it"
+    )
+    influence_layers: tuple[int, ...] | None = Field(
+        None, description="attention, attention_replay: layers to look at; none: all"
+    )
+    influence_heads: tuple[int, ...] | None = Field(
+        None, description="attention, attention_replay: heads to look at; none: all"
+    )
     influence_source: Literal["pass", "decoding"] | None = Field(
-        None, description="attention: a forward pass over completions, or the attention of decoding itself"
+        None,
+        description="attention, attention_replay: a forward pass over completions, or the attention of decoding itself",
     )
     std: bool | None = Field(None, description="group_relative: divide by the standard deviation")
     eps: float | None = Field(None, description="group_relative: added to the standard deviation", gt=0)

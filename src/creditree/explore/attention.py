@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
-from creditree.errors import ConfigError, check_choice, check_least
+from creditree.errors import check_choice, check_fraction, check_least
 from creditree.explore.branches import Fallback, GapFrom, QuantileOver, pick_branches
 from creditree.explore.branching import Branching, Node, Point
-from creditree.influence import influence_of, step_scores
+from creditree.influence import observed_influence, step_scores
 from creditree.rng import Key
 from creditree.signals import InfluenceSource, InfluenceSpec, Signals
 from creditree.steps import split_steps, think_stop
@@ -35,17 +35,12 @@ class Attention(Branching):
 
     def __post_init__(self) -> None:
         Branching.__post_init__(self)
-        if not 0.0 <= self.quantile <= 1.0:
-            raise ConfigError(f"method.quantile is {self.quantile}: it must lie between 0 and 1.")
+        check_fraction("method.quantile", self.quantile)
         check_least("method.min_gap", self.min_gap, 0)
-        check_least("method.delta", self.delta, 1)
         check_choice("method.gap_from", self.gap_from, get_args(GapFrom))
         check_choice("method.quantile_over", self.quantile_over, get_args(QuantileOver))
         check_choice("method.fallback", self.fallback, get_args(Fallback))
-        check_choice("method.influence_source", self.influence_source, get_args(InfluenceSource))
-        for which in ("influence_layers", "influence_heads"):
-            if getattr(self, which) == ():
-                raise ConfigError(f"method.{which} is empty: name at least one, or leave it out to take all.")
+        self.signals.check()
 
     @property
     def signals(self) -> Signals:
@@ -59,12 +54,9 @@ class Attention(Branching):
         return [(branch, at) for at, branch in offered[: self.points]]
 
     def _offers(self, tree: RolloutTree, node: Node) -> tuple[int, ...]:
-        influence = influence_of(tree, node.branch)
-        if influence is None:
-            raise ValueError(f"branch {node.branch} has no influence to branch by: the engine gave none")
         steps = split_steps(node.completion, self.separators)
         return pick_branches(
-            step_scores(influence, steps),
+            step_scores(observed_influence(tree, node.branch), steps),
             steps,
             self.points,
             quantile=self.quantile,

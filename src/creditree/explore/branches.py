@@ -74,6 +74,13 @@ def pick_branches(
     return tuple(sorted(int(starts[k]) for k in chosen))
 
 
+def influential_steps(scores: FloatArray, quantile: float, think_step: int | None = None) -> IntArray:
+    """Return the steps with y_k >= the `quantile` of y, in order: not the first, none from `think_step` on."""
+    y = zeroed(scores, think_step)
+    chosen = np.flatnonzero(y >= _threshold(y, quantile))
+    return chosen[(chosen > 0) & (chosen < (len(y) if think_step is None else think_step))]
+
+
 def _threshold(scores: FloatArray, quantile: float) -> float:
     positive = scores[scores > 0]
     if not len(positive):

@@ -7,6 +7,7 @@ from creditree.errors import ConfigError
 from creditree.explore.explorer import Exploration, Fork, Growth
 from creditree.explore.group import check_group
 from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
 from creditree.steps import Separators
 from creditree.tree import RolloutTree
 
@@ -39,13 +40,22 @@ class Replay:
         """The most completions that one problem may cost: the group, once for the prompt and once for each replay."""
         return self.group * (1 + self.successes + self.failures)
 
+    @property
+    def signals(self) -> Signals:
+        """What the cut depends on, besides chance: nothing."""
+        return NO_SIGNALS
+
     def fitted(self, separators: Separators) -> Self:
         """Return this explorer: it does not look at steps."""
         return self
 
+    def cut(self, tree: RolloutTree, leaf: int, key: Key) -> int:
+        """Return how many tokens of a completion to keep."""
+        return key.integer(0, len(tree.completion(leaf)) - 1)
+
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Yield the first group, then all replays together."""
-        forest = yield Growth((tree,), (Fork(0, None, 0, self.group),))
+        forest = yield Growth((tree,), (Fork(0, None, 0, self.group, self.signals),))
         roots = self._roots(forest[0], key)
         if not roots:
             return forest
@@ -61,7 +71,7 @@ class Replay:
         roots = []
         for pool, (leaves, budget) in pools.items():
             for draw, chosen in enumerate(key.at("replay", pool).choose(budget, len(leaves))):
-                completion = tree.completion(leaves[chosen])
-                cut = key.at("cut", pool, draw).integer(0, len(completion) - 1)
-                roots.append(RolloutTree(tree.problem, tree.prompt_ids, completion[:cut]))
+                leaf = leaves[chosen]
+                kept = tree.completion(leaf)[: self.cut(tree, leaf, key.at("cut", pool, draw))]
+                roots.append(RolloutTree(tree.problem, tree.prompt_ids, kept))
         return tuple(roots)

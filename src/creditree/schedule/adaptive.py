@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, floor
 from typing import ClassVar, Literal, Self, get_args
 
-from creditree.errors import ConfigError, check_choice, check_least
+from creditree.errors import ConfigError, check_choice, check_fraction, check_least
 from creditree.influence import mean_influence
 from creditree.schedule.batch_size import BatchRounding, next_batch_size
 from creditree.schedule.mixed import is_mixed, is_mixed_where_forked
@@ -53,8 +53,7 @@ class Adaptive(Staged):
         check_choice("method.zero_filter", self.zero_filter, get_args(ZeroFilter))
         check_choice("method.batch_rounding", self.batch_rounding, get_args(BatchRounding))
         check_least("method.rows_per_problem", self.rows_per_problem, 1)
-        if not 0.0 <= self.batch_decay <= 1.0:
-            raise ConfigError(f"method.batch_decay is {self.batch_decay}: it must lie between 0 and 1.")
+        check_fraction("method.batch_decay", self.batch_decay)
         if self.influence_decay is not None and not 0.0 <= self.influence_decay < 1.0:
             raise ConfigError(f"method.influence_decay is {self.influence_decay}: it must be at least 0 and below 1.")
         if not 0.0 < self.batch_least <= 1.0 <= self.batch_most:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, check_fraction
 from creditree.fields import TokenField, num_trained, same_assigned, scatter, trained_leaves
 from creditree.rng import Key
 from creditree.tree import FloatArray, Forest
@@ -35,8 +35,7 @@ class EarlyAndRandom:
             raise ConfigError(
                 f"method.alpha is {self.alpha} and method.k is {self.k}: both count tokens; set 0 or more."
             )
-        if not 0.0 <= self.probability <= 1.0:
-            raise ConfigError(f"method.probability is {self.probability}: it must lie between 0 and 1.")
+        check_fraction("method.probability", self.probability)
         if self.alpha == 0 and (self.k == 0 or self.probability == 0.0):
             raise ConfigError("method.alpha is 0 and k or probability is 0 too: no token could ever learn; raise one.")
 

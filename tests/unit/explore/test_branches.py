@@ -134,7 +134,7 @@ def zeroed_scores(case: dict[str, Any]) -> tuple[list[float], int]:
 def greedy(case: dict[str, Any], gap: int) -> list[Step]:
     """Return the earliest high steps that are `gap` apart, by the published procedure, without its fallback."""
     scores, last = zeroed_scores(case)
-    pool = scores if case["quantile_over"] == "steps" else scores[1 : min(last, len(scores) - case["delta"])]
+    pool = scores if case["quantile_over"] == "steps" else scores[1 : max(1, min(last, len(scores) - case["delta"]))]
     threshold = float(np.quantile(pool, case["quantile"])) if pool else 0.0
     if threshold == 0 and any(s > 0 for s in pool):
         threshold = min(s for s in pool if s > 0)
