@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,6 @@ def test_roots_end_where_a_step_begins(key: Key, seed: int) -> None:
         ({"influence_source": "guess"}, "influence_source is 'guess'"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], reason: str) -> None:
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        AttentionReplay(**settings)  # type: ignore[arg-type]
+        AttentionReplay(**settings)
