@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from creditree.report.wording import markdown_table
-from recipes.attnrl.cells import CROSSES, METHODS, RATES, TUNED
-from recipes.tables import Record, at, cost, load, provenance, spread, write
+from recipes.attnrl.cells import CROSSES, METHODS, SETTINGS, rates
+from recipes.tables import Found, Record, at, cost, load, provenance, spread, write
 
 HERE = Path(__file__).resolve().parent
 TOKENS = 500e3
@@ -53,6 +53,34 @@ def table(cells: dict[str, list[Record]], names: list[str]) -> str:
     return markdown_table(header, [row(name, cells[name]) for name in names if name in cells])
 
 
+def tuned(found: Found, name: str) -> dict[float, tuple[float, float]]:
+    """Return greedy and T = 1 accuracy of each learning rate tried for a setting, the mean over seeds."""
+    runs = {rate: found["tuning"].get(f"{name} lr={rate:g}", []) for rate in rates(name)}
+    return {rate: (mean_final(runs[rate], "T=0"), mean_final(runs[rate], "T=1")) for rate in runs if runs[rate]}
+
+
+def mean_final(records: list[Record], temperature: str) -> float:
+    """Return the mean over seeds of the accuracy at the end."""
+    return float(np.mean([record["final"][temperature] for record in records]))
+
+
+def best_rates(found: Found) -> dict[str, float]:
+    """Return the learning rate of the best greedy accuracy for each setting that was tuned, a tie by T = 1."""
+    measured = {name: tuned(found, name) for name in SETTINGS}
+    return {name: max(tried, key=lambda rate: tried[rate]) for name, tried in measured.items() if tried}
+
+
+def tuning_table(found: Found) -> str:
+    """Return greedy / T = 1 accuracy of every setting and rate."""
+    best = best_rates(found)
+    lines = []
+    for name, rate in best.items():
+        tried = tuned(found, name)
+        cells = [f"{greedy:.3f} / {warm:.3f}".replace("0.", ".") for greedy, warm in tried.values()]
+        lines.append([name, f"{min(tried):g}", *cells, f"{rate:g}"])
+    return markdown_table(["setting", "least rate", "1 x", "2 x", "4 x", "8 x", "taken"], lines)
+
+
 def disruption(record: Record) -> str:
     """Return what hiding a step did, rule by rule."""
     found = record["still_right"]
@@ -82,13 +110,12 @@ def main() -> None:
         for records in cells.values():
             for record in records:
                 record["start"] = base["first_200"]
-    tuned = [f"{name} lr={rate:g}" for name in TUNED for rate in RATES]
     sections = {
         "base": markdown_table(
             ["test split, n = 300", "greedy", "T = .3", "T = 1"],
             [["base", *(f"{value:.3f}".removeprefix("0") for value in base["base"].values())]],
         ),
-        "tuning": table(found["tuning"], tuned),
+        "tuning": tuning_table(found),
         "methods": table(found["methods"], list(METHODS)),
         "crosses": table(found["crosses"], list(CROSSES)),
         "disruption": disruption(json.loads((HERE / "results" / "disruption.json").read_text(encoding="utf-8"))),
