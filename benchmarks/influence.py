@@ -14,6 +14,7 @@ Prints one JSON line, for a model of Qwen2-1.5B's width (12 heads) with a few la
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from time import process_time
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.allocator import allocator_peak
 from benchmarks.measure import spread
 from creditree.engines.engine import SampleRequest, Sampling
