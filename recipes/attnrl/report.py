@@ -78,7 +78,7 @@ def tuning_table(found: Found) -> str:
         tried = tuned(found, name)
         cells = [f"{greedy:.3f} / {warm:.3f}".replace("0.", ".") for greedy, warm in tried.values()]
         lines.append([name, f"{min(tried):g}", *cells, f"{rate:g}"])
-    return markdown_table(["setting", "least rate", "1 x", "2 x", "4 x", "8 x", "taken"], lines)
+    return markdown_table(["setting", "least rate", "1 x", "2 x", "4 x", "taken"], lines)
 
 
 def disruption(record: Record) -> str:
