@@ -8,13 +8,17 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting: its table, its name there, the configuration keys, the CPU seconds of training, and its seeds."""
+    """One setting: its table, its name there, the configuration keys, the CPU seconds of training, and its seeds.
+
+    `curve`: whether accuracy is measured along the way, or at the end only.
+    """
 
     table: str
     name: str
     keys: tuple[tuple[str, object], ...]
     cpu_seconds: float
     seeds: tuple[int, ...] = SEEDS
+    curve: bool = True
 
     @property
     def file(self) -> str:
@@ -23,10 +27,15 @@ class Cell:
 
 
 def cell(
-    table: str, name: str, cpu_seconds: float, *blocks: Mapping[str, object], seeds: tuple[int, ...] = SEEDS
+    table: str,
+    name: str,
+    cpu_seconds: float,
+    *blocks: Mapping[str, object],
+    seeds: tuple[int, ...] = SEEDS,
+    curve: bool = True,
 ) -> Cell:
     """Merge the blocks, later ones winning."""
     merged: dict[str, object] = {}
     for block in blocks:
         merged |= block
-    return Cell(table, name, tuple(merged.items()), cpu_seconds, seeds)
+    return Cell(table, name, tuple(merged.items()), cpu_seconds, seeds, curve)

@@ -54,8 +54,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
 
     config = check_config(configuration(cell, seed), cell.name)
     settings, parts = build_settings(config), build_parts(config)
-    tuning = cell.table.startswith("tuning")
-    split: Split = "validation" if tuning else "test"
+    split: Split = "validation" if cell.table.startswith("tuning") else "test"
     problems = parts.task.held_out(split, 300)
     examiner = Examiner(
         parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7)
@@ -77,12 +76,12 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     def point() -> dict[str, Any]:
         counts = {"cpu_s": used(), "step": step, **ledger.as_dict(), "cpu_s_by_phase": dict(seconds.cpu)}
         shown = {"useful_share": float(np.mean(useful)), "schedule": pipeline.state}
-        return counts | shown | {"accuracy": {} if tuning else measure((0.0, 0.3), 200)}
+        return counts | shown | {"accuracy": measure((0.0, 0.3), 200) if cell.curve else {}}
 
     if cell.cpu_seconds == 0:
         return {"base": measure((0.0, 0.3, 1.0), 300), "first_200": measure((0.0, 0.3), 200)}
     curve = []
-    marks = [] if tuning else [mark for mark in MARKS if mark < cell.cpu_seconds]
+    marks = [mark for mark in MARKS if mark < cell.cpu_seconds] if cell.curve else []
     while used() < cell.cpu_seconds:
         harvest = pipeline.step(step, seconds)
         forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]

@@ -98,7 +98,7 @@ def tuning() -> Iterator[Cell]:
     for name, keys in SETTINGS.items():
         for rate in rates(name):
             own = keys | {"train.learning_rate": rate}
-            yield cell("tuning", f"{name} lr={rate:g}", TUNING_SECONDS, COMMON, own, seeds=TUNING_SEEDS)
+            yield cell("tuning", f"{name} lr={rate:g}", TUNING_SECONDS, COMMON, own, seeds=TUNING_SEEDS, curve=False)
 
 
 def compared(table: str, settings: dict[str, dict[str, object]]) -> Iterator[Cell]:
