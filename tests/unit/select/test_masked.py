@@ -83,6 +83,14 @@ def test_tokens_of_failed_completions_are_not_ranked() -> None:
     assert select.chosen == {"least": 4.0}
 
 
+def test_tokens_that_only_a_failed_completion_goes_on_with_are_not_ranked() -> None:
+    # 2 3 3 1 failed, but 4 1 forks from it after its first token: of its own tokens, only the 2 is trained on.
+    tree = root().grown(branch([2, 3, 3, 1], None), branch([4, 1], 1.0, 0, 1), branch([3, 1], 0.0))
+    tree = _with(tree, entropies=[[1.0, 9.0, 9.0, 9.0], [2.0, 5.0], [3.0, 4.0]])
+    select = TopEntropy(q=0.2).of_step([(tree,)], [_advantages((tree,))])
+    assert select.chosen == {"least": 5.0}
+
+
 def test_a_shared_token_is_ranked_once_and_keeps_the_weight_of_all_that_share_it() -> None:
     # 2 3 1 and, after its first token, 4 1: 5 tokens, of which q = 0.2 keeps one, the shared 2: 1/(2*3) twice.
     tree = root().grown(branch([2, 3, 1], 1.0), branch([4, 1], 0.0, 0, 1))

@@ -109,6 +109,16 @@ def test_golden_hidden_classes() -> None:
     assert far[0][0] != far[1][0]
 
 
+def test_a_whole_completion_is_merged_with_nothing_though_another_goes_on_from_it() -> None:
+    # 2 3 (cut by length) is whole, and 2 3 1 goes on; 4 3 has the same state, but 2 3 is not to be one with it.
+    tree = flat([[2, 3], [2, 3, 1], [4, 3, 1]], [0.0, 1.0, 1.0])
+    same = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    _, second, third = (one.classes for one in hidden_classes(tree, [same[:2], same, same], 0.99).branches)
+    assert second is not None and third is not None  # noqa: PT018
+    assert second[0] == third[0]
+    assert second[1] != third[1]
+
+
 @given(flat_trees(failures=True))
 def test_no_pair_is_similar_enough_above_one_so_that_is_exact_matching(tree: RolloutTree) -> None:
     rng = np.random.default_rng(3)
