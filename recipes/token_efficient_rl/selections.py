@@ -40,7 +40,7 @@ MATCHING: dict[str, Mapping[str, object]] = {
 
 def _keys(name: str, rate: float) -> dict[str, object]:
     """Return the keys of a new selection: GRPO's chosen setting, but for the selection and the learning rate."""
-    return tuned_keys("grpo", TRIED[2]) | NEW[name] | {"train.learning_rate": rate}
+    return tuned_keys("grpo", TRIED[2]) | dict(NEW[name]) | {"train.learning_rate": rate}
 
 
 def selection_table() -> Iterator[Cell]:
