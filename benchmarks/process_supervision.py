@@ -119,7 +119,7 @@ def credited(system: System, forests: list[Forest]) -> tuple[Batch, Batch]:
     method, learner = system.parts.method, system.parts.learner
     advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
     weights = [method.select.weigh(forest, field, Key.of(1)) for forest, field in zip(forests, advantages, strict=True)]
-    total = method.select.normaliser(weights)
+    total = method.select.normaliser(forests, advantages)
     keep = learner.keep_zero_advantage
     merged = pack(forests, advantages, weights, keep_zero_advantage=keep, normaliser=total)
     rows = [row for forest, field in zip(forests, advantages, strict=True) for row in rows_of(forest, field)]

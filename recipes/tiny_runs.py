@@ -47,6 +47,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     from creditree.evaluate.accuracy import Examiner
     from creditree.ledger import Ledger, Seconds
     from creditree.rng import Key
+    from creditree.runs.metrics import plain
     from creditree.tasks.split import Split
     from creditree.train.pipeline import Pipeline
     from creditree.train.rollout import Rollout
@@ -66,6 +67,8 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     method = parts.method
     pipeline = Pipeline(rollout, parts.task, method.explore, method.schedule, key, settings.problems_per_step)
     useful: list[float] = []
+    selected: list[float] = []
+    chosen: dict[str, float] = {}
 
     def measure(temperatures: tuple[float, ...], count: int) -> dict[str, float]:
         return {f"T={t:g}": examiner.evaluate(problems[:count], Sampling(t)).accuracy for t in temperatures}
@@ -76,6 +79,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     def point() -> dict[str, Any]:
         counts = {"cpu_s": used(), "step": step, **ledger.as_dict(), "cpu_s_by_phase": dict(seconds.cpu)}
         shown = {"useful_share": float(np.mean(useful)), "schedule": pipeline.state}
+        shown |= {"selected_share": float(np.mean(selected)), "chosen": plain(chosen)}
         return counts | shown | {"accuracy": measure((0.0, 0.3), 200) if cell.curve else {}}
 
     if cell.cpu_seconds == 0:
@@ -89,6 +93,8 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
         result = learn(parts, forests, keys, own, rate, seconds, harvest.cost, settings.mini_batch)
         pipeline.learned(result.rows)
         useful.append(replace(result, explored=[one.forest for one in harvest.live]).useful_share)
+        selected.append(result.selected_share)
+        chosen = dict(result.chosen)
         step += 1
         ledger.add(result.cost)
         if marks and used() >= marks[0]:

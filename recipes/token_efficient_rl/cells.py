@@ -14,6 +14,7 @@ from recipes.token_efficient_rl.grid import (
     tuned_keys,
     tuning,
 )
+from recipes.token_efficient_rl.selections import matching_table, selection_table, selection_tuning
 
 CHOSEN: dict[str, dict[str, int]] = {
     "four-by-one": {"grpo": 2, "s-grpo": 2, "t-spmo": 2},
@@ -46,4 +47,7 @@ def all_cells() -> list[Cell]:
         *tuned(),
         *ablations(),
         *tuning("stories", STORIES, 30.0),
+        *selection_tuning(),
+        *selection_table(),
+        *matching_table(),
     ]

@@ -100,6 +100,9 @@ def main() -> None:
             for task in ("four-by-one", "stories")
             if found[f"tuned-{task}"]
         ),
+        "selections": table(found["selections"], sorted(found["selections"]), 5.0, 100e3),
+        "matching": table(found["matching-stories"], sorted(found["matching-stories"]), 5.0, 100e3),
+        "tuning-selection": table(found["tuning-selection"], sorted(found["tuning-selection"]), 5.0, 100e3),
         "ablations": table(found["ablations"], sorted(found["ablations"]), 5.0, 100e3),
         "provenance": provenance(found),
     }

@@ -38,6 +38,12 @@ def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ..
     return any(bool(np.any((np.abs(a) > ZERO) & (w != 0))) for a, w in pairs if a is not None and w is not None)
 
 
+def gather(tree: RolloutTree, leaf: int, field: TokenField) -> FloatArray:
+    """Return a field's numbers along the completion of `leaf`, 0 where it is not assigned: `scatter` the other way."""
+    pieces = ((field[branch], stop) for branch, stop in tree.path(leaf))
+    return np.concatenate([np.zeros(stop) if values is None else values[:stop] for values, stop in pieces])
+
+
 def scatter(tree: RolloutTree, leaf: int, values: FloatArray, field: list[FloatArray | None], *, add: bool) -> None:
     """Write `values`, one for each token of `leaf`'s completion, into the branches that hold those tokens."""
     start = 0

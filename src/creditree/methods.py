@@ -27,6 +27,7 @@ from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
 from creditree.select.selection import Selection
+from creditree.signals import Signals
 from creditree.steps import STEP_TEXTS, Separators
 
 TOKEN_EFFICIENT_RL = "arXiv 2504.20834"
@@ -60,6 +61,11 @@ class Method:
     def looks_at_steps(self) -> bool:
         """Whether a piece needs the tokenizer's separators."""
         return isinstance(self.explore, Branching | AttentionReplay)
+
+    @property
+    def signals(self) -> Signals:
+        """What the engine is to tell of every sampled token, whatever the explorer asks for."""
+        return self.select.signals
 
     def fitted(self, separators: Separators) -> "Method":
         """Return this method with the separators of the tokenizer at hand."""

@@ -23,6 +23,8 @@ def token_array(token_ids: ArrayLike) -> IntArray:
 
 
 NO_TOKENS = token_array([])
+ROOT_CLASS = 0
+"""The class of prefixes (`Branch.classes`) that the root is in."""
 
 
 def _no_tokens() -> IntArray:
@@ -37,6 +39,10 @@ class Branch:
     `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that was
     sampled from (temperature, top-p), in nats; `entropies[t]` that of the untempered model before token t;
     `influence[t]` the raw forward context influence of the step that holds token t (`creditree.signals`).
+
+    Measured once a tree is whole, where selection or credit ask for it (`creditree.train.measure`): `residuals[t]`, the
+    norm of what the adapter adds to the last hidden state before token t; `classes[t]`, which class of prefixes that
+    count as one the prefix that ends with token t belongs to, by a number of its own within the tree.
     """
 
     parent: int | None
@@ -48,6 +54,8 @@ class Branch:
     verdict: Verdict | None = None
     entropies: FloatArray | None = None
     influence: FloatArray | None = None
+    residuals: FloatArray | None = None
+    classes: IntArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:
@@ -165,6 +173,22 @@ class RolloutTree:
     def trie(self, leaves: Sequence[int]) -> TokenTrie:
         """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
         return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+
+    def prefix_classes(self, leaves: Sequence[int], trie: TokenTrie) -> IntArray | None:
+        """Return the class of every prefix of the trie of `leaves` [K], or None where prefixes match by their tokens.
+
+        The root, which no branch holds, is ROOT_CLASS.
+        """
+        found = np.full(len(trie), ROOT_CLASS, dtype=np.int64)
+        for row, leaf in enumerate(leaves):
+            start = 1
+            for branch, stop in self.path(leaf):
+                classes = self.branches[branch].classes
+                if classes is None:
+                    return None
+                found[trie.node_of[row, start : start + stop]] = classes[:stop]
+                start += stop
+        return found
 
     def spans(self) -> tuple[Span, ...]:
         """Return all spans, those of a branch in order, branches in order (so parents come first)."""

@@ -71,17 +71,38 @@ class TokenTrie:
         """n(p) [K]: how many sequences start with each prefix."""
         return np.bincount(self.node_of[self.node_of >= 0], minlength=len(self))
 
-    def means(self, values: FloatArray) -> FloatArray:
-        """V(p) [K]: the mean of `values` [S] over the sequences that start with each prefix."""
+    def means(self, values: FloatArray, classes: IntArray | None = None) -> FloatArray:
+        """V(p) [K]: the mean of `values` [S] over the sequences that start with each prefix.
+
+        With `classes` [K] (>= 0) of prefixes that count as one: over the sequences that start with any prefix of the
+        same class, each once, however many of its prefixes are in it. A class for every prefix changes nothing.
+        """
+        if classes is not None:
+            return self._class_means(values, classes)
         inside = self.node_of >= 0
         spread = np.broadcast_to(values[:, None], self.node_of.shape)
         sums = np.bincount(self.node_of[inside], weights=spread[inside], minlength=len(self))
         return sums / self.counts
 
+    def _class_means(self, values: FloatArray, classes: IntArray) -> FloatArray:
+        row, column = np.nonzero(self.node_of >= 0)
+        size = int(classes.max()) + 1
+        passed = np.unique(row * size + classes[self.node_of[row, column]])
+        row, passed = passed // size, passed % size
+        counts = np.bincount(passed, minlength=size)
+        means = np.bincount(passed, weights=values[row], minlength=size) / np.maximum(counts, 1)
+        return np.asarray(means[classes])
+
     @property
     def num_children(self) -> IntArray:
         """How many different tokens follow each prefix [K]."""
         return np.bincount(self.parent[1:], minlength=len(self))
+
+    def num_next_tokens(self, classes: IntArray) -> IntArray:
+        """How many different tokens follow any prefix of the class of each prefix [K]; `classes` [K] >= 0."""
+        size = int(self.token.max()) + 1
+        followed = np.unique(classes[self.parent[1:]] * size + self.token[1:]) // max(1, size)
+        return np.asarray(np.bincount(followed, minlength=int(classes.max()) + 1)[classes])
 
     @property
     def segment_parent(self) -> IntArray:

@@ -36,29 +36,38 @@ NUMBERS: dict[str, dict[str, object]] = {
     "process_value": {"unexpanded": "keep"},
     "replay": {"successes": 1, "failures": 1},
     "group_relative": {"std": True},
-    "early_and_random": {"alpha": 2, "probability": 0.5, "k": 4},
+    "early_and_random": {"alpha": 2, "probability": 0.5, "k": 4, "reweight": "none"},
+    "top_entropy": {"q": 0.5},
+    "low_probability": {"probability_below": 0.6},
+    "prefix_cut": {"min_cut": 2},
+    "adapter_residual": {"q": 0.5},
+    "auto": {"budget": 0.6, "allocation": "tokens"},
+    "prefix_gain": {"match": "exact"},
     "branching_pairs": {"u_norm": "branching"},
     "clipped": {"clip_low": 0.1, "clip_high": 0.2, "dual_clip": 2.0, "loss_temperature": 0.5},
 }
 SHARED: dict[str, object] = {"group": 5, "kl": 0.2, "l2": 0.03, "loss_temperature": 0.7}
 PROBLEMS = [Problem("a", "3*4=", ("12",)), Problem("b", "7*", ("7",))]
 
+OF_COMPLETIONS = (
+    "everything",
+    "early_and_random",
+    "top_entropy",
+    "low_probability",
+    "prefix_cut",
+    "adapter_residual",
+    "auto",
+)
 REFUSED = {
     (explore, credit, select, objective)
     for explore in EXPLORERS
     for credit, select, objective in [
-        ("group_relative", "branching_pairs", "policy_gradient"),
-        ("group_relative", "branching_pairs", "likelihood"),
-        ("group_relative", "branching_pairs", "clipped"),
-        ("group_relative", "everything", "likelihood"),
-        ("group_relative", "early_and_random", "likelihood"),
-        ("process_value", "branching_pairs", "policy_gradient"),
-        ("process_value", "branching_pairs", "likelihood"),
-        ("process_value", "branching_pairs", "clipped"),
-        ("process_value", "everything", "likelihood"),
-        ("process_value", "early_and_random", "likelihood"),
-        ("prefix_gain", "everything", "likelihood"),
-        ("prefix_gain", "early_and_random", "likelihood"),
+        *((credit, select, "likelihood") for credit in PIECES["credit"] for select in OF_COMPLETIONS),
+        *(
+            (credit, "branching_pairs", objective)
+            for credit in ("group_relative", "process_value")
+            for objective in ("policy_gradient", "likelihood", "clipped")
+        ),
     ]
 }
 """The crosses that make no sense, written out apart from the code that refuses them."""
@@ -81,7 +90,8 @@ def refusal(cross: tuple[str, ...]) -> str | None:
 
 
 def test_exactly_the_crosses_that_make_no_sense_are_refused() -> None:
-    assert len(CROSSES) == 108
+    assert len(CROSSES) == 288
+    assert len(REFUSED) == 4 * (3 * 7 + 2 * 3)
     assert {cross for cross in CROSSES if refusal(cross)} == REFUSED
 
 
@@ -121,7 +131,9 @@ def test_a_training_step_equals_the_plain_computation(cross: tuple[str, ...]) ->
     parts = parts_of(method)
     adapter = parts.learner.trained
     before = adapter.state()
-    rollout = Rollout(parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.5), 10)
+    rollout = Rollout(
+        parts.model, parts.engine, parts.verifier, PromptTemplate(), Sampling(0.5, 1.0, method.signals.entropies), 10
+    )
     result = train_step(parts, rollout, PROBLEMS, Key.of(4), 1e-2, Seconds())
     found, after = gradients(adapter), adapter.state()
     assert result.stats.updated

@@ -10,6 +10,7 @@ import pytest
 from recipes.tables import spread
 from recipes.token_efficient_rl.cells import CHOSEN
 from recipes.token_efficient_rl.grid import TRIED
+from recipes.token_efficient_rl.selections import RATE, RATES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "token_efficient_rl"
@@ -74,3 +75,16 @@ def test_the_chosen_settings_were_the_best_on_the_validation_split(task: str) ->
     for method, index in CHOSEN[task].items():
         assert len(scores[method]) == len(TRIED)
         assert index == min(i for i, score in scores[method].items() if score == max(scores[method].values()))
+
+
+@pytest.mark.parametrize("name", RATE)
+def test_the_rates_of_the_selections_were_the_best_on_the_validation_split(name: str) -> None:
+    scores: dict[float, float] = {}
+    for path in (RECIPE / "results" / "tuning-selection").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["name"].startswith(f"{name} lr="):
+            scores[record["config"]["train"]["learning_rate"]] = record["final"]["T=0.3"]
+    if not scores:
+        pytest.skip("the learning rates have not been tried yet")
+    assert sorted(scores) == list(RATES)
+    assert RATE[name] == min(rate for rate, score in scores.items() if score == max(scores.values()))

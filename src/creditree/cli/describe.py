@@ -50,6 +50,9 @@ def methods_command(*, as_json: bool) -> None:
         out.print(f"[bold]{record['name']}[/]  ({record['paper']})")
         for axis in PIECES:
             out.print(f"  {axis:9}  {record[axis]}", markup=False, soft_wrap=True)
+    out.print("\n[bold]all pieces[/] (--set method.AXIS=NAME)")
+    for axis, known in PIECES.items():
+        out.print(f"  {axis:9}  {', '.join(known)}", markup=False, soft_wrap=True)
 
 
 def show_command(name: str, *, as_json: bool) -> None:

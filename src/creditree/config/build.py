@@ -101,7 +101,9 @@ def build_settings(config: RunConfig) -> Settings:
         mini_batch=train.mini_batch,
         learning_rate=train.learning_rate,
         final_learning_rate=train.final_learning_rate,
-        sampling=Sampling(config.sampling.temperature, config.sampling.top_p),
+        sampling=Sampling(
+            config.sampling.temperature, config.sampling.top_p, entropies=config.method.build().signals.entropies
+        ),
         max_new_tokens=config.sampling.max_new_tokens,
         validation=Validation(validation.every, validation.problems, validation.temperature, validation.patience),
         evaluation_problems=config.evaluation.problems,

@@ -11,6 +11,7 @@ from creditree.config.schema import LoraBlock, RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.objective.clipped import Clipped
+from creditree.select.adapter_residual import AdapterResidual
 from creditree.select.early_and_random import EarlyAndRandom
 
 
@@ -87,18 +88,25 @@ def _check_together(config: RunConfig, method: Method) -> None:
             "validation.patience has no effect while validation.every is 0; set every, or remove patience."
         )
     if config.train.weights == "all":
-        _check_all_weights(config)
+        _check_all_weights(config, method)
     limit = config.sampling.max_new_tokens
     if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
         raise ConfigError(
             f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} "
             "tokens, so every token would surely learn; lower alpha, or set method.select: everything."
         )
+    if isinstance(method.select, EarlyAndRandom):
+        method.select.check_length(limit)
     if isinstance(method.objective, Clipped):
         method.objective.check_sampled(config.sampling.temperature, config.sampling.top_p)
 
 
-def _check_all_weights(config: RunConfig) -> None:
+def _check_all_weights(config: RunConfig, method: Method) -> None:
+    if isinstance(method.select, AdapterResidual):
+        raise ConfigError(
+            "method.select 'adapter_residual' ranks tokens by what the adapter adds to their hidden states, and with "
+            "train.weights 'all' there is no adapter; set train.weights: adapter, or select: top_entropy."
+        )
     if config.lora != LoraBlock():
         raise ConfigError("lora has no effect while train.weights is 'all'; remove it, or set train.weights: adapter.")
     if config.model.dtype != "float32":

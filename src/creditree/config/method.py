@@ -23,9 +23,14 @@ from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.fixed import Fixed
+from creditree.select.adapter_residual import AdapterResidual
+from creditree.select.auto import Auto
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
+from creditree.select.low_probability import LowProbability
+from creditree.select.prefix_cut import PrefixCut
+from creditree.select.top_entropy import TopEntropy
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -34,7 +39,19 @@ PIECES: dict[str, dict[str, type[Any]]] = {
         piece.name: piece for piece in (Group, Replay, AttentionReplay, Entropy, Attention, RandomBranching, FirstSteps)
     },
     "credit": {"group_relative": GroupRelative, "prefix_gain": PrefixGain, "process_value": ProcessValue},
-    "select": {"everything": Everything, "early_and_random": EarlyAndRandom, "branching_pairs": BranchingPairs},
+    "select": {
+        piece.name: piece
+        for piece in (
+            Everything,
+            EarlyAndRandom,
+            BranchingPairs,
+            TopEntropy,
+            LowProbability,
+            PrefixCut,
+            AdapterResidual,
+            Auto,
+        )
+    },
     "objective": {"policy_gradient": PolicyGradient, "likelihood": Likelihood, "clipped": Clipped},
     "schedule": {"fixed": Fixed, "adaptive": Adaptive, "dynamic": Dynamic},
 }
@@ -106,11 +123,29 @@ class MethodConfig(BaseModel):
     )
     unfinished: float | None = Field(None, description="process_value: advantage of completions without an end")
     merged: bool | None = Field(None, description="process_value: segments of completions merged by their tokens")
+    match: Literal["exact", "text", "hidden"] | None = Field(
+        None, description="prefix_gain: prefixes are one where their tokens, normalised texts or hidden states agree"
+    )
+    similarity: float | None = Field(None, description="prefix_gain, match hidden: ... from this cosine on")
     alpha: Count | None = Field(None, description="early_and_random: this many first tokens surely learn")
     probability: float | None = Field(None, description="early_and_random: chance of each later token, 0 to 1")
     k: Count | None = Field(None, description="early_and_random: no later token once so many are taken")
+    reweight: Literal["none", "horvitz_thompson"] | None = Field(
+        None, description="early_and_random: divide by the chance that a token is taken, which makes it unbiased"
+    )
+    q: float | None = Field(None, description="top_entropy, adapter_residual: share of the tokens that learns")
+    probability_below: float | None = Field(
+        None, description="low_probability: tokens learn that were sampled with a probability below this"
+    )
+    min_cut: int | None = Field(None, description="prefix_cut: at least so many first tokens learn (>= 1)")
+    budget: float | None = Field(None, description="auto: share of the tokens that learns, in the mean")
+    allocation: Literal["positions", "tokens"] | None = Field(
+        None, description="auto: choose alpha and P, or a chance for each token"
+    )
     loss_mean: Literal["completions", "tokens"] | None = Field(
-        None, description="everything: mean over completions of means over tokens, or over all tokens of an update"
+        None,
+        description="everything, and all but early_and_random and branching_pairs: mean over completions of means over "
+        "tokens, or over all tokens of an update",
     )
     u_norm: Literal["branching", "all", "nonzero"] | None = Field(
         None, description="branching_pairs: which pairs |U| counts"

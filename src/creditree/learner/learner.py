@@ -19,6 +19,7 @@ from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
 from creditree.rng import Key
+from creditree.tree import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,17 @@ class Learner:
     def loss(self, batch: Batch) -> float:
         """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
         return self._skeleton(batch).loss(stretches_of(batch, self.micro_batch_tokens))
+
+    def states(self, batch: Batch) -> FloatArray:
+        """Return the last hidden state before each term's token, after the final norm [M, width], without gradient."""
+        states, _ = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens))
+        return np.asarray(states.double().cpu().numpy())
+
+    def residuals(self, batch: Batch) -> FloatArray:
+        """Return |h - h_base| [M] of those states, with what is trained and without it."""
+        states, base = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens), base=True)
+        assert base is not None
+        return np.asarray(torch.linalg.vector_norm(states.double() - base.double(), dim=-1).cpu().numpy())
 
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.

@@ -13,6 +13,7 @@ from creditree.batch import Batch
 from creditree.learner.head import Predictions, TermLoss, head_loss, token_logprobs
 from creditree.learner.stretches import Stretch
 from creditree.models.trained import Trained
+from creditree.models.transformer import Rope
 from creditree.models.tree_attention import KeysValues, TreePlan, TreeShape, TreeTokens
 from creditree.objective.objective import Objective
 from creditree.tree import IntArray
@@ -25,6 +26,18 @@ class _Level:
     tokens: TreeTokens
     policy: dict[int, KeysValues] = field(default_factory=dict)
     reference: dict[int, KeysValues] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Passage:
+    """A stretch on its way: token ids, inputs of the first adapted layer, angles, rows asked for, whom tokens see."""
+
+    ids: Tensor
+    trunk: Tensor
+    rope: Rope
+    rows: Tensor
+    plan: TreePlan
+    base_plan: TreePlan
 
 
 class Skeleton:
@@ -51,6 +64,16 @@ class Skeleton:
         """Return the loss over some stretches, without gradient."""
         return sum(self._walk(stretch, (), learns=False) for stretch in stretches)
 
+    @torch.no_grad()
+    def states(self, stretches: Sequence[Stretch], *, base: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return the states after the final norm that predict each term [M, width]: the policy's, and the base's."""
+        shape = self.batch.num_terms, self._transformer.hidden_size
+        states = torch.empty(shape, dtype=self._transformer.dtype, device=self._transformer.device)
+        of_base = torch.empty_like(states) if base else None
+        for stretch in stretches:
+            self._fill(stretch, (), states, of_base)
+        return states, of_base
+
     def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
         """Go through a stretch, then those that stand on it, then back through it."""
         level = _Level(self._tree.at(stretch.tokens))
@@ -58,7 +81,11 @@ class Skeleton:
         rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
         asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
         shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-        hidden, reference = self._forward(stretch, shape, self._tensor(rows), above, level, asked, learns=learns)
+        passage = self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
+        reference = self._reference(passage, asked) if self.objective.kl > 0 else None
+        with torch.set_grad_enabled(learns):
+            hidden = self._policy(passage)
+        del passage  # or what the backward pass does not need would be held beside the logits
         loss_of, temperature = self._loss_of(terms, reference), self.objective.loss_temperature
         loss, grad = head_loss(self._transformer, hidden[0].detach(), asked, temperature, loss_of, learns=learns)
         sent = [(hidden, grad[None])]
@@ -76,21 +103,36 @@ class Skeleton:
             torch.autograd.backward([out for out, _ in sent], [received for _, received in sent])
         return loss
 
-    def _forward(
+    def _fill(self, stretch: Stretch, above: tuple[_Level, ...], states: Tensor, base: Tensor | None) -> None:
+        """Write the states of a stretch's terms, and of those that stand on it, into `states` and `base` [M, width]."""
+        level = _Level(self._tree.at(stretch.tokens))
+        terms = self._terms(stretch.tokens)
+        rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
+        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
+        passage = self._passage(stretch, shape, self._tensor(rows), above, level, learns=False)
+        found, which = self._tensor(terms), self._tensor(of_row)
+        if base is not None:
+            with self.trained.off():
+                base[found] = self._transformer.norm(self._base(passage))[0][which]
+        states[found] = self._transformer.norm(self._policy(passage))[0][which]
+        for one in stretch.below:
+            self._fill(one, (*above, level), states, base)
+
+    def _passage(
         self,
         stretch: Stretch,
         shape: TreeShape,
         rows: Tensor,
         above: tuple[_Level, ...],
         level: _Level,
-        asked: Predictions,
         *,
         learns: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the rows' states after the last layer [1, R, hidden], and the terms' reference log-probabilities."""
+    ) -> _Passage:
+        """Return what policy and base model have in common in a stretch, up to the first adapted layer."""
         transformer, first = self._transformer, self.trained.first_layer
         kept = (level.policy, level.reference) if stretch.below else (None, None)
         plan = TreePlan(shape, [one.policy for one in above], kept[0])
+        base_plan = TreePlan(shape, [one.reference for one in above], kept[1])
         with torch.no_grad():
             ids, positions = (
                 self._tensor(array[stretch.tokens])[None] for array in (self.batch.token_ids, self.batch.position)
@@ -101,15 +143,25 @@ class Skeleton:
             rope = transformer.rope(trunk, positions)
             if self._trunk is None and first > 0:
                 trunk = transformer.layers(trunk, rope, plan, 0, first)
-        reference = None
-        if self.objective.kl > 0:
-            base_plan = TreePlan(shape, [one.reference for one in above], kept[1])
-            with torch.no_grad(), self.trained.off():
-                start = trunk if first > 0 else transformer.embed(ids)
-                base = transformer.layers(start, rope, base_plan, first, rows=rows)[0]
-                reference = token_logprobs(transformer, base, asked, self.objective.loss_temperature)
-        with torch.set_grad_enabled(learns):
-            return transformer.layers(trunk, rope, plan, first, rows=rows), reference
+        return _Passage(ids, trunk, rope, rows, plan, base_plan)
+
+    def _policy(self, passage: _Passage) -> Tensor:
+        """Return the rows' states after the last layer [1, R, hidden]."""
+        one, first = passage, self.trained.first_layer
+        return self._transformer.layers(one.trunk, one.rope, one.plan, first, rows=one.rows)
+
+    def _base(self, passage: _Passage) -> Tensor:
+        """Return the same of the base model, which must be switched on."""
+        one, first = passage, self.trained.first_layer
+        start = one.trunk if first > 0 else self._transformer.embed(one.ids)
+        return self._transformer.layers(start, one.rope, one.base_plan, first, rows=one.rows)
+
+    @torch.no_grad()
+    def _reference(self, passage: _Passage, asked: Predictions) -> Tensor:
+        """Return the terms' reference log-probabilities."""
+        with self.trained.off():
+            base = self._base(passage)[0]
+            return token_logprobs(self._transformer, base, asked, self.objective.loss_temperature)
 
     def _terms(self, tokens: IntArray) -> IntArray:
         """Return the terms that stand on some tokens, by row."""

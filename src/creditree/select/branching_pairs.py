@@ -1,8 +1,8 @@
 """Each unique (prefix, next token) pair once: the selection of T-SPMO (arXiv 2504.20834, section 3.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from creditree.errors import ConfigError, did_you_mean
 from creditree.fields import ZERO, TokenField, unassigned
 from creditree.rng import Key
-from creditree.tree import Forest, RolloutTree
+from creditree.select.selection import NOTHING_CHOSEN, ForestField
+from creditree.signals import NO_SIGNALS, Signals
+from creditree.tree import Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
 
 PairNorm = Literal["branching", "all", "nonzero"]
@@ -24,18 +26,28 @@ class BranchingPairs:
     at least two different next tokens (at most 2 (L - 1) for L distinct completions), ``all`` every pair, ``nonzero``
     those whose advantage is not 0. U is the union over the trees of the forest; a pair of two trees counts in each,
     because each tree estimates its advantage from its own completions.
+
+    Where prefixes count as one though their tokens differ (`PrefixGain.match`), a prefix branches if at least two
+    different tokens follow the prefixes of its class. A pair stays one of prefix and token: pi(v|p) differs within a
+    class.
     """
 
     u_norm: PairNorm = "branching"
     name: ClassVar[str] = "branching_pairs"
     unique_pairs: ClassVar[bool] = True
+    signals: ClassVar[Signals] = NO_SIGNALS
+    chosen: ClassVar[Mapping[str, float]] = NOTHING_CHOSEN
 
     def __post_init__(self) -> None:
         if self.u_norm not in get_args(PairNorm):
             hint = did_you_mean(str(self.u_norm), get_args(PairNorm))
             raise ConfigError(f"method.u_norm is '{self.u_norm}', which is no way to count pairs.{hint}")
 
-    def weigh(self, forest: Forest, advantages: tuple[TokenField, ...], key: Key) -> tuple[TokenField, ...]:
+    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
+        """Return this selection: |U| is that of a problem."""
+        return self
+
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
         masks = [self._masks(tree, field) for tree, field in zip(forest, advantages, strict=True)]
         size = sum(int(mask.sum()) for field in masks for mask in field if mask is not None)
@@ -44,9 +56,9 @@ class BranchingPairs:
             for field in masks
         )
 
-    def normaliser(self, weights: Sequence[tuple[TokenField, ...]]) -> float:
+    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return the number of problems: their losses are averaged."""
-        return float(len(weights))
+        return float(len(forests))
 
     def _masks(self, tree: RolloutTree, advantages: TokenField) -> list[NDArray[np.bool_] | None]:
         masks = [None if field is None else field.astype(bool) for field in unassigned(tree)]
@@ -54,7 +66,7 @@ class BranchingPairs:
         if not leaves:
             return masks
         trie = tree.trie(leaves)
-        counted = self._counted(trie)
+        counted = self._counted(trie, tree.prefix_classes(leaves, trie))
         holder = trie.first_holder()
         for row, leaf in enumerate(leaves):
             nodes = trie.node_of[row, 1 : trie.lengths[row] + 1]
@@ -68,8 +80,8 @@ class BranchingPairs:
                 start += stop
         return masks
 
-    def _counted(self, trie: TokenTrie) -> NDArray[np.bool_]:
+    def _counted(self, trie: TokenTrie, classes: IntArray | None) -> NDArray[np.bool_]:
         if self.u_norm == "all":
             return np.ones(len(trie), dtype=np.bool_)
-        branches = trie.num_children[np.maximum(trie.parent, 0)] >= 2
-        return np.asarray(branches & (trie.parent >= 0))
+        following = trie.num_children if classes is None else trie.num_next_tokens(classes)
+        return np.asarray((following[np.maximum(trie.parent, 0)] >= 2) & (trie.parent >= 0))

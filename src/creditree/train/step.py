@@ -1,7 +1,7 @@
 """One training step: problems -> forests -> advantages -> weights -> batches -> optimiser steps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from creditree.learner.learner import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
@@ -24,7 +25,8 @@ Fields = list[tuple[TokenField, ...]]
 class StepResult:
     """What one step sampled, judged and learned; `stats` are of all its optimiser steps together.
 
-    `explored`: the forests of all problems of the step;  `forests`: those that reached the learner, with their fields.
+    `explored`: the forests of all problems of the step;  `forests`: those that reached the learner, with their fields;
+    `chosen`: what the selection has read off them.
     """
 
     explored: list[Forest]
@@ -33,6 +35,7 @@ class StepResult:
     weights: Fields
     stats: StepStats
     cost: Ledger
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reward_mean(self) -> float:
@@ -59,6 +62,13 @@ class StepResult:
         useful = sum(int((np.abs(values) > ZERO).sum()) for values in fields)
         tokens = sum(len(b.token_ids) for forest in self.explored for tree in forest for b in tree.branches)
         return useful / tokens if tokens else 0.0
+
+    @property
+    def selected_share(self) -> float:
+        """Share of the tokens of completions to train on that were given a weight, each token counted once."""
+        fields = [values for forest in self.weights for tree in forest for values in tree if values is not None]
+        tokens = sum(len(values) for values in fields)
+        return sum(int(np.count_nonzero(values)) for values in fields) / tokens if tokens else 0.0
 
 
 def _first_round(forest: Forest) -> list[int]:
@@ -99,9 +109,11 @@ def learn(
     """
     method, learner = parts.method, parts.learner
     with seconds.phase("credit"):
+        forests, cost.measured_tokens = measured(parts, forests)
         advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
+        select = method.select.of_step(forests, advantages)
         weights = [
-            method.select.weigh(forest, field, own.at("select"))
+            select.weigh(forest, field, own.at("select"))
             for forest, field, own in zip(forests, advantages, keys, strict=True)
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
@@ -115,16 +127,17 @@ def learn(
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
     cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
-    return StepResult(forests, forests, advantages, weights, stats, cost)
+    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen)
 
 
 def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fields, chosen: Sequence[int]) -> Batch:
-    method, of_step = parts.method, [weights[index] for index in chosen]
+    method = parts.method
+    of_batch, given = [forests[index] for index in chosen], [advantages[index] for index in chosen]
     return pack(
-        [forests[index] for index in chosen],
-        [advantages[index] for index in chosen],
-        of_step,
+        of_batch,
+        given,
+        [weights[index] for index in chosen],
         keep_zero_advantage=parts.learner.keep_zero_advantage,
-        normaliser=method.select.normaliser(of_step),
+        normaliser=method.select.normaliser(of_batch, given),
         tempered=method.objective.loss_temperature != 1.0,
     )

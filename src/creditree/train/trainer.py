@@ -227,6 +227,8 @@ class Trainer:
             "l2_grad_norm": stats.l2_grad_norm,
             "clip_fraction": stats.clip_fraction,
             "useful_share": result.useful_share,
+            "selected_share": result.selected_share,
+            **{f"select_{name}": value for name, value in result.chosen.items()},
             "problems": len(result.explored),
             "problems_trained": len(result.forests),
             "rows": result.rows,

@@ -73,6 +73,7 @@ def test_the_resolved_block_of_t_spmo_in_full() -> None:
         "successes": 1,
         "failures": 1,
         "threshold": 1.0,
+        "match": "exact",
         "u_norm": "branching",
         "kl": 0.0,
         "l2": 0.0,

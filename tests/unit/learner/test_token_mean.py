@@ -86,7 +86,7 @@ def test_it_equals_one_row_for_each_completion(micro_batch_tokens: int) -> None:
     given = [advantages(forest, rng) for forest in forests()]
     select = Everything("tokens")
     weights = [select.weigh(forest, field, KEY) for forest, field in zip(forests(), given, strict=True)]
-    batch = pack(forests(), given, weights, keep_zero_advantage=True, normaliser=select.normaliser(weights))
+    batch = pack(forests(), given, weights, keep_zero_advantage=True, normaliser=select.normaliser(forests(), given))
     assert batch.num_terms == sum(len(b.token_ids) for (t,) in forests() for b in t.branches) - 5 - 2
     learner = Learner(adapter, OBJECTIVE, OptimiserSpec(micro_batch_tokens=micro_batch_tokens))
     loss = learner.gradient(batch, KEY)

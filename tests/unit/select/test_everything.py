@@ -48,9 +48,11 @@ def test_golden_mean_over_tokens() -> None:
     weights = [_weights(forest, "tokens") for forest in problems]
     assert [assigned(field).tolist() for field in weights[0][0]] == [[1.0] * 3, [1.0] * 2]
     assert weights[1][0][1] is None
-    assert Everything("tokens").normaliser(weights) == 7.0
-    assert Everything().normaliser(weights) == 2.0
-    assert Everything("tokens").normaliser([]) == Everything("tokens").normaliser([((None,),)]) == 1.0
+    advantages = [tuple(GroupRelative().assign(tree) for tree in forest) for forest in problems]
+    assert Everything("tokens").normaliser(problems, advantages) == 7.0
+    assert Everything().normaliser(problems, advantages) == 2.0
+    lost = [(flat([[2, 1]], [None]),)]
+    assert Everything("tokens").normaliser([], []) == Everything("tokens").normaliser(lost, [((None,),)]) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_completions_without_an_advantage_do_not_count(mean: LossMean, first: li
     assert assigned(weights[0][0]) == pytest.approx(first, abs=1e-15)
     assert assigned(weights[0][1]) == pytest.approx(second, abs=1e-15)
     assert weights[0][2] is None
-    assert select.normaliser([weights]) == (5.0 if mean == "tokens" else 1.0)
+    assert select.normaliser([(tree,)], [(advantages,)]) == (5.0 if mean == "tokens" else 1.0)
 
 
 def test_a_mean_over_something_else_is_refused() -> None:
@@ -84,7 +86,9 @@ def test_in_the_mean_over_tokens_a_token_weighs_as_many_completions_as_hold_it(t
         assert (values is None) == (plain.sum() == 0)
         assert values is None or values.tolist() == plain.tolist()
     total = sum(tree.branches[leaf].end for leaf in tree.rewarded)
-    assert Everything("tokens").normaliser([weights]) == max(1, total)
+    advantages = (GroupRelative().assign(tree),)
+    assert Everything("tokens").normaliser([(tree,)], [advantages]) == max(1, total)
+    assert total == sum(values.sum() for values in weights[0] if values is not None)
 
 
 @given(forests(failures=True))

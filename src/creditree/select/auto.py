@@ -1,0 +1,93 @@
+"""A share of the tokens, chosen by what they are worth, which is read off the completions of a step themselves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self, get_args
+
+import numpy as np
+
+from creditree.errors import ConfigError, check_choice
+from creditree.fields import gather, num_trained, trained_leaves
+from creditree.rng import Key
+from creditree.select.allocation import EarlyShare, Proportional, early_share, proportional
+from creditree.select.drawn import Drawn
+from creditree.select.everything import Everything
+from creditree.select.selection import NOTHING_CHOSEN, ForestField
+from creditree.tree import FloatArray, Forest, RolloutTree
+
+Allocation = Literal["positions", "tokens"]
+
+MIXED = 0.1
+"""Part of the budget that goes to all tokens evenly, whatever they are worth. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auto(Drawn):
+    """Draws a share `budget` of all tokens, in the mean, so that the full-token gradient is estimated best.
+
+    Weights are w_t / p_t (`Drawn`), so every choice of p is unbiased, and the variance of the gradient is sum_t w_t^2
+    A_t^2 |g_t|^2 (1 / p_t - 1) with g_t the gradient of log pi(y_t). With respect to the logits |g_t| lies between
+    1 - pi_t and sqrt(2) (1 - pi_t), pi_t the untempered probability of the sampled token; so a token is worth s_t = w_t
+    |A_t| (1 - pi_t), and the p of least variance are chosen, once a training step, from the completions of the step:
+
+    ``positions``: the alpha and P of `early_and_random` (first alpha tokens surely, later ones with P, no cap k);
+    ``tokens``: each token for itself, p_t = min(1, c s_t), with a tenth of the budget spread evenly (`proportional`).
+
+    Stateless: a function of the step's completions and advantages. budget = 1 is `everything`, to the bit.
+    """
+
+    budget: float = 0.5
+    allocation: Allocation = "positions"
+    rule: EarlyShare | Proportional | None = field(default=None, kw_only=True, repr=False, metadata={"fitted": True})
+    name: ClassVar[str] = "auto"
+
+    def __post_init__(self) -> None:
+        Drawn.__post_init__(self)
+        check_choice("method.allocation", self.allocation, get_args(Allocation))
+        if not 0.0 < self.budget <= 1.0:
+            raise ConfigError(f"method.budget is {self.budget}: it is a share of tokens, above 0 and at most 1.")
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """Return alpha and P, or the scale c."""
+        if self.rule is None:
+            return NOTHING_CHOSEN
+        if isinstance(self.rule, EarlyShare):
+            return {"alpha": float(self.rule.alpha), "probability": self.rule.probability}
+        return {"scale": self.rule.scale}
+
+    def scores(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
+        """Return s [L] of a completion."""
+        logprobs = gather(tree, leaf, tuple(branch.logprobs for branch in tree.branches))
+        return np.asarray(share * np.abs(advantage) * -np.expm1(np.minimum(0.0, logprobs)))
+
+    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
+        """Return this selection with its rule."""
+        scores = [self._scored(forest, given) for forest, given in zip(forests, advantages, strict=True)]
+        rows = [row for found in scores for row in found]
+        if not rows:
+            return self
+        if self.allocation == "tokens":
+            return replace(self, rule=proportional(np.concatenate(rows), self.budget, MIXED))
+        position = np.concatenate([np.arange(len(row)) for row in rows])
+        squares = np.bincount(position, weights=np.square(np.concatenate(rows))).astype(np.float64)
+        return replace(self, rule=early_share(squares, np.bincount(position), self.budget, MIXED))
+
+    def inclusion(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
+        """Return p [L] of a completion."""
+        assert self.rule is not None
+        return self.rule.inclusion(self.scores(tree, leaf, advantage, share))
+
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return the weights of every tree of `forest`."""
+        fitted = self if self.rule is not None else self.of_step([forest], [advantages])
+        return Drawn.weigh(fitted, forest, advantages, key)
+
+    def _scored(self, forest: Forest, advantages: ForestField) -> list[FloatArray]:
+        """Return the scores of every completion of a forest that is trained on."""
+        full, group = Everything(self.loss_mean), num_trained(forest, advantages)
+        return [
+            self.scores(tree, leaf, gather(tree, leaf, given), full.share(group, tree.branches[leaf].end))
+            for tree, given in zip(forest, advantages, strict=True)
+            for leaf in trained_leaves(tree, given)
+        ]

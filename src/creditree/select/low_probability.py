@@ -1,0 +1,36 @@
+"""Only tokens that were not a matter of course: the probability mask of SPO-chain (arXiv 2505.23564)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditree.errors import ConfigError
+from creditree.select.masked import Masked
+from creditree.tree import Branch
+
+
+@dataclass(frozen=True, slots=True)
+class LowProbability(Masked):
+    """The tokens that were sampled with a probability below `probability_below`.
+
+    The probability is that under the distribution that was sampled from (temperature and top-p included). The other
+    tokens count in the mean (`loss_mean`, as for `everything`); that is ours. With 1, only tokens that had no
+    alternative are left out.
+    """
+
+    probability_below: float = 0.9
+    name: ClassVar[str] = "low_probability"
+
+    def __post_init__(self) -> None:
+        Masked.__post_init__(self)
+        if not 0.0 < self.probability_below <= 1.0:
+            raise ConfigError(
+                f"method.probability_below is {self.probability_below}: tokens learn whose probability lies below it; "
+                "set it above 0 and at most 1."
+            )
+
+    def mask(self, branch: Branch) -> NDArray[np.bool_]:
+        """Return which tokens of a branch learn."""
+        return np.asarray(np.exp(branch.sampler_logprobs) < self.probability_below)

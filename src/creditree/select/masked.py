@@ -1,0 +1,118 @@
+"""Selections by a mask: the full-token mean with some of its tokens left out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from creditree.errors import ConfigError
+from creditree.fields import same_assigned, scatter, trained_leaves
+from creditree.rng import Key
+from creditree.select.everything import Everything, LossMean
+from creditree.select.selection import NOTHING_CHOSEN, ForestField
+from creditree.signals import NO_SIGNALS, Signals
+from creditree.tree import Branch, FloatArray, Forest
+
+
+@dataclass(frozen=True, slots=True)
+class Masked(ABC):
+    """The weights of `everything`, 0 for tokens that the mask leaves out.
+
+    `loss_mean` and the normaliser are `everything`'s: a mean over all tokens, those that do not learn included. So a
+    mask that keeps all is `everything`, to the bit, and one that keeps few makes small gradients.
+    """
+
+    loss_mean: LossMean = field(default="completions", kw_only=True)
+    name: ClassVar[str]
+    unique_pairs: ClassVar[bool] = False
+    signals: ClassVar[Signals] = NO_SIGNALS
+
+    def __post_init__(self) -> None:
+        Everything(self.loss_mean)
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """Nothing."""
+        return NOTHING_CHOSEN
+
+    @abstractmethod
+    def mask(self, branch: Branch) -> NDArray[np.bool_]:
+        """Return which tokens of a branch learn."""
+
+    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
+        """Return this selection: it looks at one token at a time."""
+        return self
+
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return the weights of every tree of `forest`."""
+        full = Everything(self.loss_mean).weigh(forest, advantages, key)
+        return tuple(
+            tuple(
+                None if weights is None else np.where(self.mask(branch), weights, 0.0)
+                for branch, weights in zip(tree.branches, held, strict=True)
+            )
+            for tree, held in zip(forest, full, strict=True)
+        )
+
+    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
+        """Return that of `everything`: the number of problems, or that of all tokens."""
+        return Everything(self.loss_mean).normaliser(forests, advantages)
+
+
+@dataclass(frozen=True, slots=True)
+class TopShare(Masked):
+    """The tokens of the highest scores, a share q of all tokens of the training step that are trained on.
+
+    Of N tokens, each counted once, the ceil(q N) of the highest scores are kept, and all that tie with the last.
+    """
+
+    q: float = 0.2
+    least: float | None = field(default=None, kw_only=True, repr=False, metadata={"fitted": True})
+
+    def __post_init__(self) -> None:
+        Masked.__post_init__(self)
+        if not 0.0 < self.q <= 1.0:
+            raise ConfigError(f"method.q is {self.q}: it is a share of tokens, above 0 and at most 1.")
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """The least score that learns."""
+        return NOTHING_CHOSEN if self.least is None else {"least": self.least}
+
+    @abstractmethod
+    def scores(self, branch: Branch) -> FloatArray:
+        """Return what the tokens of a branch are ranked by. Raises ValueError where it was not measured."""
+
+    def mask(self, branch: Branch) -> NDArray[np.bool_]:
+        """Return which tokens of a branch learn."""
+        return np.asarray(self.scores(branch) >= (-np.inf if self.least is None else self.least))
+
+    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
+        """Return this selection with the least score that learns."""
+        ranked = np.concatenate([np.zeros(0), *self._ranked(forests, advantages)])
+        if not len(ranked):
+            return self
+        kept = max(1, ceil(self.q * len(ranked) - 1e-9))
+        return replace(self, least=float(np.partition(ranked, len(ranked) - kept)[len(ranked) - kept]))
+
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return the weights of every tree of `forest`."""
+        fitted = self if self.least is not None else self.of_step([forest], [advantages])
+        return Masked.weigh(fitted, forest, advantages, key)
+
+    def _ranked(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> list[FloatArray]:
+        """Return the scores of all tokens that a completion to train on holds."""
+        found = []
+        pairs = (pair for one in zip(forests, advantages, strict=True) for pair in zip(*one, strict=True))
+        for tree, given in pairs:
+            held = same_assigned(given)
+            for leaf in trained_leaves(tree, given):
+                scatter(tree, leaf, np.ones(tree.branches[leaf].end), held, add=False)
+            for branch, is_held in zip(tree.branches, held, strict=True):
+                if is_held is not None and is_held.any():
+                    found.append(self.scores(branch)[is_held > 0])
+        return found
