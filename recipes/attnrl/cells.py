@@ -14,7 +14,7 @@ TUNING_SECONDS = 15.0
 TUNING_SEEDS = (100,)
 RATES = (4e-3, 8e-3, 1.6e-2)
 """Learning rates tried for every setting alike, on the validation split with a seed of its own."""
-RATES_OF_ALL_WEIGHTS = (2e-4, 4e-4, 8e-4)
+RATES_OF_ALL_WEIGHTS = (1e-4, 2e-4, 4e-4)
 """The same where all weights are trained instead of an adapter."""
 
 COMMON: dict[str, object] = {
@@ -84,7 +84,29 @@ CROSSES: dict[str, dict[str, object]] = {
     | {"method.select": "early_and_random", "method.alpha": 24, "method.probability": 0.5, "method.k": 48},
 }
 SETTINGS = METHODS | CROSSES
-CHOSEN: dict[str, float] = {name: 4e-3 for name in SETTINGS}
+CHOSEN: dict[str, float] = {
+    "GRPO, G = 30": 8e-3,
+    "GRPO, G = 6": 1.6e-2,
+    "GRPO, dynamic sampling": 8e-3,
+    "S-GRPO, G = 30": 4e-3,
+    "T-SPMO, G = 30": 4e-3,
+    "TreeRL (entropy)": 4e-3,
+    "TreeRL, all weights": 2e-4,
+    "random steps": 8e-3,
+    "first two steps": 8e-3,
+    "attention": 1.6e-2,
+    "attention, adaptive, no filter": 4e-3,
+    "attention, adaptive, hard filter": 4e-3,
+    "attention, adaptive, all expanded": 1.6e-2,
+    "AttnRL, on-policy": 8e-3,
+    "AttnRL": 8e-3,
+    "TreeRL, off-policy": 4e-3,
+    "attnrl-paper": 8e-3,
+    "attention x prefix gain": 4e-3,
+    "T-SPMO, replay at high influence": 8e-3,
+    "attention x process value x unique pairs": 8e-3,
+    "attention x early and random": 4e-3,
+}
 """The learning rate of each setting: the best of its rates, by greedy accuracy in results/tuning, a tie by T = 1."""
 
 
