@@ -8,6 +8,7 @@ held before. What native code and numpy hold is outside torch: it is left out of
 """
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -254,6 +255,7 @@ def predicted(work: Workload) -> dict[str, int]:
 
 def compare(case: Case, device: str = "cpu") -> dict[str, Any]:
     """Return a case's predicted and measured peaks, in bytes, and the error of the larger."""
+    gc.collect()  # machines of the case before refer to one another
     run = Run(case, device)
     ours, theirs = predicted(run.workload), run.measured()
     peaks = [max(found["sampling"], found["update"]) for found in (ours, theirs)]
@@ -280,7 +282,8 @@ def main() -> None:
         ours, theirs = record["predicted"], record["measured"]
         print(
             f"{case.shape:7s} {case.method:7s} {case.influence or case.weights:8s} G={case.group:<3d} "
-            f"T={case.tokens:<4d} {case.dtype:9s} micro {case.micro_batch_tokens:<5d} weights {record['weights'] / 1e6:7.1f}  "
+            f"T={case.tokens:<4d} {case.dtype:9s} micro {case.micro_batch_tokens:<5d} "
+            f"weights {record['weights'] / 1e6:7.1f}  "
             + "  ".join(
                 f"{name} {ours[name] / 1e6:8.2f} / {theirs[name] / 1e6:8.2f}" for name in ("sampling", "update")
             )

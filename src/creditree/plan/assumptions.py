@@ -50,5 +50,5 @@ def _updates(work: Workload) -> str | None:
     if work.all_weights:
         sentences.append("All weights: the gradient is held from one update to the next.")
         if work.on_host:
-            sentences.append("A checkpoint copies weights and moments twice.")
+            sentences.append("A checkpoint copies weights and moments three times.")
     return " ".join(sentences) or None

@@ -120,9 +120,11 @@ def _pairs(work: Workload, bush: Bush, kept: int) -> int:
     one, most = replace(bush, count=1), work.micro_batch_tokens
     forked = forked_stack(work, kept)
     if forked is not None:
-        stem, run, top = forked
-        tops = -(-(1 + work.forked // work.group) // top.bush.chains)
-        return work.problems * (_padded(stem) + work.group * (_padded(run) + tops * _padded(top)))
+        prompt, *run, top = forked
+        chains = work.leaves if not run else work.leaves // work.group
+        tops = -(-chains // top.bush.chains) * _padded(top)
+        parts = work.group * (_padded(run[0]) + tops) if run else tops
+        return work.problems * (_padded(prompt) + parts)
     if one.tokens <= most or bush.chains * bush.length == 0:
         together = min(bush.count, max(1, most // one.tokens))
         part = replace(bush, count=together)

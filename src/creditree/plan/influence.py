@@ -43,7 +43,8 @@ def sum_bytes(work: Workload, calls: list[Call]) -> int:
 def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected: bool) -> int:
     """Operations for influence alone: the tokens of its pass, or of decoding the last one of each completion.
 
-    `forward`: of one token's products in all layers; and 4 queries for each token seen, in each layer.
+    `forward`: of one token's products in all layers;  and for each token seen, in each layer, 4 queries, in the pass
+    2 heads more for the column sums.
     """
     asked, shape = _asked(work), work.shape
     if asked is None:
@@ -52,12 +53,11 @@ def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected
     for call in calls:
         if not call.observed:
             continue
-        tokens, layers = 1, shape.num_layers
+        tokens, layers, pair = 1, shape.num_layers, 4 * work.queries
         if _is_passed(work, call, expected):
-            tokens, layers = _forwarded(work, call, expected), _layers(work, asked)
-        seen = call.length + call.budget - tokens / 2
-        each = forward * layers // shape.num_layers + int(4 * work.queries * layers * seen)
-        total += call.completions * tokens * each
+            tokens, layers, pair = _forwarded(work, call, expected), _layers(work, asked), pair + 2 * shape.num_heads
+        seen = call.length + call.budget - (tokens - 1) / 2
+        total += call.completions * tokens * (forward * layers // shape.num_layers + int(pair * layers * seen))
     return total
 
 

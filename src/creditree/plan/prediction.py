@@ -13,8 +13,8 @@ from creditree.plan.update import UpdateSize, update_size
 from creditree.plan.workload import Workload
 
 PARTS = {
-    "weights": "weights of the model",
-    "base": "the base model: a copy of the weights as they were",
+    "weights": "weights of the base model",
+    "policy": "the weights that learn, all of the model's",
     "best": "a copy of the weights that validated best",
     "adapter": "adapter: A and B",
     "optimiser": "gradients, and Adam's two moments",
@@ -30,7 +30,7 @@ PARTS = {
     "records": "tokens and log-probabilities that were sampled",
 }
 """What memory is held for."""
-WEIGHTS = ("weights", "base")
+WEIGHTS = ("weights", "policy")
 """What is there whatever the settings."""
 
 
@@ -114,16 +114,16 @@ def predict(work: Workload, *, expected: bool = False) -> Prediction:
 
 
 def held_bytes(work: Workload) -> dict[str, int]:
-    """Return what every phase holds: the model, and of each trained number a gradient and two moments.
+    """Return what every phase holds: the base model, and of each trained number a gradient and two moments.
 
-    A and B of an adapter; or the base model, where all weights learn, and a copy of the best where any are validated.
+    A and B of an adapter; or all weights a second time, where they learn, and the best so far where any are validated.
     """
     weights = weight_bytes(work.shape, work.dtype)
     size = work.adapter_item * work.trained
     if not work.all_weights:
         return {"weights": weights, "adapter": size, "optimiser": 3 * size}
     best = {"best": size} if work.validates and work.on_host else {}
-    return {"weights": weights, "base": size, "optimiser": 3 * size} | best
+    return {"weights": weights, "policy": size, "optimiser": 3 * size} | best
 
 
 def _stacks(work: Workload, expected: bool) -> list[list[Stretch]]:
@@ -171,11 +171,11 @@ def _influence(work: Workload, calls: list[Call], stored: dict[str, int], *, exp
 
 
 def _checkpoint(work: Workload, stored: dict[str, int]) -> Phase:
-    """A checkpoint copies the weights, and on a host the moments too, and then all of it as the bytes of a file.
+    """A checkpoint copies the weights, and on a host the moments too, and all of it twice, as bytes and as a file.
 
-    Weights of W bytes: W on a device;  on a host 2 * 3 W, and W for the bytes of the best.
+    Weights of W bytes: W on a device;  on a host 3 * 3 W, and 2 W for the best, which are held anyway.
     """
     size = work.adapter_item * work.trained
-    copies = (6 + work.validates) * size if work.on_host else size
+    copies = (9 + 2 * work.validates) * size if work.on_host else size
     parts = held_bytes(work) | stored | {"copies": copies}
     return Phase("checkpoint", parts, sum(parts.values()) - copies + size)

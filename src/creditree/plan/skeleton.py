@@ -105,23 +105,23 @@ def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stret
 def forked_stack(work: Workload, kept: int) -> list[Stretch] | None:
     """Return the largest stack where every token learns and completions are forked after `kept` tokens.
 
-    The prompt, then those tokens, then as much of what parts there as fits. None where a completion fits a stretch with
-    all that grows below it: then it is as if all parted at the prompt (`stack_of`).
+    Where a completion fits a stretch with all that grows below it, the prompt, and as many of these as fit. Else the
+    prompt, then the tokens kept, then as much of what parts there as fits. None where nothing has to be cut.
     """
     if work.branches is None or work.learns != "everything" or kept == 0:
         return None
     after, chains, most = tokens_after(work, kept), 1 + work.branches.each, work.micro_batch_tokens
-    if kept + chains * after <= most or after == 0:
+    below = kept + chains * after
+    if work.prompt_tokens + work.group * below <= most or after == 0:
         return None
-    stem = Bush(work.prompt_tokens, 0, 0, 0)
-    run = Bush(kept, 0, 0, 0)
+    prompt = Stretch(Bush(work.prompt_tokens, 0, 0, 0), work.prompt_tokens, 1, 0, True)
+    if below <= most:
+        count = min(work.group, most // below)
+        part = Bush(0, count * chains, below // chains, below // chains)
+        return [prompt, Stretch(part, count * below, count * below, work.prompt_tokens)]
+    run = Stretch(Bush(kept, 0, 0, 0), kept, kept, work.prompt_tokens, True)
     top = Bush(0, min(chains, max(1, most // after)), after, after)
-    above = work.prompt_tokens + kept
-    return [
-        Stretch(stem, stem.tokens, 1, 0, True),
-        Stretch(run, kept, kept, stem.tokens, True),
-        Stretch(top, top.tokens, top.rows, above),
-    ]
+    return [prompt, run, Stretch(top, top.tokens, top.rows, work.prompt_tokens + kept)]
 
 
 def latest_fork(work: Workload) -> int:
