@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.memory_plan import PROMPT, Case, Run
+from creditree.ledger import Seconds
 from creditree.models import influence as module
 from creditree.models.random_weights import random_model
 from creditree.models.shapes import PUBLIC_SHAPES, Shape
@@ -20,7 +22,13 @@ from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected, forked_stack, latest_fork, stack_of
 from creditree.plan.store import EMPTY, Call, Sharing, carried, room_of, training_calls
 from creditree.plan.workload import Branches, Influence, Workload
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.schedule.fixed import Fixed
 from creditree.signals import InfluenceSpec
+from creditree.tasks.split import Split
+from creditree.tasks.task import PromptTemplate
+from creditree.train.pipeline import Pipeline
 
 SHAPE = Shape(2, 32, 4, 2, 8, 48, 4096, 4096, qkv_bias=True)
 PASS = Branches(2, 1, 2, Influence(4, "pass"))
@@ -54,6 +62,37 @@ def test_off_policy_the_first_step_samples_two_groups_and_later_ones_forward_con
     # 8 prompts, and 20 tokens of each of 48 chains
     assert later[1].fresh == 8 * 12 + 48 * 20
     assert carried(work, later) == 48 * 41
+
+
+class Task:
+    """The problems of `benchmarks.memory_plan`, without end."""
+
+    prompt = PromptTemplate()
+    num_training = None
+
+    def training(self, key: Key, index: int) -> Problem:
+        """Return a problem with the prompt turned by `index` letters."""
+        return Problem(str(index), PROMPT[index:] + PROMPT[:index], ())
+
+    def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
+        """Return none."""
+        return ()
+
+
+def test_slots_of_a_pipeline_are_predicted() -> None:
+    run = Run(Case("tiny", "treerl", 4, 64, problems=2), "cpu")
+    work = replace(run.workload, off_policy=True)
+    pipeline = Pipeline(run.rollout, Task(), run.method.explore, Fixed(off_policy=True), Key.of(0), 2)
+    used = []
+    for number in range(2):
+        pipeline.step(number, Seconds())
+        used.append(run.engine.store.used)
+    start = room_of(work, training_calls(work, work.kept_expected, expected=True))
+    # later steps of 3 problems store 3 / 2 of what those of 2 do
+    later = room_of(work, training_calls(replace(work, most_problems=3), work.kept_expected))
+    assert used[0] == pytest.approx(start.used, rel=0.02)
+    assert used[1] == pytest.approx(1 + (later.used - 1) * 2 / 3, rel=0.02)
+    assert start.capacity >= run.engine.store.capacity
 
 
 def test_rounds_look_at_what_grew_before_but_the_last_one() -> None:
