@@ -67,6 +67,8 @@ def test_off_policy_the_first_step_samples_two_groups_and_later_ones_forward_con
 class Task:
     """The problems of `benchmarks.memory_plan`, without end."""
 
+    name = "turned"
+    notes = ()
     prompt = PromptTemplate()
     num_training = None
 
