@@ -79,7 +79,7 @@ class Case:
     problems: int = 1
     max_rows: int = 512
     kl: float = 0.0
-    weights: Weights = "adapter"
+    trained: Weights = "adapter"
     influence: InfluenceSource | None = None
 
 
@@ -93,15 +93,15 @@ SMALL = (
     Case("normed", "grpo", 8, 48, micro_batch_tokens=128),
     Case("normed", "t-spmo", 12, 64, "nf4"),
     Case("small", "grpo", 4, 32, "int8"),
-    Case("tiny", weights="all"),
-    Case("small", "grpo", 8, 32, kl=0.01, weights="all"),
-    Case("normed", "grpo", 8, 64, micro_batch_tokens=128, weights="all"),
+    Case("tiny", trained="all"),
+    Case("small", "grpo", 8, 32, kl=0.01, trained="all"),
+    Case("normed", "grpo", 8, 64, micro_batch_tokens=128, trained="all"),
     Case("tiny", "attnrl", 4, 64, influence="pass"),
     Case("small", "attnrl", 4, 48, kl=0.01, influence="pass"),
     Case("normed", "attnrl", 4, 64, micro_batch_tokens=256, influence="decoding"),
     Case("tiny", "attnrl", 4, 64, "int8", influence="decoding"),
     Case("wide", "treerl", 4, 48, problems=2),
-    Case("small", "treerl", 4, 64, micro_batch_tokens=96, weights="all"),
+    Case("small", "treerl", 4, 64, micro_batch_tokens=96, trained="all"),
 )
 SIZES = ((8, 64, 1024), (8, 64, 128), (24, 96, 512))
 """Groups, lengths and micro-batches of the large matrix, taken in turns."""
@@ -126,9 +126,9 @@ LARGE = tuple(
     for row, (shape, dtype) in enumerate(product(SHAPES, PRECISIONS))
     for column, method in enumerate(("grpo", "s-grpo", "t-spmo"))
 ) + tuple(
-    Case(shape, method, group, tokens, dtype, micro, kl=kl, weights=weights, influence=influence)
+    Case(shape, method, group, tokens, dtype, micro, kl=kl, trained=trained, influence=influence)
     for row, shape in enumerate(SHAPES)
-    for column, (method, dtype, weights, kl, influence) in enumerate(OTHERS)
+    for column, (method, dtype, trained, kl, influence) in enumerate(OTHERS)
     for group, tokens, micro in [(SIZES if method == "grpo" else GROWN)[(row + column) % 3]]
 )
 
@@ -147,7 +147,7 @@ class Run:
         self.method = method_of(case, self.shape)
         self.model = load(self.shape, case.dtype, device)
         self.trained: Trained = (
-            AllWeights(self.model) if case.weights == "all" else Adapter(self.model, LoraSpec(), Key.of(0))
+            AllWeights(self.model) if case.trained == "all" else Adapter(self.model, LoraSpec(), Key.of(0))
         )
         self.engine = InProcessEngine(self.model, case.max_rows, keep_layer=self.trained.first_layer)
         spec = OptimiserSpec(1e-6, micro_batch_tokens=case.micro_batch_tokens)
@@ -165,9 +165,9 @@ class Run:
             case.tokens, case.group, problems=case.problems, learns=learns, reference=self.method.objective.kl > 0,
             early=Reach.of(select, case.tokens) if isinstance(select, EarlyAndRandom) else None,
             micro_batch_tokens=case.micro_batch_tokens, max_rows=case.max_rows,
-            static=self.device != "cpu" and case.weights == "adapter",
+            static=self.device != "cpu" and case.trained == "adapter",
             native=self.device == "cpu" and case.dtype in ("float32", "bfloat16"),
-            branches=branches_of(self.method.explore), all_weights=case.weights == "all",
+            branches=branches_of(self.method.explore), all_weights=case.trained == "all",
         )  # fmt: skip
 
     def sample(self, step: int) -> list[Forest]:
@@ -189,7 +189,7 @@ class Run:
     def measured(self) -> dict[str, int]:
         """Make two steps and return the peak bytes of sampling and update, and of all."""
         base = held_bytes(self.model.transformer.model)  # the adapter is part of it, and all weights are there twice
-        base += sum(weight.nbytes for weight in self.trained.matrices) if self.case.weights == "all" else 0
+        base += sum(weight.nbytes for weight in self.trained.matrices) if self.case.trained == "all" else 0
         sampling = update = live = 0
         for step in range(2):
             with allocator_peak(self.device) as found:
@@ -281,7 +281,7 @@ def main() -> None:
         records.append(record | {"benchmark": "memory_plan", "environment": describe_environment()})
         ours, theirs = record["predicted"], record["measured"]
         print(
-            f"{case.shape:7s} {case.method:7s} {case.influence or case.weights:8s} G={case.group:<3d} "
+            f"{case.shape:7s} {case.method:7s} {case.influence or case.trained:8s} G={case.group:<3d} "
             f"T={case.tokens:<4d} {case.dtype:9s} micro {case.micro_batch_tokens:<5d} "
             f"weights {record['weights'] / 1e6:7.1f}  "
             + "  ".join(
