@@ -8,13 +8,14 @@ held before. What native code and numpy hold is outside torch: it is left out of
 """
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -23,17 +24,21 @@ from benchmarks.allocator import allocator_peak
 from benchmarks.measure import reward_of
 from creditree.batch import Batch, pack
 from creditree.config.method import MethodConfig
+from creditree.config.workload import branches_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.explore.branching import Branching, Node, Point
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.ledger import Seconds
 from creditree.methods import Method
 from creditree.models import quantise
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.all_weights import AllWeights
 from creditree.models.footprint import held_bytes
 from creditree.models.load import Dtype, Model
 from creditree.models.random_weights import byte_tokenizer, random_model
 from creditree.models.shapes import Shape
+from creditree.models.trained import Trained
 from creditree.models.transformer import Transformer
 from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected
@@ -42,9 +47,11 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
 from creditree.select.early_and_random import EarlyAndRandom
+from creditree.signals import NO_SIGNALS, InfluenceSource, Signals
+from creditree.steps import Separators
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout
-from creditree.tree import Forest
+from creditree.tree import Forest, RolloutTree
 from creditree.verify.reward_function import RewardFunction
 
 PROMPT = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn"
@@ -54,6 +61,9 @@ SHAPES = {
     "wide": Shape(4, 512, 8, 8, 64, 2048, 4096, 4096, tied=False),
     "normed": Shape(6, 256, 8, 4, 64, 768, 8192, 4096, qk_norm=True),
 }
+
+
+Weights = Literal["adapter", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class Case:
     problems: int = 1
     max_rows: int = 512
     kl: float = 0.0
+    trained: Weights = "adapter"
+    influence: InfluenceSource | None = None
 
 
 SMALL = (
@@ -81,14 +93,43 @@ SMALL = (
     Case("normed", "grpo", 8, 48, micro_batch_tokens=128),
     Case("normed", "t-spmo", 12, 64, "nf4"),
     Case("small", "grpo", 4, 32, "int8"),
+    Case("tiny", trained="all"),
+    Case("small", "grpo", 8, 32, kl=0.01, trained="all"),
+    Case("normed", "grpo", 8, 64, micro_batch_tokens=128, trained="all"),
+    Case("tiny", "attnrl", 4, 64, influence="pass"),
+    Case("small", "attnrl", 4, 48, kl=0.01, influence="pass"),
+    Case("normed", "attnrl", 4, 64, micro_batch_tokens=256, influence="decoding"),
+    Case("tiny", "attnrl", 4, 64, "int8", influence="decoding"),
+    Case("wide", "treerl", 4, 48, problems=2),
+    Case("small", "treerl", 4, 64, micro_batch_tokens=96, trained="all"),
 )
 SIZES = ((8, 64, 1024), (8, 64, 128), (24, 96, 512))
 """Groups, lengths and micro-batches of the large matrix, taken in turns."""
+GROWN = ((4, 64, 1024), (4, 64, 96), (6, 96, 512))
+"""The same of trees: with five completions for each of the group."""
+STEP = 8
+"""Tokens of a step in the mean: a token in so many is a separator."""
 PRECISIONS: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
+OTHERS: tuple[tuple[str, Dtype, Weights, float, InfluenceSource | None], ...] = (
+    ("grpo", "float32", "all", 0.0, None),
+    ("grpo", "float32", "all", 0.01, None),
+    ("treerl", "float32", "all", 0.01, None),
+    ("treerl", "bfloat16", "adapter", 0.0, None),
+    ("attnrl", "float32", "adapter", 0.01, "pass"),
+    ("attnrl", "bfloat16", "adapter", 0.0, "pass"),
+    ("attnrl", "float32", "adapter", 0.0, "decoding"),
+    ("attnrl", "int8", "adapter", 0.0, "decoding"),
+)
+"""Method, precision, what learns, KL penalty and influence: for each shape of the large matrix."""
 LARGE = tuple(
     Case(shape, method, *SIZES[(row + column) % 3][:2], dtype, SIZES[(row + column) % 3][2])
     for row, (shape, dtype) in enumerate(product(SHAPES, PRECISIONS))
     for column, method in enumerate(("grpo", "s-grpo", "t-spmo"))
+) + tuple(
+    Case(shape, method, group, tokens, dtype, micro, kl=kl, trained=trained, influence=influence)
+    for row, shape in enumerate(SHAPES)
+    for column, (method, dtype, trained, kl, influence) in enumerate(OTHERS)
+    for group, tokens, micro in [(SIZES if method == "grpo" else GROWN)[(row + column) % 3]]
 )
 
 
@@ -103,19 +144,14 @@ class Run:
     def __init__(self, case: Case, device: str) -> None:
         self.case, self.device = case, device
         self.shape = SHAPES[case.shape]
-        block: dict[str, Any] = {"name": case.method, "group": case.group}
-        if case.method == "t-spmo":
-            block["explore"] = "group"  # where a replay cuts is drawn at random
-        elif case.kl == 0:
-            block["kl"] = 0.0
-        if case.method == "s-grpo":
-            block |= {"alpha": case.tokens // 4, "k": case.tokens // 2}
-        self.method: Method = MethodConfig(**block).build()
+        self.method = method_of(case, self.shape)
         self.model = load(self.shape, case.dtype, device)
-        self.adapter = Adapter(self.model, LoraSpec(), Key.of(0))
-        self.engine = InProcessEngine(self.model, case.max_rows, keep_layer=self.adapter.first_layer)
+        self.trained: Trained = (
+            AllWeights(self.model) if case.trained == "all" else Adapter(self.model, LoraSpec(), Key.of(0))
+        )
+        self.engine = InProcessEngine(self.model, case.max_rows, keep_layer=self.trained.first_layer)
         spec = OptimiserSpec(1e-6, micro_batch_tokens=case.micro_batch_tokens)
-        self.learner = Learner(self.adapter, self.method.objective, spec, self.engine)
+        self.learner = Learner(self.trained, self.method.objective, spec, self.engine)
         verifier = RewardFunction(rewards)
         self.rollout = Rollout(self.model, self.engine, verifier, PromptTemplate(), Sampling(1.0), case.tokens)
 
@@ -123,14 +159,15 @@ class Run:
     def workload(self) -> Workload:
         """What the plan knows of the case."""
         case, select = self.case, self.method.select
-        learns: Any = {"grpo": "everything", "s-grpo": "early", "t-spmo": "branching"}[case.method]
+        learns: Any = {"s-grpo": "early", "t-spmo": "branching"}.get(case.method, "everything")
         return Workload(
-            self.shape, case.dtype, self.adapter.layer_indices, len(PROMPT), case.tokens, case.group,
-            problems=case.problems, learns=learns, reference=self.method.objective.kl > 0,
+            self.shape, case.dtype, tuple(range(self.trained.first_layer, self.shape.num_layers)), len(PROMPT),
+            case.tokens, case.group, problems=case.problems, learns=learns, reference=self.method.objective.kl > 0,
             early=Reach.of(select, case.tokens) if isinstance(select, EarlyAndRandom) else None,
             micro_batch_tokens=case.micro_batch_tokens, max_rows=case.max_rows,
-            static=self.device != "cpu",
+            static=self.device != "cpu" and case.trained == "adapter",
             native=self.device == "cpu" and case.dtype in ("float32", "bfloat16"),
+            branches=branches_of(self.method.explore), all_weights=case.trained == "all",
         )  # fmt: skip
 
     def sample(self, step: int) -> list[Forest]:
@@ -151,7 +188,8 @@ class Run:
 
     def measured(self) -> dict[str, int]:
         """Make two steps and return the peak bytes of sampling and update, and of all."""
-        base = held_bytes(self.model.transformer.model)  # the adapter is part of it
+        base = held_bytes(self.model.transformer.model)  # the adapter is part of it, and all weights are there twice
+        base += sum(weight.nbytes for weight in self.trained.matrices) if self.case.trained == "all" else 0
         sampling = update = live = 0
         for step in range(2):
             with allocator_peak(self.device) as found:
@@ -162,6 +200,42 @@ class Run:
                 self.learner.step(batch, Key.of(step))
             update, live = max(update, base + live + found.peak), live + found.left
         return {"sampling": sampling, "update": update, "tokens": batch.num_tokens}
+
+
+@dataclass(frozen=True, slots=True)
+class Halfway(Branching):
+    """Forks each chain in its middle, where a rule is expected to in the mean, and asks for what the rule asks for."""
+
+    asked: Signals = NO_SIGNALS
+    name: ClassVar[str] = "halfway"
+
+    @property
+    def signals(self) -> Signals:
+        """Those of the rule."""
+        return self.asked
+
+    def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
+        """Return neighbouring points in the middle of the chain."""
+        middle = (nodes[0].end - 1) // 2
+        return [(nodes[0].branch, middle + index) for index in range(self.points)]
+
+
+def method_of(case: Case, shape: Shape) -> Method:
+    """Return the method of a case, on-policy, with nothing in it that is drawn at random but the tokens."""
+    block: dict[str, Any] = {"name": case.method, "group": case.group}
+    if case.method == "t-spmo":
+        block["explore"] = "group"  # where a replay cuts is drawn at random
+    elif case.kl == 0:
+        block["kl"] = 0.0
+    if case.method == "s-grpo":
+        block |= {"alpha": case.tokens // 4, "k": case.tokens // 2}
+    if case.method == "attnrl":
+        block |= {"schedule": "fixed", "off_policy": False, "delta": 2, "influence_source": case.influence}
+    method = MethodConfig(**block).build().fitted(Separators((frozenset(range(0, shape.vocab_size, STEP)),)))
+    if isinstance(method.explore, Branching):
+        halfway = Halfway(case.group, method.explore.points, asked=method.explore.signals)
+        method = replace(method, explore=halfway)
+    return method
 
 
 def load(shape: Shape, dtype: Dtype, device: str) -> Model:
@@ -175,11 +249,13 @@ def load(shape: Shape, dtype: Dtype, device: str) -> Model:
 def predicted(work: Workload) -> dict[str, int]:
     """Return the predicted peaks of sampling and update in torch's allocator, and the update's tokens."""
     phases = {phase.name: phase.in_torch for phase in predict(work, expected=True).phases}
+    phases["sampling"] = max(phases["sampling"], phases.pop("influence", 0))
     return phases | {"tokens": bush_expected(work).tokens}
 
 
 def compare(case: Case, device: str = "cpu") -> dict[str, Any]:
     """Return a case's predicted and measured peaks, in bytes, and the error of the larger."""
+    gc.collect()  # machines of the case before refer to one another
     run = Run(case, device)
     ours, theirs = predicted(run.workload), run.measured()
     peaks = [max(found["sampling"], found["update"]) for found in (ours, theirs)]
@@ -205,8 +281,9 @@ def main() -> None:
         records.append(record | {"benchmark": "memory_plan", "environment": describe_environment()})
         ours, theirs = record["predicted"], record["measured"]
         print(
-            f"{case.shape:7s} {case.method:7s} G={case.group:<3d} T={case.tokens:<4d} {case.dtype:9s} "
-            f"micro {case.micro_batch_tokens:<5d} weights {record['weights'] / 1e6:7.1f}  "
+            f"{case.shape:7s} {case.method:7s} {case.influence or case.trained:8s} G={case.group:<3d} "
+            f"T={case.tokens:<4d} {case.dtype:9s} micro {case.micro_batch_tokens:<5d} "
+            f"weights {record['weights'] / 1e6:7.1f}  "
             + "  ".join(
                 f"{name} {ours[name] / 1e6:8.2f} / {theirs[name] / 1e6:8.2f}" for name in ("sampling", "update")
             )

@@ -73,10 +73,10 @@ def test_what_does_not_go_together_is_refused(config: Path, tmp_path: Path) -> N
     for setting, words in {
         "lora.rank=4": "lora has no effect while train.weights is 'all'",
         "model.dtype=bfloat16": "set model.dtype: float32",
-        "train.memory=4GB": "not predicted yet",
+        "train.memory=4MB": "more than the limit of 4.0 MB",
     }.items():
         done = creditree("train", config, "--run", tmp_path / "run", "--set", setting, code=2)
         assert words in " ".join(done.stderr.split())
-    done = creditree("plan", config, code=2)
-    assert "the memory of training all weights is not predicted yet" in " ".join(done.stderr.split())
+    refused = creditree("plan", config, "--set", "model.dtype=bfloat16", code=2).stderr
+    assert "would lose most updates to rounding; set model.dtype: float32" in " ".join(refused.split())
     assert "lora:" not in creditree("train", config, "--dry-run").stdout

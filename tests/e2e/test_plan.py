@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.e2e.command import creditree, creditree_json, write_config
@@ -38,6 +39,40 @@ def test_plan_of_what_does_not_fit(tmp_path: Path) -> None:
     refused = creditree("train", config, "--memory", "2GB", "--run", tmp_path / "run", code=2).stderr
     assert "more than the limit of 2.00 GB" in refused
     assert len(refused.strip().splitlines()) == 1
+
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "phases", "cards", "fits"),
+    [
+        ("attnrl/qwen-1.5b", {"evaluation", "sampling", "influence", "update", "checkpoint"}, 8, True),
+        ("attnrl/qwen-7b", {"evaluation", "sampling", "influence", "update", "checkpoint"}, 8, None),
+        ("attnrl/qwen-1.5b-single-gpu", {"evaluation", "sampling", "influence", "update"}, 32, True),
+        ("attnrl/tiny", {"evaluation", "sampling", "influence", "update"}, 32, None),
+        ("treerl/tiny", {"evaluation", "sampling", "update"}, 32, None),
+    ],
+)
+def test_plan_of_process_supervision_works_offline(recipe: str, phases: set[str], cards: int, fits: bool) -> None:
+    found = creditree_json("plan", RECIPES / f"{recipe}.yaml", "--prompt-tokens", "300")
+    assert set(found["at_most"]["phases"]) == phases
+    assert len(found["cards"]) == cards
+    assert found["fits"] is fits
+    assert (found["at_most"]["step"]["influence_flops"] > 0) == recipe.startswith("attnrl")
+    assert found["expected"]["peak_bytes"] <= found["at_most"]["peak_bytes"]
+    assert any(sentence.startswith("Forks: ") for sentence in found["assumed"])
+
+
+def test_plan_of_all_weights_says_what_is_held() -> None:
+    path = RECIPES / "attnrl" / "qwen-1.5b.yaml"
+    parts = creditree_json("plan", path, "--prompt-tokens", "300")["at_most"]["phases"]["sampling"]["parts"]
+    # DeepSeek-R1-Distill-Qwen-1.5B has 1,777,088,000 parameters: base, policy, gradient and two moments
+    assert parts["weights"] == 4 * 1_777_088_000 + 512
+    assert (parts["policy"], parts["optimiser"]) == (4 * 1_777_088_000, 12 * 1_777_088_000)
+    shown = creditree("plan", path, "--prompt-tokens", "300").stdout
+    for words in ("policy: the weights that learn", "Problems a step: 256 at most, 64", "FLOPs of influence"):
+        assert words in shown
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:

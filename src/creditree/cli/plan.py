@@ -12,11 +12,15 @@ from creditree.config.load import load_config
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import RunConfig
 from creditree.config.workload import Prompt, free_of, too_little, workload_of
-from creditree.plan.fit import ANY, CARDS, GB, PRECISIONS, Card, cards, choose, largest_group, largest_length
+from creditree.plan.assumptions import assumed
+from creditree.plan.fit import ANY, CARDS, GB, Card, cards, choose, largest_group, largest_length, precisions_of
 from creditree.plan.flops import step_cost
 from creditree.plan.prediction import PARTS, Prediction, predict
 from creditree.plan.workload import Workload
 from creditree.report.wording import terminal_table
+
+MOST_EXPLAINED = 3
+"""Columns of phases beside which there is room for what the parts are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Plan:
             "limit": self.limit,
             "fits": None if self.limit is None else self.problem is None,
             "problem": self.problem,
+            "assumed": assumed(work),
             "settings": {name: getattr(work, name) for name in settings},
             "at_most": _memory_record(predict(work)) | {"step": asdict(step_cost(work))},
             "expected": _memory_record(predict(work, expected=True)) | {"step": asdict(step_cost(work, expected=True))},
@@ -89,13 +94,20 @@ def _memory_record(prediction: Prediction) -> dict[str, Any]:
 def _show(out: Console, plan: Plan) -> None:
     work = plan.work
     out.print(terminal_table(_title(plan), *_phases(predict(work))))
+    meanings = _meanings(predict(work))
+    if meanings is not None:
+        out.print(meanings, soft_wrap=True)
     out.print(_verdict(plan), soft_wrap=True, markup=False)
     expected = predict(work, expected=True)
     out.print(
         f"To expect: {show_bytes(expected.total)}, where replays cut completions in the middle and completions part at "
-        "their first token.",
+        "their first token."
+        if work.branches is None
+        else f"To expect: {show_bytes(expected.total)}.",
         soft_wrap=True,
     )
+    for sentence in assumed(work):
+        out.print(sentence, soft_wrap=True)
     stored = "all of a step" if work.stored_tokens is None else f"{work.stored_tokens:,} tokens"
     out.print(
         f"Settings: train.micro_batch_tokens {work.micro_batch_tokens}, train.max_rows {work.max_rows}; keys and "
@@ -118,17 +130,30 @@ def _title(plan: Plan) -> str:
 
 
 def _phases(prediction: Prediction) -> tuple[list[str], list[list[str]]]:
-    names = [name for name in PARTS if any(name in phase.parts for phase in prediction.phases)]
+    """Return the table of parts; what they are is said in it where there is room."""
+    is_wide = len(prediction.phases) > MOST_EXPLAINED
     rows = [
         [
             name,
-            PARTS[name],
+            *([] if is_wide else [PARTS[name]]),
             *(show_bytes(phase.parts[name]) if name in phase.parts else "" for phase in prediction.phases),
         ]
-        for name in names
+        for name in _names(prediction)
     ]
-    total = ["total", "", *(show_bytes(phase.total) for phase in prediction.phases)]
-    return ["part", "what it is", *(phase.name for phase in prediction.phases)], [*rows, total]
+    header = ["part", *([] if is_wide else ["what it is"])]
+    total = ["total", *([] if is_wide else [""]), *(show_bytes(phase.total) for phase in prediction.phases)]
+    return [*header, *(phase.name for phase in prediction.phases)], [*rows, total]
+
+
+def _names(prediction: Prediction) -> list[str]:
+    return [name for name in PARTS if any(name in phase.parts for phase in prediction.phases)]
+
+
+def _meanings(prediction: Prediction) -> str | None:
+    """Return what the parts are, where the table has no room for it."""
+    if len(prediction.phases) <= MOST_EXPLAINED:
+        return None
+    return "Parts: " + "; ".join(f"{name}: {PARTS[name].replace(': ', ', ')}" for name in _names(prediction)) + "."
 
 
 def _verdict(plan: Plan) -> str:
@@ -159,6 +184,7 @@ def _cost_table(work: Workload) -> Any:
         "loss_terms": "loss terms",
         "prefill_flops": "FLOPs of the prompt",
         "decode_flops": "FLOPs of decoding",
+        "influence_flops": "FLOPs of influence",
         "update_flops": "FLOPs of the update",
     }
     rows = [[words, _count(getattr(most, name)), _count(getattr(expected, name))] for name, words in names.items()]
@@ -173,10 +199,10 @@ def _count(number: int) -> str:
 
 
 def _cards_table(plan: Plan) -> Any:
-    held = {(card.memory, card.dtype): card for card in plan.table}
-    rows = [[f"{size} GB", *(_cell(held[size * GB, dtype]) for dtype in PRECISIONS)] for size in CARDS]
+    held, precisions = {(card.memory, card.dtype): card for card in plan.table}, precisions_of(plan.work)
+    rows = [[f"{size} GB", *(_cell(held[size * GB, dtype]) for dtype in precisions)] for size in CARDS]
     title = "what fits: largest group / largest max_new_tokens (the other as configured; - : not as configured)"
-    return terminal_table(title, ["memory", *PRECISIONS], rows)
+    return terminal_table(title, ["memory", *precisions], rows)
 
 
 def _cell(card: Card) -> str:

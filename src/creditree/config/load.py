@@ -114,11 +114,6 @@ def _check_all_weights(config: RunConfig, method: Method) -> None:
             f"model.dtype is {config.model.dtype} and train.weights 'all': numbers that small would lose most updates "
             "to rounding; set model.dtype: float32, or train.weights: adapter."
         )
-    if config.train.memory is not None:
-        raise ConfigError(
-            "train.memory is set, but the memory of training all weights is not predicted yet; remove it, or set "
-            "train.weights: adapter."
-        )
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -12,14 +12,20 @@ from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
+from creditree.explore.branching import Branching
+from creditree.explore.explorer import Explorer
+from creditree.explore.replay import Replay
 from creditree.methods import Method
 from creditree.models.load import locate
 from creditree.models.shapes import RANDOM, shape_of
-from creditree.plan.fit import Free, choose, largest_group, largest_length, least
+from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
 from creditree.plan.prediction import PARTS, predict
-from creditree.plan.workload import Learns, Reach, Workload
+from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.dynamic import Dynamic
+from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.task import Task
@@ -46,11 +52,6 @@ def workload_of(
 
     `offline`: neither the model's configuration nor its tokenizer nor the problems are asked for over the network.
     """
-    if config.train.weights == "all":
-        raise ConfigError(
-            "the memory of training all weights is not predicted yet (weights, base, gradient and two moments are 20 "
-            "bytes a parameter); set train.weights: adapter to plan a run that trains an adapter."
-        )
     shape = shape_of(config.model.name, offline=offline)
     if shape is None:
         raise ConfigError(
@@ -59,33 +60,57 @@ def workload_of(
         )
     method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
-    explore, select = method.explore, method.select
+    explore, select, everything = method.explore, method.select, train.weights == "all"
     evaluations = [config.evaluation.problems, *([config.validation.problems] if config.validation.every else [])]
+    on_host = config.model.device == "cpu"
     work = Workload(
         shape=shape,
         dtype=config.model.dtype,
-        layers=lora.layer_indices(shape.num_layers),
+        layers=tuple(range(shape.num_layers)) if everything else lora.layer_indices(shape.num_layers),
         prompt_tokens=prompt.tokens,
         max_new_tokens=settings.longest_completion(method.schedule),
         group=explore.group,
         rank=lora.rank,
         targets=lora.targets,
         problems=settings.problems_per_step,
-        replays=explore.max_completions // explore.group - 1,
+        replays=explore.max_completions // explore.group - 1 if isinstance(explore, Replay) else 0,
+        branches=branches_of(explore),
         learns=_learns(method),
         early=Reach.of(select, settings.max_new_tokens) if isinstance(select, EarlyAndRandom) else None,
         reference=method.objective.kl > 0,
-        entropies=settings.sampling.entropies,
+        entropies=settings.sampling.entropies or (isinstance(explore, Branching) and explore.signals.entropies),
         nucleus=settings.sampling.top_p < 1,
         evaluation_problems=max(evaluations),
         micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
         max_rows=_or(train.max_rows, DEFAULT_ROWS),
         stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
         threads=train.threads or 1,
-        static=config.model.device != "cpu",
-        native=config.model.device == "cpu" and can_compile(config.model.dtype),
+        static=not on_host and not everything,
+        native=on_host and can_compile(config.model.dtype),
+        all_weights=everything,
+        validates=config.validation.every > 0,
+        on_host=on_host,
+        most_problems=most_problems(method.schedule, settings.problems_per_step),
+        mini_batch=train.mini_batch,
+        off_policy=method.schedule.off_policy,
     )
     return work, prompt
+
+
+def branches_of(explore: Explorer) -> Branches | None:
+    """Return what an explorer forks below its group, or None."""
+    if not isinstance(explore, Branching):
+        return None
+    spec = explore.signals.influence
+    asked = None if spec is None else Influence(spec.delta, spec.source, spec.layers, spec.heads)
+    return Branches(explore.points, explore.rounds, explore.continuations, asked)
+
+
+def most_problems(schedule: Schedule, problems: int) -> int:
+    """Return how many problems a step may have at most where `problems` are configured."""
+    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
+        return int(schedule.batch_most * problems)
+    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
@@ -145,12 +170,15 @@ def too_little(work: Workload, limit: int, free: Free) -> str:
     smaller = next(
         (
             f"model.dtype: {dtype}"
-            for dtype in ("bfloat16", "int8", "nf4")
-            if least(replace(work, dtype=dtype, native=work.native and dtype == "bfloat16"), free).total <= limit
+            for dtype in precisions_of(work)
+            if dtype != work.dtype
+            and least(replace(work, dtype=dtype, native=work.native and dtype == "bfloat16"), free).total <= limit
         ),
         None,
     )
     cures += [smaller] if smaller else []
+    if work.all_weights and least(replace(work, all_weights=False), free).total <= limit:
+        cures.append("train.weights: adapter")
     cure = f"set {', or '.join(cures)}" if cures else "use a smaller model"
     return (
         f"the run needs {show_bytes(peak.total)} of memory in {peak.name}, {show_bytes(peak.total - limit)} more than "

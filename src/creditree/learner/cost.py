@@ -98,6 +98,27 @@ def update_flops(
     return UpdateFlops(trunk, layers, adapters, attention, head)
 
 
+def full_update_flops(shape: Shape, work: UpdateWork, *, reference: bool) -> UpdateFlops:
+    """Return the operations of an update of all weights of a Llama-family model.
+
+    Of each product the gradients of its input and of its weights are one product each: three in all, and a fourth for
+    the `reference` of a KL penalty. Every layer is asked for all tokens, the last one too.
+    """
+    names = (QUERY, KEY, VALUE, OUTPUT, GATE, UP, DOWN)
+    times = 4 if reference else 3
+    forward = 2 * work.tokens * sum(_size(shape, name) for name in names)
+    each = 4 * shape.num_heads * shape.head_dim
+    attention = each * work.pairs * (2 if reference else 1) + 5 * each * work.pairs // 2
+    head = 2 * work.rows * shape.vocab_size * shape.hidden_size
+    return UpdateFlops(
+        trunk=0,
+        layers=times * shape.num_layers * forward,
+        adapters=0,
+        attention=shape.num_layers * attention,
+        head=times * head,
+    )
+
+
 def _wanted(targets: Sequence[str], *, has_gradient: bool) -> set[str]:
     """Return the projections whose input receives a gradient: in the first adapted layer, those above an adapter."""
     if has_gradient:

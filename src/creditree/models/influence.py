@@ -16,7 +16,7 @@ from creditree.tree import FloatArray, IntArray
 Past = Callable[[int, int], tuple[Tensor, Tensor]]
 """Keys and values [N, H_kv, first, D] of the tokens before those of a pass, for (layer, H_kv)."""
 
-_BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 8 << 20
 """Scores held at once; their softmax takes as much again."""
 
 
@@ -93,7 +93,7 @@ class InfluencePlan:
         wanted = self._layers is None or layer in self._layers
         sums = torch.zeros(count, heads, keys.shape[2], dtype=kind, device=query.device) if wanted else None
         first, out = keys.shape[2] - length, torch.empty_like(query)
-        block = max(1, _BLOCK_BYTES // (count * heads * keys.shape[2] * kind.itemsize))
+        block = max(1, BLOCK_BYTES // (count * heads * keys.shape[2] * kind.itemsize))
         for start in range(0, length, block):
             stop = min(length, start + block)
             width = first + stop

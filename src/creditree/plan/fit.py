@@ -109,11 +109,16 @@ class Card:
     largest_length: int | None
 
 
+def precisions_of(work: Workload) -> tuple[Dtype, ...]:
+    """Return the precisions that a run may have: all weights are trained in float32 only."""
+    return ("float32",) if work.all_weights else PRECISIONS
+
+
 def cards(work: Workload, free: Free = ALL) -> list[Card]:
-    """Return the table of common cards and precisions: decoded in static shapes, as on CUDA."""
+    """Return the table of common cards and precisions: frozen weights are decoded in static shapes, as on CUDA."""
     found = []
-    for dtype in PRECISIONS:
-        one = replace(work, dtype=dtype, native=False, static=True)
+    for dtype in precisions_of(work):
+        one = replace(work, dtype=dtype, native=False, static=not work.all_weights, on_host=False)
         needed = least(one, free).total
         for size in CARDS:
             limit = size * GB

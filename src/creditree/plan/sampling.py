@@ -1,9 +1,11 @@
 """Memory that sampling needs besides the store: of native code by formula, of torch by what is alive at once."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from creditree.engines.static.grid import Traffic, arrange
-from creditree.plan.store import Call
+from creditree.plan.store import Call, carried
 from creditree.plan.workload import Workload
 
 FORWARDED_AT_ONCE = 256
@@ -17,11 +19,13 @@ PREFILL_TOKENS = 8192
 def table_bytes(work: Workload, calls: list[Call]) -> int:
     """Numbers of each sampled token, outside torch: 4 of 8 bytes while it is drawn, 3 for as long as the step lasts.
 
-    With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e = 1 with entropies.
+    With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e counts entropies and
+    influence, where they are asked for. Off-policy, the group that was sampled a step before is among the C.
     """
-    numbers = 8 * work.entropies
+    asked = work.branches is not None and work.branches.influence is not None
+    numbers = 8 * (work.entropies + asked)
     drawn = max((min(call.completions, work.max_rows) * call.budget for call in calls), default=0)
-    kept = sum(call.completions * call.budget for call in calls)
+    kept = carried(work, calls) + sum(call.completions * call.budget for call in calls)
     return drawn * (32 + numbers) + kept * (24 + numbers)
 
 
@@ -35,16 +39,22 @@ def native_bytes(work: Workload, calls: list[Call]) -> int:
     """
     shape, sums = work.shape, work.sum_item
     rows = max((min(call.completions, work.max_rows) for call in calls), default=0)
-    longest = max((call.stored + call.new + call.budget for call in calls), default=0)
-    new = max((min(call.contexts, work.max_rows) * call.new for call in calls), default=0)
+    longest = max((call.length + call.budget for call in calls), default=0)
+    new = max((_prefilled(work, call) for call in calls), default=0)
     n = min(FORWARDED_AT_ONCE, max(rows, new))
     widest = max(((shape.projection(name) or (shape.hidden_size, 0))[0] for name in work.targets), default=0)
-    in_sums = shape.hidden_size + work.queries + 2 * work.keys + 2 * shape.intermediate_size + widest + work.rank
+    in_sums = shape.hidden_size + work.queries + 2 * work.keys + 2 * shape.intermediate_size
+    in_sums += 0 if work.all_weights else widest + work.rank
     layers = n * (in_sums * sums + (shape.hidden_size + work.queries + shape.intermediate_size) * work.item)
     logits = min(rows, LOGITS_AT_ONCE) * (shape.vocab_size * sums + shape.hidden_size * (sums + work.item))
     shares = work.threads * shape.vocab_size * sums
     angles = longest * 2 * shape.head_dim * sums
     return layers + logits + shares + angles + 2 * rows * longest * 4
+
+
+def _prefilled(work: Workload, call: Call) -> int:
+    """Tokens of contexts that are not stored, of those decoded together."""
+    return replace(call, contexts=min(call.contexts, work.max_rows)).fresh
 
 
 def torch_bytes(work: Workload, calls: list[Call]) -> int:
@@ -57,17 +67,16 @@ def torch_bytes(work: Workload, calls: list[Call]) -> int:
     """
     shape, s = work.shape, work.item
     rows = max((min(call.completions, work.max_rows) for call in calls), default=0)
-    longest = max((call.stored + call.new + call.budget for call in calls), default=0)
+    longest = max((call.length + call.budget for call in calls), default=0)
     each = s + 8 + 16 + (4 if s < 4 else 0) + (20 if work.nucleus else 0)
     drawing = rows * shape.vocab_size * each
     width = 3 * shape.hidden_size + 3 * shape.intermediate_size
     decoding = rows * (longest * 2 * work.keys + width) * s
     prefill = 0
     for call in calls:
-        tokens = min(PREFILL_TOKENS, min(call.contexts, work.max_rows) * call.new)
-        seen = call.stored + call.new
+        tokens = min(PREFILL_TOKENS, _prefilled(work, call))
         shared = shape.num_heads // shape.num_kv_heads
-        prefill = max(prefill, tokens * ((width + 2 * (work.queries + 2 * work.keys)) * s + seen * (1 + shared)))
+        prefill = max(prefill, tokens * ((width + 2 * (work.queries + 2 * work.keys)) * s + call.length * (1 + shared)))
     return max(drawing, decoding, prefill) + matrix_bytes(work)
 
 
@@ -85,7 +94,7 @@ def static_bytes(work: Workload, calls: list[Call]) -> int:
     for call in calls:
         rows = min(call.completions, work.max_rows)
         each = call.completions // call.contexts
-        grid = arrange(np.arange(rows) // each, call.stored + call.new, call.budget, traffic).grid
+        grid = arrange(np.arange(rows) // each, call.length, call.budget, traffic).grid
         tokens = grid.rows * grid.length
         size = (tokens + grid.copies * grid.context) * token + tokens * 2 * work.shape.hidden_size * work.item
         largest = max(largest, size)

@@ -53,15 +53,25 @@ def bush_at_most(work: Workload) -> Bush:
 
 
 def bush_expected(work: Workload) -> Bush:
-    """Return a skeleton to expect: as at most, but for tokens that are drawn, and for branching pairs.
+    """Return a skeleton to expect: as at most, but for tokens that are drawn, branching pairs, and forks.
 
     Early and random tokens end where they do in the mean. Completions that part at their first token have one branching
-    prefix a tree: its prompt, and half a completion for each replay.
+    prefix a tree: its prompt, and half a completion for each replay. Forks are in the middle of a completion: chains
+    have the mean length of those of the group and those that go on from a fork.
     """
+    if work.branches is not None and work.learns == "everything":
+        own = work.group * max(0, work.max_new_tokens - 1) + work.forked * tokens_after(work, work.kept_expected)
+        length = own // work.leaves
+        return Bush(work.prompt_tokens, work.leaves, length, length, work.problems)
     if work.learns != "branching":
         return _bush(work, work.early.expected if work.early else None)
     length = (work.max_new_tokens - 1) // 2
-    return Bush(work.prompt_tokens, work.replays, length, min(length, 1), work.problems)
+    return Bush(work.prompt_tokens, work.replays + work.forked, length, min(length, 1), work.problems)
+
+
+def tokens_after(work: Workload, kept: int) -> int:
+    """Return the tokens of a completion after `kept` of them that are forwarded: all but the last."""
+    return max(0, work.max_new_tokens - 1 - kept)
 
 
 def _bush(work: Workload, reach: int | None) -> Bush:
@@ -69,7 +79,7 @@ def _bush(work: Workload, reach: int | None) -> Bush:
     length = learning = max(0, work.max_new_tokens - 1)
     if work.early is not None and reach is not None:
         length, learning = max(0, reach - 1), max(0, min(reach, work.early.chosen) - 1)
-    return Bush(work.prompt_tokens, work.group * (1 + work.replays), length, learning, work.problems)
+    return Bush(work.prompt_tokens, work.leaves, length, learning, work.problems)
 
 
 def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stretch]:
@@ -90,6 +100,34 @@ def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stret
     tokens = max(top.tokens, min(max_tokens, bush.chains * bush.length)) if uneven else top.tokens
     rows = tokens * bush.learning // bush.length
     return [Stretch(stem, stem.tokens, 1, 0, True), Stretch(top, tokens, rows, bush.stem)]
+
+
+def forked_stack(work: Workload, kept: int) -> list[Stretch] | None:
+    """Return the largest stack where every token learns and completions are forked after `kept` tokens.
+
+    Where a completion fits a stretch with all that grows below it, the prompt, and as many of these as fit. Else the
+    prompt, then the tokens kept, then as much of what parts there as fits. None where nothing has to be cut.
+    """
+    if work.branches is None or work.learns != "everything" or kept == 0:
+        return None
+    after, chains, most = tokens_after(work, kept), 1 + work.branches.each, work.micro_batch_tokens
+    below = kept + chains * after
+    if work.prompt_tokens + work.group * below <= most or after == 0:
+        return None
+    prompt = Stretch(Bush(work.prompt_tokens, 0, 0, 0), work.prompt_tokens, 1, 0, True)
+    if below <= most:
+        count = min(work.group, most // below)
+        part = Bush(0, count * chains, below // chains, below // chains)
+        return [prompt, Stretch(part, count * below, count * below, work.prompt_tokens)]
+    run = Stretch(Bush(kept, 0, 0, 0), kept, kept, work.prompt_tokens, True)
+    top = Bush(0, min(chains, max(1, most // after)), after, after)
+    return [prompt, run, Stretch(top, top.tokens, top.rows, work.prompt_tokens + kept)]
+
+
+def latest_fork(work: Workload) -> int:
+    """Return where a fork leads to the largest stack: as late as what parts there still fills a stretch."""
+    chains = 1 + (work.branches.each if work.branches else 0)
+    return max(0, work.max_new_tokens - 1 - -(-work.micro_batch_tokens // chains))
 
 
 @dataclass(frozen=True, slots=True)

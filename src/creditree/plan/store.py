@@ -13,10 +13,25 @@ _AHEAD = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """Contexts of forks share slots: `same_prompt` of them their prompt, and `same_chain` what they keep after it."""
+
+    prompt: int
+    same_prompt: int
+    same_chain: int
+
+    def slots(self, contexts: int, tokens: int) -> int:
+        """Return the slots of `contexts` neighbours of `tokens` tokens each."""
+        chains = -(-contexts // self.same_chain)
+        return -(-contexts // self.same_prompt) * self.prompt + chains * (tokens - self.prompt)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call of the engine: `completions` of `budget` tokens from `contexts` of `stored` + `new` tokens each.
 
-    `again`: how many of the contexts an earlier piece of the call has forwarded.
+    `again`: how many of the contexts an earlier piece of the call has forwarded;  `sharing`: of forks, else None;
+    `observed`: whether the influence of steps is asked for.
     """
 
     contexts: int
@@ -25,11 +40,30 @@ class Call:
     new: int
     budget: int
     again: int = 0
+    sharing: Sharing | None = None
+    observed: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens of a context."""
+        return self.stored + self.new
 
     @property
     def tokens(self) -> int:
         """Tokens of all contexts."""
-        return self.contexts * (self.stored + self.new)
+        return self.contexts * self.length
+
+    @property
+    def slots(self) -> int:
+        """Slots of all contexts."""
+        return self.sharing.slots(self.contexts, self.length) if self.sharing else self.tokens
+
+    @property
+    def fresh(self) -> int:
+        """Slots of contexts that are not stored yet."""
+        if self.sharing:
+            return 0 if self.new == 0 else self.slots
+        return (self.contexts - self.again) * self.new
 
     def pieces(self, max_rows: int) -> Iterator["Call"]:
         """Yield what is decoded together: at most `max_rows` completions."""
@@ -61,13 +95,55 @@ def slot_bytes(work: Workload) -> int:
     return (shape.num_layers * 2 * work.keys + 2 * shape.hidden_size) * work.item + INDEX_BYTES
 
 
-def training_calls(work: Workload, kept: int) -> list[Call]:
-    """Return the calls of a step whose replays keep `kept` tokens of a completion."""
-    calls = [Call(work.problems, work.problems * work.group, 0, work.prompt_tokens, work.max_new_tokens)]
-    if work.replays:
-        roots = work.problems * work.replays
-        budget = work.max_new_tokens - kept
-        calls.append(Call(roots, roots * work.group, work.prompt_tokens + kept - 1, 1, budget))
+def training_calls(work: Workload, kept: int, *, expected: bool = False) -> list[Call]:
+    """Return the calls of the step that stores most, whose replays or forks keep `kept` tokens of a completion.
+
+    Off-policy, the first step samples two groups, and the forks of one of them, whose contexts are stored; later steps
+    sample the next group, and forks whose contexts are forwarded anew, of as many problems as there can be.
+    """
+    if not work.off_policy:
+        one = work if expected else work.at_most
+        return [_first(one), *_replays(one, kept), *_forks(one, kept, stored=True)]
+    start = [_first(work), _first(work), *_forks(work, kept, stored=True)]
+    later = [_first(work.at_most), *_forks(work.at_most, kept, stored=False)]
+    return start if expected else max(start, later, key=_slots)
+
+
+def carried(work: Workload, calls: list[Call]) -> int:
+    """Return the tokens of completions that are held beside those of some calls: a group sampled a step before."""
+    return calls[0].completions * calls[0].budget if work.off_policy and any(c.sharing and c.new for c in calls) else 0
+
+
+def _slots(calls: list[Call]) -> int:
+    return sum(call.fresh + call.completions * call.budget for call in calls)
+
+
+def _first(work: Workload) -> Call:
+    observed = work.branches is not None and work.branches.influence is not None
+    rows = work.problems * work.group
+    return Call(work.problems, rows, 0, work.prompt_tokens, work.max_new_tokens, observed=observed)
+
+
+def _replays(work: Workload, kept: int) -> list[Call]:
+    roots = work.problems * work.replays
+    budget = work.max_new_tokens - kept
+    return [Call(roots, roots * work.group, work.prompt_tokens + kept - 1, 1, budget)] if roots else []
+
+
+def _forks(work: Workload, kept: int, *, stored: bool) -> list[Call]:
+    """Return the rounds of forks; the contexts of the first are `stored` or not, those of the others are."""
+    branches, length = work.branches, work.prompt_tokens + kept
+    if branches is None:
+        return []
+    points = work.group * branches.points
+    contexts = work.problems * points
+    sharing = Sharing(work.prompt_tokens, points, branches.points)
+    calls = []
+    for number in range(branches.rounds):
+        before = length if stored or number > 0 else 0
+        observed = branches.influence is not None and number + 1 < branches.rounds
+        rows, budget = contexts * branches.continuations, work.max_new_tokens - kept
+        calls.append(Call(contexts, rows, before, length - before, budget, sharing=sharing, observed=observed))
     return calls
 
 
@@ -91,12 +167,13 @@ def room_of(work: Workload, calls: list[Call], room: Room = EMPTY) -> Room:
 
 def largest_piece(work: Workload) -> int:
     """Return the most slots that one piece of a training step can need."""
-    calls = [*training_calls(work, 0), *(training_calls(work, work.max_new_tokens - 1) if work.replays else [])]
+    ways = (0, work.max_new_tokens - 1) if work.replays or work.branches else (0,)
+    calls = [call for kept in ways for call in training_calls(work, kept)]
     slots = []
     for call in calls:
         rows, each = min(work.max_rows, call.completions), call.completions // call.contexts
         contexts = min(call.contexts, (rows - 2) // each + 2)  # the most that so many neighbours can belong to
-        slots.append(contexts * (call.stored + call.new) + rows * call.budget)
+        slots.append(contexts * call.length + rows * call.budget)
     return max(slots)
 
 
@@ -108,9 +185,9 @@ def forgotten(room: Room) -> Room:
 def _decoded(work: Workload, piece: Call, room: Room) -> Room:
     rows, left = piece.completions, piece.budget
     unused = 0
-    fresh = (piece.contexts - piece.again) * piece.new
+    fresh = piece.fresh
     if work.stored_tokens is not None and room.used + piece.tokens + rows * left > work.stored_tokens:
-        room, fresh = forgotten(room), piece.tokens
+        room, fresh = forgotten(room), piece.slots
     room = _grown(room, piece.tokens, piece.tokens + rows * left)
     room = replace(room, used=room.used + fresh)
     if work.native:  # it makes room before a token is drawn, the last one's too; torch when it is to be stored

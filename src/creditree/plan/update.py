@@ -10,12 +10,21 @@ from creditree.plan.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class UpdateSize:
-    """Bytes of an update beside weights, adapter and store: kept activations, head, attention, what else is alive."""
+    """Bytes of an update beside weights, adapter and store: kept activations, head, attention, what else is alive.
+
+    `gradients`: those of all weights, as far as they are there; an adapter's count as held.
+    """
 
     activations: int
     head: int
     attention: int
     temporaries: int
+    gradients: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return self.activations + self.head + self.attention + self.temporaries + self.gradients
 
 
 def update_size(work: Workload, stack: list[Stretch]) -> UpdateSize:

@@ -1,11 +1,12 @@
-"""What memory and work of a run depend on: sizes of the model, of the adapter, and of a training step."""
+"""What memory and work of a run depend on: sizes of the model, of what is trained, and of a training step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from creditree.models.load import Dtype
 from creditree.models.shapes import Shape
 from creditree.select.early_and_random import EarlyAndRandom
+from creditree.signals import InfluenceSource
 
 Learns = Literal["everything", "early", "branching"]
 """Which tokens learn: all, those up to some offset, or those where completions part."""
@@ -29,14 +30,48 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class Influence:
+    """Influence of the steps of first completions: from `delta` steps on, of some layers and heads (None: all)."""
+
+    delta: int
+    source: InfluenceSource
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Rounds of forks below each completion of the group: at `points` of its tree, `continuations` each.
+
+    `influence`: what a rule asks the engine for, or None.
+    """
+
+    points: int
+    rounds: int
+    continuations: int
+    influence: Influence | None = None
+
+    @property
+    def each(self) -> int:
+        """Completions that grow below one of the group."""
+        return self.points * self.rounds * self.continuations
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
 
-    `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem;  `early`: where the tokens
-    are that learn, where `learns` is early;  `reference`: whether a KL penalty needs the base's log-probabilities;
-    `nucleus`: whether top-p cuts the distribution;  `evaluation_problems`: of the largest evaluation, 0 for none;
-    `stored_tokens`: slots of the store before it forgets, None for all of a step;  `native`: whether native code
-    decodes, or torch, and `static`: torch in static shapes, as on CUDA.
+    `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem;  `branches`: what is
+    forked below a group;  `early`: where the tokens are that learn, where `learns` is early;  `reference`: whether a KL
+    penalty needs the base's log-probabilities;  `nucleus`: whether top-p cuts the distribution;
+    `evaluation_problems`: of the largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it
+    forgets, None for all of a step;  `native`: whether native code decodes, or torch, and `static`: torch in static
+    shapes, as on CUDA.
+
+    `all_weights`: every weight learns, no adapter;  `validates`: a copy of the best weights is kept;  `on_host`: the
+    memory in question is the host's, so that copies for checkpoints are in it;  `most_problems`: what a schedule may
+    raise `problems` to;  `mini_batch`: completions of one optimiser step (None: all);  `off_policy`: the groups of the
+    next problems are sampled beside the forks of these.
     """
 
     shape: Shape
@@ -61,6 +96,13 @@ class Workload:
     threads: int = 1
     native: bool = True
     static: bool = False
+    branches: Branches | None = None
+    all_weights: bool = False
+    validates: bool = False
+    on_host: bool = True
+    most_problems: int = 0
+    mini_batch: int | None = None
+    off_policy: bool = False
 
     @property
     def item(self) -> int:
@@ -104,16 +146,40 @@ class Workload:
 
     @property
     def trained(self) -> int:
-        """Numbers in the adapter's matrices. A projection that is not known counts as one from hidden to hidden."""
+        """Numbers that learn: all, or the adapter's. A projection that is not known counts as hidden to hidden."""
+        if self.all_weights:
+            return self.shape.num_parameters
         sizes = (self.shape.projection(name) or (self.shape.hidden_size,) * 2 for name in self.targets)
         return len(self.layers) * sum(self.rank * sum(size) for size in sizes)
 
     @property
+    def forked(self) -> int:
+        """Completions of a problem that go on from a fork."""
+        return self.group * self.branches.each if self.branches else 0
+
+    @property
+    def leaves(self) -> int:
+        """Completions of a problem."""
+        return self.group * (1 + self.replays) + self.forked
+
+    @property
     def completions(self) -> int:
         """Completions of a step."""
-        return self.problems * self.group * (1 + self.replays)
+        return self.problems * self.leaves
 
     @property
     def sampled(self) -> int:
         """Tokens sampled in a step."""
         return self.completions * self.max_new_tokens
+
+    @property
+    def at_most(self) -> "Workload":
+        """The same with as many problems as a step can have."""
+        return replace(self, problems=max(self.problems, self.most_problems), most_problems=0)
+
+    @property
+    def learned_together(self) -> int:
+        """Problems of one optimiser step: as many in each of round(completions / mini_batch) steps."""
+        if self.mini_batch is None:
+            return self.problems
+        return -(-self.problems // max(1, min(self.problems, int(self.completions / self.mini_batch + 0.5))))

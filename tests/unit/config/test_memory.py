@@ -1,5 +1,6 @@
 """Sizes of memory in words, and the settings that they lead to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from creditree.config.schema import RunConfig
 from creditree.config.workload import longest_prompt, settled, workload_of
 from creditree.errors import ConfigError
 from creditree.plan.prediction import predict
+from creditree.plan.workload import Branches, Influence
 
 BASE = "{task: multiplication, method: {name: grpo, group: 8}, evaluation: {problems: 20}"
 
@@ -104,3 +106,43 @@ def test_the_method_becomes_what_it_holds(method: str, learns: str, replays: int
     assert (work.learns, work.replays) == (learns, replays)
     assert (work.early is None) == (method != "s-grpo")
     assert work.reference == (method != "t-spmo")
+
+
+def test_branching_methods_become_rounds_of_forks() -> None:
+    attnrl, _ = workload_of(parse("method={name: attnrl, influence_source: decoding}", "train.problems_per_step=4"))
+    assert attnrl.branches == Branches(2, 1, 2, Influence(4, "decoding"))
+    # 6 + 6 x 2 x 1 x 2 completions; four times as many problems at most
+    assert (attnrl.leaves, attnrl.replays, attnrl.at_most.problems) == (30, 0, 16)
+    assert attnrl.off_policy
+    assert attnrl.reference
+    treerl, _ = workload_of(parse("method={name: treerl, kl: 0, rounds: 3}", "train.problems_per_step=4"))
+    assert treerl.branches == Branches(2, 3, 2)
+    assert (treerl.entropies, treerl.reference, treerl.off_policy, treerl.at_most.problems) == (True, False, False, 4)
+
+
+def test_a_schedule_that_draws_more_is_counted_at_most() -> None:
+    dynamic, _ = workload_of(
+        parse("method={name: grpo, schedule: dynamic, draw_limit: 2.5}", "train.problems_per_step=4")
+    )
+    assert (dynamic.problems, dynamic.at_most.problems) == (4, 10)
+    fixed, _ = workload_of(parse("method={name: attnrl, batch_decay: 1.0}", "train.problems_per_step=4"))
+    assert fixed.at_most.problems == 4
+
+
+def test_mini_batches_hold_whole_problems() -> None:
+    work, _ = workload_of(parse("method={name: treerl}", "train.problems_per_step=10", "train.mini_batch=100"))
+    # 300 completions make 3 optimiser steps, so 4 problems at most in each
+    assert work.learned_together == 4
+
+
+def test_all_weights_are_planned_in_float32() -> None:
+    config = parse("train.weights=all", "validation.every=5")
+    work, _ = workload_of(config)
+    assert (work.all_weights, work.validates, work.static) == (True, True, False)
+    assert work.layers == tuple(range(work.shape.num_layers))
+    with pytest.raises(ConfigError, match="would lose most updates to rounding"):
+        parse("train.weights=all", "model.dtype=bfloat16")
+    found, _ = workload_of(settled(parse("train.weights=all", "train.memory=37.5MB")))
+    assert predict(found).total <= 37_500_000 < predict(replace(found, micro_batch_tokens=1024)).total
+    with pytest.raises(ConfigError, match=r"train.weights: adapter, or raise train.memory"):
+        settled(parse("train.weights=all", "train.memory=10MB"))

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from creditree.batch import Batch
-from creditree.learner.cost import Adapted, UpdateWork, update_flops, work_of
+from creditree.learner.cost import Adapted, UpdateWork, full_update_flops, update_flops, work_of
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.all_weights import AllWeights
 from creditree.models.shapes import PUBLIC_SHAPES, Shape
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.rng import Key
@@ -88,6 +89,30 @@ def test_the_formula_is_what_torch_counts(family: str, kl: float, stored: bool, 
     work = work_of(batch, tokens)
     expected = update_flops(shape_of(family), Adapted((2, 3), QV, 3), work, reference=kl > 0, stored_trunk=stored)
     assert counted(learner, batch) == expected.total
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+@pytest.mark.parametrize("tokens", [1024, 64])
+def test_the_formula_of_all_weights_is_what_torch_counts(family: str, kl: float, tokens: int) -> None:
+    learner = Learner(
+        AllWeights(tiny(family, torch.float32)), PolicyGradient(kl), OptimiserSpec(micro_batch_tokens=tokens)
+    )
+    batch = bush(8, 24)
+    expected = full_update_flops(shape_of(family), work_of(batch, tokens), reference=kl > 0)
+    assert counted(learner, batch) == expected.total
+
+
+def test_all_weights_by_hand() -> None:
+    # llama: q, k, v, o 32 x 32, 32 x 16 twice, 32 x 32; MLP 3 x 32 x 48: 7,680 numbers in each of 4 layers
+    found = full_update_flops(shape_of("llama"), UpdateWork(10, 3, 100, 30), reference=False)
+    assert found.layers == 3 * 4 * 2 * 10 * 7_680
+    # forward 4 x 32 a pair, and 5 / 2 of that back
+    assert found.attention == 4 * 100 * 128 * 7 // 2
+    assert found.head == 3 * 2 * 3 * 64 * 32
+    assert (
+        full_update_flops(shape_of("llama"), UpdateWork(10, 3, 100, 30), reference=True).layers == 4 * found.layers // 3
+    )
 
 
 @pytest.mark.parametrize("layers", [(3,), (0, 2), (1, 2, 3)])

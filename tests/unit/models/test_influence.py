@@ -47,7 +47,7 @@ def test_sums_of_columns_are_the_dense_definition(
     family: str, delta: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four sequences in one pass, of other lengths and steps; the last block may hold one query only."""
-    monkeypatch.setattr(module, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
     model, spec = tiny(family), InfluenceSpec(delta=delta)
     ids = [some_ids(steps[-1][1], seed) for seed, steps in enumerate(SEQUENCES)]
     found = influence(model.transformer, ids, SEQUENCES, spec)
@@ -125,11 +125,11 @@ def test_any_steps(lengths: list[list[int]], delta: int, block_bytes: int, first
     table = StepTable.of(steps, delta, query.device, query.dtype)
     past = (lambda layer, heads: (key[:, :, :first], value[:, :, :first])) if first else None
     plan = InfluencePlan(table, None, (0, 1, 2, 5), past)
-    original, module._BLOCK_BYTES = module._BLOCK_BYTES, block_bytes
+    original, module.BLOCK_BYTES = module.BLOCK_BYTES, block_bytes
     try:
         out = plan.attend(0, query[:, :, first:], key[:, :, first:], value[:, :, first:], 0.7)
     finally:
-        module._BLOCK_BYTES = original
+        module.BLOCK_BYTES = original
     assert torch.allclose(out, CausalPlan().attend(0, query, key, value, 0.7)[:, :, first:])
     for row, one in enumerate(steps):
         length, prompt = one[-1][1], one[0][1]

@@ -12,7 +12,8 @@ TOLERANCE = 0.10
 
 
 def name(case: Case) -> str:
-    return f"{case.shape}-{case.method}-{case.dtype}-G{case.group}-T{case.tokens}-{case.micro_batch_tokens}"
+    what = case.influence or case.trained
+    return f"{case.shape}-{case.method}-{what}-{case.dtype}-G{case.group}-T{case.tokens}-{case.micro_batch_tokens}"
 
 
 @pytest.mark.parametrize("case", SMALL, ids=name)

@@ -1,0 +1,54 @@
+"""What a prediction assumes, in sentences: whatever only the run itself can tell."""
+
+from creditree.plan.influence import STEP_TOKENS
+from creditree.plan.workload import Workload
+
+
+def assumed(work: Workload) -> list[str]:
+    """Return what is assumed of forks, influence, problems a step, mini-batches and weights, where a run has them."""
+    return [sentence for sentence in (_forks(work), _influence(work), _problems(work), _updates(work)) if sentence]
+
+
+def _forks(work: Workload) -> str | None:
+    branches = work.branches
+    if branches is None:
+        return None
+    points = "1 point" if branches.points == 1 else f"{branches.points} points"
+    rounds = "" if branches.rounds == 1 else f" in each of {branches.rounds} rounds"
+    return (
+        f"Forks: every completion of the group is forked at {points}{rounds}, {branches.continuations} continuations "
+        "each: at its first token at most, in its middle to expect."
+    )
+
+
+def _influence(work: Workload) -> str | None:
+    if work.branches is None or work.branches.influence is None:
+        return None
+    if work.branches.influence.source == "pass" or work.static:
+        return (
+            f"Influence: a pass over each first completion, over the tokens from step {work.branches.influence.delta} "
+            f"on; at most, the steps before it have 1 token each, to expect {STEP_TOKENS}."
+        )
+    return (
+        f"Influence: summed while decoding, for steps of {STEP_TOKENS} tokens; at most, no completion has a separator, "
+        "and all are left to the pass."
+    )
+
+
+def _problems(work: Workload) -> str | None:
+    flying = " The first round of the next problems is sampled beside the forks." if work.off_policy else ""
+    if work.at_most.problems == work.problems:
+        return flying.strip() or None
+    return f"Problems a step: {work.at_most.problems} at most, {work.problems} to expect.{flying}"
+
+
+def _updates(work: Workload) -> str | None:
+    sentences = []
+    if work.mini_batch is not None:
+        problems = "1 problem" if work.learned_together == 1 else f"{work.learned_together} problems"
+        sentences.append(f"Optimiser steps: {problems} each to expect.")
+    if work.all_weights:
+        sentences.append("All weights: the gradient is held from one update to the next.")
+        if work.on_host:
+            sentences.append("A checkpoint copies weights and moments three times.")
+    return " ".join(sentences) or None
