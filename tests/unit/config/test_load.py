@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.load import apply_overrides, dump_config, load_config, parse_config
+from creditree.config.overrides import apply_overrides
+from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import FileConfig, MultiplicationConfig, RunConfig, SvampConfig
 from creditree.errors import ConfigError
 

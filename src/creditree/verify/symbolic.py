@@ -1,0 +1,184 @@
+"""Comparing two answers as formulas. Only worker processes import this module: it brings sympy and math-verify.
+
+DeepScaleR's rules come first (mathd form, tuples split, unreduced fractions literal, integers exact, else
+simplify(a - b) == 0), then math-verify, whose yes is looked at a second time (`second_look`). No text is ever evaluated
+as Python: formulas are read by the grammar of latex2sympy.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sympy
+from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+from math_verify import verify
+
+from creditree.problem import Status
+from creditree.verify.latex import (
+    assigned_letter,
+    base,
+    closing,
+    fractions_written_out,
+    is_bracketed,
+    mathd,
+    opening,
+    split_elements,
+    tidy,
+)
+from creditree.verify.second_look import contradicted
+
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
+
+MOST_UNKNOWNS = 2
+"""DeepScaleR's grader does not simplify differences with more letters than this."""
+LARGEST_EXPONENT = 10_000
+LARGEST_FACTORIAL = 5_000
+DEEPEST = 60
+IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
+NORMAL_FORM = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether an answer is right, and how the comparison went."""
+
+    correct: bool
+    status: Status = "ok"
+    detail: str = ""
+
+
+def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Finding:
+    """Return whether `answer` equals one of `truths`; ``unparsable`` where it is no formula and no equal text.
+
+    The second look comes before the rest: it finds most differences at once, where a simplification may take seconds.
+    """
+    truths = [truth for truth in truths if not labels_differ(answer, truth)]
+    if any(mathd(answer) == mathd(truth) for truth in truths):
+        return Finding(True)
+    formula = read(answer)
+    for truth in truths:
+        expected = read(truth)
+        both = formula is not None and expected is not None
+        if both and contradicted(expected, formula, _brackets(tidy(truth)), _brackets(tidy(answer))):
+            continue
+        if both and use_math_verify and verify([expected], [formula], timeout_seconds=None):
+            return Finding(True)
+        if deepscaler_equal(answer, truth):
+            return Finding(True)
+    if formula is None:
+        return Finding(False, "unparsable", "the answer is not a formula that can be read.")
+    return Finding(False)
+
+
+def deepscaler_equal(answer: str, truth: str) -> bool:
+    """Return what DeepScaleR's two graders, mathd and sympy, say together."""
+    if mathd(answer) == mathd(truth):
+        return True
+    answer, truth = (fractions_written_out(tidy(text)).casefold() for text in (answer, truth))
+    if not answer:
+        return False
+    given, wanted = split_elements(answer), split_elements(truth)
+    if len(given) != len(wanted):
+        return False
+    if len(wanted) > 1 and (_brackets(answer) != _brackets(truth)):
+        return False
+    return all(_element_equal(one, other) for one, other in zip(given, wanted, strict=True))
+
+
+def labels_differ(answer: str, truth: str) -> bool:
+    """Return whether both assign to a letter, or both name a base, and not the same one."""
+    return any(of(answer) and of(truth) and of(answer) != of(truth) for of in (assigned_letter, base))
+
+
+def read(text: str) -> Any:
+    """Return the formula that `text` is, as a sympy object, or None where it is none or is too large to work with."""
+    return _read(fractions_written_out(tidy(text)))
+
+
+@lru_cache(maxsize=512)
+def _read(text: str) -> Any:
+    if not text or _depth(text) > DEEPEST:
+        return None
+    try:
+        normal = normalize_latex(text, NORMAL_FORM)
+        formula = latex2sympy(
+            normal, is_real=not IMAGINARY.search(normal), convert_degrees=False, normalization_config=None
+        )
+    except Exception:  # whatever a grammar makes of what a model wrote
+        return None
+    return None if formula is None or is_too_large(formula) else formula
+
+
+def is_too_large(formula: Any) -> bool:
+    """Return whether evaluating a formula would write out a number of a size that no answer has."""
+    try:
+        return any(_is_large(node) for node in sympy.preorder_traversal(formula))
+    except (AttributeError, TypeError):
+        return False
+
+
+def _is_large(node: Any) -> bool:
+    if isinstance(node, sympy.Pow):
+        exponent = node.exp
+        if exponent.has(sympy.Pow, sympy.factorial) and not exponent.free_symbols:
+            return bool(abs(exponent.evalf(5, maxn=50)) > LARGEST_EXPONENT)
+        return bool(exponent.is_number and exponent.is_comparable and abs(exponent) > LARGEST_EXPONENT)
+    if isinstance(node, sympy.factorial):
+        argument = node.args[0]
+        if argument.has(sympy.Pow, sympy.factorial) and not argument.free_symbols:
+            return True
+        return bool(argument.is_number and argument.is_comparable and abs(argument) > LARGEST_FACTORIAL)
+    return False
+
+
+def _element_equal(answer: str, truth: str) -> bool:
+    if answer.replace(" ", "") == truth.replace(" ", ""):
+        return True
+    answer_fraction, truth_fraction = _is_fraction(answer), _is_fraction(truth)
+    if answer_fraction and truth_fraction:
+        return False
+    if _is_integer(answer) or _is_integer(truth):
+        return _integer(answer) is not None and _integer(answer) == _integer(truth)
+    return _simplified_equal(answer, truth)
+
+
+def _simplified_equal(answer: str, truth: str) -> bool:
+    one, other = read(answer), read(truth)
+    if not isinstance(one, sympy.Expr) or not isinstance(other, sympy.Expr):
+        return False
+    if len(one.free_symbols | other.free_symbols) > MOST_UNKNOWNS:
+        return False
+    try:
+        return bool(sympy.simplify(one.doit() - other.doit()) == 0)
+    except Exception:  # sympy raises many kinds for what is no ordinary expression
+        return False
+
+
+def _is_fraction(text: str) -> bool:
+    return re.fullmatch(r"-?\\frac\{-?[0-9]+\}\{-?[0-9]+\}|-?[0-9]+\s*/\s*[0-9]+", text) is not None
+
+
+def _is_integer(text: str) -> bool:
+    return _integer(text) is not None
+
+
+def _integer(text: str) -> int | None:
+    match = re.fullmatch(r"(-?\s*[0-9]{1,640})(?:\.0*)?", text.strip())
+    return int(match[1].replace(" ", "")) if match else None
+
+
+def _brackets(text: str) -> str:
+    return opening(text) + closing(text) if is_bracketed(text) else ""
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
