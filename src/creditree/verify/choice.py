@@ -8,7 +8,7 @@ from creditree.problem import Problem, Verdict
 from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
 from creditree.verify.verifier import Answer
 
-DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|textit)\s*|[*_`${}]|\\[,!; ]")
+DRESS = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boxed)\s*|[*_`${}]|\\[,!; ]")
 # A bare letter, or one that something closes: "B", "(B)", "[B]", "B.", "B)", "B:", "(B) 12 apples".
 LETTER = re.compile(r"(?:option|choice)?\s*[(\[]?\s*([A-Za-z])\s*(?:[)\].:](?:\s|$)|$)", re.IGNORECASE)
 LAST_LETTER = re.compile(r"[(\[]([A-Z])[)\]]|(?:option|choice)\s+([A-Z])\b|^\s*([A-Z])\s*[.):]?\s*$", re.MULTILINE)

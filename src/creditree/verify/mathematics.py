@@ -10,7 +10,7 @@ from creditree.verify.number import PlainNumber, plain_number
 from creditree.verify.pool import Job, WorkerPool
 from creditree.verify.verifier import Answer
 
-LONGEST_ANSWER = 2_000
+LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
 PLACES = 6
 """A number with a decimal point equals what agrees with it to so many places ..."""

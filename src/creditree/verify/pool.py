@@ -22,6 +22,8 @@ import creditree
 from creditree.errors import ConfigError
 from creditree.problem import Verdict
 
+GRACE_S = 0.5
+"""How long after its deadline a worker that does not interrupt itself is killed."""
 START_S = 120.0
 """How long a worker may take to import sympy, on a machine that is busy."""
 MOST_FAILED_STARTS = 2
@@ -88,7 +90,7 @@ class Worker:
     @property
     def ended_by_alarm(self) -> bool:
         """Whether its own alarm ended it."""
-        return hasattr(signal, "SIGALRM") and self.process.wait(5) == -signal.SIGALRM
+        return hasattr(signal, "SIGPROF") and self.process.wait(5) == -signal.SIGPROF
 
     def _hear(self, seconds: float) -> Mapping[str, Any] | None:
         try:
@@ -175,7 +177,7 @@ class WorkerPool:
         deadline = self.limits.deadline_s
         late = Verdict(0.0, "timeout", f"the comparison took longer than {deadline:g} s.")
         try:
-            reply = worker.ask(job, deadline)
+            reply = worker.ask(job, deadline + GRACE_S)
         except TimeoutError:
             return late, False
         if reply is None:

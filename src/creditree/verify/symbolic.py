@@ -6,6 +6,7 @@ as Python: formulas are read by the grammar of latex2sympy.
 """
 
 import logging
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +37,11 @@ MOST_UNKNOWNS = 2
 """DeepScaleR's grader does not simplify differences with more letters than this."""
 LARGEST_EXPONENT = 10_000
 LARGEST_FACTORIAL = 5_000
-DEEPEST = 60
+MOST_DIGITS = 50_000
+"""Of a number that is written out."""
+LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
+"""latex2sympy evaluates it as it reads."""
+DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
 NORMAL_FORM = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
@@ -102,7 +107,7 @@ def read(text: str) -> Any:
 
 @lru_cache(maxsize=512)
 def _read(text: str) -> Any:
-    if not text or _depth(text) > DEEPEST:
+    if not text or _depth(text) > DEEPEST or LARGE_BINOMIAL.search(text):
         return None
     try:
         normal = normalize_latex(text, NORMAL_FORM)
@@ -111,7 +116,13 @@ def _read(text: str) -> Any:
         )
     except Exception:  # whatever a grammar makes of what a model wrote
         return None
-    return None if formula is None or is_too_large(formula) else formula
+    return None if formula is None or is_too_large(formula) else _with_imaginary_unit(formula)
+
+
+def _with_imaginary_unit(formula: Any) -> Any:
+    """Return a formula with the letter i, which latex2sympy reads as an unknown, as the root of -1."""
+    letters = getattr(formula, "free_symbols", ())
+    return formula.subs({letter: sympy.I for letter in letters if letter.name == "i"}) if letters else formula
 
 
 def is_too_large(formula: Any) -> bool:
@@ -124,16 +135,30 @@ def is_too_large(formula: Any) -> bool:
 
 def _is_large(node: Any) -> bool:
     if isinstance(node, sympy.Pow):
-        exponent = node.exp
-        if exponent.has(sympy.Pow, sympy.factorial) and not exponent.free_symbols:
-            return bool(abs(exponent.evalf(5, maxn=50)) > LARGEST_EXPONENT)
-        return bool(exponent.is_number and exponent.is_comparable and abs(exponent) > LARGEST_EXPONENT)
-    if isinstance(node, sympy.factorial):
-        argument = node.args[0]
-        if argument.has(sympy.Pow, sympy.factorial) and not argument.free_symbols:
-            return True
-        return bool(argument.is_number and argument.is_comparable and abs(argument) > LARGEST_FACTORIAL)
+        return digits(node.exp) > math.log10(LARGEST_EXPONENT) or digits(node) > MOST_DIGITS
+    if isinstance(node, sympy.factorial | sympy.binomial):
+        return any(digits(argument) > math.log10(LARGEST_FACTORIAL) for argument in node.args)
+    if isinstance(node, sympy.Sum | sympy.Product):
+        ends = (end for limits in node.limits for end in limits[1:] if end.is_finite)
+        return any(digits(end) > math.log10(LARGEST_FACTORIAL) for end in ends)
     return False
+
+
+def digits(formula: Any) -> float:
+    """Return log10 of about how large a number is, without evaluating it; 0 below 1 and for what is not understood."""
+    if formula.is_Rational:
+        return max(0.0, (abs(formula.p).bit_length() - formula.q.bit_length()) * math.log10(2))
+    if formula.is_Float:
+        return max(0.0, math.log10(abs(float(formula)) or 1.0))
+    parts = [digits(part) for part in formula.args]
+    if isinstance(formula, sympy.Mul):
+        return sum(parts)
+    if isinstance(formula, sympy.Pow):
+        base, exponent = parts
+        return math.inf if base and exponent > 9 else base * 10.0**exponent
+    if isinstance(formula, sympy.factorial):
+        return math.inf if parts[0] > 9 else parts[0] * 10.0 ** parts[0]
+    return max(parts, default=0.0)
 
 
 def _element_equal(answer: str, truth: str) -> bool:

@@ -1,7 +1,7 @@
 """The grading process: reads one job a line, answers with one line. Started by `creditree.verify.pool`, never imported.
 
-Its memory is limited, an alarm of the system ends it where a computation outlives its deadline, and it refuses to
-start programs, open connections or write files. It ends when its input ends, so it does not outlive who started it.
+Its memory is limited, an alarm interrupts a comparison at its deadline, and it refuses to start programs, open
+connections or write files. It ends when its input ends, so it does not outlive who started it.
 """
 
 import json
@@ -13,7 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 GRACE_S = 1.0
-"""How long after the deadline the alarm waits: the parent process is first to end a worker, where it still lives."""
+"""How long after the deadline the process is ended where it does not stop by itself."""
+AGAIN_S = 0.2
+MOST_LATE = 50
+"""Interrupted comparisons after which a worker is replaced: what they left half done is not trusted for ever."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 REFUSED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.remove", "os.rename", "os.rmdir",
            "os.mkdir", "os.kill", "subprocess.Popen", "socket.connect", "socket.bind", "shutil.", "ctypes.dlopen",
@@ -30,24 +33,50 @@ def main(deadline_s: float, memory_bytes: int) -> None:
     _limit_memory(memory_bytes)
     sys.addaudithook(_refuse)
     _reply(replies, {"ready": True})
+    signal_late()
+    late = 0
     for line in sys.stdin:
         job = json.loads(line)
-        with_alarm(deadline_s + GRACE_S)
         try:
-            finding = compare(job["answer"], job["truths"], job["math_verify"])
+            with_alarm(deadline_s)
+            try:
+                finding = compare(job["answer"], job["truths"], job["math_verify"])
+            finally:
+                with_alarm(0)
+        except Late:
+            finding, late = Finding(False, "timeout", f"the comparison took longer than {deadline_s:g} s."), late + 1
         except MemoryError:
             finding = Finding(False, "crash", "the comparison needed too much memory.")
         except Exception as error:
             finding = Finding(False, "unparsable", f"the comparison failed with {type(error).__name__}.")
-        with_alarm(0)
-        _reply(replies, {**asdict(finding), "retiring": finding.status == "crash" or _is_full(memory_bytes)})
+        retiring = finding.status == "crash" or late >= MOST_LATE or _is_full(memory_bytes)
+        _reply(replies, {**asdict(finding), "retiring": retiring})
+
+
+class Late(BaseException):
+    """Raised by the alarm in what takes too long; no Exception, which libraries catch."""
+
+
+def signal_late() -> None:
+    """Have the alarm raise Late, which interrupts what is written in Python."""
+
+    def ring(number: int, frame: object) -> None:
+        raise Late
+
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, ring)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
 
 def with_alarm(seconds: float) -> None:
-    """Have the system end this process after so many seconds, whatever it computes then; 0 takes that back."""
+    """Set the alarm, or take it back with 0.
+
+    It rings again and again, where a library swallows it; code that is not Python does not hear it, so that soon after
+    the system ends the process by the processor time it has used. That also holds where the parent was killed.
+    """
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds + GRACE_S if seconds else 0)
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
 
 
 def _limit_memory(memory_bytes: int) -> None:
