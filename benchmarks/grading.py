@@ -40,7 +40,7 @@ def easy(count: int, seed: int) -> list[Answer]:
 
 def formulas(count: int, seed: int) -> list[Answer]:
     rng = random.Random(seed)
-    made = []
+    made: list[Answer] = []
     while len(made) < count:
         a, b, c = rng.randint(2, 99), rng.choice((2, 3, 5, 6, 7, 10, 11)), rng.randint(2, 60)
         truth, other = rng.choice((

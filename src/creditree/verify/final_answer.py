@@ -84,7 +84,7 @@ def final_answer(text: str) -> str | None:
     if said:
         return said
     if rest and is_bare(rest):
-        return _stripped(rest)
+        return _stripped(rest) or None
     formulas = _formulas(rest)
     if formulas:
         return formulas[-1]

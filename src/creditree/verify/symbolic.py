@@ -155,9 +155,9 @@ def digits(formula: Any) -> float:
         return sum(parts)
     if isinstance(formula, sympy.Pow):
         base, exponent = parts
-        return math.inf if base and exponent > 9 else base * 10.0**exponent
+        return math.inf if base and exponent > 9 else base * float(10.0**exponent)
     if isinstance(formula, sympy.factorial):
-        return math.inf if parts[0] > 9 else parts[0] * 10.0 ** parts[0]
+        return math.inf if parts[0] > 9 else parts[0] * float(10.0 ** parts[0])
     return max(parts, default=0.0)
 
 
