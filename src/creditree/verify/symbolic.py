@@ -147,7 +147,7 @@ def _is_large(node: Any) -> bool:
 def digits(formula: Any) -> float:
     """Return log10 of about how large a number is, without evaluating it; 0 below 1 and for what is not understood."""
     if formula.is_Rational:
-        return max(0.0, (abs(formula.p).bit_length() - formula.q.bit_length()) * math.log10(2))
+        return max(0.0, float(abs(formula.p).bit_length() - formula.q.bit_length()) * math.log10(2))
     if formula.is_Float:
         return max(0.0, math.log10(abs(float(formula)) or 1.0))
     parts = [digits(part) for part in formula.args]
@@ -155,9 +155,9 @@ def digits(formula: Any) -> float:
         return sum(parts)
     if isinstance(formula, sympy.Pow):
         base, exponent = parts
-        return math.inf if base and exponent > 9 else base * float(10.0**exponent)
+        return math.inf if base and exponent > 9 else float(base * 10.0**exponent)
     if isinstance(formula, sympy.factorial):
-        return math.inf if parts[0] > 9 else parts[0] * float(10.0 ** parts[0])
+        return math.inf if parts[0] > 9 else float(parts[0] * 10.0 ** parts[0])
     return max(parts, default=0.0)
 
 
