@@ -74,15 +74,18 @@ def hard(verifier: Mathematics, count: int) -> dict[str, Any]:
     started = perf_counter()
     statuses: Counter[str] = Counter()
     late: Counter[str] = Counter()
+    rewarded: Counter[str] = Counter()
     for start in range(0, len(answers), 500):
         verdicts = verifier.judge(answers[start : start + 500])
         statuses.update(verdict.status for verdict in verdicts)
+        rewarded.update(made[start + i][0] for i, v in enumerate(verdicts) if v.reward != 0.0)
         late.update(made[start + i][0] for i, v in enumerate(verdicts) if v.status in ("timeout", "crash"))
     return {
         "answers": count,
         "seconds": round(perf_counter() - started, 1),
         "statuses": dict(statuses),
         "timeouts_by_kind": dict(late.most_common(8)),
+        "rewarded_by_kind": dict(rewarded),
     }
 
 

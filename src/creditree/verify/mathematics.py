@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from creditree.problem import Verdict
 from creditree.verify.final_answer import cleaned, final_answer, unboxed
@@ -14,7 +15,7 @@ LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
 PLACES = 6
 """A number with a decimal point equals what agrees with it to so many places ..."""
-RELATIVE = 2e-6
+RELATIVE = Fraction(2, 10**6)
 """... and differs by no more than this share of it."""
 
 

@@ -105,3 +105,13 @@ def test_any_text_can_be_asked(text: str) -> None:
 def test_the_last_number_of_a_sentence() -> None:
     found = [last_number(text) for text in ("3 cats, 4 dogs.", "from 10-5", "$1,200.50!", "no", "version v2")]
     assert [None if number is None else number.value for number in found] == [4, 5, Fraction(2401, 2), None, None]
+
+
+def test_numbers_that_no_float_can_hold_are_compared() -> None:
+    large, decimal, small = plain_number("1e390"), plain_number("2.5"), plain_number("1e-390")
+    assert large is not None
+    assert decimal is not None
+    assert small is not None
+    assert not numbers_equal(large, decimal)
+    assert not numbers_equal(small, decimal)
+    assert numbers_equal(large, large)
