@@ -39,6 +39,7 @@ class Ledger:
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `failed_verdicts`: completions that got no reward (never trained on)
+    - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
     """
 
     completions: int = 0
@@ -53,6 +54,9 @@ class Ledger:
     updates: int = 0
     no_signal: int = 0
     failed_verdicts: int = 0
+    unparsable: int = 0
+    timeouts: int = 0
+    crashes: int = 0
 
     def add(self, other: "Ledger") -> None:
         """Add the counts of `other`."""

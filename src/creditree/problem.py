@@ -30,8 +30,10 @@ class Problem:
 class Verdict:
     """What a verifier says of one completion.
 
-    `reward` is None where none could be computed; such a completion is counted and shown, never trained on.
-    `status` is ``ok`` (judged), ``unparsable`` (no answer found: reward 0), ``timeout`` or ``crash``.
+    `reward` is None where none could be computed for a reason that is not the completion's (a reward function that
+    fails, a problem that cannot be judged so); such a completion is counted and shown, never trained on.
+    `status` is ``ok`` (judged), ``unparsable`` (no answer found), ``timeout`` or ``crash``. Where the answer itself is
+    the reason, as with a formula that takes too long, the reward is 0: else writing such a thing would pay.
     """
 
     reward: float | None

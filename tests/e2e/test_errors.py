@@ -119,7 +119,6 @@ def test_mistakes_that_the_configuration_alone_shows(
     [
         ("lora.layers=[9]", ["lora.layers names layer 9", "layers 0 to 5", "give indices in that range"]),
         ("lora.targets=[qproj]", ["lora.targets names 'qproj'", "Did you mean 'q_proj'?"]),
-        ("reward=last_intger", ["reward is 'last_intger'", "set last_integer, or a function"]),
         ("reward=nowhere.py:judge", ["nowhere.py:judge", "there is no file"]),
         ("reward=json:lods", ["json:lods", "Did you mean 'loads'?"]),
         ("reward=no_such_module.at_all:judge", ["no_such_module", "install it, or name a file"]),

@@ -9,7 +9,19 @@ import pytest
 from tests.e2e.command import ENVIRONMENT
 
 LIMIT_S = 0.5
-HEAVY = ("torch", "transformers", "peft", "pyarrow", "scipy", "matplotlib", "pydantic", "datasets", "numpy")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "pyarrow",
+    "scipy",
+    "matplotlib",
+    "pydantic",
+    "datasets",
+    "numpy",
+    "sympy",
+    "math_verify",
+)
 HELP = "import sys; sys.argv = ['creditree', '--help']; from creditree.cli.main import run; run()"
 
 
@@ -49,5 +61,5 @@ def test_the_check_on_time_can_fail() -> None:
 
 def test_help_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], check=True, capture_output=True, text=True, env=ENVIRONMENT)
-    for command in ("quickstart", "train", "plan", "eval", "compare", "methods", "show"):
+    for command in ("quickstart", "train", "plan", "eval", "compare", "grade", "verify-audit", "methods", "show"):
         assert command in done.stdout

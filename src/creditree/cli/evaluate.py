@@ -8,8 +8,10 @@ from typing import Any, get_args
 import yaml
 
 from creditree.cli.output import console, print_json, quiet_libraries
-from creditree.config.build import build_task, build_verifier
-from creditree.config.load import apply_overrides, check_config, parse_config
+from creditree.config.build import build_task
+from creditree.config.load import check_config, parse_config
+from creditree.config.overrides import apply_overrides
+from creditree.config.reward import build_verifier
 from creditree.config.schema import RunConfig
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
@@ -26,11 +28,13 @@ from creditree.evaluate.statistics import (
 )
 from creditree.models.adapter import saved_spec
 from creditree.models.load import load_model
-from creditree.models.trained import load_trained
+from creditree.models.trained import Trained, load_trained
+from creditree.problem import Problem
 from creditree.report.wording import decoding_name, p_value, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.split import Split
+from creditree.verify.verifier import closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +70,34 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     trained = None if target.trained is None else load_trained(model, target.trained)
     limit = options.max_new_tokens or config.sampling.max_new_tokens
-    examiner = Examiner(
-        model,
-        InProcessEngine(model, rows_of(config)),
-        build_verifier(config.reward),
-        task.prompt,
-        limit,
-        Key.of(config.seed),
-    )
+    key = Key.of(config.seed)
+    engine = InProcessEngine(model, rows_of(config))
+    with closing(build_verifier(config.reward)) as verifier:
+        examiner = Examiner(model, engine, verifier, task.prompt, limit, key)
+        decodings = _measured(examiner, problems, options, config.sampling.top_p, trained)
     record: dict[str, Any] = {"target": options.target, "task": task.name, "split": options.split, "n": len(problems)}
-    decodings: dict[str, Any] = {}
-    for temperature in options.temperatures:
-        samples = 1 if temperature == 0 else options.samples
-        sampling = Sampling(temperature, config.sampling.top_p)
-        found = examiner.evaluate(problems, sampling, samples)
-        base = None
-        if trained is not None:
-            with trained.off():
-                base = examiner.evaluate(problems, sampling, samples)
-        decodings[decoding_name(temperature)] = _decoding(found, base, Key.of(config.seed))
     first = next(iter(decodings.values()))
     record |= {name: value for name, value in first.items()} | {"decoding": decodings}
     if as_json:
         print_json(record)
     else:
         _print(record)
+
+
+def _measured(
+    examiner: Examiner, problems: Sequence[Problem], options: EvalOptions, top_p: float, trained: Trained | None
+) -> dict[str, Any]:
+    decodings: dict[str, Any] = {}
+    for temperature in options.temperatures:
+        samples = 1 if temperature == 0 else options.samples
+        sampling = Sampling(temperature, top_p)
+        found = examiner.evaluate(problems, sampling, samples)
+        base = None
+        if trained is not None:
+            with trained.off():
+                base = examiner.evaluate(problems, sampling, samples)
+        decodings[decoding_name(temperature)] = _decoding(found, base, examiner.key)
+    return decodings
 
 
 def _decoding(found: Evaluation, base: Evaluation | None, key: Key) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def _task_block(task: str) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
     config = parse_config(text, task)
-    return {"task": config.task.model_dump(mode="json"), "reward": config.reward}
+    return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
 
 
 def _checked(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:

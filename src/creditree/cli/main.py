@@ -126,6 +126,49 @@ def compare(
     compare_command(runs, decoding=decoding, by_method=by_method, as_json=json)
 
 
+GraderOption = Annotated[
+    str, typer.Option("--grader", help="math, numeric, exact, choice, last_integer, program, or file.py:function.")
+]
+DeadlineOption = Annotated[
+    float | None, typer.Option("--deadline", min=0.01, help="Seconds for one answer; math and program.")
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; math and program.")]
+RewardSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the grader, such as tolerance=1e-6."),
+]
+
+
+@app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(help="Rows with prediction and answers (JSONL, CSV, parquet).")],
+    grader: GraderOption = "math",
+    deadline: DeadlineOption = None,
+    workers: WorkersOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one verdict a line as JSON.")] = False,
+    set_: RewardSetOption = None,
+) -> None:
+    """Grade the predictions of a file."""
+    from creditree.cli.grade import grade_command
+
+    grade_command(file, grader, deadline=deadline, workers=workers, as_json=json, overrides=set_ or [])
+
+
+@app.command("verify-audit")
+def verify_audit(
+    file: Annotated[Path, typer.Argument(help="Rows with prediction, answers and label (JSONL, CSV, parquet).")],
+    grader: GraderOption = "math",
+    deadline: DeadlineOption = None,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+    set_: RewardSetOption = None,
+) -> None:
+    """Compare a grader with labels: agreement, false positives and negatives, asymmetries, timeouts."""
+    from creditree.cli.grade import audit_command
+
+    audit_command(file, grader, deadline=deadline, workers=workers, as_json=json, overrides=set_ or [])
+
+
 @app.command()
 def methods(json: JsonOption = False) -> None:
     """List the methods and what they are made of."""

@@ -18,6 +18,7 @@ from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
 from creditree.train.procedure import REPORT, run_training
+from creditree.verify.verifier import closing
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 """Settings with which GRPO learns the quickstart's task too."""
@@ -64,7 +65,11 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
         for note in parts.task.notes:
             out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
-        with Progress(settings.steps, out, settings.cpu_seconds) as progress, mirrored(progress, mirrors) as watcher:
+        with (
+            closing(parts.verifier),
+            Progress(settings.steps, out, settings.cpu_seconds) as progress,
+            mirrored(progress, mirrors) as watcher,
+        ):
             summary = run_training(parts, settings, directory, watcher)
     if summary is None:
         raise SystemExit(STOPPED)

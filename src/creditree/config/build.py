@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import torch
 
+from creditree.config.reward import build_verifier
 from creditree.config.schema import (
     FileConfig,
     LoraBlock,
@@ -30,9 +31,6 @@ from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.settings import Parts, Settings, Validation, check_context
-from creditree.verify.last_integer import LastInteger
-from creditree.verify.locate import load_reward
-from creditree.verify.verifier import Verifier
 
 
 def build_lora(block: LoraBlock) -> LoraSpec:
@@ -77,17 +75,6 @@ def _file_task(config: FileConfig) -> Task:
 
 def _prompt(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
     return PromptTemplate(default.text if block.text is None else block.text, block.chat, block.system)
-
-
-def build_verifier(reward: str) -> Verifier:
-    """Return the verifier named by `reward`: last_integer, or a Python function."""
-    if reward == "last_integer":
-        return LastInteger()
-    if ":" not in reward:
-        raise ConfigError(
-            f"reward is '{reward}': set last_integer, or a function as package.module:name or file.py:name."
-        )
-    return load_reward(reward)
 
 
 def build_settings(config: RunConfig) -> Settings:

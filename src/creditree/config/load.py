@@ -7,6 +7,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from creditree.config.overrides import apply_overrides
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
@@ -53,13 +54,6 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunCon
     return check_config(apply_overrides(values, overrides), where)
 
 
-def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set dotted keys such as ``method.group=16`` in `values`, in place, and return them. Raises ConfigError."""
-    for override in overrides:
-        _apply(values, override)
-    return values
-
-
 def check_config(values: Mapping[str, Any], where: str) -> RunConfig:
     """Return the checked configuration. Raises ConfigError, also for pieces that do not fit together."""
     try:
@@ -78,6 +72,7 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
+    values["reward"] = config.reward.written
     values["method"] = config.method.resolved().model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
@@ -114,28 +109,6 @@ def _check_all_weights(config: RunConfig, method: Method) -> None:
             f"model.dtype is {config.model.dtype} and train.weights 'all': numbers that small would lose most updates "
             "to rounding; set model.dtype: float32, or train.weights: adapter."
         )
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    name, separator, text = override.partition("=")
-    if not separator or not name.strip():
-        raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
-    *blocks, last = name.strip().split(".")
-    if not all([*blocks, last]):
-        raise ConfigError(f"--set {override}: '{name}' has an empty part; write it as method.group=16.")
-    place: Any = values
-    for block in blocks:
-        if place.get(block) is None:
-            place[block] = {}
-        elif isinstance(place[block], str):
-            place[block] = {"name": place[block]}
-        place = place[block]
-        if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: '{block}' holds a value, not further keys.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
 
 
 def _sentence(error: ValidationError) -> str:

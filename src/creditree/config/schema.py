@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
+from creditree.config.reward import RewardBlock
 from creditree.tasks.rows import is_on_hub
 
 Positive = Annotated[int, Field(ge=1)]
@@ -225,7 +226,7 @@ class RunConfig(Block):
     model: ModelConfig = Field(default_factory=ModelConfig)
     lora: LoraBlock = Field(default_factory=LoraBlock)
     task: TaskConfig
-    reward: str = Field("last_integer", description="last_integer, or a function: package.module:name or file.py:name")
+    reward: RewardBlock = Field(default_factory=RewardBlock)
     method: MethodConfig = Field(default_factory=MethodConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     train: TrainBlock = Field(default_factory=TrainBlock)

@@ -89,8 +89,15 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
     counts = state.ledger
     extra: dict[str, object] = {
         "steps": {"done": state.step, "updates": counts.updates, "no_signal": counts.no_signal},
-        "completions": {"sampled": counts.completions, "without_reward": counts.failed_verdicts},
+        "completions": {
+            "sampled": counts.completions,
+            "without_reward": counts.failed_verdicts,
+            "unparsable": counts.unparsable,
+            "timeouts": counts.timeouts,
+            "crashes": counts.crashes,
+        },
         "truncated": {name: found.num_truncated for name, found in after.items()},
+        "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
         "notes": list(trainer.parts.task.notes),

@@ -1,5 +1,6 @@
 """Run explorers: collect what all of them want sampled, make one engine call of it, judge it, send the trees back."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -131,6 +132,11 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     ledger.completions += len(homes)
     ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)
     ledger.failed_verdicts += sum(tree.branches[leaf].reward is None for tree, leaf in homes)
+    verdicts = (tree.branches[leaf].verdict for tree, leaf in homes)
+    statuses = Counter(verdict.status for verdict in verdicts if verdict is not None)
+    ledger.unparsable += statuses["unparsable"]
+    ledger.timeouts += statuses["timeout"]
+    ledger.crashes += statuses["crash"]
     ledger.unique_prefixes += count_prefixes(homes)
 
 

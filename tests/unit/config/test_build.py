@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from creditree.config.build import build_lora, build_parts, build_settings, build_task, build_verifier
+from creditree.config.build import build_lora, build_parts, build_settings, build_task
 from creditree.config.load import load_config, parse_config
+from creditree.config.reward import build_verifier
 from creditree.config.schema import RunConfig
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
@@ -120,7 +121,7 @@ def test_verifiers(tmp_path: Path) -> None:
     assert isinstance(verifier, RewardFunction)
     assert verifier.judge([Answer(PROBLEM, "1+1=", "two")])[0].reward == 3.0
     for name in ("last_intger", "", "length"):
-        with pytest.raises(ConfigError, match="set last_integer, or a function"):
+        with pytest.raises(ConfigError, match="set the name of a grader"):
             build_verifier(name)
     with pytest.raises(ConfigError, match="Did you mean 'length'"):
         build_verifier(f"{file}:lenght")

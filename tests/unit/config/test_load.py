@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.load import apply_overrides, dump_config, load_config, parse_config
+from creditree.config.load import dump_config, load_config, parse_config
+from creditree.config.overrides import apply_overrides
 from creditree.config.schema import FileConfig, MultiplicationConfig, RunConfig, SvampConfig
 from creditree.errors import ConfigError
 
@@ -35,7 +36,7 @@ def test_defaults() -> None:
     config = parse("task: multiplication")
     assert config.task == MultiplicationConfig(name="multiplication", digits_a=3, digits_b=1, num_held_out=500)
     assert config.seed == 0
-    assert config.reward == "last_integer"
+    assert config.reward.name == "last_integer"
     assert config.model.model_dump() == {"name": "builtin:multiplication", "dtype": "float32", "device": "cpu"}
     assert config.method.name == "t-spmo"
     assert (config.lora.rank, config.lora.layers, config.lora.targets) == (8, "1/3", ["q_proj", "v_proj"])

@@ -257,6 +257,7 @@ def test_failed_verdicts_are_counted_and_never_get_weight(model: Model, name: st
         if tree.branches[leaf].reward is None
     ]
     assert ledger.failed_verdicts == len(failed) > 3
+    assert (ledger.crashes, ledger.timeouts, ledger.unparsable) == (len(failed), 0, 0)
     assert ledger.completions > len(failed)
     advantages, weights = credited(method, forests)
     for f, t, leaf in failed:

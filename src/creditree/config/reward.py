@@ -1,0 +1,144 @@
+"""The key `reward` of a configuration: which verifier judges completions, and its options."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from creditree.config.memory import parse_bytes
+from creditree.errors import ConfigError, did_you_mean
+from creditree.verify import (
+    Choice,
+    ExactText,
+    LastInteger,
+    Limits,
+    Mathematics,
+    Numeric,
+    Program,
+    Verifier,
+    WorkerPool,
+    load_reward,
+)
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "last_integer": (),
+    "exact": ("ignore_case",),
+    "numeric": ("tolerance",),
+    "choice": (),
+    "math": ("math_verify", "deadline", "workers", "memory"),
+    "program": ("allow_execution", "deadline", "workers", "memory"),
+}
+"""The graders, and the options that each has."""
+FUNCTION = "or a function as package.module:name or file.py:name"
+
+
+class RewardBlock(BaseModel):
+    """Who judges: a grader's name, or a Python function; an option left out has the grader's own default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str = Field("last_integer", description=f"{', '.join(OPTIONS)}, {FUNCTION}")
+    ignore_case: bool | None = Field(None, description="exact: capitals do not count; none: they do")
+    tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
+    math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
+    allow_execution: bool | None = Field(None, description="program: run what the model writes, as you; none: false")
+    deadline: float | None = Field(None, description="math, program: wall seconds for one answer; none: 5", gt=0)
+    workers: int | None = Field(None, description="math, program: processes; none: 2", ge=1)
+    memory: str | None = Field(None, description="math, program: of a process; none: 1GiB, program 512MiB")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, values: Any) -> Any:
+        if isinstance(values, str):
+            return {"name": values}
+        if not isinstance(values, dict):
+            raise ValueError(f"name a grader, {FUNCTION}, as a string, or a block with the key name")
+        return values
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in OPTIONS and ":" not in name:
+            hint = did_you_mean(name, OPTIONS).strip().removesuffix(".")
+            raise ValueError(f"set the name of a grader ({hint[0].lower()}{hint[1:]}), {FUNCTION}")
+        return name
+
+    @field_validator("memory")
+    @classmethod
+    def _size(cls, memory: str | None) -> str | None:
+        if memory is not None:
+            parse_bytes(memory)
+        return memory
+
+    @model_validator(mode="after")
+    def _fits(self) -> "RewardBlock":
+        allowed = OPTIONS.get(self.name, ())
+        for option in sorted(self.options):
+            if option not in allowed:
+                has = f"it has {', '.join(allowed)}" if allowed else "it has no options"
+                raise ValueError(f"{option} is no option of {self.name}: {has}")
+        if self.name in OPTIONS:
+            try:
+                _grader(self)
+            except ConfigError as error:
+                raise ValueError(str(error).removesuffix(".")) from None
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options that were set."""
+        return self.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+
+    @property
+    def written(self) -> str | dict[str, Any]:
+        """Return the block as a configuration has it: the name alone where no option is set."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+def build_verifier(reward: RewardBlock | str) -> Verifier:
+    """Return the verifier that `reward` names. Raises ConfigError where it cannot be made.
+
+    Workers of the graders that use them start when the first answer needs one; close it with `verify.closing`.
+    """
+    block = reward_of({"name": reward}) if isinstance(reward, str) else reward
+    return _grader(block) if block.name in OPTIONS else load_reward(block.name)
+
+
+def reward_of(values: dict[str, Any]) -> RewardBlock:
+    """Return the checked block of `values`. Raises ConfigError."""
+    try:
+        return RewardBlock.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = "reward" if first["loc"] in ((), ("name",)) else f"reward.{'.'.join(map(str, first['loc']))}"
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"unknown key '{key}'.{did_you_mean(str(first['loc'][0]), OPTION_NAMES)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        shown = values.get("name") if key == "reward" else first["input"]
+        raise ConfigError(f"{key} is {shown!r}: {message[0].lower()}{message[1:].removesuffix('.')}.") from None
+
+
+OPTION_NAMES = tuple(RewardBlock.model_fields)
+
+
+def _grader(block: RewardBlock) -> Verifier:
+    if block.name == "exact":
+        return ExactText(bool(block.ignore_case))
+    if block.name == "numeric":
+        return Numeric(block.tolerance or 0.0)
+    if block.name == "choice":
+        return Choice()
+    if block.name == "math":
+        return Mathematics(WorkerPool(_limits(block, Limits())), block.math_verify is not False)
+    if block.name == "program":
+        default = Limits(memory_bytes=1 << 29)
+        limits = _limits(block, default)
+        return Program(bool(block.allow_execution), limits.deadline_s, limits.memory_bytes, limits.num_workers)
+    return LastInteger()
+
+
+def _limits(block: RewardBlock, default: Limits) -> Limits:
+    return Limits(
+        deadline_s=block.deadline or default.deadline_s,
+        memory_bytes=default.memory_bytes if block.memory is None else parse_bytes(block.memory),
+        num_workers=block.workers or default.num_workers,
+    )

@@ -1,0 +1,130 @@
+"""Auditing a verifier against labels: where it disagrees, and where it is not symmetric."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from creditree.errors import DataError
+from creditree.problem import Problem, Status, Verdict
+from creditree.tasks.rows import Row, read_rows
+from creditree.verify.final_answer import final_answer
+from creditree.verify.verifier import Answer, Verifier
+
+CORRECT = 1.0
+YES, NO = (True, 1, "1", "true", "yes", "correct"), (False, 0, "0", "false", "no", "incorrect", "wrong")
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A row's answer, its label where it has one, and the verdict on it."""
+
+    answer: Answer
+    label: bool | None
+    verdict: Verdict
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the verifier took the answer for correct."""
+        return (self.verdict.reward or 0.0) >= CORRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Graded rows with labels; `asymmetric`: rows where answer and reference, swapped, get another verdict."""
+
+    graded: tuple[Graded, ...]
+    asymmetric: tuple[Graded, ...]
+
+    @property
+    def false_positives(self) -> tuple[Graded, ...]:
+        """Rows that are accepted and labelled wrong."""
+        return tuple(row for row in self.graded if row.accepted and not row.label)
+
+    @property
+    def false_negatives(self) -> tuple[Graded, ...]:
+        """Rows that are refused and labelled right."""
+        return tuple(row for row in self.graded if row.label and not row.accepted)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the rows whose verdict is their label."""
+        return 1.0 - (len(self.false_positives) + len(self.false_negatives)) / len(self.graded)
+
+    @property
+    def statuses(self) -> dict[Status, int]:
+        """Rows by the status of their verdict."""
+        return dict(Counter(row.verdict.status for row in self.graded))
+
+
+def read_answers(path: str) -> list[tuple[Answer, bool | None]]:
+    """Return the answers of a file, with their labels (None for a row without one).
+
+    A row has ``prediction``, ``answers`` (a list) or ``answer``, and may have ``id`` and ``label`` (true/false, 1/0);
+    its other columns are the problem's. Raises DataError for a file or row that cannot be used, with its line.
+    """
+    return [(_answer(row), _label(row)) for row in read_rows(path)]
+
+
+def audit(verifier: Verifier, rows: Sequence[tuple[Answer, bool | None]]) -> Audit:
+    """Grade labelled rows, and each of them again with what it answers and its first accepted answer swapped."""
+    answers = [answer for answer, _ in rows]
+    graded = [
+        Graded(answer, label, verdict) for (answer, label), verdict in zip(rows, verifier.judge(answers), strict=True)
+    ]
+    swapped = [(row, other) for row in graded if (other := _swapped(row.answer)) is not None]
+    verdicts = verifier.judge([other for _, other in swapped])
+    asymmetric = [
+        row
+        for (row, _), verdict in zip(swapped, verdicts, strict=True)
+        if verdict.reward is not None and ((verdict.reward >= CORRECT) != row.accepted)
+    ]
+    return Audit(tuple(graded), tuple(asymmetric))
+
+
+def _swapped(answer: Answer) -> Answer | None:
+    """Return the pair the other way round; None where there is nothing to swap, or several references."""
+    given = final_answer(answer.completion)
+    if given is None or len(answer.problem.answers) != 1:
+        return None
+    return replace(
+        answer,
+        problem=replace(answer.problem, answers=(given,)),
+        completion=f"\\boxed{{{answer.problem.answers[0]}}}",
+    )
+
+
+def _answer(row: Row) -> Answer:
+    prediction = row.values.get("prediction")
+    if not isinstance(prediction, str):
+        raise DataError(f"{_start(row)} has no text in the column 'prediction': put what the model wrote there.")
+    held = row.values["answers"] if "answers" in row.values else row.values.get("answer")
+    answers = tuple(_texts(held if isinstance(held, list) else [held]))
+    if not answers:
+        raise DataError(
+            f"{_start(row)} has no accepted answer in the column 'answers' (it holds {held!r}): "
+            "an answer is a text or a number, or a list of them."
+        )
+    columns: Mapping[str, object] = {
+        name: value for name, value in row.values.items() if name not in ("id", "prediction", "answers", "label")
+    }
+    return Answer(Problem(str(row.values.get("id", row.label)), "", answers, columns), "", prediction)
+
+
+def _texts(values: Sequence[object]) -> list[str]:
+    usable = all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values)
+    texts = [str(value).strip() for value in values] if usable else []
+    return texts if all(texts) else []
+
+
+def _label(row: Row) -> bool | None:
+    if "label" not in row.values:
+        return None
+    label = row.values["label"]
+    known = label.strip().lower() if isinstance(label, str) else label
+    if not isinstance(known, bool | int | str) or known not in (*YES, *NO):
+        raise DataError(f"{_start(row)} has the label {label!r}: a label is true or false, or 1 or 0.")
+    return known in YES
+
+
+def _start(row: Row) -> str:
+    return row.place[0].upper() + row.place[1:]

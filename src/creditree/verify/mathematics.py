@@ -1,0 +1,111 @@
+"""Mathematical answers: DeepScaleR's rules, then math-verify with a second look, in processes that can be killed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from creditree.problem import Verdict
+from creditree.verify.final_answer import cleaned, final_answer, unboxed
+from creditree.verify.latex import mathd, tidy
+from creditree.verify.number import PlainNumber, plain_number
+from creditree.verify.pool import Job, WorkerPool
+from creditree.verify.verifier import Answer
+
+LONGEST_ANSWER = 600
+"""Characters of an answer, or of an accepted one, that is still read as a formula."""
+PLACES = 6
+"""A number with a decimal point equals what agrees with it to so many places ..."""
+RELATIVE = Fraction(2, 10**6)
+"""... and differs by no more than this share of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mathematics:
+    """Reward 1 if the final answer equals an accepted one as mathematics, else 0.
+
+    The final answer is found by `final_answer`; a completion without one is ``unparsable``. Equal texts and plain
+    numbers are judged at once; anything else is compared in a worker of `pool` (see `symbolic`), where a ``timeout``
+    and a ``crash`` are reward 0: such an answer may be meant to hurt, and must not be worth more than a wrong one.
+    With `math_verify` off only DeepScaleR's rules count, by which 2/4 is not 1/2.
+    """
+
+    pool: WorkerPool = field(default_factory=WorkerPool)
+    math_verify: bool = True
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        """Return one verdict an answer, in order; equal answers to one problem are compared once."""
+        verdicts: dict[int, Verdict] = {}
+        waiting: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        for index, answer in enumerate(answers):
+            seen = self._at_once(answer)
+            if isinstance(seen, Verdict):
+                verdicts[index] = seen
+            else:
+                waiting.setdefault(seen, []).append(index)
+        found = self.pool.run([self._job(*pair) for pair in waiting]) if waiting else []
+        for indices, verdict in zip(waiting.values(), found, strict=True):
+            verdicts |= dict.fromkeys(indices, verdict)
+        return tuple(verdicts[index] for index in range(len(answers)))
+
+    def close(self) -> None:
+        """End the workers."""
+        self.pool.close()
+
+    def _job(self, answer: str, truths: tuple[str, ...]) -> Job:
+        return {"answer": answer, "truths": truths, "math_verify": self.math_verify}
+
+    def _at_once(self, answer: Answer) -> Verdict | tuple[str, tuple[str, ...]]:
+        """Return the verdict where it needs no formula, else the answer and the accepted ones to compare."""
+        truths = tuple(cleaned(unboxed(truth)) for truth in answer.problem.answers)
+        if not any(truths):
+            return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
+        given = final_answer(answer.completion)
+        if given is None:
+            return Verdict(0.0, "unparsable", "the completion gives no answer.")
+        if len(given) > LONGEST_ANSWER:
+            return Verdict(0.0, "unparsable", f"the answer has {len(given)} characters.")
+        if given in truths:
+            return Verdict(1.0)
+        decided = self._numbers(given, truths)
+        if decided is not None:
+            return Verdict(1.0 if decided else 0.0)
+        short = tuple(truth for truth in truths if len(truth) <= LONGEST_ANSWER)
+        if not short:
+            return Verdict(0.0, "ok", "the accepted answers are too long to be read as formulas.")
+        return given, short
+
+    def _numbers(self, given: str, truths: Sequence[str]) -> bool | None:
+        """Return whether one number equals another, or None where something is not a plain number."""
+        number = read_number(given)
+        if number is None:
+            return None
+        others = [read_number(truth) for truth in truths]
+        known = [other for other in others if other is not None]
+        if self.math_verify:
+            if any(numbers_equal(number, other) for other in known):
+                return True
+            return False if len(known) == len(others) else None
+        return True if any(mathd(given) == mathd(truth) for truth in truths) else None
+
+
+def read_number(text: str) -> PlainNumber | None:
+    """Return the plain number that an answer is, its unit dropped, or None."""
+    return plain_number(text) or plain_number(tidy(text))
+
+
+def numbers_equal(one: PlainNumber, other: PlainNumber) -> bool:
+    """Return whether two numbers are the same: exactly, or to 6 places where one has decimals, which may be rounded.
+
+    A percent sign may be meant either way: 5 % equals 5 and 0.05, but not 500.
+    """
+    readings = [(one.value, other.value)]
+    if one.is_percent != other.is_percent:
+        readings.append((one.value * (100 if one.is_percent else 1), other.value * (100 if other.is_percent else 1)))
+    rounded = one.is_decimal or other.is_decimal
+    for first, second in readings:
+        if first == second:
+            return True
+        close = abs(first - second) <= RELATIVE * max(abs(first), abs(second))
+        if rounded and close and round(first, PLACES) == round(second, PLACES):
+            return True
+    return False

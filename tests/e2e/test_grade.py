@@ -1,0 +1,99 @@
+"""`creditree grade` and `creditree verify-audit`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import creditree, creditree_json, python
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "prediction": "The answer is $\\sqrt{12}$.", "answers": ["2\\sqrt{3}"], "label": True},
+    {"id": "b", "prediction": "\\boxed{1-\\frac{1}{\\mathrm{e}}}", "answers": ["1+\\frac{1}{\\mathrm{e}}"], "label": 0},
+    {"prediction": "I have no idea", "answers": ["5"], "label": 0},
+    {"id": "d", "prediction": "\\boxed{52}", "answers": ["52_8"], "label": 0},
+]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
+    return path
+
+
+def test_a_verdict_a_line(rows: Path) -> None:
+    done = creditree("grade", rows, "--json", "--deadline", "60", "--workers", "1")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["id"], row["reward"], row["status"]) for row in found] == [
+        ("a", 1.0, "ok"),
+        ("b", 0.0, "ok"),
+        ("rows-3", 0.0, "unparsable"),
+        ("d", 1.0, "ok"),
+    ]
+
+
+def test_a_summary(rows: Path) -> None:
+    out = creditree("grade", rows, "--grader", "numeric", "--set", "tolerance=0.5").stdout
+    assert "4 answers graded by numeric" in out
+    assert "crash: 3" in out
+    assert "without a reward: 3" in out
+
+
+def test_an_audit(rows: Path) -> None:
+    found = creditree_json("verify-audit", rows, "--deadline", "60")
+    assert (found["n"], found["agreement"]) == (4, 0.75)
+    assert [row["id"] for row in found["false_positives"]] == ["d"]
+    assert found["false_negatives"] == []
+    out = creditree("verify-audit", rows, "--deadline", "60").stdout
+    assert "agrees with the labels of 75.0% of 4 rows" in out
+    assert "d: \\boxed{52}  |  52_8" in out
+
+
+def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prediction": "5", "answers": ["5"]}\n{"prediction": 5}\n', encoding="utf-8")
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text('{"prediction": "5", "answers": ["5"]}\n{"prediction"', encoding="utf-8")
+    unlabelled = tmp_path / "unlabelled.jsonl"
+    unlabelled.write_text('{"id": "x", "prediction": "5", "answers": ["5"]}\n', encoding="utf-8")
+    mistakes: list[tuple[list[str | Path], str]] = [
+        (["grade", bad], "Line 2 of"),
+        (["grade", torn], "Line 2 of"),
+        (["grade", tmp_path / "none.jsonl"], "does not exist"),
+        (["grade", rows, "--grader", "mth"], "did you mean 'math'"),
+        (["grade", rows, "--grader", "program"], "allow_execution: true"),
+        (["grade", rows, "--grader", "exact", "--deadline", "3"], "no effect on exact"),
+        (["verify-audit", unlabelled], "has no label"),
+    ]
+    for arguments, words in mistakes:
+        done = creditree(*arguments, code=2)
+        assert done.stderr.startswith("creditree: ")
+        assert done.stderr.count("\n") == 1
+        assert words in done.stderr
+
+
+def test_neither_torch_nor_sympy_is_imported_to_grade(rows: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom creditree.cli.grade import grade_command\n"
+        f"grade_command(Path({str(rows)!r}), 'math', deadline=60, workers=1, as_json=True, overrides=[])\n"
+        "print([name for name in ('torch', 'sympy', 'math_verify') if name in sys.modules])"
+    )
+    assert python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_training_with_the_grader_of_mathematics_leaves_no_process(tmp_path: Path) -> None:
+    from tests.e2e.command import write_config
+
+    config = write_config(tmp_path / "run.yaml", reward={"name": "math", "workers": 1, "deadline": 30})
+    creditree("train", config, "--run", tmp_path / "run", "--set", "train.steps=2", "--set", "evaluation.problems=5")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert {"unparsable", "timeouts", "crashes"} <= set(summary["completions"])
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {"unparsable", "timeouts", "crashes"} <= set(metrics[-1])
+    if sys.platform == "linux":
+        names = [p.joinpath("cmdline") for p in Path("/proc").iterdir() if p.name.isdigit() and os.access(p, os.R_OK)]
+        assert not any(str(tmp_path).encode() in name.read_bytes() for name in names if name.exists())

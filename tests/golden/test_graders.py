@@ -1,0 +1,65 @@
+"""Verdicts of the graders on pairs that were checked by hand (graders.txt)."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from creditree.config.reward import build_verifier, reward_of
+from creditree.problem import Problem
+from creditree.verify import Answer, closing
+
+TABLE = Path(__file__).with_name("graders.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    line: int
+    completion: str
+    answers: tuple[str, ...]
+    correct: bool
+
+
+def table() -> dict[str, list[Pair]]:
+    pairs: dict[str, list[Pair]] = defaultdict(list)
+    for number, line in enumerate(TABLE.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        grader, sign, completion, answers = (part.strip(" ") for part in line.split(" || "))
+        assert sign in "+-"
+        # \n is a line break, but \ne, \neq, \nabla and the like are LaTeX; the table has none of them.
+        texts = [text.replace("\\n", "\n") for text in (completion, *answers.split(" ;; "))]
+        pairs[grader].append(Pair(number, texts[0], tuple(texts[1:]), sign == "+"))
+    return pairs
+
+
+PAIRS = table()
+OPTIONS = {"program": {"allow_execution": True}}
+
+
+def test_the_table_is_large_and_has_enough_wrong_answers() -> None:
+    pairs = [pair for some in PAIRS.values() for pair in some]
+    assert len(pairs) >= 300
+    assert sum(not pair.correct for pair in pairs) >= len(pairs) / 3
+    assert len({(grader, p.completion, p.answers) for grader, some in PAIRS.items() for p in some}) == len(pairs)
+
+
+@pytest.mark.parametrize("grader", PAIRS)
+def test_every_verdict_of_the_table(grader: str) -> None:
+    name, *options = grader.split()
+    values: dict[str, object] = {"name": name, **OPTIONS.get(name, {})}
+    for option in options:
+        key, _, value = option.partition("=")
+        values[key] = {"true": True, "false": False}.get(value) if value in ("true", "false") else float(value)
+    if name == "math":
+        values |= {"workers": 1, "deadline": 60}
+    answers = [Answer(Problem(f"line {p.line}", "", p.answers), "", p.completion) for p in PAIRS[grader]]
+    with closing(build_verifier(reward_of(values))) as verifier:
+        verdicts = verifier.judge(answers)
+    wrong = [
+        f"line {pair.line}: {pair.completion!r} for {pair.answers}: {verdict}"
+        for pair, verdict in zip(PAIRS[grader], verdicts, strict=True)
+        if verdict.reward != float(pair.correct)
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,57 @@
+"""Auditing a verifier: counts by hand, and rows that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from creditree.errors import DataError
+from creditree.evaluate.audit import audit, read_answers
+from creditree.verify import Numeric
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "right", "prediction": "The answer is 5.", "answers": ["5"], "label": True},
+    {"id": "wrong", "prediction": "4", "answers": ["5"], "label": 0},
+    {"id": "false positive", "prediction": "50%", "answers": ["50"], "label": "false"},
+    {"id": "false negative", "prediction": "five", "answers": 5, "label": "1"},
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(path)
+
+
+def test_counts(tmp_path: Path) -> None:
+    found = audit(Numeric(), read_answers(write(tmp_path / "rows.jsonl", ROWS)))
+    assert found.agreement == 0.5  # right and wrong, of four
+    assert [row.answer.problem.id for row in found.false_positives] == ["false positive"]
+    assert [row.answer.problem.id for row in found.false_negatives] == ["false negative"]
+    assert found.statuses == {"ok": 3, "unparsable": 1}
+    assert found.asymmetric == ()
+
+
+def test_a_verifier_that_is_not_symmetric_is_found(tmp_path: Path) -> None:
+    rows = [{"prediction": "100", "answers": ["105.1"], "label": 1}]
+    found = audit(Numeric(tolerance=0.05), read_answers(write(tmp_path / "rows.jsonl", rows)))
+    assert len(found.asymmetric) == 1  # |100 - 105.1| = 5.1 <= 0.05 * 105.1 = 5.255, but > 0.05 * 100 = 5
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"answers": ["5"]}, "has no text in the column 'prediction'"),
+        ({"prediction": 5, "answers": ["5"]}, "has no text in the column 'prediction'"),
+        ({"prediction": "5"}, "has no accepted answer"),
+        ({"prediction": "5", "answers": []}, "has no accepted answer"),
+        ({"prediction": "5", "answers": [None]}, "has no accepted answer"),
+        ({"prediction": "5", "answers": ["5"], "label": "maybe"}, "a label is true or false"),
+        ({"prediction": "5", "answers": ["5"], "label": None}, "a label is true or false"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_named_with_their_line(tmp_path: Path, row: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError) as error:
+        read_answers(write(tmp_path / "rows.jsonl", [ROWS[0], row]))
+    assert "Line 2 of" in str(error.value)
+    assert words in str(error.value)
