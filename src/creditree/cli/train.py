@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
-from creditree.cli.output import console, print_json, quiet_libraries
+from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import RunConfig
@@ -21,9 +21,6 @@ from creditree.train.procedure import REPORT, run_training
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 """Settings with which GRPO learns the quickstart's task too."""
-
-STOPPED = 130
-"""Exit code of a run that Ctrl-C stopped, as shells have it."""
 
 
 def train_command(

@@ -180,7 +180,7 @@ def _known_keys(place: Sequence[str]) -> list[str]:
 
 def _task_tags() -> dict[str, type[BaseModel]]:
     union = RunConfig.model_fields["task"].annotation
-    return {get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(union)}
+    return {name: kind for kind in get_args(union) for name in get_args(kind.model_fields["name"].annotation)}
 
 
 _TASK_TAGS = _task_tags()

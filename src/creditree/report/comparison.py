@@ -111,18 +111,21 @@ def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[
     return {
         "decoding": decoding,
         "runs": [{"name": run.name, **run.summary.to_json()} for run in runs],
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "n": pair.difference.n,
-                "value": pair.difference.value,
-                "interval": [pair.difference.interval.low, pair.difference.interval.high],
-                "p_value": pair.difference.p_value,
-                "adjusted_p_value": pair.adjusted_p,
-            }
-            for pair in pair_runs(runs, decoding)
-        ],
+        "pairs": [pair_json(pair) for pair in pair_runs(runs, decoding)],
+    }
+
+
+def pair_json(pair: Pair) -> dict[str, object]:
+    """Return a pair for programs."""
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "n": pair.difference.n,
+        "value": pair.difference.value,
+        "interval": [pair.difference.interval.low, pair.difference.interval.high],
+        "p_value": pair.difference.p_value,
+        "adjusted_p_value": pair.adjusted_p,
+        "conclusion": pair.conclusion(),
     }
 
 
