@@ -91,7 +91,9 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
             if directory is None:
                 raise
             Console(stderr=True, highlight=False).print(
-                f"stopped; what was sampled is kept in {directory.path}: repeat the command to continue", markup=False
+                f"stopped; what was sampled is kept in {directory.path}: repeat the command to continue",
+                markup=False,
+                soft_wrap=True,
             )
             raise SystemExit(STOPPED) from None
         record = _record(asked, found)

@@ -162,6 +162,27 @@ def compare(
 
 
 @app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="Sweep (YAML): base, grid or cases, seeds.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory of the runs; the same command continues a stopped sweep.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all configurations and list the runs.")] = False,
+    decoding: Annotated[
+        str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the first shared.")
+    ] = None,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Train every combination of settings and seeds, and compare the cases."""
+    if not dry_run:
+        prepare()
+    from creditree.cli.sweep import sweep_command
+
+    sweep_command(config, out, dry_run=dry_run, decoding=decoding, as_json=json, overrides=set_ or [])
+
+
+@app.command()
 def methods(json: JsonOption = False) -> None:
     """List the methods and what they are made of."""
     from creditree.cli.describe import methods_command

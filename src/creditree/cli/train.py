@@ -48,8 +48,20 @@ def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Seq
 
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
-    quiet_libraries()
     out = Console(stderr=True, highlight=False) if as_json else console()
+    summary = train_into(config, run, out, resume=resume)
+    if summary is None:
+        out.print(f"continue with --resume --run {run}", markup=False, soft_wrap=True)
+        raise SystemExit(STOPPED)
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _print_summary(out, summary, run)
+
+
+def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary | None:
+    """Train into a run directory, with progress on `out`; return None where Ctrl-C stopped it."""
+    quiet_libraries()
     config = settled(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
@@ -62,13 +74,7 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
             out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with Progress(settings.steps, out, settings.cpu_seconds) as progress, mirrored(progress, mirrors) as watcher:
-            summary = run_training(parts, settings, directory, watcher)
-    if summary is None:
-        raise SystemExit(STOPPED)
-    if as_json:
-        print_json(summary.to_json())
-    else:
-        _print_summary(out, summary, run)
+            return run_training(parts, settings, directory, watcher)
 
 
 def _print_summary(out: Console, summary: Summary, run: Path) -> None:

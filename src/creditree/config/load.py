@@ -29,18 +29,27 @@ class _Loader(yaml.SafeLoader):
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration in `path`, with overrides such as ``method.group=16``. Raises ConfigError."""
+    return parse_config(read_yaml(path), str(path), overrides)
+
+
+def read_yaml(path: Path, what: str = "configuration") -> str:
+    """Return the text of a YAML file. Raises ConfigError, which calls it `what`, where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"configuration '{path}' does not exist; give the path of a YAML file.") from None
+        raise ConfigError(f"{what} '{path}' does not exist; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"configuration '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
-    return parse_config(text, str(path), overrides)
+        raise ConfigError(f"{what} '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
 
 
 def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration in YAML `text`; `where` names it in errors."""
+    return check_config(apply_overrides(parse_values(text, where), overrides), where)
+
+
+def parse_values(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping in YAML `text`, not checked any further. Raises ConfigError where it is none."""
     try:
         values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -49,7 +58,7 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunCon
         raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
-    return check_config(apply_overrides(values, overrides), where)
+    return values
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -117,9 +126,18 @@ def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name.strip():
         raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
-    *blocks, last = name.strip().split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
+    set_key(values, name.strip(), value, f"--set {override}")
+
+
+def set_key(values: dict[str, Any], name: str, value: object, where: str) -> None:
+    """Set the dotted key `name` in nested values, in place. Raises ConfigError, which begins with `where`."""
+    *blocks, last = name.split(".")
     if not all([*blocks, last]):
-        raise ConfigError(f"--set {override}: '{name}' has an empty part; write it as method.group=16.")
+        raise ConfigError(f"{where}: '{name}' has an empty part; write it as method.group=16.")
     place: Any = values
     for block in blocks:
         if place.get(block) is None:
@@ -128,11 +146,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
             place[block] = {"name": place[block]}
         place = place[block]
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: '{block}' holds a value, not further keys.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
+            raise ConfigError(f"{where}: '{block}' holds a value, not further keys.")
+    place[last] = value
 
 
 def _sentence(error: ValidationError) -> str:

@@ -6,9 +6,19 @@ from typing import Protocol
 
 from creditree.engines.engine import Sampling
 from creditree.errors import RunError
-from creditree.evaluate.accuracy import Evaluation, Examiner, is_correct
+from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.problem import Problem
 from creditree.runs.attempts import Attempt
+
+
+class Examines(Protocol):
+    """Samples and judges completions, as an `Examiner` does."""
+
+    def pieces(self, problems: Sequence[Problem], samples: int) -> Sequence[Sequence[Problem]]:
+        """Return the problems in pieces that are sampled together."""
+
+    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
+        """Return the judged completions of one piece."""
 
 
 class Kept(Protocol):
@@ -40,7 +50,7 @@ class Watcher(Protocol):
 
 
 def measure(
-    examiner: Examiner,
+    examiner: Examines,
     problems: Sequence[Problem],
     sampling: Sampling,
     samples: int,

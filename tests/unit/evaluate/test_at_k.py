@@ -44,7 +44,8 @@ def test_pass_at_k_is_the_mean_over_all_subsets(correct: list[bool], data: st.Da
 def test_majority_is_the_worked_example() -> None:
     # a, a, b of which a is right. One: 2/3. Pairs: aa wins (1), ab and ab are ties (1/2 each): (1 + .5 + .5) / 3 = 2/3.
     # All three: a has two of three votes.
-    votes, correct = ["a", "a", "b"], [True, True, False]
+    votes: list[str | None] = ["a", "a", "b"]
+    correct = [True, True, False]
     assert [majority_at_k(votes, correct, k) for k in (1, 2, 3)] == pytest.approx([2 / 3, 2 / 3, 1.0])
 
 
