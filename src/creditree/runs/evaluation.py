@@ -45,9 +45,10 @@ class EvaluationDirectory:
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
 
-    def __init__(self, path: Path, lock: RunLock | None) -> None:
+    def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
         self.path = path
         self._lock = lock
+        self._started = started
 
     @classmethod
     def open(cls, path: Path | str, settings_yaml: str) -> Self:
@@ -66,11 +67,12 @@ class EvaluationDirectory:
         lock = RunLock(path)
         try:
             recover(path)
+            started = not (path / SETTINGS).exists()
             _check_settings(path, settings_yaml)
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock)
+        return cls(path, lock, started=started)
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -92,6 +94,10 @@ class EvaluationDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None and self._started and not (self.path / COMPLETIONS).exists():
+            # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
+            for name in (SETTINGS, CODE):
+                (self.path / name).unlink(missing_ok=True)
         self.close()
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:

@@ -68,7 +68,7 @@ def test_majority_is_the_mean_over_all_subsets(drawn: list[tuple[str | None, boo
 
 def test_many_completions_are_counted_exactly() -> None:
     # 400 of 1,000 say a, 600 say b: one completion is a with .4; of all, b wins.
-    votes: list[str | None] = ["a"] * 400 + ["b"] * 600
+    votes = [*["a"] * 400, *["b"] * 600]
     right = [True] * 400 + [False] * 600
     assert majority_at_k(votes, right, 1) == pytest.approx(0.4)
     assert majority_at_k(votes, right, 1000) == 0.0
