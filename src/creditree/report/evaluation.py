@@ -14,7 +14,6 @@ from creditree.problem import Problem
 from creditree.report.wording import count, p_value, percent, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 
-LEVEL = 0.05
 MEASURED, BASE = "measured", "base"
 Sides = Mapping[str, Evaluation]
 """The evaluation of what is measured, and where something was trained, of its base."""
@@ -125,19 +124,22 @@ def task_view(record: Mapping[str, Any]) -> RenderableType:
         if entry["unjudged"]:
             parts.append(Text(f"{name}: {entry['unjudged']} completions got no reward and count as wrong: "
                               f"{entry['first_failure']}"))  # fmt: skip
+    parts += [Text(note) for note in record["notes"]]
     return Group(*parts)
 
 
 def suite_view(record: Mapping[str, Any]) -> RenderableType:
     """Return the record of a suite for the terminal: one row a set, and the average."""
-    header = ("set", "n", "K", "pass@1", "base", "difference", "p", "truncated")
+    paired = all("difference" in entry for entry in record["average"].values())
+    header = ("set", "n", "K", "truncated", "pass@1", *(("base", "difference", "p") if paired else ()))
+    shown = 4 if paired else 1
     rows = []
     for decoding in record["average"]:
         for name, one in record["tasks"].items():
             entry = one["decoding"][decoding]
-            samples = str(entry["completions"] // one["n"])
-            rows.append([name, str(one["n"]), samples, *_accuracy(entry), percent(entry["truncation_rate"]) + " %"])
-        rows.append(["average", "", "", *_accuracy(record["average"][decoding]), ""])
+            samples, cut = str(entry["completions"] // one["n"]), percent(entry["truncation_rate"]) + " %"
+            rows.append([name, str(one["n"]), samples, cut, *_accuracy(entry)[:shown]])
+        rows.append(["average", "", "", "", *_accuracy(record["average"][decoding])[:shown]])
     title = f"{record['target']} on the suite {record['suite']}: pass@1 in % (95 % interval)"
     return terminal_table(f"{title}, {', '.join(record['average'])}", header, rows)
 

@@ -8,6 +8,8 @@ from scipy.stats import binomtest
 
 from creditree.errors import RunError
 from creditree.report.saved import Asked, Measured, pair_measured, saved_json, saved_view
+from creditree.report.summary import Decoding, Summary
+from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import EvaluationDirectory
 
 N = 100
@@ -84,6 +86,17 @@ def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
     assert data["pairs"][0]["conclusion"].startswith("b is better than a")
     console.print(saved_view([sides[0], measured("c", 1, tasks=("u",))], "greedy"))
     assert "No two of them have problems in common" in " ".join(console.file.getvalue().split())
+
+
+def test_a_run_stands_beside_a_saved_evaluation(tmp_path: Path) -> None:
+    correct = {f"q{n}": int(n < 40) for n in range(N)}
+    summary = Summary("t-spmo", {"greedy": Decoding.of(correct, correct)}, {}, {}, task="t")
+    with RunDirectory.create(tmp_path, "seed: 0") as run:
+        run.write_json("summary.json", summary.to_json())
+        run.write_json("evaluation.json", {"after": {"greedy": correct}})
+    (found,) = pair_measured([Measured.of(tmp_path), measured("b", 56, start=5)], "greedy")
+    assert (found.pair.difference.lost, found.pair.difference.gained) == (5, 21)
+    assert not found.same_random_numbers
 
 
 def test_a_saved_evaluation_is_read_without_its_base(tmp_path: Path) -> None:

@@ -157,3 +157,13 @@ def test_auto_takes_the_chat_format_where_there_is_one() -> None:
         PromptTemplate("{question}", chat="auto", system="be brief").encode(problem, tokenizer)
     tokenizer.chat_template = "{% for m in messages %}({{ m['content'] }}){% endfor %}"
     assert tokenizer.decode(prompt.encode(problem, tokenizer)) == "(1+1=)"
+
+
+def test_the_package_datasets_reads_a_folder_in_the_hubs_layout(tmp_path: Path) -> None:
+    for split, rows in (("test", rows_of("olympiadbench")), ("train", rows_of("olympiadbench", 2))):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = benchmark("olympiadbench", f"hub:{tmp_path}#test")
+    assert len(task.held_out("test")) == 4
+    assert task.held_out("test")[0].answers == ("7", "8")
+    with pytest.raises(DataError, match="could not be loaded"):
+        benchmark("olympiadbench", f"hub:{tmp_path}#validation")
