@@ -99,5 +99,5 @@ def test_a_run_that_fails_does_not_stop_the_others(sweep: Path, tmp_path: Path) 
     done = creditree("sweep", path, "--out", tmp_path / "out", "--json", code=2)
     assert "1 of 2 runs failed; the first: bad, seed 0: The problem file" in done.stderr
     found = json.loads(done.stdout)
-    assert [run["state"] for run in found["runs"]] == ["done", "failed"]
+    assert {run["case"]: run["state"] for run in found["runs"]} == {"good": "done", "bad": "failed"}
     assert [case["case"] for case in found["cases"]] == ["good"]

@@ -18,7 +18,7 @@ def compare_command(paths: Sequence[Path], *, decoding: str | None, by_method: b
     `by_method` also averages the runs of a method over their seeds.
     """
     if len(paths) < 2:
-        raise RunError(f"creditree compare needs at least two directories, and got {len(paths)}; name another one.")
+        raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
     if any(map(is_evaluation, paths)):
         _compare_saved(paths, decoding, by_method=by_method, as_json=as_json)
         return

@@ -19,6 +19,7 @@ from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.split import Split
 from creditree.tasks.task import NUM_HELD_OUT, Task
 
+GENERATED = ("multiplication", "word_problems")
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 PLAIN_TOKENS = 300
 """Longest completion of a plain model where the task does not say."""
@@ -142,12 +143,15 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
     path = options.data
     if options.data_dir is not None:
         if name not in BENCHMARKS:
-            raise ConfigError(f"--data-dir holds files by benchmark, and '{name}' is none; name its file with --data.")
+            hint = did_you_mean(str(name), BENCHMARKS)
+            raise ConfigError(
+                f"--data-dir holds files by benchmark, and '{name}' is none: name its file with --data.{hint}"
+            )
         _check_folder(options.data_dir, (name,))
         path = str(_file_of(options.data_dir, name))
     if path is None:
         return block
-    if name not in ("file", "svamp", *BENCHMARKS):
+    if name in GENERATED:
         raise ConfigError(f"--data names a file, but the problems of task '{name}' are generated; use --task file.")
     block["task"]["path"] = path
     if name == "file":
