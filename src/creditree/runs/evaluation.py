@@ -137,7 +137,7 @@ def _check_settings(path: Path, settings_yaml: str) -> None:
         write_json(path / CODE, describe_environment())
         write_text(held, settings_yaml)
         return
-    difference = describe_difference(held.read_text(encoding="utf-8"), settings_yaml, place="evaluation")
+    difference = describe_difference(held.read_text(encoding="utf-8"), settings_yaml, place="evaluation", file=SETTINGS)
     if difference:
         raise RunError(
             f"The evaluation in {path} was made with other settings: {difference}; "
