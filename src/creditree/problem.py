@@ -1,7 +1,9 @@
 """A problem to solve, and the verdict on one completion of it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Literal
 
@@ -24,6 +26,23 @@ class Problem:
     question: str
     answers: tuple[str, ...]
     columns: Mapping[str, object] = field(default_factory=_no_columns, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for the question and its accepted answers, whatever the id."""
+        return _sha256([self.question, list(self.answers)])[:16]
+
+
+def fingerprint(problems: Iterable[Problem]) -> str:
+    """Return the sha256 of ids, questions and accepted answers in their order: equal for the same set, from wherever.
+
+    The text that is hashed is the JSON list of ``[id, question, answers]``, without spaces, in ASCII.
+    """
+    return _sha256([[problem.id, problem.question, list(problem.answers)] for problem in problems])
+
+
+def _sha256(value: object) -> str:
+    return sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

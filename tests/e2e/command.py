@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+
+Refuse = Callable[..., str]
+"""Runs a command in this process, checks that it is refused properly, and returns the sentence."""
 
 SMALL: dict[str, Any] = {
     "task": {"name": "multiplication", "digits_a": 3, "digits_b": 1},

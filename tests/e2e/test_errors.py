@@ -5,7 +5,6 @@ In this process, through the very function that the command starts, because a ne
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,39 +13,15 @@ import pytest
 import torch
 import yaml
 
-from creditree.cli.main import run
 from creditree.config.load import dump_config, load_config
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from tests.e2e.command import SMALL, write_config
+from tests.e2e.command import SMALL, Refuse, write_config
 from tests.tiny_models import char_tokenizer, random_model
 
-Refuse = Callable[..., str]
 RUN_OF = {"evaluation": {"problems": 1, "temperatures": [0]}}
-
-
-@pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
-    """Return a function that runs a command, checks that it is refused properly, and returns the sentence."""
-
-    def of(*arguments: str | Path) -> str:
-        monkeypatch.setattr(sys, "argv", ["creditree", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            run()
-        out, err = capsys.readouterr()
-        assert stopped.value.code == 2, f"{out}\n{err}"
-        assert err.endswith("\n")
-        assert err.count("\n") == 1, err
-        assert err.startswith("creditree: ")
-        assert "Traceback" not in out + err
-        sentence = err.removeprefix("creditree: ").rstrip("\n")
-        assert sentence.endswith((".", "?", ")")), sentence
-        return sentence
-
-    return of
 
 
 @pytest.fixture

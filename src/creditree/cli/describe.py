@@ -12,9 +12,10 @@ from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
-from creditree.config.schema import FileConfig, RunConfig, SvampConfig
+from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method, numbers_of
+from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.task import PromptTemplate
@@ -66,11 +67,12 @@ def show_command(name: str, *, as_json: bool) -> None:
 
 
 def _show_method(method: Method, *, as_json: bool) -> None:
-    prompts = {
+    prompts: dict[str, str] = {
         "multiplication": Multiplication().prompt.text,
         "multiplication (paper)": Multiplication.paper().prompt.text,
         "word_problems": WordProblems().prompt.text,
         "svamp": SVAMP_PROMPT,
+        **{name: benchmark.prompt.text for name, benchmark in BENCHMARKS.items()},
     }
     if as_json:
         print_json(method_record(method) | {"prompts": prompts})
@@ -95,9 +97,8 @@ def _print_method(out: Console, method: Method) -> None:
 def _show_config(config: RunConfig, *, as_json: bool) -> None:
     method = config.method.build()
     example: dict[str, object] = {}
-    if isinstance(config.task, SvampConfig | FileConfig) and config.task.is_on_hub:
-        default = SVAMP_PROMPT if isinstance(config.task, SvampConfig) else PromptTemplate().text
-        example = {"wording": config.task.prompt.text or default}
+    if isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
+        example = {"wording": config.task.prompt.text or _wording(config.task)}
     else:
         task = build_task(config.task)
         problem = task.held_out("test", 1)[0]
@@ -112,3 +113,9 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
         out.print(f"  {key}: {value!r}", markup=False, soft_wrap=True)
     out.print("\n[bold]configuration[/]")
     out.print(dump_config(config), markup=False)
+
+
+def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:
+    if isinstance(task, BenchmarkConfig):
+        return BENCHMARKS[task.name].prompt.text
+    return SVAMP_PROMPT if isinstance(task, SvampConfig) else PromptTemplate().text

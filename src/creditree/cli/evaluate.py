@@ -1,194 +1,250 @@
 """`creditree eval`: a run, an adapter or a plain model on held-out problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
+from rich.console import Console
 
-from creditree.cli.output import console, print_json, quiet_libraries
-from creditree.config.build import build_task
-from creditree.config.load import check_config, parse_config
-from creditree.config.overrides import apply_overrides
+from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier
-from creditree.config.schema import RunConfig
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner
-from creditree.evaluate.statistics import (
-    Estimate,
-    Interval,
-    bootstrap_mean,
-    paired_difference,
-    paired_mean_difference,
-    wilson,
-)
-from creditree.models.adapter import saved_spec
+from creditree.evaluate.session import InMemory, Kept, Watcher, measure
+from creditree.evaluate.suite import SUITES
 from creditree.models.load import load_model
 from creditree.models.trained import Trained, load_trained
-from creditree.problem import Problem
-from creditree.report.wording import decoding_name, p_value, percent_interval, points_interval, terminal_table
+from creditree.problem import fingerprint
+from creditree.report.evaluation import (
+    BASE,
+    MEASURED,
+    average_entry,
+    decoding_entry,
+    problem_rows,
+    suite_view,
+    task_view,
+)
+from creditree.report.measuring import MeasureProgress
+from creditree.report.wording import decoding_name
 from creditree.rng import Key
-from creditree.runs.directory import RunDirectory
-from creditree.tasks.split import Split
+from creditree.runs.environment import content_digest
+from creditree.runs.evaluation import EvaluationDirectory
 from creditree.verify.verifier import closing
 
-
-@dataclass(frozen=True, slots=True)
-class EvalOptions:
-    """What the command line asked for."""
-
-    target: str
-    task: str | None
-    problems: int
-    temperatures: tuple[float, ...]
-    samples: int
-    max_new_tokens: int | None
-    split: str
+SINGLE, SEVERAL = (0.0, 0.3, 1.0), (0.6,)
+"""Temperatures where none is named: for one completion a problem, and for several."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What is measured: the configuration that says model, task and reward, and what was trained, or None."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Measurement:
+    """Everything that is to be measured, before anything is loaded."""
 
-    config: RunConfig
+    options: EvalOptions
+    jobs: list[Job]
     trained: Path | None
+    temperatures: tuple[float, ...]
+    top_p: float
+
+    @property
+    def seed(self) -> int:
+        return self.jobs[0].config.seed
+
+    @property
+    def key(self) -> Key:
+        return Key.of(self.seed)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (MEASURED, BASE) if self.trained is not None and self.options.base else (MEASURED,)
+
+    def samples(self, job: Job, temperature: float) -> int:
+        return 1 if temperature == 0 else job.samples
+
+    def ks(self, job: Job, temperature: float) -> tuple[int, ...]:
+        samples = self.samples(job, temperature)
+        asked = (samples,) if self.options.ks is None else self.options.ks
+        return tuple(sorted({1, *(k for k in asked if k <= samples)}))
+
+    @property
+    def total(self) -> int:
+        counts = (len(job.problems) * self.samples(job, t) for job in self.jobs for t in self.temperatures)
+        return sum(counts) * len(self.sides)
 
 
 def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str]) -> None:
     """Measure the target, and where a run trained it, its base too, on the same problems and random numbers."""
     quiet_libraries()
-    if options.split not in get_args(Split):
-        raise ConfigError(f"--split is '{options.split}'.{did_you_mean(options.split, get_args(Split))}")
-    target = _target(options, overrides)
-    config = target.config
-    task = build_task(config.task)
-    problems = task.held_out(options.split, options.problems)  # type: ignore[arg-type]
-    model = load_model(config.model.name, config.model.dtype, config.model.device)
-    trained = None if target.trained is None else load_trained(model, target.trained)
-    limit = options.max_new_tokens or config.sampling.max_new_tokens
-    key = Key.of(config.seed)
-    engine = InProcessEngine(model, rows_of(config))
-    with closing(build_verifier(config.reward)) as verifier:
-        examiner = Examiner(model, engine, verifier, task.prompt, limit, key)
-        decodings = _measured(examiner, problems, options, config.sampling.top_p, trained)
-    record: dict[str, Any] = {"target": options.target, "task": task.name, "split": options.split, "n": len(problems)}
-    first = next(iter(decodings.values()))
-    record |= {name: value for name, value in first.items()} | {"decoding": decodings}
+    asked = _measurement(options, overrides)
+    settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
+    opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
+    with opened as directory:
+        try:
+            with MeasureProgress(asked.total, Console(stderr=True, highlight=False)) as progress:
+                found = _measured(asked, directory, progress)
+        except KeyboardInterrupt:
+            if directory is None:
+                raise
+            Console(stderr=True, highlight=False).print(
+                f"stopped; what was sampled is kept in {directory.path}: repeat the command to continue",
+                markup=False,
+                soft_wrap=True,
+            )
+            raise SystemExit(STOPPED) from None
+        record = _record(asked, found)
+        if directory is not None:
+            rows = [
+                row
+                for job, decodings in zip(asked.jobs, found, strict=True)
+                for name, sides in decodings.items()
+                for row in problem_rows(job.name, name, sides, job.problems)
+            ]
+            directory.finish(rows, record)
     if as_json:
         print_json(record)
-    else:
-        _print(record)
+        return
+    views = [task_view(one) for one in record.get("tasks", {"": record}).values()]
+    console().print(*views, *([suite_view(record)] if "suite" in record else []))
+
+
+def _measurement(options: EvalOptions, overrides: Sequence[str]) -> _Measurement:
+    jobs, trained = find_jobs(options, overrides)
+    most = max(job.samples for job in jobs)
+    suite = None if options.suite is None else SUITES[options.suite]
+    usual = (suite.temperature,) if suite is not None else SINGLE if most == 1 else SEVERAL
+    temperatures = options.temperatures or usual
+    top_p = jobs[0].config.sampling.top_p
+    if suite is not None and not any(override.startswith("sampling.top_p=") for override in overrides):
+        top_p = suite.top_p
+    if not any(temperatures):
+        most = 1
+    for k in options.ks or ():
+        if k > most:
+            why = "greedy decoding gives one" if not any(temperatures) else f"--samples is {most}"
+            raise ConfigError(f"--k {k} needs as many completions of a problem, and {why}; raise --samples.")
+    return _Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
+
+
+def _settings(asked: _Measurement) -> dict[str, Any]:
+    """Return all that the results depend on: a saved evaluation is continued only under the same."""
+    config = asked.jobs[0].config
+    model = config.model.model_dump(mode="json")
+    folder = Path(config.model.name)
+    return {
+        "trained": None if asked.trained is None else content_digest(asked.trained),
+        "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
+        "seed": asked.seed,
+        "split": asked.options.split,
+        "temperatures": [float(temperature) for temperature in asked.temperatures],
+        "top_p": asked.top_p,
+        "base": BASE in asked.sides,
+        "suite": asked.options.suite,
+        "tasks": {
+            job.name: {
+                "problems": len(job.problems),
+                "sha256": fingerprint(job.problems),
+                "samples": job.samples,
+                "max_new_tokens": job.max_new_tokens,
+                "reward": job.config.reward.written,
+                "prompt": {
+                    "text": job.task.prompt.text,
+                    "chat": job.task.prompt.chat,
+                    "system": job.task.prompt.system,
+                },
+            }
+            for job in asked.jobs
+        },
+    }
 
 
 def _measured(
-    examiner: Examiner, problems: Sequence[Problem], options: EvalOptions, top_p: float, trained: Trained | None
-) -> dict[str, Any]:
-    decodings: dict[str, Any] = {}
-    for temperature in options.temperatures:
-        samples = 1 if temperature == 0 else options.samples
-        sampling = Sampling(temperature, top_p)
-        found = examiner.evaluate(problems, sampling, samples)
-        base = None
-        if trained is not None:
-            with trained.off():
-                base = examiner.evaluate(problems, sampling, samples)
-        decodings[decoding_name(temperature)] = _decoding(found, base, examiner.key)
-    return decodings
+    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher
+) -> list[dict[str, dict[str, Evaluation]]]:
+    """Return for each job, by decoding and side, what was found."""
+    config = asked.jobs[0].config
+    with ExitStack() as held:
+        verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
+        model = load_model(config.model.name, config.model.dtype, config.model.device)
+        trained = None if asked.trained is None else load_trained(model, asked.trained)
+        engine = InProcessEngine(model, rows_of(config))
+        examiners = [
+            Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
+            for job, verifier in zip(asked.jobs, verifiers, strict=True)
+        ]
+        for job, examiner in zip(asked.jobs, examiners, strict=True):
+            examiner.check(job.problems)
+        return [
+            {
+                decoding_name(temperature): {
+                    side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
+                    for side in asked.sides
+                }
+                for temperature in asked.temperatures
+            }
+            for job, examiner in zip(asked.jobs, examiners, strict=True)
+        ]
 
 
-def _decoding(found: Evaluation, base: Evaluation | None, key: Key) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "pass@1": _estimate(pass_at_1(found, key)),
-        "completions": found.num_completions,
-        "truncated": found.num_truncated,
-        "tokens": found.num_tokens,
-        "statuses": dict(found.statuses),
-    }
-    if base is None:
-        return entry
-    single = found.num_completions == len(found.rewards)
-    if single:
-        change = paired_difference(list(base.correct.values()), list(found.correct.values()))
-    else:
-        change = paired_mean_difference(
-            list(base.share_correct.values()), list(found.share_correct.values()), key.at("difference")
+def _side(
+    asked: _Measurement,
+    job: Job,
+    examiner: Examiner,
+    temperature: float,
+    side: str,
+    trained: Trained | None,
+    directory: EvaluationDirectory | None,
+    watcher: Watcher,
+) -> Evaluation:
+    decoding = decoding_name(temperature)
+    kept: Kept = InMemory() if directory is None else directory.parts(job.name, decoding, side)
+    label = f"{job.name} {decoding}" + (", base" if side == BASE else "")
+    sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
+    with trained.off() if side == BASE and trained is not None else nullcontext():
+        return measure(examiner, job.problems, sampling, samples, kept, watcher, label)
+
+
+def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) -> dict[str, Any]:
+    """Return what --json prints: of one task, or of a suite with its average."""
+    records = [_task_record(asked, job, decodings) for job, decodings in zip(asked.jobs, found, strict=True)]
+    if asked.options.suite is None:
+        return records[0]
+    average = {
+        decoding_name(temperature): average_entry(
+            [decodings[decoding_name(temperature)] for decodings in found], asked.key
         )
-    entry["base"] = {"pass@1": _estimate(pass_at_1(base, key))}
-    entry["difference"] = {
-        "value": change.value,
-        "interval": [change.interval.low, change.interval.high],
-        "p_value": change.p_value,
+        for temperature in asked.temperatures
     }
-    return entry
+    return {
+        "target": asked.options.target,
+        "suite": asked.options.suite,
+        "seed": asked.seed,
+        "average": average,
+        "tasks": {job.name: record for job, record in zip(asked.jobs, records, strict=True)},
+    }
 
 
-def pass_at_1(found: Evaluation, key: Key) -> Estimate:
-    """Return pass@1: Wilson's interval for one completion a problem, a bootstrap over problems for several."""
-    if found.num_completions == len(found.rewards):
-        return wilson(sum(found.correct.values()), len(found.rewards))
-    return bootstrap_mean(list(found.share_correct.values()), key.at("interval"))
-
-
-def _estimate(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "interval": [estimate.interval.low, estimate.interval.high]}
-
-
-def _target(options: EvalOptions, overrides: Sequence[str]) -> _Target:
-    path = Path(options.target)
-    if (path / "config.yaml").is_file():
-        run = RunDirectory.read(path)
-        if not run.trained.is_dir():
-            raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
-        values = yaml.safe_load(run.config_yaml)
-        if options.task is not None:
-            values |= _task_block(options.task)
-        return _Target(_checked(values, str(path), overrides), run.trained)
-    if options.task is None:
-        raise ConfigError(
-            f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
-        )
-    is_adapter = (path / "adapter_config.json").is_file()
-    name = saved_spec(path)[0] if is_adapter else options.target
-    values = {"sampling": {"max_new_tokens": 300 if options.max_new_tokens is None else options.max_new_tokens}}
-    values |= _task_block(options.task) | {"model": {"name": name}}
-    return _Target(_checked(values, options.target, overrides), path if is_adapter else None)
-
-
-def _task_block(task: str) -> dict[str, Any]:
-    """Return the task (and reward) of a YAML file, or of a bare name."""
-    if not task.endswith((".yaml", ".yml")):
-        return {"task": {"name": task}}
-    try:
-        text = Path(task).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
-    config = parse_config(text, task)
-    return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
-
-
-def _checked(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
-    return check_config(apply_overrides(dict(values), overrides), where)
-
-
-def _print(record: Mapping[str, Any]) -> None:
-    rows = []
-    for name, entry in record["decoding"].items():
-        base = [_percent(entry["base"]["pass@1"]), _points(entry["difference"])] if "base" in entry else ["", ""]
-        p = p_value(entry["difference"]["p_value"]) if "difference" in entry else ""
-        rows.append([name, _percent(entry["pass@1"]), *base, p, f"{entry['truncated']} of {entry['completions']}"])
-    what = f"{record['target']} on {record['task']}, {record['split']} split, n = {record['n']}"
-    title = f"{what}: pass@1 in % (95 % interval)"
-    console().print(terminal_table(title, ("decoding", "pass@1", "base", "difference", "p", "truncated"), rows))
-
-
-def _percent(entry: Mapping[str, Any]) -> str:
-    return percent_interval(entry["value"], Interval(*entry["interval"]))
-
-
-def _points(entry: Mapping[str, Any]) -> str:
-    return points_interval(entry["value"], Interval(*entry["interval"]))
+def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, Evaluation]]) -> dict[str, Any]:
+    entries = {
+        decoding_name(t): decoding_entry(decodings[decoding_name(t)], asked.ks(job, t), asked.key)
+        for t in asked.temperatures
+    }
+    return {
+        "target": asked.options.target,
+        "task": job.name,
+        "split": asked.options.split,
+        "n": len(job.problems),
+        "seed": asked.seed,
+        "reward": job.config.reward.written,
+        "max_new_tokens": job.max_new_tokens,
+        "top_p": asked.top_p,
+        "data": {"source": job.source, "sha256": fingerprint(job.problems)},
+        "notes": list(job.task.notes),
+        **next(iter(entries.values())),
+        "decoding": entries,
+    }

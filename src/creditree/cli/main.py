@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from creditree.engines.native.library import prepare
-from creditree.errors import CreditreeError
+from creditree.errors import ConfigError, CreditreeError
 
 app = typer.Typer(
     name="creditree",
@@ -92,35 +92,70 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")
     ] = None,
-    problems: Annotated[int, typer.Option("--problems", min=1, help="Held-out test problems.")] = 500,
-    temperature: Annotated[
-        list[float] | None, typer.Option("--temperature", min=0, help="Decoding; repeat for several. 0 is greedy.")
+    suite: Annotated[str | None, typer.Option("--suite", help="Several benchmarks and their average: attnrl.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="File of the task's problems (JSONL, CSV, parquet).")
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Completions of each problem.")] = 1,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Folder with a file for each benchmark, such as aime24.jsonl.")
+    ] = None,
+    problems: Annotated[
+        int | None,
+        typer.Option("--problems", min=1, help="At most so many; default: 500, of benchmarks and files all."),
+    ] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option("--temperature", min=0, help="Repeat for several; 0 is greedy. Default: 0, 0.3, 1; several: 0.6."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, max=1000, help="Completions of each problem; default: 1.")
+    ] = None,
+    k: Annotated[
+        str | None, typer.Option("--k", metavar="K,K,...", help="pass@k and maj@k for these; default: 1 and --samples.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion, at most.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory to save in; the same command continues a stopped one.")
+    ] = None,
+    base: Annotated[bool, typer.Option("--base/--no-base", help="Measure the base of what was trained, too.")] = True,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
-    """Measure pass@1 on held-out problems, with intervals, and the paired difference to the base model."""
-    from creditree.cli.evaluate import EvalOptions, eval_command
+    """Measure pass@1, pass@k and maj@k on held-out problems, with intervals, and the difference to the base model."""
+    from creditree.cli.evaluate import eval_command
+    from creditree.cli.target import EvalOptions
 
-    options = EvalOptions(target, task, problems, tuple(temperature or [0.0, 0.3, 1.0]), samples, max_new_tokens, split)
+    temperatures = tuple(temperature) if temperature else None
+    options = EvalOptions(
+        target, task, suite, data, data_dir, problems, temperatures, samples, whole_numbers("--k", k), max_new_tokens,
+        split, out, base,
+    )  # fmt: skip
     eval_command(options, as_json=json, overrides=set_ or [])
+
+
+def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of an option such as ``1,4,32``. Raises ConfigError for anything else."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"{option} is '{text}': write whole numbers of at least 1 with commas, such as 1,4,32.")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or directories of creditree eval --out.")],
     decoding: Annotated[
         str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the first shared.")
     ] = None,
     by_method: Annotated[bool, typer.Option("--by-method", help="Average the runs of each method over seeds.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare finished runs, paired by problem."""
+    """Compare finished runs or saved evaluations, paired by problem."""
     from creditree.cli.compare import compare_command
 
     compare_command(runs, decoding=decoding, by_method=by_method, as_json=json)
@@ -167,6 +202,27 @@ def verify_audit(
     from creditree.cli.grade import audit_command
 
     audit_command(file, grader, deadline=deadline, workers=workers, as_json=json, overrides=set_ or [])
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="Sweep (YAML): base, grid or cases, seeds.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory of the runs; the same command continues a stopped sweep.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all configurations and list the runs.")] = False,
+    decoding: Annotated[
+        str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the first shared.")
+    ] = None,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Train every combination of settings and seeds, and compare the cases."""
+    if not dry_run:
+        prepare()
+    from creditree.cli.sweep import sweep_command
+
+    sweep_command(config, out, dry_run=dry_run, decoding=decoding, as_json=json, overrides=set_ or [])
 
 
 @app.command()

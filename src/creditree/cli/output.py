@@ -6,6 +6,9 @@ import warnings
 
 from rich.console import Console
 
+STOPPED = 130
+"""Exit code of what Ctrl-C stopped, as shells have it."""
+
 
 def console() -> Console:
     """Return the console for tables and sentences (standard output)."""

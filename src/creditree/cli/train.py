@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
-from creditree.cli.output import console, print_json, quiet_libraries
+from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import RunConfig
@@ -22,9 +22,6 @@ from creditree.verify.verifier import closing
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 """Settings with which GRPO learns the quickstart's task too."""
-
-STOPPED = 130
-"""Exit code of a run that Ctrl-C stopped, as shells have it."""
 
 
 def train_command(
@@ -52,8 +49,20 @@ def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Seq
 
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
-    quiet_libraries()
     out = Console(stderr=True, highlight=False) if as_json else console()
+    summary = train_into(config, run, out, resume=resume)
+    if summary is None:
+        out.print(f"continue with --resume --run {run}", markup=False, soft_wrap=True)
+        raise SystemExit(STOPPED)
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _print_summary(out, summary, run)
+
+
+def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary | None:
+    """Train into a run directory, with progress on `out`; return None where Ctrl-C stopped it."""
+    quiet_libraries()
     config = settled(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
@@ -70,13 +79,7 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
             Progress(settings.steps, out, settings.cpu_seconds) as progress,
             mirrored(progress, mirrors) as watcher,
         ):
-            summary = run_training(parts, settings, directory, watcher)
-    if summary is None:
-        raise SystemExit(STOPPED)
-    if as_json:
-        print_json(summary.to_json())
-    else:
-        _print_summary(out, summary, run)
+            return run_training(parts, settings, directory, watcher)
 
 
 def _print_summary(out: Console, summary: Summary, run: Path) -> None:

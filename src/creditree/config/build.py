@@ -6,6 +6,7 @@ import torch
 
 from creditree.config.reward import build_verifier
 from creditree.config.schema import (
+    BenchmarkConfig,
     FileConfig,
     LoraBlock,
     MultiplicationConfig,
@@ -24,6 +25,7 @@ from creditree.models.all_weights import AllWeights
 from creditree.models.load import load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
+from creditree.tasks.benchmarks import BENCHMARKS, benchmark
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.svamp import svamp
@@ -57,6 +59,8 @@ def build_task(config: TaskConfig) -> Task:
         )
     if isinstance(config, SvampConfig):
         return svamp(config.path, _prompt(config.prompt, PromptTemplate(SVAMP_PROMPT)))
+    if isinstance(config, BenchmarkConfig):
+        return benchmark(config.name, config.path, _prompt(config.prompt, BENCHMARKS[config.name].prompt))
     return _file_task(config)
 
 

@@ -31,18 +31,27 @@ class _Loader(yaml.SafeLoader):
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration in `path`, with overrides such as ``method.group=16``. Raises ConfigError."""
+    return parse_config(read_yaml(path), str(path), overrides)
+
+
+def read_yaml(path: Path, what: str = "configuration") -> str:
+    """Return the text of a YAML file. Raises ConfigError, which calls it `what`, where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"configuration '{path}' does not exist; give the path of a YAML file.") from None
+        raise ConfigError(f"{what} '{path}' does not exist; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"configuration '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
-    return parse_config(text, str(path), overrides)
+        raise ConfigError(f"{what} '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
 
 
 def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration in YAML `text`; `where` names it in errors."""
+    return check_config(apply_overrides(parse_values(text, where), overrides), where)
+
+
+def parse_values(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping in YAML `text`, not checked any further. Raises ConfigError where it is none."""
     try:
         values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -51,7 +60,7 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunCon
         raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
-    return check_config(apply_overrides(values, overrides), where)
+    return values
 
 
 def check_config(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -156,7 +165,7 @@ def _known_keys(place: Sequence[str]) -> list[str]:
 
 def _task_tags() -> dict[str, type[BaseModel]]:
     union = RunConfig.model_fields["task"].annotation
-    return {get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(union)}
+    return {name: kind for kind in get_args(union) for name in get_args(kind.model_fields["name"].annotation)}
 
 
 _TASK_TAGS = _task_tags()

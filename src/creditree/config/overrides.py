@@ -19,9 +19,18 @@ def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name.strip():
         raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
-    *blocks, last = name.strip().split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
+    set_key(values, name.strip(), value, f"--set {override}")
+
+
+def set_key(values: dict[str, Any], name: str, value: object, where: str) -> None:
+    """Set the dotted key `name` in nested values, in place. Raises ConfigError, which begins with `where`."""
+    *blocks, last = name.split(".")
     if not all([*blocks, last]):
-        raise ConfigError(f"--set {override}: '{name}' has an empty part; write it as method.group=16.")
+        raise ConfigError(f"{where}: '{name}' has an empty part; write it as method.group=16.")
     place: Any = values
     for block in blocks:
         if place.get(block) is None:
@@ -30,8 +39,5 @@ def _apply(values: dict[str, Any], override: str) -> None:
             place[block] = {"name": place[block]}
         place = place[block]
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: '{block}' holds a value, not further keys.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
+            raise ConfigError(f"{where}: '{block}' holds a value, not further keys.")
+    place[last] = value

@@ -1,13 +1,14 @@
 """The configuration of a run: every key with its unit, range and default. Unknown keys are refused."""
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
+from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
 
 Positive = Annotated[int, Field(ge=1)]
@@ -66,8 +67,16 @@ class PromptBlock(Block):
     """The wording of the prompt; what is left out is the task's own."""
 
     text: str | None = Field(None, description="wording around {question}; other columns of the row by name")
-    chat: bool = Field(False, description="one user message in the tokenizer's chat format")
+    chat: bool | Literal["auto"] = Field(
+        False, description="one user message in the tokenizer's chat format; auto: where it has one"
+    )
     system: str | None = Field(None, description="system message, with chat")
+
+
+class BenchmarkPromptBlock(PromptBlock):
+    """The wording of a benchmark's prompt: in the chat format where the tokenizer has one."""
+
+    chat: bool | Literal["auto"] = Field("auto", description="as in other tasks; here auto is the default")
 
 
 class MultiplicationConfig(Block):
@@ -133,8 +142,22 @@ class FileConfig(Block):
         return any(map(is_on_hub, (self.path, self.validation_path, self.test_path)))
 
 
+class BenchmarkConfig(Block):
+    """A public benchmark set, from the hub or a local file."""
+
+    name: BenchmarkName
+    path: str | None = Field(None, description="local file, or hub:NAME#SPLIT; none: the hub")
+    prompt: BenchmarkPromptBlock = Field(default_factory=BenchmarkPromptBlock)
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether the problems have to be fetched."""
+        return self.path is None or is_on_hub(self.path)
+
+
 TaskConfig = Annotated[
-    MultiplicationConfig | WordProblemsConfig | SvampConfig | FileConfig, Field(discriminator="name")
+    MultiplicationConfig | WordProblemsConfig | SvampConfig | FileConfig | BenchmarkConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -226,7 +249,9 @@ class RunConfig(Block):
     model: ModelConfig = Field(default_factory=ModelConfig)
     lora: LoraBlock = Field(default_factory=LoraBlock)
     task: TaskConfig
-    reward: RewardBlock = Field(default_factory=RewardBlock)
+    reward: RewardBlock = Field(
+        default_factory=RewardBlock, description="who judges; a benchmark has a default of its own"
+    )
     method: MethodConfig = Field(default_factory=MethodConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     train: TrainBlock = Field(default_factory=TrainBlock)
@@ -242,3 +267,10 @@ class RunConfig(Block):
             return values
         named = {key: {"name": values[key]} for key in ("task", "method", "model") if isinstance(values.get(key), str)}
         return {key: value for key, value in (values | named).items() if value is not None}
+
+    @model_validator(mode="after")
+    def _default_reward(self) -> Self:
+        """Take the benchmark's own reward where none is named."""
+        if "reward" not in self.model_fields_set and isinstance(self.task, BenchmarkConfig):
+            self.reward = RewardBlock(name=BENCHMARKS[self.task.name].reward)
+        return self

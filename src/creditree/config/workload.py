@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
-from creditree.config.schema import FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.explore.branching import Branching
@@ -188,7 +188,7 @@ def too_little(work: Workload, limit: int, free: Free) -> str:
 
 def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     """Return the longest prompt of the problems that will be measured, and of those to train on, 2000 at most."""
-    if offline and isinstance(config.task, SvampConfig | FileConfig) and config.task.is_on_hub:
+    if offline and isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = _Encoder(config.model.name, offline=offline)

@@ -1,16 +1,20 @@
 """Measure a model on held-out problems: one or more completions a problem, under common random numbers."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.errors import ConfigError
 from creditree.evaluate.prompt import prompt_ids
 from creditree.models.load import Model
 from creditree.problem import Problem, Status
 from creditree.rng import Key
+from creditree.runs.attempts import Attempt
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.vote import vote_of
 
 CORRECT = 1.0
 """A completion is correct if its reward reaches this."""
@@ -18,24 +22,62 @@ CORRECT = 1.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Evaluation:
-    """Rewards of every problem's completions, by problem id (None where the verifier failed), and how they ended."""
+    """The judged completions of every problem, by problem id, each problem's in the order of their index."""
 
-    rewards: dict[str, tuple[float | None, ...]]
-    statuses: dict[Status, int]
-    num_tokens: int
-    num_truncated: int
-    first_failure: str = ""
-    """What the verifier said of the first completion that it gave no reward."""
+    attempts: Mapping[str, tuple[Attempt, ...]]
+
+    @classmethod
+    def of(cls, attempts: Iterable[Attempt]) -> "Evaluation":
+        """Return the evaluation of attempts in any order; problems stay in the order of their first one."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in attempts:
+            found.setdefault(attempt.problem_id, []).append(attempt)
+        return cls({name: tuple(sorted(own, key=lambda one: one.index)) for name, own in found.items()})
+
+    @property
+    def all(self) -> Iterator[Attempt]:
+        """Every completion."""
+        return chain.from_iterable(self.attempts.values())
+
+    @property
+    def rewards(self) -> dict[str, tuple[float | None, ...]]:
+        """Rewards of every problem's completions, None where the verifier failed."""
+        return {name: tuple(attempt.reward for attempt in own) for name, own in self.attempts.items()}
+
+    @property
+    def statuses(self) -> dict[Status, int]:
+        """How many completions were judged how."""
+        return dict(Counter(attempt.status for attempt in self.all))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all completions."""
+        return sum(attempt.num_tokens for attempt in self.all)
+
+    @property
+    def num_truncated(self) -> int:
+        """Completions that were cut off at the limit of tokens."""
+        return sum(attempt.truncated for attempt in self.all)
+
+    @property
+    def num_correct(self) -> int:
+        """Completions that are correct."""
+        return sum(is_correct(attempt) for attempt in self.all)
+
+    @property
+    def first_failure(self) -> str:
+        """What the verifier said of the first completion that it gave no reward."""
+        return next((attempt.detail for attempt in self.all if attempt.reward is None), "")
 
     @property
     def num_completions(self) -> int:
         """Completions judged."""
-        return sum(len(rewards) for rewards in self.rewards.values())
+        return sum(map(len, self.attempts.values()))
 
     @property
     def num_unjudged(self) -> int:
         """Completions without a reward; they count as wrong."""
-        return sum(reward is None for rewards in self.rewards.values() for reward in rewards)
+        return sum(attempt.reward is None for attempt in self.all)
 
     @property
     def mean_reward(self) -> float:
@@ -46,18 +88,23 @@ class Evaluation:
     @property
     def correct(self) -> dict[str, int]:
         """1 for each problem whose first completion is correct, else 0."""
-        return {name: int((rewards[0] or 0.0) >= CORRECT) for name, rewards in self.rewards.items()}
+        return {name: int(is_correct(own[0])) for name, own in self.attempts.items()}
 
     @property
     def share_correct(self) -> dict[str, float]:
         """The share of each problem's completions that are correct."""
-        return {n: sum((r or 0.0) >= CORRECT for r in rewards) / len(rewards) for n, rewards in self.rewards.items()}
+        return {name: sum(map(is_correct, own)) / len(own) for name, own in self.attempts.items()}
 
     @property
     def accuracy(self) -> float:
         """Pass@1: the mean over problems of the share of correct completions."""
         shares = self.share_correct.values()
         return sum(shares) / len(shares)
+
+
+def is_correct(attempt: Attempt) -> bool:
+    """Return whether a completion is correct; one without a reward is not."""
+    return (attempt.reward or 0.0) >= CORRECT
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,28 +122,33 @@ class Examiner:
     max_new_tokens: int
     key: Key
 
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context."""
+        limit = self.model.transformer.max_positions
+        for problem in problems:
+            length = len(prompt_ids(self.prompt, problem, self.model))
+            if length + self.max_new_tokens > limit:
+                raise ConfigError(
+                    f"a prompt of {length} tokens (problem '{problem.id}') and {self.max_new_tokens} new ones exceed "
+                    f"the context of {limit} tokens of model '{self.model.name}'; set --max-new-tokens to "
+                    f"{limit - length} or less."
+                    if length < limit
+                    else f"the prompt of problem '{problem.id}' has {length} tokens, and the context of model "
+                    f"'{self.model.name}' only {limit}; leave the problem out, or use another model."
+                )
+
     def evaluate(self, problems: Sequence[Problem], sampling: Sampling, samples: int = 1) -> Evaluation:
-        """Sample and judge `samples` completions of each problem.
+        """Sample and judge `samples` completions of each problem; texts are not kept."""
+        parts = (self.examine(piece, sampling, samples) for piece in self.pieces(problems, samples))
+        return Evaluation.of(replace(attempt, text="") for part in parts for attempt in part)
 
-        Problems go through the engine in pieces of as many completions as it decodes together, and what it stored of a
-        piece is dropped, so that memory does not grow with the number of problems.
-        """
-        piece = max(1, self.engine.max_rows // samples)
-        parts = [
-            self._piece(problems[start : start + piece], sampling, samples) for start in range(0, len(problems), piece)
-        ]
-        statuses: Counter[Status] = Counter()
-        for part in parts:
-            statuses.update(part.statuses)
-        return Evaluation(
-            rewards={name: rewards for part in parts for name, rewards in part.rewards.items()},
-            statuses=dict(statuses),
-            num_tokens=sum(part.num_tokens for part in parts),
-            num_truncated=sum(part.num_truncated for part in parts),
-            first_failure=next((part.first_failure for part in parts if part.first_failure), ""),
-        )
+    def pieces(self, problems: Sequence[Problem], samples: int) -> list[Sequence[Problem]]:
+        """Return the problems in pieces of as many completions as the engine decodes together."""
+        size = max(1, self.engine.max_rows // samples)
+        return [problems[start : start + size] for start in range(0, len(problems), size)]
 
-    def _piece(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> Evaluation:
+    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
+        """Sample and judge one piece. What the engine stored of it is dropped, so that memory does not grow."""
         self.engine.forget()
         requests = [
             SampleRequest(
@@ -113,20 +165,18 @@ class Examiner:
             for problem, drawn in zip(problems, found, strict=True)
             for sample in drawn
         ]
-        judgements = self.verifier.judge(answers)
-        verdicts = iter(judgements)
-        rewards: dict[str, tuple[float | None, ...]] = {}
-        statuses: dict[Status, int] = {}
-        for problem in problems:
-            judged = [next(verdicts) for _ in range(samples)]
-            rewards[problem.id] = tuple(verdict.reward for verdict in judged)
-            for verdict in judged:
-                statuses[verdict.status] = statuses.get(verdict.status, 0) + 1
-        flat = [sample for drawn in found for sample in drawn]
-        return Evaluation(
-            rewards=rewards,
-            statuses=statuses,
-            num_tokens=sum(len(sample.token_ids) for sample in flat),
-            num_truncated=sum(sample.finish_reason == "length" for sample in flat),
-            first_failure=next((verdict.detail for verdict in judgements if verdict.reward is None), ""),
-        )
+        drawn = [(index, sample) for own in found for index, sample in enumerate(own)]
+        return [
+            Attempt(
+                answer.problem.id,
+                index,
+                verdict.reward,
+                verdict.status,
+                vote_of(self.verifier, answer.completion),
+                len(sample.token_ids),
+                sample.finish_reason == "length",
+                verdict.detail,
+                answer.completion,
+            )
+            for answer, (index, sample), verdict in zip(answers, drawn, self.verifier.judge(answers), strict=True)
+        ]

@@ -140,11 +140,24 @@ def paired_mean_difference(
     return Difference(
         value=float(change.mean()),
         interval=_bootstrap(change, key.at("bootstrap"), confidence, resamples),
-        p_value=_sign_flip_test(change, key.at("flip"), resamples),
+        p_value=sign_flip_test(change, key.at("flip"), resamples),
         n=len(change),
         gained=int((change > 0).sum()),
         lost=int((change < 0).sum()),
     )
+
+
+def sign_flip_test(change: FloatArray, key: Key, resamples: int) -> float:
+    """Return the two-sided p-value of a sum of changes under random signs: see `paired_mean_difference`."""
+    generator, n = key.generator(), len(change)
+    # Equal sums can differ in their last bits by the order of addition: a tie counts as reached.
+    reach = abs(float(change.sum())) - 1e-12 * float(np.abs(change).sum())
+    reached = 0
+    rows = max(1, _CHUNK // n)
+    for start in range(0, resamples, rows):
+        flips = generator.integers(0, 2, size=(min(rows, resamples - start), n)) * 2 - 1
+        reached += int((np.abs(flips @ change) >= reach).sum())
+    return (1 + reached) / (1 + resamples)
 
 
 def mean_and_spread(values: Sequence[float]) -> Spread:
@@ -224,15 +237,3 @@ def _bootstrap(values: FloatArray, key: Key, confidence: float, resamples: int) 
         means[start:stop] = values[generator.integers(0, n, size=(stop - start, n))].mean(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
-
-
-def _sign_flip_test(change: FloatArray, key: Key, resamples: int) -> float:
-    generator, n = key.generator(), len(change)
-    # Equal sums can differ in their last bits by the order of addition: a tie counts as reached.
-    reach = abs(float(change.sum())) - 1e-12 * float(np.abs(change).sum())
-    reached = 0
-    rows = max(1, _CHUNK // n)
-    for start in range(0, resamples, rows):
-        flips = generator.integers(0, 2, size=(min(rows, resamples - start), n)) * 2 - 1
-        reached += int((np.abs(flips @ change) >= reach).sum())
-    return (1 + reached) / (1 + resamples)

@@ -87,11 +87,11 @@ def compare_view(runs: Sequence[ComparedRun], decoding: str = "greedy") -> Rende
         terminal_table(
             f"runs, {decoding}: accuracy in % (95 % interval)",
             RUN_HEADER,
-            _run_rows(runs, decoding, short=True),
+            run_rows(runs, decoding, short=True),
             num_left=2,
         )
     ]
-    groups = _group_rows(runs, decoding)
+    groups = group_rows(runs, decoding)
     if groups:
         parts.append(terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
     return Group(*parts, *(Text(line) for line in _conclusions(runs, decoding)))
@@ -99,8 +99,8 @@ def compare_view(runs: Sequence[ComparedRun], decoding: str = "greedy") -> Rende
 
 def compare_markdown(runs: Sequence[ComparedRun], decoding: str = "greedy") -> str:
     """Return the comparison as Markdown."""
-    parts = [markdown_table(RUN_HEADER, _run_rows(runs, decoding))]
-    groups = _group_rows(runs, decoding)
+    parts = [markdown_table(RUN_HEADER, run_rows(runs, decoding))]
+    groups = group_rows(runs, decoding)
     if groups:
         parts += ["Mean ± standard deviation over seeds:\n", markdown_table(GROUP_HEADER, groups)]
     return "\n".join([*parts, "".join(f"- {line}\n" for line in _conclusions(runs, decoding))])
@@ -111,18 +111,21 @@ def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[
     return {
         "decoding": decoding,
         "runs": [{"name": run.name, **run.summary.to_json()} for run in runs],
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "n": pair.difference.n,
-                "value": pair.difference.value,
-                "interval": [pair.difference.interval.low, pair.difference.interval.high],
-                "p_value": pair.difference.p_value,
-                "adjusted_p_value": pair.adjusted_p,
-            }
-            for pair in pair_runs(runs, decoding)
-        ],
+        "pairs": [pair_json(pair) for pair in pair_runs(runs, decoding)],
+    }
+
+
+def pair_json(pair: Pair) -> dict[str, object]:
+    """Return a pair for programs."""
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "n": pair.difference.n,
+        "value": pair.difference.value,
+        "interval": [pair.difference.interval.low, pair.difference.interval.high],
+        "p_value": pair.difference.p_value,
+        "adjusted_p_value": pair.adjusted_p,
+        "conclusion": pair.conclusion(),
     }
 
 
@@ -130,7 +133,8 @@ RUN_HEADER = ("run", "method", "before", "after", "gain", "sampled", "in loss", 
 GROUP_HEADER = ("runs", "seeds", "after", "gain", "sampled", "in loss", "train")
 
 
-def _run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:
+def run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:
+    """Return the cells of `RUN_HEADER`, one row a run; `short`: intervals only after training."""
     rows: list[tuple[str, ...]] = []
     for run in runs:
         found, tokens = run.summary.decoding.get(decoding), run.summary.tokens
@@ -147,7 +151,8 @@ def _run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False
     return rows
 
 
-def _group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
+def group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
+    """Return the cells of `GROUP_HEADER`, one row a group of runs: mean and standard deviation over seeds."""
     groups: dict[str, list[ComparedRun]] = {}
     for run in runs:
         if run.group and decoding in run.summary.decoding:

@@ -1,5 +1,6 @@
 """Problems to train on and problems held out: generated, from a file, or from the hub."""
 
+from creditree.tasks.benchmarks import BENCHMARKS, Benchmark, benchmark
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.split import Split
 from creditree.tasks.svamp import svamp
@@ -8,6 +9,8 @@ from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
 
 __all__ = [
+    "BENCHMARKS",
+    "Benchmark",
     "Columns",
     "Multiplication",
     "PromptTemplate",
@@ -15,6 +18,7 @@ __all__ = [
     "Table",
     "Task",
     "WordProblems",
+    "benchmark",
     "load_table",
     "svamp",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from creditree.errors import DataError, did_you_mean
 
 LoadDataset = Callable[..., Iterable[Mapping[str, object]]]
-"""``datasets.load_dataset(name, split=...)``, or what stands in for it."""
+"""``datasets.load_dataset(name, split=...)``, or ``(name, subset, split=...)``, or what stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def read_rows(path: str | Path, load_dataset: LoadDataset | None = None) -> list
     return rows
 
 
-def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None) -> list[Row]:
-    """Return the rows of one split of a data set on the Hugging Face hub.
+def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None, subset: str | None = None) -> list[Row]:
+    """Return the rows of one split of a data set, or of a subset of it, on the Hugging Face hub.
 
     `load_dataset` defaults to that of the package ``datasets``. Raises DataError, with the reason, if it fails.
     """
@@ -71,11 +71,12 @@ def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None) -> 
 
         load_dataset = from_hub
     try:
-        loaded = list(load_dataset(name, split=split))
+        loaded = list(load_dataset(*(part for part in (name, subset) if part is not None), split=split))
     except Exception as error:
         raise DataError(
             f"The data set {name} (split {split}) could not be loaded from the Hugging Face hub "
-            f"({type(error).__name__}: {_one_line(error)}): check the network, or name a local file with path."
+            f"({type(error).__name__}: {_one_line(error)}): check the network, or name a local file with path "
+            "(--set task.path=FILE)."
         ) from error
     if not loaded:
         raise DataError(f"The data set {name} has no rows in split {split}.")

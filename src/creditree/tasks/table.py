@@ -126,7 +126,7 @@ def table_of(
     prompt: PromptTemplate = PromptTemplate(),
 ) -> Table:
     """Return the table of rows whose slice is known; a held-out slice without rows gets its share of training ones."""
-    read = [(slice_, row, _problem(row, columns)) for slice_, row in placed]
+    read = [(slice_, row, problem_of(row, columns)) for slice_, row in placed]
     named = {slice_ for slice_, _, _ in read}
     kept, notes = _without_repeats(read, conflicts)
     shared = {split: 0.0 if split in named else shares.get(split, 0.0) for split in ("validation", "test")}
@@ -170,7 +170,8 @@ def marked(row: Row, columns: Columns) -> Slice | None:
     return slice_
 
 
-def _problem(row: Row, columns: Columns) -> Problem:
+def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
+    """Return the problem that a row holds. Raises DataError, which names its place, for a row without one."""
     question = _value(row, columns.question, "question")
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"{_start(row.place)} has no question in column '{columns.question}': fill it or drop the row.")

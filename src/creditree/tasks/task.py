@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from string import Formatter
-from typing import Protocol
+from typing import Literal, Protocol
 
 from creditree.errors import ConfigError, did_you_mean
 from creditree.problem import Problem
@@ -13,6 +13,8 @@ from creditree.tasks.split import Split
 
 NUM_HELD_OUT = 500
 """Problems in a held-out split of a generated task when no limit is given."""
+Chat = bool | Literal["auto"]
+"""Whether a prompt is in the chat format; auto: where the tokenizer has one."""
 
 
 class Tokenizer(Protocol):
@@ -40,11 +42,12 @@ class PromptTemplate:
     """The wording around a question: plain text, or one user message in the tokenizer's own chat format.
 
     `text` has fields in braces: `question`, and any column of the problem's row; a doubled brace is a literal one.
+    `chat` "auto" takes the chat format where the tokenizer has one, and plain text elsewhere.
     Raises ConfigError for text that is malformed or has no field, and for a system message without `chat`.
     """
 
     text: str = "{question}"
-    chat: bool = False
+    chat: Chat = False
     system: str | None = None
 
     def __post_init__(self) -> None:
@@ -99,7 +102,7 @@ class PromptTemplate:
         Raises ConfigError if `chat` is on and the tokenizer has no chat template.
         """
         text = self.render(problem)
-        if self.chat:
+        if self.chat is True or (self.chat == "auto" and (tokenizer.chat_template is not None or self.system)):
             return self._chat_ids(text, tokenizer)
         ids = tokenizer.encode(text)
         if ids and ids[-1] == tokenizer.eos_token_id:

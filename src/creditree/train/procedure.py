@@ -32,9 +32,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     trainer.restore()
     before = _before(trainer, run)
     if not _trained(trainer):
-        watcher.message(
-            f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}: continue with --resume"
-        )
+        watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}")
         return None
     trainer.use_best()
     with run.published(parts.learner.trained.folder) as folder:

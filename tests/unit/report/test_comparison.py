@@ -109,7 +109,7 @@ def test_json_has_runs_and_pairs() -> None:
     assert isinstance(data["pairs"], list)
     assert [run["name"] for run in data["runs"]] == ["a", "b"]
     assert set(data["pairs"][0]) == {
-        "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value",
+        "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value", "conclusion",
     }  # fmt: skip
 
 

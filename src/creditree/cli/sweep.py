@@ -1,0 +1,142 @@
+"""`creditree sweep`: a grid of configurations and seeds, one run after the other, and the table that they end in."""
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from creditree.cli.compare import shared_decoding
+from creditree.cli.output import STOPPED, console, print_json
+from creditree.cli.train import train_into
+from creditree.config.load import dump_config
+from creditree.config.sweep import SweepRun, load_sweep
+from creditree.config.workload import settled
+from creditree.errors import CreditreeError, RunError
+from creditree.report.comparison import ComparedRun
+from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
+from creditree.runs.atomic import write_json, write_text
+from creditree.runs.difference import describe_difference
+from creditree.runs.directory import RunDirectory
+
+State = Literal["new", "started", "done"]
+RESULT, REPORT = "sweep.json", "sweep.md"
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    run: SweepRun
+    reason: str
+
+
+def sweep_command(
+    path: Path, out: Path | None, *, dry_run: bool, decoding: str | None, as_json: bool, overrides: Sequence[str]
+) -> None:
+    """Run what is missing of a sweep, and compare its cases. Raises RunError after all others where a run failed."""
+    runs = load_sweep(path, overrides)
+    if dry_run:
+        _dry_run(runs, out, as_json=as_json)
+        return
+    if out is None:
+        raise RunError("creditree sweep needs a directory: add --out DIR, or --dry-run to look first.")
+    _check_held(runs, out)
+    shown = Console(stderr=True, highlight=False) if as_json else console()
+    failures = _run_all(runs, out, shown)
+    finished = [_swept(run, out) for run in runs if _state(run, out) == "done"]
+    record: dict[str, Any] = {"sweep": str(path), "runs": [_run_json(run, out, failures) for run in runs]}
+    if finished:
+        chosen = shared_decoding([one.run.summary.decoding for one in finished], decoding)
+        record |= sweep_json(finished, chosen)
+        write_text(out / REPORT, sweep_markdown(finished, chosen))
+        if not as_json:
+            shown.print(sweep_view(finished, chosen))
+            shown.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.", markup=False)
+        write_json(out / RESULT, record)
+    if as_json:
+        print_json(record)
+    if failures:
+        first = failures[0]
+        raise RunError(
+            f"{len(failures)} of {len(runs)} runs failed; the first: {first.run.case}, seed {first.run.seed}: "
+            f"{first.reason}"
+        )
+
+
+def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failure]:
+    """Run what has not ended, continuing what was started; return what failed. Ctrl-C ends the process with 130."""
+    missing = [run for run in runs if _state(run, out) != "done"]
+    shown.print(f"{len(runs)} runs, {len(runs) - len(missing)} done already", markup=False)
+    failures = []
+    for number, run in enumerate(missing, 1):
+        shown.print(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}", markup=False, soft_wrap=True)
+        try:
+            stopped = train_into(run.config, out / run.folder, shown, resume=True) is None
+        except KeyboardInterrupt:
+            stopped = True
+        except CreditreeError as error:
+            shown.print(f"failed: {error}", markup=False, soft_wrap=True)
+            failures.append(_Failure(run, str(error)))
+            continue
+        if stopped:
+            shown.print(
+                f"stopped; what is done is kept in {out}: repeat the command to continue", markup=False, soft_wrap=True
+            )
+            raise SystemExit(STOPPED)
+        gc.collect()  # a model refers to itself, and the next run loads its own
+    return failures
+
+
+def _state(run: SweepRun, out: Path | None) -> State:
+    if out is None or not (out / run.folder / "config.yaml").is_file():
+        return "new"
+    return "done" if (out / run.folder / "summary.json").is_file() else "started"
+
+
+def _check_held(runs: Sequence[SweepRun], out: Path) -> None:
+    """Raise RunError, before anything runs, where the directory holds a run of another configuration."""
+    for run in runs:
+        if _state(run, out) == "new":
+            continue
+        held = RunDirectory.read(out / run.folder)
+        difference = describe_difference(held.config_yaml, dump_config(settled(run.config)))
+        if difference:
+            raise RunError(
+                f"{out / run.folder} was made with another configuration: {difference}; repeat the sweep as it was, or "
+                "choose another directory with --out."
+            )
+
+
+def _swept(run: SweepRun, out: Path) -> SweptRun:
+    name = f"{run.case}, seed {run.seed}"
+    return SweptRun(ComparedRun.of(RunDirectory.read(out / run.folder), name, run.case), run.seed)
+
+
+def _run_json(run: SweepRun, out: Path | None, failures: Sequence[_Failure] = ()) -> dict[str, Any]:
+    reason = next((failure.reason for failure in failures if failure.run is run), None)
+    record: dict[str, Any] = {
+        "case": run.case,
+        "seed": run.seed,
+        "keys": dict(run.keys),
+        "path": str(run.folder if out is None else out / run.folder),
+        "state": _state(run, out) if reason is None else "failed",
+    }
+    if reason is not None:
+        return record | {"reason": reason}
+    if out is not None and record["state"] == "done":
+        summary = RunDirectory.read(out / run.folder).read_json("summary.json")
+        record |= {name: summary[name] for name in ("method", "task", "before", "after", "difference", "tokens")}
+    return record
+
+
+def _dry_run(runs: Sequence[SweepRun], out: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"runs": [_run_json(run, out) for run in runs]})
+        return
+    states = [_state(run, out) for run in runs]
+    shown = console()
+    for run, state in zip(runs, states, strict=True):
+        shown.print(f"{state:8} {run.folder}", markup=False, soft_wrap=True)
+    steps = sum(run.config.train.steps for run, state in zip(runs, states, strict=True) if state != "done")
+    shown.print(f"{len(runs)} runs, {states.count('done')} done; up to {steps:,} training steps to go", markup=False)

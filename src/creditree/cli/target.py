@@ -1,0 +1,189 @@
+"""What `creditree eval` is asked to measure: the target, the tasks with their problems, and how they are sampled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from creditree.config.build import build_task
+from creditree.config.load import check_config, parse_config
+from creditree.config.overrides import apply_overrides
+from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
+from creditree.evaluate.suite import SUITES
+from creditree.models.adapter import saved_spec
+from creditree.problem import Problem
+from creditree.runs.directory import RunDirectory
+from creditree.tasks.benchmarks import BENCHMARKS
+from creditree.tasks.split import Split
+from creditree.tasks.task import NUM_HELD_OUT, Task
+
+GENERATED = ("multiplication", "word_problems")
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+PLAIN_TOKENS = 300
+"""Longest completion of a plain model where the task does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What the command line asked for; None where it did not."""
+
+    target: str
+    task: str | None = None
+    suite: str | None = None
+    data: str | None = None
+    data_dir: Path | None = None
+    problems: int | None = None
+    temperatures: tuple[float, ...] | None = None
+    samples: int | None = None
+    ks: tuple[int, ...] | None = None
+    max_new_tokens: int | None = None
+    split: str = "test"
+    out: Path | None = None
+    base: bool = True
+
+    def check(self) -> None:
+        """Raise ConfigError for options that do not go together."""
+        if self.split not in get_args(Split):
+            raise ConfigError(f"--split is '{self.split}'.{did_you_mean(self.split, get_args(Split))}")
+        if self.suite is not None:
+            check_choice("--suite", self.suite, SUITES)
+            if self.task is not None or self.data is not None:
+                raise ConfigError("--suite names its own tasks; leave out --task and --data (--data-dir goes with it).")
+        elif self.task is None and (self.data is not None or self.data_dir is not None):
+            raise ConfigError("--data and --data-dir need to know what they hold: add --task, such as --task file.")
+        if self.data is not None and self.data_dir is not None:
+            raise ConfigError("--data names a file and --data-dir a folder of files; keep one of them.")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Job:
+    """One set of problems to measure on, with `samples` completions a problem where decoding is not greedy."""
+
+    name: str
+    config: RunConfig
+    task: Task
+    problems: tuple[Problem, ...]
+    samples: int
+    max_new_tokens: int
+
+    @property
+    def source(self) -> str:
+        """Where the problems are from: a file, a set on the hub, or a generator."""
+        config = self.config.task
+        if isinstance(config, FileConfig):
+            return config.path
+        if isinstance(config, BenchmarkConfig | SvampConfig):
+            hub = BENCHMARKS[config.name].hub if isinstance(config, BenchmarkConfig) else "ChilleD/SVAMP"
+            return config.path or f"hub:{hub}"
+        return "generated"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is measured: the configuration that says model, task and reward, and what was trained, or None."""
+
+    config: RunConfig
+    trained: Path | None
+
+
+def find_jobs(options: EvalOptions, overrides: Sequence[str]) -> tuple[list[Job], Path | None]:
+    """Return the sets to measure on, and what was trained. Raises ConfigError, DataError or ModelError."""
+    options.check()
+    if options.suite is None:
+        target = _target(options, options.task, overrides)
+        return [_job(options, target.config, options.samples or 1)], target.trained
+    suite = SUITES[options.suite]
+    if options.data_dir is not None:
+        _check_folder(options.data_dir, tuple(suite.samples))
+    found = [(_target(options, name, overrides), options.samples or samples) for name, samples in suite.samples.items()]
+    jobs = [_job(options, target.config, samples, suite.max_new_tokens) for target, samples in found]
+    return jobs, found[0][0].trained
+
+
+def _job(options: EvalOptions, config: RunConfig, samples: int, max_new_tokens: int | None = None) -> Job:
+    task = build_task(config.task)
+    limit = options.problems
+    if limit is None and options.data is None and not isinstance(config.task, BenchmarkConfig):
+        limit = NUM_HELD_OUT
+    problems = task.held_out(options.split, limit)  # type: ignore[arg-type]
+    tokens = options.max_new_tokens or max_new_tokens or config.sampling.max_new_tokens
+    return Job(task.name, config, task, problems, samples, tokens)
+
+
+def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) -> Target:
+    path = Path(options.target)
+    block = {} if task is None else _task_block(options, task)
+    named = block.get("task", {}).get("name")
+    if (path / "config.yaml").is_file():
+        run = RunDirectory.read(path)
+        if not run.trained.is_dir():
+            raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
+        values = yaml.safe_load(run.config_yaml)
+        if named in BENCHMARKS:
+            values.pop("reward", None)
+        return Target(_checked(values | block, str(path), overrides), run.trained)
+    if task is None:
+        raise ConfigError(
+            f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
+        )
+    is_adapter = (path / "adapter_config.json").is_file()
+    name = saved_spec(path)[0] if is_adapter else options.target
+    tokens = BENCHMARKS[named].max_new_tokens if named in BENCHMARKS else PLAIN_TOKENS
+    values = {"sampling": {"max_new_tokens": options.max_new_tokens or tokens}}
+    return Target(_checked(values | block | {"model": {"name": name}}, options.target, overrides),
+                  path if is_adapter else None)  # fmt: skip
+
+
+def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
+    """Return the task (and reward) of a YAML file, or of a bare name, on the file that was named."""
+    block: dict[str, Any] = _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
+    name = block["task"]["name"]
+    path = options.data
+    if options.data_dir is not None:
+        if name not in BENCHMARKS:
+            hint = did_you_mean(str(name), BENCHMARKS)
+            raise ConfigError(
+                f"--data-dir holds files by benchmark, and '{name}' is none: name its file with --data.{hint}"
+            )
+        _check_folder(options.data_dir, (name,))
+        path = str(_file_of(options.data_dir, name))
+    if path is None:
+        return block
+    if name in GENERATED:
+        raise ConfigError(f"--data names a file, but the problems of task '{name}' are generated; use --task file.")
+    block["task"]["path"] = path
+    if name == "file":
+        shares = {split: 1.0 if split == options.split else 0.0 for split in get_args(Split)}
+        block["task"] |= shares
+    return block
+
+
+def _from_yaml(task: str) -> dict[str, Any]:
+    try:
+        text = Path(task).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
+    config = parse_config(text, task)
+    return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
+
+
+def _check_folder(folder: Path, names: Sequence[str]) -> None:
+    """Raise DataError unless the folder has a file for each set: all that are missing are named at once."""
+    missing = [name for name in names if _file_of(folder, name) is None]
+    if missing:
+        raise DataError(
+            f"The folder {folder} has no {', no '.join(f'{name}.jsonl' for name in missing)} (.csv and .parquet would "
+            "do): add what is missing, or leave out --data-dir to load the sets from the hub."
+        )
+
+
+def _file_of(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file()), None)
+
+
+def _checked(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
+    return check_config(apply_overrides(dict(values), overrides), where)

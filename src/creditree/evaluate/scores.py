@@ -1,0 +1,96 @@
+"""The figures of an evaluation: pass@k and maj@k with intervals, and what a solved problem costs."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from creditree.evaluate.accuracy import Evaluation, is_correct
+from creditree.evaluate.at_k import majority_at_k, pass_at_k
+from creditree.evaluate.statistics import (
+    Difference,
+    Estimate,
+    bootstrap_mean,
+    paired_difference,
+    paired_mean_difference,
+    wilson,
+)
+from creditree.rng import Key
+from creditree.runs.attempts import Attempt
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scores:
+    """`passes` and `majorities` by k. `tokens_per_solved`: tokens of all completions for each correct one; None: none.
+
+    For one completion a problem that is the tokens for each solved problem; for several, what one correct completion
+    costs on average where problems are asked once each.
+    """
+
+    passes: Mapping[int, Estimate]
+    majorities: Mapping[int, Estimate]
+    truncation_rate: float
+    tokens_per_solved: float | None
+
+
+def scores(found: Evaluation, ks: Sequence[int], key: Key) -> Scores:
+    """Return the figures of an evaluation; `key` draws the bootstrap. Raises ValueError for a k that does not fit."""
+    return Scores(
+        passes={k: mean_over_problems(pass_values(found, k), key.at("interval", "pass", k)) for k in ks},
+        majorities={k: mean_over_problems(majority_values(found, k), key.at("interval", "majority", k)) for k in ks},
+        truncation_rate=found.num_truncated / found.num_completions,
+        tokens_per_solved=found.num_tokens / found.num_correct if found.num_correct else None,
+    )
+
+
+def pass_values(found: Evaluation, k: int) -> list[float]:
+    """Return the unbiased pass@k of every problem."""
+    return _by_problem(found, lambda own: pass_at_k(len(own), sum(map(is_correct, own)), k))
+
+
+def majority_values(found: Evaluation, k: int) -> list[float]:
+    """Return the maj@k of every problem, expected over its subsets of k completions."""
+    return _by_problem(found, lambda own: majority_at_k([one.vote for one in own], [is_correct(one) for one in own], k))
+
+
+def majority_vote(own: Sequence[Attempt]) -> str | None:
+    """Return the answer with most votes among a problem's completions, the earliest of equals; None without a vote."""
+    votes = Counter(one.vote for one in own if one.vote is not None)
+    return votes.most_common(1)[0][0] if votes else None
+
+
+def mean_over_problems(values: Sequence[float], key: Key) -> Estimate:
+    """Return the mean of one value a problem with its 95 % interval over problems.
+
+    Wilson's where every value is 0 or 1, as always for one completion a problem: it has a width even where all are
+    equal. Else a percentile bootstrap that redraws problems with all their completions (a cluster bootstrap: the
+    problem is the cluster, since its completions are alike). Raises ValueError for no values.
+    """
+    if values and all(value in (0.0, 1.0) for value in values):
+        return wilson(round(sum(values)), len(values))
+    return bootstrap_mean(values, key)
+
+
+def difference(before: Evaluation, after: Evaluation, key: Key) -> Difference:
+    """Return after - before in pass@1, paired by problem: `paired_change` of the shares of correct completions.
+
+    Raises ValueError where the problems differ.
+    """
+    if before.attempts.keys() != after.attempts.keys():
+        raise ValueError("before and after were measured on different problems: they make no pairs")
+    old, new = before.share_correct, after.share_correct
+    return paired_change([old[name] for name in new], list(new.values()), key)
+
+
+def paired_change(before: Sequence[float], after: Sequence[float], key: Key) -> Difference:
+    """Return the difference of paired shares, problem by problem.
+
+    Where all are 0 or 1: Newcombe's interval and McNemar's exact test (`paired_difference`); else a bootstrap over
+    problems and a sign-flip permutation test (`paired_mean_difference`). Raises ValueError for unequal lengths.
+    """
+    if all(value in (0.0, 1.0) for value in (*before, *after)):
+        return paired_difference(before, after)
+    return paired_mean_difference(before, after, key.at("difference"))
+
+
+def _by_problem(found: Evaluation, value: Callable[[Sequence[Attempt]], float]) -> list[float]:
+    return [value(own) for own in found.attempts.values()]

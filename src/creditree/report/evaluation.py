@@ -1,0 +1,166 @@
+"""What an evaluation says: as JSON for programs, as tables and sentences for readers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from creditree.evaluate.accuracy import Evaluation, is_correct
+from creditree.evaluate.averages import average, average_difference
+from creditree.evaluate.scores import difference, majority_vote, scores
+from creditree.evaluate.statistics import Difference, Estimate, Interval
+from creditree.problem import Problem
+from creditree.report.wording import count, p_value, percent, percent_interval, points_interval, terminal_table
+from creditree.rng import Key
+
+MEASURED, BASE = "measured", "base"
+Sides = Mapping[str, Evaluation]
+"""The evaluation of what is measured, and where something was trained, of its base."""
+
+
+def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
+    """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too."""
+    entry = _figures(sides[MEASURED], ks, key)
+    if BASE in sides:
+        entry["base"] = _figures(sides[BASE], ks, key)
+        entry["difference"] = difference_json(difference(sides[BASE], sides[MEASURED], key))
+    return entry
+
+
+def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
+    measured = scores(found, ks, key)
+    passes = {str(k): estimate_json(estimate) for k, estimate in measured.passes.items()}
+    majorities = {str(k): estimate_json(estimate) for k, estimate in measured.majorities.items()}
+    return {
+        "pass@1": passes["1"],
+        "pass@k": passes,
+        "maj@k": majorities,
+        **{f"pass@{k}": value for k, value in passes.items() if k != "1"},
+        **{f"maj@{k}": value for k, value in majorities.items()},
+        "completions": found.num_completions,
+        "truncated": found.num_truncated,
+        "truncation_rate": measured.truncation_rate,
+        "tokens": found.num_tokens,
+        "tokens_per_solved": measured.tokens_per_solved,
+        "statuses": dict(found.statuses),
+        "unjudged": found.num_unjudged,
+        "first_failure": found.first_failure,
+    }
+
+
+def average_entry(parts: Sequence[Sides], key: Key) -> dict[str, Any]:
+    """Return the unweighted average over sets of problems: pass@1, and the difference to the base."""
+    own = [scores(sides[MEASURED], (1,), key) for sides in parts]
+    entry: dict[str, Any] = {"pass@1": estimate_json(average([one.passes[1] for one in own]))}
+    if all(BASE in sides for sides in parts):
+        base = [scores(sides[BASE], (1,), key) for sides in parts]
+        entry["base"] = {"pass@1": estimate_json(average([one.passes[1] for one in base]))}
+        differences = [difference(sides[BASE], sides[MEASURED], key) for sides in parts]
+        changes = [_changes(sides[BASE].share_correct, sides[MEASURED].share_correct) for sides in parts]
+        entry["difference"] = difference_json(average_difference(differences, changes, key))
+    return entry
+
+
+def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[float]:
+    return [value - before[name] for name, value in after.items()]
+
+
+def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Problem]) -> list[dict[str, object]]:
+    """Return one row a problem and side, as a saved evaluation keeps them."""
+    return [
+        {
+            "task": task,
+            "decoding": decoding,
+            "side": side,
+            "problem_id": problem.id,
+            "digest": problem.digest,
+            "completions": len(own),
+            "correct": sum(map(is_correct, own)),
+            "unjudged": sum(one.reward is None for one in own),
+            "truncated": sum(one.truncated for one in own),
+            "tokens": sum(one.num_tokens for one in own),
+            "majority": majority_vote(own),
+        }
+        for side, found in sides.items()
+        for problem in problems
+        for own in [found.attempts[problem.id]]
+    ]
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON has it."""
+    return {"value": estimate.value, "interval": [estimate.interval.low, estimate.interval.high]}
+
+
+def difference_json(change: Difference) -> dict[str, Any]:
+    """Return a paired difference as JSON has it."""
+    return {
+        "value": change.value,
+        "interval": [change.interval.low, change.interval.high],
+        "p_value": change.p_value,
+        "n": change.n,
+        "gained": change.gained,
+        "lost": change.lost,
+    }
+
+
+def task_view(record: Mapping[str, Any]) -> RenderableType:
+    """Return the record of one task for the terminal."""
+    what = f"{record['target']} on {record['task']}, {record['split']} split, n = {record['n']}"
+    header = ("decoding", "pass@1", "base", "difference", "p", "truncated")
+    rows = [
+        [name, *_accuracy(entry), f"{entry['truncated']} of {entry['completions']}"]
+        for name, entry in record["decoding"].items()
+    ]
+    parts: list[RenderableType] = [terminal_table(f"{what}: pass@1 in % (95 % interval)", header, rows)]
+    several = _several(record["decoding"])
+    if several:
+        parts.append(terminal_table("several completions of a problem", ("decoding", "k", "pass@k", "maj@k"), several))
+    for name, entry in record["decoding"].items():
+        solved = entry["tokens_per_solved"]
+        cost = "none was solved" if solved is None else f"{count(solved)} tokens per solved problem"
+        parts.append(Text(f"{name}: {cost}, {percent(entry['truncation_rate'])} % of the completions truncated"))
+        if entry["unjudged"]:
+            parts.append(Text(f"{name}: {entry['unjudged']} completions got no reward and count as wrong: "
+                              f"{entry['first_failure']}"))  # fmt: skip
+    parts += [Text(note) for note in record["notes"]]
+    return Group(*parts)
+
+
+def suite_view(record: Mapping[str, Any]) -> RenderableType:
+    """Return the record of a suite for the terminal: one row a set, and the average."""
+    paired = all("difference" in entry for entry in record["average"].values())
+    header = ("set", "n", "K", "truncated", "pass@1", *(("base", "difference", "p") if paired else ()))
+    shown = 4 if paired else 1
+    rows = []
+    for decoding in record["average"]:
+        for name, one in record["tasks"].items():
+            entry = one["decoding"][decoding]
+            samples, cut = str(entry["completions"] // one["n"]), percent(entry["truncation_rate"]) + " %"
+            rows.append([name, str(one["n"]), samples, cut, *_accuracy(entry)[:shown]])
+        rows.append(["average", "", "", "", *_accuracy(record["average"][decoding])[:shown]])
+    title = f"{record['target']} on the suite {record['suite']}: pass@1 in % (95 % interval)"
+    return terminal_table(f"{title}, {', '.join(record['average'])}", header, rows)
+
+
+def _accuracy(entry: Mapping[str, Any]) -> list[str]:
+    own = percent_interval(entry["pass@1"]["value"], Interval(*entry["pass@1"]["interval"]))
+    if "difference" not in entry:
+        return [own, "", "", ""]
+    base, change = entry["base"]["pass@1"], entry["difference"]
+    return [
+        own,
+        percent_interval(base["value"], Interval(*base["interval"])),
+        points_interval(change["value"], Interval(*change["interval"])),
+        p_value(change["p_value"]),
+    ]
+
+
+def _several(decodings: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [name, k, *(percent_interval(one["value"], Interval(*one["interval"])) for one in pair)]
+        for name, entry in decodings.items()
+        for k, pair in ((k, (entry["pass@k"][k], entry["maj@k"][k])) for k in entry["pass@k"])
+        if k != "1"
+    ]

@@ -1,0 +1,165 @@
+"""A sweep's results: every run, mean and spread of the cases over seeds, and the cases in pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from creditree.evaluate.scores import paired_change
+from creditree.evaluate.statistics import Difference, holm, mean_and_spread
+from creditree.report.comparison import (
+    GROUP_HEADER,
+    RUN_HEADER,
+    ComparedRun,
+    Pair,
+    group_rows,
+    pair_json,
+    run_rows,
+)
+from creditree.report.wording import markdown_table, points, terminal_table
+from creditree.rng import Key
+
+NOTE = (
+    "Cases in pairs: the share of seeds with which a problem is solved, problem by problem (one seed: exact McNemar "
+    "test; several: sign-flip permutation), p by Holm. They speak of these seeds on these problems; the differences "
+    "seed by seed say how far another seed may lie."
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SweptRun:
+    """A finished run of a sweep; its `run.group` is the case."""
+
+    run: ComparedRun
+    seed: int
+
+    @property
+    def case(self) -> str:
+        """The case that it is a run of."""
+        return self.run.group
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CasePair:
+    """Two cases on the seeds and problems that both have: second - first, in all and seed by seed."""
+
+    pair: Pair
+    by_seed: Mapping[int, float]
+
+    def conclusion(self) -> str:
+        """Return one sentence: what may be concluded, and whether the seeds agree."""
+        told = self.pair.conclusion()
+        signs = {value > 0 for value in self.by_seed.values() if value != 0}
+        seeds = ", ".join(points(value) for value in self.by_seed.values())
+        if len(self.by_seed) == 1:
+            return f"{told} One seed says little of the methods; run more."
+        disagree = "; the seeds disagree in direction" if len(signs) > 1 else ""
+        return f"{told} Seed by seed {seeds}{disagree}."
+
+
+def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
+    """Return every two cases of one task that share seeds and problems under `decoding`."""
+    found: list[tuple[str, str, Difference, dict[int, float]]] = []
+    cases = list(dict.fromkeys(one.case for one in runs))
+    for first, second in combinations(cases, 2):
+        old, new = _by_seed(runs, first, decoding), _by_seed(runs, second, decoding)
+        seeds = [seed for seed in old if seed in new and old[seed][0] == new[seed][0]]
+        problems = _common([table[seed][1] for table in (old, new) for seed in seeds])
+        if not problems:
+            continue
+        shares = [[_mean([table[seed][1][name] for seed in seeds]) for name in problems] for table in (old, new)]
+        change = paired_change(shares[0], shares[1], Key.of(0).at("sweep", first, second))
+        moved = {s: _mean([new[s][1][name] - old[s][1][name] for name in problems]) for s in seeds}
+        found.append((first, second, change, moved))
+    adjusted = holm([change.p_value for _, _, change, _ in found])
+    return [
+        CasePair(Pair(first, second, change, p), moved)
+        for (first, second, change, moved), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def sweep_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
+    """Return the comparison for programs: cases with mean and spread over seeds, and their pairs."""
+    return {
+        "decoding": decoding,
+        "cases": [_case_json([one for one in runs if one.case == case], decoding) for case in _cases(runs)],
+        "pairs": [
+            pair_json(one.pair)
+            | {"by_seed": {str(seed): value for seed, value in one.by_seed.items()}, "conclusion": one.conclusion()}
+            for one in pair_cases(runs, decoding)
+        ],
+    }
+
+
+def sweep_view(runs: Sequence[SweptRun], decoding: str) -> RenderableType:
+    """Return the comparison for the terminal."""
+    compared = [one.run for one in runs]
+    return Group(
+        terminal_table(
+            f"runs, {decoding}: accuracy in % (95 % interval)",
+            RUN_HEADER,
+            run_rows(compared, decoding, short=True),
+            num_left=2,
+        ),
+        terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, group_rows(compared, decoding)),
+        *(Text(line) for line in _lines(runs, decoding)),
+    )
+
+
+def sweep_markdown(runs: Sequence[SweptRun], decoding: str) -> str:
+    """Return the comparison as Markdown."""
+    compared = [one.run for one in runs]
+    parts = [
+        f"Runs, {decoding}:\n",
+        markdown_table(RUN_HEADER, run_rows(compared, decoding)),
+        "Mean ± standard deviation over seeds:\n",
+        markdown_table(GROUP_HEADER, group_rows(compared, decoding)),
+        "".join(f"- {line}\n" for line in _lines(runs, decoding)),
+    ]
+    return "\n".join(parts)
+
+
+def _lines(runs: Sequence[SweptRun], decoding: str) -> list[str]:
+    pairs = pair_cases(runs, decoding)
+    return [NOTE, *(one.conclusion() for one in pairs)] if pairs else []
+
+
+def _cases(runs: Sequence[SweptRun]) -> list[str]:
+    return list(dict.fromkeys(one.case for one in runs))
+
+
+def _case_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
+    found = [one.run.summary.decoding[decoding] for one in runs if decoding in one.run.summary.decoding]
+    return {
+        "case": runs[0].case,
+        "seeds": [one.seed for one in runs],
+        "after": _spread_json([one.after.value for one in found]),
+        "gain": _spread_json([one.difference.value for one in found]),
+    }
+
+
+def _spread_json(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    found = mean_and_spread(values)
+    return {"mean": found.mean, "sd": found.sd, "n": found.n}
+
+
+def _by_seed(runs: Sequence[SweptRun], case: str, decoding: str) -> dict[int, tuple[str, Mapping[str, int]]]:
+    """Return task and 0/1 of each problem by seed, of the runs of a case that kept them."""
+    return {
+        one.seed: (one.run.summary.task, one.run.correct[decoding])
+        for one in runs
+        if one.case == case and decoding in one.run.correct
+    }
+
+
+def _common(tables: Sequence[Mapping[str, int]]) -> list[str]:
+    return [name for name in tables[0] if all(name in table for table in tables)] if tables else []
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

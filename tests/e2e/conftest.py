@@ -1,0 +1,31 @@
+"""A command that is refused, in this process."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from creditree.cli.main import run
+from tests.e2e.command import Refuse
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Return a function that runs a command, checks that it is refused properly, and returns the sentence."""
+
+    def of(*arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["creditree", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            run()
+        out, err = capsys.readouterr()
+        assert stopped.value.code == 2, f"{out}\n{err}"
+        assert err.endswith("\n")
+        assert err.count("\n") == 1, err
+        assert err.startswith("creditree: ")
+        assert "Traceback" not in out + err
+        sentence = err.removeprefix("creditree: ").rstrip("\n")
+        assert sentence.endswith((".", "?", ")")), sentence
+        return sentence
+
+    return of

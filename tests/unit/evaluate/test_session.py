@@ -1,0 +1,69 @@
+"""Measuring piece by piece, with a stand-in for what samples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from creditree.engines.engine import Sampling
+from creditree.errors import RunError
+from creditree.evaluate.session import InMemory, measure
+from creditree.problem import Problem
+from creditree.runs.attempts import Attempt, AttemptParts
+
+PROBLEMS = [Problem(f"q{number}", f"{number}?", ("1",)) for number in range(7)]
+
+
+class Sampler:
+    """Gives every completion its own reward, by problem and index; can be stopped after some pieces."""
+
+    def __init__(self, stop_after: int = 99) -> None:
+        self.stop_after, self.asked = stop_after, [""]
+        self.asked.clear()
+
+    def pieces(self, problems: Sequence[Problem], samples: int) -> list[Sequence[Problem]]:
+        return [problems[start : start + 2] for start in range(0, len(problems), 2)]
+
+    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
+        if self.stop_after == 0:
+            raise KeyboardInterrupt
+        self.stop_after -= 1
+        self.asked += [problem.id for problem in problems]
+        return [
+            Attempt(p.id, index, float((int(p.id[1]) + index) % 2), "ok", str(index), 5, False, text="words")
+            for p in problems
+            for index in range(samples)
+        ]
+
+
+class Seen:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, int, int, int, int]] = []
+
+    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
+        self.lines.append((label, new, old, correct, total))
+
+
+def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = measure(Sampler(), PROBLEMS, Sampling(1.0), 3, InMemory(), Seen(), "t")
+    with pytest.raises(KeyboardInterrupt):
+        measure(Sampler(2), PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t")
+    rest, seen = Sampler(), Seen()
+    found = measure(rest, PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), seen, "t")
+    assert rest.asked == ["q4", "q5", "q6"]
+    assert found.attempts == whole.attempts
+    assert list(found.attempts) == [problem.id for problem in PROBLEMS]
+    # Of 3 completions an even problem has one right, an odd one two: 12 kept have 1 + 2 + 1 + 2 = 6.
+    assert seen.lines[0] == ("t", 0, 12, 6, 21)
+    assert seen.lines[-1] == ("t", 9, 12, 10, 21)
+    again = Sampler(0)
+    assert measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t").attempts == whole.attempts
+
+
+def test_completions_of_something_else_are_refused(tmp_path: Path) -> None:
+    measure(Sampler(), PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t")
+    for problems, samples in ((PROBLEMS[:3], 3), (PROBLEMS, 4)):
+        with pytest.raises(RunError, match="choose another directory with --out"):
+            measure(Sampler(), problems, Sampling(1.0), samples, AttemptParts(tmp_path), Seen(), "t")

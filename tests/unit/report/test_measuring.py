@@ -1,0 +1,45 @@
+import io
+
+from rich.console import Console
+
+from creditree.report.measuring import MeasureProgress
+
+
+def written(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_lines_have_the_share_and_the_time_left_without_what_was_there_before() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=80)
+    with MeasureProgress(300, console, clock=lambda: now[0]) as progress:
+        progress.update("a greedy", 0, 100, 25, 200)
+        now[0] = 5.0
+        progress.update("a greedy", 20, 100, 30, 200)  # too early for a line
+        now[0] = 12.0
+        progress.update("a greedy", 60, 100, 80, 200)
+        now[0] = 20.0
+        progress.update("a greedy", 100, 100, 150, 200)
+        progress.update("b greedy", 0, 0, 0, 100)
+        now[0] = 40.0
+        progress.update("b greedy", 100, 0, 0, 100)
+    assert written(console) == [
+        "a greedy: 100 of 200 completions | correct 25.0 %",
+        # 60 in 12 s, 300 - 100 - 60 = 140 to go: 28 s.
+        "a greedy: 160 of 200 completions | correct 50.0 % | 28.0 s left",
+        "a greedy: 200 of 200 completions | correct 75.0 % | 20.0 s left",
+        "b greedy: 0 of 100 completions | 20.0 s left",
+        "b greedy: 100 of 100 completions | correct 0.0 % | 0.0 s left",
+    ]
+
+
+def test_a_terminal_has_a_bar() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with MeasureProgress(10, console) as progress:
+        progress.update("a", 0, 0, 0, 10)
+        progress.update("a", 10, 0, 5, 10)
+        progress.message("a sentence")
+    assert isinstance(console.file, io.StringIO)
+    assert "a sentence" in console.file.getvalue()
+    assert "a: 10 of 10 completions" in console.file.getvalue()

@@ -1,0 +1,111 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import binomtest
+
+from creditree.errors import RunError
+from creditree.report.saved import Asked, Measured, pair_measured, saved_json, saved_view
+from creditree.report.summary import Decoding, Summary
+from creditree.runs.directory import RunDirectory
+from creditree.runs.evaluation import EvaluationDirectory
+
+N = 100
+
+
+def measured(name: str, right: int, *, start: int = 0, tasks: tuple[str, ...] = ("t",), seed: int = 0) -> Measured:
+    """One that solves the problems from `start` on, `right` of them, once each."""
+    results = {f"q{n}": Asked(float(start <= n < start + right), str(n)) for n in range(N)}
+    return Measured(name, {"greedy": dict.fromkeys(tasks, results)}, seed)
+
+
+def test_one_completion_a_problem_is_mcnemars_exact_test() -> None:
+    # a is right on 0..39, b on 5..60: 5 lost, 21 gained.
+    (found,) = pair_measured([measured("a", 40), measured("b", 56, start=5)], "greedy")
+    d = found.pair.difference
+    assert (d.lost, d.gained, d.n, d.value) == (5, 21, 100, 0.16)
+    assert d.p_value == found.pair.adjusted_p == pytest.approx(binomtest(5, 26, 0.5).pvalue)
+    assert found.same_random_numbers
+    assert found.pair.conclusion().startswith("b is better than a: +16.0 (")
+    (same,) = pair_measured([measured("a", 40), measured("a2", 40, seed=1)], "greedy")
+    assert not same.same_random_numbers
+    assert same.pair.conclusion().startswith("a and a2 are not distinguishable at n = 100")
+
+
+def test_several_completions_are_a_permutation_test_of_shares() -> None:
+    rng = np.random.default_rng(0)
+    old, new = rng.integers(0, 5, N) / 4, rng.integers(0, 5, N) / 4
+    sides = [
+        Measured(name, {"T=0.6": {"t": {f"q{n}": Asked(float(v)) for n, v in enumerate(values)}}}, 0)
+        for name, values in (("a", old), ("b", new))
+    ]
+    (found,) = pair_measured(sides, "T=0.6")
+    assert found.pair.difference.value == pytest.approx((new - old).mean())
+    flips = rng.integers(0, 2, (20_000, N)) * 2 - 1
+    expected = np.mean(np.abs(flips @ (new - old)) >= abs((new - old).sum()) - 1e-9)
+    assert found.pair.difference.p_value == pytest.approx(expected, abs=0.02)
+
+
+def test_holm_counts_pairs_and_tasks_in_one_family_and_averages_in_another() -> None:
+    tasks = ("s", "t")
+    found = pair_measured([measured("a", 40, tasks=tasks), measured("b", 56, start=5, tasks=tasks)], "greedy")
+    assert [one.task for one in found] == ["s", "t", "average"]
+    single = binomtest(5, 26, 0.5).pvalue
+    # Two equal p-values in the family of tasks: both doubled. One average: as it is.
+    assert [one.pair.adjusted_p for one in found[:2]] == pytest.approx([2 * single] * 2)
+    assert found[2].pair.adjusted_p == found[2].pair.difference.p_value < single
+    assert found[2].pair.difference.value == pytest.approx(0.16)
+    assert found[2].pair.difference.n == 200
+    three = pair_measured([measured(name, 40 + n, start=n) for n, name in enumerate("abc")], "greedy")
+    raw = [one.pair.difference.p_value for one in three]
+    assert max(one.pair.adjusted_p for one in three) == min(1.0, 3 * min(raw))
+
+
+def test_only_common_problems_with_one_question_make_pairs() -> None:
+    other = Measured("o", {"greedy": {"t": {"q5": Asked(1.0, "5"), "new": Asked(1.0, "x")}}})
+    assert pair_measured([measured("a", 40), other], "greedy")[0].pair.difference.n == 1
+    assert pair_measured([measured("a", 40), measured("b", 40, tasks=("u",))], "greedy") == []
+    changed = Measured("c", {"greedy": {"t": {"q5": Asked(1.0, "another question")}}})
+    with pytest.raises(RunError, match="different questions under the id 'q5' of t"):
+        pair_measured([measured("a", 40), changed], "greedy")
+
+
+def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
+    sides = [measured("a", 40, tasks=("s", "t")), measured("b", 56, start=5, tasks=("s", "t"))]
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(saved_view(sides, "greedy"))
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert "t: b is better than a: +16.0 (" in text
+    assert "average: b is better than a" in text
+    assert "with the same random numbers on both sides" in text
+    data = saved_json(sides, "greedy")
+    assert data["runs"][0]["tasks"]["s"]["value"] == 0.4
+    assert data["pairs"][0]["conclusion"].startswith("b is better than a")
+    console.print(saved_view([sides[0], measured("c", 1, tasks=("u",))], "greedy"))
+    assert "No two of them have problems in common" in " ".join(console.file.getvalue().split())
+
+
+def test_a_run_stands_beside_a_saved_evaluation(tmp_path: Path) -> None:
+    correct = {f"q{n}": int(n < 40) for n in range(N)}
+    summary = Summary("t-spmo", {"greedy": Decoding.of(correct, correct)}, {}, {}, task="t")
+    with RunDirectory.create(tmp_path, "seed: 0") as run:
+        run.write_json("summary.json", summary.to_json())
+        run.write_json("evaluation.json", {"after": {"greedy": correct}})
+    (found,) = pair_measured([Measured.of(tmp_path), measured("b", 56, start=5)], "greedy")
+    assert (found.pair.difference.lost, found.pair.difference.gained) == (5, 21)
+    assert not found.same_random_numbers
+
+
+def test_a_saved_evaluation_is_read_without_its_base(tmp_path: Path) -> None:
+    row: dict[str, object] = {
+        "task": "t", "decoding": "T=0.6", "side": "measured", "problem_id": "p", "digest": "d", "completions": 4,
+        "correct": 1, "unjudged": 0, "truncated": 0, "tokens": 32, "majority": "5",
+    }  # fmt: skip
+    with EvaluationDirectory.open(tmp_path, "seed: 7") as directory:
+        directory.finish([row, row | {"side": "base", "correct": 4}], {"seed": 7})
+    found = Measured.of(tmp_path)
+    assert found.results == {"T=0.6": {"t": {"p": Asked(0.25, "d")}}}
+    assert (found.name, found.seed) == (str(tmp_path), 7)

@@ -1,0 +1,88 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from creditree.errors import RunError
+from creditree.runs.attempts import Attempt, AttemptParts, read_attempts
+from creditree.runs.environment import content_digest
+from creditree.runs.evaluation import EvaluationDirectory, is_evaluation
+
+ONE = Attempt("p", 0, 1.0, "ok", "5", 12, truncated=False, text="it is 5")
+TWO = Attempt("p", 1, None, "crash", None, 20, truncated=True, detail="why", text="...")
+ROW: dict[str, object] = {
+    "task": "t", "decoding": "greedy", "side": "measured", "problem_id": "p", "digest": "d", "completions": 2,
+    "correct": 1, "unjudged": 1, "truncated": 1, "tokens": 32, "majority": "5",
+}  # fmt: skip
+
+
+def test_parts_are_read_as_they_were_written(tmp_path: Path) -> None:
+    parts = AttemptParts(tmp_path / "a" / "b")
+    parts.add([ONE])
+    parts.add([TWO])
+    assert AttemptParts(tmp_path / "a" / "b").read() == [replace(one, text="") for one in (ONE, TWO)]
+    names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
+    assert names == ["part-000001.parquet", "part-000002.parquet"]
+    assert read_attempts(tmp_path / "a" / "b" / names[1], texts=True) == [TWO]
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_damaged_part_is_named(tmp_path: Path) -> None:
+    AttemptParts(tmp_path).add([ONE])
+    (tmp_path / ".partial-part-000002.parquet").write_bytes(b"torn")
+    assert len(AttemptParts(tmp_path).read()) == 1
+    assert not (tmp_path / ".partial-part-000002.parquet").exists()
+    (tmp_path / "part-000001.parquet").write_bytes(b"torn")
+    with pytest.raises(RunError, match=r"part-000001\.parquet.*remove it, and run the same command again") as raised:
+        AttemptParts(tmp_path).read()
+    assert "\n" not in str(raised.value)
+
+
+def test_an_evaluation_goes_on_under_equal_settings_only(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with EvaluationDirectory.open(path, "{seed: 0, samples: 4}") as directory:
+        directory.parts("t", "greedy", "measured").add([ONE])
+        with pytest.raises(RunError, match="has not ended"):
+            EvaluationDirectory.read(path)
+    with EvaluationDirectory.open(path, "samples: 4\nseed: 0") as directory:
+        assert len(directory.parts("t", "greedy", "measured").read()) == 1
+        directory.finish([ROW], {"n": 1})
+    with pytest.raises(RunError, match="samples is 4 in the evaluation and 8 now"):
+        EvaluationDirectory.open(path, "{seed: 0, samples: 8}")
+    read = EvaluationDirectory.read(path)
+    assert is_evaluation(path)
+    assert (read.problems(), read.result()) == ([ROW], {"n": 1})
+    (path / "result.json").write_text("[]")
+    with pytest.raises(RunError, match="not a JSON object"):
+        read.result()
+
+
+def test_other_places_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0")
+    with pytest.raises(RunError, match="holds a training run"):
+        EvaluationDirectory.open(tmp_path / "run", "seed: 0")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="is a file; choose a directory"):
+        EvaluationDirectory.open(tmp_path / "file", "seed: 0")
+    (tmp_path / "half" / "completions").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"holds completions but no evaluation\.yaml"):
+        EvaluationDirectory.open(tmp_path / "half", "seed: 0")
+    with pytest.raises(RunError, match="There is no evaluation in"):
+        EvaluationDirectory.read(tmp_path)
+
+
+def test_the_content_of_weights_is_told_apart_by_both_ends(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    digests = set()
+    for change in (None, 0, 2**20 - 1, 3 * 2**20 - 1):
+        data = bytearray(3 * 2**20)
+        if change is not None:
+            data[change] = 1
+        file.write_bytes(data)
+        digests.add(content_digest(tmp_path))
+    assert len(digests) == 4
+    before = content_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("not looked at")
+    assert content_digest(tmp_path) == before
+    (tmp_path / "config.json").write_text("{}")
+    assert content_digest(tmp_path) != before
