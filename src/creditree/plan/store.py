@@ -68,10 +68,13 @@ class Call:
     def pieces(self, max_rows: int) -> Iterator["Call"]:
         """Yield what is decoded together: at most `max_rows` completions."""
         each = self.completions // self.contexts
+        made: dict[tuple[int, int, int], Call] = {}  # a large step has 100,000 pieces, of a few kinds
         for start in range(0, self.completions, max_rows):
             stop = min(self.completions, start + max_rows)
-            contexts = -(-stop // each) - start // each
-            yield replace(self, contexts=contexts, completions=stop - start, again=int(start % each > 0))
+            kind = -(-stop // each) - start // each, stop - start, int(start % each > 0)
+            if kind not in made:
+                made[kind] = replace(self, contexts=kind[0], completions=kind[1], again=kind[2])
+            yield made[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +163,12 @@ def room_of(work: Workload, calls: list[Call], room: Room = EMPTY) -> Room:
     piece could pass the limit `stored_tokens`, what is stored is forgotten before it.
     """
     for call in calls:
+        known: dict[tuple[Call, Room], Room] = {}  # with a limit, rooms return
         for piece in call.pieces(work.max_rows):
-            room = _decoded(work, piece, room)
+            before = piece, room
+            if before not in known:
+                known[before] = _decoded(work, piece, room)
+            room = known[before]
     return room
 
 
