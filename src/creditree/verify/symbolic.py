@@ -2,7 +2,7 @@
 
 DeepScaleR's rules come first (mathd form, tuples split, unreduced fractions literal, integers exact, else
 simplify(a - b) == 0), then math-verify, whose yes is looked at a second time (`second_look`). No text is ever evaluated
-as Python: formulas are read by the grammar of latex2sympy.
+as Python: formulas are read by the grammar of latex2sympy, common ones by a quicker reader of the same language.
 """
 
 import logging
@@ -28,6 +28,7 @@ from creditree.verify.latex import (
     split_elements,
     tidy,
 )
+from creditree.verify.reader import quickly_read
 from creditree.verify.second_look import contradicted
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
@@ -111,9 +112,11 @@ def _read(text: str) -> Any:
         return None
     try:
         normal = normalize_latex(text, NORMAL_FORM)
-        formula = latex2sympy(
-            normal, is_real=not IMAGINARY.search(normal), convert_degrees=False, normalization_config=None
-        )
+        formula = quickly_read(normal)
+        if formula is None:
+            formula = latex2sympy(
+                normal, is_real=not IMAGINARY.search(normal), convert_degrees=False, normalization_config=None
+            )
     except Exception:  # whatever a grammar makes of what a model wrote
         return None
     return None if formula is None or is_too_large(formula) else _with_imaginary_unit(formula)

@@ -82,8 +82,10 @@ def adversarial_statuses(count: int, deadline_s: float, workers: int, folder: Pa
     finally:
         os.chdir(before)
     assert not list(folder.glob(f"{MARKER}*"))
+    # Some are right: what is seen of "5" and marks is 5, and so is the last number of some that say nothing else.
     rewarded = [made[i] for i, verdict in enumerate(verdicts) if verdict.reward != 0.0]
-    assert not rewarded
+    assert all(truth == "5" and "5" in text for _, text, truth in rewarded), rewarded
+    assert len(rewarded) < count / 100 + 1
     statuses: dict[str, int] = {}
     for verdict in verdicts:
         statuses[verdict.status] = statuses.get(verdict.status, 0) + 1
