@@ -7,10 +7,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and programs hand that down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("local", deadline=None, max_examples=60)
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)

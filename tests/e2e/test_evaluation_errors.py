@@ -39,7 +39,10 @@ def data(tmp_path: Path) -> Path:
             ["--k 4", "greedy decoding gives one"],
         ),
         (["--task", "file", "--data", "DATA", "--max-new-tokens", "9999"], ["context of 512", "--max-new-tokens to 5"]),
-        (["--task", "math500", "--data", "DATA", "--set", "reward=mth"], ["reward is 'mth'"]),
+        (
+            ["--task", "math500", "--data", "DATA", "--set", "reward=mth"],
+            ["reward.name is 'mth'", "did you mean 'math'"],
+        ),
     ],
 )
 def test_eval_says_what_to_do(options: list[str], words: list[str], data: Path, refuse: Refuse) -> None:

@@ -30,7 +30,7 @@ def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -
     assert any(record["updates"] for record in RunDirectory.read(whole).metrics())
     assert yaml.safe_load((whole / "config.yaml").read_text())["model"]["dtype"] == "nf4"
     evaluated = creditree("eval", whole, "--json", "--set", "evaluation.problems=20")
-    assert evaluated.stderr == ""
+    assert all(" completions" in line for line in evaluated.stderr.splitlines())
 
 
 def test_int8_from_the_command_line(config: Path, tmp_path: Path) -> None:

@@ -90,13 +90,22 @@ def _limit_memory(memory_bytes: int) -> None:
 
 
 def _is_full(memory_bytes: int) -> bool:
-    """Return whether the process once held more than half of its memory, which it seldom gives back."""
+    """Return whether the process holds more than half of its memory, which it seldom gives back."""
+    return _held_bytes() > memory_bytes / 2
+
+
+def _held_bytes() -> int:
+    """Return the resident memory: the peak of `getrusage` starts with that of whoever started this process on Linux."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as pages:
+            return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        pass
     try:
         import resource
     except ImportError:
-        return False
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit > memory_bytes / 2
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:

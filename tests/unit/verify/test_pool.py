@@ -58,6 +58,17 @@ def test_a_pool_starts_nothing_before_it_is_needed_and_can_be_used_after_close()
     pool.close()
 
 
+def test_a_worker_of_a_large_program_is_not_replaced_after_each_job() -> None:
+    held = b"1" * (600 << 20)
+    pool = WorkerPool(Limits(deadline_s=30.0, num_workers=1))
+    assert [pool.run([job])[0].reward for job in (RIGHT, WRONG)] == [1.0, 0.0]
+    (worker,) = pool._all
+    assert pool.run([RIGHT])[0].reward == 1.0
+    assert pool._all == {worker}
+    pool.close()
+    assert len(held) > pool.limits.memory_bytes / 2
+
+
 def test_what_takes_too_long_is_a_timeout_with_reward_0_and_the_next_is_judged() -> None:
     pool = WorkerPool(Limits(deadline_s=0.3, num_workers=1))
     started = time.monotonic()
