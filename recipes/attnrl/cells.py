@@ -14,7 +14,7 @@ TUNING_SECONDS = 15.0
 TUNING_SEEDS = (100,)
 RATES = (4e-3, 8e-3, 1.6e-2)
 """Learning rates tried for every setting alike, on the validation split with a seed of its own."""
-RATES_OF_ALL_WEIGHTS = (5e-5, 1e-4, 2e-4)
+RATES_OF_ALL_WEIGHTS = (1e-4, 2e-4, 4e-4)
 """The same where all weights are trained instead of an adapter."""
 
 COMMON: dict[str, object] = {
@@ -91,7 +91,7 @@ CHOSEN: dict[str, float] = {
     "S-GRPO, G = 30": 4e-3,
     "T-SPMO, G = 30": 4e-3,
     "TreeRL (entropy)": 4e-3,
-    "TreeRL, all weights": 1e-4,
+    "TreeRL, all weights": 2e-4,
     "random steps": 8e-3,
     "first two steps": 8e-3,
     "attention": 1.6e-2,
