@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from recipes.tables import spread
+from recipes.attnrl.cells import CHOSEN as PROCESS_RATES
+from recipes.attnrl.cells import rates
+from recipes.attnrl.report import best_rates, tuned
+from recipes.tables import load, spread
 from recipes.token_efficient_rl.cells import CHOSEN
 from recipes.token_efficient_rl.grid import TRIED
 from recipes.token_efficient_rl.selections import RATE, RATES
@@ -53,7 +56,7 @@ def test_the_tables_of_process_supervision_are_what_their_report_writes() -> Non
     for path in sorted((folder / "results").glob("[mc]*/*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         found[record["name"]].append(record["final"]["T=0"])
-    assert len(found) == 17
+    assert set(found) == set(PROCESS_RATES)
     for name, values in found.items():
         assert len(values) == 3
         assert f"| {name} | {spread(values)} |" in text
@@ -88,3 +91,10 @@ def test_the_rates_of_the_selections_were_the_best_on_the_validation_split(name:
         pytest.skip("the learning rates have not been tried yet")
     assert sorted(scores) == list(RATES)
     assert RATE[name] == min(rate for rate, score in scores.items() if score == max(scores.values()))
+
+
+def test_the_rates_of_process_supervision_were_the_best_on_the_validation_split() -> None:
+    found = load(ROOT / "recipes" / "attnrl" / "results")
+    assert best_rates(found) == PROCESS_RATES
+    for name in PROCESS_RATES:
+        assert sorted(tuned(found, name)) == list(rates(name))
