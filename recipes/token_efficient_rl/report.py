@@ -100,9 +100,15 @@ def main() -> None:
             for task in ("four-by-one", "stories")
             if found[f"tuned-{task}"]
         ),
-        "selections": table(found["selections"], sorted(found["selections"]), 5.0, 100e3),
-        "matching": table(found["matching-stories"], sorted(found["matching-stories"]), 5.0, 100e3),
-        "tuning-selection": table(found["tuning-selection"], sorted(found["tuning-selection"]), 5.0, 100e3),
+        **{
+            section: table(found[name], sorted(found[name]), 5.0, 100e3)
+            for section, name in (
+                ("selections", "selections"),
+                ("matching", "matching-stories"),
+                ("tuning-selection", "tuning-selection"),
+            )
+            if found[name]  # one that is not run yet keeps the sentence that says so
+        },
         "ablations": table(found["ablations"], sorted(found["ablations"]), 5.0, 100e3),
         "provenance": provenance(found),
     }
