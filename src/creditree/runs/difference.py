@@ -12,9 +12,8 @@ _ABSENT = object()
 def describe_difference(before: str, now: str, limit: int = 3, place: str = "run", file: str = "config.yaml") -> str:
     """Return "key is a in the run and b now" for the first `limit` keys in which two YAML texts differ, "" if in none.
 
-    The order of keys, comments and layout make no difference; `place` is what `before` belongs to, `file`
-    where it is from. Raises RunError
-    where a text is not a YAML mapping.
+    The order of keys, comments and layout make no difference; `place` is what `before` belongs to, `file` where it is
+    from. Raises RunError where a text is not a YAML mapping.
     """
     old, new = _flat(before, f"the {place}'s {file}"), _flat(now, "the configuration")
     differing = [key for key in {**old, **new} if not _same(old.get(key, _ABSENT), new.get(key, _ABSENT))]
