@@ -11,7 +11,6 @@ from creditree.fields import gather, num_trained, trained_leaves
 from creditree.rng import Key
 from creditree.select.allocation import EarlyShare, Proportional, early_share, proportional
 from creditree.select.drawn import Drawn
-from creditree.select.everything import Everything
 from creditree.select.selection import NOTHING_CHOSEN, ForestField
 from creditree.tree import FloatArray, Forest, RolloutTree
 
@@ -85,7 +84,7 @@ class Auto(Drawn):
 
     def _scored(self, forest: Forest, advantages: ForestField) -> list[FloatArray]:
         """Return the scores of every completion of a forest that is trained on."""
-        full, group = Everything(self.loss_mean), num_trained(forest, advantages)
+        full, group = self.full, num_trained(forest, advantages)
         return [
             self.scores(tree, leaf, gather(tree, leaf, given), full.share(group, tree.branches[leaf].end))
             for tree, given in zip(forest, advantages, strict=True)

@@ -1,41 +1,25 @@
 """Selections by chance that stay unbiased: each token that was drawn is weighted by 1 / the chance that it was."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from abc import abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 
 from creditree.fields import gather, num_trained, same_assigned, scatter, trained_leaves
 from creditree.rng import Key
-from creditree.select.everything import Everything, LossMean
-from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.signals import NO_SIGNALS, Signals
+from creditree.select.full_mean import PartOfMean
+from creditree.select.selection import ForestField
 from creditree.tree import FloatArray, Forest, RolloutTree
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn(ABC):
+class Drawn(PartOfMean):
     """Weight w_t / p_t for a token that was drawn, 0 for the others: the estimator of Horvitz and Thompson (1952).
 
     w_t is the weight of `everything` (`loss_mean`), p_t > 0 the chance that token t is drawn. Whatever the numbers x_t
     of a step's completions are, the expectation of sum_t weight_t x_t over the draws is sum_t w_t x_t: loss and
     gradient of the full-token mean, KL penalty included. The draw is independent for each completion and each update.
     """
-
-    loss_mean: LossMean = field(default="completions", kw_only=True)
-    name: ClassVar[str]
-    unique_pairs: ClassVar[bool] = False
-    signals: ClassVar[Signals] = NO_SIGNALS
-
-    def __post_init__(self) -> None:
-        Everything(self.loss_mean)
-
-    @property
-    def chosen(self) -> Mapping[str, float]:
-        """Nothing."""
-        return NOTHING_CHOSEN
 
     @abstractmethod
     def inclusion(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
@@ -45,13 +29,9 @@ class Drawn(ABC):
         """Return the numbers [L], uniform in [0, 1), below whose p_t token t is drawn: independent ones."""
         return key.uniforms(length)
 
-    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
-        """Return this selection: it looks at one completion at a time."""
-        return self
-
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
-        full, group = Everything(self.loss_mean), num_trained(forest, advantages)
+        full, group = self.full, num_trained(forest, advantages)
         weights = []
         for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
             held = same_assigned(given)
@@ -63,7 +43,3 @@ class Drawn(ABC):
                 scatter(tree, leaf, np.where(taken, share / chance, 0.0), held, add=True)
             weights.append(tuple(held))
         return tuple(weights)
-
-    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return that of `everything`: the number of problems, or that of all tokens."""
-        return Everything(self.loss_mean).normaliser(forests, advantages)

@@ -1,10 +1,10 @@
 """Selections by a mask: the full-token mean with some of its tokens left out."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,44 +12,26 @@ from numpy.typing import NDArray
 from creditree.errors import ConfigError
 from creditree.fields import same_assigned, scatter, trained_leaves
 from creditree.rng import Key
-from creditree.select.everything import Everything, LossMean
+from creditree.select.full_mean import PartOfMean
 from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import Branch, FloatArray, Forest
 
 
 @dataclass(frozen=True, slots=True)
-class Masked(ABC):
+class Masked(PartOfMean):
     """The weights of `everything`, 0 for tokens that the mask leaves out.
 
     `loss_mean` and the normaliser are `everything`'s: a mean over all tokens, those that do not learn included. So a
     mask that keeps all is `everything`, to the bit, and one that keeps few makes small gradients.
     """
 
-    loss_mean: LossMean = field(default="completions", kw_only=True)
-    name: ClassVar[str]
-    unique_pairs: ClassVar[bool] = False
-    signals: ClassVar[Signals] = NO_SIGNALS
-
-    def __post_init__(self) -> None:
-        Everything(self.loss_mean)
-
-    @property
-    def chosen(self) -> Mapping[str, float]:
-        """Nothing."""
-        return NOTHING_CHOSEN
-
     @abstractmethod
     def mask(self, branch: Branch) -> NDArray[np.bool_]:
         """Return which tokens of a branch learn."""
 
-    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
-        """Return this selection: it looks at one token at a time."""
-        return self
-
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
-        full = Everything(self.loss_mean).weigh(forest, advantages, key)
+        full = self.full.weigh(forest, advantages, key)
         return tuple(
             tuple(
                 None if weights is None else np.where(self.mask(branch), weights, 0.0)
@@ -57,10 +39,6 @@ class Masked(ABC):
             )
             for tree, held in zip(forest, full, strict=True)
         )
-
-    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return that of `everything`: the number of problems, or that of all tokens."""
-        return Everything(self.loss_mean).normaliser(forests, advantages)
 
 
 @dataclass(frozen=True, slots=True)
