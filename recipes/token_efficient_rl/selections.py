@@ -27,8 +27,12 @@ NEW: dict[str, Mapping[str, object]] = {
 """GRPO with another selection; its numbers are the defaults, wherever they come from. No number was tried out."""
 
 RATES = (2e-3, 4e-3, 8e-3)
-RATE: dict[str, float] = dict.fromkeys(NEW, 8e-3)
-"""Learning rate of each, by accuracy at T = 0.3 in results/tuning-selection; until that is run, GRPO's."""
+RATE: dict[str, float] = dict.fromkeys(NEW, 8e-3) | {
+    "adapter residual, q=0.5": 4e-3,
+    "auto, positions, budget=0.5": 4e-3,
+    "auto, tokens, budget=0.2": 4e-3,
+}
+"""Learning rate of each, by accuracy at T = 0.3 in results/tuning-selection."""
 
 MATCHING: dict[str, Mapping[str, object]] = {
     "exact": {},
