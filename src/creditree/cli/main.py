@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from creditree.cli.own_problems import pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError, CreditreeError
 
@@ -223,6 +224,9 @@ def sweep(
     from creditree.cli.sweep import sweep_command
 
     sweep_command(config, out, dry_run=dry_run, decoding=decoding, as_json=json, overrides=set_ or [])
+
+
+app.command()(pilot)
 
 
 @app.command()

@@ -191,14 +191,14 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     if offline and isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
-        encoder = _Encoder(config.model.name, offline=offline)
+        encoder = Encoder(config.model.name, offline=offline)
     except (OSError, ValueError, CreditreeError):
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
     return Prompt(max(len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)))
 
 
-class _Encoder:
+class Encoder:
     """A tokenizer that is at hand; random models have a byte for a token, and making theirs takes seconds."""
 
     def __init__(self, name: str, *, offline: bool) -> None:

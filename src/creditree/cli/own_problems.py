@@ -1,0 +1,101 @@
+"""The commands for problems of one's own: `creditree pilot`. What they need is imported when they run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from creditree.engines.native.library import prepare
+from creditree.errors import ConfigError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the report's record as JSON.")]
+
+
+def pilot(
+    problems: Annotated[Path, typer.Argument(help="Rows with question and answer (CSV, JSONL, parquet).")],
+    model: Annotated[str, typer.Option("--model", help="Built-in name, directory or hub name.")],
+    budget: Annotated[str, typer.Option("--budget", help="Time for everything, such as 30m or 2h.")] = "30m",
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory to write; the same command continues a stopped pilot.")
+    ] = Path("pilots/pilot"),
+    guard: Annotated[
+        Path | None, typer.Option("--guard", help="Problems that must not get worse (CSV, JSONL, parquet).")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="Your own metric: file.py:function or column:NAME; repeatable.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Column whose groups are reported one by one.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option("--reward", help="Grader, or file.py:function; default: the first that reads the answers."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Wording around {question}; \\n is a line break. Default: by grader.")
+    ] = None,
+    question: Annotated[str, typer.Option("--question", help="Column of the question.")] = "question",
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="Column of the answer; default: answer or answers.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion; default: by what is seen.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help="Limit such as 8GB; default: 80 % of what is free.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1; default: cuda where there is one.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, bfloat16, int8 or nf4; default: by model and memory.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Every random number depends on it.")] = 0,
+    json: JsonOption = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the training runs.")
+    ] = None,
+) -> None:
+    """Find out on your own problems whether training helps: check, measure, try, train, test, report."""
+    prepare()
+    from creditree.cli.pilot.command import pilot_command
+    from creditree.config.machine import default_device
+    from creditree.config.pilot import Request
+
+    request = Request(
+        problems=problems,
+        model=model,
+        budget_s=_seconds(budget),
+        out=out,
+        device=device or default_device(),
+        memory=_bytes(memory),
+        dtype=dtype,
+        question=question,
+        answer=answer,
+        prompt=None if prompt is None else prompt.replace("\\n", "\n"),
+        reward=reward,
+        max_new_tokens=max_new_tokens,
+        guard=guard,
+        metrics=tuple(metric or ()),
+        by=by,
+        seed=seed,
+        overrides=tuple(set_ or ()),
+    )
+    pilot_command(request, as_json=json)
+
+
+def _seconds(budget: str) -> float:
+    from creditree.config.duration import parse_duration
+
+    try:
+        return parse_duration(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget is '{budget}': {error}.") from None
+
+
+def _bytes(memory: str | None) -> int:
+    """Return the bytes of ``--memory``, 0 where it was not given."""
+    from creditree.config.memory import parse_bytes
+
+    try:
+        return 0 if memory is None else parse_bytes(memory)
+    except ValueError as error:
+        raise ConfigError(f"--memory is '{memory}': {error}.") from None

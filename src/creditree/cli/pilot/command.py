@@ -1,0 +1,140 @@
+"""`creditree pilot`: the stages in their order, what is shown meanwhile, and the report."""
+
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.pilot.base import Base, look_at_base
+from creditree.cli.pilot.data import Data, check_data
+from creditree.cli.pilot.result import early_record, full_record, outlook_record
+from creditree.cli.pilot.training import planned, train_chosen, try_settings
+from creditree.config.machine import usable_memory
+from creditree.config.pilot import Request
+from creditree.errors import DataError
+from creditree.pilot.findings import Finding
+from creditree.pilot.outlook import verdict
+from creditree.pilot.store import PilotDirectory
+from creditree.report.document import to_html, to_markdown
+from creditree.report.pilot import pilot_blocks, pilot_sentence
+from creditree.report.wording import duration, percent_interval
+
+REPORT = "report"
+MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
+
+
+def pilot_command(request: Request, *, as_json: bool) -> None:
+    """Check, look, try, train, measure and report; what is done already is read, not done again."""
+    quiet_libraries()
+    out = Console(stderr=True, highlight=False) if as_json else console()
+    settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
+    with PilotDirectory.open(request.out, settings) as directory:
+        request = _with_memory(request, directory)
+        try:
+            record = _run(request, directory, out)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if isinstance(stop, SystemExit) and stop.code != STOPPED:
+                raise
+            words = f"stopped; what is done is kept in {directory.path}: repeat the command to continue"
+            out.print(words, markup=False, soft_wrap=True)
+            raise SystemExit(STOPPED) from None
+        if not directory.has(REPORT):
+            _write_report(directory, record)
+    if as_json:
+        print_json(record)
+        return
+    out.print(f"\n{pilot_sentence(record)}", markup=False)
+    for risk in record["risks"]:
+        out.print(f"! {risk}", markup=False)
+    out.print(
+        f"\nThe report: {request.out / 'report.html'} and {request.out / 'report.md'}", markup=False, soft_wrap=True
+    )
+
+
+def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str, Any]:
+    if directory.has(REPORT):
+        return directory.read(REPORT)
+    with directory.stage("checking the problems"):
+        data = check_data(request, directory)
+        directory.write("checks", data.to_json())
+    _show_findings(data.findings, out)
+    out.print("\nlooking at the base model", markup=False)
+    with directory.stage("looking at the base model"):
+        base = look_at_base(request, data, directory, out)
+    kind, why = verdict(base.chosen, base.frame.group)
+    _show_base(data, base, why, out)
+    if kind in ("no_signal", "solved"):
+        return early_record(request, data, base, directory)
+    timeline = planned(request, data, base, directory)
+    with directory.stage("trials"):
+        trials = try_settings(request, data, base, timeline, directory, out)
+    if trials:
+        directory.write("outlook", outlook_record(data, base, timeline.test, trials))
+        _show_wait(directory.read("outlook"), out)
+    with directory.stage("training and test"):
+        config, summary = train_chosen(request, data, base, timeline, trials, directory, out)
+    return full_record(request, data, base, timeline, trials, config, summary, directory)
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    """Return all that the pilot's results depend on: it is continued only under the same."""
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(request).items()}
+    del values["out"]
+    if not request.memory:
+        del values["memory"]
+    digests = {"problems_sha256": _digest(request.problems)}
+    if request.guard is not None:
+        digests["guard_sha256"] = _digest(request.guard)
+    return values | {"metrics": list(request.metrics), "overrides": list(request.overrides)} | digests
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"The problem file {path} cannot be read ({error.strerror}): check the path.") from None
+
+
+def _with_memory(request: Request, directory: PilotDirectory) -> Request:
+    """Return the request with the memory that is free at the start: a continued pilot plans with the same."""
+    if request.memory:
+        return request
+    if not directory.has("machine"):
+        directory.write("machine", {"memory": usable_memory(request.device)})
+    return replace(request, memory=int(directory.read("machine")["memory"]))
+
+
+def _show_findings(findings: tuple[Finding, ...], out: Console) -> None:
+    for one in findings:
+        out.print(f"{MARKS[one.severity]}{one.sentence}", markup=False, soft_wrap=True)
+
+
+def _show_base(data: Data, base: Base, why: str, out: Console) -> None:
+    for one in base.outlooks:
+        out.print(
+            f"  T={one.temperature:g}: pass@1 {percent_interval(one.accuracy.value, one.accuracy.interval)} %, "
+            f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %",
+            markup=False,
+        )
+    out.print(f"{why[0].upper()}{why[1:]}.", markup=False, soft_wrap=True)
+
+
+def _show_wait(outlook: dict[str, Any], out: Console) -> None:
+    seconds, gain = outlook["seconds_to_detect"], outlook["detectable_gain"]
+    if seconds is None or gain is None:
+        return
+    shown = "not known: the trials brought no gain" if seconds["expected"] is None else duration(seconds["expected"])
+    out.print(f"\nA gain of {100 * gain:.0f} points can be seen on the test; until then: {shown}", markup=False)
+
+
+def _write_report(directory: PilotDirectory, record: dict[str, Any]) -> None:
+    curve = directory.run / "reward.png"
+    blocks = pilot_blocks(record, curve.read_bytes() if curve.is_file() else None)
+    title = f"Pilot: {record['model']} on {Path(record['problems']).name}"
+    directory.write_text("report.md", to_markdown(blocks))
+    directory.write_text("report.html", to_html(title, blocks))
+    directory.write(REPORT, record)

@@ -1,0 +1,154 @@
+"""The first stage of a pilot: read the problems, say what is wrong with them, choose a grader, and split them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creditree.config.pilot import DEFAULT_TOKENS, Files, Frame, Request, default_prompt, preferred_precision
+from creditree.config.reward import OPTIONS, build_verifier, reward_of
+from creditree.config.workload import Encoder
+from creditree.errors import ConfigError, DataError, ModelError
+from creditree.models.shapes import Shape, shape_of
+from creditree.pilot.balance import Lengths, check_answers, check_groups, check_lengths, constant_accuracy
+from creditree.pilot.findings import Finding
+from creditree.pilot.graders import Reading, check_reading, choose_grader, reading
+from creditree.pilot.metrics import check_metric
+from creditree.pilot.problems import Placed, Splits, read_problems, split_problems, without_repeats
+from creditree.pilot.store import PilotDirectory
+from creditree.problem import fingerprint
+from creditree.runs.atomic import write_text, writing
+from creditree.tasks.rows import read_rows
+from creditree.tasks.table import SLICES, Columns
+from creditree.tasks.task import PromptTemplate
+from creditree.verify import Verifier, closing
+
+LEAST_TOKENS = 32
+"""Room for a completion that every prompt must leave, where the user does not say how much."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Data:
+    """The problems as the pilot uses them. `constant`: the commonest answer, and how often it is right on the test."""
+
+    splits: Splits
+    findings: tuple[Finding, ...]
+    files: Files
+    frame: Frame
+    lengths: Lengths
+    constant: tuple[str, float]
+    shape: Shape
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was found, as JSON has it."""
+        return {
+            "findings": [one.to_json() for one in self.findings],
+            "sizes": self.splits.sizes,
+            "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
+            "grader": self.frame.reward,
+            "prompt": self.frame.prompt,
+            "prompt_tokens": {
+                "median": self.lengths.median,
+                "high": self.lengths.high,
+                "longest": self.lengths.longest,
+            },
+            "constant_answer": {"answer": self.constant[0], "accuracy": self.constant[1]},
+        }
+
+
+def check_data(request: Request, directory: PilotDirectory) -> Data:
+    """Return the checked problems; their three splits are written as files.
+
+    Raises DataError where a finding ends the pilot, ConfigError and ModelError for what cannot be used.
+    """
+    placed, findings = read_problems(read_rows(request.problems), Columns(request.question, request.answer))
+    _check_columns(request, placed)
+    placed, repeats = without_repeats(placed)
+    found, placed, graded = _graded(request, placed)
+    _refuse(graded)
+    shape = shape_of(request.model, offline=False)
+    if shape is None:
+        raise ModelError(
+            f"model '{request.model}' could not be found; give a directory, a hub name or a built-in model."
+        )
+    text, chat = default_prompt(request.model, found.grader)
+    prompt = PromptTemplate(text if request.prompt is None else request.prompt, chat)
+    prompt.check(tuple(placed[0].problem.columns))
+    counts = _prompt_lengths(request, prompt, placed)
+    tokens = request.max_new_tokens or _room(shape, counts)
+    placed, lengths, long = check_lengths(placed, counts, shape.max_positions - tokens)
+    _refuse(long)
+    splits, split_findings = split_problems(placed)
+    answers = check_answers(splits)
+    _refuse(answers)
+    groups = [] if request.by is None else check_groups(splits, request.by)
+    frame = Frame(_written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), tokens)
+    everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups)
+    files = _write(directory.path / "problems", request.problems.stem, splits)
+    return Data(splits, everything, files, frame, lengths, constant_accuracy(splits), shape)
+
+
+def _check_columns(request: Request, placed: Sequence[Placed]) -> None:
+    columns = tuple(placed[0].problem.columns)
+    for metric in request.metrics:
+        check_metric(metric, columns)
+    if request.by is not None and request.by not in columns:
+        raise ConfigError(f"--by {request.by}: the problems have no such column; they have {', '.join(columns)}.")
+
+
+def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[Placed], list[Finding]]:
+    """Return the grader's reading of the answers, the problems whose answer it reads, and what to say of it."""
+    problems = [one.problem for one in placed]
+    if request.reward is None:
+        found = choose_grader(problems, build_verifier)
+        return found, *check_reading(found, placed, asked=False)
+    if request.reward == "program":
+        raise ConfigError("--reward program: a pilot cannot run what the model writes; use creditree train for it.")
+    with closing(_verifier(request.reward)) as verifier:
+        found = reading(request.reward, verifier, problems)
+    return found, *check_reading(found, placed, asked=True, drops=request.reward in OPTIONS)
+
+
+def _verifier(reward: str) -> Verifier:
+    return build_verifier(reward_of({"name": reward}))
+
+
+def _written(request: Request, grader: str) -> Any:
+    # A function is found from wherever the command is repeated.
+    source, colon, name = grader.rpartition(":")
+    return f"{Path(source).resolve()}:{name}" if colon and source.endswith(".py") else grader
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    blocker = next((one for one in findings if one.severity == "blocker"), None)
+    if blocker is not None:
+        raise DataError(f"The pilot cannot go on: {blocker.sentence}.")
+
+
+def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[Placed]) -> Mapping[str, int]:
+    try:
+        tokenizer = Encoder(request.model, offline=False).tokenizer
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
+    return {one.problem.id: len(prompt.encode(one.problem, tokenizer)) for one in placed}
+
+
+def _room(shape: Shape, counts: Mapping[str, int]) -> int:
+    """Return how long completions may be: 512 tokens, or what the longest prompt leaves of a small context."""
+    return min(DEFAULT_TOKENS, max(LEAST_TOKENS, shape.max_positions - max(counts.values())))
+
+
+def _write(folder: Path, stem: str, splits: Splits) -> Files:
+    """Write each split as JSONL, with all columns of the table and the ids in use."""
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    names = {"training": stem, "validation": f"{stem}-validation", "test": f"{stem}-test"}
+    for slice_ in SLICES:
+        rows = [dict(one.columns) | {"id": one.id} for one in splits.problems(slice_)]
+        for row in rows:
+            row.pop("split", None)
+        lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        write_text(folder / f"{names[slice_]}.jsonl", "".join(lines))
+    return Files(*(folder / f"{names[slice_]}.jsonl" for slice_ in SLICES))

@@ -1,0 +1,223 @@
+"""The last stage of a pilot: the record that says what came out, from the run's files."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from creditree.cli.pilot.base import Base
+from creditree.cli.pilot.data import Data
+from creditree.cli.pilot.training import Trial
+from creditree.config.machine import peak_memory
+from creditree.config.pilot import Request
+from creditree.config.schema import RunConfig
+from creditree.config.workload import Encoder, settled
+from creditree.evaluate.accuracy import Evaluation
+from creditree.pilot.changes import changes_by_group, commonest_answer, examples
+from creditree.pilot.concentration import Concentration, concentration
+from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
+from creditree.pilot.metrics import measure_metric
+from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
+from creditree.pilot.problems import normal
+from creditree.pilot.store import PilotDirectory
+from creditree.pilot.timeline import Timeline
+from creditree.problem import Problem
+from creditree.report.evaluation import difference_json, estimate_json
+from creditree.report.summary import Summary
+from creditree.rng import Key
+from creditree.runs.directory import RunDirectory
+from creditree.tasks.task import PromptTemplate
+
+SIDES = ("base", "trained")
+
+
+def outlook_record(data: Data, base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
+    """Return whether learning can work, and how long until a gain can be seen, as JSON has it."""
+    kind, why = verdict(base.chosen, base.frame.group)
+    detectable = smallest_gain(base.chosen, num_test)
+    record: dict[str, Any] = {
+        "verdict": kind,
+        "why": why,
+        "by_temperature": [one.to_json() for one in base.outlooks],
+        "temperature": base.chosen.temperature,
+        "group": base.frame.group,
+        "detectable_gain": detectable,
+        "seconds_to_detect": None,
+    }
+    best = max(trials, key=lambda trial: trial.summary.main.after.value, default=None)
+    if best is not None and detectable is not None:
+        d = best.summary.main.difference
+        expected, latest = seconds_to_detect(d.value, d.interval.low, best.seconds, detectable)
+        record["seconds_to_detect"] = {"expected": expected, "latest": latest}
+    if kind == "no_signal":
+        record["advice"] = advice(base.chosen)
+    return record
+
+
+def early_record(request: Request, data: Data, base: Base, directory: PilotDirectory) -> dict[str, Any]:
+    """Return the record of a pilot that ends before training, because it cannot help."""
+    outlook = outlook_record(data, base, data.splits.sizes["test"])
+    text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
+    if outlook["verdict"] == "no_signal":
+        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
+    else:
+        found = Recommendation("nothing_to_gain", text)
+    return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
+
+
+def full_record(
+    request: Request,
+    data: Data,
+    base: Base,
+    timeline: Timeline,
+    trials: Sequence[Trial],
+    config: RunConfig,
+    summary: Summary,
+    directory: PilotDirectory,
+) -> dict[str, Any]:
+    """Return the record of a pilot that trained."""
+    run, decoding = RunDirectory.read(directory.run), next(iter(summary.decoding))
+    sides = {side: Evaluation.of(run.attempts(decoding, side)) for side in SIDES}
+    asked = [one for one in data.splits.problems("test") if one.id in sides["base"].attempts]
+    d = summary.main
+    outlook = outlook_record(data, base, len(asked), trials)
+    signal = _concentration(request, run)
+    guard: Any = summary.extra.get("guard")
+    found = Outcome(
+        d.before,
+        d.after,
+        d.difference,
+        _truncated(sides["base"]),
+        _truncated(sides["trained"]),
+        data.constant[1],
+        outlook["detectable_gain"],
+        guard,
+    )
+    answer = commonest_answer(sides["trained"])
+    listed = risks(found, signal, answer, _right(asked, answer[0]))
+    longer = outlook["seconds_to_detect"] and outlook["seconds_to_detect"]["expected"]
+    trained_s = summary.seconds["train"]
+    advised = recommend(found, listed, longer / trained_s if longer else None)
+    better, worse = examples(asked, sides["base"], sides["trained"])
+    key = Key.of(request.seed).at("pilot report")
+    return _head(request, data, directory) | {
+        "outlook": outlook,
+        "trials": [trial.to_json() for trial in trials],
+        "choice": _chosen(settled(config)),
+        "result": {"decoding": decoding, "n": d.difference.n, **_difference(d)},
+        "decodings": {name: _difference(one) for name, one in summary.decoding.items()},
+        "metrics": [_metric(request, data, name, asked, sides, key) for name in request.metrics],
+        "groups": [] if request.by is None else _groups(asked, request.by, sides, key),
+        "cost": _cost(request, summary, directory),
+        "truncated": {side: _truncated(sides[side]) for side in SIDES},
+        "commonest_answer": {"answer": answer[0], "share": answer[1]},
+        "concentration": None if signal is None else signal.to_json(),
+        "guard": guard,
+        "examples": {"better": [one.to_json() for one in better], "worse": [one.to_json() for one in worse]},
+        **_recommended(advised, listed),
+        "files": {"adapter": str(run.trained), "run": str(run.path)},
+    }
+
+
+def _head(request: Request, data: Data, directory: PilotDirectory) -> dict[str, Any]:
+    return {
+        "problems": str(request.problems),
+        "model": request.model,
+        "budget_s": request.budget_s,
+        "seed": request.seed,
+        "directory": str(directory.path),
+        "command": shlex.join(["creditree", *sys.argv[1:]]),
+        "data": data.to_json(),
+        "seconds": directory.seconds,
+    }
+
+
+def _recommended(found: Recommendation, listed: Sequence[str]) -> dict[str, Any]:
+    return {
+        "recommendation": {"decision": found.decision, "text": found.text, "mood": found.mood},
+        "risks": list(listed),
+    }
+
+
+def _truncated(found: Evaluation) -> float:
+    return found.num_truncated / found.num_completions
+
+
+def _right(problems: Sequence[Problem], answer: str) -> float:
+    return sum(normal(answer) in map(normal, problem.answers) for problem in problems) / len(problems)
+
+
+def _difference(found: Any) -> dict[str, Any]:
+    return {
+        "before": estimate_json(found.before),
+        "after": estimate_json(found.after),
+        "difference": difference_json(found.difference),
+    }
+
+
+def _chosen(config: RunConfig) -> dict[str, Any]:
+    return {
+        "method": config.method.name,
+        "learning_rate": config.train.learning_rate,
+        "group": config.method.group,
+        "problems_per_step": config.train.problems_per_step,
+        "temperature": config.sampling.temperature,
+        "max_new_tokens": config.sampling.max_new_tokens,
+        "dtype": config.model.dtype,
+        "device": config.model.device,
+        "memory": config.train.memory,
+        "micro_batch_tokens": config.train.micro_batch_tokens,
+        "max_rows": config.train.max_rows,
+        "seconds": config.train.seconds,
+    }
+
+
+def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
+    tokenizer = Encoder(request.model, offline=True).tokenizer
+    rows = (row for step in run.rollout_steps() for row in run.rollouts(step))
+    return concentration(rows, lambda ids: str(tokenizer.decode(list(ids))))
+
+
+def _metric(
+    request: Request, data: Data, name: str, asked: Sequence[Problem], sides: dict[str, Evaluation], key: Key
+) -> dict[str, Any]:
+    prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
+    prompts = [prompt.render(problem) for problem in asked]
+    found = measure_metric(name, asked, prompts, sides["base"], sides["trained"], key)
+    return {
+        "name": _short(name),
+        "before": found.before,
+        "after": found.after,
+        "problems": found.problems,
+        "difference": difference_json(found.difference),
+    }
+
+
+def _short(metric: str) -> str:
+    source, _, name = metric.rpartition(":")
+    return f"{Path(source).name}:{name}"
+
+
+def _groups(asked: Sequence[Problem], column: str, sides: dict[str, Evaluation], key: Key) -> list[dict[str, Any]]:
+    return [
+        {
+            "group": one.name,
+            "n": one.n,
+            "before": one.before,
+            "after": one.after,
+            "difference": difference_json(one.difference),
+            "adjusted_p_value": one.adjusted_p,
+        }
+        for one in changes_by_group(asked, column, sides["base"], sides["trained"], key)
+    ]
+
+
+def _cost(request: Request, summary: Summary, directory: PilotDirectory) -> dict[str, Any]:
+    return {
+        "seconds": directory.spent_s,
+        "training_seconds": summary.seconds["train"],
+        "tokens": dict(summary.tokens),
+        "peak_memory_bytes": peak_memory(request.device),
+        "device": request.device,
+    }

@@ -1,0 +1,196 @@
+"""The configurations of a pilot: what is asked for, what fits the machine, and the runs that follow from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from creditree.config.load import check_config
+from creditree.config.memory import show_bytes
+from creditree.config.overrides import apply_overrides
+from creditree.config.schema import RunConfig
+from creditree.config.workload import free_of, too_little, workload_of
+from creditree.errors import ConfigError
+from creditree.models.load import BUILTIN
+from creditree.models.shapes import Shape
+from creditree.pilot.outlook import GROUPS
+from creditree.plan.fit import choose, largest_group, least
+from creditree.tasks.benchmarks import BOXED, INTEGER
+from creditree.tasks.task import Chat
+
+PROMPTS: Mapping[str, str] = {
+    "last_integer": INTEGER,
+    "numeric": "{question}\nReason step by step, and finish with: The answer is NUMBER.\n",
+    "choice": "{question}\nReason step by step, and finish with: The answer is LETTER.\n",
+    "math": BOXED,
+    "exact": "{question}\nReason step by step, and finish with a line: The answer is ...\n",
+}
+"""Wording by grader, where the user gives none; the built-in models know no instructions."""
+BARE = "{question}\n"
+KNOWN_RATE, KNOWN_SIZE = 1e-4, 1.5e9
+"""Learning rate of arXiv 2504.20834 (section 4) for a model of so many parameters."""
+LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
+FINAL_RATE = 0.1
+NO_LIMIT = 100_000
+"""Training steps where time is the limit."""
+DEFAULT_TOKENS = 512
+PRECISIONS = ("bfloat16", "int8", "nf4")
+"""Tried in this order where the preferred precision does not fit."""
+SMALL = 50_000_000
+"""On a CPU, models of up to so many parameters are used in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for; None where it did not."""
+
+    problems: Path
+    model: str
+    budget_s: float
+    out: Path
+    device: str
+    memory: int
+    dtype: str | None = None
+    question: str = "question"
+    answer: str | None = None
+    prompt: str | None = None
+    reward: str | None = None
+    max_new_tokens: int | None = None
+    guard: Path | None = None
+    metrics: tuple[str, ...] = ()
+    by: str | None = None
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The problems of the three splits, as files."""
+
+    training: Path
+    validation: Path
+    test: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all runs of a pilot have in common, once the base model was looked at."""
+
+    reward: Any
+    prompt: str
+    chat: Chat
+    dtype: str
+    max_new_tokens: int
+    temperature: float = 1.0
+    group: int = GROUPS[-1]
+    problems_per_step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A method and a learning rate that may be tried."""
+
+    method: str
+    learning_rate: float
+
+    @property
+    def name(self) -> str:
+        """Return such as ``t-spmo, learning rate 0.004``."""
+        return f"{self.method}, learning rate {self.learning_rate:.2g}"
+
+
+def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
+    """Return settings in the order of preference: T-SPMO and GRPO, each at two learning rates a factor of 3 apart.
+
+    The higher rate is 1e-4 sqrt(1.5e9 / parameters), within 2e-5 to 8e-3: the rate of arXiv 2504.20834 at the size of
+    its model, and about what the built-in models of 0.6 M learn best with; in between it is a guess, hence the trials.
+    """
+    rate = min(HIGHEST_RATE, max(LOWEST_RATE, KNOWN_RATE * sqrt(KNOWN_SIZE / num_parameters)))
+    high, low = (float(f"{one:.2g}") for one in (rate, rate / 3))
+    return (Setting("t-spmo", high), Setting("grpo", high), Setting("t-spmo", low), Setting("grpo", low))
+
+
+def default_prompt(model: str, grader: str) -> tuple[str, Chat]:
+    """Return the wording for a model and a grader, and whether it is in the chat format."""
+    if model.startswith(BUILTIN):
+        return BARE, False
+    return PROMPTS.get(grader, "{question}\n"), "auto"
+
+
+def values_of(request: Request, files: Files, frame: Frame) -> dict[str, Any]:
+    """Return the keys that all runs of a pilot have."""
+    return {
+        "seed": request.seed,
+        "model": {"name": request.model, "dtype": frame.dtype, "device": request.device},
+        "task": {
+            "name": "file",
+            "path": str(files.training),
+            "validation_path": str(files.validation),
+            "test_path": str(files.test),
+            "question": request.question,
+            "answer": request.answer,
+            "prompt": {"text": frame.prompt, "chat": frame.chat},
+        },
+        "reward": frame.reward,
+        "sampling": {"temperature": frame.temperature, "max_new_tokens": frame.max_new_tokens},
+    }
+
+
+def run_config(
+    request: Request,
+    files: Files,
+    frame: Frame,
+    setting: Setting,
+    seconds: float,
+    blocks: Mapping[str, Mapping[str, Any]],
+) -> RunConfig:
+    """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
+    method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
+    method |= {"l2": 0.0} if setting.method == "t-spmo" else {"kl": 0.0}
+    train = {
+        "steps": NO_LIMIT,
+        "seconds": round(seconds, 1),
+        "problems_per_step": frame.problems_per_step,
+        "learning_rate": setting.learning_rate,
+        "final_learning_rate": FINAL_RATE,
+        "memory": f"{request.memory}B",
+    }
+    values = (
+        values_of(request, files, frame) | {"method": method, "train": train} | {k: dict(v) for k, v in blocks.items()}
+    )
+    return check_config(apply_overrides(values, request.overrides), "the pilot's run")
+
+
+def preferred_precision(request: Request, shape: Shape) -> str:
+    """Return the precision that is used where memory is no matter."""
+    if request.dtype is not None:
+        return request.dtype
+    on_host = not request.device.startswith("cuda")
+    return "float32" if on_host and shape.num_parameters <= SMALL else "bfloat16"
+
+
+def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int) -> Frame:
+    """Return the frame in the first precision, with the largest group, that fits the memory; at most `frame.group`.
+
+    Raises ConfigError, saying what is too large, where nothing fits.
+    """
+    tried = [frame.dtype] if request.dtype else [frame.dtype, *(one for one in PRECISIONS if one != frame.dtype)]
+    for dtype in tried:
+        one = replace(frame, dtype=dtype)
+        config = run_config(request, files, one, Setting("grpo", 1e-4), 1.0, {})
+        work, _ = workload_of(config, prompt_tokens, offline=False)
+        if choose(work, request.memory, free_of(config.train)) is not None:
+            return one
+        group = largest_group(work, request.memory, free_of(config.train))
+        if group is not None and group >= GROUPS[0]:
+            return replace(one, group=max(size for size in GROUPS if size <= group))
+    raise ConfigError(
+        f"with {show_bytes(request.memory)} of memory: {too_little(work, request.memory, free_of(config.train))}"
+    )
+
+
+def needed_bytes(request: Request, config: RunConfig, prompt_tokens: int) -> int:
+    """Return the least memory that a configuration needs."""
+    work, _ = workload_of(config, prompt_tokens, offline=False)
+    return least(work, free_of(config.train)).total

@@ -1,0 +1,88 @@
+"""What the problems look like as a set: lengths of prompts, how answers are distributed, and how groups are."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from creditree.pilot.findings import Finding, first_places
+from creditree.pilot.problems import Placed, Splits, normal
+from creditree.tasks.table import SLICES
+
+FEW_CLASSES = 20
+"""Up to so many different answers are looked at as classes."""
+LARGE_SHARE = 0.3
+LONG = 4
+"""A longest prompt of so many times the median decides the memory of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the prompts: the median, the 95th percentile and the longest."""
+
+    median: int
+    high: int
+    longest: int
+
+
+def check_lengths(
+    placed: Sequence[Placed], lengths: Mapping[str, int], room: int
+) -> tuple[list[Placed], Lengths, list[Finding]]:
+    """Return the problems whose prompt has at most `room` tokens, their lengths, and what to say of the others."""
+    kept = [one for one in placed if lengths[one.problem.id] <= room]
+    long = [one.place for one in placed if lengths[one.problem.id] > room]
+    found = []
+    if long:
+        text = f"{len(long)} prompts leave no room for a completion in the model's context and are left out"
+        found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
+    counts = np.array([lengths[one.problem.id] for one in kept] or [0])
+    shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95)), int(counts.max()))
+    text = f"prompts have {shape.median} tokens in the median, 95 % at most {shape.high}, the longest {shape.longest}"
+    found.append(Finding("prompt_lengths", "note", text))
+    if shape.longest > LONG * max(shape.median, 1):
+        text = f"the longest prompt is over {LONG} times as long as most, and the memory that it needs is set aside"
+        found.append(Finding("uneven_prompts", "note", text))
+    return kept, shape, found
+
+
+def constant_accuracy(splits: Splits) -> tuple[str, float]:
+    """Return the most common answer of the training problems, and the accuracy on the test of always giving it."""
+    common = Counter(normal(problem.answers[0]) for problem in splits.problems("training")).most_common(1)[0][0]
+    test = splits.problems("test")
+    return common, sum(common in map(normal, problem.answers) for problem in test) / len(test)
+
+
+def check_answers(splits: Splits) -> list[Finding]:
+    """Return what to say of the distribution of the answers."""
+    counts = Counter(normal(problem.answers[0]) for slice_ in SLICES for problem in splits.problems(slice_))
+    total = sum(counts.values())
+    found = []
+    if len(counts) == 1:
+        return [Finding("one_answer", "blocker", f"all problems have the answer '{next(iter(counts))}'")]
+    if len(counts) <= FEW_CLASSES:
+        shares = ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
+        found.append(Finding("classes", "note", f"{len(counts)} different answers: {shares}"))
+    answer, accuracy = constant_accuracy(splits)
+    if accuracy > 0:
+        severe = accuracy > LARGE_SHARE
+        text = f"always answering '{answer}' would be right on {accuracy:.0%} of the test problems"
+        found.append(Finding("constant_answer", "caution" if severe else "note", text))
+    return found
+
+
+def check_groups(splits: Splits, column: str) -> list[Finding]:
+    """Return what to say of the groups that a column makes: those missing from training or from the test."""
+    of = {
+        slice_: Counter(str(problem.columns.get(column, "")) for problem in splits.problems(slice_))
+        for slice_ in SLICES
+    }
+    total = sum(of.values(), Counter[str]())
+    shares = ", ".join(f"{name} {count / total.total():.0%}" for name, count in total.most_common(FEW_CLASSES))
+    found = [Finding("groups", "note", f"{column}: {shares}")]
+    for slice_, what in (("training", "to train on"), ("test", "in the test")):
+        missing = [name for name in total if name not in of[slice_]]  # type: ignore[index]
+        if missing:
+            text = f"{column}: {', '.join(sorted(missing)[:FEW_CLASSES])} has no problem {what}"
+            found.append(Finding("missing_groups", "caution", text))
+    return found

@@ -1,0 +1,98 @@
+"""Where the trained model got better and where worse: single problems, groups of them, and how answers changed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from creditree.evaluate.accuracy import Evaluation, is_correct
+from creditree.evaluate.scores import paired_change
+from creditree.evaluate.statistics import Difference, holm
+from creditree.problem import Problem
+from creditree.rng import Key
+
+MOST_EXAMPLES = 3
+LONGEST_TEXT = 600
+LEAST_IN_GROUP = 5
+COLLAPSED = 0.5
+"""More than this share of all answers being one answer is a risk, where the right answers are not like that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A problem whose outcome changed, with what the model said before and after."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    before: str
+    after: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the example as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChange:
+    """The accuracy of a group of problems before and after; `adjusted_p` is Holm's over all groups."""
+
+    name: str
+    n: int
+    before: float
+    after: float
+    difference: Difference
+    adjusted_p: float
+
+
+def examples(problems: Sequence[Problem], before: Evaluation, after: Evaluation) -> tuple[list[Example], list[Example]]:
+    """Return the first problems that are solved after and were not before, and the first of the reverse."""
+    better: list[Example] = []
+    worse: list[Example] = []
+    for problem in problems:
+        old, new = before.attempts[problem.id][0], after.attempts[problem.id][0]
+        if is_correct(old) != is_correct(new):
+            shown = Example(problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text))
+            (better if is_correct(new) else worse).append(shown)
+    return better[:MOST_EXAMPLES], worse[:MOST_EXAMPLES]
+
+
+def shortened(text: str) -> str:
+    """Return a text whose middle is left out where it is long: the end has the answer."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = LONGEST_TEXT // 2
+    return f"{text[:half]} [...] {text[-half:]}"
+
+
+def changes_by_group(
+    problems: Sequence[Problem], column: str, before: Evaluation, after: Evaluation, key: Key
+) -> list[GroupChange]:
+    """Return the change of each group of at least 5 problems that the column makes, with p by Holm over the groups."""
+    groups: dict[str, list[str]] = {}
+    for problem in problems:
+        groups.setdefault(str(problem.columns.get(column, "")), []).append(problem.id)
+    old, new = before.share_correct, after.share_correct
+    found = [
+        (name, ids, paired_change([old[one] for one in ids], [new[one] for one in ids], key.at("group", name)))
+        for name, ids in sorted(groups.items())
+        if len(ids) >= LEAST_IN_GROUP
+    ]
+    adjusted = holm([change.p_value for _, _, change in found])
+    return [
+        GroupChange(name, len(ids), _mean(old, ids), _mean(new, ids), change, p)
+        for (name, ids, change), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def commonest_answer(found: Evaluation) -> tuple[str, float]:
+    """Return the answer that most first completions give, and their share; completions without an answer count too."""
+    votes = Counter(own[0].vote for own in found.attempts.values() if own[0].vote is not None)
+    if not votes:
+        return "", 0.0
+    answer, count = votes.most_common(1)[0]
+    return answer, count / len(found.attempts)
+
+
+def _mean(values: Mapping[str, float], ids: Sequence[str]) -> float:
+    return sum(values[one] for one in ids) / len(ids)

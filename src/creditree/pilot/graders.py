@@ -1,0 +1,110 @@
+"""Which grader can read the reference answers: each is asked to grade them against themselves and against others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from creditree.pilot.findings import Finding, Severity, first_places
+from creditree.pilot.problems import Placed
+from creditree.problem import Problem
+from creditree.verify.verifier import Answer, Verifier, closing
+
+GRADERS = ("last_integer", "numeric", "choice", "math", "exact")
+"""Tried in this order, from the narrowest understanding of an answer to the widest."""
+STATED = "The answer is {}."
+LEAST_READ = 0.9
+"""A grader that reads fewer of the answers is not chosen; what it cannot read is left out."""
+_CORRECT = 1.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reading:
+    """How a grader copes with the reference answers: ids of problems whose answer it takes for right, and why not.
+
+    An answer is read if the sentence "The answer is A." gets the full reward for its own problem, and the answer of
+    another problem, where that differs, does not get it.
+    """
+
+    grader: str
+    read: frozenset[str]
+    refused: Mapping[str, str]
+
+    @property
+    def share(self) -> float:
+        """Share of the problems whose answer is read."""
+        return len(self.read) / (len(self.read) + len(self.refused))
+
+
+def reading(grader: str, verifier: Verifier, problems: Sequence[Problem]) -> Reading:
+    """Return how `verifier` reads the answers of `problems`."""
+    own = verifier.judge([_answer(problem, problem.answers[0]) for problem in problems])
+    others = [_other(problems, place) for place in range(len(problems))]
+    wrong = verifier.judge(
+        [_answer(problem, other) for problem, other in zip(problems, others, strict=True) if other is not None]
+    )
+    accepted = iter((verdict.reward or 0.0) >= _CORRECT for verdict in wrong)
+    refused: dict[str, str] = {}
+    for problem, verdict, other in zip(problems, own, others, strict=True):
+        takes_other = other is not None and next(accepted)
+        if (verdict.reward or 0.0) < _CORRECT:
+            refused[problem.id] = f"'{problem.answers[0]}' is not accepted as its own answer ({verdict.status})"
+        elif takes_other:
+            refused[problem.id] = f"'{other}' is accepted for '{problem.answers[0]}'"
+    return Reading(grader, frozenset(problem.id for problem in problems) - refused.keys(), refused)
+
+
+def choose_grader(problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
+    """Return the reading of the first grader that reads every answer, else of the one that reads most.
+
+    `build` makes a grader by its name; each is closed again.
+    """
+    found = []
+    for name in GRADERS:
+        with closing(build(name)) as verifier:
+            found.append(reading(name, verifier, problems))
+        if not found[-1].refused:
+            return found[-1]
+    return max(found, key=lambda one: one.share)
+
+
+def check_reading(
+    found: Reading, placed: Sequence[Placed], *, asked: bool, drops: bool = True
+) -> tuple[list[Placed], list[Finding]]:
+    """Return the problems whose answers are read, and what to say of the grader and of the others.
+
+    `asked`: the user named the grader. `drops`: what is not read is left out; a reward of the user's own may have its
+    reasons to refuse a bare answer, and only hears of it.
+    """
+    how = "as asked" if asked else "chosen by the answers"
+    findings = [Finding("grader", "note", f"answers are graded by {found.grader}, {how}")]
+    if not found.refused:
+        return list(placed), findings
+    places = {one.problem.id: one.place for one in placed}
+    first, why = next(iter(found.refused.items()))
+    count = f"{len(found.refused)} of {len(placed)} reference answers"
+    severity: Severity = "blocker" if drops and found.share < LEAST_READ else "caution"
+    text = f"{found.grader} cannot read {count}; the first, {places[first]}: {why}"
+    if severity == "blocker":
+        text += "; name another grader, or your own function, with --reward"
+    elif drops:
+        text += "; these problems are left out"
+    findings.append(
+        Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
+    )
+    kept = [one for one in placed if one.problem.id in found.read] if drops else list(placed)
+    return kept, findings
+
+
+def _answer(problem: Problem, said: str) -> Answer:
+    # One accepted answer at a time: else the first would stand in for one that cannot be read.
+    return Answer(replace(problem, answers=problem.answers[:1]), problem.question, STATED.format(said))
+
+
+def _other(problems: Sequence[Problem], place: int) -> str | None:
+    """Return the next problem's answer that differs in more than white space and capitals, or None."""
+    mine = _plain(problems[place].answers[0])
+    following = (problems[(place + step) % len(problems)] for step in range(1, min(len(problems), 20)))
+    return next((one.answers[0] for one in following if _plain(one.answers[0]) != mine), None)
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).casefold()

@@ -1,0 +1,196 @@
+"""Can reinforcement learning work here? What several completions of some problems say before anything is trained.
+
+Learning by comparison needs problems that are sometimes solved and sometimes not: a group of completions that are all
+right, or all wrong, teaches nothing. Everything here is computed from the number c of correct completions among K of
+each problem, without another draw, and is unbiased for fresh completions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import comb, sqrt
+from typing import Any, Literal
+
+from creditree.evaluate.accuracy import Evaluation, is_correct
+from creditree.evaluate.at_k import pass_at_k
+from creditree.evaluate.power import detectable_gain
+from creditree.evaluate.scores import mean_over_problems
+from creditree.evaluate.statistics import Estimate
+from creditree.rng import Key
+
+Verdict = Literal["works", "weak", "solved", "no_signal"]
+GROUPS = (4, 8, 16)
+"""Sizes of groups that are looked at: the completions of a problem bound them."""
+ENOUGH = 0.9
+"""The smallest group with this share of the largest one's mixed groups is taken."""
+LITTLE_SIGNAL, NO_SIGNAL = 0.2, 0.05
+SOLVED = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a group of `group` completions teaches: `mixed`, the share of groups in which not all have one outcome.
+
+    `spread` is the expected standard deviation of the rewards in a group (0 to 0.5), the size of the advantages;
+    `per_thousand` the mixed groups among a thousand completions.
+    """
+
+    group: int
+    mixed: Estimate
+    spread: float
+
+    @property
+    def per_thousand(self) -> float:
+        """Mixed groups for a thousand sampled completions."""
+        return 1000 * self.mixed.value / self.group
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Outlook:
+    """What K completions of some problems at one temperature say.
+
+    `headroom` is pass@K - pass@1: what the model finds sometimes and could learn to find always. `flips`: the share of
+    problems whose outcome changes between two draws.
+    """
+
+    temperature: float
+    samples: int
+    accuracy: Estimate
+    best_of: Estimate
+    signals: tuple[Signal, ...]
+    truncated: float
+    unparsable: float
+    tokens: float
+    flips: float
+
+    @property
+    def headroom(self) -> float:
+        """pass@K - pass@1."""
+        return self.best_of.value - self.accuracy.value
+
+    def signal(self, group: int) -> Signal:
+        """Return the signal of groups of a size that was looked at."""
+        return next(one for one in self.signals if one.group == group)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outlook as JSON has it."""
+        return asdict(self) | {"headroom": self.headroom}
+
+
+def mixed_share(correct: int, samples: int, group: int) -> float:
+    """Return the chance that `group` different completions, drawn from `samples`, are neither all right nor all wrong.
+
+    1 - C(c, G) / C(K, G) - C(K - c, G) / C(K, G): unbiased for 1 - p^G - (1 - p)^G with fresh completions.
+    """
+    return 1.0 - (comb(correct, group) + comb(samples - correct, group)) / comb(samples, group)
+
+
+def expected_spread(correct: int, samples: int, group: int) -> float:
+    """Return the expected standard deviation of the 0/1 rewards of `group` completions drawn from `samples`.
+
+    sum_j P(j of G right) sqrt(j/G (1 - j/G)), with P hypergeometric.
+    """
+    total = comb(samples, group)
+    counts = range(max(0, group - (samples - correct)), min(group, correct) + 1)
+    return sum(
+        comb(correct, j) * comb(samples - correct, group - j) / total * sqrt(j / group * (1 - j / group))
+        for j in counts
+    )
+
+
+def outlook(found: Evaluation, temperature: float, key: Key) -> Outlook:
+    """Return what an evaluation with several completions a problem says; `key` draws the bootstrap."""
+    attempts = list(found.attempts.values())
+    samples = len(attempts[0])
+    correct = [sum(map(is_correct, own)) for own in attempts]
+    n = len(correct)
+    signals = tuple(
+        Signal(
+            group,
+            mean_over_problems([mixed_share(c, samples, group) for c in correct], key.at("mixed", group)),
+            sum(expected_spread(c, samples, group) for c in correct) / n,
+        )
+        for group in GROUPS
+        if group <= samples
+    )
+    return Outlook(
+        temperature,
+        samples,
+        mean_over_problems([c / samples for c in correct], key.at("accuracy")),
+        mean_over_problems([pass_at_k(samples, c, samples) for c in correct], key.at("best")),
+        signals,
+        found.num_truncated / found.num_completions,
+        found.statuses.get("unparsable", 0) / found.num_completions,
+        found.num_tokens / found.num_completions,
+        sum(2 * c * (samples - c) / (samples * max(1, samples - 1)) for c in correct) / n,
+    )
+
+
+def best_temperature(outlooks: Sequence[Outlook]) -> Outlook:
+    """Return the outlook with the largest expected spread in its largest groups; the coolest of nearly equal ones.
+
+    A temperature at which accuracy falls below half of the best one's is left out: there the model is sampled far from
+    what it does when it is used.
+    """
+    best = max(one.accuracy.value for one in outlooks)
+    usable = [one for one in outlooks if one.accuracy.value >= best / 2]
+    most = max(one.signals[-1].spread for one in usable)
+    good = (one for one in usable if one.signals[-1].spread >= ENOUGH * most)
+    return min(good, key=lambda one: one.temperature)
+
+
+def best_group(found: Outlook, most: int) -> int:
+    """Return the smallest size, of at least 8 where so many fit, with 90 % of the mixed groups of the largest.
+
+    Larger groups estimate each advantage better, and smaller ones see more problems for as many completions. `most`:
+    the largest that fits.
+    """
+    fitting = [one for one in found.signals if one.group <= max(most, GROUPS[0])]
+    enough = ENOUGH * fitting[-1].mixed.value
+    least = min(GROUPS[1], fitting[-1].group)
+    return next(one.group for one in fitting if one.group >= least and one.mixed.value >= enough)
+
+
+def verdict(found: Outlook, group: int) -> tuple[Verdict, str]:
+    """Return whether learning by comparison can work, and why."""
+    mixed, accuracy = found.signal(group).mixed, found.accuracy
+    share = (
+        f"{mixed.value:.0%} of the groups of {group} are mixed ({mixed.interval.low:.0%} to {mixed.interval.high:.0%})"
+    )
+    if accuracy.interval.low > SOLVED:
+        return "solved", f"the base model solves {accuracy.value:.0%} already: there is nothing to gain"
+    if mixed.value < NO_SIGNAL:
+        return (
+            "no_signal",
+            f"{share}: nearly all completions of a problem get one reward, so there is nothing to learn from",
+        )
+    if mixed.value < LITTLE_SIGNAL:
+        return "weak", f"{share}: learning will be slow, since most of what is sampled teaches nothing"
+    return (
+        "works",
+        f"{share}, and {found.headroom:.0%} more of the problems are solved by one of {found.samples} completions",
+    )
+
+
+def advice(found: Outlook) -> str:
+    """Return what to change where there is no signal."""
+    if found.truncated > 0.5:
+        return f"{found.truncated:.0%} of the completions are cut off: raise --max-new-tokens"
+    if found.unparsable > 0.5:
+        return f"in {found.unparsable:.0%} of the completions no answer is found: change --prompt or --reward"
+    return "take easier problems, a stronger base model, or fine-tune on worked solutions first"
+
+
+def seconds_to_detect(
+    gain: float, gain_low: float, seconds: float, detectable: float
+) -> tuple[float | None, float | None]:
+    """Return (expected, latest) seconds of training until the gain can be seen, if it goes on growing as it did.
+
+    `gain`: what `seconds` of training brought, `gain_low` the lower end of its interval; None where it is not positive.
+    """
+    expected, latest = (seconds * detectable / one if one > 0 else None for one in (gain, gain_low))
+    return expected, latest
+
+
+def smallest_gain(found: Outlook, num_test: int) -> float | None:
+    """Return the gain that a test of `num_test` problems sees in four of five cases, by this outlook's flips."""
+    return detectable_gain(num_test, found.flips)

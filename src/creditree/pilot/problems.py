@@ -1,0 +1,180 @@
+"""From the rows of a table to problems in three splits, with everything that was wrong with them said, not raised."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from creditree.errors import DataError
+from creditree.pilot.findings import Finding, Severity, first_places
+from creditree.problem import Problem
+from creditree.tasks.rows import Row
+from creditree.tasks.split import Slice, order_of
+from creditree.tasks.table import SLICES, Columns, marked, problem_of
+
+LEAST_PROBLEMS = 40
+"""With fewer usable problems neither training nor a test says anything."""
+TEST_SHARE, MOST_TEST = 0.3, 400
+VALIDATION_SHARE, MOST_VALIDATION = 0.15, 100
+"""Shares of the problems held out, and at most so many: beyond that, training has more use for them."""
+FEW_TEST = 100
+_NUMBER = re.compile(r"\d[\d.,]*")
+_EDGES = " \t.,;:!?\"'"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A problem with the place of its row, and the slice that the table names for it, or None."""
+
+    problem: Problem
+    place: str
+    named: Slice | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Splits:
+    """Problems by slice; no question is in two of them."""
+
+    slices: Mapping[Slice, tuple[Placed, ...]]
+
+    def problems(self, slice_: Slice) -> tuple[Problem, ...]:
+        """Return the problems of a slice."""
+        return tuple(one.problem for one in self.slices[slice_])
+
+    @property
+    def sizes(self) -> dict[Slice, int]:
+        """Number of problems by slice."""
+        return {slice_: len(self.slices[slice_]) for slice_ in SLICES}
+
+
+def normal(question: str) -> str:
+    """Return a question as it counts for repeats: compatibility characters, capitals, spaces and edges do not matter.
+
+    NFKC, case folded, runs of white space as one space, punctuation at both ends left out.
+    """
+    text = " ".join(unicodedata.normalize("NFKC", question).casefold().split())
+    return text.strip(_EDGES)
+
+
+def template(question: str) -> str:
+    """Return the normal form with every number as ``#``: what questions share that differ in their numbers only."""
+    return _NUMBER.sub("#", normal(question))
+
+
+def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[Placed], list[Finding]]:
+    """Return the problems of all rows that hold one, and what is wrong with the others.
+
+    Raises DataError where no row can be used: then the first one's message says why.
+    """
+    found: list[Placed] = []
+    unusable: list[tuple[Row, DataError]] = []
+    for row in rows:
+        try:
+            found.append(Placed(problem_of(row, columns), row.place, marked(row, columns)))
+        except DataError as error:
+            unusable.append((row, error))
+    if not found:
+        raise unusable[0][1]
+    if not unusable:
+        return found, []
+    text = f"{len(unusable)} of {len(rows)} rows hold no problem and are left out; the first: {unusable[0][1]}"
+    return found, [Finding("unusable_rows", "caution", text, first_places([row.place for row, _ in unusable]))]
+
+
+def without_repeats(placed: Sequence[Placed]) -> tuple[list[Placed], list[Finding]]:
+    """Return the problems with each question once, and what was left out.
+
+    Questions are equal if their `normal` forms are. Where all rows of a question accept the same answers, the first
+    stays, or the first that is held out by name; where they do not, all of them go: nobody knows which is right.
+    """
+    groups: dict[str, list[Placed]] = {}
+    for one in placed:
+        groups.setdefault(normal(one.problem.question), []).append(one)
+    kept: list[Placed] = []
+    repeats: list[str] = []
+    conflicts: list[str] = []
+    leaks: list[str] = []
+    for group in groups.values():
+        answers = {frozenset(map(normal, one.problem.answers)) for one in group}
+        if len(answers) > 1:
+            conflicts.append(" and ".join(one.place for one in group[:2]))
+            continue
+        kept.append(next((one for one in group if one.named in ("test", "validation")), group[0]))
+        repeats += [one.place for one in group[1:]]
+        if len({one.named for one in group}) > 1:
+            leaks.append(" and ".join(one.place for one in group[:2]))
+    return _with_own_ids(kept), [
+        *_some(
+            "conflicts", "caution", conflicts, "{n} questions have different answers in different rows and are left out"
+        ),
+        *_some(
+            "leaks", "caution", leaks, "{n} questions are in several splits of the table and are only held out now"
+        ),
+        *_some("duplicates", "note", repeats, "{n} rows repeat a question and are left out"),
+    ]  # fmt: skip
+
+
+def _some(kind: str, severity: Severity, places: Sequence[str], text: str) -> list[Finding]:
+    if not places:
+        return []
+    return [Finding(kind, severity, text.format(n=len(places)), first_places(places))]
+
+
+def _with_own_ids(placed: Sequence[Placed]) -> list[Placed]:
+    """Return the problems with ids that are different: a second use of one gets a number."""
+    used: Counter[str] = Counter()
+    found = []
+    for one in placed:
+        used[one.problem.id] += 1
+        count = used[one.problem.id]
+        problem = one.problem if count == 1 else replace(one.problem, id=f"{one.problem.id}-{count}")
+        found.append(replace(one, problem=problem))
+    return found
+
+
+def split_problems(placed: Sequence[Placed]) -> tuple[Splits, list[Finding]]:
+    """Return the problems in three slices, as the table names them, the rest by a hash of the question.
+
+    Without names, 30 % are held out for the test (400 at most) and 15 % for validation (100 at most); where the table
+    names one of the two, the other is taken from the training problems. Raises DataError for too few problems.
+    """
+    if len(placed) < LEAST_PROBLEMS:
+        raise DataError(
+            f"Only {len(placed)} problems can be used, and a pilot needs at least {LEAST_PROBLEMS} to train on some "
+            "and to test on others: add problems (creditree eval measures a model on few)."
+        )
+    slices: dict[Slice, list[Placed]] = {slice_: [one for one in placed if one.named == slice_] for slice_ in SLICES}
+    free = [one for one in placed if one.named is None]
+    pool = sorted([*free, *slices["training"]], key=lambda one: order_of(normal(one.problem.question)))
+    for slice_, share, most in (
+        ("test", TEST_SHARE, MOST_TEST),
+        ("validation", VALIDATION_SHARE, MOST_VALIDATION),
+    ):
+        if not slices[slice_]:  # type: ignore[index]
+            size = min(most, round(share * len(placed)))
+            slices[slice_], pool = pool[:size], pool[size:]  # type: ignore[index]
+    slices["training"] = pool
+    if not pool:
+        raise DataError("The table names all its problems as test or validation: leave some to train on.")
+    splits = Splits(MappingProxyType({slice_: tuple(slices[slice_]) for slice_ in SLICES}))
+    return splits, _split_findings(splits)
+
+
+def _split_findings(splits: Splits) -> list[Finding]:
+    sizes = splits.sizes
+    text = f"{sizes['training']} problems to train on, {sizes['validation']} to choose by, {sizes['test']} for the test"
+    found = [Finding("split", "note", text)]
+    if sizes["test"] < FEW_TEST:
+        found.append(Finding("small_test", "caution", f"only {sizes['test']} test problems: small gains stay unseen"))
+    known = {template(problem.question) for problem in splits.problems("training")}
+    alike = [one.place for one in splits.slices["test"] if template(one.problem.question) in known]
+    if alike:
+        share = len(alike) / sizes["test"]
+        text = (
+            f"{share:.0%} of the test problems differ from a training problem in their numbers only: for them the test "
+            "says how well the model does on other numbers, not on other kinds of problems"
+        )
+        found.append(Finding("shared_templates", "caution" if share > 0.1 else "note", text, first_places(alike)))
+    return found

@@ -1,0 +1,139 @@
+"""The directory of a pilot: what was asked, what each stage found, and the report."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from creditree.errors import RunError
+from creditree.runs.atomic import recover, write_json, write_text, writing
+from creditree.runs.attempts import AttemptParts
+from creditree.runs.difference import describe_difference
+from creditree.runs.environment import describe_environment
+from creditree.runs.lock import RunLock
+
+SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
+
+
+class PilotDirectory:
+    """``pilot.yaml problems/ base/ STAGE.json trials/ run/ report.json report.md report.html``.
+
+    Open it with `open`, in a ``with``: it holds the directory's lock. A stage's record is written once, when the stage
+    has ended; the same command goes on behind the last one. `spent_s` counts the seconds of all commands.
+    """
+
+    def __init__(self, path: Path, lock: RunLock) -> None:
+        self.path = path
+        self._lock: RunLock | None = lock
+        self._seconds: dict[str, float] = {}
+        if (path / CLOCK).is_file():
+            self._seconds = {str(name): float(value) for name, value in self._read(CLOCK).items()}
+
+    @classmethod
+    def open(cls, path: Path, settings_yaml: str) -> Self:
+        """Start a pilot in a new or empty directory, or continue the one that is there.
+
+        Raises RunError where it was begun with other settings, cannot be written, or another process is writing it.
+        """
+        if path.exists() and not path.is_dir():
+            raise RunError(f"--out {path} is a file; choose a directory.")
+        if (path / "config.yaml").exists():
+            raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(path)
+        try:
+            recover(path)
+            _check_settings(path, settings_yaml)
+            return cls(path, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None and not self._seconds:
+            # Nothing was measured: a missing file, a wrong name. The corrected command may have other settings.
+            for name in (SETTINGS, CODE):
+                (self.path / name).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def run(self) -> Path:
+        """The training run."""
+        return self.path / "run"
+
+    def trial(self, number: int) -> Path:
+        """Return the run directory of a trial."""
+        return self.path / "trials" / str(number)
+
+    def sampled(self, name: str) -> AttemptParts:
+        """Return the completions of the base model under one way of decoding, to be read and added to."""
+        return AttemptParts(self.path / "base" / name)
+
+    def has(self, stage: str) -> bool:
+        """Return whether a stage has ended."""
+        return (self.path / f"{stage}.json").is_file()
+
+    def read(self, stage: str) -> dict[str, Any]:
+        """Return the record of a stage that has ended. Raises RunError where it cannot be read."""
+        return self._read(f"{stage}.json")
+
+    def write(self, stage: str, record: object) -> None:
+        """Write the record of a stage."""
+        write_json(self.path / f"{stage}.json", record)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of text, such as ``report.md``."""
+        write_text(self.path / name, text)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall seconds by stage, over all commands."""
+        return dict(self._seconds)
+
+    @property
+    def spent_s(self) -> float:
+        """Wall seconds of all stages."""
+        return sum(self._seconds.values())
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the seconds of the block for a stage, also where it is interrupted."""
+        begun = monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
+            write_json(self.path / CLOCK, self._seconds)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"Cannot read {self.path / name} ({error}): remove it, and repeat the command.") from error
+        if not isinstance(value, dict):
+            raise RunError(f"{self.path / name} is no JSON object: remove it, and repeat the command.")
+        return value
+
+
+def _check_settings(path: Path, settings_yaml: str) -> None:
+    held = path / SETTINGS
+    if held.exists():
+        before = held.read_text(encoding="utf-8")
+        difference = describe_difference(before, settings_yaml, place="pilot", file=SETTINGS)
+        if difference:
+            raise RunError(
+                f"The pilot in {path} was begun with other settings: {difference}; repeat it with the same ones, or "
+                "choose another directory with --out."
+            )
+        return
+    write_json(path / CODE, describe_environment())
+    write_text(held, settings_yaml)

@@ -1,0 +1,278 @@
+"""The decision report of a pilot: one page for people who decide, from the record that programs read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from creditree.evaluate.statistics import Interval
+from creditree.report.document import Block, Bullets, Callout, Code, Details, Heading, Paragraph, Picture, Rows
+from creditree.report.wording import count, duration, p_value, percent, percent_interval, points_interval
+
+MOST_FINDINGS = 12
+
+
+def pilot_blocks(record: Mapping[str, Any], curve: bytes | None = None) -> list[Block]:
+    """Return the report of a pilot, trained or not; `curve`: the reward by step, as PNG."""
+    advised = record["recommendation"]
+    blocks: list[Block] = [
+        Heading(f"Pilot: {record['model']} on {record['problems']}", 1),
+        Callout(advised["text"], advised["mood"]),
+    ]
+    if "result" in record:
+        blocks += [*_gain(record), *_risks(record), *_examples(record)]
+    blocks += [*_outlook(record), *_data(record)]
+    if "result" in record:
+        blocks += [*_how(record, curve), *_cost(record)]
+    return [*blocks, *_repeat(record)]
+
+
+def pilot_sentence(record: Mapping[str, Any]) -> str:
+    """Return the gain in one line, for the terminal."""
+    if "result" not in record:
+        return str(record["recommendation"]["text"])
+    found = record["result"]
+    d = found["difference"]
+    return (
+        f"{found['decoding']} on {found['n']} untouched problems: {percent(found['before']['value'])} % before, "
+        f"{percent(found['after']['value'])} % after, {_points(d)} points, {p_value(d['p_value'])}. "
+        f"{record['recommendation']['text']}"
+    )
+
+
+def _gain(record: Mapping[str, Any]) -> list[Block]:
+    rows: list[tuple[str, ...]] = [
+        (
+            f"accuracy, {name}, %",
+            _percent(one["before"]),
+            _percent(one["after"]),
+            *_change(one["difference"], points=True),
+        )
+        for name, one in record["decodings"].items()
+    ]
+    rows += [
+        (one["name"], f"{one['before']:.4g}", f"{one['after']:.4g}", *_change(one["difference"], points=False))
+        for one in record["metrics"]
+    ]
+    guard = record["guard"]
+    if guard is not None:
+        rows += _guard_rows(guard)
+    blocks: list[Block] = [
+        Heading("Gain"),
+        Rows(("", "before", "after", "difference", "p"), tuple(rows)),
+        Paragraph(
+            f"On {record['result']['n']} problems that nothing was trained or chosen on; 95 % intervals; differences "
+            "are paired by problem."
+        ),
+    ]
+    if record["groups"]:
+        groups = tuple(
+            (one["group"], str(one["n"]), percent(one["before"]), percent(one["after"]), _points(one["difference"]),
+             p_value(one["adjusted_p_value"]))
+            for one in record["groups"]
+        )  # fmt: skip
+        blocks.append(Rows(("group", "n", "before, %", "after, %", "difference", "p (Holm)"), groups))
+    return blocks
+
+
+def _guard_rows(guard: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    accuracy, loss = guard["accuracy"], guard["loss"]
+    return [
+        (
+            f"guard set, accuracy, % (n = {guard['n']})",
+            percent(accuracy["before"]["value"]),
+            percent(accuracy["after"]["value"]),
+            *_change(accuracy["difference"], points=True),
+        ),
+        (
+            "guard set, loss, nats a token",
+            f"{loss['before']['value']:.4g}",
+            f"{loss['after']['value']:.4g}",
+            *_change(loss["difference"], points=False),
+        ),
+    ]
+
+
+def _risks(record: Mapping[str, Any]) -> list[Block]:
+    listed: Sequence[str] = record["risks"]
+    blocks: list[Block] = [Heading("Risks")]
+    blocks.append(Bullets(tuple(listed)) if listed else Paragraph("None of those that are looked for was seen."))
+    found = record["concentration"]
+    facts = [f"Cut off: {_share(record['truncated']['base'])} before, {_share(record['truncated']['trained'])} after."]
+    if found is not None:
+        facts.append(
+            f"Learning signal: on {_share(found['learning'])} of the sampled tokens, as concentrated as on "
+            f"{found['effective_tokens']:.0f} equal tokens and {found['effective_problems']:.0f} equal problems."
+        )
+    if record["guard"] is None:
+        facts.append("No guard set was named (--guard): what the model forgot elsewhere is not known.")
+    blocks.append(Paragraph(" ".join(facts)))
+    if found is not None:
+        rows = tuple(
+            (repr(one["text"]), _share(one["signal"]), _share(one["sampled"]), f"{one['signal'] / one['sampled']:.1f}x")
+            for one in found["tokens"]
+        )
+        table = Rows(("token", "of the signal", "of the text", "ratio"), rows)
+        blocks.append(Details("Tokens with most of the learning signal", (table,)))
+    return blocks
+
+
+def _examples(record: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = []
+    d = record["result"]["difference"]
+    blocks.append(Heading("Where it changed"))
+    blocks.append(
+        Paragraph(f"{d['gained']} problems are solved now and were not before; of {d['lost']} it is the reverse.")
+    )
+    for kind, what in (("better", "solved now"), ("worse", "not solved any more")):
+        for one in record["examples"][kind]:
+            shown = (
+                Paragraph(f"Accepted: {' or '.join(one['answers'])}"), Paragraph("Before:"), Code(one["before"]),
+                Paragraph("After:"), Code(one["after"]),
+            )  # fmt: skip
+            blocks.append(Details(f"{what}: {_short(one['question'])}", shown))
+    return blocks
+
+
+def _outlook(record: Mapping[str, Any]) -> list[Block]:
+    found = record["outlook"]
+    groups = [one["group"] for one in found["by_temperature"][0]["signals"]]
+    header = ("temperature", "pass@1, %", "pass@K, %", *(f"mixed groups of {g}, %" for g in groups),
+              *(f"spread, {g}" for g in groups), "cut off")  # fmt: skip
+    rows = tuple(
+        (
+            f"{one['temperature']:g}",
+            _estimate(one["accuracy"]),
+            _estimate(one["best_of"]),
+            *(_estimate(signal["mixed"]) for signal in one["signals"]),
+            *(f"{signal['spread']:.2f}" for signal in one["signals"]),
+            _share(one["truncated"]),
+        )
+        for one in found["by_temperature"]
+    )
+    looked = found["by_temperature"][0]
+    sentences = [f"{found['why'][0].upper()}{found['why'][1:]}."]
+    if found["detectable_gain"] is not None:
+        sentences.append(
+            f"The test sees gains from about {100 * found['detectable_gain']:.0f} points on in four of five cases."
+        )
+    sentences += _until(found["seconds_to_detect"])
+    return [
+        Heading("Can it work here?"),
+        Paragraph(" ".join(sentences)),
+        Rows(header, rows),
+        Paragraph(
+            f"The base model on {looked['accuracy']['n']} training problems, K = {looked['samples']} completions each. "
+            "A group is mixed where some completions are right and some wrong: only these teach. Spread: standard "
+            "deviation of the rewards in a group."
+        ),
+    ]
+
+
+def _until(seconds: Mapping[str, Any] | None) -> list[str]:
+    if seconds is None:
+        return []
+    if seconds["expected"] is None:
+        return ["The trials brought no gain, so how long until one can be seen is not known."]
+    latest = "not bounded by the trials" if seconds["latest"] is None else f"at most {duration(seconds['latest'])}"
+    return [f"At the pace of the best trial that takes {duration(seconds['expected'])} of training ({latest})."]
+
+
+def _data(record: Mapping[str, Any]) -> list[Block]:
+    data = record["data"]
+    order = {"blocker": 0, "caution": 1, "note": 2}
+    found = sorted(data["findings"], key=lambda one: order[one["severity"]])
+    lines = [
+        f"{'' if one['severity'] == 'note' else one['severity'] + ': '}{one['text']}"
+        + (f" ({', '.join(one['places'])})" if one["places"] else "")
+        for one in found[:MOST_FINDINGS]
+    ]
+    return [Heading("The problems"), Bullets(tuple(lines))]
+
+
+def _how(record: Mapping[str, Any], curve: bytes | None) -> list[Block]:
+    chosen = record["choice"]
+    text = (
+        f"{chosen['method']}, groups of {chosen['group']}, {chosen['problems_per_step']} problems a step, learning "
+        f"rate {chosen['learning_rate']:g}, sampled at T = {chosen['temperature']:g} up to {chosen['max_new_tokens']} "
+        f"tokens, base in {chosen['dtype']} on {chosen['device']}, {chosen['max_rows']} completions together, "
+        f"micro-batches of {chosen['micro_batch_tokens']} tokens, within {chosen['memory']}."
+    )
+    blocks: list[Block] = [Heading("How it was trained"), Paragraph(text)]
+    if record["trials"]:
+        rows = tuple(
+            (
+                one["method"], f"{one['learning_rate']:g}", str(one["steps"]), duration(one["seconds"]),
+                percent(one["after"]), _points(one["difference"]),
+            )
+            for one in record["trials"]
+        )  # fmt: skip
+        blocks.append(Rows(("trial", "learning rate", "steps", "training", "validation, %", "gain"), rows))
+    else:
+        blocks.append(Paragraph("The budget left no time for trials of other settings."))
+    if curve is not None:
+        blocks.append(
+            Details("Reward by step", (Picture("run/reward.png", curve, "mean reward of the sampled groups"),))
+        )
+    return blocks
+
+
+def _cost(record: Mapping[str, Any]) -> list[Block]:
+    cost = record["cost"]
+    tokens = cost["tokens"]
+    stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in record["seconds"].items())
+    return [
+        Heading("Cost"),
+        Paragraph(
+            f"{duration(cost['seconds'])} of {duration(record['budget_s'])} in all ({stages}); "
+            f"{duration(cost['training_seconds'])} of training, {count(tokens['sampled'])} tokens sampled, "
+            f"{count(tokens['in_loss'])} in the loss; at most {cost['peak_memory_bytes'] / 1e9:.2f} GB of memory on "
+            f"{cost['device']}."
+        ),
+    ]
+
+
+def _repeat(record: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = [Heading("Repeat it, and go on"), Code(_commands(record))]
+    return blocks
+
+
+def _commands(record: Mapping[str, Any]) -> str:
+    lines = [f"# seed {record['seed']}; repeat with another --out", record["command"]]
+    if "files" in record:
+        run = record["files"]["run"]
+        lines += [
+            "# later, on fresh problems: exit code 3 says that it got worse",
+            f"creditree monitor {run} FRESH.csv",
+            "# go on learning from new problems, and see what is forgotten",
+            f"creditree train --from {run} --data NEW.csv --guard GUARD.csv --run runs/retrained",
+        ]
+    return "\n".join(lines)
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    return percent_interval(estimate["value"], Interval(*estimate["interval"]))
+
+
+def _estimate(estimate: Mapping[str, Any]) -> str:
+    interval = estimate["interval"]
+    return percent_interval(estimate["value"], Interval(interval["low"], interval["high"]))
+
+
+def _points(difference: Mapping[str, Any]) -> str:
+    return points_interval(difference["value"], Interval(*difference["interval"]))
+
+
+def _change(difference: Mapping[str, Any], *, points: bool) -> tuple[str, str]:
+    p = p_value(difference["p_value"]).removeprefix("p ").removeprefix("= ")
+    if points:
+        return _points(difference), p
+    low, high = difference["interval"]
+    return f"{difference['value']:+.3g} ({low:+.3g}, {high:+.3g})", p
+
+
+def _share(value: float) -> str:
+    return f"{percent(value)} %"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 90 else f"{line[:87]}..."
