@@ -8,6 +8,7 @@ from creditree.evaluate.prompt import prompt_ids
 from creditree.learner.learner import Learner
 from creditree.methods import Method
 from creditree.models.load import Model
+from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.schedule.schedule import Schedule
 from creditree.tasks.task import Task
@@ -53,6 +54,10 @@ class Settings:
     checkpoint_every: int = 100
     rollouts_every: int = 10
 
+    def measured(self, task: Task) -> tuple[Problem, ...]:
+        """Return the problems that are measured before and after. Raises DataError for an empty split."""
+        return task.held_out("test", self.evaluation_problems)
+
     def longest_completion(self, schedule: Schedule) -> int:
         """Return the most tokens that a completion may have in any step, by the schedule's stages or as configured."""
         lengths = (schedule.max_new_tokens(step, self.max_new_tokens) for step in range(self.steps))
@@ -86,7 +91,7 @@ def check_context(parts: Parts, settings: Settings) -> None:
     """
     task, limit = parts.task, parts.model.transformer.max_positions
     longest = settings.longest_completion(parts.method.schedule)
-    measured = task.held_out("test", settings.evaluation_problems)
+    measured = settings.measured(task)
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)
     training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))

@@ -29,6 +29,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.select.everything import Everything
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
+from creditree.train.examination import examined
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings, Validation, check_context
@@ -279,7 +280,7 @@ def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path) -> None
     trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, steps=50, cpu_seconds=1e-9))
     assert trainer.train()
     assert trainer.state.step == 1
-    assert trainer.state.cpu_seconds > 0
+    assert trainer.state.seconds.training_cpu > 0
 
 
 def interrupt_at(step: int, times: int = 1) -> Callable[[int], None]:
@@ -548,12 +549,11 @@ def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
     with torch.no_grad():
         for matrix in trainer.parts.learner.matrices:
             matrix.add_(1.0)
-    adapted = trainer.evaluate(0.0, base=False)
-    base = trainer.evaluate(0.0, base=True)
+    adapted, base = examined(trainer, "trained")["greedy"], examined(trainer, "base")["greedy"]
     assert adapted.num_tokens != base.num_tokens or adapted.correct != base.correct
     assert set(base.correct) == {f"test-{n}" for n in range(4)}
     assert trainer.state.seconds.wall.keys() == {"evaluate"}
-    assert trainer.state.cpu_seconds == 0
+    assert trainer.state.seconds.training_cpu == 0
 
 
 def test_a_context_that_cannot_hold_prompt_and_completion_is_refused() -> None:
