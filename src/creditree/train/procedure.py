@@ -95,7 +95,7 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
-        "notes": list(trainer.parts.task.notes),
+        "notes": _notes(trainer),
         "data": _data(trainer),
     }
     if state.best_reward is not None:
@@ -121,6 +121,13 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
     )
 
 
+def _notes(trainer: Trainer) -> list[str]:
+    settings = trainer.settings
+    seen = settings.evaluation_split == "validation" and settings.validation.every > 0
+    chosen = "The problems measured afterwards chose the adapter too (validation.every): it looks better than it is."
+    return [*trainer.parts.task.notes, *([chosen] if seen else [])]
+
+
 def _data(trainer: Trainer) -> dict[str, object]:
     """Return which problems were measured and trained on; a set of training problems has one sha256 in any order."""
     task, settings = trainer.parts.task, trainer.settings
@@ -129,7 +136,12 @@ def _data(trainer: Trainer) -> dict[str, object]:
     if task.num_training is not None:
         problems = [task.training(trainer.key.at("problems"), index) for index in range(task.num_training)]
         training = fingerprint(sorted(problems, key=lambda problem: problem.id))
-    return {"split": "test", "n": len(measured), "sha256": fingerprint(measured), "training_sha256": training}
+    return {
+        "split": settings.evaluation_split,
+        "n": len(measured),
+        "sha256": fingerprint(measured),
+        "training_sha256": training,
+    }
 
 
 def _report(run: RunDirectory, summary: Summary) -> None:

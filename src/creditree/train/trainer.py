@@ -142,13 +142,13 @@ class Trainer:
     def is_finished(self) -> bool:
         """Whether the steps, the time or the patience of the settings are used up."""
         settings, state = self.settings, self.state
-        out_of_time = settings.cpu_seconds is not None and state.seconds.training_cpu >= settings.cpu_seconds
         patience = settings.validation.patience
-        return state.step >= settings.steps or out_of_time or (patience is not None and state.worse >= patience)
+        used_up = settings.progress(state.step, state.seconds) >= 1.0
+        return used_up or (patience is not None and state.worse >= patience)
 
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
-        rate = settings.learning_rate_at(state.step, state.seconds.training_cpu)
+        rate = settings.learning_rate_at(state.step, state.seconds)
         result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
