@@ -89,7 +89,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     while used() < cell.cpu_seconds:
         harvest = pipeline.step(step, seconds)
         forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]
-        rate, own = settings.learning_rate_at(step, used()), key.at("step", step)
+        rate, own = settings.learning_rate_at(step, seconds), key.at("step", step)
         result = learn(parts, forests, keys, own, rate, seconds, harvest.cost, settings.mini_batch)
         pipeline.learned(result.rows)
         useful.append(replace(result, explored=[one.forest for one in harvest.live]).useful_share)

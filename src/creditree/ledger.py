@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter, process_time
 
+TRAINING_PHASES = ("sample", "judge", "explore", "credit", "learn")
+"""The phases that are training; the others measure."""
+
 
 @dataclass(slots=True)
 class Seconds:
@@ -12,6 +15,16 @@ class Seconds:
 
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def training_wall(self) -> float:
+        """Wall seconds of training."""
+        return sum(self.wall.get(phase, 0.0) for phase in TRAINING_PHASES)
+
+    @property
+    def training_cpu(self) -> float:
+        """This process's processor seconds of training."""
+        return sum(self.cpu.get(phase, 0.0) for phase in TRAINING_PHASES)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

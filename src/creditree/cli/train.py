@@ -76,7 +76,7 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
             closing(parts.verifier),
-            Progress(settings.steps, out, settings.cpu_seconds) as progress,
+            Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,
             mirrored(progress, mirrors) as watcher,
         ):
             return run_training(parts, settings, directory, watcher)

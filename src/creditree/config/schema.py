@@ -174,6 +174,9 @@ class TrainBlock(Block):
 
     steps: Positive = Field(100, description="training steps")
     cpu_seconds: float | None = Field(None, description="stop after this much processor time of training", gt=0)
+    seconds: float | None = Field(
+        None, description="stop after so many seconds of training, as a clock on the wall has them", gt=0
+    )
     problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: float = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
@@ -228,7 +231,8 @@ class ValidationBlock(Block):
 class EvaluationBlock(Block):
     """What is measured before and after training."""
 
-    problems: Positive = Field(500, description="test problems")
+    split: Literal["test", "validation"] = Field("test", description="which held-out problems are measured")
+    problems: Positive = Field(500, description="held-out problems, at most")
     temperatures: list[Annotated[float, Field(ge=0)]] = Field(
         [0.0, 0.3, 1.0], min_length=1, description="the first is the headline"
     )

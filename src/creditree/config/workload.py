@@ -217,7 +217,7 @@ class _Bytes:
 
 
 def _problems(config: RunConfig, task: Task) -> Iterator[Problem]:
-    yield from task.held_out("test", min(LOOKED_AT, config.evaluation.problems))
+    yield from task.held_out(config.evaluation.split, min(LOOKED_AT, config.evaluation.problems))
     count = 64 if task.num_training is None else min(LOOKED_AT, task.num_training)
     yield from islice((task.training(Key.of(config.seed), index) for index in range(count)), LOOKED_AT)
 

@@ -49,6 +49,13 @@ class Watcher(Protocol):
         """Completions of `label` sampled since it began (`new`) and found there (`old`), correct ones, and all."""
 
 
+class Unwatched:
+    """Shows nothing."""
+
+    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
+        """Show nothing."""
+
+
 def measure(
     examiner: Examines,
     problems: Sequence[Problem],
@@ -73,7 +80,7 @@ def measure(
     if foreign is not None:
         raise RunError(
             f"{label}: the saved completions of problem '{foreign}' are not {samples} of a problem that is asked now; "
-            "choose another directory with --out."
+            "choose another directory."
         )
     found = list(old)
     correct = sum(map(is_correct, old))

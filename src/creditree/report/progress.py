@@ -13,8 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from creditree.ledger import TRAINING_PHASES
 from creditree.report.summary import TOKENS
 from creditree.report.wording import count, duration, percent
+
+Clock = Callable[[Mapping[str, object]], float | None]
+"""Seconds spent up to a record, or None where it does not say."""
 
 _RECENT = 20
 _REFRESH_S = 0.1
@@ -38,21 +42,24 @@ class Progress:
     A record has "step" and "seconds" (wall); of the whole run so far "signal_share", "sampled", "decoded", "forwarded",
     "in_loss", "updates", "no_signal", "seconds_by_phase"; and of the step "reward_mean", "loss", "grad_norm" and
     "validation_accuracy". What is missing or None is not shown. The reward is averaged over the last 20 records.
-    "cpu_seconds" counts against a time budget where it is known, else "seconds".
+    "cpu_seconds" counts against the processor's budget where it is known, else "seconds"; against the budget of
+    training's wall seconds count those phases of "seconds_by_phase" that are training.
     """
 
     def __init__(
         self,
         total_steps: int | None,
         console: Console,
-        time_budget_s: float | None = None,
+        cpu_budget_s: float | None = None,
+        wall_budget_s: float | None = None,
         *,
         every_s: float = 10.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`every_s`: without a terminal, how often a line is written (the first and the last record always are)."""
         self._total = total_steps
-        self._budget = time_budget_s
+        budgets = ((cpu_budget_s, _processor_s), (wall_budget_s, _training_s))
+        self._budgets = [(budget, clock) for budget, clock in budgets if budget is not None]
         self._console = console
         self._every = every_s
         self._clock = clock
@@ -98,21 +105,21 @@ class Progress:
         return " | ".join([self._done(), *self._learning(), *self._tokens(), *self._phases(), *left])
 
     def remaining_s(self) -> float | None:
-        """Return the wall seconds left by steps or by time budget, whichever ends first; None: neither is known.
+        """Return the wall seconds left by steps or by a time budget, whichever ends first; None: none is known.
 
         Steps are taken to last as long as the last 20 did.
         """
         if not self._recent:
             return None
         ends = []
-        pace = self._seconds_per_step("seconds")
+        pace = self._seconds_per_step(_elapsed_s)
         if self._total is not None and pace is not None:
             ends.append((self._total - self._step()) * pace)
-        clock = self._budget_clock()
-        spent, spending = _number(self._recent[-1], clock), self._seconds_per_step(clock)
-        if self._budget is not None and spent is not None:
-            wall_per_second = pace / spending if pace and spending else 1.0
-            ends.append((self._budget - spent) * wall_per_second)
+        for budget, clock in self._budgets:
+            spent, spending = clock(self._recent[-1]), self._seconds_per_step(clock)
+            if spent is not None:
+                wall_per_second = pace / spending if pace and spending else 1.0
+                ends.append((budget - spent) * wall_per_second)
         return max(0.0, min(ends)) if ends else None
 
     def _write(self) -> None:
@@ -122,12 +129,9 @@ class Progress:
     def _step(self) -> int:
         return int(_number(self._recent[-1], "step") or 0)
 
-    def _budget_clock(self) -> str:
-        return "seconds" if _number(self._recent[-1], "cpu_seconds") is None else "cpu_seconds"
-
-    def _seconds_per_step(self, clock: str) -> float | None:
+    def _seconds_per_step(self, clock: Clock) -> float | None:
         first, last = self._recent[0], self._recent[-1]
-        begin, end = _number(first, clock), _number(last, clock)
+        begin, end = clock(first), clock(last)
         start, stop = _number(first, "step"), _number(last, "step")
         if begin is None or end is None or start is None or stop is None:
             return None
@@ -136,13 +140,11 @@ class Progress:
         return end / stop if stop > 0 else None
 
     def _completed(self) -> float:
-        """Return the share of the run that is done, by steps or by time budget, whichever is further."""
+        """Return the share of the run that is done, by steps or by a time budget, whichever is furthest."""
         shares = [0.0]
         if self._total:
             shares.append(self._step() / self._total)
-        spent = _number(self._recent[-1], self._budget_clock())
-        if self._budget and spent is not None:
-            shares.append(spent / self._budget)
+        shares += [(clock(self._recent[-1]) or 0.0) / budget for budget, clock in self._budgets]
         return min(1.0, max(shares))
 
     def _panel(self) -> Panel:
@@ -186,6 +188,20 @@ class Progress:
         if not isinstance(seconds, Mapping):
             return []
         return [f"{name} {duration(float(value))}" for name, value in seconds.items()]
+
+
+def _elapsed_s(record: Mapping[str, object]) -> float | None:
+    return _number(record, "seconds")
+
+
+def _processor_s(record: Mapping[str, object]) -> float | None:
+    known = _number(record, "cpu_seconds")
+    return _elapsed_s(record) if known is None else known
+
+
+def _training_s(record: Mapping[str, object]) -> float | None:
+    seconds = record.get("seconds_by_phase")
+    return sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES) if isinstance(seconds, Mapping) else None
 
 
 def _number(record: Mapping[str, object], name: str) -> float | None:

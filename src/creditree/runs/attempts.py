@@ -73,6 +73,17 @@ class AttemptParts:
         return sorted(self.folder.glob("part-*.parquet"))
 
 
+def read_parts(folder: Path) -> list[Attempt]:
+    """Return all attempts of a folder of `AttemptParts`, with their texts, while another process may be adding more.
+
+    Raises RunError where the folder holds none, or a part cannot be read.
+    """
+    found = [attempt for path in sorted(folder.glob("part-*.parquet")) for attempt in read_attempts(path, texts=True)]
+    if not found:
+        raise RunError(f"There are no judged completions in {folder}; measure there first, or choose another run.")
+    return found
+
+
 def read_attempts(path: Path, *, texts: bool = False) -> list[Attempt]:
     """Return the attempts of one part, with their texts on request. Raises RunError where it cannot be read."""
     names = [field.name for field in fields(Attempt) if texts or field.name != "text"]

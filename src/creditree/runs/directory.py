@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from creditree.errors import RunError
 from creditree.runs.atomic import published, recover, write_json, write_text, writing
+from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.checkpoint import Checkpoint, load_latest, save_checkpoint
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
@@ -18,17 +20,23 @@ from creditree.runs.metrics import MetricsLog
 from creditree.runs.rollouts import ForestField, ForestTexts, read_rollouts, write_rollouts
 from creditree.tree import Forest
 
-_CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS = (
+_CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT = (
     "config.yaml",
     "code.json",
     "metrics.jsonl",
     "checkpoints",
     "rollouts",
+    "measurement",
 )
+
+Side = Literal["base", "trained"]
+"""What is measured: what the run started from, and what it trained."""
 
 
 class RunDirectory:
     """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ (or model/) evaluation.json summary.json``.
+
+    What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced
@@ -117,7 +125,9 @@ class RunDirectory:
 
     def _withdraw(self) -> None:
         """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
-        if not any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json")):
+        kept = any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
+        if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
+            shutil.rmtree(self.path / _MEASUREMENT, ignore_errors=True)
             for name in (_CONFIG, _CODE):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -196,6 +206,22 @@ class RunDirectory:
         names = (path.stem.removeprefix("step-") for path in (self.path / _ROLLOUTS).glob("step-*.parquet"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def measurement(self, decoding: str, side: Side) -> AttemptParts:
+        """Return the judged completions of one side under one decoding (greedy, T=0.3, ...), to be added to."""
+        self._check_writable()
+        return AttemptParts(self.path / _MEASUREMENT / decoding / side)
+
+    def attempts(self, decoding: str, side: Side) -> list[Attempt]:
+        """Return the same with their texts, as far as they are there. Raises RunError where none is kept."""
+        return read_parts(self.path / _MEASUREMENT / decoding / side)
+
+    def forget_measurement(self, side: Side) -> None:
+        """Remove one side's judged completions under every decoding, where there are any."""
+        self._check_writable()
+        with writing(self.path / _MEASUREMENT):
+            for folder in (self.path / _MEASUREMENT).glob(f"*/{side}"):
+                shutil.rmtree(folder)
+
     def write_json(self, name: str, value: object) -> None:
         """Write a JSON file of the run, such as ``summary.json`` or ``evaluation.json``. Raises ValueError for NaN."""
         self._check_writable()
@@ -239,7 +265,7 @@ def _locked(path: Path) -> RunLock:
 
 def _start(path: Path, config_yaml: str) -> None:
     """Write what a run starts with; its configuration last, because that is what makes the directory a run."""
-    remains = [name for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS) if (path / name).exists()]
+    remains = [name for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT) if (path / name).exists()]
     if remains:
         raise RunError(
             f"Run directory {path} holds {remains[0]} but no {_CONFIG}; remove it or choose another directory."

@@ -7,13 +7,14 @@ import torch
 
 from creditree.errors import DataError, ModelError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.problem import fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.progress import Watcher
 from creditree.report.summary import Decoding, Summary, summary_markdown
-from creditree.report.wording import decoding_name
 from creditree.runs.directory import RunDirectory
+from creditree.train.examination import examined
 from creditree.train.settings import Parts, Settings
-from creditree.train.trainer import TRAINING_PHASES, Trainer
+from creditree.train.trainer import Trainer
 
 EVALUATION = "evaluation.json"
 SUMMARY = "summary.json"
@@ -31,6 +32,10 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
     before = _before(trainer, run)
+    if not trainer.is_finished:
+        # Steps limited by time are not the same when they are made again, and then what was measured after them is of
+        # another adapter.
+        run.forget_measurement("trained")
     if not _trained(trainer):
         watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}")
         return None
@@ -38,7 +43,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     with run.published(parts.learner.trained.folder) as folder:
         parts.learner.trained.save(folder)
     watcher.message("measuring the trained model")
-    after = _measure(trainer, base=False)
+    after = examined(trainer, "trained")
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
     summary = _summary(trainer, before, after)
     _report(run, summary)
@@ -56,22 +61,16 @@ def _trained(trainer: Trainer) -> bool:
         ) from error
 
 
-def _measure(trainer: Trainer, *, base: bool) -> dict[str, Evaluation]:
-    return {
-        decoding_name(temperature): trainer.evaluate(temperature, base=base)
-        for temperature in trainer.settings.evaluation_temperatures
-    }
-
-
 def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
     """Return the base model's 0/1 by decoding and problem: measured now, or before the run was interrupted."""
     if run.has(EVALUATION):
         held: Any = run.read_json(EVALUATION)["before"]
         return {str(name): dict(correct) for name, correct in held.items()}
     trainer.watcher.message("measuring the base model")
-    measured = _measure(trainer, base=True)
+    measured = examined(trainer, "base")
     first = next(iter(measured.values()))
     if first.num_unjudged == first.num_completions:
+        run.forget_measurement("base")  # a corrected reward function is to judge them anew
         raise DataError(
             f"no completion of the base model got a reward, so there is nothing to learn: {first.first_failure}"
         )
@@ -82,8 +81,6 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
 
 def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation]) -> Summary:
     state = trainer.state
-    phases = state.seconds.wall
-    train = sum(phases.get(phase, 0.0) for phase in TRAINING_PHASES)
     counts = state.ledger
     extra: dict[str, object] = {
         "steps": {"done": state.step, "updates": counts.updates, "no_signal": counts.no_signal},
@@ -98,7 +95,8 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
-        "notes": list(trainer.parts.task.notes),
+        "notes": _notes(trainer),
+        "data": _data(trainer),
     }
     if state.best_reward is not None:
         extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
@@ -106,7 +104,12 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         method=trainer.parts.method.name,
         task=trainer.parts.task.name,
         decoding={name: Decoding.of(before[name], found.correct) for name, found in after.items()},
-        seconds={"total": trainer.elapsed_s, "train": train, "train_cpu": state.cpu_seconds, **phases},
+        seconds={
+            "total": trainer.elapsed_s,
+            "train": state.seconds.training_wall,
+            "train_cpu": state.seconds.training_cpu,
+            **state.seconds.wall,
+        },
         tokens={
             "sampled": counts.sampled,
             "decoded": counts.decoded,
@@ -116,6 +119,29 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         },
         extra=extra,
     )
+
+
+def _notes(trainer: Trainer) -> list[str]:
+    settings = trainer.settings
+    seen = settings.evaluation_split == "validation" and settings.validation.every > 0
+    chosen = "The problems measured afterwards chose the adapter too (validation.every): it looks better than it is."
+    return [*trainer.parts.task.notes, *([chosen] if seen else [])]
+
+
+def _data(trainer: Trainer) -> dict[str, object]:
+    """Return which problems were measured and trained on; a set of training problems has one sha256 in any order."""
+    task, settings = trainer.parts.task, trainer.settings
+    measured = settings.measured(task)
+    training = None
+    if task.num_training is not None:
+        problems = [task.training(trainer.key.at("problems"), index) for index in range(task.num_training)]
+        training = fingerprint(sorted(problems, key=lambda problem: problem.id))
+    return {
+        "split": settings.evaluation_split,
+        "n": len(measured),
+        "sha256": fingerprint(measured),
+        "training_sha256": training,
+    }
 
 
 def _report(run: RunDirectory, summary: Summary) -> None:

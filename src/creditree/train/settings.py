@@ -6,10 +6,13 @@ from creditree.engines.engine import Engine, Sampling
 from creditree.errors import ConfigError
 from creditree.evaluate.prompt import prompt_ids
 from creditree.learner.learner import Learner
+from creditree.ledger import Seconds
 from creditree.methods import Method
 from creditree.models.load import Model
+from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.schedule.schedule import Schedule
+from creditree.tasks.split import Split
 from creditree.tasks.task import Task
 from creditree.verify.verifier import Verifier
 
@@ -30,17 +33,19 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Numbers of a run. `steps` are training steps; `cpu_seconds`, where set, ends the run earlier.
+    """Numbers of a run. `steps` are training steps; `cpu_seconds` and `seconds`, where set, end the run earlier.
 
     `mini_batch`: about how many completions make one optimiser step (None: all of a training step).
 
-    `cpu_seconds` counts this process's processor time in sampling, judging, credit and learning, not in measuring. The
-    learning rate falls linearly from `learning_rate` to `final_learning_rate` times it, over whichever limit is nearer.
+    `cpu_seconds` counts this process's processor time in sampling, judging, exploring, credit and learning, not in
+    measuring; `seconds` counts wall seconds of the same. The learning rate falls linearly from `learning_rate` to
+    `final_learning_rate` times it, over whichever limit is nearest.
     """
 
     seed: int = 0
     steps: int = 100
     cpu_seconds: float | None = None
+    seconds: float | None = None
     problems_per_step: int = 1
     mini_batch: int | None = None
     learning_rate: float = 1e-4
@@ -48,22 +53,30 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
     max_new_tokens: int = 300
     validation: Validation = field(default_factory=Validation)
+    evaluation_split: Split = "test"
     evaluation_problems: int = 500
     evaluation_temperatures: tuple[float, ...] = (0.0, 0.3, 1.0)
     checkpoint_every: int = 100
     rollouts_every: int = 10
+
+    def measured(self, task: Task) -> tuple[Problem, ...]:
+        """Return the problems that are measured before and after. Raises DataError for an empty split."""
+        return task.held_out(self.evaluation_split, self.evaluation_problems)
 
     def longest_completion(self, schedule: Schedule) -> int:
         """Return the most tokens that a completion may have in any step, by the schedule's stages or as configured."""
         lengths = (schedule.max_new_tokens(step, self.max_new_tokens) for step in range(self.steps))
         return max(self.max_new_tokens, *lengths)
 
-    def learning_rate_at(self, step: int, cpu_seconds: float) -> float:
-        """Return the learning rate of a step, given how many are done and the seconds that they took."""
-        progress = step / self.steps
-        if self.cpu_seconds is not None:
-            progress = max(progress, cpu_seconds / self.cpu_seconds)
-        return self.learning_rate * (1.0 - (1.0 - self.final_learning_rate) * min(1.0, progress))
+    def progress(self, step: int, spent: Seconds) -> float:
+        """Return the share of the nearest limit that is used up, 1 or more at its end: steps, or time of training."""
+        limits = ((self.cpu_seconds, spent.training_cpu), (self.seconds, spent.training_wall))
+        return max(step / self.steps, *(used / limit for limit, used in limits if limit is not None), 0.0)
+
+    def learning_rate_at(self, step: int, spent: Seconds) -> float:
+        """Return the learning rate of a step, given how many are done and what they took."""
+        progress = min(1.0, self.progress(step, spent))
+        return self.learning_rate * (1.0 - (1.0 - self.final_learning_rate) * progress)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +99,7 @@ def check_context(parts: Parts, settings: Settings) -> None:
     """
     task, limit = parts.task, parts.model.transformer.max_positions
     longest = settings.longest_completion(parts.method.schedule)
-    measured = task.held_out("test", settings.evaluation_problems)
+    measured = settings.measured(task)
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)
     training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))

@@ -24,9 +24,6 @@ from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
 from creditree.train.step import StepResult, learn
 
-TRAINING_PHASES = ("sample", "judge", "explore", "credit", "learn")
-
-
 MOST_TOLD = 5
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
 
@@ -44,10 +41,6 @@ class _State:
     earlier_s: float = 0.0
     """Wall seconds of the processes that worked on this run before this one, up to their checkpoints."""
     best: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-
-    @property
-    def cpu_seconds(self) -> float:
-        return sum(self.seconds.cpu.get(phase, 0.0) for phase in TRAINING_PHASES)
 
 
 class Trainer:
@@ -110,7 +103,7 @@ class Trainer:
         """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
         try:
             with self._interruptible():
-                while not self._finished() and not self._stop:
+                while not self.is_finished and not self._stop:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
@@ -121,22 +114,12 @@ class Trainer:
                 self.checkpoint()
             raise
         self.checkpoint()
-        return self._finished()
+        return self.is_finished
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
         if self.state.best:
             self.parts.learner.trained.load_state({n: torch.from_numpy(a.copy()) for n, a in self.state.best.items()})
-
-    def evaluate(self, temperature: float, *, base: bool) -> Evaluation:
-        """Measure the base model (adapter off) or the adapted one on held-out test problems."""
-        problems = self.parts.task.held_out("test", self.settings.evaluation_problems)
-        sampling = Sampling(temperature, self.settings.sampling.top_p)
-        with self.state.seconds.phase("evaluate"):
-            if not base:
-                return self.examiner.evaluate(problems, sampling)
-            with self.parts.learner.trained.off():
-                return self.examiner.evaluate(problems, sampling)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the present step, unless there is one."""
@@ -155,15 +138,17 @@ class Trainer:
         }
         self.run.save(Checkpoint(state.step, arrays, record))
 
-    def _finished(self) -> bool:
+    @property
+    def is_finished(self) -> bool:
+        """Whether the steps, the time or the patience of the settings are used up."""
         settings, state = self.settings, self.state
-        out_of_time = settings.cpu_seconds is not None and state.cpu_seconds >= settings.cpu_seconds
         patience = settings.validation.patience
-        return state.step >= settings.steps or out_of_time or (patience is not None and state.worse >= patience)
+        used_up = settings.progress(state.step, state.seconds) >= 1.0
+        return used_up or (patience is not None and state.worse >= patience)
 
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
-        rate = settings.learning_rate_at(state.step, state.cpu_seconds)
+        rate = settings.learning_rate_at(state.step, state.seconds)
         result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
@@ -238,7 +223,7 @@ class Trainer:
             "validation_reward": None if validation is None else validation.mean_reward,
             **state.ledger.as_dict(),
             "seconds": sum(state.seconds.wall.values()),
-            "cpu_seconds": state.cpu_seconds,
+            "cpu_seconds": state.seconds.training_cpu,
             "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
         }
         return record

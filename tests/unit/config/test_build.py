@@ -131,21 +131,24 @@ def test_settings_take_every_number() -> None:
     config = parse(
         "task: svamp\nseed: 4\n"
         "sampling: {temperature: 0.7, top_p: 0.9, max_new_tokens: 33}\n"
-        "train: {steps: 12, cpu_seconds: 5, problems_per_step: 3, learning_rate: 0.01, final_learning_rate: 0.2}\n"
+        "train: {steps: 12, cpu_seconds: 5, seconds: 6, problems_per_step: 3, learning_rate: 0.01, "
+        "final_learning_rate: 0.2}\n"
         "validation: {every: 2, problems: 9, temperature: 0.4, patience: 6}\n"
-        "evaluation: {problems: 8, temperatures: [1, 0]}\n"
+        "evaluation: {split: validation, problems: 8, temperatures: [1, 0]}\n"
         "log: {checkpoint_every: 7, rollouts_every: 11}"
     )
     assert build_settings(config) == Settings(
         seed=4,
         steps=12,
         cpu_seconds=5.0,
+        seconds=6.0,
         problems_per_step=3,
         learning_rate=0.01,
         final_learning_rate=0.2,
         sampling=Sampling(0.7, 0.9),
         max_new_tokens=33,
         validation=Validation(2, 9, 0.4, 6),
+        evaluation_split="validation",
         evaluation_problems=8,
         evaluation_temperatures=(1.0, 0.0),
         checkpoint_every=7,

@@ -65,5 +65,5 @@ def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_completions_of_something_else_are_refused(tmp_path: Path) -> None:
     measure(Sampler(), PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t")
     for problems, samples in ((PROBLEMS[:3], 3), (PROBLEMS, 4)):
-        with pytest.raises(RunError, match="choose another directory with --out"):
+        with pytest.raises(RunError, match="choose another directory\\."):
             measure(Sampler(), problems, Sampling(1.0), samples, AttemptParts(tmp_path), Seen(), "t")

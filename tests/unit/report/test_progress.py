@@ -114,6 +114,14 @@ def test_the_time_left_is_by_steps_or_by_budget_whichever_ends_first() -> None:
     assert by_budget.remaining_s() == 0.0
 
 
+def test_time_of_training_leaves_measuring_out() -> None:
+    """Of every 2 s a step, 0.5 s measure: after 10 steps 15 s of 30 are used, and the other 15 last 20 s."""
+    progress = Progress(None, console(terminal=False)[0], None, 30.0)
+    for step in range(1, 11):
+        progress.update(record(step, seconds_by_phase={"sample": 1.5 * step, "validate": 0.5 * step}))
+    assert progress.remaining_s() == pytest.approx(20.0)
+
+
 def test_a_resumed_run_is_paced_by_its_new_steps() -> None:
     progress = Progress(100, console(terminal=False)[0])
     progress.update(record(51, seconds=1000.0))

@@ -3,12 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from creditree.errors import RunError
+from creditree.runs.attempts import Attempt
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
 from tests.forests import EOS, flat
@@ -236,3 +238,34 @@ def test_two_processes_cannot_write_one_run_and_a_killed_one_lets_go(tmp_path: P
             RunDirectory.resume(tmp_path, "seed: 0").close()
         finally:
             os.kill(orphan, signal.SIGKILL)
+
+
+ATTEMPT = Attempt("q1", 0, 1.0, "ok", "4", 3, False, text="2+2=4")
+
+
+def test_measured_completions_are_kept_with_texts_and_read_while_the_run_is_written(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path, CONFIG) as run:
+        run.measurement("greedy", "base").add([ATTEMPT])
+        run.measurement("greedy", "base").add([replace(ATTEMPT, problem_id="q2")])
+        run.measurement("T=0.3", "trained").add([ATTEMPT])
+        seen = RunDirectory.read(tmp_path)
+        assert [one.problem_id for one in seen.attempts("greedy", "base")] == ["q1", "q2"]
+        assert seen.attempts("greedy", "base")[0] == ATTEMPT
+        with pytest.raises(RunError, match=r"no judged completions in .*greedy/trained; measure there first"):
+            seen.attempts("greedy", "trained")
+        with pytest.raises(RunError, match="open for reading only"):
+            seen.measurement("greedy", "base")
+        run.forget_measurement("trained")
+        assert not (tmp_path / "measurement" / "T=0.3" / "trained").exists()
+        assert len(run.attempts("greedy", "base")) == 2
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_failed_start_keeps_the_run_only_where_something_was_measured(tmp_path: Path, sampled: bool) -> None:
+    with pytest.raises(ValueError, match="later"), RunDirectory.create(tmp_path, CONFIG) as run:
+        parts = run.measurement("greedy", "base")
+        if sampled:
+            parts.add([ATTEMPT])
+        raise ValueError("later")
+    assert (tmp_path / "config.yaml").exists() is sampled
+    assert (tmp_path / "measurement").exists() is sampled

@@ -29,6 +29,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.select.everything import Everything
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
+from creditree.train.examination import examined
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings, Validation, check_context
@@ -146,20 +147,37 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def test_the_learning_rate_falls_in_a_line(step: int, seconds: float, expected: float) -> None:
     """Over 10 steps from 1 to a tenth: 1 - 0.9 * step / 10. Seconds do not matter without a budget of them."""
     settings = Settings(steps=10, learning_rate=1.0, final_learning_rate=0.1)
-    assert settings.learning_rate_at(step, seconds) == pytest.approx(expected)
+    assert settings.learning_rate_at(step, spent(seconds, seconds)) == pytest.approx(expected)
+
+
+def spent(cpu: float, wall: float) -> Seconds:
+    """Return seconds of which half are in sampling and half in learning, beside 1000 in measuring."""
+    return Seconds(
+        {"sample": wall / 2, "learn": wall / 2, "evaluate": 1000.0},
+        {"sample": cpu / 2, "learn": cpu / 2, "evaluate": 1e3},
+    )
 
 
 @pytest.mark.parametrize(
-    ("step", "seconds", "expected"), [(0, 0.0, 2.0), (2, 40.0, 1.2), (5, 10.0, 1.0), (0, 100.0, 0.0), (1, 500.0, 0.0)]
+    ("step", "cpu", "wall", "expected"),
+    [
+        (0, 0.0, 0.0, 2.0),
+        (2, 40.0, 40.0, 1.2),  # 0.2 by steps, 0.4 by the processor, 0.2 by the clock: 2 * (1 - 0.4)
+        (2, 40.0, 140.0, 0.6),  # 0.7 by the clock: 2 * (1 - 0.7)
+        (5, 10.0, 20.0, 1.0),
+        (0, 100.0, 0.0, 0.0),
+        (0, 0.0, 200.0, 0.0),
+        (1, 500.0, 500.0, 0.0),
+    ],
 )
-def test_the_learning_rate_follows_the_nearer_limit(step: int, seconds: float, expected: float) -> None:
-    """10 steps or 100 s: after 2 steps and 40 s the run is 0.4 done, so 2 * (1 - 0.4)."""
-    settings = Settings(steps=10, cpu_seconds=100.0, learning_rate=2.0, final_learning_rate=0.0)
-    assert settings.learning_rate_at(step, seconds) == pytest.approx(expected)
+def test_the_learning_rate_follows_the_nearest_limit(step: int, cpu: float, wall: float, expected: float) -> None:
+    """10 steps, 100 s of the processor, or 200 s of the clock."""
+    settings = Settings(steps=10, cpu_seconds=100.0, seconds=200.0, learning_rate=2.0, final_learning_rate=0.0)
+    assert settings.learning_rate_at(step, spent(cpu, wall)) == pytest.approx(expected)
 
 
 def test_the_learning_rate_is_constant_by_default() -> None:
-    assert {Settings(learning_rate=0.3).learning_rate_at(step, 1e9) for step in (0, 50, 100, 1000)} == {0.3}
+    assert {Settings(learning_rate=0.3).learning_rate_at(step, spent(1e9, 1e9)) for step in (0, 50, 100, 1000)} == {0.3}
 
 
 def test_a_run_takes_its_steps_and_learns(tmp_path: Path) -> None:
@@ -275,11 +293,12 @@ def test_steps_without_any_reward_are_counted_and_told_once(tmp_path: Path) -> N
         json.dumps(record, allow_nan=False)
 
 
-def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path) -> None:
-    trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, steps=50, cpu_seconds=1e-9))
+@pytest.mark.parametrize("limit", ["cpu_seconds", "seconds"])
+def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path, limit: str) -> None:
+    trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, steps=50, **{limit: 1e-9}))  # type: ignore[arg-type]
     assert trainer.train()
     assert trainer.state.step == 1
-    assert trainer.state.cpu_seconds > 0
+    assert trainer.state.seconds.training_cpu > 0
 
 
 def interrupt_at(step: int, times: int = 1) -> Callable[[int], None]:
@@ -369,7 +388,7 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     assert last["decoded"] == last["unique_prefixes"]
     assert last["updates"] + last["no_signal"] == 6  # type: ignore[operator]
     assert last["signal_share"] == trainer.state.ledger.updates / 6
-    rates = [settings.learning_rate_at(step, 0.0) for step in range(6)]
+    rates = [settings.learning_rate_at(step, spent(0.0, 0.0)) for step in range(6)]
     assert [record["learning_rate"] for record in notes.records] == pytest.approx(rates)
     phases = last["seconds_by_phase"]
     assert isinstance(phases, dict)
@@ -548,12 +567,11 @@ def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
     with torch.no_grad():
         for matrix in trainer.parts.learner.matrices:
             matrix.add_(1.0)
-    adapted = trainer.evaluate(0.0, base=False)
-    base = trainer.evaluate(0.0, base=True)
+    adapted, base = examined(trainer, "trained")["greedy"], examined(trainer, "base")["greedy"]
     assert adapted.num_tokens != base.num_tokens or adapted.correct != base.correct
     assert set(base.correct) == {f"test-{n}" for n in range(4)}
     assert trainer.state.seconds.wall.keys() == {"evaluate"}
-    assert trainer.state.cpu_seconds == 0
+    assert trainer.state.seconds.training_cpu == 0
 
 
 def test_a_context_that_cannot_hold_prompt_and_completion_is_refused() -> None:

@@ -1,0 +1,37 @@
+"""Measuring what a run started from and what it trained: every judged completion is kept in the run directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from creditree.engines.engine import Sampling
+from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.session import Unwatched, measure
+from creditree.report.wording import decoding_name
+from creditree.runs.directory import Side
+from creditree.train.trainer import Trainer
+
+
+def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
+    """Return what was found on the held-out problems, by decoding; what is kept of an earlier process is not sampled.
+
+    Raises RunError where completions of other problems are kept.
+    """
+    settings, found = trainer.settings, {}
+    problems = settings.measured(trainer.parts.task)
+    with as_measured(trainer, side):
+        for temperature in settings.evaluation_temperatures:
+            name, sampling = decoding_name(temperature), Sampling(temperature, settings.sampling.top_p)
+            kept = trainer.run.measurement(name, side)
+            found[name] = measure(trainer.examiner, problems, sampling, 1, kept, Unwatched(), f"{name}, {side}")
+    return found
+
+
+@contextmanager
+def as_measured(trainer: Trainer, side: Side) -> Iterator[None]:
+    """Run the block, whose seconds are of measuring, with the weights of one side."""
+    with trainer.state.seconds.phase("evaluate"):
+        if side == "trained":
+            yield
+            return
+        with trainer.parts.learner.trained.off():
+            yield
