@@ -38,7 +38,7 @@ DEFAULT_TOKENS = 512
 PRECISIONS = ("bfloat16", "int8", "nf4")
 """Tried in this order where the preferred precision does not fit."""
 SMALL = 50_000_000
-"""On a CPU, models of up to so many parameters are used in float32."""
+"""On a CPU, models of up to so many parameters are used in float32, and by one thread: several wait for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class Frame:
     prompt: str
     chat: Chat
     dtype: str
+    threads: int | None
     max_new_tokens: int
     temperature: float = 1.0
     group: int = GROUPS[-1]
@@ -154,12 +155,18 @@ def run_config(
         "problems_per_step": frame.problems_per_step,
         "learning_rate": setting.learning_rate,
         "final_learning_rate": FINAL_RATE,
-        "memory": f"{request.memory}B",
+        "memory": f"{request.memory // 10**6}MB",
+        "threads": frame.threads,
     }
     values = (
         values_of(request, files, frame) | {"method": method, "train": train} | {k: dict(v) for k, v in blocks.items()}
     )
     return check_config(apply_overrides(values, request.overrides), "the pilot's run")
+
+
+def threads_for(request: Request, shape: Shape) -> int | None:
+    """Return 1 for a small model on a CPU, else None: as many as torch chooses."""
+    return 1 if not request.device.startswith("cuda") and shape.num_parameters <= SMALL else None
 
 
 def preferred_precision(request: Request, shape: Shape) -> str:

@@ -34,7 +34,7 @@ def check_lengths(
     long = [one.place for one in placed if lengths[one.problem.id] > room]
     found = []
     if long:
-        text = f"{len(long)} prompts leave no room for a completion in the model's context and are left out"
+        text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"
         found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
     counts = np.array([lengths[one.problem.id] for one in kept] or [0])
     shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95)), int(counts.max()))

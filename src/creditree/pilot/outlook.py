@@ -22,6 +22,8 @@ GROUPS = (4, 8, 16)
 """Sizes of groups that are looked at: the completions of a problem bound them."""
 ENOUGH = 0.9
 """The smallest group with this share of the largest one's mixed groups is taken."""
+CALM = 0.8
+"""The coolest temperature with this share of the largest spread is taken."""
 LITTLE_SIGNAL, NO_SIGNAL = 0.2, 0.05
 SOLVED = 0.97
 
@@ -134,7 +136,7 @@ def best_temperature(outlooks: Sequence[Outlook]) -> Outlook:
     best = max(one.accuracy.value for one in outlooks)
     usable = [one for one in outlooks if one.accuracy.value >= best / 2]
     most = max(one.signals[-1].spread for one in usable)
-    good = (one for one in usable if one.signals[-1].spread >= ENOUGH * most)
+    good = (one for one in usable if one.signals[-1].spread >= CALM * most)
     return min(good, key=lambda one: one.temperature)
 
 

@@ -79,7 +79,7 @@ def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[Placed], 
         raise unusable[0][1]
     if not unusable:
         return found, []
-    text = f"{len(unusable)} of {len(rows)} rows hold no problem and are left out; the first: {unusable[0][1]}"
+    text = f"rows left out because they hold no problem: {len(unusable)} of {len(rows)}; the first: {unusable[0][1]}"
     return found, [Finding("unusable_rows", "caution", text, first_places([row.place for row, _ in unusable]))]
 
 
@@ -107,12 +107,12 @@ def without_repeats(placed: Sequence[Placed]) -> tuple[list[Placed], list[Findin
             leaks.append(" and ".join(one.place for one in group[:2]))
     return _with_own_ids(kept), [
         *_some(
-            "conflicts", "caution", conflicts, "{n} questions have different answers in different rows and are left out"
+            "conflicts", "caution", conflicts, "questions left out because their rows have different answers: {n}"
         ),
         *_some(
-            "leaks", "caution", leaks, "{n} questions are in several splits of the table and are only held out now"
+            "leaks", "caution", leaks, "questions in several splits of the table, now only held out: {n}"
         ),
-        *_some("duplicates", "note", repeats, "{n} rows repeat a question and are left out"),
+        *_some("duplicates", "note", repeats, "rows left out because they repeat a question: {n}"),
     ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _split_findings(splits: Splits) -> list[Finding]:
     if alike:
         share = len(alike) / sizes["test"]
         text = (
-            f"{share:.0%} of the test problems differ from a training problem in their numbers only: for them the test "
+            f"test problems that differ from a training problem in their numbers only: {share:.0%}; for them the test "
             "says how well the model does on other numbers, not on other kinds of problems"
         )
         found.append(Finding("shared_templates", "caution" if share > 0.1 else "note", text, first_places(alike)))

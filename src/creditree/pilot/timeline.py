@@ -13,8 +13,6 @@ LEAST_TEST = 30
 VALIDATION_SHARE, MOST_VALIDATIONS = 0.15, 8
 LEARNING = 1.5
 """Seconds of a training step for each second of its sampling, until steps have been measured."""
-SINGLE = 1.3
-"""A completion on its own prompt takes so much longer than one of several on a shared prompt."""
 MOST_PROBLEMS_PER_STEP = 4
 STEPS_WANTED = 40
 """Fewer problems a step are taken where training would have fewer steps."""
@@ -22,9 +20,13 @@ STEPS_WANTED = 40
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Measured seconds of one sampled and judged completion, and how many problems each measurement has."""
+    """Measured seconds of one completion, and how many problems each measurement has.
+
+    `completion_s`: one of several on a shared prompt; `single_s`: one on a prompt of its own.
+    """
 
     completion_s: float
+    single_s: float
     test: int
     validation: int
     guard: int = 0
@@ -35,7 +37,7 @@ class Pace:
 
     def measuring_s(self, problems: int) -> float:
         """Return about how long one completion of each of `problems` takes."""
-        return SINGLE * self.completion_s * problems
+        return self.single_s * problems
 
 
 @dataclass(frozen=True, slots=True)

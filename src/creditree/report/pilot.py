@@ -12,10 +12,9 @@ MOST_FINDINGS = 12
 
 def pilot_blocks(record: Mapping[str, Any], curve: bytes | None = None) -> list[Block]:
     """Return the report of a pilot, trained or not; `curve`: the reward by step, as PNG."""
-    advised = record["recommendation"]
     blocks: list[Block] = [
         Heading(f"Pilot: {record['model']} on {record['problems']}", 1),
-        Callout(advised["text"], advised["mood"]),
+        Callout(pilot_sentence(record), record["recommendation"]["mood"]),
     ]
     if "result" in record:
         blocks += [*_gain(record), *_risks(record), *_examples(record)]

@@ -141,11 +141,13 @@ class Progress:
 
     def _completed(self) -> float:
         """Return the share of the run that is done, by steps or by a time budget, whichever is furthest."""
-        shares = [0.0]
-        if self._total:
-            shares.append(self._step() / self._total)
-        shares += [(clock(self._recent[-1]) or 0.0) / budget for budget, clock in self._budgets]
-        return min(1.0, max(shares))
+        return min(1.0, max(self._share_of_steps(), self._share_of_time()))
+
+    def _share_of_steps(self) -> float:
+        return self._step() / self._total if self._total else 0.0
+
+    def _share_of_time(self) -> float:
+        return max(((clock(self._recent[-1]) or 0.0) / budget for budget, clock in self._budgets), default=0.0)
 
     def _panel(self) -> Panel:
         remaining = self.remaining_s()
@@ -159,7 +161,8 @@ class Progress:
         return Panel(Group(head, *(Text(" · ".join(row)) for row in rows if row)), title="training", title_align="left")
 
     def _done(self) -> str:
-        of = "" if self._total is None else f"/{self._total}"
+        # where time ends the run, the number of steps is a bound that nobody will see
+        of = "" if self._total is None or self._share_of_time() > self._share_of_steps() else f"/{self._total}"
         seconds = _number(self._recent[-1], "seconds")
         return f"step {self._step()}{of}" + ("" if seconds is None else f" in {duration(seconds)}")
 

@@ -7,6 +7,7 @@ from math import ceil
 from time import monotonic
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from creditree.cli.pilot.data import Data
@@ -18,7 +19,7 @@ from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner, is_correct
-from creditree.evaluate.session import InMemory, measure
+from creditree.evaluate.session import measure
 from creditree.models.load import load_model
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
 from creditree.pilot.store import PilotDirectory
@@ -31,8 +32,8 @@ from creditree.verify.verifier import closing
 
 TEMPERATURES = (0.4, 0.7, 1.0)
 SAMPLES = GROUPS[-1]
-PROBED = 4
-"""Problems whose sampling is timed first."""
+PROBED, MOST_PROBED, LEAST_TIMED_S = 4, 32, 1.0
+"""So many problems are timed first, and twice as many again while that takes under a second: small batches are slow."""
 LEAST, MOST = 16, 96
 """Problems looked at."""
 SHARE, MOST_SHARE = 0.15, 0.35
@@ -43,12 +44,16 @@ LONGER = 1.25
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Base:
-    """What was seen of the base model, by temperature; the frame of all runs; and seconds of one completion."""
+    """What was seen of the base model, by temperature; the frame of all runs; and seconds of a completion.
+
+    `completion_s` is of one of several on a prompt, `single_s` of one on a prompt of its own.
+    """
 
     outlooks: tuple[Outlook, ...]
     chosen: Outlook
     frame: Frame
     completion_s: float
+    single_s: float
 
 
 def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: Console) -> Base:
@@ -61,6 +66,8 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     config = check_config(values_of(request, data.files, data.frame), "the pilot")
     problems = data.splits.problems("training")
     with closing(build_verifier(config.reward)) as verifier:
+        if data.frame.threads is not None:
+            torch.set_num_threads(data.frame.threads)
         model = load_model(request.model, config.model.dtype, request.device)
         engine = InProcessEngine(model, rows_of(config))
         prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
@@ -86,15 +93,13 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     )
     chosen = best_temperature(outlooks)
     frame = _framed(request, data, chosen, found[outlooks.index(chosen)])
-    return Base(outlooks, chosen, frame, probe["completion_s"])
+    return Base(outlooks, chosen, frame, probe["completion_s"], probe["single_s"])
 
 
 def _probe(request: Request, examiner: Examiner, problems: Sequence[Problem]) -> dict[str, object]:
     """Time a few problems, and return how many can be looked at, at which temperatures."""
-    measure(examiner, problems[:1], Sampling(1.0), SAMPLES, InMemory(), _Silent(), "")
-    begun = monotonic()
-    measure(examiner, problems[:PROBED], Sampling(1.0), SAMPLES, InMemory(), _Silent(), "")
-    completion_s = (monotonic() - begun) / (min(PROBED, len(problems)) * SAMPLES)
+    _sample(examiner, problems[:1], SAMPLES)  # what is slow only once
+    completion_s = _timed(examiner, problems, SAMPLES)
     temperatures: tuple[float, ...] = TEMPERATURES
     if LEAST * SAMPLES * len(temperatures) * completion_s > MOST_SHARE * request.budget_s:
         temperatures = TEMPERATURES[-1:]
@@ -107,14 +112,26 @@ def _probe(request: Request, examiner: Examiner, problems: Sequence[Problem]) ->
             "--max-new-tokens, or take a smaller model."
         )
     count = min(MOST, max(LEAST, int(SHARE * request.budget_s / cost)), len(problems))
-    return {"completion_s": completion_s, "problems": count, "temperatures": list(temperatures)}
+    single_s = _timed(examiner, problems, 1)
+    return {"completion_s": completion_s, "single_s": single_s, "problems": count, "temperatures": list(temperatures)}
 
 
-class _Silent:
-    """Shows nothing of a measurement that is only timed."""
+def _timed(examiner: Examiner, problems: Sequence[Problem], samples: int) -> float:
+    """Return the seconds of one completion among many, `samples` of each problem."""
+    probed = PROBED
+    while True:
+        asked = problems[:probed]
+        begun = monotonic()
+        _sample(examiner, asked, samples)
+        seconds = monotonic() - begun
+        if seconds >= LEAST_TIMED_S or probed >= min(MOST_PROBED, len(problems)):
+            return seconds / (len(asked) * samples)
+        probed *= 2
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
-        """Do nothing."""
+
+def _sample(examiner: Examiner, problems: Sequence[Problem], samples: int) -> None:
+    for piece in examiner.pieces(problems, samples):
+        examiner.examine(piece, Sampling(1.0), samples)
 
 
 def _framed(request: Request, data: Data, chosen: Outlook, found: Evaluation) -> Frame:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from creditree.config.pilot import DEFAULT_TOKENS, Files, Frame, Request, default_prompt, preferred_precision
+from creditree.config.pilot import (
+    DEFAULT_TOKENS,
+    Files,
+    Frame,
+    Request,
+    default_prompt,
+    preferred_precision,
+    threads_for,
+)
 from creditree.config.reward import OPTIONS, build_verifier, reward_of
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
@@ -83,7 +91,10 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     answers = check_answers(splits)
     _refuse(answers)
     groups = [] if request.by is None else check_groups(splits, request.by)
-    frame = Frame(_written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), tokens)
+    threads = threads_for(request, shape)
+    frame = Frame(
+        _written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), threads, tokens
+    )
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups)
     files = _write(directory.path / "problems", request.problems.stem, splits)
     return Data(splits, everything, files, frame, lengths, constant_accuracy(splits), shape)

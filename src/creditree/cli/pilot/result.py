@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from creditree.problem import Problem
 from creditree.report.evaluation import difference_json, estimate_json
 from creditree.report.summary import Summary
 from creditree.rng import Key
-from creditree.runs.directory import RunDirectory
+from creditree.runs.directory import RunDirectory, Side
 from creditree.tasks.task import PromptTemplate
 
-SIDES = ("base", "trained")
+SIDES: tuple[Side, ...] = ("base", "trained")
 
 
 def outlook_record(data: Data, base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
 
 
 def _metric(
-    request: Request, data: Data, name: str, asked: Sequence[Problem], sides: dict[str, Evaluation], key: Key
+    request: Request, data: Data, name: str, asked: Sequence[Problem], sides: Mapping[Side, Evaluation], key: Key
 ) -> dict[str, Any]:
     prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
     prompts = [prompt.render(problem) for problem in asked]
@@ -199,7 +199,7 @@ def _short(metric: str) -> str:
     return f"{Path(source).name}:{name}"
 
 
-def _groups(asked: Sequence[Problem], column: str, sides: dict[str, Evaluation], key: Key) -> list[dict[str, Any]]:
+def _groups(asked: Sequence[Problem], column: str, sides: Mapping[Side, Evaluation], key: Key) -> list[dict[str, Any]]:
     return [
         {
             "group": one.name,

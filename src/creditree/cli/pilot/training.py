@@ -17,7 +17,7 @@ from creditree.config.load import check_config, dump_config
 from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
 from creditree.config.schema import RunConfig
 from creditree.pilot.store import PilotDirectory
-from creditree.pilot.timeline import Pace, Timeline, divide, validations
+from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
@@ -58,7 +58,7 @@ def pace_of(request: Request, data: Data, base: Base) -> Pace:
     """Return what a completion takes, and how many problems are measured."""
     sizes = data.splits.sizes
     guard = 0 if request.guard is None else min(GUARD_PROBLEMS, len(read_rows(request.guard)))
-    return Pace(base.completion_s, sizes["test"], sizes["validation"], guard)
+    return Pace(base.completion_s, base.single_s, sizes["test"], sizes["validation"], guard)
 
 
 def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Timeline:
@@ -129,7 +129,8 @@ def _choice(
 ) -> dict[str, Any]:
     setting = best_trial(trials, settings_to_try(data.shape.num_parameters)[0])
     pace = pace_of(request, data, base)
-    seconds = max(timeline.trial_s, request.budget_s - directory.spent_s - timeline.evaluation_s)
+    left = (1 - RESERVE_SHARE) * request.budget_s - directory.spent_s - timeline.evaluation_s
+    seconds = max(timeline.trial_s, LEAST_STEPS * pace.step_s(base.frame.group, timeline.problems_per_step), left)
     times = validations(seconds, pace)
     seconds -= times * pace.measuring_s(pace.validation)
     tried = next((trial for trial in trials if trial.setting == setting), None)

@@ -80,7 +80,7 @@ class Sampling {
             }
             first.push_back(done);
             const int threads = int(decoder_.w.size.threads);
-#pragma omp parallel for num_threads(threads) if (threads > 1 && logits_.size() > (1 << 15)) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) if (threads > 1 && logits_.size() > (WORTH_SHARING >> 6)) schedule(dynamic)
             for (int64_t i = start; i < stop; i++) draw_row(i - start, first[i - start], first[i - start + 1]);
         }
     }

@@ -198,7 +198,7 @@ class Decoder {
 
     void attend(int64_t index, const Row<C>* rows, int64_t n, int64_t width) {
         const Sizes& z = w.size;
-        const bool shared = z.threads > 1 && n * rows[n - 1].length > 64;
+            const bool shared = z.threads > 1 && n * rows[n - 1].length * z.heads * z.head_dim > WORTH_SHARING;
 #pragma omp parallel for num_threads(int(z.threads)) if (shared) schedule(dynamic)
         for (int64_t job = 0; job < n * z.kv_heads; job++) {
             const int64_t i = job / z.kv_heads, g = job % z.kv_heads, group = z.heads / z.kv_heads;

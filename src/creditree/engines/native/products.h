@@ -86,6 +86,9 @@ inline void block(const S* x, int64_t x_stride, const S* w, int64_t size, int ha
         }
 }
 
+// Multiplications from which threads share them: about half a millisecond. Where other programs have the cores, threads
+// wait for one another at the end of each part for as long as a time slice: of small parts that was 30 times their work.
+constexpr int64_t WORTH_SHARING = 1 << 22;
 constexpr int64_t AHEAD = 4;  // tiles between the weights in use and those asked for (measured: 1 to 8)
 constexpr int WIDE = VECTOR_BYTES == 32 ? 2 : 4;  // rows of a tile: 16 registers hold 2 x 4 sums, 32 hold 4 x 4
 
@@ -96,7 +99,7 @@ void product(const S* x, int64_t x_stride, int64_t rows, const S* w, int64_t out
     const int64_t at_once = std::max<int64_t>(WIDE, (256 << 10) / int64_t(size * sizeof(S)) / WIDE * WIDE);
     const int wide = rows == 1 ? 16 : rows == 2 ? 8 : 4;
     const int64_t blocks = (outputs + wide - 1) / wide;
-    const bool shared = threads > 1 && rows * outputs * size > (1 << 18);
+    const bool shared = threads > 1 && rows * outputs * size > WORTH_SHARING;
 #pragma omp parallel for num_threads(threads) if (shared) schedule(static)
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t first = b * wide;
