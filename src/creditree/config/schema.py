@@ -183,6 +183,9 @@ class TrainBlock(Block):
     weights: Literal["adapter", "all"] = Field(
         "adapter", description="what learns: the adapter of lora, or all weights of the model, in float32"
     )
+    start: str | None = Field(
+        None, description="adapter, or run directory, to go on from; none: a fresh adapter", min_length=1
+    )
     mini_batch: Positive | None = Field(
         None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
     )

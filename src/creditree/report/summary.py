@@ -115,7 +115,8 @@ class Summary:
 def summary_view(summary: Summary) -> RenderableType:
     """Return all of a summary for the terminal: the two tables and the conclusions."""
     conclusions = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
-    return Group(summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text(), *conclusions)
+    tables = summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text()
+    return Group(*tables, *map(Text, _started(summary)), *conclusions)
 
 
 def summary_table(summary: Summary) -> Table:
@@ -136,9 +137,16 @@ def summary_markdown(summary: Summary) -> str:
         _NOTE,
         markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
+        "".join(f"- {note}\n" for note in _started(summary)),
         "".join(f"- {name}: {decoding.conclusion()}\n" for name, decoding in summary.decoding.items()),
     ]
     return "\n".join(parts)
+
+
+def _started(summary: Summary) -> list[str]:
+    """Return what "before" was, in words, where it was not the base model."""
+    start = summary.extra.get("start")
+    return [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")

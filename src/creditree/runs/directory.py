@@ -128,7 +128,7 @@ class RunDirectory:
         kept = any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
         if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
             shutil.rmtree(self.path / _MEASUREMENT, ignore_errors=True)
-            for name in (_CONFIG, _CODE):
+            for name in (_CONFIG, _CODE, "start.json"):
                 (self.path / name).unlink(missing_ok=True)
 
     @property

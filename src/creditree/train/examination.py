@@ -28,10 +28,21 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
 
 @contextmanager
 def as_measured(trainer: Trainer, side: Side) -> Iterator[None]:
-    """Run the block, whose seconds are of measuring, with the weights of one side."""
+    """Run the block, whose seconds are of measuring, with the weights of one side.
+
+    "base" is what the run started from: the base model, or the adapter that it goes on learning.
+    """
     with trainer.state.seconds.phase("evaluate"):
-        if side == "trained":
+        start, trained = trainer.parts.start, trainer.parts.learner.trained
+        if side == "trained" or (start is not None and trainer.state.step == 0):
             yield
-            return
-        with trainer.parts.learner.trained.off():
-            yield
+        elif start is None:
+            with trained.off():
+                yield
+        else:
+            learned = trained.state()
+            trained.load(start.folder)
+            try:
+                yield
+            finally:
+                trained.load_state(learned)

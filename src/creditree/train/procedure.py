@@ -29,6 +29,8 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
 
     Return the summary, which is also written with what was trained and a report; None where Ctrl-C stopped it early.
     """
+    if parts.start is not None:
+        parts.start.record(run)
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
     before = _before(trainer, run)
@@ -62,17 +64,19 @@ def _trained(trainer: Trainer) -> bool:
 
 
 def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
-    """Return the base model's 0/1 by decoding and problem: measured now, or before the run was interrupted."""
+    """Return the 0/1 of what the run started from, by decoding and problem: measured now, or by an earlier process."""
     if run.has(EVALUATION):
         held: Any = run.read_json(EVALUATION)["before"]
         return {str(name): dict(correct) for name, correct in held.items()}
-    trainer.watcher.message("measuring the base model")
+    start = trainer.parts.start
+    measured_first = "the base model" if start is None else start.words
+    trainer.watcher.message(f"measuring {measured_first}")
     measured = examined(trainer, "base")
     first = next(iter(measured.values()))
     if first.num_unjudged == first.num_completions:
         run.forget_measurement("base")  # a corrected reward function is to judge them anew
         raise DataError(
-            f"no completion of the base model got a reward, so there is nothing to learn: {first.first_failure}"
+            f"no completion of {measured_first} got a reward, so there is nothing to learn: {first.first_failure}"
         )
     before = {name: found.correct for name, found in measured.items()}
     run.write_json(EVALUATION, {"before": before})
@@ -98,6 +102,8 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "notes": _notes(trainer),
         "data": _data(trainer),
     }
+    if trainer.parts.start is not None:
+        extra["start"] = trainer.parts.start.to_json()
     if state.best_reward is not None:
         extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
     return Summary(

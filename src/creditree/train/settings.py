@@ -14,6 +14,7 @@ from creditree.rng import Key
 from creditree.schedule.schedule import Schedule
 from creditree.tasks.split import Split
 from creditree.tasks.task import Task
+from creditree.train.start import Start
 from creditree.verify.verifier import Verifier
 
 
@@ -81,7 +82,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Parts:
-    """The machines of a run, ready to work."""
+    """The machines of a run, ready to work; `start`: what the learner goes on from, None for a fresh adapter."""
 
     model: Model
     learner: Learner
@@ -89,6 +90,7 @@ class Parts:
     task: Task
     verifier: Verifier
     method: Method
+    start: Start | None = None
 
 
 def check_context(parts: Parts, settings: Settings) -> None:
