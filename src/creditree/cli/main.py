@@ -60,6 +60,9 @@ def train(
         str | None,
         typer.Option("--data", metavar="FILE", help="File of problems in place of the task's own."),
     ] = None,
+    guard: Annotated[
+        str | None, typer.Option("--guard", metavar="FILE", help="File of problems that must not get worse.")
+    ] = None,
     memory: MemoryOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -69,7 +72,7 @@ def train(
         prepare()
     from creditree.cli.train import TrainOptions, train_command
 
-    options = TrainOptions(config, start, data, (*(set_ or []), *memory_override(memory)))
+    options = TrainOptions(config, start, data, guard, (*(set_ or []), *memory_override(memory)))
     train_command(options, run, resume=resume, dry_run=dry_run, as_json=json)
 
 

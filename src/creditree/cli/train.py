@@ -1,6 +1,7 @@
 """`creditree train` and `creditree quickstart`."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +38,7 @@ class TrainOptions:
     config: Path | None
     start: str | None = None
     data: str | None = None
+    guard: str | None = None
     overrides: tuple[str, ...] = ()
 
     def load(self) -> RunConfig:
@@ -52,6 +54,8 @@ class TrainOptions:
             values = with_data(values, where, self.data)
         if self.start is not None:
             set_key(values, "train.start", self.start, "--from")
+        if self.guard is not None:
+            set_key(values, "guard.path", self.guard, "--guard")
         return check_config(apply_overrides(values, self.overrides), where)
 
 
@@ -103,14 +107,16 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
             out.print(memory_note(config), markup=False)
         if parts.start is not None:
             out.print(f"going on from {parts.start.words}", markup=False, soft_wrap=True)
-        for note in parts.task.notes:
+        for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
             out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
-            closing(parts.verifier),
+            ExitStack() as held,
             Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,
             mirrored(progress, mirrors) as watcher,
         ):
+            for verifier in parts.verifiers:
+                held.enter_context(closing(verifier))
             return run_training(parts, settings, directory, watcher)
 
 

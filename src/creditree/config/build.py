@@ -4,13 +4,14 @@ from fractions import Fraction
 
 import torch
 
+from creditree.config.block import PromptBlock
+from creditree.config.guard import build_guard
 from creditree.config.reward import build_verifier
 from creditree.config.schema import (
     BenchmarkConfig,
     FileConfig,
     LoraBlock,
     MultiplicationConfig,
-    PromptBlock,
     RunConfig,
     SvampConfig,
     TaskConfig,
@@ -133,6 +134,7 @@ def build_parts(config: RunConfig) -> Parts:
     method = config.method.build()
     task = build_task(config.task)
     verifier = build_verifier(config.reward)
+    guard = build_guard(config.guard, task.prompt, verifier)
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
@@ -154,7 +156,7 @@ def build_parts(config: RunConfig) -> Parts:
     )
     engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
-    parts = Parts(model, learner, engine, task, verifier, method, start)
+    parts = Parts(model, learner, engine, task, verifier, method, start, guard)
     check_context(parts, build_settings(config))
     return parts
 

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.session import Unwatched, measure
+from creditree.report.guard import GuardSide
 from creditree.report.wording import decoding_name
 from creditree.runs.directory import Side
+from creditree.train.guard import Guard
 from creditree.train.trainer import Trainer
+
+GUARD = "guard"
 
 
 def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
@@ -24,6 +29,15 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
             kept = trainer.run.measurement(name, side)
             found[name] = measure(trainer.examiner, problems, sampling, 1, kept, Unwatched(), f"{name}, {side}")
     return found
+
+
+def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:
+    """Return the guard set's greedy 0/1 and losses. The completions are kept as those of a decoding called "guard"."""
+    examiner = replace(trainer.examiner, verifier=guard.verifier, prompt=guard.prompt)
+    kept = trainer.run.measurement(GUARD, side)
+    with as_measured(trainer, side):
+        found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, Unwatched(), f"{GUARD}, {side}")
+        return GuardSide(found.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
 
 
 @contextmanager
