@@ -10,8 +10,10 @@ from creditree.config.build import build_parts
 from creditree.config.load import dump_config, parse_config, parse_values
 from creditree.config.schema import FileConfig, RunConfig
 from creditree.config.start import run_values, started, with_data
+from creditree.config.workload import workload_of
 from creditree.errors import ConfigError, CreditreeError, ModelError, RunError
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.all_weights import AllWeights
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
@@ -157,3 +159,36 @@ def test_a_whole_model_is_told_from_an_adapter(tmp_path: Path) -> None:
     ):
         started(config_of(tmp_path))
     assert started(config_of(tmp_path, "train.weights=all")).model.name == BASE
+
+
+def test_all_weights_go_on_from_a_saved_model_and_their_reference_stays_the_base(tmp_path: Path) -> None:
+    weights, base = AllWeights(load_model(BASE)), load_model(BASE).transformer.model.state_dict()
+    with torch.no_grad():
+        weights.matrices[0].add_(0.5)
+    text = "task: multiplication\ntrain: {weights: all}\n"
+    with RunDirectory.create(tmp_path, text) as run, run.published("model") as folder:
+        weights.save(folder)
+    trained = build_parts(config_of(tmp_path, "train.weights=all")).learner.trained
+    expected = weights.state()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in trained.state().items())
+    named = trained.model.transformer.model.named_parameters()
+    with trained.off():
+        assert all(torch.equal(tensor, base[name]) for name, tensor in named)
+
+
+def test_the_guard_is_written_where_there_is_one_and_read_again() -> None:
+    guard = "{path: g.csv, reward: {name: numeric, tolerance: 0.1}, prompt: {text: 'Q {question}'}}"
+    config = parse_config(f"task: multiplication\nguard: {guard}", "run.yaml")
+    assert parse_config(dump_config(config), "run.yaml").guard == config.guard
+    assert "guard" not in dump_config(parse_config("task: multiplication", "run.yaml"))
+    with pytest.raises(ConfigError, match=r"guard has no effect without the file of its problems; set guard\.path"):
+        parse_config("task: multiplication\nguard: {tolerance: 0.1}", "run.yaml")
+    with pytest.raises(ConfigError, match=r"unknown key 'guard\.tolerence'\. Did you mean 'tolerance'\?"):
+        parse_config("task: multiplication\nguard: {tolerence: 0.1}", "run.yaml")
+
+
+def test_a_plan_counts_the_guard_s_prompts(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("question,answer\n" + "7" * 60 + "*1=,7\n", encoding="utf-8")
+    plain = parse_config("task: multiplication", "run.yaml")
+    guarded = parse_config(f"task: multiplication\nguard: {{path: '{tmp_path / 'g.csv'}'}}", "run.yaml")
+    assert workload_of(guarded)[1].tokens > 60 > workload_of(plain)[1].tokens
