@@ -46,12 +46,24 @@ def quickstart(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration (YAML); with --from RUN it may be left out: the run's.")
+    ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run directory to write.")] = None,
     resume: ResumeOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")
     ] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="ADAPTER", help="Run or adapter directory to go on learning from.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE", help="File of problems in place of the task's own."),
+    ] = None,
+    guard: Annotated[
+        str | None, typer.Option("--guard", metavar="FILE", help="File of problems that must not get worse.")
+    ] = None,
     memory: MemoryOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -59,10 +71,10 @@ def train(
     """Train a model as a configuration says; measure it before and after."""
     if not dry_run:
         prepare()
-    from creditree.cli.train import train_command
+    from creditree.cli.train import TrainOptions, train_command
 
-    overrides = [*(set_ or []), *memory_override(memory)]
-    train_command(config, run, resume=resume, dry_run=dry_run, as_json=json, overrides=overrides)
+    options = TrainOptions(config, start, data, guard, (*(set_ or []), *memory_override(memory)))
+    train_command(options, run, resume=resume, dry_run=dry_run, as_json=json)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from creditree.cli.output import console, print_json
 from creditree.config.load import load_config
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import RunConfig
+from creditree.config.start import started
 from creditree.config.workload import Prompt, free_of, too_little, workload_of
 from creditree.plan.assumptions import assumed
 from creditree.plan.fit import ANY, CARDS, GB, Card, cards, choose, largest_group, largest_length, precisions_of
@@ -74,7 +75,7 @@ class Plan:
 
 def plan_command(path: Path, *, prompt_tokens: int | None, as_json: bool, overrides: Sequence[str]) -> None:
     """Predict the memory and work of a run."""
-    config = load_config(path, overrides)
+    config = started(load_config(path, overrides), offline=True)
     plan = Plan.of(config, prompt_tokens)
     if as_json:
         print_json(plan.to_json())

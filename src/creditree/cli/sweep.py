@@ -12,6 +12,7 @@ from creditree.cli.compare import shared_decoding
 from creditree.cli.output import STOPPED, console, print_json
 from creditree.cli.train import train_into
 from creditree.config.load import dump_config
+from creditree.config.start import started
 from creditree.config.sweep import SweepRun, load_sweep
 from creditree.config.workload import settled
 from creditree.errors import CreditreeError, RunError
@@ -100,7 +101,7 @@ def _check_held(runs: Sequence[SweepRun], out: Path) -> None:
         if _state(run, out) == "new":
             continue
         held = RunDirectory.read(out / run.folder)
-        difference = describe_difference(held.config_yaml, dump_config(settled(run.config)))
+        difference = describe_difference(held.config_yaml, dump_config(settled(started(run.config))))
         if difference:
             raise RunError(
                 f"{out / run.folder} was made with another configuration: {difference}; repeat the sweep as it was, or "

@@ -1,6 +1,8 @@
 """`creditree train` and `creditree quickstart`."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from rich.console import Console
 from creditree.cli.dry_run import dry_run_record, dry_run_text
 from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.config.build import build_parts, build_settings
-from creditree.config.load import dump_config, load_config, parse_config
+from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
+from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.schema import RunConfig
+from creditree.config.start import run_values, started, with_data
 from creditree.config.workload import memory_note, settled
-from creditree.errors import RunError
+from creditree.errors import ConfigError, RunError
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
@@ -24,12 +28,42 @@ GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 """Settings with which GRPO learns the quickstart's task too."""
 
 
-def train_command(
-    path: Path, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool, overrides: Sequence[str]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """Which configuration was asked for; None where the command line did not say.
+
+    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set.
+    """
+
+    config: Path | None
+    start: str | None = None
+    data: str | None = None
+    guard: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    def load(self) -> RunConfig:
+        """Return the checked configuration: the file's, or that of the run to go on from. Raises ConfigError."""
+        if self.config is not None:
+            where = str(self.config)
+            values = parse_values(read_yaml(self.config), where)
+        elif self.start is not None:
+            values, where = run_values(self.start)
+        else:
+            raise ConfigError("creditree train needs a configuration: name a YAML file, or a finished run with --from.")
+        if self.data is not None:
+            values = with_data(values, where, self.data)
+        if self.start is not None:
+            set_key(values, "train.start", self.start, "--from")
+        if self.guard is not None:
+            set_key(values, "guard.path", self.guard, "--guard")
+        return check_config(apply_overrides(values, self.overrides), where)
+
+
+def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool) -> None:
     """Train as the configuration says, or say what that would do."""
-    config = load_config(path, overrides)
+    config = options.load()
     if dry_run:
+        config = started(config, offline=True)
         if as_json:
             print_json(dry_run_record(config))
         else:
@@ -63,7 +97,7 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
 def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary | None:
     """Train into a run directory, with progress on `out`; return None where Ctrl-C stopped it."""
     quiet_libraries()
-    config = settled(config)
+    config = settled(started(config))
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
@@ -71,14 +105,18 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
         if config.train.memory is not None:
             out.print(memory_note(config), markup=False)
-        for note in parts.task.notes:
+        if parts.start is not None:
+            out.print(f"going on from {parts.start.words}", markup=False, soft_wrap=True)
+        for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
             out.print(note, markup=False)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
-            closing(parts.verifier),
+            ExitStack() as held,
             Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,
             mirrored(progress, mirrors) as watcher,
         ):
+            for verifier in parts.verifiers:
+                held.enter_context(closing(verifier))
             return run_training(parts, settings, directory, watcher)
 
 

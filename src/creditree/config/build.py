@@ -4,13 +4,14 @@ from fractions import Fraction
 
 import torch
 
+from creditree.config.block import PromptBlock
+from creditree.config.guard import build_guard
 from creditree.config.reward import build_verifier
 from creditree.config.schema import (
     BenchmarkConfig,
     FileConfig,
     LoraBlock,
     MultiplicationConfig,
-    PromptBlock,
     RunConfig,
     SvampConfig,
     TaskConfig,
@@ -33,6 +34,7 @@ from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.settings import Parts, Settings, Validation, check_context
+from creditree.train.start import Start
 
 
 def build_lora(block: LoraBlock) -> LoraSpec:
@@ -42,10 +44,23 @@ def build_lora(block: LoraBlock) -> LoraSpec:
     return LoraSpec(block.rank, block.alpha, block.dropout, chosen, tuple(block.targets))
 
 
+def prompt_of(config: TaskConfig) -> PromptTemplate:
+    """Return a task's wording of the prompt, without its problems. Raises ConfigError where it is malformed."""
+    if isinstance(config, MultiplicationConfig):
+        default = Multiplication.prompt
+    elif isinstance(config, WordProblemsConfig):
+        default = WordProblems().prompt
+    elif isinstance(config, SvampConfig):
+        default = PromptTemplate(SVAMP_PROMPT)
+    else:
+        default = BENCHMARKS[config.name].prompt if isinstance(config, BenchmarkConfig) else PromptTemplate()
+    return template(config.prompt, default)
+
+
 def build_task(config: TaskConfig) -> Task:
     """Return the task. Raises ConfigError or DataError for what cannot be used."""
+    prompt = prompt_of(config)
     if isinstance(config, MultiplicationConfig):
-        prompt = _prompt(config.prompt, Multiplication.prompt)
         return Multiplication(
             config.digits_a, config.digits_b, config.range_a, config.range_b, config.num_held_out, prompt
         )
@@ -55,16 +70,16 @@ def build_task(config: TaskConfig) -> Task:
             kinds=default.kinds if config.kinds is None else tuple(config.kinds),
             distractors=default.distractors if config.distractors is None else config.distractors,
             num_held_out=config.num_held_out,
-            prompt=_prompt(config.prompt, default.prompt),
+            prompt=prompt,
         )
     if isinstance(config, SvampConfig):
-        return svamp(config.path, _prompt(config.prompt, PromptTemplate(SVAMP_PROMPT)))
+        return svamp(config.path, prompt)
     if isinstance(config, BenchmarkConfig):
-        return benchmark(config.name, config.path, _prompt(config.prompt, BENCHMARKS[config.name].prompt))
-    return _file_task(config)
+        return benchmark(config.name, config.path, prompt)
+    return _file_task(config, prompt)
 
 
-def _file_task(config: FileConfig) -> Task:
+def _file_task(config: FileConfig, prompt: PromptTemplate) -> Task:
     return load_table(
         config.path,
         validation_path=config.validation_path,
@@ -73,11 +88,12 @@ def _file_task(config: FileConfig) -> Task:
         validation=config.validation,
         test=config.test,
         conflicts=config.conflicts,
-        prompt=_prompt(config.prompt, PromptTemplate()),
+        prompt=prompt,
     )
 
 
-def _prompt(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
+def template(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
+    """Return a wording of the prompt; where the block has no text, the default's. Raises ConfigError."""
     return PromptTemplate(default.text if block.text is None else block.text, block.chat, block.system)
 
 
@@ -108,15 +124,17 @@ def build_settings(config: RunConfig) -> Settings:
 
 def build_parts(config: RunConfig) -> Parts:
     """Load the model, say what of it learns, and make everything else that a run needs."""
-    from creditree.config.workload import settled  # which needs the functions above
+    from creditree.config.start import started  # these need the functions above
+    from creditree.config.workload import settled
 
-    config = settled(config)
+    config = settled(started(config))
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     _check_device(config.model.device)
     method = config.method.build()
     task = build_task(config.task)
     verifier = build_verifier(config.reward)
+    guard = build_guard(config.guard, task.prompt, verifier)
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
@@ -126,6 +144,9 @@ def build_parts(config: RunConfig) -> Parts:
         trained = AllWeights(model)
     else:
         trained = Adapter(model, build_lora(config.lora), Key.of(config.seed))
+    start = None if train.start is None else Start.of(train.start)
+    if start is not None:
+        trained.load(start.folder)
     micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens
     assert isinstance(micro_batch, int)
     assert isinstance(rows, int)
@@ -135,7 +156,7 @@ def build_parts(config: RunConfig) -> Parts:
     )
     engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
-    parts = Parts(model, learner, engine, task, verifier, method)
+    parts = Parts(model, learner, engine, task, verifier, method, start, guard)
     check_context(parts, build_settings(config))
     return parts
 

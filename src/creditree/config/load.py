@@ -7,6 +7,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.errors import ConfigError, did_you_mean
@@ -81,6 +82,10 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
+    if config.guard.path is None:
+        del values["guard"]
+    elif config.guard.reward is not None:
+        values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
     values["method"] = config.method.resolved().model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
@@ -91,6 +96,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
         raise ConfigError(
             "validation.patience has no effect while validation.every is 0; set every, or remove patience."
         )
+    if config.guard.path is None and config.guard != GuardBlock():
+        raise ConfigError("guard has no effect without the file of its problems; set guard.path, or remove guard.")
     if config.train.weights == "all":
         _check_all_weights(config, method)
     limit = config.sampling.max_new_tokens

@@ -3,23 +3,17 @@
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from creditree.config.block import Block, Positive, PromptBlock, Share
+from creditree.config.guard import GuardBlock
 from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
 from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Block(BaseModel):
-    """A part of the configuration that refuses keys it does not know, and numbers that are not finite."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Block):
@@ -61,16 +55,6 @@ class LoraBlock(Block):
         if not 0 < share <= 1:
             raise ValueError("a fraction is above 0 and at most 1; layers by index are a list, such as [0, 1]")
         return layers
-
-
-class PromptBlock(Block):
-    """The wording of the prompt; what is left out is the task's own."""
-
-    text: str | None = Field(None, description="wording around {question}; other columns of the row by name")
-    chat: bool | Literal["auto"] = Field(
-        False, description="one user message in the tokenizer's chat format; auto: where it has one"
-    )
-    system: str | None = Field(None, description="system message, with chat")
 
 
 class BenchmarkPromptBlock(PromptBlock):
@@ -183,6 +167,9 @@ class TrainBlock(Block):
     weights: Literal["adapter", "all"] = Field(
         "adapter", description="what learns: the adapter of lora, or all weights of the model, in float32"
     )
+    start: str | None = Field(
+        None, description="adapter, or run directory, to go on from; none: a fresh adapter", min_length=1
+    )
     mini_batch: Positive | None = Field(
         None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
     )
@@ -261,6 +248,7 @@ class RunConfig(Block):
     train: TrainBlock = Field(default_factory=TrainBlock)
     validation: ValidationBlock = Field(default_factory=ValidationBlock)
     evaluation: EvaluationBlock = Field(default_factory=EvaluationBlock)
+    guard: GuardBlock = Field(default_factory=GuardBlock)
     log: LogBlock = Field(default_factory=LogBlock)
 
     @model_validator(mode="before")

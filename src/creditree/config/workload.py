@@ -28,6 +28,7 @@ from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
+from creditree.tasks.rows import is_on_hub
 from creditree.tasks.task import Task
 
 ASSUMED_PROMPT = 100
@@ -62,6 +63,7 @@ def workload_of(
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
     explore, select, everything = method.explore, method.select, train.weights == "all"
     evaluations = [config.evaluation.problems, *([config.validation.problems] if config.validation.every else [])]
+    evaluations += [] if config.guard.path is None else [config.guard.problems]
     on_host = config.model.device == "cpu"
     work = Workload(
         shape=shape,
@@ -188,14 +190,20 @@ def too_little(work: Workload, limit: int, free: Free) -> str:
 
 def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     """Return the longest prompt of the problems that will be measured, and of those to train on, 2000 at most."""
-    if offline and isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
+    far = isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub
+    if offline and (far or is_on_hub(config.guard.path)):
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
     except (OSError, ValueError, CreditreeError):
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
-    return Prompt(max(len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)))
+    lengths = [len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)]
+    if config.guard.path is not None:
+        table = config.guard.table(task.prompt)
+        guarded = table.held_out("test", min(LOOKED_AT, config.guard.problems))
+        lengths += [len(table.prompt.encode(problem, encoder.tokenizer)) for problem in guarded]
+    return Prompt(max(lengths))
 
 
 class Encoder:

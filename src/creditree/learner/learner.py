@@ -130,6 +130,11 @@ class Learner:
         states, _ = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens))
         return np.asarray(states.double().cpu().numpy())
 
+    def logprobs(self, batch: Batch) -> FloatArray:
+        """Return log p of each term's token [M] in nats, at temperature 1 and at least in float32, without gradient."""
+        found = self._skeleton(batch).logprobs(stretches_of(batch, self.micro_batch_tokens))
+        return np.asarray(found.double().cpu().numpy())
+
     def residuals(self, batch: Batch) -> FloatArray:
         """Return |h - h_base| [M] of those states, with what is trained and without it."""
         states, base = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens), base=True)

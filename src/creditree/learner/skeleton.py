@@ -1,6 +1,6 @@
 """Forward a batch's skeleton and send its loss back: every token once each way, stretch by stretch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,9 +70,21 @@ class Skeleton:
         shape = self.batch.num_terms, self._transformer.hidden_size
         states = torch.empty(shape, dtype=self._transformer.dtype, device=self._transformer.device)
         of_base = torch.empty_like(states) if base else None
-        for stretch in stretches:
-            self._fill(stretch, (), states, of_base)
+        for terms, asked, passage in self._passages(stretches):
+            if of_base is not None:
+                with self.trained.off():
+                    of_base[terms] = self._transformer.norm(self._base(passage))[0][asked.row]
+            states[terms] = self._transformer.norm(self._policy(passage))[0][asked.row]
         return states, of_base
+
+    @torch.no_grad()
+    def logprobs(self, stretches: Sequence[Stretch]) -> Tensor:
+        """Return log softmax(logits)[token] of each term [M], at temperature 1 and at least in float32."""
+        kind = torch.promote_types(self._transformer.dtype, torch.float32)
+        found = torch.empty(self.batch.num_terms, dtype=kind, device=self._transformer.device)
+        for terms, asked, passage in self._passages(stretches):
+            found[terms] = token_logprobs(self._transformer, self._policy(passage)[0], asked, 1.0)
+        return found
 
     def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
         """Go through a stretch, then those that stand on it, then back through it."""
@@ -103,20 +115,25 @@ class Skeleton:
             torch.autograd.backward([out for out, _ in sent], [received for _, received in sent])
         return loss
 
-    def _fill(self, stretch: Stretch, above: tuple[_Level, ...], states: Tensor, base: Tensor | None) -> None:
-        """Write the states of a stretch's terms, and of those that stand on it, into `states` and `base` [M, width]."""
-        level = _Level(self._tree.at(stretch.tokens))
-        terms = self._terms(stretch.tokens)
-        rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
-        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-        passage = self._passage(stretch, shape, self._tensor(rows), above, level, learns=False)
-        found, which = self._tensor(terms), self._tensor(of_row)
-        if base is not None:
-            with self.trained.off():
-                base[found] = self._transformer.norm(self._base(passage))[0][which]
-        states[found] = self._transformer.norm(self._policy(passage))[0][which]
-        for one in stretch.below:
-            self._fill(one, (*above, level), states, base)
+    def _passages(
+        self, stretches: Sequence[Stretch], above: tuple[_Level, ...] = ()
+    ) -> Iterator[tuple[Tensor, Predictions, _Passage]]:
+        """Yield each stretch's terms, what they ask for, and its passage, without gradient.
+
+        A stretch comes before those that stand on it: it must have gone through the layers before the next is taken.
+        """
+        for stretch in stretches:
+            level = _Level(self._tree.at(stretch.tokens))
+            terms = self._terms(stretch.tokens)
+            rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
+            asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
+            shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
+            yield (
+                self._tensor(terms),
+                asked,
+                self._passage(stretch, shape, self._tensor(rows), above, level, learns=False),
+            )
+            yield from self._passages(stretch.below, (*above, level))
 
     def _passage(
         self,

@@ -51,6 +51,10 @@ class Trained(Protocol):
         """Set the trained tensors. Raises ModelError where names or shapes are others."""
         ...
 
+    def load(self, directory: Path) -> None:
+        """Set the trained tensors from a directory that `save` wrote. Raises ModelError for what cannot be used."""
+        ...
+
     def save(self, directory: Path) -> None:
         """Write what was trained into a directory that `load_trained` and others read."""
         ...

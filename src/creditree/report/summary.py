@@ -87,8 +87,8 @@ class Summary:
         return {
             "method": self.method,
             "task": self.task,
-            **_decoding_json(self.main),
-            "decoding": {name: _decoding_json(decoding) for name, decoding in self.decoding.items()},
+            **decoding_json(self.main),
+            "decoding": {name: decoding_json(decoding) for name, decoding in self.decoding.items()},
             "seconds": dict(self.seconds),
             "tokens": dict(self.tokens),
             **self.extra,
@@ -115,7 +115,8 @@ class Summary:
 def summary_view(summary: Summary) -> RenderableType:
     """Return all of a summary for the terminal: the two tables and the conclusions."""
     conclusions = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
-    return Group(summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text(), *conclusions)
+    tables = summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text()
+    return Group(*tables, *map(Text, _started(summary)), *conclusions, *map(Text, _guarded(summary)))
 
 
 def summary_table(summary: Summary) -> Table:
@@ -136,9 +137,23 @@ def summary_markdown(summary: Summary) -> str:
         _NOTE,
         markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
+        "".join(f"- {note}\n" for note in _started(summary)),
         "".join(f"- {name}: {decoding.conclusion()}\n" for name, decoding in summary.decoding.items()),
+        "".join(f"- {conclusion}\n" for conclusion in _guarded(summary)),
     ]
     return "\n".join(parts)
+
+
+def _started(summary: Summary) -> list[str]:
+    """Return what "before" was, in words, where it was not the base model."""
+    start = summary.extra.get("start")
+    return [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
+
+
+def _guarded(summary: Summary) -> list[str]:
+    """Return what was concluded of the guard set, where there was one."""
+    guard = summary.extra.get("guard")
+    return [str(guard["conclusion"])] if isinstance(guard, Mapping) and "conclusion" in guard else []
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
@@ -181,7 +196,8 @@ def _seconds_line(summary: Summary) -> str:
     return "time: " + "; ".join([*parts, phases(seconds)] if seconds else parts)
 
 
-def _decoding_json(decoding: Decoding) -> dict[str, object]:
+def decoding_json(decoding: Decoding) -> dict[str, object]:
+    """Return "before", "after" and "difference" as ``summary.json`` has them."""
     d = decoding.difference
     return {
         "before": _estimate_json(decoding.before),

@@ -37,6 +37,12 @@ def points_interval(value: float, interval: Interval) -> str:
     return f"{points(value)} ({points(interval.low)}, {points(interval.high)})"
 
 
+def nats(difference: float) -> str:
+    """Return a difference in nats, signed, with four decimals: ``+0.0123``; a zero has no sign."""
+    text = f"{difference:+.4f}"
+    return "0.0000" if text in ("+0.0000", "-0.0000") else text
+
+
 def p_value(p: float) -> str:
     """Return ``p = 0.031``, ``p = 4e-07`` or ``p < 1e-10``."""
     if p < _SMALLEST_P:

@@ -36,7 +36,8 @@ Side = Literal["base", "trained"]
 class RunDirectory:
     """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ (or model/) evaluation.json summary.json``.
 
-    What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``.
+    What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``start.json`` says what a run
+    went on from, ``guard.json`` what was found on its guard set.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced
@@ -128,7 +129,7 @@ class RunDirectory:
         kept = any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
         if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
             shutil.rmtree(self.path / _MEASUREMENT, ignore_errors=True)
-            for name in (_CONFIG, _CODE):
+            for name in (_CONFIG, _CODE, "start.json"):
                 (self.path / name).unlink(missing_ok=True)
 
     @property

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.session import Unwatched, measure
+from creditree.report.guard import GuardSide
 from creditree.report.wording import decoding_name
 from creditree.runs.directory import Side
+from creditree.train.guard import Guard
 from creditree.train.trainer import Trainer
+
+GUARD = "guard"
 
 
 def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
@@ -26,12 +31,32 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
     return found
 
 
+def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:
+    """Return the guard set's greedy 0/1 and losses. The completions are kept as those of a decoding called "guard"."""
+    examiner = replace(trainer.examiner, verifier=guard.verifier, prompt=guard.prompt)
+    kept = trainer.run.measurement(GUARD, side)
+    with as_measured(trainer, side):
+        found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, Unwatched(), f"{GUARD}, {side}")
+        return GuardSide(found.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
+
+
 @contextmanager
 def as_measured(trainer: Trainer, side: Side) -> Iterator[None]:
-    """Run the block, whose seconds are of measuring, with the weights of one side."""
+    """Run the block, whose seconds are of measuring, with the weights of one side.
+
+    "base" is what the run started from: the base model, or the adapter that it goes on learning.
+    """
     with trainer.state.seconds.phase("evaluate"):
-        if side == "trained":
+        start, trained = trainer.parts.start, trainer.parts.learner.trained
+        if side == "trained" or (start is not None and trainer.state.step == 0):
             yield
-            return
-        with trainer.parts.learner.trained.off():
-            yield
+        elif start is None:
+            with trained.off():
+                yield
+        else:
+            learned = trained.state()
+            trained.load(start.folder)
+            try:
+                yield
+            finally:
+                trained.load_state(learned)

@@ -1,5 +1,6 @@
 """The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,16 +8,19 @@ import torch
 
 from creditree.errors import DataError, ModelError
 from creditree.evaluate.accuracy import Evaluation
-from creditree.problem import fingerprint
+from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
+from creditree.report.guard import GuardResult, GuardSide
 from creditree.report.progress import Watcher
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
-from creditree.train.examination import examined
+from creditree.train.examination import examined, guarded
+from creditree.train.guard import Guard
 from creditree.train.settings import Parts, Settings
 from creditree.train.trainer import Trainer
 
 EVALUATION = "evaluation.json"
+GUARD_FILE = "guard.json"
 SUMMARY = "summary.json"
 REPORT = "report.md"
 CURVE = "reward.png"
@@ -29,9 +33,11 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
 
     Return the summary, which is also written with what was trained and a report; None where Ctrl-C stopped it early.
     """
+    if parts.start is not None:
+        parts.start.record(run)
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
-    before = _before(trainer, run)
+    before, guard_before = _before(trainer, run), _guard_before(trainer, run)
     if not trainer.is_finished:
         # Steps limited by time are not the same when they are made again, and then what was measured after them is of
         # another adapter.
@@ -46,6 +52,9 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     after = examined(trainer, "trained")
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
     summary = _summary(trainer, before, after)
+    if parts.guard is not None and guard_before is not None:
+        found = _guard_result(trainer, run, parts.guard, guard_before)
+        summary = replace(summary, extra={**summary.extra, "guard": found})
     _report(run, summary)
     run.write_json(SUMMARY, summary.to_json())
     return summary
@@ -62,21 +71,51 @@ def _trained(trainer: Trainer) -> bool:
 
 
 def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
-    """Return the base model's 0/1 by decoding and problem: measured now, or before the run was interrupted."""
+    """Return the 0/1 of what the run started from, by decoding and problem: measured now, or by an earlier process."""
     if run.has(EVALUATION):
         held: Any = run.read_json(EVALUATION)["before"]
         return {str(name): dict(correct) for name, correct in held.items()}
-    trainer.watcher.message("measuring the base model")
+    start = trainer.parts.start
+    measured_first = "the base model" if start is None else start.words
+    trainer.watcher.message(f"measuring {measured_first}")
     measured = examined(trainer, "base")
     first = next(iter(measured.values()))
     if first.num_unjudged == first.num_completions:
         run.forget_measurement("base")  # a corrected reward function is to judge them anew
         raise DataError(
-            f"no completion of the base model got a reward, so there is nothing to learn: {first.first_failure}"
+            f"no completion of {measured_first} got a reward, so there is nothing to learn: {first.first_failure}"
         )
     before = {name: found.correct for name, found in measured.items()}
     run.write_json(EVALUATION, {"before": before})
     return before
+
+
+def _guard_before(trainer: Trainer, run: RunDirectory) -> GuardSide | None:
+    guard = trainer.parts.guard
+    if guard is None:
+        return None
+    if run.has(GUARD_FILE):
+        return GuardSide.from_json(run.read_json(GUARD_FILE).get("before"), str(run.path / GUARD_FILE))
+    trainer.watcher.message("measuring the guard set")
+    before = guarded(trainer, guard, "base")
+    run.write_json(GUARD_FILE, {"before": before.to_json()})
+    return before
+
+
+def _guard_result(trainer: Trainer, run: RunDirectory, guard: Guard, before: GuardSide) -> dict[str, object]:
+    """Measure the guard set again; return what the summary says of it."""
+    after = guarded(trainer, guard, "trained")
+    run.write_json(GUARD_FILE, {"before": before.to_json(), "after": after.to_json()})
+    result = GuardResult.of(before, after, guard.tolerance, trainer.key.at("guard"))
+    training = _training(trainer)
+    seen = None if training is None else {problem.question for problem in training}
+    return {
+        "source": guard.source,
+        "sha256": fingerprint(guard.problems),
+        **result.to_json(),
+        "also_in_training": None if seen is None else sum(problem.question in seen for problem in guard.problems),
+        "notes": list(guard.notes),
+    }
 
 
 def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation]) -> Summary:
@@ -98,6 +137,8 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "notes": _notes(trainer),
         "data": _data(trainer),
     }
+    if trainer.parts.start is not None:
+        extra["start"] = trainer.parts.start.to_json()
     if state.best_reward is not None:
         extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
     return Summary(
@@ -130,18 +171,22 @@ def _notes(trainer: Trainer) -> list[str]:
 
 def _data(trainer: Trainer) -> dict[str, object]:
     """Return which problems were measured and trained on; a set of training problems has one sha256 in any order."""
-    task, settings = trainer.parts.task, trainer.settings
-    measured = settings.measured(task)
-    training = None
-    if task.num_training is not None:
-        problems = [task.training(trainer.key.at("problems"), index) for index in range(task.num_training)]
-        training = fingerprint(sorted(problems, key=lambda problem: problem.id))
+    measured, training = trainer.settings.measured(trainer.parts.task), _training(trainer)
     return {
-        "split": settings.evaluation_split,
+        "split": trainer.settings.evaluation_split,
         "n": len(measured),
         "sha256": fingerprint(measured),
-        "training_sha256": training,
+        "training_sha256": None if training is None else fingerprint(training),
     }
+
+
+def _training(trainer: Trainer) -> list[Problem] | None:
+    """Return all training problems, by id; None where they are generated without end."""
+    task = trainer.parts.task
+    if task.num_training is None:
+        return None
+    problems = (task.training(trainer.key.at("problems"), index) for index in range(task.num_training))
+    return sorted(problems, key=lambda problem: problem.id)
 
 
 def _report(run: RunDirectory, summary: Summary) -> None:

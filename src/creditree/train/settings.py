@@ -14,6 +14,8 @@ from creditree.rng import Key
 from creditree.schedule.schedule import Schedule
 from creditree.tasks.split import Split
 from creditree.tasks.task import Task
+from creditree.train.guard import Guard
+from creditree.train.start import Start
 from creditree.verify.verifier import Verifier
 
 
@@ -81,7 +83,10 @@ class Settings:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Parts:
-    """The machines of a run, ready to work."""
+    """The machines of a run, ready to work.
+
+    `start`: what the learner goes on from, None for a fresh adapter;  `guard`: problems that must not get worse.
+    """
 
     model: Model
     learner: Learner
@@ -89,6 +94,14 @@ class Parts:
     task: Task
     verifier: Verifier
     method: Method
+    start: Start | None = None
+    guard: Guard | None = None
+
+    @property
+    def verifiers(self) -> tuple[Verifier, ...]:
+        """Every verifier once: who uses the parts closes them (`verify.closing`)."""
+        other = self.guard is not None and self.guard.verifier is not self.verifier
+        return (self.verifier, self.guard.verifier) if other and self.guard is not None else (self.verifier,)
 
 
 def check_context(parts: Parts, settings: Settings) -> None:
@@ -99,6 +112,8 @@ def check_context(parts: Parts, settings: Settings) -> None:
     """
     task, limit = parts.task, parts.model.transformer.max_positions
     longest = settings.longest_completion(parts.method.schedule)
+    if parts.guard is not None:
+        parts.guard.check(parts.model, longest)
     measured = settings.measured(task)
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)

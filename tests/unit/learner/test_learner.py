@@ -431,3 +431,27 @@ def test_state_round_trip_continues_bit_identically() -> None:
     other.step(batch, KEY)
     for name, array in learner.arrays().items():
         assert np.array_equal(array, other.arrays()[name]), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("micro_batch_tokens", [8, 1024])
+def test_logprobs_are_those_of_transformers_on_each_sequence(family: str, micro_batch_tokens: int) -> None:
+    """Temperature 1 whatever the objective's is; terms in the order of the batch."""
+    adapter, spec = trained_adapter(family), OptimiserSpec(micro_batch_tokens=micro_batch_tokens)
+    learner = Learner(adapter, PolicyGradient(loss_temperature=0.5), spec)
+    forests = sampled_forests(adapter.model, Group(5))
+    ones: Fields = [
+        tuple(tuple(np.ones(len(b.token_ids)) for b in tree.branches) for tree in forest) for forest in forests
+    ]
+    batch = pack(forests, ones, ones, keep_zero_advantage=True)
+    expected = []
+    for forest in forests:
+        for leaf in forest[0].leaves:
+            ids = torch.tensor(forest[0].context(None, 0).tolist() + forest[0].completion(leaf).tolist())
+            with torch.no_grad():
+                logprobs = adapter.peft(input_ids=ids[None]).logits[0].log_softmax(-1)
+            start = len(forest[0].root_ids)
+            expected += [float(logprobs[at - 1, ids[at]]) for at in range(start, len(ids))]
+    assert learner.logprobs(batch) == pytest.approx(expected, abs=1e-10)
+    with adapter.off():
+        assert np.abs(learner.logprobs(batch) - np.array(expected)).max() > 1e-3

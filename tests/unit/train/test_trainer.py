@@ -1,6 +1,7 @@
 """The training loop with fake tasks and verifiers: best by validation, patience, no signal, Ctrl-C, metrics."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,14 +26,17 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.objective.clipped import Clipped
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
+from creditree.runs.attempts import Attempt
 from creditree.runs.directory import RunDirectory
 from creditree.select.everything import Everything
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
 from creditree.train.examination import examined
 from creditree.train.minibatches import Size, minibatches
+from creditree.train.procedure import run_training
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings, Validation, check_context
+from creditree.train.start import Start
 from creditree.train.step import learn, train_step
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
@@ -572,6 +576,65 @@ def test_evaluation_can_switch_the_adapter_off(tmp_path: Path) -> None:
     assert set(base.correct) == {f"test-{n}" for n in range(4)}
     assert trainer.state.seconds.wall.keys() == {"evaluate"}
     assert trainer.state.seconds.training_cpu == 0
+
+
+def test_a_run_that_goes_on_is_measured_against_its_start_even_after_steps(tmp_path: Path) -> None:
+    """As after a resume: the trained weights are put back, and what was measured first is not sampled again."""
+    trainer, _ = trainer_of(tmp_path / "run", verifier=Scripted(training=lambda text: float(len(text) % 2)))
+    trained = trainer.parts.learner.trained
+    assert isinstance(trained, Adapter)
+    with torch.no_grad():
+        for matrix in trained.matrices:
+            matrix.add_(1.0)
+    (tmp_path / "start").mkdir()
+    trained.save(tmp_path / "start")
+    trainer.parts = replace(trainer.parts, start=Start.of(str(tmp_path / "start")))
+    with torch.no_grad():
+        for matrix in trained.matrices:
+            matrix.mul_(-2.0)
+    trainer.state.step, now = 3, trained.state()
+    start, after = examined(trainer, "base")["greedy"], examined(trainer, "trained")["greedy"]
+    assert same(now, trained.state())
+    assert start.num_tokens != after.num_tokens or start.correct != after.correct
+    trained.load(tmp_path / "start")
+    trainer.state.step = 0
+    trainer.run.forget_measurement("base")
+    assert examined(trainer, "base")["greedy"].attempts == start.attempts
+
+
+def attempts_of(path: Path) -> list[Attempt]:
+    return RunDirectory.read(path).attempts("greedy", "trained")
+
+
+def test_what_was_measured_after_training_is_kept_unless_steps_are_made_again(tmp_path: Path) -> None:
+    """A part from elsewhere stands for one of an earlier process, whose time-limited steps were others."""
+
+    def resumed() -> None:
+        with RunDirectory.resume(tmp_path, "seed: 0\n") as run:
+            assert run_training(parts_of(), replace(SETTINGS, steps=2), run, Notes(parts_of().learner)) is not None
+
+    resumed()
+    found = attempts_of(tmp_path)
+    other = [replace(attempt, text="from elsewhere") for attempt in found]
+    with RunDirectory.resume(tmp_path, "seed: 0\n") as run:
+        run.forget_measurement("trained")
+        run.measurement("greedy", "trained").add(other)
+    resumed()
+    assert attempts_of(tmp_path) == other
+    shutil.rmtree(tmp_path / "checkpoints")
+    resumed()
+    assert attempts_of(tmp_path) == found
+
+
+def test_a_reward_that_judges_nothing_leaves_the_directory_free(tmp_path: Path) -> None:
+    parts = parts_of(Scripted(training=lambda text: None))
+    with (
+        pytest.raises(DataError, match=r"no completion of the base model got a reward, .*: lost"),
+        RunDirectory.create(tmp_path, "seed: 0\n") as run,
+    ):
+        run_training(parts, SETTINGS, run, Notes(parts.learner))
+    assert not (tmp_path / "config.yaml").exists()
+    assert not (tmp_path / "measurement").exists()
 
 
 def test_a_context_that_cannot_hold_prompt_and_completion_is_refused() -> None:

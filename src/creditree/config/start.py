@@ -1,0 +1,114 @@
+"""What a configuration takes from the adapter that it goes on learning, and where its problems are others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from creditree.config.build import build_lora, prompt_of
+from creditree.config.load import check_config, parse_values
+from creditree.config.schema import FileConfig, LoraBlock, RunConfig
+from creditree.errors import ConfigError
+from creditree.models.adapter import LoraSpec, saved_spec
+from creditree.models.shapes import shape_of
+from creditree.runs.directory import RunDirectory
+from creditree.train.start import find_start, is_adapter, run_of
+
+
+def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
+    """Return the configuration with base model and adapter shape as `train.start` has them; none: as it is.
+
+    Raises ConfigError where it names another base model or adapter shape, and ModelError where there is no start.
+    `offline`: the model's shape is not asked for over the network; layers given as a fraction are then not compared.
+    """
+    named = config.train.start
+    if named is None:
+        return config
+    folder = find_start(named)
+    _check_kind(config, named, folder)
+    if not is_adapter(folder):
+        return _on_base(config, named, _base_of_run(named))
+    base, saved = saved_spec(folder)
+    config = _on_base(config, named, base)
+    _check_lora(config, named, saved, offline=offline)
+    block = config.lora
+    dropout = block.dropout if "dropout" in block.model_fields_set else saved.dropout
+    layers = list(saved.layers) if isinstance(saved.layers, tuple) else saved.layers
+    lora = LoraBlock(
+        rank=saved.rank, alpha=saved.alpha, dropout=dropout, layers=layers, targets=list(saved.targets)
+    )  # fmt: skip
+    return config.model_copy(update={"lora": lora})
+
+
+def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any]:
+    """Return a configuration's values with the problems of a file: its task's, or those of a task in its place.
+
+    A task of another kind becomes `file`, with its wording of the prompt and its reward. Raises ConfigError.
+    """
+    config = check_config(values, where)
+    if isinstance(config.task, FileConfig):
+        given = config.task.model_dump(mode="json", exclude_unset=True, exclude={"validation_path", "test_path"})
+        task = given | {"path": path}
+    else:
+        prompt = prompt_of(config.task)
+        wording = {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
+        task = {"name": "file", "path": path, "prompt": wording}
+    return {**values, "task": task, "reward": config.reward.written}
+
+
+def run_values(named: str) -> tuple[dict[str, Any], str]:
+    """Return the values of the run that a start lies in, and where they are. Raises ConfigError where it is in none."""
+    run = run_of(named)
+    if run is None:
+        find_start(named)
+        raise ConfigError(f"'{named}' lies in no run directory, so its task is not known; name a configuration first.")
+    return parse_values(RunDirectory.read(run).config_yaml, str(run / "config.yaml")), str(run / "config.yaml")
+
+
+def _base_of_run(named: str) -> str:
+    values, where = run_values(named)
+    return check_config(values, where).model.name
+
+
+def _check_kind(config: RunConfig, named: str, folder: Path) -> None:
+    everything = config.train.weights == "all"
+    if is_adapter(folder) and everything:
+        raise ConfigError(
+            f"train.start '{named}' holds an adapter and train.weights is 'all'; set train.weights: adapter, or start "
+            "from a run that trained all weights."
+        )
+    if not is_adapter(folder) and not everything:
+        raise ConfigError(
+            f"train.start '{named}' holds a whole model and train.weights is 'adapter'; set train.weights: all, or "
+            f"leave train.start out and set model.name: {folder}."
+        )
+
+
+def _on_base(config: RunConfig, named: str, base: str) -> RunConfig:
+    given = config.model.name
+    if "name" in config.model.model_fields_set and given != base:
+        raise ConfigError(
+            f"model.name is '{given}', but what train.start '{named}' holds was trained on '{base}'; leave model.name "
+            "out, or start from something else."
+        )
+    return config.model_copy(update={"model": config.model.model_copy(update={"name": base})})
+
+
+def _check_lora(config: RunConfig, named: str, saved: LoraSpec, *, offline: bool) -> None:
+    """Raise ConfigError for a key of `lora` that was given and says something else than the saved adapter."""
+    block, given = config.lora, build_lora(config.lora)
+    rank = given.rank if "rank" in block.model_fields_set else saved.rank
+    asked: dict[str, tuple[object, object]] = {
+        "rank": (given.rank, saved.rank),
+        "alpha": (2 * rank if given.alpha is None else given.alpha, saved.alpha),
+        "targets": (sorted(given.targets), sorted(saved.targets)),
+    }
+    shape = shape_of(config.model.name, offline=offline) if "layers" in block.model_fields_set else None
+    if shape is not None:
+        count = shape.num_layers
+        asked["layers"] = list(given.layer_indices(count)), list(saved.layer_indices(count))
+    for key, (ours, theirs) in asked.items():
+        if key in block.model_fields_set and ours != theirs:
+            raise ConfigError(
+                f"lora.{key} is {ours}, but the adapter of train.start '{named}' has {theirs}; leave lora.{key} out, "
+                "or train a fresh adapter."
+            )

@@ -1,0 +1,79 @@
+"""What a run goes on learning from, where it does not begin with a fresh adapter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from creditree.errors import ModelError, RunError
+from creditree.runs.directory import RunDirectory
+from creditree.runs.environment import content_digest
+
+START = "start.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`named`: as the user wrote it;  `folder`: of the saved adapter, or of the saved model;  `digest`: its content."""
+
+    named: str
+    folder: Path
+    digest: str
+
+    @classmethod
+    def of(cls, named: str) -> "Start":
+        """Return the start that lies at a path. Raises ModelError where there is none."""
+        folder = find_start(named)
+        return cls(named, folder, content_digest(folder))
+
+    @property
+    def words(self) -> str:
+        """What it is, for sentences: ``the adapter of runs/a``."""
+        return f"the {'adapter' if is_adapter(self.folder) else 'model'} of {self.named}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return what the run's files say of it."""
+        return {"from": self.named, "folder": str(self.folder), "digest": self.digest, "before": self.words}
+
+    def record(self, run: RunDirectory) -> None:
+        """Write it into the run. Raises RunError where the run was started from other content."""
+        if not run.has(START):
+            run.write_json(START, self.to_json())
+            return
+        held = run.read_json(START).get("digest")
+        if held != self.digest:
+            raise RunError(
+                f"{self.folder} has changed since run {run.path} was started from it (content {held} then, "
+                f"{self.digest} now); put back what it was, or choose another run directory."
+            )
+
+
+def find_start(named: str) -> Path:
+    """Return the folder of a saved adapter, or of a saved model: itself, a run's, or that of the run below ``run``.
+
+    Raises ModelError where there is none.
+    """
+    path, run = Path(named), run_of(named)
+    if is_adapter(path):
+        return path
+    if run is None:
+        raise ModelError(
+            f"train.start '{named}' holds no run and no adapter; give a run directory, or the directory of an adapter "
+            "that Creditree saved."
+            if path.exists()
+            else f"train.start '{named}' does not exist; give a run directory, or the directory of a saved adapter."
+        )
+    folder = RunDirectory.read(run).trained
+    if not folder.is_dir():
+        raise ModelError(f"run '{run}' has no adapter yet: it has not ended; continue it with --resume first.")
+    return folder
+
+
+def run_of(named: str) -> Path | None:
+    """Return the run directory that a start is, holds as ``run`` or lies in; None for an adapter of no run."""
+    path = Path(named)
+    places = [path, path / "run", *([path.parent] if is_adapter(path) else [])]
+    return next((place for place in places if (place / "config.yaml").is_file()), None)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds a saved adapter."""
+    return (folder / "adapter_config.json").is_file()
