@@ -10,7 +10,6 @@ from creditree.config.schema import (
     FileConfig,
     LoraBlock,
     MultiplicationConfig,
-    PromptBlock,
     RunConfig,
     SvampConfig,
     TaskConfig,
@@ -44,8 +43,8 @@ def build_lora(block: LoraBlock) -> LoraSpec:
 
 def build_task(config: TaskConfig) -> Task:
     """Return the task. Raises ConfigError or DataError for what cannot be used."""
+    prompt = build_prompt(config)
     if isinstance(config, MultiplicationConfig):
-        prompt = _prompt(config.prompt, Multiplication.prompt)
         return Multiplication(
             config.digits_a, config.digits_b, config.range_a, config.range_b, config.num_held_out, prompt
         )
@@ -55,30 +54,47 @@ def build_task(config: TaskConfig) -> Task:
             kinds=default.kinds if config.kinds is None else tuple(config.kinds),
             distractors=default.distractors if config.distractors is None else config.distractors,
             num_held_out=config.num_held_out,
-            prompt=_prompt(config.prompt, default.prompt),
+            prompt=prompt,
         )
     if isinstance(config, SvampConfig):
-        return svamp(config.path, _prompt(config.prompt, PromptTemplate(SVAMP_PROMPT)))
+        return svamp(config.path, prompt)
     if isinstance(config, BenchmarkConfig):
-        return benchmark(config.name, config.path, _prompt(config.prompt, BENCHMARKS[config.name].prompt))
-    return _file_task(config)
-
-
-def _file_task(config: FileConfig) -> Task:
+        return benchmark(config.name, config.path, prompt)
     return load_table(
         config.path,
         validation_path=config.validation_path,
         test_path=config.test_path,
-        columns=Columns(config.question, config.answer, config.split, config.id),
+        columns=build_columns(config),
         validation=config.validation,
         test=config.test,
         conflicts=config.conflicts,
-        prompt=_prompt(config.prompt, PromptTemplate()),
+        prompt=prompt,
     )
 
 
-def _prompt(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
+def build_columns(config: TaskConfig) -> Columns:
+    """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
+    if not isinstance(config, FileConfig):
+        return Columns()
+    return Columns(config.question, config.answer, config.split, config.id)
+
+
+def build_prompt(config: TaskConfig) -> PromptTemplate:
+    """Return the wording of the prompt, without reading any problem: what is left out is the task's own."""
+    block, default = config.prompt, _default_prompt(config)
     return PromptTemplate(default.text if block.text is None else block.text, block.chat, block.system)
+
+
+def _default_prompt(config: TaskConfig) -> PromptTemplate:
+    if isinstance(config, MultiplicationConfig):
+        return Multiplication.prompt
+    if isinstance(config, WordProblemsConfig):
+        return WordProblems().prompt
+    if isinstance(config, SvampConfig):
+        return PromptTemplate(SVAMP_PROMPT)
+    if isinstance(config, BenchmarkConfig):
+        return BENCHMARKS[config.name].prompt
+    return PromptTemplate()
 
 
 def build_settings(config: RunConfig) -> Settings:

@@ -122,16 +122,23 @@ class Examiner:
     max_new_tokens: int
     key: Key
 
-    def check(self, problems: Sequence[Problem]) -> None:
-        """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context."""
+    def check(self, problems: Sequence[Problem], *, fixed_length: bool = False) -> None:
+        """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context.
+
+        `fixed_length`: shorter completions are no cure, since the caller cannot change their length.
+        """
         limit = self.model.transformer.max_positions
         for problem in problems:
             length = len(prompt_ids(self.prompt, problem, self.model))
             if length + self.max_new_tokens > limit:
                 raise ConfigError(
                     f"a prompt of {length} tokens (problem '{problem.id}') and {self.max_new_tokens} new ones exceed "
-                    f"the context of {limit} tokens of model '{self.model.name}'; set --max-new-tokens to "
-                    f"{limit - length} or less."
+                    f"the context of {limit} tokens of model '{self.model.name}'; "
+                    + (
+                        "leave the problem out."
+                        if fixed_length
+                        else f"set --max-new-tokens to {limit - length} or less."
+                    )
                     if length < limit
                     else f"the prompt of problem '{problem.id}' has {length} tokens, and the context of model "
                     f"'{self.model.name}' only {limit}; leave the problem out, or use another model."
