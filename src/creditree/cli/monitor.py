@@ -155,7 +155,7 @@ def _settings(options: MonitorOptions, baseline: Baseline) -> str:
     config = baseline.config
     folder = Path(config.model.name)
     settings = {
-        "trained": content_digest(baseline.run.trained),
+        "adapter": content_digest(baseline.run.trained),
         "model": {"content": content_digest(folder)} if folder.is_dir() else {"name": config.model.name},
         "dtype": config.model.dtype,
         "baseline": {"correct": baseline.successes, "problems": baseline.n},

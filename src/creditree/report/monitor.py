@@ -17,7 +17,7 @@ from creditree.rng import Key
 from creditree.runs.observations import Observation
 
 DROPS = (0.1, 0.2, 0.3)
-"""Falls below the baseline's accuracy of which is said how many problems they take to be seen."""
+"""Falls below the tolerated accuracy of which is said how many problems they take to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class Monitored:
     def detectable(self) -> list[tuple[float, int]]:
         """Return accuracies and how many more problems it takes on average, at most, to see a drop to each.
 
-        The baseline's accuracy less 10, 20 and 30 points, and 0; without those too near the tolerated accuracy.
+        The accuracies are the tolerated one less 10, 20 and 30 points where that is above 0, and 0.
         """
-        lower = [self.baseline.value - drop for drop in DROPS]
+        lower = [self.test.tolerated - drop for drop in DROPS]
         wanted = [*(accuracy for accuracy in lower if accuracy > 0), 0.0]
         found = [(accuracy, self.evidence.problems_to_detect(accuracy)) for accuracy in wanted]
         return [(accuracy, problems) for accuracy, problems in found if problems is not None]
