@@ -1,8 +1,8 @@
 """How often `creditree monitor` raises a false alarm, and how many problems it takes to see a drop, in simulation.
 
 Prints one JSON line for each setting, and writes them to benchmarks/results/monitor.jsonl. No model is asked: problems
-are drawn 0 or 1 with a known accuracy, and the test is looked at after every one. A share comes with its standard error,
-a mean with its own (`se`).
+are drawn 0 or 1 with a known accuracy, and the test is looked at after every one. `se` is the standard error of a share
+or a mean.
 
     python benchmarks/monitor.py [--lives 2000]
 """

@@ -62,11 +62,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train={"steps": 60, "problems_per_step": 2, "learning_rate": 4e-3, "threads": 1},
         evaluation={"problems": 100, "temperatures": [0, 0.3]},
     )
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         patch.setattr(sys, "argv", ["creditree", "train", str(config), "--run", "run"])
-        command_line()
-    assert not ended.value.code
+        with pytest.raises(SystemExit, match=r"^0$"):
+            command_line()
     (path / "train.csv").unlink()
     return path
 
@@ -79,7 +79,10 @@ def run(place: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def monitor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Monitor:
-    """Return a function that runs a command in this process, checks its exit code, and returns what --json prints."""
+    """Return a function that runs a command in this process and checks its exit code.
+
+    It returns what --json prints, and for exit code 2 the sentence.
+    """
 
     def of(*arguments: str | Path, code: int = 0) -> Any:
         monkeypatch.setattr(sys, "argv", ["creditree", "monitor", *map(str, arguments), "--json"])
@@ -88,7 +91,7 @@ def monitor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             command_line()
         out, err = capsys.readouterr()
         assert (ended.value.code or 0) == code, err
-        return json.loads(out)
+        return err.splitlines()[-1] if code == 2 else json.loads(out)
 
     return of
 
@@ -197,3 +200,24 @@ def test_mistakes_are_refused_in_one_sentence(place: Path, run: Path, tmp_path: 
     assert not (run / "monitor" / "monitor.yaml").exists()
     (run / "evaluation.json").write_text('{"before": {}}')
     assert "has no baseline yet: it has not ended" in refuse("monitor", run, fresh)
+
+
+def test_a_verifier_that_fails_is_not_taken_for_a_model_that_does(place: Path, run: Path, monitor: Monitor) -> None:
+    rewards = run.parent / "rewards.py"
+    rewards.write_text(
+        "def score(completions, id, result):\n"
+        "    return [None if name.endswith(('1', '2')) else 1.0 for name in id]\n"
+        "def none(completions):\n"
+        "    return [None for _ in completions]\n"
+    )
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("reward: last_integer", f"reward: {rewards}:none"))
+    assert "no completion got a reward, which says nothing of" in monitor(run, place / "fresh.csv", code=2)
+    (run / "config.yaml").write_text(config.replace("reward: last_integer", f"reward: {rewards}:score"))
+    # Of n0 to n59, twelve end with 1 or 2.
+    found = monitor(run, place / "fresh.csv", "--base")
+    assert (found["fresh"]["n"], found["fresh"]["value"], found["base"]["n"]) == (48, 1, 48)
+    assert found["notes"][0].startswith(
+        "Problems of which no completion got a reward, left out until the next call: 12"
+    )
+    assert "no completion got a reward" in monitor(run, place / "fresh.csv", code=2)

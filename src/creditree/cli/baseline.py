@@ -1,4 +1,4 @@
-"""What `creditree monitor` compares with: a finished run, what it trained, and the accuracy that it measured then."""
+"""What `creditree monitor` is asked, and what it compares with: a finished run and the accuracy that it measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,29 @@ from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.report.wording import decoding_name
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """What the command line asked for."""
+
+    target: str
+    data: str
+    decoding: str | None = None
+    margin: float = 0.0
+    alpha: float = 0.05
+    samples: int = 1
+    problems: int | None = None
+    base: bool = False
+    stop_early: bool = False
+    state: Path | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for numbers that make no test."""
+        if not 0 <= self.margin < 1:
+            raise ConfigError(f"--margin is {self.margin}: it is a share such as 0.05, from 0 to below 1.")
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"--alpha is {self.alpha}: it is a chance such as 0.05, between 0 and 1.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,8 @@ def monitor(
 
     Exit code: 0 no degradation shown, 3 degradation, 2 a mistake, 130 interrupted (repeat the command to go on).
     """
-    from creditree.cli.monitor import MonitorOptions, monitor_command
+    from creditree.cli.baseline import MonitorOptions
+    from creditree.cli.monitor import monitor_command
 
     options = MonitorOptions(adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state)
     monitor_command(options, as_json=json, overrides=set_ or [])

@@ -112,7 +112,8 @@ class Examiner:
     """Holds what an evaluation needs besides the problems and the decoding.
 
     The random numbers of a problem's k-th completion depend on `key`, the problem and k alone, so two models are
-    compared under common random numbers, whatever else is evaluated with them.
+    compared under common random numbers, whatever else is evaluated with them. The problem is known by its id, or
+    `by_digest`, where one id may stand for different questions at different times.
     """
 
     model: Model
@@ -121,6 +122,7 @@ class Examiner:
     prompt: PromptTemplate
     max_new_tokens: int
     key: Key
+    by_digest: bool = False
 
     def check(self, problems: Sequence[Problem], *, fixed_length: bool = False) -> None:
         """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context.
@@ -160,7 +162,7 @@ class Examiner:
         requests = [
             SampleRequest(
                 prompt_ids(self.prompt, problem, self.model),
-                tuple(self.key.at("evaluate", problem.id, index) for index in range(samples)),
+                tuple(self.key.at("evaluate", self._name(problem), index) for index in range(samples)),
                 self.max_new_tokens,
             )
             for problem in problems
@@ -187,3 +189,6 @@ class Examiner:
             )
             for answer, (index, sample), verdict in zip(answers, drawn, self.verifier.judge(answers), strict=True)
         ]
+
+    def _name(self, problem: Problem) -> str:
+        return problem.digest if self.by_digest else problem.id
