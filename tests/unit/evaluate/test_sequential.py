@@ -36,6 +36,10 @@ def test_the_evidence_of_three_observations() -> None:
     assert (found.n, found.alarm_at, found.p_value) == (3, 2, 1.0)
     assert begun.after([0, 0, 0.5, 0]).p_value == pytest.approx(2 / ((1.5**3 + 1.25**3) / 2))
     assert begun.after([0, 0.5, 1]).alarm_at is None
+    # The p-value keeps the largest evidence, (1.5^4 + 1.25^4) / 2 = 3.752, and the alarm its place, in later calls too.
+    later = begun.after([0] * 4).after([1] * 3)
+    assert later.p_value == pytest.approx(2 / ((1.5**4 + 1.25**4) / 2))
+    assert (later.n, later.alarm_at) == (7, 2)
 
 
 @given(values=SHARES, q=st.floats(0.05, 0.95), cut=st.integers(0, 30))
