@@ -61,5 +61,16 @@ def test_the_check_on_time_can_fail() -> None:
 
 def test_help_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], check=True, capture_output=True, text=True, env=ENVIRONMENT)
-    for command in ("quickstart", "train", "plan", "eval", "compare", "grade", "verify-audit", "methods", "show"):
+    for command in (
+        "quickstart",
+        "train",
+        "plan",
+        "eval",
+        "monitor",
+        "compare",
+        "grade",
+        "verify-audit",
+        "methods",
+        "show",
+    ):
         assert command in done.stdout

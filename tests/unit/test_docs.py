@@ -98,3 +98,23 @@ def test_the_rates_of_process_supervision_were_the_best_on_the_validation_split(
     assert best_rates(found) == PROCESS_RATES
     for name in PROCESS_RATES:
         assert sorted(tuned(found, name)) == list(rates(name))
+
+
+def test_the_figures_of_the_monitor_are_those_of_the_simulation() -> None:
+    text = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    lines = (ROOT / "benchmarks" / "results" / "monitor.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    drops = defaultdict(list)
+    for record in found:
+        if "drop" in record:
+            assert record["seen"] == record["lives"]
+            assert record["mean"] <= record["problems_to_detect"]
+            drops[record["drop"]].append(f"{record['mean']:.0f} ± {record['se']:.0f}")
+    for drop, cells in drops.items():
+        assert f"| {100 * (0.8 - drop):.0f} % | {' | '.join(cells)} |" in text
+    for what, digits in (("false alarms", 2), ("baseline known", 1)):
+        shares = [100 * record["share"] for record in found if record["what"] == what]
+        assert max(shares) < 5
+        # The smallest and largest share, rounded half up: 2.75 is written 2.8.
+        low, high = (f"{share + 1e-9:.{digits}f}" for share in (min(shares), max(shares)))
+        assert f"{low} to {high} %" in text

@@ -44,22 +44,9 @@ def build_lora(block: LoraBlock) -> LoraSpec:
     return LoraSpec(block.rank, block.alpha, block.dropout, chosen, tuple(block.targets))
 
 
-def prompt_of(config: TaskConfig) -> PromptTemplate:
-    """Return a task's wording of the prompt, without its problems. Raises ConfigError where it is malformed."""
-    if isinstance(config, MultiplicationConfig):
-        default = Multiplication.prompt
-    elif isinstance(config, WordProblemsConfig):
-        default = WordProblems().prompt
-    elif isinstance(config, SvampConfig):
-        default = PromptTemplate(SVAMP_PROMPT)
-    else:
-        default = BENCHMARKS[config.name].prompt if isinstance(config, BenchmarkConfig) else PromptTemplate()
-    return template(config.prompt, default)
-
-
 def build_task(config: TaskConfig) -> Task:
     """Return the task. Raises ConfigError or DataError for what cannot be used."""
-    prompt = prompt_of(config)
+    prompt = build_prompt(config)
     if isinstance(config, MultiplicationConfig):
         return Multiplication(
             config.digits_a, config.digits_b, config.range_a, config.range_b, config.num_held_out, prompt
@@ -76,15 +63,11 @@ def build_task(config: TaskConfig) -> Task:
         return svamp(config.path, prompt)
     if isinstance(config, BenchmarkConfig):
         return benchmark(config.name, config.path, prompt)
-    return _file_task(config, prompt)
-
-
-def _file_task(config: FileConfig, prompt: PromptTemplate) -> Task:
     return load_table(
         config.path,
         validation_path=config.validation_path,
         test_path=config.test_path,
-        columns=Columns(config.question, config.answer, config.split, config.id),
+        columns=build_columns(config),
         validation=config.validation,
         test=config.test,
         conflicts=config.conflicts,
@@ -92,9 +75,33 @@ def _file_task(config: FileConfig, prompt: PromptTemplate) -> Task:
     )
 
 
+def build_columns(config: TaskConfig) -> Columns:
+    """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
+    if not isinstance(config, FileConfig):
+        return Columns()
+    return Columns(config.question, config.answer, config.split, config.id)
+
+
+def build_prompt(config: TaskConfig) -> PromptTemplate:
+    """Return the wording of the prompt, without reading any problem: what is left out is the task's own."""
+    return template(config.prompt, _default_prompt(config))
+
+
 def template(block: PromptBlock, default: PromptTemplate) -> PromptTemplate:
     """Return a wording of the prompt; where the block has no text, the default's. Raises ConfigError."""
     return PromptTemplate(default.text if block.text is None else block.text, block.chat, block.system)
+
+
+def _default_prompt(config: TaskConfig) -> PromptTemplate:
+    if isinstance(config, MultiplicationConfig):
+        return Multiplication.prompt
+    if isinstance(config, WordProblemsConfig):
+        return WordProblems().prompt
+    if isinstance(config, SvampConfig):
+        return PromptTemplate(SVAMP_PROMPT)
+    if isinstance(config, BenchmarkConfig):
+        return BENCHMARKS[config.name].prompt
+    return PromptTemplate()
 
 
 def build_settings(config: RunConfig) -> Settings:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from creditree.config.build import build_lora, prompt_of
+from creditree.config.build import build_lora, build_prompt
 from creditree.config.load import check_config, parse_values
 from creditree.config.schema import FileConfig, LoraBlock, RunConfig
 from creditree.errors import ConfigError
@@ -49,7 +49,7 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
         given = config.task.model_dump(mode="json", exclude_unset=True, exclude={"validation_path", "test_path"})
         task = given | {"path": path}
     else:
-        prompt = prompt_of(config.task)
+        prompt = build_prompt(config.task)
         wording = {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
         task = {"name": "file", "path": path, "prompt": wording}
     return {**values, "task": task, "reward": config.reward.written}

@@ -112,7 +112,8 @@ class Examiner:
     """Holds what an evaluation needs besides the problems and the decoding.
 
     The random numbers of a problem's k-th completion depend on `key`, the problem and k alone, so two models are
-    compared under common random numbers, whatever else is evaluated with them.
+    compared under common random numbers, whatever else is evaluated with them. The problem is known by its id, or
+    `by_digest`, where one id may stand for different questions at different times.
     """
 
     model: Model
@@ -121,17 +122,25 @@ class Examiner:
     prompt: PromptTemplate
     max_new_tokens: int
     key: Key
+    by_digest: bool = False
 
-    def check(self, problems: Sequence[Problem]) -> None:
-        """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context."""
+    def check(self, problems: Sequence[Problem], *, fixed_length: bool = False) -> None:
+        """Raise ConfigError, before anything is sampled, for a problem that does not fit the model's context.
+
+        `fixed_length`: shorter completions are no cure, since the caller cannot change their length.
+        """
         limit = self.model.transformer.max_positions
         for problem in problems:
             length = len(prompt_ids(self.prompt, problem, self.model))
             if length + self.max_new_tokens > limit:
                 raise ConfigError(
                     f"a prompt of {length} tokens (problem '{problem.id}') and {self.max_new_tokens} new ones exceed "
-                    f"the context of {limit} tokens of model '{self.model.name}'; set --max-new-tokens to "
-                    f"{limit - length} or less."
+                    f"the context of {limit} tokens of model '{self.model.name}'; "
+                    + (
+                        "leave the problem out."
+                        if fixed_length
+                        else f"set --max-new-tokens to {limit - length} or less."
+                    )
                     if length < limit
                     else f"the prompt of problem '{problem.id}' has {length} tokens, and the context of model "
                     f"'{self.model.name}' only {limit}; leave the problem out, or use another model."
@@ -153,7 +162,7 @@ class Examiner:
         requests = [
             SampleRequest(
                 prompt_ids(self.prompt, problem, self.model),
-                tuple(self.key.at("evaluate", problem.id, index) for index in range(samples)),
+                tuple(self.key.at("evaluate", self._name(problem), index) for index in range(samples)),
                 self.max_new_tokens,
             )
             for problem in problems
@@ -180,3 +189,6 @@ class Examiner:
             )
             for answer, (index, sample), verdict in zip(answers, drawn, self.verifier.judge(answers), strict=True)
         ]
+
+    def _name(self, problem: Problem) -> str:
+        return problem.digest if self.by_digest else problem.id

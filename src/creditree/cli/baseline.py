@@ -1,0 +1,147 @@
+"""What `creditree monitor` is asked, and what it compares with: a finished run and the accuracy that it measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from creditree.config.build import build_prompt
+from creditree.config.load import parse_config
+from creditree.config.schema import RunConfig
+from creditree.errors import ConfigError, ModelError, RunError, check_choice
+from creditree.report.wording import decoding_name
+from creditree.runs.difference import describe_difference
+from creditree.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """What the command line asked for."""
+
+    target: str
+    data: str
+    decoding: str | None = None
+    margin: float = 0.0
+    alpha: float = 0.05
+    samples: int = 1
+    problems: int | None = None
+    base: bool = False
+    stop_early: bool = False
+    state: Path | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for numbers that make no test."""
+        if not 0 <= self.margin < 1:
+            raise ConfigError(f"--margin is {self.margin}: it is a share such as 0.05, from 0 to below 1.")
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"--alpha is {self.alpha}: it is a chance such as 0.05, between 0 and 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A run's own measurement of what it trained, under one decoding: `successes` of `n` problems.
+
+    `truncated` and `statuses` count its completions, one a problem; None where the run did not record them.
+    """
+
+    run: RunDirectory
+    config: RunConfig
+    decoding: str
+    temperature: float
+    successes: int
+    n: int
+    truncated: int | None
+    statuses: Mapping[str, int] | None
+
+
+def find_baseline(target: str, decoding: str | None, overrides: Sequence[str]) -> Baseline:
+    """Return the baseline of a run, of the adapter or model folder in it, or of the run in a pilot's folder.
+
+    `decoding` is None for the run's first. Overrides may say where and how fast things run, not what is measured.
+    Raises ModelError where there is no finished run, ConfigError for an unknown decoding or a refused override, and
+    RunError for files of the run that cannot be used.
+    """
+    run = RunDirectory.read(_run_folder(Path(target)))
+    if not run.trained.is_dir() or not run.has("evaluation.json"):
+        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+    results = run.read_json("evaluation.json").get("after")
+    if not isinstance(results, dict) or not results:
+        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+    config = _config(run, overrides)
+    names = {decoding_name(temperature): temperature for temperature in config.evaluation.temperatures}
+    name = decoding or next(iter(names))
+    check_choice("--decoding", name, [known for known in names if known in results])
+    correct = _correct(results[name], run.path)
+    return Baseline(run, config, name, names[name], sum(correct), len(correct), *_recorded(run, name))
+
+
+def _run_folder(path: Path) -> Path:
+    """Return the folder of the run that `path` is, is a part of, or contains. Raises ModelError where there is none."""
+    if (path / "config.yaml").is_file():
+        return path
+    if (path / "run" / "config.yaml").is_file():
+        return path / "run"
+    whole = path.resolve()
+    if whole.name in ("adapter", "model") and (whole.parent / "config.yaml").is_file():
+        return whole.parent
+    raise ModelError(
+        f"'{path}' is no run, nor the adapter of one: its baseline, evaluation.json, is not at hand; "
+        "name the directory that creditree train --run wrote."
+    )
+
+
+def _config(run: RunDirectory, overrides: Sequence[str]) -> RunConfig:
+    where = str(run.path / "config.yaml")
+    own = parse_config(run.config_yaml, where)
+    config = parse_config(run.config_yaml, where, overrides)
+    difference = describe_difference(_defining(own), _defining(config))
+    if difference:
+        raise ConfigError(
+            f"--set changes what is measured: {difference}; a baseline is compared with the same measurement only, so "
+            "set no more than where and how fast it runs, such as model.device or train.max_rows."
+        )
+    return config
+
+
+def _defining(config: RunConfig) -> str:
+    """Return what makes a measurement what it is, as YAML.
+
+    The base model's name is not in it: on another machine the same model may lie elsewhere. Columns are left out for
+    the same reason: a fresh file may call them otherwise.
+    """
+    return yaml.safe_dump(
+        {
+            "seed": config.seed,
+            "model": {"dtype": config.model.dtype},
+            "task": {"name": config.task.name, "prompt": prompt_values(config)},
+            "reward": config.reward.written,
+            "sampling": config.sampling.model_dump(mode="json"),
+            "evaluation": {"temperatures": config.evaluation.temperatures},
+        }
+    )
+
+
+def prompt_values(config: RunConfig) -> dict[str, Any]:
+    """Return the whole wording of the prompt, as settings record it."""
+    prompt = build_prompt(config.task)
+    return {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
+
+
+def _correct(values: object, run: Path) -> list[int]:
+    correct = list(values.values()) if isinstance(values, dict) else []
+    if not correct or not all(type(value) is int and value in (0, 1) for value in correct):
+        raise RunError(f"{run / 'evaluation.json'} does not hold 0 or 1 for every problem; choose another run.")
+    return correct
+
+
+def _recorded(run: RunDirectory, decoding: str) -> tuple[int | None, dict[str, int] | None]:
+    """Return how many of the baseline's completions were truncated, and their statuses, where the run says."""
+    summary: Mapping[str, Any] = run.read_json("summary.json") if run.has("summary.json") else {}
+    truncated, statuses = (_entry(summary.get(name), decoding) for name in ("truncated", "statuses"))
+    return truncated if isinstance(truncated, int) else None, statuses if isinstance(statuses, dict) else None
+
+
+def _entry(table: object, name: str) -> object:
+    return table.get(name) if isinstance(table, dict) else None

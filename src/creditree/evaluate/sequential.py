@@ -1,0 +1,162 @@
+"""Has accuracy fallen below a stored baseline? A test that stays valid however often it is looked at.
+
+A test martingale by betting (Waudby-Smith and Ramdas, arXiv 2010.09686). Under the hypothesis "accuracy is at least q"
+a gambler who bets on wrong answers cannot expect to win; whoever has become `threshold` times as rich has seen what
+happens with a chance of at most 1 / `threshold`, over all times together (Ville's inequality). Everything here is
+about one number a problem in [0, 1]: the share of its completions that are correct.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, exp, log, log1p
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
+
+FloatArray = NDArray[np.float64]
+
+FRACTIONS = tuple(0.9 * (2 / 3) ** step for step in range(10))
+"""The bets, as shares f of the largest one. Bet f grows fastest where accuracy has become (1 - f) q, so the grid holds
+relative drops from 2.3 % to 90 %; a drop between two of them, or up to 97 %, costs at most 11 % of the rate. The grid
+is ours."""
+
+
+def clopper_pearson_lower(successes: int, n: int, level: float) -> float:
+    """Return the one-sided lower confidence bound of a share: the truth lies below it with a chance of at most `level`.
+
+    Clopper and Pearson 1934 (Biometrika 26:404): the p at which P(X >= successes) = level, X ~ Binomial(n, p), which
+    is the `level` quantile of Beta(successes, n - successes + 1); 0 without a success. Raises ValueError unless
+    0 <= successes <= n, n >= 1 and 0 < level < 1.
+    """
+    if n < 1 or not 0 <= successes <= n or not 0 < level < 1:
+        raise ValueError(f"{successes} successes of {n} at level {level}: they give no bound")
+    return 0.0 if successes == 0 else float(beta.ppf(level, successes, n - successes + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class DropTest:
+    """The hypothesis "accuracy on fresh problems is at least the baseline's, less `margin`", tested at level `alpha`.
+
+    Half of alpha pays for not knowing the baseline's true accuracy (its lower bound stands in for it), half for the
+    test; so the chance that the alarm is ever raised while the hypothesis holds is at most alpha (union bound).
+    """
+
+    successes: int
+    n: int
+    margin: float = 0.0
+    alpha: float = 0.05
+
+    @property
+    def lower_bound(self) -> float:
+        """The baseline's lower confidence bound at level alpha / 2."""
+        return clopper_pearson_lower(self.successes, self.n, self.alpha / 2)
+
+    @property
+    def tolerated(self) -> float:
+        """The least accuracy that is no degradation, q = lower bound - margin. Not above 0: nothing could be."""
+        return self.lower_bound - self.margin
+
+    @property
+    def threshold(self) -> float:
+        """The evidence that raises the alarm, 2 / alpha."""
+        return 2 / self.alpha
+
+    def begin(self, fractions: Sequence[float] = FRACTIONS) -> "Evidence":
+        """Return the evidence before any observation. Raises ValueError unless 0 < q < 1."""
+        return Evidence.begin(self.tolerated, self.threshold, fractions)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evidence:
+    """The wealth of a gambler against "the mean is at least q" after n values x_i in [0, 1].
+
+        E_n = (1/J) sum_j prod_i (1 + lambda_j (q - x_i)),   lambda_j = fractions_j / (1 - q),   0 < fractions_j < 1
+
+    Each factor is positive and has a mean of at most 1 under the hypothesis, so E_n is a non-negative supermartingale
+    that starts at 1. It does not depend on the order of the values; when it first reaches the threshold does.
+    """
+
+    q: float
+    threshold: float
+    fractions: FloatArray
+    log_products: FloatArray = field(repr=False)
+    """log of each bet's product, shape (J,)."""
+    log_peak: float = 0.0
+    """The largest log E so far, counting the start."""
+    n: int = 0
+    alarm_at: int | None = None
+    """How many values there were when E first reached the threshold; None: it never did."""
+
+    @classmethod
+    def begin(cls, q: float, threshold: float, fractions: Sequence[float] = FRACTIONS) -> Self:
+        """Return E_0 = 1. Raises ValueError unless 0 < q < 1, threshold > 1 and all fractions lie in (0, 1)."""
+        bets = np.asarray(fractions, dtype=np.float64)
+        if not 0 < q < 1 or not threshold > 1 or len(bets) == 0 or not ((bets > 0) & (bets < 1)).all():
+            raise ValueError(f"q is {q}, the threshold {threshold}, the fractions {fractions}: they make no test")
+        return cls(q, threshold, bets, np.zeros(len(bets)))
+
+    def after(self, values: ArrayLike) -> Self:
+        """Return the evidence after some more values, looked at after each. Raises ValueError for one not in [0, 1]."""
+        found = np.asarray(values, dtype=np.float64).reshape(-1)
+        if not ((found >= 0) & (found <= 1)).all():
+            raise ValueError("a value lies outside [0, 1]: it is no share of correct completions")
+        if len(found) == 0:
+            return self
+        steps = np.log1p(np.outer(self.q - found, self.fractions / (1 - self.q)))
+        products = self.log_products + np.cumsum(steps, axis=0)
+        logs = _log_mean_exp(products)
+        reached = np.flatnonzero(logs >= log(self.threshold))
+        first = self.n + int(reached[0]) + 1 if len(reached) else None
+        return replace(
+            self,
+            log_products=products[-1],
+            log_peak=max(self.log_peak, float(logs.max())),
+            n=self.n + len(found),
+            alarm_at=self.alarm_at if self.alarm_at is not None else first,
+        )
+
+    @property
+    def e_value(self) -> float:
+        """E_n now, cut off at e^700 so that it stays a number."""
+        return exp(min(700.0, float(_log_mean_exp(self.log_products[None])[0])))
+
+    @property
+    def p_value(self) -> float:
+        """The anytime p-value min(1, 2 / max_n E_n), at most alpha exactly where the alarm was raised.
+
+        The 2 is the half of alpha that the baseline takes: with q fixed beforehand it would be 1 / max_n E_n.
+        """
+        return min(1.0, 2 * exp(-self.log_peak))
+
+    def problems_to_detect(self, accuracy: float) -> int | None:
+        """Return an upper bound of how many more problems it takes on average until the alarm, at a true `accuracy`.
+
+        The alarm comes no later than one bet alone reaching J times the threshold; with its growth a problem,
+            g_j = accuracy log(1 - f_j) + (1 - accuracy) log(1 + f_j q / (1 - q)),
+        Wald's identity gives min_j (log(J threshold) - log product_j + log(1 + f_j q / (1 - q))) / g_j over g_j > 0:
+        the last term is the most by which a step can overshoot. Over all f, the largest g is KL(accuracy || q), at
+        f = 1 - accuracy / q. Exact for 0/1; shares between 0 and 1 grow at least as fast (the logarithm is concave).
+        0 where the alarm was raised; None where accuracy is so near q, or above it, that no bet grows. Raises
+        ValueError for an accuracy outside [0, 1].
+        """
+        if not 0 <= accuracy <= 1:
+            raise ValueError(f"an accuracy of {accuracy} is none: it lies between 0 and 1")
+        if self.alarm_at is not None:
+            return 0
+        goal = log(self.threshold) + log(len(self.fractions))
+        found = []
+        for share, product in zip(self.fractions.tolist(), self.log_products.tolist(), strict=True):
+            wrong = log1p(share * self.q / (1 - self.q))
+            growth = accuracy * log1p(-share) + (1 - accuracy) * wrong
+            if growth > 0:
+                found.append((goal - product + wrong) / growth)
+        return ceil(min(found)) if found else None
+
+
+def _log_mean_exp(logs: FloatArray) -> FloatArray:
+    """Return the log of the mean of exp over the last axis."""
+    top = logs.max(axis=-1)
+    means: FloatArray = top + np.log(np.exp(logs - top[..., None]).mean(axis=-1))
+    return means
