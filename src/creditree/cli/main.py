@@ -181,7 +181,7 @@ def monitor(
     """Measure a trained adapter on fresh problems, and test whether its accuracy has fallen since it was trained.
 
     Call it as often as you like (cron): problems that were measured before are not counted again, and the chance of
-    ever raising a false alarm stays below --alpha.
+    ever raising a false alarm is at most --alpha.
 
     Exit code: 0 no degradation shown, 3 degradation, 2 a mistake, 130 interrupted (repeat the command to go on).
     """

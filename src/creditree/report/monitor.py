@@ -72,7 +72,7 @@ class Monitored:
         if self.degraded:
             return (
                 f"Degraded: accuracy on fresh problems is below the {percent(self.test.tolerated)} % that the baseline "
-                f"vouches for: {_accuracy(self.all, self.key)} at n = {n}, shown at problem {self.evidence.alarm_at}, "
+                f"vouches for: {_accuracy(self.all, self.key)}, n = {n}; shown at problem {self.evidence.alarm_at}, "
                 f"{p_value(self.evidence.p_value)}."
             )
         found = f" ({_accuracy(self.all, self.key)})" if n else ""
@@ -170,9 +170,8 @@ def _estimate(observations: Sequence[Observation], key: Key) -> dict[str, Any]:
 
 def _accuracy(observations: Sequence[Observation], key: Key) -> str:
     mean = _mean(observations, key)
-    return (
-        f"{percent(mean.value)} % (95 % interval {percent(mean.interval.low)} to {percent(mean.interval.high)}) correct"
-    )
+    low, high = percent(mean.interval.low), percent(mean.interval.high)
+    return f"{percent(mean.value)} % correct, 95 % interval {low} to {high}"
 
 
 def _mean(observations: Sequence[Observation], key: Key) -> Estimate:

@@ -52,7 +52,7 @@ def test_no_degradation() -> None:
     counts = [one["problems"] for one in record["problems_to_detect"]]
     assert counts == sorted(counts, reverse=True)
     assert record["conclusion"] == (
-        "No degradation shown after n = 10 fresh problems (90.0 % (95 % interval 59.6 to 98.2) correct); a drop to "
+        "No degradation shown after n = 10 fresh problems (90.0 % correct, 95 % interval 59.6 to 98.2); a drop to "
         f"72.4 % would be seen after about {counts[0]} more problems."
     )
     text = shown(json.loads(json.dumps(record, allow_nan=False)))
