@@ -77,14 +77,14 @@ def _guard_rows(guard: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             f"guard set, accuracy, % (n = {guard['n']})",
-            percent(accuracy["before"]["value"]),
-            percent(accuracy["after"]["value"]),
+            percent(accuracy["before"]["accuracy"]),
+            percent(accuracy["after"]["accuracy"]),
             *_change(accuracy["difference"], points=True),
         ),
         (
             "guard set, loss, nats a token",
-            f"{loss['before']['value']:.4g}",
-            f"{loss['after']['value']:.4g}",
+            f"{loss['before']['nats']:.4g}",
+            f"{loss['after']['nats']:.4g}",
             *_change(loss["difference"], points=False),
         ),
     ]
