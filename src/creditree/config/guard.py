@@ -30,7 +30,9 @@ class GuardBlock(Block):
     prompt: PromptBlock | None = Field(None, description="wording of the prompt; none: the task's")
     reward: RewardBlock | None = Field(None, description="who judges; none: the run's reward")
     tolerance: float = Field(
-        0.02, description="nats a token by which the loss may rise: worse where the 95 % interval lies above", ge=0
+        0.02,
+        description="with target: nats a token that its loss may rise; worse where the 95 % interval is above",
+        ge=0,
     )
 
     def wording(self, default: PromptTemplate) -> PromptTemplate:
@@ -61,7 +63,7 @@ def build_guard(block: GuardBlock, default: PromptTemplate, verifier: Verifier) 
         targets=tuple(_target(problem, block.target) for problem in problems),
         prompt=table.prompt,
         verifier=verifier if block.reward is None else build_verifier(block.reward),
-        tolerance=block.tolerance,
+        tolerance=None if block.target is None else block.tolerance,
         notes=table.notes,
     )
 

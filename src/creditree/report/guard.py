@@ -38,16 +38,18 @@ class GuardResult:
     """Both sides compared, in pairs by problem. Losses are means over problems, in nats a token.
 
     Accuracy: McNemar's exact test and Newcombe's interval; loss: sign-flip test and a bootstrap interval over problems.
+    Without `tolerance` a higher loss does not count as worse: a model that learned to work before it answers finds the
+    bare answer less likely, and is none the worse for it.
     """
 
     accuracy: Decoding
     loss_before: Estimate
     loss_after: Estimate
     loss: Difference
-    tolerance: float
+    tolerance: float | None
 
     @classmethod
-    def of(cls, before: GuardSide, after: GuardSide, tolerance: float, key: Key) -> "GuardResult":
+    def of(cls, before: GuardSide, after: GuardSide, tolerance: float | None, key: Key) -> "GuardResult":
         """Compare; `key` draws the bootstrap. Raises ValueError where the problems are not the same."""
         accuracy = Decoding.of(before.correct, after.correct)
         old, new = list(before.loss.values()), [after.loss[problem] for problem in before.loss]
@@ -68,7 +70,7 @@ class GuardResult:
     @property
     def higher_loss(self) -> bool:
         """Whether the whole 95 % interval of the loss's rise lies above the tolerance."""
-        return self.loss.interval.low > self.tolerance
+        return self.tolerance is not None and self.loss.interval.low > self.tolerance
 
     @property
     def worse(self) -> bool:

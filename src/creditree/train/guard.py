@@ -19,8 +19,8 @@ from creditree.verify.verifier import Verifier
 class Guard:
     """Problems with the text whose loss is measured, one each, and who judges completions of them.
 
-    `tolerance`: nats a token by which the loss may rise;  `source`: the file that they are from;  `notes`: sentences
-    that the user should see.
+    `tolerance`: nats a token by which the loss may rise, None: as it likes;  `source`: the file that they are from;
+    `notes`: sentences that the user should see.
     """
 
     source: str
@@ -28,7 +28,7 @@ class Guard:
     targets: tuple[str, ...]
     prompt: PromptTemplate
     verifier: Verifier
-    tolerance: float
+    tolerance: float | None
     notes: tuple[str, ...] = ()
 
     def check(self, model: Model, max_new_tokens: int) -> None:

@@ -75,3 +75,13 @@ def test_a_side_comes_back_and_other_json_is_refused() -> None:
     for damage in damages:
         with pytest.raises(RunError, match=r"guard\.json holds no measurement of the guard"):
             GuardSide.from_json(damage, "guard.json")
+
+
+def test_without_a_tolerance_a_higher_loss_is_reported_and_not_judged() -> None:
+    before = GuardSide({f"p{i}": 1 for i in range(20)}, {f"p{i}": 1.0 for i in range(20)})
+    after = GuardSide(before.correct, {name: 2.0 for name in before.loss})
+    judged, reported = (GuardResult.of(before, after, tolerance, Key.of(0)) for tolerance in (0.02, None))
+    assert judged.worse
+    assert not reported.worse
+    assert reported.loss.value == judged.loss.value == 1.0
+    assert "not shown to be worse" in reported.conclusion()
