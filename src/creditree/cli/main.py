@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from creditree.cli.own_problems import pilot
+from creditree.cli.own_problems import monitor, pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError, CreditreeError
 
@@ -159,37 +159,8 @@ def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(sorted({int(part) for part in parts}))
 
 
-@app.command()
-def monitor(
-    adapter: Annotated[str, typer.Argument(help="Finished run, its adapter or model folder, or a folder with run/.")],
-    fresh: Annotated[str, typer.Argument(help="Fresh problems with answers (JSONL, CSV, parquet).")],
-    decoding: Annotated[
-        str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the run's first.")
-    ] = None,
-    margin: Annotated[float, typer.Option("--margin", help="Drop that is tolerated, as a share such as 0.05.")] = 0.0,
-    alpha: Annotated[float, typer.Option("--alpha", help="Chance of ever raising a false alarm, at most.")] = 0.05,
-    samples: Annotated[int, typer.Option("--samples", min=1, max=1000, help="Completions of each problem.")] = 1,
-    problems: Annotated[int | None, typer.Option("--problems", min=1, help="At most so many new ones.")] = None,
-    base: Annotated[bool, typer.Option("--base", help="Measure the base model on the new problems, too.")] = False,
-    stop_early: Annotated[bool, typer.Option("--stop-early", help="Measure no more once the alarm is raised.")] = False,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="Directory of the observations; default: monitor/ in the run.")
-    ] = None,
-    json: JsonOption = False,
-    set_: SetOption = None,
-) -> None:
-    """Measure a trained adapter on fresh problems, and test whether its accuracy has fallen since it was trained.
-
-    Call it as often as you like (cron): problems that were measured before are not counted again, and the chance of
-    ever raising a false alarm is at most --alpha.
-
-    Exit code: 0 no degradation shown, 3 degradation, 2 a mistake, 130 interrupted (repeat the command to go on).
-    """
-    from creditree.cli.baseline import MonitorOptions
-    from creditree.cli.monitor import monitor_command
-
-    options = MonitorOptions(adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state)
-    monitor_command(options, as_json=json, overrides=set_ or [])
+app.command()(pilot)
+app.command()(monitor)
 
 
 @app.command()
@@ -269,9 +240,6 @@ def sweep(
     from creditree.cli.sweep import sweep_command
 
     sweep_command(config, out, dry_run=dry_run, decoding=decoding, as_json=json, overrides=set_ or [])
-
-
-app.command()(pilot)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands for problems of one's own: `creditree pilot`. What they need is imported when they run."""
+"""The commands for problems of one's own, pilot and monitor. What they need is imported when they run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the report's record as JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences and tables.")]
 
 
 def pilot(
@@ -80,6 +80,40 @@ def pilot(
         overrides=tuple(set_ or ()),
     )
     pilot_command(request, as_json=json)
+
+
+def monitor(
+    adapter: Annotated[str, typer.Argument(help="Finished run, its adapter or model folder, or a folder with run/.")],
+    fresh: Annotated[str, typer.Argument(help="Fresh problems with answers (JSONL, CSV, parquet).")],
+    decoding: Annotated[
+        str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the run's first.")
+    ] = None,
+    margin: Annotated[float, typer.Option("--margin", help="Drop that is tolerated, as a share such as 0.05.")] = 0.0,
+    alpha: Annotated[float, typer.Option("--alpha", help="Chance of ever raising a false alarm, at most.")] = 0.05,
+    samples: Annotated[int, typer.Option("--samples", min=1, max=1000, help="Completions of each problem.")] = 1,
+    problems: Annotated[int | None, typer.Option("--problems", min=1, help="At most so many new ones.")] = None,
+    base: Annotated[bool, typer.Option("--base", help="Measure the base model on the new problems, too.")] = False,
+    stop_early: Annotated[bool, typer.Option("--stop-early", help="Measure no more once the alarm is raised.")] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="Directory of the observations; default: monitor/ in the run.")
+    ] = None,
+    json: JsonOption = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as model.device=cuda.")
+    ] = None,
+) -> None:
+    """Measure a trained adapter on fresh problems, and test whether its accuracy has fallen since it was trained.
+
+    Call it as often as you like (cron): problems that were measured before are not counted again, and the chance of
+    ever raising a false alarm is at most --alpha.
+
+    Exit code: 0 no degradation shown, 3 degradation, 2 a mistake, 130 interrupted (repeat the command to go on).
+    """
+    from creditree.cli.baseline import MonitorOptions
+    from creditree.cli.monitor import monitor_command
+
+    options = MonitorOptions(adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state)
+    monitor_command(options, as_json=json, overrides=set_ or [])
 
 
 def _seconds(budget: str) -> float:

@@ -1,6 +1,6 @@
 """The configurations of a pilot: what is asked for, what fits the machine, and the runs that follow from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -15,7 +15,7 @@ from creditree.errors import ConfigError
 from creditree.models.load import BUILTIN
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
-from creditree.plan.fit import choose, largest_group, least
+from creditree.plan.fit import choose, largest_group
 from creditree.tasks.benchmarks import BOXED, INTEGER
 from creditree.tasks.task import Chat
 
@@ -135,6 +135,7 @@ def values_of(request: Request, files: Files, frame: Frame) -> dict[str, Any]:
         },
         "reward": frame.reward,
         "sampling": {"temperature": frame.temperature, "max_new_tokens": frame.max_new_tokens},
+        "train": {"memory": f"{request.memory // 10**6}MB", "threads": frame.threads},
     }
 
 
@@ -149,14 +150,13 @@ def run_config(
     """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
     method |= {"l2": 0.0} if setting.method == "t-spmo" else {"kl": 0.0}
-    train = {
+    shared = values_of(request, files, frame)
+    train = shared["train"] | {
         "steps": NO_LIMIT,
         "seconds": round(seconds, 1),
         "problems_per_step": frame.problems_per_step,
         "learning_rate": setting.learning_rate,
         "final_learning_rate": FINAL_RATE,
-        "memory": f"{request.memory // 10**6}MB",
-        "threads": frame.threads,
     }
     values = (
         values_of(request, files, frame) | {"method": method, "train": train} | {k: dict(v) for k, v in blocks.items()}
@@ -177,13 +177,17 @@ def preferred_precision(request: Request, shape: Shape) -> str:
     return "float32" if on_host and shape.num_parameters <= SMALL else "bfloat16"
 
 
-def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int) -> Frame:
+def precisions(request: Request, frame: Frame) -> tuple[str, ...]:
+    """Return the precisions that may be tried: the one asked for, else the preferred one and smaller ones."""
+    return (frame.dtype,) if request.dtype else (frame.dtype, *(one for one in PRECISIONS if one != frame.dtype))
+
+
+def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dtypes: Sequence[str]) -> Frame:
     """Return the frame in the first precision, with the largest group, that fits the memory; at most `frame.group`.
 
     Raises ConfigError, saying what is too large, where nothing fits.
     """
-    tried = [frame.dtype] if request.dtype else [frame.dtype, *(one for one in PRECISIONS if one != frame.dtype)]
-    for dtype in tried:
+    for dtype in dtypes:
         one = replace(frame, dtype=dtype)
         config = run_config(request, files, one, Setting("grpo", 1e-4), 1.0, {})
         work, _ = workload_of(config, prompt_tokens, offline=False)
@@ -195,9 +199,3 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int) -> 
     raise ConfigError(
         f"with {show_bytes(request.memory)} of memory: {too_little(work, request.memory, free_of(config.train))}"
     )
-
-
-def needed_bytes(request: Request, config: RunConfig, prompt_tokens: int) -> int:
-    """Return the least memory that a configuration needs."""
-    work, _ = workload_of(config, prompt_tokens, offline=False)
-    return least(work, free_of(config.train)).total

@@ -15,7 +15,9 @@ from creditree.runs.difference import describe_difference
 from creditree.runs.environment import describe_environment
 from creditree.runs.lock import RunLock
 
-SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
+SETTINGS, CODE, CLOCK, BASE = "pilot.yaml", "code.json", "seconds.json", "base"
+BEGINNING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json")
+"""What is written before anything is measured that is worth keeping."""
 
 
 class PilotDirectory:
@@ -57,9 +59,9 @@ class PilotDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None and not self._seconds:
+        if error is not None and not (self.path / BASE).exists():
             # Nothing was measured: a missing file, a wrong name. The corrected command may have other settings.
-            for name in (SETTINGS, CODE):
+            for name in BEGINNING:
                 (self.path / name).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
@@ -76,7 +78,7 @@ class PilotDirectory:
 
     def sampled(self, name: str) -> AttemptParts:
         """Return the completions of the base model under one way of decoding, to be read and added to."""
-        return AttemptParts(self.path / "base" / name)
+        return AttemptParts(self.path / BASE / name)
 
     def has(self, stage: str) -> bool:
         """Return whether a stage has ended."""

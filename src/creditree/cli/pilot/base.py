@@ -12,7 +12,7 @@ from rich.console import Console
 
 from creditree.cli.pilot.data import Data
 from creditree.config.load import check_config
-from creditree.config.pilot import Frame, Request, fitted, values_of
+from creditree.config.pilot import Frame, Request, fitted, precisions, values_of
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
@@ -63,15 +63,17 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     Raises ConfigError where the budget is too short even for the least.
     """
     key = Key.of(request.seed).at("pilot")
-    config = check_config(values_of(request, data.files, data.frame), "the pilot")
+    longest = data.lengths.longest
+    frame = fitted(request, data.files, data.frame, longest, precisions(request, data.frame))
+    config = check_config(values_of(request, data.files, frame), "the pilot")
     problems = data.splits.problems("training")
     with closing(build_verifier(config.reward)) as verifier:
-        if data.frame.threads is not None:
-            torch.set_num_threads(data.frame.threads)
+        if frame.threads is not None:
+            torch.set_num_threads(frame.threads)
         model = load_model(request.model, config.model.dtype, request.device)
         engine = InProcessEngine(model, rows_of(config))
-        prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
-        examiner = Examiner(model, engine, verifier, prompt, data.frame.max_new_tokens, key)
+        prompt = PromptTemplate(frame.prompt, frame.chat)
+        examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
             directory.write("probe", _probe(request, examiner, problems))
         probe = directory.read("probe")
@@ -92,8 +94,8 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         for index, (one, temperature) in enumerate(zip(found, temperatures, strict=True))
     )
     chosen = best_temperature(outlooks)
-    frame = _framed(request, data, chosen, found[outlooks.index(chosen)])
-    return Base(outlooks, chosen, frame, probe["completion_s"], probe["single_s"])
+    learned = _framed(request, data, frame, chosen, found[outlooks.index(chosen)])
+    return Base(outlooks, chosen, learned, probe["completion_s"], probe["single_s"])
 
 
 def _probe(request: Request, examiner: Examiner, problems: Sequence[Problem]) -> dict[str, object]:
@@ -134,12 +136,12 @@ def _sample(examiner: Examiner, problems: Sequence[Problem], samples: int) -> No
         examiner.examine(piece, Sampling(1.0), samples)
 
 
-def _framed(request: Request, data: Data, chosen: Outlook, found: Evaluation) -> Frame:
+def _framed(request: Request, data: Data, frame: Frame, chosen: Outlook, found: Evaluation) -> Frame:
     """Return the frame with temperature, length and group: what was learned of the base, as far as memory allows."""
-    tokens = data.frame.max_new_tokens if request.max_new_tokens else _length(data.frame.max_new_tokens, found)
+    tokens = frame.max_new_tokens if request.max_new_tokens else _length(frame.max_new_tokens, found)
     wanted = best_group(chosen, GROUPS[-1])
-    frame = replace(data.frame, temperature=chosen.temperature, max_new_tokens=tokens, group=wanted)
-    return fitted(request, data.files, frame, data.lengths.longest)
+    asked = replace(frame, temperature=chosen.temperature, max_new_tokens=tokens, group=wanted)
+    return fitted(request, data.files, asked, data.lengths.longest, (frame.dtype,))
 
 
 def _length(most: int, found: Evaluation) -> int:
