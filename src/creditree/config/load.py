@@ -82,9 +82,7 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
-    if config.guard.path is None:
-        del values["guard"]
-    elif config.guard.reward is not None:
+    if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
     values["method"] = config.method.resolved().model_dump(mode="json", exclude_none=True)

@@ -62,8 +62,6 @@ def workload_of(
     method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
     explore, select, everything = method.explore, method.select, train.weights == "all"
-    evaluations = [config.evaluation.problems, *([config.validation.problems] if config.validation.every else [])]
-    evaluations += [] if config.guard.path is None else [config.guard.problems]
     on_host = config.model.device == "cpu"
     work = Workload(
         shape=shape,
@@ -82,7 +80,7 @@ def workload_of(
         reference=method.objective.kl > 0,
         entropies=settings.sampling.entropies or (isinstance(explore, Branching) and explore.signals.entropies),
         nucleus=settings.sampling.top_p < 1,
-        evaluation_problems=max(evaluations),
+        evaluation_problems=_most_measured(config),
         micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
         max_rows=_or(train.max_rows, DEFAULT_ROWS),
         stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
@@ -97,6 +95,12 @@ def workload_of(
         off_policy=method.schedule.off_policy,
     )
     return work, prompt
+
+
+def _most_measured(config: RunConfig) -> int:
+    """Return the problems of the largest measurement."""
+    validated = config.validation.problems if config.validation.every else 0
+    return max(config.evaluation.problems, validated, 0 if config.guard.path is None else config.guard.problems)
 
 
 def branches_of(explore: Explorer) -> Branches | None:

@@ -123,7 +123,7 @@ def test_an_override_below_a_value_of_the_file_is_refused() -> None:
     ("text", "words"),
     [
         ("methd: {}", ["unknown key 'methd'", "Did you mean 'method'?"]),
-        ("xyzzy: 1", ["unknown key 'xyzzy'", "Known: evaluation, log, lora"]),
+        ("xyzzy: 1", ["unknown key 'xyzzy'", "Known: evaluation, guard, log, lora"]),
         ("model: {nme: x}", ["unknown key 'model.nme'", "'name'", "in model"]),
         ("lora: {rnk: 2}", ["unknown key 'lora.rnk'", "'rank'"]),
         ("method: {grup: 3}", ["unknown key 'method.grup'", "'group'"]),

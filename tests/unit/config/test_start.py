@@ -180,7 +180,8 @@ def test_the_guard_is_written_where_there_is_one_and_read_again() -> None:
     guard = "{path: g.csv, reward: {name: numeric, tolerance: 0.1}, prompt: {text: 'Q {question}'}}"
     config = parse_config(f"task: multiplication\nguard: {guard}", "run.yaml")
     assert parse_config(dump_config(config), "run.yaml").guard == config.guard
-    assert "guard" not in dump_config(parse_config("task: multiplication", "run.yaml"))
+    without = parse_config("task: multiplication", "run.yaml")
+    assert parse_config(dump_config(without), "run.yaml").guard == without.guard
     with pytest.raises(ConfigError, match=r"guard has no effect without the file of its problems; set guard\.path"):
         parse_config("task: multiplication\nguard: {tolerance: 0.1}", "run.yaml")
     with pytest.raises(ConfigError, match=r"unknown key 'guard\.tolerence'\. Did you mean 'tolerance'\?"):
