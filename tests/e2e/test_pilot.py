@@ -1,0 +1,132 @@
+"""`creditree pilot` where it does not go smoothly: stopped, killed, refused, or told that training cannot help."""
+
+import csv
+import json
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from creditree.problem import Problem
+from creditree.rng import Key
+from creditree.tasks import Multiplication
+from tests.e2e.command import Refuse, creditree, creditree_json, start
+
+MODEL = ("--model", "builtin:multiplication")
+
+
+def write(path: Path, problems: Iterable[Problem], header: Sequence[str] = ("question", "answer")) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows((problem.question, problem.answers[0]) for problem in problems)
+    return path
+
+
+def products(count: int, digits: int = 3) -> list[Problem]:
+    task = Multiplication(digits_a=digits)
+    return [task.training(Key.of(5), index) for index in range(count)]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("pilot") / "products.csv", products(200))
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_stopped_in_training_and_repeated_it_goes_on(
+    how: signal.Signals, code: int, table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = ("pilot", table, *MODEL, "--budget", "15s", "--out", out)
+    process = start(*asked)
+    deadline = time.monotonic() + 120
+    while not (out / "choice.json").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    sampled = {path: path.stat().st_mtime_ns for path in out.glob("base/*/*.parquet")}
+    trials = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/summary.json")}
+    assert sampled
+    assert not (out / "report.json").exists()
+    record = creditree_json(*asked)
+    assert record == json.loads((out / "report.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in sampled} == sampled
+    assert {path: path.stat().st_mtime_ns for path in trials} == trials
+    assert record["result"]["n"] == 60
+    assert record["recommendation"]["decision"] in ("use", "use_with_care", "extend", "stop")
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A table whose answers the model cannot give, and the directory of a pilot on it."""
+    folder = tmp_path_factory.mktemp("hopeless")
+    wrong = [replace(one, answers=(str(10**7 + index),)) for index, one in enumerate(products(60))]
+    table, out = write(folder / "wrong.csv", wrong), folder / "out"
+    done = creditree("pilot", table, *MODEL, "--budget", "20s", "--out", out)
+    assert "Do not train yet" in " ".join(done.stdout.split())
+    return table, out
+
+
+def test_where_nothing_is_ever_solved_it_says_so_and_does_not_train(hopeless: tuple[Path, Path]) -> None:
+    _, out = hopeless
+    record = json.loads((out / "report.json").read_text())
+    assert record["outlook"]["verdict"] == "no_signal"
+    assert record["recommendation"]["decision"] == "no_signal"
+    assert "result" not in record
+    assert not (out / "run").exists()
+    assert "## Can it work here?" in (out / "report.md").read_text()
+
+
+def test_a_refused_table_leaves_the_directory_free(refuse: Refuse, tmp_path: Path, table: Path) -> None:
+    few = write(tmp_path / "few.csv", products(20))
+    out = tmp_path / "out"
+    sentence = refuse("pilot", few, *MODEL, "--out", out)
+    assert "Only 20 problems can be used" in sentence
+    assert "at least 40" in sentence
+    sentence = refuse("pilot", table, *MODEL, "--question", "frage", "--out", out)
+    assert "no column 'frage'" in sentence
+    assert "Known: " in sentence or "Did you mean" in sentence
+
+
+def test_answers_that_no_grader_reads_end_it(refuse: Refuse, tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", products(60))
+    sentence = refuse("pilot", table, *MODEL, "--reward", "choice", "--out", tmp_path / "out")
+    assert "choice cannot read" in sentence
+    assert "--reward" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--budget", "soon"), "--budget is 'soon'"),
+        (("--memory", "8"), "--memory is '8'"),
+        (("--memory", "5MB"), "memory"),
+        (("--metric", "column:wrth"), "no such column"),
+        (("--metric", "nofile.py:score"), "nofile.py"),
+        (("--by", "kind"), "--by kind"),
+        (("--prompt", "no field"), "has no field"),
+        (("--model", "builtin:nothing"), "does not ship"),
+        (("--set", "train.stepz=3"), "stepz"),
+        (("--dtype", "float8"), "dtype"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    options: tuple[str, str], words: str, refuse: Refuse, table: Path, tmp_path: Path
+) -> None:
+    model = () if "--model" in options else MODEL
+    assert words in refuse("pilot", table, *model, *options, "--out", tmp_path / "out")
+
+
+def test_other_settings_and_another_table_are_refused(refuse: Refuse, hopeless: tuple[Path, Path]) -> None:
+    table, out = hopeless
+    sentence = refuse("pilot", table, *MODEL, "--budget", "30s", "--out", out)
+    assert "budget_s is 20.0 in the pilot and 30.0 now" in sentence
+    write(table, products(50))
+    assert "problems_sha256" in refuse("pilot", table, *MODEL, "--budget", "20s", "--out", out)
