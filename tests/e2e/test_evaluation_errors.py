@@ -31,6 +31,7 @@ def data(tmp_path: Path) -> Path:
         (["--task", "aime25"], ["math-ai/aime25", "could not be loaded", "task.path=FILE"]),
         (["--suite", "attnrk"], ["Did you mean 'attnrl'?"]),
         (["--suite", "attnrl", "--task", "aime24"], ["leave out --task"]),
+        (["--task", "multiplication", "--set", "model.device=tpu"], ["model.device is 'tpu'", "set cpu or cuda"]),
         (["--task", "file", "--data", "DATA", "--k", "1,x"], ["--k is '1,x'", "such as 1,4,32"]),
         (["--task", "file", "--data", "DATA", "--k", "0"], ["--k is '0'"]),
         (["--task", "file", "--data", "DATA", "--k", "4"], ["--k 4", "--samples is 1", "raise --samples"]),

@@ -115,6 +115,8 @@ def test_answers_that_no_grader_reads_end_it(refuse: Refuse, tmp_path: Path) -> 
         (("--model", "builtin:nothing"), "does not ship"),
         (("--set", "train.stepz=3"), "stepz"),
         (("--dtype", "float8"), "dtype"),
+        (("--device", "tpu"), "model.device is 'tpu'"),
+        (("--guard", "nothing.csv"), "nothing.csv cannot be read"),
     ],
 )
 def test_bad_options_are_one_sentence(
@@ -122,6 +124,14 @@ def test_bad_options_are_one_sentence(
 ) -> None:
     model = () if "--model" in options else MODEL
     assert words in refuse("pilot", table, *model, *options, "--out", tmp_path / "out")
+
+
+def test_a_guard_that_cannot_be_used_is_refused_before_anything_is_trained(
+    refuse: Refuse, table: Path, tmp_path: Path
+) -> None:
+    guard = write(tmp_path / "guard.csv", products(5), header=("question", "solution"))
+    sentence = refuse("pilot", table, *MODEL, "--guard", guard, "--out", tmp_path / "out")
+    assert "no column 'answer'" in sentence
 
 
 def test_other_settings_and_another_table_are_refused(refuse: Refuse, hopeless: tuple[Path, Path]) -> None:

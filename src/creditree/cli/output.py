@@ -23,8 +23,11 @@ def print_json(value: object) -> None:
 
 def quiet_libraries() -> None:
     """Keep notices that are not for the user (deprecations inside libraries, loading reports) off the terminal."""
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    # else each of five attempts is told of before the sentence that counts
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

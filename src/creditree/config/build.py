@@ -19,7 +19,6 @@ from creditree.config.schema import (
 )
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.errors import ConfigError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
@@ -137,7 +136,6 @@ def build_parts(config: RunConfig) -> Parts:
     config = settled(started(config))
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    _check_device(config.model.device)
     method = config.method.build()
     task = build_task(config.task)
     verifier = build_verifier(config.reward)
@@ -166,18 +164,3 @@ def build_parts(config: RunConfig) -> Parts:
     parts = Parts(model, learner, engine, task, verifier, method, start, guard)
     check_context(parts, build_settings(config))
     return parts
-
-
-def _check_device(device: str) -> None:
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"model.device is '{device}', which torch does not know; set cpu or cuda.") from None
-    if found.type not in ("cpu", "cuda"):
-        raise ConfigError(f"model.device is '{device}', which Creditree has not been made for; set cpu or cuda.")
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"model.device is '{device}', but torch finds no CUDA device here; set cpu.")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"model.device is '{device}', but there are {torch.cuda.device_count()} CUDA devices; set cuda:0."
-        )

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from creditree.errors import ModelError, did_you_mean
+from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.models import quantise
 from creditree.models.attention import ATTENTION
 from creditree.models.transformer import Transformer
@@ -92,7 +92,8 @@ def _check_directory(name: str, path: Path) -> None:
 
 
 def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
-    """Load model and tokenizer. Raises ModelError with one sentence for whatever cannot be used."""
+    """Load model and tokenizer. Raises ModelError, or ConfigError for the device, with one sentence."""
+    check_device(device)
     if name.startswith("random:"):
         return _random(name, dtype, device)
     where = locate(name)
@@ -132,6 +133,22 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
         torch.nn.Module.to(model, device)
     _own(model)
     return Model(name, Transformer(model.eval()), tokenizer)
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError for a device that is not there, or that nothing here is made for."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"model.device is '{device}', which torch does not know; set cpu or cuda.") from None
+    if found.type not in ("cpu", "cuda"):
+        raise ConfigError(f"model.device is '{device}', which Creditree has not been made for; set cpu or cuda.")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"model.device is '{device}', but torch finds no CUDA device here; set cpu.")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"model.device is '{device}', but there are {torch.cuda.device_count()} CUDA devices; set cuda:0."
+        )
 
 
 @torch.no_grad()

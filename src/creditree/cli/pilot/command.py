@@ -16,6 +16,7 @@ from creditree.cli.pilot.training import planned, train_chosen, try_settings
 from creditree.config.machine import usable_memory
 from creditree.config.pilot import Request
 from creditree.errors import DataError
+from creditree.models.load import check_device
 from creditree.pilot.findings import Finding
 from creditree.pilot.outlook import verdict
 from creditree.pilot.store import PilotDirectory
@@ -30,6 +31,7 @@ MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
 def pilot_command(request: Request, *, as_json: bool) -> None:
     """Check, look, try, train, measure and report; what is done already is read, not done again."""
     quiet_libraries()
+    check_device(request.device)
     out = Console(stderr=True, highlight=False) if as_json else console()
     settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
     with PilotDirectory.open(request.out, settings) as directory:

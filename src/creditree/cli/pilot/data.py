@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from creditree.config.guard import GuardBlock
 from creditree.config.pilot import (
     DEFAULT_TOKENS,
     Files,
@@ -32,6 +33,7 @@ from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate
 from creditree.verify import Verifier, closing
 
+GUARD_PROBLEMS = 200
 LEAST_TOKENS = 32
 """Room for a completion that every prompt must leave, where the user does not say how much."""
 
@@ -47,6 +49,7 @@ class Data:
     lengths: Lengths
     constant: tuple[str, float]
     shape: Shape
+    num_guard: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return what was found, as JSON has it."""
@@ -97,7 +100,24 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     )
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups)
     files = _write(directory.path / "problems", request.problems.stem, splits)
-    return Data(splits, everything, files, frame, lengths, constant_accuracy(splits), shape)
+    return Data(
+        splits, everything, files, frame, lengths, constant_accuracy(splits), shape, _num_guard(request, prompt)
+    )
+
+
+def guard_keys(request: Request) -> dict[str, Any]:
+    """Return the block `guard` of the training run, empty without guard problems."""
+    if request.guard is None:
+        return {}
+    keys = {"path": str(request.guard.resolve()), "question": request.question, "problems": GUARD_PROBLEMS}
+    return keys if request.answer is None else keys | {"answer": request.answer}
+
+
+def _num_guard(request: Request, prompt: PromptTemplate) -> int:
+    """Return how many guard problems are measured. Raises DataError now, not after the training, for bad ones."""
+    if request.guard is None:
+        return 0
+    return len(GuardBlock(**guard_keys(request)).table(prompt).held_out("test", GUARD_PROBLEMS))
 
 
 def _check_columns(request: Request, placed: Sequence[Placed]) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from creditree.cli.output import STOPPED
 from creditree.cli.pilot.base import Base
-from creditree.cli.pilot.data import Data
+from creditree.cli.pilot.data import Data, guard_keys
 from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
 from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
@@ -21,11 +21,9 @@ from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline,
 from creditree.report.summary import Summary
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
-from creditree.tasks.rows import read_rows
 
 KEPT_ROLLOUTS = 40
 """About so many steps' completions are kept."""
-GUARD_PROBLEMS = 200
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,11 +52,10 @@ class Trial:
         }
 
 
-def pace_of(request: Request, data: Data, base: Base) -> Pace:
+def pace_of(data: Data, base: Base) -> Pace:
     """Return what a completion takes, and how many problems are measured."""
     sizes = data.splits.sizes
-    guard = 0 if request.guard is None else min(GUARD_PROBLEMS, len(read_rows(request.guard)))
-    return Pace(base.completion_s, base.single_s, sizes["test"], sizes["validation"], guard)
+    return Pace(base.completion_s, base.single_s, sizes["test"], sizes["validation"], data.num_guard)
 
 
 def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Timeline:
@@ -66,7 +63,7 @@ def planned(request: Request, data: Data, base: Base, directory: PilotDirectory)
     if not directory.has("timeline"):
         settings = settings_to_try(data.shape.num_parameters)
         left = max(0.0, request.budget_s - directory.spent_s)
-        found = divide(left, pace_of(request, data, base), base.frame.group, len(settings))
+        found = divide(left, pace_of(data, base), base.frame.group, len(settings))
         directory.write("timeline", {name: getattr(found, name) for name in Timeline.__slots__})
     return Timeline(**directory.read("timeline"))
 
@@ -128,7 +125,7 @@ def _choice(
     directory: PilotDirectory,
 ) -> dict[str, Any]:
     setting = best_trial(trials, settings_to_try(data.shape.num_parameters)[0])
-    pace = pace_of(request, data, base)
+    pace = pace_of(data, base)
     left = (1 - RESERVE_SHARE) * request.budget_s - directory.spent_s - timeline.evaluation_s
     seconds = max(timeline.trial_s, LEAST_STEPS * pace.step_s(base.frame.group, timeline.problems_per_step), left)
     times = validations(seconds, pace)
@@ -144,7 +141,7 @@ def _choice(
     if times:
         blocks["validation"] = {"every": max(1, steps // times), "problems": pace.validation}
     if request.guard is not None:
-        blocks["guard"] = {"path": str(request.guard.resolve()), "problems": GUARD_PROBLEMS}
+        blocks["guard"] = guard_keys(request)
     config = run_config(request, data.files, _stepped(base, timeline), setting, seconds, blocks)
     return {"setting": setting.name, "config": yaml_values(config)}
 
