@@ -16,6 +16,10 @@ from creditree.runs.environment import describe_environment
 from creditree.runs.lock import RunLock
 
 SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
+PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json")
+"""What is there before anything is measured ..."""
+MEASURED = ("base", "trials", "run")
+"""... in one of these folders."""
 
 
 class PilotDirectory:
@@ -57,9 +61,9 @@ class PilotDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None and not self._seconds:
-            # Nothing was measured: a missing file, a wrong name. The corrected command may have other settings.
-            for name in (SETTINGS, CODE):
+        if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
+            # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
+            for name in PRECEDING:
                 (self.path / name).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
