@@ -115,7 +115,8 @@ def _markdown(block: Block) -> str:
         case Bullets(items):
             return "".join(f"- {_one_line(item)}\n" for item in items)
         case Rows(header, rows):
-            return markdown_table(header, [[_one_line(cell) for cell in row] for row in rows])
+            head, *lines = [[_one_line(cell) for cell in row] for row in (header, *rows)]
+            return markdown_table(head, lines)
         case Code(text):
             return f"{_fence(text)}text\n{text}\n{_fence(text)}\n"
         case Details(summary, blocks):

@@ -9,7 +9,6 @@ import pytest
 from creditree.config.load import dump_config
 from creditree.config.pilot import (
     BARE,
-    GROUPS,
     HIGHEST_RATE,
     LOWEST_RATE,
     PROMPTS,
@@ -29,6 +28,7 @@ from creditree.config.workload import free_of, workload_of
 from creditree.errors import ConfigError
 from creditree.models.shapes import Shape
 from creditree.pilot.graders import GRADERS
+from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
 
 FILES = Files(Path("p.jsonl"), Path("p-validation.jsonl"), Path("p-test.jsonl"))

@@ -38,9 +38,7 @@ def outlooks() -> list[Record]:
         return Estimate(value, Interval(value - 0.1, value + 0.1), 96)
 
     signals = (Signal(8, share(0.5), 0.21), Signal(16, share(0.6), 0.32))
-    found = [
-        Outlook(one, 16, share(0.4), share(0.8), signals, 0.03, 0.01, 20.0, 0.3) for one in (0.4, 1.0)
-    ]  # fmt: skip
+    found = [Outlook(one, 16, share(0.4), share(0.8), signals, 0.03, 0.01, 20.0, 0.3) for one in (0.4, 1.0)]
     return [one.to_json() for one in found]
 
 
@@ -55,7 +53,8 @@ def head() -> Record:
         "data": {
             "findings": [
                 {"kind": "split", "severity": "note", "text": "110 problems to train on", "places": []},
-                {"kind": "conflicts", "severity": "caution", "text": "questions left out: 2", "places": ["row 3", "row 9"]},
+                {"kind": "conflicts", "severity": "caution", "text": "questions left out: 2",
+                 "places": ["row 3", "row 9"]},
             ]
         },
         "seconds": {"checking the problems": 2.0, "trials": 300.0},
