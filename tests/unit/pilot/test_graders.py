@@ -137,7 +137,7 @@ def test_below_90_percent_it_is_a_blocker() -> None:
 
 
 def test_only_the_first_accepted_answer_is_asked_for() -> None:
-    one = Problem("p", "q", ("unknown", "5"))
+    one = Problem("p", "q", ("about 5", "5"))
     found = reading("last_integer", build_verifier("last_integer"), [one])
     assert set(found.refused) == {"p"}
 

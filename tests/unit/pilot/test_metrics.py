@@ -23,6 +23,9 @@ def after_only(completions, id, **columns):
     return [None if text.startswith("old") and name == "p1" else float(len(text)) for text, name in
             zip(completions, id)]
 
+def before_only(completions, **columns):
+    return [None if text == "new, p2" else float(len(text)) for text in completions]
+
 def broken(completions, **columns):
     raise RuntimeError("no such thing")
 """
@@ -51,8 +54,9 @@ def test_a_function_of_the_completions(code: str) -> None:
     assert (found.difference.value, found.difference.interval.low) == (1.0, 1.0)
 
 
-def test_a_problem_without_a_number_on_one_side_is_left_out_of_both(code: str) -> None:
-    found = measure_metric(f"{code}:after_only", ASKED, PROMPTS, BEFORE, AFTER, KEY)
+@pytest.mark.parametrize("name", ["after_only", "before_only"])
+def test_a_problem_without_a_number_on_one_side_is_left_out_of_both(code: str, name: str) -> None:
+    found = measure_metric(f"{code}:{name}", ASKED, PROMPTS, BEFORE, AFTER, KEY)
     assert (found.before, found.after, found.problems, found.difference.n) == (6.0, 7.0, 2, 2)
 
 

@@ -181,11 +181,14 @@ def test_the_order_of_rows_moves_nothing_and_no_question_is_in_two_splits(
 ) -> None:
     free, tested, validated = counts
     rows = [*many(free), *many(tested, "test"), *many(validated, "validation")]
-    shuffled = rows.copy()
-    random.Random(seed).shuffle(shuffled)
-    one, other = (split_problems(order)[0] for order in (rows, shuffled))
+    order = random.Random(seed).sample(rows, len(rows))
+    # Elsewhere in the file, a row has another place and, without a column for it, another id.
+    shuffled = [placed(row.problem.question.upper(), name=f"r{n}", named=row.named) for n, row in enumerate(order)]
+    one, other = (split_problems(each)[0] for each in (rows, shuffled))
     for slice_ in SLICES:
-        assert {p.id for p in one.problems(slice_)} == {p.id for p in other.problems(slice_)}
+        assert {normal(p.question) for p in one.problems(slice_)} == {
+            normal(p.question) for p in other.problems(slice_)
+        }
     questions = [normal(p.question) for slice_ in SLICES for p in one.problems(slice_)]
     assert len(questions) == len(set(questions)) == len(rows)
     for named, count in (("test", tested), ("validation", validated)):
