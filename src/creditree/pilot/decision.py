@@ -60,7 +60,7 @@ def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str
         listed.append(
             f"{answer[1]:.0%} of the answers are '{answer[0]}', which is right for {right:.0%} of the problems"
         )
-    if found.after.value <= found.constant:
+    if found.after.value <= found.constant > 0:
         listed.append(f"always giving the commonest answer would do as well: {found.constant:.0%}")
     if found.guard is not None and found.guard["worse"]:
         listed.append(f"guard set: {found.guard['conclusion']}")

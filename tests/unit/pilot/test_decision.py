@@ -1,5 +1,6 @@
 """Each recommendation and each risk, from outcomes made by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,9 @@ def test_a_constant_answer_that_does_as_well() -> None:
     # 60 of 100 are right after training.
     assert listed(constant=0.6) == ["always giving the commonest answer would do as well: 60%"]
     assert listed(constant=0.59) == []
+    nothing = wilson(0, 100)
+    # Where neither is ever right there is no such comparison.
+    assert risks(replace(outcome(0, 0, constant=0.0), after=nothing), None, ("", 0.0), 0.0) == []
 
 
 def test_signal_and_guard() -> None:
