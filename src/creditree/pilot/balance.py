@@ -37,7 +37,7 @@ def check_lengths(
         text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"
         found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
     counts = np.array([lengths[one.problem.id] for one in kept] or [0])
-    shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95)), int(counts.max()))
+    shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95, method="inverted_cdf")), int(counts.max()))
     text = f"prompts have {shape.median} tokens in the median, 95 % at most {shape.high}, the longest {shape.longest}"
     found.append(Finding("prompt_lengths", "note", text))
     if shape.longest > LONG * max(shape.median, 1):

@@ -102,4 +102,5 @@ def _strengths(row: Mapping[str, Any]) -> list[float]:
 
 def _effective(strengths: Iterable[float]) -> float:
     values = list(strengths)
-    return sum(values) ** 2 / sum(value * value for value in values)
+    total = sum(values)
+    return 1 / sum((value / total) ** 2 for value in values)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from creditree.evaluate.statistics import Difference, Estimate
-from creditree.pilot.concentration import Concentration
+from creditree.pilot.concentration import CONCENTRATED, Concentration
 
 Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal"]
 LEVEL = 0.05
@@ -60,7 +60,7 @@ def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str
         listed.append(
             f"{answer[1]:.0%} of the answers are '{answer[0]}', which is right for {right:.0%} of the problems"
         )
-    if found.after.value <= found.constant:
+    if found.after.value <= found.constant > 0:
         listed.append(f"always giving the commonest answer would do as well: {found.constant:.0%}")
     if found.guard is not None and found.guard["worse"]:
         listed.append(f"guard set: {found.guard['conclusion']}")
@@ -70,8 +70,13 @@ def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str
 def concentration_risks(found: Concentration) -> list[str]:
     """Return the sentences of a learning signal that went to few places."""
     listed = []
-    if found.top_problem > 0.5:
+    if found.top_problem > CONCENTRATED:
         listed.append(f"one problem had {found.top_problem:.0%} of the learning signal")
+    listed += [
+        f"one token, {one.text!r}, had {one.signal:.0%} of the learning signal"
+        for one in found.tokens
+        if one.signal > CONCENTRATED and one not in found.over_selected
+    ]
     shown = ", ".join(
         f"{one.text!r} ({one.signal:.0%} of the signal, {one.sampled:.1%} of the text)"
         for one in found.over_selected[:3]

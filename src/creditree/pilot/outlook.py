@@ -177,6 +177,8 @@ def advice(found: Outlook) -> str:
     """Return what to change where there is no signal."""
     if found.truncated > 0.5:
         return f"{found.truncated:.0%} of the completions are cut off: raise --max-new-tokens"
+    if found.accuracy.value > 0.5:
+        return "take harder problems: most of these are solved every time"
     if found.unparsable > 0.5:
         return f"in {found.unparsable:.0%} of the completions no answer is found: change --prompt or --reward"
     return "take easier problems, a stronger base model, or fine-tune on worked solutions first"

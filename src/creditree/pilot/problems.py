@@ -2,9 +2,9 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as count_from
 from types import MappingProxyType
 
 from creditree.errors import DataError
@@ -22,6 +22,7 @@ VALIDATION_SHARE, MOST_VALIDATION = 0.15, 100
 FEW_TEST = 100
 _NUMBER = re.compile(r"\d[\d.,]*")
 _EDGES = " \t.,;:!?\"'"
+_HELD: Mapping[Slice | None, int] = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,11 @@ class Splits:
 def normal(question: str) -> str:
     """Return a question as it counts for repeats: compatibility characters, capitals, spaces and edges do not matter.
 
-    NFKC, case folded, runs of white space as one space, punctuation at both ends left out.
+    NFKC, case folded, runs of white space as one space, punctuation at both ends left out, save the point of ``.5``.
     """
-    text = " ".join(unicodedata.normalize("NFKC", question).casefold().split())
-    return text.strip(_EDGES)
+    text = " ".join(unicodedata.normalize("NFKC", question).casefold().split()).rstrip(_EDGES)
+    bare = text.lstrip(_EDGES)
+    return f".{bare}" if bare[:1].isdigit() and text.removesuffix(bare).endswith(".") else bare
 
 
 def template(question: str) -> str:
@@ -87,7 +89,8 @@ def without_repeats(placed: Sequence[Placed]) -> tuple[list[Placed], list[Findin
     """Return the problems with each question once, and what was left out.
 
     Questions are equal if their `normal` forms are. Where all rows of a question accept the same answers, the first
-    stays, or the first that is held out by name; where they do not, all of them go: nobody knows which is right.
+    stays, or one that is held out by name, the test before validation; where they do not, all of them go: nobody knows
+    which is right.
     """
     groups: dict[str, list[Placed]] = {}
     for one in placed:
@@ -101,9 +104,9 @@ def without_repeats(placed: Sequence[Placed]) -> tuple[list[Placed], list[Findin
         if len(answers) > 1:
             conflicts.append(" and ".join(one.place for one in group[:2]))
             continue
-        kept.append(next((one for one in group if one.named in ("test", "validation")), group[0]))
+        kept.append(min(group, key=lambda one: _HELD.get(one.named, len(_HELD))))
         repeats += [one.place for one in group[1:]]
-        if len({one.named for one in group}) > 1:
+        if len({one.named or "training" for one in group}) > 1:
             leaks.append(" and ".join(one.place for one in group[:2]))
     return _with_own_ids(kept), [
         *_some(
@@ -123,14 +126,17 @@ def _some(kind: str, severity: Severity, places: Sequence[str], text: str) -> li
 
 
 def _with_own_ids(placed: Sequence[Placed]) -> list[Placed]:
-    """Return the problems with ids that are different: a second use of one gets a number."""
-    used: Counter[str] = Counter()
+    """Return the problems with ids that are different: a second use of one gets a number that makes it new."""
+    taken = {one.problem.id for one in placed}
+    seen: set[str] = set()
     found = []
     for one in placed:
-        used[one.problem.id] += 1
-        count = used[one.problem.id]
-        problem = one.problem if count == 1 else replace(one.problem, id=f"{one.problem.id}-{count}")
-        found.append(replace(one, problem=problem))
+        name = one.problem.id
+        if name in seen:
+            name = next(new for count in count_from(2) if (new := f"{one.problem.id}-{count}") not in taken)
+        seen.add(name)
+        taken.add(name)
+        found.append(replace(one, problem=replace(one.problem, id=name)))
     return found
 
 
@@ -157,7 +163,7 @@ def split_problems(placed: Sequence[Placed]) -> tuple[Splits, list[Finding]]:
             slices[slice_], pool = pool[:size], pool[size:]  # type: ignore[index]
     slices["training"] = pool
     if not pool:
-        raise DataError("The table names all its problems as test or validation: leave some to train on.")
+        raise DataError("No problem is left to train on: the table names too many as test or validation.")
     splits = Splits(MappingProxyType({slice_: tuple(slices[slice_]) for slice_ in SLICES}))
     return splits, _split_findings(splits)
 

@@ -15,9 +15,11 @@ from creditree.runs.difference import describe_difference
 from creditree.runs.environment import describe_environment
 from creditree.runs.lock import RunLock
 
-SETTINGS, CODE, CLOCK, BASE = "pilot.yaml", "code.json", "seconds.json", "base"
-BEGINNING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json")
-"""What is written before anything is measured that is worth keeping."""
+SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
+PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json")
+"""What is there before anything is measured ..."""
+MEASURED = ("base", "trials", "run")
+"""... in one of these folders."""
 
 
 class PilotDirectory:
@@ -59,9 +61,9 @@ class PilotDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None and not (self.path / BASE).exists():
-            # Nothing was measured: a missing file, a wrong name. The corrected command may have other settings.
-            for name in BEGINNING:
+        if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
+            # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
+            for name in PRECEDING:
                 (self.path / name).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
@@ -78,7 +80,7 @@ class PilotDirectory:
 
     def sampled(self, name: str) -> AttemptParts:
         """Return the completions of the base model under one way of decoding, to be read and added to."""
-        return AttemptParts(self.path / BASE / name)
+        return AttemptParts(self.path / "base" / name)
 
     def has(self, stage: str) -> bool:
         """Return whether a stage has ended."""

@@ -1,5 +1,6 @@
 """A document of a few kinds of blocks, written as Markdown and as one HTML file that opens offline."""
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Picture:
     caption: str
 
 
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 Block = Heading | Paragraph | Callout | Bullets | Rows | Code | Details | Picture
 
 
@@ -105,21 +107,22 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}\n"
+            return f"{'#' * level} {_one_line(text)}\n"
         case Paragraph(text):
-            return f"{text}\n"
+            return f"{_plain(text)}\n"
         case Callout(text, _):
-            return f"> **{text}**\n"
+            return f"> **{_one_line(text)}**\n"
         case Bullets(items):
-            return "".join(f"- {item}\n" for item in items)
+            return "".join(f"- {_one_line(item)}\n" for item in items)
         case Rows(header, rows):
-            return markdown_table(header, [[_one_line(cell) for cell in row] for row in rows])
+            head, *lines = [[_one_line(cell) for cell in row] for row in (header, *rows)]
+            return markdown_table(head, lines)
         case Code(text):
             return f"{_fence(text)}text\n{text}\n{_fence(text)}\n"
         case Details(summary, blocks):
-            return f"**{summary}**\n\n{to_markdown(blocks)}"
+            return f"**{_one_line(summary)}**\n\n{to_markdown(blocks)}"
         case Picture(name, _, caption):
-            return f"![{caption}]({name})\n"
+            return f"![{_one_line(caption)}]({name})\n"
 
 
 def _html(block: Block) -> str:
@@ -156,4 +159,9 @@ def _runs(text: str, mark: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return _plain(" ".join(text.split()))
+
+
+def _plain(text: str) -> str:
+    """Return text in which nothing opens an HTML tag: Markdown passes tags on."""
+    return _TAG.sub(r"\\<", text)

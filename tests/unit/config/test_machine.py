@@ -1,0 +1,46 @@
+"""What the machine is said to offer, and what this process is said to have held."""
+
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from creditree.config import machine
+from creditree.config.machine import SHARE, default_device, peak_memory, usable_memory
+
+LATE = 10_000_000
+"""The system counts pages a little late."""
+
+
+def test_usable_memory_is_a_part_of_what_is_there() -> None:
+    assert 0 < usable_memory("cpu") <= SHARE * psutil.virtual_memory().total
+
+
+def test_the_limit_of_a_container_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "_GROUP_LIMITS", (limit, tmp_path / "none"))
+    limit.write_text("50000000\n")
+    assert usable_memory("cpu") == 40_000_000
+    limit.write_text("max\n")
+    assert usable_memory("cpu") > 40_000_000
+
+
+def test_the_peak_is_at_least_what_was_held_and_stays_when_it_is_freed() -> None:
+    held = np.ones(8_000_000)  # 64 MB, written, so resident
+    resident = psutil.Process().memory_info().rss
+    assert held.sum() == 8_000_000
+    assert peak_memory("cpu") >= max(held.nbytes, resident - LATE)
+    before = peak_memory("cpu")
+    del held
+    assert peak_memory("cpu") >= before - LATE
+    assert peak_memory("cpu") < psutil.virtual_memory().total
+
+
+def test_without_the_file_of_the_system_the_resident_size_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_peak_resident", lambda: 0)
+    assert peak_memory("cpu") > 1_000_000
+
+
+def test_the_device_is_one_that_torch_has() -> None:
+    assert default_device() in ("cpu", "cuda")

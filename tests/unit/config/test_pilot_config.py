@@ -1,0 +1,155 @@
+"""The runs that follow from what a pilot is asked for, and what is taken where memory is short. Nothing is loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from creditree.config.load import dump_config
+from creditree.config.pilot import (
+    BARE,
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    PROMPTS,
+    SMALL,
+    Files,
+    Frame,
+    Request,
+    Setting,
+    default_prompt,
+    fitted,
+    preferred_precision,
+    run_config,
+    settings_to_try,
+    threads_for,
+)
+from creditree.config.workload import free_of, workload_of
+from creditree.errors import ConfigError
+from creditree.models.shapes import Shape
+from creditree.pilot.graders import GRADERS
+from creditree.pilot.outlook import GROUPS
+from creditree.plan.fit import choose, largest_group
+
+FILES = Files(Path("p.jsonl"), Path("p-validation.jsonl"), Path("p-test.jsonl"))
+FRAME = Frame("last_integer", "{question}\n", False, "bfloat16", None, 512, temperature=0.7)
+GB = 10**9
+
+
+def request(memory: float = 100, **values: Any) -> Request:
+    given: dict[str, Any] = {"model": "random:qwen2-1.5b", "device": "cpu", "budget_s": 600.0} | values
+    return Request(problems=Path("p.csv"), out=Path("out"), memory=int(memory * GB), **given)
+
+
+def shape(num_parameters: int) -> Shape:
+    """Return a shape of exactly so many parameters: all in the embedding, of width 1, and the last norm."""
+    return Shape(0, 1, 1, 1, 1, 1, num_parameters - 1, 128)
+
+
+def test_settings_by_size() -> None:
+    # 1e-4 sqrt(1.5e9 / 0.6e6) = 1e-4 * 50 = 0.005, a third of it 0.0017.
+    assert settings_to_try(600_000) == (
+        Setting("t-spmo", 0.005),
+        Setting("grpo", 0.005),
+        Setting("t-spmo", 0.0017),
+        Setting("grpo", 0.0017),
+    )
+    # The paper's own size and rate.
+    assert {one.learning_rate for one in settings_to_try(1_500_000_000)} == {1e-4, 3.3e-5}
+    assert settings_to_try(10)[0].learning_rate == HIGHEST_RATE
+    assert settings_to_try(10**13)[0].learning_rate == LOWEST_RATE
+    assert Setting("grpo", 0.0017).name == "grpo, learning rate 0.0017"
+
+
+def test_wording_by_model_and_grader() -> None:
+    assert default_prompt("builtin:multiplication", "math") == (BARE, False)
+    for grader in GRADERS:
+        text, chat = default_prompt("Qwen/Qwen2-1.5B", grader)
+        assert (text, chat) == (PROMPTS[grader], "auto")
+        assert text.format(question="Why?").startswith("Why?")
+    assert default_prompt("Qwen/Qwen2-1.5B", "mine.py:score") == ("{question}\n", "auto")
+
+
+@pytest.mark.parametrize(
+    ("device", "parameters", "dtype", "threads"),
+    [
+        ("cpu", SMALL, "float32", 1),
+        ("cpu", SMALL + 1, "bfloat16", None),
+        ("cuda", 600_000, "bfloat16", None),
+        ("cuda:1", SMALL + 1, "bfloat16", None),
+    ],
+)
+def test_small_models_on_a_cpu_are_float32_in_one_thread(
+    device: str, parameters: int, dtype: str, threads: int | None
+) -> None:
+    of = shape(parameters)
+    assert of.num_parameters == parameters
+    assert preferred_precision(request(device=device), of) == dtype
+    assert threads_for(request(device=device), of) == threads
+    assert preferred_precision(request(device=device, dtype="nf4"), of) == "nf4"
+
+
+def test_a_run_s_configuration() -> None:
+    asked = request(seed=3, question="q", answer="a", overrides=("lora.rank=4",))
+    frame = replace(FRAME, group=8, problems_per_step=2, threads=1)
+    blocks = {"evaluation": {"problems": 33, "temperatures": [0.0]}}
+    config = run_config(asked, FILES, frame, Setting("t-spmo", 0.005), 61.26, blocks)
+    assert (config.seed, config.model.name, config.model.dtype, config.lora.rank) == (3, asked.model, "bfloat16", 4)
+    task: Any = config.task
+    assert (task.path, task.validation_path, task.test_path) == ("p.jsonl", "p-validation.jsonl", "p-test.jsonl")
+    assert (task.question, task.answer, task.prompt.text, task.prompt.chat) == ("q", "a", "{question}\n", False)
+    assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 512)
+    assert (config.method.name, config.method.group, config.method.loss_temperature) == ("t-spmo", 8, 0.7)
+    assert (config.method.l2, config.method.kl) == (0.0, None)
+    train = config.train
+    assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
+    assert (train.memory, train.steps) == ("100000MB", 100_000)
+    assert config.evaluation.problems == 33
+    grpo = run_config(asked, FILES, frame, Setting("grpo", 0.005), 1.0, {})
+    assert (grpo.method.l2, grpo.method.kl) == (None, 0.0)
+    assert "kl: 0.0" in dump_config(grpo)
+
+
+def test_an_override_that_makes_no_run_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'train\.stepz'") as error:
+        run_config(request(overrides=("train.stepz=4",)), FILES, FRAME, Setting("grpo", 0.1), 1.0, {})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("memory", "dtype"), [(100, "bfloat16"), (3.2, "int8"), (2, "nf4")])
+def test_a_smaller_precision_is_taken_where_memory_is_short(memory: float, dtype: str) -> None:
+    # Qwen2-1.5B takes 3.1 GB in bfloat16, 1.8 in int8 and 1.1 in nf4, besides what a step holds.
+    asked = request(memory)
+    found = fitted(asked, FILES, FRAME, 100)
+    assert found == replace(FRAME, dtype=dtype)
+    for method in ("grpo", "t-spmo"):
+        config = run_config(asked, FILES, found, Setting(method, 1e-4), 1.0, {})
+        work, _ = workload_of(config, 100)
+        assert choose(work, asked.memory, free_of(config.train)) is not None
+
+
+@pytest.mark.parametrize(("memory", "group"), [(3.8, 16), (3.7, 8), (3.63155, 4)])
+def test_a_smaller_group_is_taken_where_that_is_what_memory_needs(memory: float, group: int) -> None:
+    """With the keys and values of a whole step held, groups of 16 need 3.75 GB, of 8 3.6316, of 4 3.6315."""
+    asked = request(memory, dtype="bfloat16", overrides=("train.stored_tokens=null",))
+    found = fitted(asked, FILES, FRAME, 100)
+    assert found == replace(FRAME, group=group)
+    config = run_config(asked, FILES, FRAME, Setting("grpo", 1e-4), 1.0, {})
+    most = largest_group(workload_of(config, 100)[0], asked.memory, free_of(config.train))
+    assert most is not None
+    assert group == max(size for size in GROUPS if size <= most)
+    # A smaller group is taken before a smaller precision.
+    assert fitted(replace(asked, dtype=None), FILES, FRAME, 100).dtype == "bfloat16"
+
+
+def test_where_nothing_fits_one_sentence_says_so() -> None:
+    for dtype in (None, "bfloat16"):
+        with pytest.raises(ConfigError) as error:
+            fitted(request(1, dtype=dtype), FILES, FRAME, 100)
+        sentence = str(error.value)
+        assert sentence.startswith("with 1.00 GB of memory: the run needs ")
+        assert "are weights of the base model" in sentence
+        assert "\n" not in sentence
+    # A precision that was asked for is not exchanged, though a smaller one would fit.
+    with pytest.raises(ConfigError, match=r"model\.dtype: nf4"):
+        fitted(request(2, dtype="bfloat16"), FILES, FRAME, 100)

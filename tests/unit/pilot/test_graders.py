@@ -1,0 +1,149 @@
+"""Which grader is chosen for which answers, asked of the real graders."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from creditree.config.reward import build_verifier
+from creditree.pilot.graders import GRADERS, Reading, check_reading, choose_grader, reading
+from creditree.pilot.problems import Placed
+from creditree.problem import Problem, Verdict
+from creditree.verify import Answer, Verifier
+from tests.unit.pilot.samples import problem
+
+
+class Yes:
+    """Takes every answer for right."""
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        return tuple(Verdict(1.0) for _ in answers)
+
+
+class Sloppy:
+    """Takes an answer for right that ends in the same character; without a reward for a text without any."""
+
+    closed = 0
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        return tuple(
+            Verdict(float(one.completion[-2] == one.problem.answers[0][-1]))
+            if one.problem.answers[0]
+            else Verdict(None)
+            for one in answers
+        )
+
+    def close(self) -> None:
+        Sloppy.closed += 1
+
+
+def problems(*answers: str) -> list[Problem]:
+    return [problem(f"p{n}", f"question {n}", answer) for n, answer in enumerate(answers)]
+
+
+def at(found: Sequence[Problem]) -> list[Placed]:
+    return [Placed(one, f"row {one.id}") for one in found]
+
+
+@pytest.mark.parametrize(
+    ("answers", "grader"),
+    [
+        (("3", "-4", "1,200", "17", "0"), "last_integer"),
+        (("3", "0.5", "7"), "numeric"),
+        (("1/3", "2", "-2.25"), "numeric"),
+        (("A", "B", "(C)", "d"), "choice"),
+        ((r"\frac{1}{2}", "x^2+1", r"\sqrt{3}", "7"), "math"),
+        (("red apple", "blue car", "the cat"), "exact"),
+        (("A", "B", "all of the above"), "exact"),
+        # The same said in two ways is not a wrong answer that is accepted.
+        (("0.5", "1/2", "0.25", "1/4"), "numeric"),
+        (("B", "(B)", "A", "(A)", "C"), "choice"),
+        (("12", "12.0", "7"), "last_integer"),
+    ],
+)
+def test_the_narrowest_grader_that_reads_every_answer(answers: tuple[str, ...], grader: str) -> None:
+    found = choose_grader(problems(*answers), build_verifier)
+    assert (found.grader, found.refused, found.share) == (grader, {}, 1.0)
+    assert found.read == {f"p{n}" for n in range(len(answers))}
+
+
+def test_graders_are_tried_in_order_and_closed() -> None:
+    asked: list[str] = []
+
+    def build(name: str) -> Verifier:
+        asked.append(name)
+        return Sloppy()
+
+    Sloppy.closed = 0
+    # "q1" and "r1" are taken for one another, and the second other answer is too: "s1".
+    found = choose_grader(problems("q1", "r1", "s1", "t2"), build)
+    assert asked == list(GRADERS)
+    assert Sloppy.closed == len(GRADERS)
+    # p0 is asked about r1 and s1, p1 about s1 and t2, p2 about t2 and q1, p3 about q1 and r1: p0 accepts both.
+    assert dict(found.refused) == {"p0": "'r1 or s1' is accepted for 'q1'"}
+    assert found.grader == "last_integer"
+    assert found.share == 3 / 4
+
+
+def test_math_is_not_asked_where_few_answers_are_formulas() -> None:
+    asked: list[str] = []
+
+    def build(name: str) -> Verifier:
+        asked.append(name)
+        return Yes()
+
+    choose_grader(problems("red", "green", "x^2"), build)
+    assert asked == [name for name in GRADERS if name != "math"]
+
+
+def test_a_grader_that_accepts_another_problem_s_answer_is_refused() -> None:
+    found = reading("yes", Yes(), problems("red", "green", "blue"))
+    assert found.read == frozenset()
+    assert found.refused["p0"] == "'green or blue' is accepted for 'red'"
+    assert found.share == 0.0
+    (said,) = check_reading(found, at(problems("red", "green", "blue")), asked=True)[1][1:]
+    assert said.severity == "blocker"
+    # Where there is no other answer, none can be accepted wrongly.
+    assert reading("yes", Yes(), problems("red", " RED")).share == 1.0
+
+
+def test_answers_that_cannot_be_read_are_left_out_and_named() -> None:
+    asked = problems(*(str(n) for n in range(18)), "unknown", "see text")
+    with_places = at(asked)
+    found = reading("last_integer", build_verifier("last_integer"), asked)
+    assert found.share == 0.9
+    assert set(found.refused) == {"p18", "p19"}
+    kept, (note, said) = check_reading(found, with_places, asked=False)
+    assert [one.problem.id for one in kept] == [f"p{n}" for n in range(18)]
+    assert note.text == "answers are graded by last_integer, chosen by the answers"
+    assert (said.kind, said.severity, said.places) == ("unreadable_answers", "caution", ("row p18", "row p19"))
+    assert said.text == (
+        "last_integer cannot read 2 of 20 reference answers; the first, row p18: 'unknown' is not accepted as its own "
+        "answer (crash); these problems are left out"
+    )
+    kept, (note, said) = check_reading(found, with_places, asked=True, drops=False)
+    assert kept == with_places
+    assert note.text.endswith("as asked")
+    assert said.severity == "caution"
+    assert "left out" not in said.text
+
+
+def test_below_90_percent_it_is_a_blocker() -> None:
+    asked = problems(*(str(n) for n in range(8)), "unknown")
+    found = reading("last_integer", build_verifier("last_integer"), asked)
+    said = check_reading(found, at(asked), asked=True)[1][-1]
+    # 8 of 9 are 89 %.
+    assert said.severity == "blocker"
+    assert said.text.endswith("; name another grader, or your own function, with --reward")
+
+
+def test_only_the_first_accepted_answer_is_asked_for() -> None:
+    one = Problem("p", "q", ("about 5", "5"))
+    found = reading("last_integer", build_verifier("last_integer"), [one])
+    assert set(found.refused) == {"p"}
+
+
+def test_everything_read_leaves_one_note() -> None:
+    found = Reading("exact", frozenset({"p0", "p1"}), {})
+    kept, said = check_reading(found, at(problems("a", "b")), asked=False)
+    assert len(kept) == 2
+    assert [one.kind for one in said] == ["grader"]
