@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from creditree.config.load import check_config
-from creditree.config.memory import show_bytes
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import RunConfig
 from creditree.config.workload import free_of, too_little, workload_of
 from creditree.errors import ConfigError
 from creditree.models.load import BUILTIN
+from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
@@ -179,7 +180,11 @@ def preferred_precision(request: Request, shape: Shape) -> str:
 
 def precisions(request: Request, frame: Frame) -> tuple[str, ...]:
     """Return the precisions that may be tried: the one asked for, else the preferred one and smaller ones."""
-    return (frame.dtype,) if request.dtype else (frame.dtype, *(one for one in PRECISIONS if one != frame.dtype))
+    if request.dtype is not None:
+        return (frame.dtype,)
+    quantised = find_spec("bitsandbytes") is not None
+    smaller = PRECISIONS if quantised else tuple(one for one in PRECISIONS if one not in QUANTISATIONS)
+    return (frame.dtype, *(one for one in smaller if one != frame.dtype))
 
 
 def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dtypes: Sequence[str]) -> Frame:
@@ -189,13 +194,14 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dty
     """
     for dtype in dtypes:
         one = replace(frame, dtype=dtype)
-        config = run_config(request, files, one, Setting("grpo", 1e-4), 1.0, {})
+        config = run_config(request, files, one, Setting("t-spmo", KNOWN_RATE), 1.0, {})
         work, _ = workload_of(config, prompt_tokens, offline=False)
         if choose(work, request.memory, free_of(config.train)) is not None:
             return one
         group = largest_group(work, request.memory, free_of(config.train))
         if group is not None and group >= GROUPS[0]:
             return replace(one, group=max(size for size in GROUPS if size <= group))
-    raise ConfigError(
-        f"with {show_bytes(request.memory)} of memory: {too_little(work, request.memory, free_of(config.train))}"
-    )
+    sentence = too_little(work, request.memory, free_of(config.train))
+    for key, option in (("sampling.max_new_tokens:", "--max-new-tokens"), ("train.memory", "--memory")):
+        sentence = sentence.replace(key, option)
+    raise ConfigError(sentence)

@@ -9,8 +9,8 @@ from creditree.pilot.problems import Placed
 from creditree.problem import Problem
 from creditree.verify.verifier import Answer, Verifier, closing
 
-GRADERS = ("last_integer", "numeric", "choice", "math", "exact")
-"""Tried in this order, from the narrowest understanding of an answer to the widest."""
+NARROW, WIDE = ("last_integer", "numeric", "choice"), ("math", "exact")
+"""Tried in this order, from the narrowest understanding of an answer to the widest, which reads nearly any text."""
 STATED = "The answer is {}."
 LEAST_READ = 0.9
 """A grader that reads fewer of the answers is not chosen; what it cannot read is left out."""
@@ -59,18 +59,26 @@ def reading(grader: str, verifier: Verifier, problems: Sequence[Problem]) -> Rea
 def choose_grader(problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
     """Return the reading of the first grader that reads every answer, else of the one that reads most.
 
-    `build` makes a grader by its name; each is closed again. Where most answers have no sign of a formula, ``math`` is
-    not asked: it takes equal texts for equal, and so reads any words.
+    A narrow one that reads 90 % is taken before a wide one: a few words among numbers are mistakes of the table, not a
+    reason to compare all answers as texts. `build` makes a grader by its name; each is closed again. Where most answers
+    have no sign of a formula, ``math`` is not asked: it takes equal texts for equal, and so reads any words.
     """
-    found = []
+    narrow = _most_read(NARROW, problems, build)
+    if narrow.share >= LEAST_READ:
+        return narrow
     formulas = sum(_FORMULA.search(problem.answers[0]) is not None for problem in problems)
-    for name in GRADERS:
-        if name == "math" and 2 * formulas < len(problems):
-            continue
+    wide = _most_read(WIDE if 2 * formulas >= len(problems) else WIDE[1:], problems, build)
+    return max(narrow, wide, key=lambda one: one.share)
+
+
+def _most_read(names: Sequence[str], problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
+    """Return the reading of the first grader that reads everything, else the largest."""
+    found = []
+    for name in names:
         with closing(build(name)) as verifier:
             found.append(reading(name, verifier, problems))
         if not found[-1].refused:
-            return found[-1]
+            break
     return max(found, key=lambda one: one.share)
 
 

@@ -22,7 +22,8 @@ STEPS_WANTED = 40
 class Pace:
     """Measured seconds of one completion, and how many problems each measurement has.
 
-    `completion_s`: one of several on a shared prompt; `single_s`: one on a prompt of its own.
+    `completion_s`: one of several on a shared prompt; `single_s`: one on a prompt of its own; `load_s`: to load the
+    model.
     """
 
     completion_s: float
@@ -30,6 +31,7 @@ class Pace:
     test: int
     validation: int
     guard: int = 0
+    load_s: float = 0.0
 
     def step_s(self, group: int, problems: int) -> float:
         """Return about how long a training step takes."""
@@ -70,10 +72,10 @@ def divide(left_s: float, pace: Pace, group: int, settings: int) -> Timeline:
         affordable = EVALUATION_SHARE * left_s / _evaluation_s(pace, test, 1) * (test + pace.guard) - pace.guard
         test = min(test, max(LEAST_TEST, int(affordable)))
     evaluation_s = _evaluation_s(pace, test, decodings)
-    rest = max(0.0, (1 - RESERVE_SHARE) * left_s - evaluation_s)
-    problems = _problems_per_step(pace, group, rest)
+    rest = max(0.0, (1 - RESERVE_SHARE) * left_s - evaluation_s - pace.load_s)
+    problems = _problems_per_step(pace, group, (1 - TRIALS_SHARE) * rest)
     trials, trial_s = _trials(pace, TRIALS_SHARE * rest, pace.step_s(group, problems), settings)
-    spent = trials * (trial_s + 2 * pace.measuring_s(pace.validation))
+    spent = trials * (trial_s + _around_trial_s(pace))
     return Timeline(test, decodings, evaluation_s, trials, trial_s, problems, max(0.0, rest - spent))
 
 
@@ -87,6 +89,11 @@ def _evaluation_s(pace: Pace, test: int, decodings: int) -> float:
     return 2 * pace.measuring_s(decodings * test + pace.guard)
 
 
+def _around_trial_s(pace: Pace) -> float:
+    """Return what a trial takes besides its training: the model is loaded, and measured before and after."""
+    return pace.load_s + 2 * pace.measuring_s(pace.validation)
+
+
 def _problems_per_step(pace: Pace, group: int, seconds: float) -> int:
     counts = (MOST_PROBLEMS_PER_STEP, 2)
     return next((n for n in counts if pace.step_s(group, n) * STEPS_WANTED <= seconds), 1)
@@ -94,7 +101,7 @@ def _problems_per_step(pace: Pace, group: int, seconds: float) -> int:
 
 def _trials(pace: Pace, seconds: float, step_s: float, settings: int) -> tuple[int, float]:
     for count in (settings, 2):
-        trial_s = seconds / count - 2 * pace.measuring_s(pace.validation)
+        trial_s = seconds / count - _around_trial_s(pace)
         if count <= settings and trial_s >= LEAST_STEPS * step_s:
             return count, trial_s
     return 0, 0.0

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from creditree.config.guard import GuardBlock
 from creditree.config.pilot import (
     DEFAULT_TOKENS,
@@ -167,8 +169,9 @@ def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[P
 
 
 def _room(shape: Shape, counts: Mapping[str, int]) -> int:
-    """Return how long completions may be: 512 tokens, or what the longest prompt leaves of a small context."""
-    return min(DEFAULT_TOKENS, max(LEAST_TOKENS, shape.max_positions - max(counts.values())))
+    """Return how long completions may be: 512 tokens, or what 95 % of the prompts leave of a small context."""
+    long = int(np.quantile(list(counts.values()), 0.95, method="inverted_cdf"))
+    return min(DEFAULT_TOKENS, max(LEAST_TOKENS, shape.max_positions - long))
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:

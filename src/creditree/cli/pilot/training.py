@@ -54,8 +54,8 @@ class Trial:
 
 def pace_of(data: Data, base: Base) -> Pace:
     """Return what a completion takes, and how many problems are measured."""
-    sizes = data.splits.sizes
-    return Pace(base.completion_s, base.single_s, sizes["test"], sizes["validation"], data.num_guard)
+    sizes, seen = data.splits.sizes, base.probe
+    return Pace(seen.completion_s, seen.single_s, sizes["test"], sizes["validation"], data.num_guard, seen.load_s)
 
 
 def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Timeline:
