@@ -1,4 +1,4 @@
-"""Prints one JSON line: answers graded a second without and with math-verify, and what 10,000 adversarial ones cost.
+"""Prints one JSON line, kept in results/: answers graded a second without and with math-verify, and adversarial ones.
 
     python benchmarks/grading.py [--workers 2] [--answers 10000] [--deadline 2]
 
@@ -14,13 +14,16 @@ import resource
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from creditree.problem import Problem
+from creditree.runs.environment import describe_environment
 from creditree.verify import Answer, Limits, Mathematics, WorkerPool, closing
 from tests.unit.verify.adversarial import adversarial
 
+RESULTS = Path(__file__).resolve().parent / "results"
 EASY = 20_000
 HARD = 1_600
 GROUP = 8
@@ -114,7 +117,10 @@ def main() -> None:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     record["peak_worker_rss_mib"] = round(children.ru_maxrss / 1024)
     record["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    print(json.dumps(record))
+    record["environment"] = describe_environment()
+    line = json.dumps(record)
+    print(line)
+    (RESULTS / "grading.json").write_text(line + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
