@@ -1,8 +1,8 @@
 """How often `creditree monitor` raises a false alarm, and how many problems it takes to see a drop, in simulation.
 
 Prints one JSON line for each setting, and writes them to benchmarks/results/monitor.jsonl. No model is asked: problems
-are drawn 0 or 1 with a known accuracy, and the test is looked at after every one. `se` is the standard error of a share
-or a mean.
+are drawn 0 or 1 with a known accuracy, fifty a call, and the test is looked at after every one. `se` is the standard
+error of a share or a mean.
 
     python benchmarks/monitor.py [--lives 2000]
 """
@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.evaluate.sequential import DropTest, Evidence
+from creditree.evaluate.sequential import FRACTIONS, RESERVE, DropTest, Evidence
 from creditree.rng import Key
 from creditree.runs.environment import git_commit
 
 RESULT = Path(__file__).resolve().parent / "results" / "monitor.jsonl"
 SEED, ALPHA = 11, 0.05
 LOOKS, LONGEST = 1500, 10_000
+CALL = 50
+"""Problems of a call."""
 NULLS = ((0.7, 500, 0.0), (0.7, 500, 0.05), (0.3, 100, 0.0), (0.95, 200, 0.0))
 """Accuracy, problems of the baseline, and margin."""
 
@@ -32,30 +34,40 @@ def answers(key: Key, accuracy: float, count: int) -> NDArray[np.float64]:
     return (key.uniforms(count) < accuracy).astype(np.float64)
 
 
+def in_calls(evidence: Evidence, values: NDArray[np.float64]) -> Evidence:
+    """Return the evidence after the values, a call for each fifty of them."""
+    for start in range(0, len(values), CALL):
+        evidence = (evidence if evidence.n == 0 else evidence.next_call()).after(values[start : start + CALL])
+        if evidence.alarm_at is not None:
+            break
+    return evidence
+
+
 def false_alarms(key: Key, accuracy: float, n: int, margin: float, lives: int) -> dict[str, Any]:
     """Draw a baseline and then fresh problems that are exactly as hard as is tolerated, many times."""
     alarms = 0
     for life in range(lives):
         own = key.at(str(accuracy), n, str(margin), life)
         test = DropTest(int(answers(own.at("baseline"), accuracy, n).sum()), n, margin, ALPHA)
-        alarms += test.begin().after(answers(own.at("fresh"), accuracy - margin, LOOKS)).alarm_at is not None
+        alarms += in_calls(test.begin(), answers(own.at("fresh"), accuracy - margin, LOOKS)).alarm_at is not None
     found = {"accuracy": accuracy, "baseline": n, "margin": margin, "looks": LOOKS, "lives": lives}
     return {"what": "false alarms", **found, **share(alarms, lives)}
 
 
 def known_baseline(key: Key, accuracy: float, lives: int) -> dict[str, Any]:
     """The test alone, at its whole level: the accuracy to be below of is known without error."""
-    begun = Evidence.begin(accuracy, 1 / ALPHA)
-    found = [begun.after(answers(key.at(str(accuracy), life), accuracy, LOOKS)).alarm_at for life in range(lives)]
+    begun = Evidence.begin(accuracy, 1 / ALPHA, FRACTIONS, RESERVE)
+    found = [in_calls(begun, answers(key.at(str(accuracy), life), accuracy, LOOKS)).alarm_at for life in range(lives)]
     alarms = sum(one is not None for one in found)
     return {"what": "baseline known", "accuracy": accuracy, "looks": LOOKS, "lives": lives, **share(alarms, lives)}
 
 
 def detection(key: Key, drop: float, good: int, lives: int) -> dict[str, Any]:
     """How many problems after the drop the alarm came, with a baseline of 400 of 500 and `good` problems before it."""
-    before = DropTest(400, 500, 0.0, ALPHA).begin().after([0.0 if place % 5 == 4 else 1.0 for place in range(good)])
+    well = np.array([0.0 if place % 5 == 4 else 1.0 for place in range(good)])
+    before = in_calls(DropTest(400, 500, 0.0, ALPHA).begin(), well)
     alarms = (
-        before.after(answers(key.at(str(drop), good, life), 0.8 - drop, LONGEST)).alarm_at for life in range(lives)
+        in_calls(before, answers(key.at(str(drop), good, life), 0.8 - drop, LONGEST)).alarm_at for life in range(lives)
     )
     waited = [one - good for one in alarms if one is not None]
     return {

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,7 @@ from creditree.cli.observing import Call, Found, observe
 from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.config.build import build_columns, build_prompt
 from creditree.errors import ConfigError
-from creditree.evaluate.sequential import DropTest
+from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.report.monitor import Monitored, monitor_record, monitor_view
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
@@ -103,9 +104,17 @@ def _settings(options: MonitorOptions, baseline: Baseline) -> str:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
 
 
+def _evidence(call: Call) -> Evidence:
+    """Return the evidence of all earlier calls, at the beginning of this one."""
+    evidence = call.test.begin()
+    for _, own in groupby(call.log.observations, key=lambda one: one.call):
+        evidence = evidence.after([one.share for one in own]).next_call()
+    return evidence
+
+
 def _monitored(call: Call) -> Monitored:
     """Measure what is to be measured, and put it together with what was measured before."""
-    evidence = call.test.begin().after([one.share for one in call.log.observations])
+    evidence = _evidence(call)
     seen = {one.digest for one in call.log.observations}
     listed = call.table.held_out("test")
     problems = [problem for problem in listed if problem.digest not in seen]

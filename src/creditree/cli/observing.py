@@ -104,12 +104,12 @@ def _observed(
     watcher.update(call.label, 0, 0, 0, total)
     fresh: list[Observation] = []
     done: list[Attempt] = []
-    correct = 0
+    correct, number = 0, call.log.next_call
     for piece in examiner.pieces(problems, samples):
         measured = Evaluation.of(examiner.examine(piece, call.sampling, samples))
         done += [replace(attempt, text="") for attempt in measured.all]
         judged = [problem for problem in piece if _is_judged(measured.attempts[problem.id])]
-        new = [_observation(problem, measured.attempts[problem.id], call.options.data) for problem in judged]
+        new = [_observation(call, number, problem, measured.attempts[problem.id]) for problem in judged]
         if new:
             call.log.add(new, _under_digests(judged, measured))
         fresh += new
@@ -161,16 +161,17 @@ def _rows(baseline: Baseline) -> int:
     return rows if isinstance(rows, int) else rows_of(baseline.config)
 
 
-def _observation(problem: Problem, own: Sequence[Attempt], file: str) -> Observation:
+def _observation(call: Call, number: int, problem: Problem, own: Sequence[Attempt]) -> Observation:
     return Observation(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
+        call=number,
         digest=problem.digest,
         id=problem.id,
         share=Evaluation.of(own).accuracy,
         statuses=dict(Counter(attempt.status for attempt in own)),
         truncated=sum(attempt.truncated for attempt in own),
         tokens=sum(attempt.num_tokens for attempt in own),
-        file=file,
+        file=call.options.data,
     )
 
 

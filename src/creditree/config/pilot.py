@@ -159,9 +159,7 @@ def run_config(
         "learning_rate": setting.learning_rate,
         "final_learning_rate": FINAL_RATE,
     }
-    values = (
-        values_of(request, files, frame) | {"method": method, "train": train} | {k: dict(v) for k, v in blocks.items()}
-    )
+    values = shared | {"method": method, "train": train} | {name: dict(block) for name, block in blocks.items()}
     return check_config(apply_overrides(values, request.overrides), "the pilot's run")
 
 

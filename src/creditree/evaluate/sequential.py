@@ -21,6 +21,8 @@ FRACTIONS = tuple(0.9 * (2 / 3) ** step for step in range(10))
 """The bets, as shares f of the largest one. Bet f grows fastest where accuracy has become (1 - f) q, so the grid holds
 relative drops from 2.3 % to 90 %; a drop between two of them, or up to 97 %, costs at most 11 % of the rate. The grid
 is ours."""
+RESERVE = 0.5
+"""The share of the first wealth that is kept for gamblers who begin with later calls: ours."""
 
 
 def clopper_pearson_lower(successes: int, n: int, level: float) -> float:
@@ -65,24 +67,29 @@ class DropTest:
 
     def begin(self, fractions: Sequence[float] = FRACTIONS) -> "Evidence":
         """Return the evidence before any observation. Raises ValueError unless 0 < q < 1."""
-        return Evidence.begin(self.tolerated, self.threshold, fractions)
+        return Evidence.begin(self.tolerated, self.threshold, fractions, RESERVE)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Evidence:
-    """The wealth of a gambler against "the mean is at least q" after n values x_i in [0, 1].
+    """The wealth of gamblers against "the mean is at least q" after n values x_i in [0, 1].
 
-        E_n = (1/J) sum_j prod_i (1 + lambda_j (q - x_i)),   lambda_j = fractions_j / (1 - q),   0 < fractions_j < 1
+        M_c = (1/J) sum_j prod_i (1 + lambda_j (q - x_i)),   lambda_j = fractions_j / (1 - q),   0 < fractions_j < 1
+        E_n = (1 - r) M_1 + sum_{c=2..C} r / (c (c - 1)) M_c + r / C
 
-    Each factor is positive and has a mean of at most 1 under the hypothesis, so E_n is a non-negative supermartingale
-    that starts at 1. It does not depend on the order of the values; when it first reaches the threshold does.
+    One gambler begins with each call; the c-th bets on the values from call c on, so that good values of long ago do
+    not have to be outweighed where the model has become worse since. r is the `reserve` for all but the first, r / C
+    what those to come have. Each factor is positive and has a mean of at most 1 under the hypothesis, so every M_c, and
+    E_n, is a non-negative supermartingale that starts at 1. Within a call E_n does not depend on the order of the
+    values; when it first reaches the threshold does.
     """
 
     q: float
     threshold: float
     fractions: FloatArray
     log_products: FloatArray = field(repr=False)
-    """log of each bet's product, shape (J,)."""
+    """log of the product of each gambler and bet, shape (C, J)."""
+    reserve: float = 0.0
     log_peak: float = 0.0
     """The largest log E so far, counting the start."""
     n: int = 0
@@ -90,12 +97,22 @@ class Evidence:
     """How many values there were when E first reached the threshold; None: it never did."""
 
     @classmethod
-    def begin(cls, q: float, threshold: float, fractions: Sequence[float] = FRACTIONS) -> Self:
-        """Return E_0 = 1. Raises ValueError unless 0 < q < 1, threshold > 1 and all fractions lie in (0, 1)."""
+    def begin(cls, q: float, threshold: float, fractions: Sequence[float] = FRACTIONS, reserve: float = 0.0) -> Self:
+        """Return E_0 = 1, at the first call.
+
+        Raises ValueError unless 0 < q < 1, threshold > 1, all fractions lie in (0, 1) and reserve in [0, 1).
+        """
         bets = np.asarray(fractions, dtype=np.float64)
-        if not 0 < q < 1 or not threshold > 1 or len(bets) == 0 or not ((bets > 0) & (bets < 1)).all():
+        usable = len(bets) > 0 and bool(((bets > 0) & (bets < 1)).all())
+        if not 0 < q < 1 or not threshold > 1 or not usable or not 0 <= reserve < 1:
             raise ValueError(f"q is {q}, the threshold {threshold}, the fractions {fractions}: they make no test")
-        return cls(q, threshold, bets, np.zeros(len(bets)))
+        return cls(q, threshold, bets, np.zeros((1, len(bets))), reserve)
+
+    def next_call(self) -> Self:
+        """Return the evidence with one more gambler, who bets from here on. E_n is the same."""
+        if self.reserve == 0:
+            return self
+        return replace(self, log_products=np.vstack([self.log_products, np.zeros(len(self.fractions))]))
 
     def after(self, values: ArrayLike) -> Self:
         """Return the evidence after some more values, looked at after each. Raises ValueError for one not in [0, 1]."""
@@ -105,8 +122,8 @@ class Evidence:
         if len(found) == 0:
             return self
         steps = np.log1p(np.outer(self.q - found, self.fractions / (1 - self.q)))
-        products = self.log_products + np.cumsum(steps, axis=0)
-        logs = _log_mean_exp(products)
+        products = self.log_products + np.cumsum(steps, axis=0)[:, None]
+        logs = self._log_evidence(products)
         reached = np.flatnonzero(logs >= log(self.threshold))
         first = self.n + int(reached[0]) + 1 if len(reached) else None
         return replace(
@@ -120,7 +137,7 @@ class Evidence:
     @property
     def e_value(self) -> float:
         """E_n now, cut off at e^700 so that it stays a number."""
-        return exp(min(700.0, float(_log_mean_exp(self.log_products[None])[0])))
+        return exp(min(700.0, float(self._log_evidence(self.log_products[None])[0])))
 
     @property
     def p_value(self) -> float:
@@ -133,30 +150,53 @@ class Evidence:
     def problems_to_detect(self, accuracy: float) -> int | None:
         """Return an upper bound of how many more problems it takes on average until the alarm, at a true `accuracy`.
 
-        The alarm comes no later than one bet alone reaching J times the threshold; with its growth a problem,
-            g_j = accuracy log(1 - f_j) + (1 - accuracy) log(1 + f_j q / (1 - q)),
-        Wald's identity gives min_j (log(J threshold) - log product_j + log(1 + f_j q / (1 - q))) / g_j over g_j > 0:
-        the last term is the most by which a step can overshoot. Over all f, the largest g is KL(accuracy || q), at
-        f = 1 - accuracy / q. Exact for 0/1; shares between 0 and 1 grow at least as fast (the logarithm is concave).
-        0 where the alarm was raised; None where accuracy is so near q, or above it, that no bet grows. Raises
-        ValueError for an accuracy outside [0, 1].
+        The alarm comes no later than one bet of one gambler, of weight w_c, alone reaching J / w_c times the threshold;
+        with its growth a problem, g_j = accuracy log(1 - f_j) + (1 - accuracy) log(1 + f_j q / (1 - q)), Wald's
+        identity gives min_{c,j} (log(J threshold / w_c) - log product_{c,j} + log(1 + f_j q / (1 - q))) / g_j over
+        g_j > 0: the last term is the most by which a step can overshoot. The gambler of the next call is among them.
+        Over all f, the largest g is KL(accuracy || q), at f = 1 - accuracy / q. Exact for 0/1; shares between 0 and 1
+        grow at least as fast (the logarithm is concave). 0 where the alarm was raised; None where accuracy is so near q,
+        or above it, that no bet grows. Raises ValueError for an accuracy outside [0, 1].
         """
         if not 0 <= accuracy <= 1:
             raise ValueError(f"an accuracy of {accuracy} is none: it lies between 0 and 1")
         if self.alarm_at is not None:
             return 0
         goal = log(self.threshold) + log(len(self.fractions))
+        ahead = self.next_call().log_products
+        best = (_log_weights(len(ahead), self.reserve)[:, None] + ahead).max(axis=0)
         found = []
-        for share, product in zip(self.fractions.tolist(), self.log_products.tolist(), strict=True):
+        for share, product in zip(self.fractions.tolist(), best.tolist(), strict=True):
             wrong = log1p(share * self.q / (1 - self.q))
             growth = accuracy * log1p(-share) + (1 - accuracy) * wrong
             if growth > 0:
                 found.append((goal - product + wrong) / growth)
         return ceil(min(found)) if found else None
 
+    def _log_evidence(self, products: FloatArray) -> FloatArray:
+        """Return log E for each of several states [n, C, J] of the products."""
+        gamblers = _log_mean_exp(products) + _log_weights(products.shape[1], self.reserve)
+        if self.reserve == 0:
+            return gamblers[:, 0]
+        waiting = np.full((len(products), 1), log(self.reserve / products.shape[1]))
+        return _log_sum_exp(np.hstack([gamblers, waiting]))
+
+
+def _log_weights(gamblers: int, reserve: float) -> FloatArray:
+    """Return log w_c: 1 - r for the first gambler, r / (c (c - 1)) for the c-th."""
+    if gamblers == 1:
+        return np.array([log1p(-reserve)])
+    later = np.arange(2, gamblers + 1)
+    return np.concatenate([[log1p(-reserve)], log(reserve) - np.log(later * (later - 1.0))])
+
+
+def _log_sum_exp(logs: FloatArray) -> FloatArray:
+    """Return the log of the sum of exp over the last axis."""
+    top = logs.max(axis=-1)
+    sums: FloatArray = top + np.log(np.exp(logs - top[..., None]).sum(axis=-1))
+    return sums
+
 
 def _log_mean_exp(logs: FloatArray) -> FloatArray:
     """Return the log of the mean of exp over the last axis."""
-    top = logs.max(axis=-1)
-    means: FloatArray = top + np.log(np.exp(logs - top[..., None]).mean(axis=-1))
-    return means
+    return _log_sum_exp(logs) - log(logs.shape[-1])

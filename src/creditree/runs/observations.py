@@ -23,10 +23,11 @@ class Observation:
 
     `time` is UTC in ISO 8601, `digest` stands for question and accepted answers, `share` is the part of the completions
     that are correct, in [0, 1]. `statuses`, `truncated` and `tokens` are counted over the completions; `file` is where
-    the problem was read from.
+    the problem was read from, `call` which call measured it, from 1 on.
     """
 
     time: str
+    call: int
     digest: str
     id: str
     share: float
@@ -72,6 +73,11 @@ class ObservationLog:
     def observations(self) -> tuple[Observation, ...]:
         """All observations, in the order in which they were made."""
         return tuple(self._held)
+
+    @property
+    def next_call(self) -> int:
+        """The number of a call that begins now."""
+        return self._held[-1].call + 1 if self._held else 1
 
     def add(self, observations: Sequence[Observation], attempts: Sequence[Attempt] = ()) -> None:
         """Append some more, durably, and keep the completions with their texts. Raises RunError where it cannot.

@@ -1,5 +1,6 @@
 """The sequential test: golden numbers, the exact guarantee on small cases, and seeded simulations of whole lives."""
 
+from collections.abc import Sequence
 from itertools import permutations, product
 from math import comb, log, prod
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditree.evaluate.sequential import FRACTIONS, DropTest, Evidence, clopper_pearson_lower
+from creditree.evaluate.sequential import FRACTIONS, RESERVE, DropTest, Evidence, clopper_pearson_lower
 from creditree.rng import Key
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30)
@@ -62,13 +63,52 @@ def test_every_order_gives_the_same_evidence() -> None:
     assert len(found) == 1
 
 
-@given(q=st.floats(0.1, 0.9), least=st.floats(1.2, 30), better=st.floats(0, 1))
-def test_the_guarantee_holds_exactly(q: float, least: float, better: float) -> None:
+def in_calls(begun: Evidence, calls: Sequence[Sequence[float]]) -> Evidence:
+    """The evidence after several calls."""
+    for number, values in enumerate(calls):
+        begun = (begun.next_call() if number else begun).after(values)
+    return begun
+
+
+def test_gamblers_that_begin_with_later_calls_by_hand() -> None:
+    # q = 0.5 and f = 0.5: a wrong answer is worth 1.5, a right one 0.5. Reserve 0.5. Calls (1, 1), (0), (0, 0):
+    # M_1 = 0.5^2 1.5^3, M_2 = 1.5^3, M_3 = 1.5^2; weights 0.5, 0.5 / 2, 0.5 / 6, and 0.5 / 3 for those to come.
+    found = in_calls(Evidence.begin(0.5, 1.9, (0.5,), 0.5), ([1, 1], [0], [0, 0]))
+    by_hand = 0.5 * 0.25 * 3.375 + 0.25 * 3.375 + 2.25 / 12 + 0.5 / 3
+    assert found.e_value == pytest.approx(by_hand)
+    assert found.next_call().e_value == pytest.approx(by_hand)
+    # A lone gambler has 0.25 * 3.375 = 0.84 here, and saw nothing.
+    assert in_calls(Evidence.begin(0.5, 1.9, (0.5,)), ([1, 1], [0], [0, 0])).e_value == pytest.approx(0.84375)
+
+
+@given(
+    calls=st.lists(SHARES, min_size=1, max_size=6), q=st.floats(0.05, 0.95), reserve=st.floats(0.01, 0.99)
+)  # fmt: skip
+def test_calls_are_the_formula(calls: list[list[float]], q: float, reserve: float) -> None:
+    found = in_calls(Evidence.begin(q, 40, FRACTIONS, reserve), calls)
+    starts = range(1, len(calls) + 1)
+    weights = [1 - reserve if c == 1 else reserve / (c * (c - 1)) for c in starts]
+    wealth = [plain(q, [x for values in calls[c - 1 :] for x in values]) for c in starts]
+    rest = reserve / len(calls)
+    assert sum(weights) + rest == pytest.approx(1)
+    expected = sum(w * m for w, m in zip(weights, wealth, strict=True)) + rest
+    assert found.e_value == pytest.approx(expected, rel=1e-9)
+
+
+@given(
+    q=st.floats(0.1, 0.9),
+    least=st.floats(1.2, 30),
+    better=st.floats(0, 1),
+    cuts=st.tuples(st.integers(0, 8), st.integers(0, 8)),
+)
+def test_the_guarantee_holds_exactly(q: float, least: float, better: float, cuts: tuple[int, int]) -> None:
     """All 2^8 courses of eight problems with their chances: nobody expects to win, few ever reach the threshold."""
     accuracy = q + better * (1 - q)
     expected, alarmed = 0.0, 0.0
+    first, second = sorted(cuts)
     for course in product([0.0, 1.0], repeat=8):
-        found = Evidence.begin(q, least).after(course)
+        begun = Evidence.begin(q, least, FRACTIONS, RESERVE)
+        found = in_calls(begun, (course[:first], course[first:second], course[second:]))
         chance = prod(accuracy if x else 1 - accuracy for x in course)
         expected += chance * found.e_value
         alarmed += chance * (found.alarm_at is not None)
@@ -105,7 +145,8 @@ def test_the_level_is_used_and_not_exceeded_where_the_baseline_is_known() -> Non
 @pytest.mark.parametrize("drop", [0.1, 0.2, 0.3])
 @pytest.mark.parametrize("good", [0, 200])
 def test_a_drop_is_found_within_the_number_of_problems_that_is_promised(drop: float, good: int) -> None:
-    begun = DropTest(400, 500).begin().after([0.0 if number % 5 == 4 else 1.0 for number in range(good)])
+    """The drop begins with a call; the problems after it are all of that call."""
+    begun = DropTest(400, 500).begin().after([0.0 if number % 5 == 4 else 1.0 for number in range(good)]).next_call()
     promised = begun.problems_to_detect(0.8 - drop)
     assert promised is not None
     found = [begun.after(draws(Key.of(5).at(str(drop), good, life), 0.8 - drop, 5000)).alarm_at for life in range(100)]
@@ -127,6 +168,10 @@ def test_problems_to_detect_by_hand() -> None:
     assert one.after([0] * 20).problems_to_detect(0.4) == 0
     with pytest.raises(ValueError, match="lies between 0 and 1"):
         one.problems_to_detect(1.1)
+    # After five right answers the first gambler, of weight 0.5, has 0.5^5: worth log 0.5 - 5 log 2 = -4.16. The one of the
+    # next call, of weight 0.25, begins with log 0.25 = -1.39: (3.6889 + 1.3863 + 0.4055) / 0.4055 = 13.5.
+    two = Evidence.begin(0.5, 40, (0.5,), 0.5).after([1] * 5)
+    assert two.problems_to_detect(0.0) == 14
 
 
 @given(q=st.floats(0.05, 0.97), relative=st.floats(0.03, 0.97))

@@ -16,7 +16,7 @@ KEY = Key.of(0)
 
 def observations(shares: Sequence[float]) -> list[Observation]:
     return [
-        Observation("2026-01-31T12:00:00+00:00", f"d{n}", f"p{n}", share, {"ok": 1}, n % 2, 12, "fresh.csv")
+        Observation("2026-01-31T12:00:00+00:00", 1, f"d{n}", f"p{n}", share, {"ok": 1}, n % 2, 12, "fresh.csv")
         for n, share in enumerate(shares)
     ]
 

@@ -12,7 +12,7 @@ SETTINGS = "{alpha: 0.05, margin: 0.0}"
 
 
 def observation(name: str, share: float = 1.0) -> Observation:
-    return Observation("2026-01-31T12:00:00+00:00", f"digest-{name}", name, share, {"ok": 1}, 0, 12, "fresh.csv")
+    return Observation("2026-01-31T12:00:00+00:00", 1, f"digest-{name}", name, share, {"ok": 1}, 0, 12, "fresh.csv")
 
 
 def attempt(name: str) -> Attempt:
