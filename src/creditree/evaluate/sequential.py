@@ -155,8 +155,8 @@ class Evidence:
         identity gives min_{c,j} (log(J threshold / w_c) - log product_{c,j} + log(1 + f_j q / (1 - q))) / g_j over
         g_j > 0: the last term is the most by which a step can overshoot. The gambler of the next call is among them.
         Over all f, the largest g is KL(accuracy || q), at f = 1 - accuracy / q. Exact for 0/1; shares between 0 and 1
-        grow at least as fast (the logarithm is concave). 0 where the alarm was raised; None where accuracy is so near q,
-        or above it, that no bet grows. Raises ValueError for an accuracy outside [0, 1].
+        grow at least as fast (the logarithm is concave). 0 where the alarm was raised; None where accuracy is so near
+        q, or above it, that no bet grows. Raises ValueError for an accuracy outside [0, 1].
         """
         if not 0 <= accuracy <= 1:
             raise ValueError(f"an accuracy of {accuracy} is none: it lies between 0 and 1")

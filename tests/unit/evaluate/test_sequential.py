@@ -168,8 +168,8 @@ def test_problems_to_detect_by_hand() -> None:
     assert one.after([0] * 20).problems_to_detect(0.4) == 0
     with pytest.raises(ValueError, match="lies between 0 and 1"):
         one.problems_to_detect(1.1)
-    # After five right answers the first gambler, of weight 0.5, has 0.5^5: worth log 0.5 - 5 log 2 = -4.16. The one of the
-    # next call, of weight 0.25, begins with log 0.25 = -1.39: (3.6889 + 1.3863 + 0.4055) / 0.4055 = 13.5.
+    # After five right answers the first gambler, of weight 0.5, has 0.5^5: worth log 0.5 - 5 log 2 = -4.16. The one of
+    # the next call, of weight 0.25, begins with log 0.25 = -1.39: (3.6889 + 1.3863 + 0.4055) / 0.4055 = 13.5.
     two = Evidence.begin(0.5, 40, (0.5,), 0.5).after([1] * 5)
     assert two.problems_to_detect(0.0) == 14
 
