@@ -35,7 +35,6 @@ LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
 FINAL_RATE = 0.1
 NO_LIMIT = 100_000
 """Training steps where time is the limit."""
-DEFAULT_TOKENS = 512
 PRECISIONS = ("bfloat16", "int8", "nf4")
 """Tried in this order where the preferred precision does not fit."""
 SMALL = 50_000_000

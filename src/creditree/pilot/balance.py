@@ -17,6 +17,10 @@ LONG = 4
 """A longest prompt of so many times the median decides the memory of all."""
 
 
+DEFAULT_TOKENS, LEAST_TOKENS = 512, 32
+"""Longest completion where the user does not say and the context is large; and room that a prompt must leave for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """Tokens of the prompts: the median, the 95th percentile and the longest."""
@@ -24,6 +28,16 @@ class Lengths:
     median: int
     high: int
     longest: int
+
+
+def room_for_completions(lengths: Sequence[int], context: int) -> int:
+    """Return how long completions may be: 512 tokens, or what the prompts leave of a small context.
+
+    A prompt of more than twice the length of 95 % of them does not count: it is left out where it has no room.
+    """
+    usual = 2 * int(np.quantile(lengths, 0.95, method="inverted_cdf"))
+    longest = max(length for length in lengths if length <= usual)
+    return min(DEFAULT_TOKENS, max(LEAST_TOKENS, context - longest))
 
 
 def check_lengths(

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditree.pilot.balance import Lengths, check_answers, check_groups, check_lengths, constant_accuracy
+from creditree.pilot.balance import (
+    Lengths,
+    check_answers,
+    check_groups,
+    check_lengths,
+    constant_accuracy,
+    room_for_completions,
+)
 from creditree.pilot.problems import Placed
 from creditree.problem import Problem
 from tests.unit.pilot.samples import placed, problem, splits
@@ -100,3 +107,13 @@ def test_groups_that_are_missing_from_training_or_test() -> None:
 def test_groups_in_both_are_only_counted(count: int) -> None:
     group = many(*"123"[:count], kind="a")
     assert [one.kind for one in check_groups(splits(group, (), group), "kind")] == ["groups"]
+
+
+def test_room_for_completions() -> None:
+    # 99 prompts of 20 to 30 tokens and one of 90: the last is more than twice the 95 % quantile, 30, and does not count.
+    lengths = [20] * 50 + [30] * 49 + [90]
+    assert room_for_completions(lengths, 128) == 128 - 30
+    assert room_for_completions(lengths, 32_768) == 512
+    assert room_for_completions(lengths, 50) == 32
+    # One of 60 is exactly twice as long: it counts.
+    assert room_for_completions([*lengths[:-1], 60], 128) == 128 - 60

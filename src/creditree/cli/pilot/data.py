@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from creditree.config.guard import GuardBlock
 from creditree.config.pilot import (
-    DEFAULT_TOKENS,
     Files,
     Frame,
     Request,
@@ -22,7 +19,14 @@ from creditree.config.reward import OPTIONS, build_verifier, reward_of
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
-from creditree.pilot.balance import Lengths, check_answers, check_groups, check_lengths, constant_accuracy
+from creditree.pilot.balance import (
+    Lengths,
+    check_answers,
+    check_groups,
+    check_lengths,
+    constant_accuracy,
+    room_for_completions,
+)
 from creditree.pilot.findings import Finding
 from creditree.pilot.graders import Reading, check_reading, choose_grader, reading
 from creditree.pilot.metrics import check_metric
@@ -36,8 +40,6 @@ from creditree.tasks.task import PromptTemplate
 from creditree.verify import Verifier, closing
 
 GUARD_PROBLEMS = 200
-LEAST_TOKENS = 32
-"""Room for a completion that every prompt must leave, where the user does not say how much."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,7 +91,7 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     prompt = PromptTemplate(text if request.prompt is None else request.prompt, chat)
     prompt.check(tuple(placed[0].problem.columns))
     counts = _prompt_lengths(request, prompt, placed)
-    tokens = request.max_new_tokens or _room(shape, counts)
+    tokens = request.max_new_tokens or room_for_completions(list(counts.values()), shape.max_positions)
     placed, lengths, long = check_lengths(placed, counts, shape.max_positions - tokens)
     _refuse(long)
     splits, split_findings = split_problems(placed)
@@ -166,12 +168,6 @@ def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[P
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
     return {one.problem.id: len(prompt.encode(one.problem, tokenizer)) for one in placed}
-
-
-def _room(shape: Shape, counts: Mapping[str, int]) -> int:
-    """Return how long completions may be: 512 tokens, or what 95 % of the prompts leave of a small context."""
-    long = int(np.quantile(list(counts.values()), 0.95, method="inverted_cdf"))
-    return min(DEFAULT_TOKENS, max(LEAST_TOKENS, shape.max_positions - long))
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:
