@@ -18,7 +18,7 @@ LONG = 4
 
 
 DEFAULT_TOKENS, LEAST_TOKENS = 512, 32
-"""Longest completion where the user does not say and the context is large; and room that a prompt must leave for one."""
+"""Longest completion where the user does not say and the context is large; and room that a prompt must leave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def test_groups_in_both_are_only_counted(count: int) -> None:
 
 
 def test_room_for_completions() -> None:
-    # 99 prompts of 20 to 30 tokens and one of 90: the last is more than twice the 95 % quantile, 30, and does not count.
+    # 99 prompts of 20 to 30 tokens and one of 90: the last is over twice the 95 % quantile, 30, and does not count.
     lengths = [20] * 50 + [30] * 49 + [90]
     assert room_for_completions(lengths, 128) == 128 - 30
     assert room_for_completions(lengths, 32_768) == 512
