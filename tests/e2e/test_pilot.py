@@ -4,7 +4,7 @@ import csv
 import json
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,29 +36,33 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("pilot") / "products.csv", products(200))
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
-def test_stopped_in_training_and_repeated_it_goes_on(
-    how: signal.Signals, code: int, table: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    asked = ("pilot", table, *MODEL, "--budget", "15s", "--out", out)
+def stop_at(asked: Sequence[str | Path], there: Callable[[], bool], how: signal.Signals) -> int:
+    """Start the command, send it a signal once something is there, and return its exit code."""
     process = start(*asked)
     deadline = time.monotonic() + 120
-    while not (out / "choice.json").exists() and time.monotonic() < deadline:
+    while not there() and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    time.sleep(1)
+        time.sleep(0.02)
     process.send_signal(how)
     process.communicate(timeout=60)
-    assert process.returncode == code
+    return process.returncode
+
+
+def test_interrupted_and_killed_it_goes_on_where_it_was(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ("pilot", table, *MODEL, "--budget", "15s", "--out", out)
+    assert stop_at(asked, lambda: any(out.glob("base/*/*.parquet")), signal.SIGINT) == 130
     sampled = {path: path.stat().st_mtime_ns for path in out.glob("base/*/*.parquet")}
-    trials = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/summary.json")}
     assert sampled
+    assert not (out / "choice.json").exists()
+    assert stop_at(asked, lambda: (out / "run" / "metrics.jsonl").exists(), signal.SIGKILL) == -signal.SIGKILL
+    trials = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/summary.json")}
     assert not (out / "report.json").exists()
     record = creditree_json(*asked)
     assert record == json.loads((out / "report.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in sampled} == sampled
     assert {path: path.stat().st_mtime_ns for path in trials} == trials
+    assert len(trials) == len(record["trials"])
     assert record["result"]["n"] == 60
     assert record["recommendation"]["decision"] in ("use", "use_with_care", "extend", "stop")
 
