@@ -1,11 +1,9 @@
 """The directory of a pilot: what was asked, what each stage found, and the report."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 from creditree.errors import RunError
@@ -13,6 +11,7 @@ from creditree.runs.atomic import recover, write_json, write_text, writing
 from creditree.runs.attempts import AttemptParts
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import describe_environment
+from creditree.runs.held import HeldDirectory, read_object
 from creditree.runs.lock import RunLock
 
 SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
@@ -22,7 +21,10 @@ MEASURED = ("base", "trials", "run")
 """... in one of these folders."""
 
 
-class PilotDirectory:
+CURE = "remove it, and repeat the command"
+
+
+class PilotDirectory(HeldDirectory):
     """``pilot.yaml problems/ base/ STAGE.json trials/ run/ report.json report.md report.html``.
 
     Open it with `open`, in a ``with``: it holds the directory's lock. A stage's record is written once, when the stage
@@ -30,11 +32,10 @@ class PilotDirectory:
     """
 
     def __init__(self, path: Path, lock: RunLock) -> None:
-        self.path = path
-        self._lock: RunLock | None = lock
+        super().__init__(path, lock)
         self._seconds: dict[str, float] = {}
         if (path / CLOCK).is_file():
-            self._seconds = {str(name): float(value) for name, value in self._read(CLOCK).items()}
+            self._seconds = {str(name): float(value) for name, value in read_object(path / CLOCK, CURE).items()}
 
     @classmethod
     def open(cls, path: Path, settings_yaml: str) -> Self:
@@ -57,17 +58,11 @@ class PilotDirectory:
             lock.release()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def _failed(self, error: BaseException) -> None:
         if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
             # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
             for name in PRECEDING:
                 (self.path / name).unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
     @property
     def run(self) -> Path:
@@ -88,7 +83,7 @@ class PilotDirectory:
 
     def read(self, stage: str) -> dict[str, Any]:
         """Return the record of a stage that has ended. Raises RunError where it cannot be read."""
-        return self._read(f"{stage}.json")
+        return read_object(self.path / f"{stage}.json", CURE)
 
     def write(self, stage: str, record: object) -> None:
         """Write the record of a stage."""
@@ -117,15 +112,6 @@ class PilotDirectory:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
             write_json(self.path / CLOCK, self._seconds)
-
-    def _read(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"Cannot read {self.path / name} ({error}): remove it, and repeat the command.") from error
-        if not isinstance(value, dict):
-            raise RunError(f"{self.path / name} is no JSON object: remove it, and repeat the command.")
-        return value
 
 
 def _check_settings(path: Path, settings_yaml: str) -> None:

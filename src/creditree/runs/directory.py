@@ -1,12 +1,10 @@
 """A run directory: everything that one run leaves behind, and everything that it needs to continue."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from creditree.errors import RunError
@@ -15,6 +13,7 @@ from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.checkpoint import Checkpoint, load_latest, save_checkpoint
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
+from creditree.runs.held import HeldDirectory, read_object
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
 from creditree.runs.rollouts import ForestField, ForestTexts, read_rollouts, write_rollouts
@@ -33,7 +32,10 @@ Side = Literal["base", "trained"]
 """What is measured: what the run started from, and what it trained."""
 
 
-class RunDirectory:
+CURE = "choose another run, or make this one again"
+
+
+class RunDirectory(HeldDirectory):
     """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ (or model/) evaluation.json summary.json``.
 
     What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``start.json`` says what a run
@@ -47,9 +49,8 @@ class RunDirectory:
     def __init__(
         self, path: Path, lock: RunLock | None, warnings: Sequence[str] = (), *, started: bool = False
     ) -> None:
-        self.path = path
+        super().__init__(path, lock)
         self._started = started
-        self._lock = lock
         self._warnings = tuple(warnings)
         self._log = MetricsLog(path / _METRICS)
 
@@ -92,7 +93,7 @@ class RunDirectory:
                         f"Run directory {path} was made with another configuration: {difference}; "
                         "resume with the same one, or choose another directory."
                     )
-                warnings = changes(_read_object(path / _CODE), describe_environment())
+                warnings = changes(read_object(path / _CODE, CURE), describe_environment())
             else:
                 _start(path, config_yaml)
         except BaseException:
@@ -110,19 +111,9 @@ class RunDirectory:
             )
         return cls(path, None)
 
-    def close(self) -> None:
-        """Let other processes write the run."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None and self._started:
+    def _failed(self, error: BaseException) -> None:
+        if self._started:
             self._withdraw()
-        self.close()
 
     def _withdraw(self) -> None:
         """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
@@ -235,7 +226,7 @@ class RunDirectory:
 
     def read_json(self, name: str) -> dict[str, object]:
         """Return a JSON file of the run. Raises RunError where it is missing or no JSON object."""
-        return _read_object(self.path / name)
+        return read_object(self.path / name, CURE)
 
     def has(self, name: str) -> bool:
         """Return whether the run has the file or folder `name`."""
@@ -280,13 +271,3 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"Cannot read {path}: {error}; choose another run.") from error
-
-
-def _read_object(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(_read_text(path))
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}); choose another run, or make this one again.") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{path} is not a JSON object; choose another run, or make this one again.")
-    return value

@@ -1,8 +1,6 @@
 """The directory of a saved evaluation: what was asked, what was sampled so far, and in the end the results."""
 
-import json
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -12,6 +10,7 @@ from creditree.runs.atomic import recover, write_json, write_text, writing
 from creditree.runs.attempts import AttemptParts, read_table, write_table
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import describe_environment
+from creditree.runs.held import HeldDirectory, read_object
 from creditree.runs.lock import RunLock
 
 SETTINGS, CODE, COMPLETIONS, PROBLEMS, RESULT = (
@@ -39,15 +38,14 @@ PROBLEM_SCHEMA = pa.schema(
 )
 
 
-class EvaluationDirectory:
+class EvaluationDirectory(HeldDirectory):
     """``evaluation.yaml code.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
 
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
 
     def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
-        self.path = path
-        self._lock = lock
+        super().__init__(path, lock)
         self._started = started
 
     @classmethod
@@ -84,21 +82,11 @@ class EvaluationDirectory:
             raise RunError(f"The evaluation in {path} has not ended; run the same creditree eval --out again.")
         return cls(path, None)
 
-    def close(self) -> None:
-        """Let other processes write the directory."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None and self._started and not (self.path / COMPLETIONS).exists():
+    def _failed(self, error: BaseException) -> None:
+        if self._started and not (self.path / COMPLETIONS).exists():
             # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
             for name in (SETTINGS, CODE):
                 (self.path / name).unlink(missing_ok=True)
-        self.close()
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:
         """Return the completions of one side under one decoding, to be read and added to."""
@@ -115,13 +103,7 @@ class EvaluationDirectory:
 
     def result(self) -> dict[str, object]:
         """Return the result. Raises RunError where it is no JSON object."""
-        try:
-            value = json.loads((self.path / RESULT).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"Cannot read {self.path / RESULT}: {error}; run the same creditree eval again.") from error
-        if not isinstance(value, dict):
-            raise RunError(f"{self.path / RESULT} is not a JSON object; run the same creditree eval again.")
-        return value
+        return read_object(self.path / RESULT, "run the same creditree eval again")
 
 
 def is_evaluation(path: Path) -> bool:

@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from creditree.errors import RunError
 from creditree.runs.atomic import recover, sync_folder, write_bytes, write_text
 from creditree.runs.attempts import Attempt, AttemptParts
 from creditree.runs.difference import describe_difference
+from creditree.runs.held import HeldDirectory
 from creditree.runs.lock import RunLock
 
 SETTINGS, OBSERVATIONS, COMPLETIONS = "monitor.yaml", "observations.jsonl", "completions"
@@ -37,7 +37,7 @@ class Observation:
     file: str
 
 
-class ObservationLog:
+class ObservationLog(HeldDirectory):
     """``monitor.yaml observations.jsonl completions/part-*.parquet``: the state of a sequential test.
 
     `open` holds the folder's lock until `close` (or the end of a ``with``). Nothing is written before the first `add`,
@@ -46,9 +46,8 @@ class ObservationLog:
     """
 
     def __init__(self, path: Path, settings_yaml: str, lock: RunLock, held: Sequence[Observation]) -> None:
-        self.path = path
+        super().__init__(path, lock)
         self._settings = settings_yaml
-        self._lock = lock
         self._held = list(held)
 
     @classmethod
@@ -100,16 +99,6 @@ class ObservationLog:
         except OSError as error:
             raise RunError(_cannot_write(path, error)) from error
         self._held += observations
-
-    def close(self) -> None:
-        """Let other processes write the directory."""
-        self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def _make(path: Path) -> None:

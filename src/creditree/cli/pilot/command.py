@@ -10,7 +10,7 @@ from rich.console import Console
 
 from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.cli.pilot.base import Base, look_at_base
-from creditree.cli.pilot.data import Data, check_data
+from creditree.cli.pilot.data import check_data
 from creditree.cli.pilot.result import early_record, full_record, outlook_record
 from creditree.cli.pilot.training import planned, train_chosen, try_settings
 from creditree.config.machine import usable_memory
@@ -68,18 +68,18 @@ def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str,
     with directory.stage("looking at the base model"):
         base = look_at_base(request, data, directory, out)
     kind, why = verdict(base.chosen, base.frame.group)
-    _show_base(data, base, why, out)
+    _show_base(base, why, out)
     if kind in ("no_signal", "solved"):
         return early_record(request, data, base, directory)
-    timeline = planned(request, data, base, directory)
+    course = planned(request, data, base, directory)
     with directory.stage("trials"):
-        trials = try_settings(request, data, base, timeline, directory, out)
+        trials = try_settings(course, out)
     if trials:
-        directory.write("outlook", outlook_record(data, base, timeline.test, trials))
+        directory.write("outlook", outlook_record(base, course.timeline.test, trials))
         _show_wait(directory.read("outlook"), out)
     with directory.stage("training and test"):
-        config, summary = train_chosen(request, data, base, timeline, trials, directory, out)
-    return full_record(request, data, base, timeline, trials, config, summary, directory)
+        config, summary = train_chosen(course, trials, out)
+    return full_record(course, trials, config, summary)
 
 
 def _settings(request: Request) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _show_findings(findings: tuple[Finding, ...], out: Console) -> None:
         out.print(f"{MARKS[one.severity]}{one.sentence}", markup=False, soft_wrap=True)
 
 
-def _show_base(data: Data, base: Base, why: str, out: Console) -> None:
+def _show_base(base: Base, why: str, out: Console) -> None:
     for one in base.outlooks:
         out.print(
             f"  T={one.temperature:g}: pass@1 {percent_interval(one.accuracy.value, one.accuracy.interval)} %, "

@@ -8,7 +8,7 @@ from typing import Any
 
 from creditree.cli.pilot.base import Base
 from creditree.cli.pilot.data import Data
-from creditree.cli.pilot.training import Trial
+from creditree.cli.pilot.training import Course, Trial
 from creditree.config.machine import peak_memory
 from creditree.config.pilot import Request
 from creditree.config.schema import RunConfig
@@ -21,7 +21,6 @@ from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
 from creditree.pilot.problems import normal
 from creditree.pilot.store import PilotDirectory
-from creditree.pilot.timeline import Timeline
 from creditree.problem import Problem
 from creditree.report.evaluation import difference_json, estimate_json
 from creditree.report.summary import Summary
@@ -32,7 +31,7 @@ from creditree.tasks.task import PromptTemplate
 SIDES: tuple[Side, ...] = ("base", "trained")
 
 
-def outlook_record(data: Data, base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
+def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
     """Return whether learning can work, and how long until a gain can be seen, as JSON has it."""
     kind, why = verdict(base.chosen, base.frame.group)
     detectable = smallest_gain(base.chosen, num_test)
@@ -57,7 +56,7 @@ def outlook_record(data: Data, base: Base, num_test: int, trials: Sequence[Trial
 
 def early_record(request: Request, data: Data, base: Base, directory: PilotDirectory) -> dict[str, Any]:
     """Return the record of a pilot that ends before training, because it cannot help."""
-    outlook = outlook_record(data, base, data.splits.sizes["test"])
+    outlook = outlook_record(base, data.splits.sizes["test"])
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
     if outlook["verdict"] == "no_signal":
         found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
@@ -66,22 +65,14 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
 
 
-def full_record(
-    request: Request,
-    data: Data,
-    base: Base,
-    timeline: Timeline,
-    trials: Sequence[Trial],
-    config: RunConfig,
-    summary: Summary,
-    directory: PilotDirectory,
-) -> dict[str, Any]:
+def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summary: Summary) -> dict[str, Any]:
     """Return the record of a pilot that trained."""
+    request, data, base, directory = course.request, course.data, course.base, course.directory
     run, decoding = RunDirectory.read(directory.run), next(iter(summary.decoding))
     sides = {side: Evaluation.of(run.attempts(decoding, side)) for side in SIDES}
     asked = [one for one in data.splits.problems("test") if one.id in sides["base"].attempts]
     d = summary.main
-    outlook = outlook_record(data, base, len(asked), trials)
+    outlook = outlook_record(base, len(asked), trials)
     signal = _concentration(request, run)
     guard: Any = summary.extra.get("guard")
     found = Outcome(

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,36 @@ from creditree.runs.directory import RunDirectory
 
 KEPT_ROLLOUTS = 40
 """About so many steps' completions are kept."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Course:
+    """A pilot that goes on to train: what was asked for and seen, and how the time that is left is divided."""
+
+    request: Request
+    data: Data
+    base: Base
+    timeline: Timeline
+    directory: PilotDirectory
+
+    @property
+    def frame(self) -> Frame:
+        """What all runs have in common."""
+        return replace(self.base.frame, problems_per_step=self.timeline.problems_per_step)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What could be tried, the preferred one first."""
+        return settings_to_try(self.data.shape.num_parameters)
+
+    @property
+    def pace(self) -> Pace:
+        """What a completion takes, and how many problems are measured."""
+        return pace_of(self.data, self.base)
+
+    def config(self, setting: Setting, seconds: float, blocks: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+        """Return the configuration of a run of a setting."""
+        return run_config(self.request, self.data.files, self.frame, setting, seconds, blocks)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,37 +88,32 @@ def pace_of(data: Data, base: Base) -> Pace:
     return Pace(seen.completion_s, seen.single_s, sizes["test"], sizes["validation"], data.num_guard, seen.load_s)
 
 
-def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Timeline:
-    """Return how the time that is left is divided; decided once, and kept."""
+def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Course:
+    """Return the course of the pilot. How its time is divided is decided once, and kept."""
     if not directory.has("timeline"):
         settings = settings_to_try(data.shape.num_parameters)
         left = max(0.0, request.budget_s - directory.spent_s)
-        found = divide(left, pace_of(data, base), base.frame.group, len(settings))
-        directory.write("timeline", {name: getattr(found, name) for name in Timeline.__slots__})
-    return Timeline(**directory.read("timeline"))
+        directory.write("timeline", asdict(divide(left, pace_of(data, base), base.frame.group, len(settings))))
+    return Course(request, data, base, Timeline(**directory.read("timeline")), directory)
 
 
-def try_settings(
-    request: Request, data: Data, base: Base, timeline: Timeline, directory: PilotDirectory, out: Console
-) -> list[Trial]:
+def try_settings(course: Course, out: Console) -> list[Trial]:
     """Train with each setting for a short time, and measure it on the validation problems."""
-    settings = settings_to_try(data.shape.num_parameters)[: timeline.trials]
-    evaluation = {"split": "validation", "problems": data.splits.sizes["validation"], "temperatures": [0.0]}
+    settings = course.settings[: course.timeline.trials]
+    evaluation = {"split": "validation", "problems": course.pace.validation, "temperatures": [0.0]}
     blocks: dict[str, Mapping[str, Any]] = {"evaluation": evaluation, "log": {"rollouts_every": 0}}
     found = []
     for number, setting in enumerate(settings):
-        frame = _stepped(base, timeline)
-        config = run_config(request, data.files, frame, setting, timeline.trial_s, blocks)
+        config = course.config(setting, course.timeline.trial_s, blocks)
         out.print(f"\ntrial {number + 1} of {len(settings)}: {setting.name}", markup=False)
-        summary = _finished(config, directory.trial(number), out)
+        summary = _finished(config, course.directory.trial(number), out)
         d = summary.main
         out.print(
             f"validation accuracy {percent_interval(d.after.value, d.after.interval)} %, "
             f"{points_interval(d.difference.value, d.difference.interval)} points",
             markup=False,
         )
-        steps = _steps(summary)
-        found.append(Trial(setting, summary.seconds["train"], steps, summary))
+        found.append(Trial(setting, summary.seconds["train"], _steps(summary), summary))
     return found
 
 
@@ -99,61 +124,50 @@ def best_trial(trials: Sequence[Trial], preferred: Setting) -> Setting:
     return max(trials, key=lambda trial: trial.summary.main.after.value).setting
 
 
-def train_chosen(
-    request: Request,
-    data: Data,
-    base: Base,
-    timeline: Timeline,
-    trials: Sequence[Trial],
-    directory: PilotDirectory,
-    out: Console,
-) -> tuple[RunConfig, Summary]:
+def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple[RunConfig, Summary]:
     """Train with the best setting for the time that is left, choosing by validation, and measure on the test."""
+    directory = course.directory
     if not directory.has("choice"):
-        directory.write("choice", _choice(request, data, base, timeline, trials, directory))
+        directory.write("choice", _choice(course, trials))
     config = check_config(directory.read("choice")["config"], "the pilot's choice")
     out.print(f"\ntraining for {duration(config.train.seconds or 0)}", markup=False)
     return config, _finished(config, directory.run, out)
 
 
-def _choice(
-    request: Request,
-    data: Data,
-    base: Base,
-    timeline: Timeline,
-    trials: Sequence[Trial],
-    directory: PilotDirectory,
-) -> dict[str, Any]:
-    setting = best_trial(trials, settings_to_try(data.shape.num_parameters)[0])
-    pace = pace_of(data, base)
-    left = (1 - RESERVE_SHARE) * request.budget_s - directory.spent_s - timeline.evaluation_s
-    seconds = max(timeline.trial_s, LEAST_STEPS * pace.step_s(base.frame.group, timeline.problems_per_step), left)
+def _choice(course: Course, trials: Sequence[Trial]) -> dict[str, Any]:
+    pace, timeline, frame = course.pace, course.timeline, course.frame
+    setting = best_trial(trials, course.settings[0])
+    tried = next((trial for trial in trials if trial.setting == setting), None)
+    step_s = tried.seconds / tried.steps if tried else pace.step_s(frame.group, frame.problems_per_step)
+    seconds = _training_s(course, step_s)
     times = validations(seconds, pace)
     seconds -= times * pace.measuring_s(pace.validation)
-    tried = next((trial for trial in trials if trial.setting == setting), None)
-    step_s = tried.seconds / tried.steps if tried else pace.step_s(base.frame.group, timeline.problems_per_step)
     steps = max(1, int(seconds / step_s))
-    temperatures = [0.0, base.frame.temperature][: timeline.decodings]
     blocks: dict[str, Mapping[str, Any]] = {
-        "evaluation": {"problems": timeline.test, "temperatures": temperatures},
+        "evaluation": {
+            "problems": timeline.test,
+            "temperatures": [0.0, frame.temperature][: timeline.decodings],
+        },
         "log": {"rollouts_every": max(1, steps // KEPT_ROLLOUTS)},
     }
     if times:
         blocks["validation"] = {"every": max(1, steps // times), "problems": pace.validation}
-    if request.guard is not None:
-        blocks["guard"] = guard_keys(request)
-    config = run_config(request, data.files, _stepped(base, timeline), setting, seconds, blocks)
-    return {"setting": setting.name, "config": yaml_values(config)}
+    if course.request.guard is not None:
+        blocks["guard"] = guard_keys(course.request)
+    return {"setting": setting.name, "config": yaml_values(course.config(setting, seconds, blocks))}
+
+
+def _training_s(course: Course, step_s: float) -> float:
+    """Return the seconds that are left for training and its validations: enough for a few steps in any case."""
+    usable = (1 - RESERVE_SHARE) * course.request.budget_s
+    left = usable - course.directory.spent_s - course.timeline.evaluation_s
+    return max(course.timeline.trial_s, LEAST_STEPS * step_s, left)
 
 
 def yaml_values(config: RunConfig) -> dict[str, Any]:
     """Return a resolved configuration as plain values."""
     values: dict[str, Any] = yaml.safe_load(dump_config(config))
     return values
-
-
-def _stepped(base: Base, timeline: Timeline) -> Frame:
-    return replace(base.frame, problems_per_step=timeline.problems_per_step)
 
 
 def _finished(config: RunConfig, path: Path, out: Console) -> Summary:
