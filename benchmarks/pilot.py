@@ -1,8 +1,8 @@
 """What `creditree pilot` says on word problems: with three seeds as it is, and with three that cannot learn anything.
 
 Prints one JSON line a pilot, and writes them to benchmarks/results/pilot.jsonl. The problems are those of
-docs/pilot.md, written by its own script. A placebo is the same pilot with a learning rate of 1e-12: every gain that it claims is a
-false one.
+docs/pilot.md, written by its own script. A placebo is the same pilot with a learning rate of 1e-12: every gain that it
+claims is a false one.
 
     python benchmarks/pilot.py [--budget 60s] [--seeds 3]
 """

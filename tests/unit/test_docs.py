@@ -118,3 +118,17 @@ def test_the_figures_of_the_monitor_are_those_of_the_simulation() -> None:
         # The smallest and largest share, rounded half up: 2.75 is written 2.8.
         low, high = (f"{share + 1e-9:.{digits}f}" for share in (min(shares), max(shares)))
         assert f"{low} to {high} %" in text
+
+
+def test_the_figures_of_the_pilot_are_those_of_the_benchmark() -> None:
+    lines = (ROOT / "benchmarks" / "results" / "pilot.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    pilots, placebos = ([one for one in found if one["what"] == what] for what in ("pilot", "placebo"))
+    assert len(pilots) == len(placebos) == 3
+    after = [f"{100 * one['result']['after']['value']:.1f}" for one in pilots]
+    (before,) = {f"{100 * one['result']['before']['value']:.1f}" for one in found}
+    text = " ".join((ROOT / "docs" / "pilot.md").read_text(encoding="utf-8").split())
+    assert f"{before} % of {pilots[0]['result']['n']} test problems before" in text
+    assert f"{after[0]}, {after[1]} and {after[2]} % after, p < 1e-9 each" in text
+    assert all(one["result"]["difference"]["p_value"] < 1e-9 for one in pilots)
+    assert all(one["result"]["difference"]["p_value"] == 1 and one["decision"] == "extend" for one in placebos)

@@ -124,7 +124,7 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "below")
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "Cannot read"), ("[1]", "is not a JSON object")])
+@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("[1]", "is not a JSON object")])
 def test_a_record_that_is_none_says_what_to_do(tmp_path: Path, text: str, words: str) -> None:
     with opened(tmp_path) as directory:
         (tmp_path / "checks.json").write_text(text)
