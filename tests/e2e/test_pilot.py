@@ -121,6 +121,8 @@ def test_answers_that_no_grader_reads_end_it(refuse: Refuse, tmp_path: Path) -> 
         (("--dtype", "float8"), "dtype"),
         (("--device", "tpu"), "model.device is 'tpu'"),
         (("--guard", "nothing.csv"), "nothing.csv cannot be read"),
+        (("--set", "method.group=4"), "a pilot sets method.group itself"),
+        (("--metric", "column:question"), "which is no number"),
     ],
 )
 def test_bad_options_are_one_sentence(
@@ -144,3 +146,30 @@ def test_other_settings_and_another_table_are_refused(refuse: Refuse, hopeless: 
     assert "budget_s is 20.0 in the pilot and 30.0 now" in sentence
     write(table, products(50))
     assert "problems_sha256" in refuse("pilot", table, *MODEL, "--budget", "20s", "--out", out)
+
+
+def test_a_directory_of_somebody_else_is_left_alone(refuse: Refuse, table: Path, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "problems"
+    own.mkdir(parents=True)
+    copy = own / "products.jsonl"
+    copy.write_bytes(table.read_bytes())
+    sentence = refuse("pilot", table, *MODEL, "--out", tmp_path / "mine")
+    assert "holds problems and no pilot" in sentence
+    assert copy.read_bytes() == table.read_bytes()
+
+
+def test_a_wrong_column_of_questions_is_one_sentence(refuse: Refuse, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    lines = [f"{problem.question},{problem.answers[0]},same" for problem in products(60)]
+    table.write_text("\n".join(["question,answer,kind", *lines]) + "\n")
+    out = tmp_path / "out"
+    assert "several answers in different rows" in refuse("pilot", table, *MODEL, "--question", "kind", "--out", out)
+    sentence = refuse("pilot", table, *MODEL, "--question", "kind", "--prompt", "{kind} {question}", "--out", out)
+    assert "--prompt" in sentence or "several answers" in sentence
+
+
+def test_a_reward_that_never_is_1_is_refused(refuse: Refuse, table: Path, tmp_path: Path) -> None:
+    code = tmp_path / "frac.py"
+    code.write_text("def partial(completions, **columns):\n    return [0.8 for _ in completions]\n")
+    sentence = refuse("pilot", table, *MODEL, "--reward", f"{code}:partial", "--out", tmp_path / "out")
+    assert "let the function return 1 for a right answer" in sentence

@@ -64,6 +64,33 @@ class Request:
     overrides: tuple[str, ...] = ()
 
 
+OWN_KEYS: Mapping[str, str] = {
+    "seed": "use --seed",
+    "model": "use --model, --device or --dtype",
+    "task": "use --question, --answer and --prompt, or change the table",
+    "reward": "use --reward",
+    "guard.path": "use --guard",
+    "evaluation": "the test is the pilot's own",
+    "method.name": "the trials choose it",
+    "method.group": "it is chosen by what the base model does",
+    "sampling.temperature": "it is chosen by what the base model does",
+    "sampling.max_new_tokens": "use --max-new-tokens",
+    "train.seconds": "use --budget",
+    "train.memory": "use --memory",
+    "train.start": "a pilot begins with a fresh adapter; creditree train --from goes on",
+}
+"""Keys that are the pilot's to set, and what to do instead."""
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override of a key that the pilot sets: its report would speak of something else."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        for own, instead in OWN_KEYS.items():
+            if key == own or key.startswith(f"{own}.") or own.startswith(f"{key}."):
+                raise ConfigError(f"--set {override}: a pilot sets {own} itself; {instead}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The problems of the three splits, as files."""
@@ -135,7 +162,7 @@ def values_of(request: Request, files: Files, frame: Frame) -> dict[str, Any]:
         },
         "reward": frame.reward,
         "sampling": {"temperature": frame.temperature, "max_new_tokens": frame.max_new_tokens},
-        "train": {"memory": f"{request.memory // 10**6}MB", "threads": frame.threads},
+        "train": {"memory": f"{request.memory // 1000}KB", "threads": frame.threads},
     }
 
 

@@ -141,11 +141,11 @@ class Evidence:
 
     @property
     def p_value(self) -> float:
-        """The anytime p-value min(1, 2 / max_n E_n), at most alpha exactly where the alarm was raised.
+        """The anytime p-value min(1, 1 / threshold + 1 / max_n E_n), at most alpha exactly where the alarm was raised.
 
-        The 2 is the half of alpha that the baseline takes: with q fixed beforehand it would be 1 / max_n E_n.
+        1 / threshold = alpha / 2 is the chance that the baseline's bound is wrong, which no evidence makes smaller.
         """
-        return min(1.0, 2 * exp(-self.log_peak))
+        return min(1.0, 1 / self.threshold + exp(-self.log_peak))
 
     def problems_to_detect(self, accuracy: float) -> int | None:
         """Return an upper bound of how many more problems it takes on average until the alarm, at a true `accuracy`.

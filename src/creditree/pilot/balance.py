@@ -49,6 +49,7 @@ def check_lengths(
     found = []
     if long:
         text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"
+        text += "" if kept else "; lower --max-new-tokens, shorten the prompts, or take another model"
         found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
     counts = np.array([lengths[one.problem.id] for one in kept] or [0])
     shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95, method="inverted_cdf")), int(counts.max()))
@@ -73,7 +74,13 @@ def check_answers(splits: Splits) -> list[Finding]:
     total = sum(counts.values())
     found = []
     if len(counts) == 1:
-        return [Finding("one_answer", "blocker", f"all problems have the answer '{next(iter(counts))}'")]
+        return [
+            Finding(
+                "one_answer",
+                "blocker",
+                f"all problems have the answer '{next(iter(counts))}', so there is nothing to learn; add others",
+            )
+        ]
     if len(counts) <= FEW_CLASSES:
         shares = ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
         found.append(Finding("classes", "note", f"{len(counts)} different answers: {shares}"))

@@ -94,5 +94,11 @@ def commonest_answer(found: Evaluation) -> tuple[str, float]:
     return answer, count / len(found.attempts)
 
 
+def right_share(found: Evaluation, answer: str) -> float:
+    """Return the share of the problems whose first completion gives `answer` and is right."""
+    firsts = [own[0] for own in found.attempts.values()]
+    return sum(one.vote == answer and is_correct(one) for one in firsts) / len(firsts)
+
+
 def _mean(values: Mapping[str, float], ids: Sequence[str]) -> float:
     return sum(values[one] for one in ids) / len(ids)

@@ -9,6 +9,8 @@ from creditree.pilot.concentration import CONCENTRATED, Concentration
 
 Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal"]
 LEVEL = 0.05
+MOST_TIMES = 20
+"""Beyond so many times the training, an extrapolation is not worth printing."""
 TRUNCATED_MORE = 0.05
 TRUNCATED = 0.2
 
@@ -86,32 +88,35 @@ def concentration_risks(found: Concentration) -> list[str]:
     return listed
 
 
-def recommend(found: Outcome, listed: Sequence[str], longer: float | None) -> Recommendation:
+def recommend(found: Outcome, listed: Sequence[str], times: tuple[float, float] | None) -> Recommendation:
     """Return the recommendation after training.
 
-    `longer`: how many times this training it takes until a gain could be seen, by the trials; None: not known.
+    `times`: how many times this training it takes until a gain could be seen, by the best trial: expected, and at most;
+    None: the trials do not say.
     """
-    d = found.difference
+    d, forgets = found.difference, found.guard is not None and bool(found.guard["worse"])
     if d.p_value < LEVEL and d.value > 0 and 0 not in d.interval:
-        if found.guard is not None and found.guard["worse"]:
-            return Recommendation(
-                "use_with_care", "The gain is real, but the guard set got worse: do not use it where that matters."
-            )
+        if forgets:
+            text = "A gain was shown, but the guard set got worse: do not use the adapter where that matters."
+            return Recommendation("use_with_care", text)
         if listed:
-            return Recommendation(
-                "use_with_care", "The gain is real. Look at the risks below before using the adapter."
-            )
-        return Recommendation("use", "The gain is real and no risk was seen: use the adapter, and monitor it.")
+            text = "A gain was shown. Look at the risks before using the adapter."
+            return Recommendation("use_with_care", text)
+        return Recommendation("use", "A gain was shown, and no risk was seen: use the adapter, and monitor it.")
     if d.p_value < LEVEL and d.value < 0 and 0 not in d.interval:
-        return Recommendation(
-            "stop", "The model got worse: do not use the adapter; look at the examples and the risks."
-        )
-    seen = (
-        ""
-        if found.detectable is None
-        else f" A gain under {100 * found.detectable:.0f} points cannot be seen on {d.n} problems."
-    )
-    if longer is not None and longer < 20:
-        text = f"No gain was shown.{seen} By the trials, about {max(1.1, longer):.1f} times this budget could show one."
-        return Recommendation("extend", text)
-    return Recommendation("extend", f"No gain was shown.{seen} Try more problems, a longer budget or a stronger base.")
+        text = "The model got worse: do not use the adapter; look at the examples and the risks."
+        return Recommendation("stop", text)
+    if forgets:
+        return Recommendation("stop", "No gain was shown, and the guard set got worse: do not use the adapter.")
+    seen = ""
+    if found.detectable is not None:
+        seen = f" On {d.n} problems a gain under {100 * found.detectable:.0f} points mostly stays unseen."
+    return Recommendation("extend", f"No gain was shown.{seen} {_longer(times)}")
+
+
+def _longer(times: tuple[float, float] | None) -> str:
+    if times is None or times[0] > MOST_TIMES:
+        return "Try more problems, a longer budget or a stronger base."
+    if times[0] <= 1:
+        return "The trials had promised one by now: try other settings, more problems or a stronger base."
+    return f"By the best trial, training {times[0]:.1f} times as long (at most {times[1]:.1f}) could show one."

@@ -14,6 +14,8 @@ NARROW, WIDE = ("last_integer", "numeric", "choice"), ("math", "exact")
 STATED = "The answer is {}."
 LEAST_READ = 0.9
 """A grader that reads fewer of the answers is not chosen; what it cannot read is left out."""
+NEVER = 1e-9
+"""A reward function that takes no reference answer at all for right measures something else."""
 LOOKED_AT = 20
 """Other problems whose answers are looked at, for each."""
 _CORRECT = 1.0
@@ -97,9 +99,11 @@ def check_reading(
     places = {one.problem.id: one.place for one in placed}
     first, why = next(iter(found.refused.items()))
     count = f"{len(found.refused)} of {len(placed)} reference answers"
-    severity: Severity = "blocker" if drops and found.share < LEAST_READ else "caution"
+    severity: Severity = "blocker" if found.share < (LEAST_READ if drops else NEVER) else "caution"
     text = f"{found.grader} cannot read {count}; the first, {places[first]}: {why}"
-    if severity == "blocker":
+    if severity == "blocker" and not drops:
+        text += "; only a reward of 1 counts as correct, so let the function return 1 for a right answer"
+    elif severity == "blocker":
         text += "; name another grader, or your own function, with --reward"
     elif drops:
         text += "; these problems are left out"

@@ -16,6 +16,8 @@ from creditree.verify import Answer, load_reward
 from creditree.verify.verifier import Verifier
 
 COLUMN = "column:"
+TRIED = 8
+"""Problems that a function is tried on before anything is trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,25 @@ class Measured:
     problems: int
 
 
-def check_metric(metric: str, columns: Sequence[str]) -> None:
-    """Raise ConfigError where a metric cannot be computed: an unknown column, or a function that is not there."""
+def check_metric(metric: str, problems: Sequence[Problem]) -> None:
+    """Raise ConfigError or DataError where a metric cannot be computed.
+
+    An unknown column, or one that does not hold a number in every row; a function that is not there, or gives no number
+    for the reference answers of the first few problems.
+    """
+    columns = tuple(problems[0].columns)
     if metric.startswith(COLUMN):
         name = metric.removeprefix(COLUMN)
         if name not in columns:
             raise ConfigError(f"--metric {metric}: the problems have no such column.{did_you_mean(name, columns)}")
+        _worth(name, problems)
         return
     if ":" not in metric:
         raise ConfigError(f"--metric {metric}: write file.py:function, package.module:function or column:NAME.")
-    load_reward(metric)
+    tried = [Answer(problem, problem.question, problem.answers[0]) for problem in problems[:TRIED]]
+    verdicts = load_reward(metric).judge(tried)
+    if all(verdict.reward is None for verdict in verdicts):
+        raise ConfigError(f"--metric {metric} gives no number for the reference answers: {verdicts[0].detail}")
 
 
 def measure_metric(

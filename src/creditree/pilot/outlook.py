@@ -32,18 +32,12 @@ SOLVED = 0.97
 class Signal:
     """What a group of `group` completions teaches: `mixed`, the share of groups in which not all have one outcome.
 
-    `spread` is the expected standard deviation of the rewards in a group (0 to 0.5), the size of the advantages;
-    `per_thousand` the mixed groups among a thousand completions.
+    `spread` is the expected standard deviation of the outcomes in a group (0 to 0.5), the size of the advantages.
     """
 
     group: int
     mixed: Estimate
     spread: float
-
-    @property
-    def per_thousand(self) -> float:
-        """Mixed groups for a thousand sampled completions."""
-        return 1000 * self.mixed.value / self.group
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -160,7 +154,7 @@ def verdict(found: Outlook, group: int) -> tuple[Verdict, str]:
     )
     if accuracy.interval.low > SOLVED:
         return "solved", f"the base model solves {accuracy.value:.0%} already: there is nothing to gain"
-    if mixed.value < NO_SIGNAL:
+    if mixed.value < NO_SIGNAL and mixed.interval.high < LITTLE_SIGNAL:
         return (
             "no_signal",
             f"{share}: nearly all completions of a problem get one reward, so there is nothing to learn from",

@@ -68,13 +68,15 @@ def template(question: str) -> str:
 def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[Placed], list[Finding]]:
     """Return the problems of all rows that hold one, and what is wrong with the others.
 
-    Raises DataError where no row can be used: then the first one's message says why.
+    Raises DataError where no row can be used: then the first one's message says why; and for a word in the column of
+    splits that names none, since half a table can be lost by it.
     """
     found: list[Placed] = []
     unusable: list[tuple[Row, DataError]] = []
     for row in rows:
+        named = marked(row, columns)
         try:
-            found.append(Placed(problem_of(row, columns), row.place, marked(row, columns)))
+            found.append(Placed(problem_of(row, columns), row.place, named))
         except DataError as error:
             unusable.append((row, error))
     if not found:

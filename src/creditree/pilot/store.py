@@ -1,5 +1,6 @@
 """The directory of a pilot: what was asked, what each stage found, and the report."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,9 @@ from creditree.runs.held import HeldDirectory, read_object
 from creditree.runs.lock import RunLock
 
 SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
-PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json")
+PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json", "peak.json")
 """What is there before anything is measured ..."""
+PROBLEMS = "problems"
 MEASURED = ("base", "trials", "run")
 """... in one of these folders."""
 
@@ -28,7 +30,8 @@ class PilotDirectory(HeldDirectory):
     """``pilot.yaml problems/ base/ STAGE.json trials/ run/ report.json report.md report.html``.
 
     Open it with `open`, in a ``with``: it holds the directory's lock. A stage's record is written once, when the stage
-    has ended; the same command goes on behind the last one. `spent_s` counts the seconds of all commands.
+    has ended; the same command goes on behind the last one. `spent_s` counts the seconds of all stages, but for those
+    of a command that was killed.
     """
 
     def __init__(self, path: Path, lock: RunLock) -> None:
@@ -49,6 +52,7 @@ class PilotDirectory(HeldDirectory):
             raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
+        _check_empty(path)
         lock = RunLock(path)
         try:
             recover(path)
@@ -63,6 +67,7 @@ class PilotDirectory(HeldDirectory):
             # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
             for name in PRECEDING:
                 (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / PROBLEMS, ignore_errors=True)
 
     @property
     def run(self) -> Path:
@@ -112,6 +117,15 @@ class PilotDirectory(HeldDirectory):
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
             write_json(self.path / CLOCK, self._seconds)
+
+
+def _check_empty(path: Path) -> None:
+    """Raise RunError for a directory of somebody else's: a pilot writes, and where it fails removes, files in it."""
+    if (path / SETTINGS).exists():
+        return
+    other = next((entry.name for entry in sorted(path.iterdir()) if entry.name != ".lock"), None)
+    if other is not None:
+        raise RunError(f"Directory {path} holds {other} and no pilot; choose an empty one, or a new one, with --out.")
 
 
 def _check_settings(path: Path, settings_yaml: str) -> None:

@@ -1,6 +1,7 @@
 """The decision report of a pilot: one page for people who decide, from the record that programs read."""
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from creditree.evaluate.statistics import Interval
@@ -50,6 +51,7 @@ def _gain(record: Mapping[str, Any]) -> list[Block]:
     rows += [
         (one["name"], f"{one['before']:.4g}", f"{one['after']:.4g}", *_change(one["difference"], points=False))
         for one in record["metrics"]
+        if "error" not in one
     ]
     guard = record["guard"]
     if guard is not None:
@@ -222,9 +224,9 @@ def _cost(record: Mapping[str, Any]) -> list[Block]:
         Heading("Cost"),
         Paragraph(
             f"{duration(cost['seconds'])} of {duration(record['budget_s'])} in all ({stages}); "
-            f"{duration(cost['training_seconds'])} of training, {count(tokens['sampled'])} tokens sampled, "
-            f"{count(tokens['in_loss'])} in the loss; at most {cost['peak_memory_bytes'] / 1e9:.2f} GB of memory on "
-            f"{cost['device']}."
+            f"{duration(cost['training_seconds'])} of training, {count(tokens['sampled'])} tokens sampled in it and "
+            f"{count(cost['tokens_before'])} before, {count(tokens['in_loss'])} in the loss; at most "
+            f"{cost['peak_memory_bytes'] / 1e9:.2f} GB of memory on {cost['device']}."
         ),
     ]
 
@@ -235,9 +237,9 @@ def _repeat(record: Mapping[str, Any]) -> list[Block]:
 
 
 def _commands(record: Mapping[str, Any]) -> str:
-    lines = [f"# seed {record['seed']}; repeat with another --out", record["command"]]
+    lines = [f"# in {record['working_directory']}, with another --out", record["command"]]
     if "files" in record:
-        run = record["files"]["run"]
+        run = quote(record["files"]["run"])
         lines += [
             "# later, on fresh problems: exit code 3 says that it got worse",
             f"creditree monitor {run} FRESH.csv",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from creditree.errors import DataError, ModelError
+from creditree.errors import DataError, ModelError, RunError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
@@ -94,24 +94,42 @@ def _guard_before(trainer: Trainer, run: RunDirectory) -> GuardSide | None:
     guard = trainer.parts.guard
     if guard is None:
         return None
-    if run.has(GUARD_FILE):
-        return GuardSide.from_json(run.read_json(GUARD_FILE).get("before"), str(run.path / GUARD_FILE))
+    held = held_guard(guard, run)
+    if held is not None:
+        return held
     trainer.watcher.message("measuring the guard set")
     before = guarded(trainer, guard, "base")
-    run.write_json(GUARD_FILE, {"before": before.to_json()})
+    run.write_json(GUARD_FILE, {"sha256": fingerprint(guard.problems), "before": before.to_json()})
     return before
+
+
+def held_guard(guard: Guard, run: RunDirectory) -> GuardSide | None:
+    """Return what an earlier process measured of the guard set before training; None: nothing yet.
+
+    Raises RunError where its problems were others.
+    """
+    if not run.has(GUARD_FILE):
+        return None
+    held = run.read_json(GUARD_FILE)
+    if held.get("sha256") != fingerprint(guard.problems):
+        raise RunError(
+            f"{guard.source} has other guard problems than when run {run.path} was started; put back what it was, or "
+            "choose another run directory."
+        )
+    return GuardSide.from_json(held.get("before"), str(run.path / GUARD_FILE))
 
 
 def _guard_result(trainer: Trainer, run: RunDirectory, guard: Guard, before: GuardSide) -> dict[str, object]:
     """Measure the guard set again; return what the summary says of it."""
     after = guarded(trainer, guard, "trained")
-    run.write_json(GUARD_FILE, {"before": before.to_json(), "after": after.to_json()})
+    digest = fingerprint(guard.problems)
+    run.write_json(GUARD_FILE, {"sha256": digest, "before": before.to_json(), "after": after.to_json()})
     result = GuardResult.of(before, after, guard.tolerance, trainer.key.at("guard"))
     training = _training(trainer)
     seen = None if training is None else {problem.question for problem in training}
     return {
         "source": guard.source,
-        "sha256": fingerprint(guard.problems),
+        "sha256": digest,
         **result.to_json(),
         "also_in_training": None if seen is None else sum(problem.question in seen for problem in guard.problems),
         "notes": list(guard.notes),

@@ -17,6 +17,7 @@ from creditree.config.pilot import (
     Frame,
     Request,
     Setting,
+    check_overrides,
     default_prompt,
     fitted,
     precisions,
@@ -104,7 +105,7 @@ def test_a_run_s_configuration() -> None:
     assert (config.method.l2, config.method.kl) == (0.0, None)
     train = config.train
     assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
-    assert (train.memory, train.steps) == ("100000MB", 100_000)
+    assert (train.memory, train.steps) == ("100000000KB", 100_000)
     assert config.evaluation.problems == 33
     grpo = run_config(asked, FILES, frame, Setting("grpo", 0.005), 1.0, {})
     assert (grpo.method.l2, grpo.method.kl) == (None, 0.0)
@@ -161,3 +162,29 @@ def test_where_nothing_fits_one_sentence_says_so() -> None:
     # A precision that was asked for is not exchanged, though a smaller one would fit.
     with pytest.raises(ConfigError, match=r"model\.dtype: nf4"):
         fit(request(2, dtype="bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed=7", "use --seed"),
+        ("model.dtype=int8", "--dtype"),
+        ("task.path=other.csv", "change the table"),
+        ("evaluation.split=validation", "the test is the pilot's own"),
+        ("method.group=4", "by what the base model does"),
+        ("method={name: grpo}", "method.name"),
+        ("sampling.max_new_tokens=9", "--max-new-tokens"),
+        ("train.seconds=9", "--budget"),
+        ("train={steps: 4}", "train.seconds"),
+    ],
+)
+def test_keys_that_the_pilot_sets_are_refused(override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set .*: a pilot sets .* itself") as raised:
+        check_overrides((override,))
+    assert words in str(raised.value)
+
+
+def test_keys_that_are_free_pass() -> None:
+    check_overrides(
+        ("train.learning_rate=0.01", "lora.rank=4", "method.successes=0", "train.steps=5", "guard.target=w")
+    )

@@ -33,13 +33,13 @@ def test_the_evidence_of_three_observations() -> None:
     begun = Evidence.begin(0.5, 1.9, (0.5, 0.25))
     found = begun.after([0, 0, 1])
     assert found.e_value == pytest.approx(1.1484375)
-    # The largest is after two: (2.25 + 1.5625) / 2 = 1.90625, which reaches 1.9; p = 2 / 1.90625 is above 1.
+    # The largest is after two: (2.25 + 1.5625) / 2 = 1.90625, which reaches 1.9; 1 / 1.9 + 1 / 1.90625 > 1.
     assert (found.n, found.alarm_at, found.p_value) == (3, 2, 1.0)
-    assert begun.after([0, 0, 0.5, 0]).p_value == pytest.approx(2 / ((1.5**3 + 1.25**3) / 2))
+    assert begun.after([0, 0, 0.5, 0]).p_value == pytest.approx(1 / 1.9 + 2 / (1.5**3 + 1.25**3))
     assert begun.after([0, 0.5, 1]).alarm_at is None
     # The p-value keeps the largest evidence, (1.5^4 + 1.25^4) / 2 = 3.752, and the alarm its place, in later calls too.
     later = begun.after([0] * 4).after([1] * 3)
-    assert later.p_value == pytest.approx(2 / ((1.5**4 + 1.25**4) / 2))
+    assert later.p_value == pytest.approx(1 / 1.9 + 2 / (1.5**4 + 1.25**4))
     assert (later.n, later.alarm_at) == (7, 2)
 
 
@@ -54,7 +54,7 @@ def test_it_is_the_formula_whatever_the_pieces_and_the_order(values: list[float]
     assert parts.e_value == pytest.approx(whole.e_value, rel=1e-9)
     assert parts.p_value == pytest.approx(whole.p_value, rel=1e-9)
     peaks = [plain(q, values[:stop]) for stop in range(1, len(values) + 1)]
-    assert whole.p_value == pytest.approx(min(1, 2 / max(1, *peaks)), rel=1e-9)
+    assert whole.p_value == pytest.approx(min(1, 1 / 40 + 1 / max(1, *peaks)), rel=1e-9)
     assert (whole.alarm_at is not None) == (whole.p_value <= 2 / 40)
 
 

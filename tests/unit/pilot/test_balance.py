@@ -84,7 +84,8 @@ def test_few_constant_answers_are_a_note_none_is_nothing() -> None:
 
 def test_one_answer_ends_the_pilot_and_many_are_no_classes() -> None:
     (said,) = check_answers(splits(many("5", "5."), many("5", start="v"), many("5", start="t")))
-    assert (said.kind, said.severity, said.text) == ("one_answer", "blocker", "all problems have the answer '5'")
+    assert (said.kind, said.severity) == ("one_answer", "blocker")
+    assert said.text.startswith("all problems have the answer '5', so there is nothing to learn")
     for count, kinds in ((20, ["classes"]), (21, [])):
         training = many(*(str(n) for n in range(count - 1)))
         assert [one.kind for one in check_answers(splits(training, (), many("99", start="t")))] == kinds

@@ -27,38 +27,45 @@ def outcome(gained: int, lost: int, **values: Any) -> Outcome:
 def test_a_gain_without_a_risk_is_used() -> None:
     found = recommend(outcome(20, 5), [], None)
     assert (found.decision, found.mood) == ("use", "good")
-    assert recommend(outcome(20, 5, guard=FINE), [], 3.0) == found
+    assert recommend(outcome(20, 5, guard=FINE), [], (3.0, 4.0)) == found
 
 
 def test_a_gain_with_a_risk_or_a_worse_guard_is_used_with_care() -> None:
     found = recommend(outcome(20, 5), ["a risk"], None)
     assert (found.decision, found.mood) == ("use_with_care", "neutral")
-    assert "risks below" in found.text
+    assert "Look at the risks" in found.text
     guarded = recommend(outcome(20, 5, guard=WORSE), [], None)
     assert guarded.decision == "use_with_care"
     assert "guard set got worse" in guarded.text
 
 
 def test_a_loss_stops() -> None:
-    found = recommend(outcome(5, 20), [], 2.0)
+    found = recommend(outcome(5, 20), [], (2.0, 3.0))
     assert (found.decision, found.mood) == ("stop", "bad")
 
 
 @pytest.mark.parametrize(
-    ("longer", "words"),
+    ("times", "words"),
     [
-        (3.0, "By the trials, about 3.0 times this budget could show one."),
-        (0.4, "By the trials, about 1.1 times this budget could show one."),
-        (20.0, "Try more problems, a longer budget or a stronger base."),
+        ((3.0, 7.5), "By the best trial, training 3.0 times as long (at most 7.5) could show one."),
+        ((0.4, 0.9), "The trials had promised one by now: try other settings, more problems or a stronger base."),
+        ((21.0, 99.0), "Try more problems, a longer budget or a stronger base."),
         (None, "Try more problems, a longer budget or a stronger base."),
     ],
 )
-def test_what_is_not_shown_is_extended(longer: float | None, words: str) -> None:
+def test_what_is_not_shown_is_extended(times: tuple[float, float] | None, words: str) -> None:
     # Nine gained and four lost: p = 2 P(X <= 4 of 13) = 2 * (1 + 13 + 78 + 286 + 715) / 8192 = 0.267.
-    found = recommend(outcome(9, 4), [], longer)
+    found = recommend(outcome(9, 4), [], times)
     assert (found.decision, found.mood) == ("extend", "neutral")
-    assert found.text == f"No gain was shown. A gain under 12 points cannot be seen on 100 problems. {words}"
-    assert recommend(outcome(9, 4, detectable=None), [], longer).text == f"No gain was shown. {words}"
+    unseen = "On 100 problems a gain under 12 points mostly stays unseen."
+    assert found.text == f"No gain was shown. {unseen} {words}"
+    assert recommend(outcome(9, 4, detectable=None), [], times).text == f"No gain was shown. {words}"
+
+
+def test_no_gain_and_a_worse_guard_stops() -> None:
+    found = recommend(outcome(9, 4, guard=WORSE), ["a risk"], (2.0, 3.0))
+    assert (found.decision, found.mood) == ("stop", "bad")
+    assert "the guard set got worse" in found.text
 
 
 @pytest.mark.parametrize("value", [0.1, -0.1])

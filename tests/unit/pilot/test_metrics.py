@@ -74,12 +74,16 @@ def test_a_worth_that_is_no_number_names_its_problem(held: object) -> None:
 
 
 def test_metrics_are_checked_before_anything_is_measured(code: str) -> None:
-    check_metric("column:price", ("question", "price"))
-    check_metric(f"{code}:length", ())
+    check_metric("column:price", ASKED)
+    check_metric(f"{code}:length", ASKED)
     with pytest.raises(ConfigError, match=r"--metric column:prize: .* no such column\. Did you mean 'price'\?"):
-        check_metric("column:prize", ("question", "price"))
+        check_metric("column:prize", ASKED)
     with pytest.raises(ConfigError, match=r"write file\.py:function"):
-        check_metric("length", ())
+        check_metric("length", ASKED)
     for missing in (f"{code}:lenght", "nowhere.py:length"):
         with pytest.raises(CreditreeError):
-            check_metric(missing, ())
+            check_metric(missing, ASKED)
+    with pytest.raises(DataError, match="in column 'price', which is no number"):
+        check_metric("column:price", [*ASKED, problem("late", "q", price="n/a")])
+    with pytest.raises(ConfigError, match="gives no number for the reference answers"):
+        check_metric(f"{code}:broken", ASKED)

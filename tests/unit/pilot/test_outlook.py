@@ -107,7 +107,6 @@ def test_an_outlook_by_hand() -> None:
     assert found.signal(4).mixed.value == pytest.approx((0 + 68 / 70 + 35 / 70) / 3)
     assert found.signal(8).mixed.value == pytest.approx(2 / 3)
     assert found.signal(8).spread == pytest.approx((0 + 1 / 2 + (7 / 64) ** 0.5) / 3)
-    assert found.signal(4).per_thousand == pytest.approx(1000 * found.signal(4).mixed.value / 4)
     # Two of eight are cut off, one has no answer, and they have 10 + ... + 17 tokens: 13.5 on the average.
     assert (found.truncated, found.unparsable, found.tokens) == (0.25, 0.125, 13.5)
     # 2 * 4 * 4 / (8 * 7) and 2 * 7 * 1 / (8 * 7).

@@ -53,11 +53,10 @@ def test_rows_without_a_problem_are_said_and_not_raised() -> None:
     assert read_problems(rows[:1], Columns())[1] == []
 
 
-def test_a_split_of_another_name_makes_a_row_unusable() -> None:
+def test_a_split_of_another_name_is_refused() -> None:
     rows = [row(1, question="a", answer="1", split="test"), row(2, question="b", answer="2", split="trial")]
-    found, (finding,) = read_problems(rows, Columns())
-    assert [one.named for one in found] == ["test"]
-    assert "names no split" in finding.text
+    with pytest.raises(DataError, match="'trial' in column 'split', which names no split: use one of train"):
+        read_problems(rows, Columns())
 
 
 def test_without_any_usable_row_the_first_reason_is_raised() -> None:

@@ -50,6 +50,7 @@ def head() -> Record:
         "seed": 7,
         "directory": "pilots/a",
         "command": "creditree pilot problems.csv --budget 30m",
+        "working_directory": "/home/ann/pilots",
         "data": {
             "findings": [
                 {"kind": "split", "severity": "note", "text": "110 problems to train on", "places": []},
@@ -124,6 +125,7 @@ def full() -> Record:
         "cost": {
             "seconds": 1700.0,
             "training_seconds": 601.0,
+            "tokens_before": 2_340_000,
             "tokens": {"sampled": 1_230_000, "in_loss": 45_600},
             "peak_memory_bytes": 1_234_000_000,
             "device": "cpu",
@@ -285,7 +287,8 @@ def test_what_it_cost() -> None:
     assert under(pilot_blocks(full()), "Cost") == [
         Paragraph(
             "28 min 20 s of 30 min 00 s in all (checking the problems 2.0 s, trials 5 min 00 s); 10 min 01 s of "
-            "training, 1.23 M tokens sampled, 45.6 k in the loss; at most 1.23 GB of memory on cpu."
+            "training, 1.23 M tokens sampled in it and 2.34 M before, 45.6 k in the loss; at most 1.23 GB of memory on "
+            "cpu."
         )
     ]
 
@@ -294,7 +297,7 @@ def test_the_commands_to_repeat_it_and_to_go_on() -> None:
     (code,) = under(pilot_blocks(full()), "Repeat it, and go on")
     assert isinstance(code, Code)
     lines = code.text.splitlines()
-    assert lines[:2] == ["# seed 7; repeat with another --out", "creditree pilot problems.csv --budget 30m"]
+    assert lines[:2] == ["# in /home/ann/pilots, with another --out", "creditree pilot problems.csv --budget 30m"]
     assert "creditree monitor pilots/a/run FRESH.csv" in lines
     assert lines[-1].startswith("creditree train --from pilots/a/run --data NEW.csv --guard GUARD.csv --run ")
     (short,) = under(pilot_blocks(early()), "Repeat it, and go on")

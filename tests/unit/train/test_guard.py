@@ -6,13 +6,17 @@ import pytest
 import torch
 
 from creditree.config.guard import GuardBlock, build_guard
-from creditree.errors import ConfigError, DataError
+from creditree.errors import ConfigError, DataError, RunError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.problem import fingerprint
+from creditree.report.guard import GuardSide
 from creditree.rng import Key
+from creditree.runs.directory import RunDirectory
 from creditree.tasks.task import PromptTemplate
 from creditree.train.guard import Guard
+from creditree.train.procedure import held_guard
 from creditree.verify.exact import ExactText
 from creditree.verify.last_integer import LastInteger
 from tests.tiny_models import FAMILIES, tiny
@@ -87,3 +91,14 @@ def test_a_target_that_does_not_fit_the_context_is_refused(tmp_path: Path) -> No
         guard_of(tmp_path, "id,question,answer\na,3*4=,12\n").check(model, 124)
     with pytest.raises(ConfigError, match="with its target of 124"):
         guard_of(tmp_path, f"id,question,answer\na,3*4=,{'1' * 123}\n").check(model, 8)
+
+
+def test_guard_problems_that_changed_since_the_run_began_are_refused(tmp_path: Path) -> None:
+    guard = guard_of(tmp_path)
+    before = GuardSide({"a": 1, "b": 0, "c": 1}, {"a": 1.0, "b": 2.0, "c": 0.5})
+    with RunDirectory.create(tmp_path / "run", "seed: 0\n") as run:
+        assert held_guard(guard, run) is None
+        run.write_json("guard.json", {"sha256": fingerprint(guard.problems), "before": before.to_json()})
+        assert held_guard(guard, run) == before
+        with pytest.raises(RunError, match="has other guard problems than when run"):
+            held_guard(guard_of(tmp_path, ROWS.replace("81,81", "82,81")), run)

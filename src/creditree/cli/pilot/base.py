@@ -11,8 +11,7 @@ from rich.console import Console
 
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.probe import SAMPLES, Probe, probe
-from creditree.config.load import check_config
-from creditree.config.pilot import Frame, Request, fitted, precisions, values_of
+from creditree.config.pilot import KNOWN_RATE, Frame, Request, Setting, fitted, precisions, run_config
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
@@ -51,7 +50,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     key = Key.of(request.seed).at("pilot")
     longest = data.lengths.longest
     frame = fitted(request, data.files, data.frame, longest, precisions(request, data.frame))
-    config = check_config(values_of(request, data.files, frame), "the pilot")
+    config = run_config(request, data.files, frame, Setting("t-spmo", KNOWN_RATE), 1.0, {})
     problems = data.splits.problems("training")
     with closing(build_verifier(config.reward)) as verifier:
         if frame.threads is not None:

@@ -11,10 +11,10 @@ from rich.console import Console
 from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
 from creditree.cli.pilot.base import Base, look_at_base
 from creditree.cli.pilot.data import check_data
-from creditree.cli.pilot.result import early_record, full_record, outlook_record
+from creditree.cli.pilot.result import PEAK, early_record, full_record, outlook_record, peak_so_far
 from creditree.cli.pilot.training import planned, train_chosen, try_settings
 from creditree.config.machine import usable_memory
-from creditree.config.pilot import Request
+from creditree.config.pilot import Request, check_overrides
 from creditree.errors import DataError
 from creditree.models.load import check_device
 from creditree.pilot.findings import Finding
@@ -23,6 +23,7 @@ from creditree.pilot.store import PilotDirectory
 from creditree.report.document import to_html, to_markdown
 from creditree.report.pilot import pilot_blocks, pilot_sentence
 from creditree.report.wording import duration, percent_interval
+from creditree.runs.environment import content_digest
 
 REPORT = "report"
 MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
@@ -32,6 +33,7 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
     """Check, look, try, train, measure and report; what is done already is read, not done again."""
     quiet_libraries()
     check_device(request.device)
+    check_overrides(request.overrides)
     out = Console(stderr=True, highlight=False) if as_json else console()
     settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
     with PilotDirectory.open(request.out, settings) as directory:
@@ -44,6 +46,8 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
             words = f"stopped; what is done is kept in {directory.path}: repeat the command to continue"
             out.print(words, markup=False, soft_wrap=True)
             raise SystemExit(STOPPED) from None
+        finally:
+            directory.write(PEAK, {"bytes": peak_so_far(request.device, directory)})
         if not directory.has(REPORT):
             _write_report(directory, record)
     if as_json:
@@ -91,14 +95,19 @@ def _settings(request: Request) -> dict[str, Any]:
     digests = {"problems_sha256": _digest(request.problems)}
     if request.guard is not None:
         digests["guard_sha256"] = _digest(request.guard)
+    reward = Path((request.reward or "").rpartition(":")[0])
+    if reward.suffix == ".py":
+        digests["reward_sha256"] = _digest(reward, "reward")
+    if Path(request.model).is_dir():
+        digests["model_content"] = content_digest(Path(request.model))
     return values | {"metrics": list(request.metrics), "overrides": list(request.overrides)} | digests
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, what: str = "problem") -> str:
     try:
         return sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise DataError(f"The problem file {path} cannot be read ({error.strerror}): check the path.") from None
+        raise DataError(f"The {what} file {path} cannot be read ({error.strerror}): check the path.") from None
 
 
 def _with_memory(request: Request, directory: PilotDirectory) -> Request:

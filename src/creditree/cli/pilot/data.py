@@ -30,8 +30,8 @@ from creditree.pilot.balance import (
 from creditree.pilot.findings import Finding
 from creditree.pilot.graders import Reading, check_reading, choose_grader, reading
 from creditree.pilot.metrics import check_metric
-from creditree.pilot.problems import Placed, Splits, read_problems, split_problems, without_repeats
-from creditree.pilot.store import PilotDirectory
+from creditree.pilot.problems import Placed, Splits, normal, read_problems, split_problems, without_repeats
+from creditree.pilot.store import PROBLEMS, PilotDirectory
 from creditree.problem import fingerprint
 from creditree.runs.atomic import write_text, writing
 from creditree.tasks.rows import read_rows
@@ -79,7 +79,9 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     """
     placed, findings = read_problems(read_rows(request.problems), Columns(request.question, request.answer))
     _check_columns(request, placed)
+    every = placed
     placed, repeats = without_repeats(placed)
+    _check_identity(request, every, placed)
     found, placed, graded = _graded(request, placed)
     _refuse(graded)
     shape = shape_of(request.model, offline=False)
@@ -102,11 +104,10 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     frame = Frame(
         _written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), threads, tokens
     )
-    everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups)
-    files = _write(directory.path / "problems", request.problems.stem, splits)
-    return Data(
-        splits, everything, files, frame, lengths, constant_accuracy(splits), shape, _num_guard(request, prompt)
-    )
+    guard, shared = _guard_problems(request, prompt, splits)
+    everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)
+    files = _write(directory.path / PROBLEMS, request.problems.stem, splits)
+    return Data(splits, everything, files, frame, lengths, constant_accuracy(splits), shape, guard)
 
 
 def guard_keys(request: Request) -> dict[str, Any]:
@@ -117,19 +118,47 @@ def guard_keys(request: Request) -> dict[str, Any]:
     return keys if request.answer is None else keys | {"answer": request.answer}
 
 
-def _num_guard(request: Request, prompt: PromptTemplate) -> int:
-    """Return how many guard problems are measured. Raises DataError now, not after the training, for bad ones."""
+def _guard_problems(request: Request, prompt: PromptTemplate, splits: Splits) -> tuple[int, list[Finding]]:
+    """Return how many guard problems are measured, and whether any are trained on.
+
+    Raises DataError now, not after the training, for those that cannot be used.
+    """
     if request.guard is None:
-        return 0
-    return len(GuardBlock(**guard_keys(request)).table(prompt).held_out("test", GUARD_PROBLEMS))
+        return 0, []
+    problems = GuardBlock(**guard_keys(request)).table(prompt).held_out("test", GUARD_PROBLEMS)
+    training = {normal(problem.question) for problem in splits.problems("training")}
+    known = sum(normal(problem.question) in training for problem in problems)
+    if not known:
+        return len(problems), []
+    text = f"guard problems that are trained on: {known} of {len(problems)}; they cannot show what is forgotten"
+    return len(problems), [Finding("guard_in_training", "caution", text)]
 
 
 def _check_columns(request: Request, placed: Sequence[Placed]) -> None:
-    columns = tuple(placed[0].problem.columns)
+    columns, problems = tuple(placed[0].problem.columns), [one.problem for one in placed]
     for metric in request.metrics:
-        check_metric(metric, columns)
+        check_metric(metric, problems)
     if request.by is not None and request.by not in columns:
         raise ConfigError(f"--by {request.by}: the problems have no such column; they have {', '.join(columns)}.")
+
+
+def _check_identity(request: Request, placed: Sequence[Placed], kept: Sequence[Placed]) -> None:
+    """Raise DataError where rows that are different problems count as one, because their questions are equal."""
+    fields = () if request.prompt is None else PromptTemplate(request.prompt).fields
+    others = [name for name in fields if name != "question"]
+    if others and len(kept) < len(placed):
+        prompts = {PromptTemplate(request.prompt or "").render(one.problem) for one in placed}
+        if len(prompts) > len(kept):
+            raise DataError(
+                f"--prompt tells problems apart by {', '.join(others)}, but column '{request.question}' has "
+                f"{len(kept)} different questions for {len(prompts)} prompts: write what a problem asks into one "
+                "column, and name it with --question."
+            )
+    if not kept:
+        raise DataError(
+            f"Every question in column '{request.question}' has several answers in different rows: check that "
+            "--question and --answer name the right columns."
+        )
 
 
 def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[Placed], list[Finding]]:

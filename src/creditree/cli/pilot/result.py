@@ -13,13 +13,13 @@ from creditree.config.machine import peak_memory
 from creditree.config.pilot import Request
 from creditree.config.schema import RunConfig
 from creditree.config.workload import Encoder, settled
+from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
-from creditree.pilot.changes import changes_by_group, commonest_answer, examples
+from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
 from creditree.pilot.concentration import Concentration, concentration
 from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
 from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
-from creditree.pilot.problems import normal
 from creditree.pilot.store import PilotDirectory
 from creditree.problem import Problem
 from creditree.report.evaluation import difference_json, estimate_json
@@ -29,6 +29,14 @@ from creditree.runs.directory import RunDirectory, Side
 from creditree.tasks.task import PromptTemplate
 
 SIDES: tuple[Side, ...] = ("base", "trained")
+PEAK = "peak"
+"""The record of the most memory that any command held."""
+
+
+def peak_so_far(device: str, directory: PilotDirectory) -> int:
+    """Return the most bytes that this process, or one before it, held."""
+    before = directory.read(PEAK)["bytes"] if directory.has(PEAK) else 0
+    return max(int(before), peak_memory(device))
 
 
 def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
@@ -74,6 +82,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     d = summary.main
     outlook = outlook_record(base, len(asked), trials)
     signal = _concentration(request, run)
+    key = Key.of(request.seed).at("pilot report")
     guard: Any = summary.extra.get("guard")
     found = Outcome(
         d.before,
@@ -86,21 +95,20 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
         guard,
     )
     answer = commonest_answer(sides["trained"])
-    listed = risks(found, signal, answer, _right(asked, answer[0]))
-    longer = outlook["seconds_to_detect"] and outlook["seconds_to_detect"]["expected"]
-    trained_s = summary.seconds["train"]
-    advised = recommend(found, listed, longer / trained_s if longer else None)
+    metrics = [_metric(request, data, name, asked, sides, key) for name in request.metrics]
+    failed = [f"metric {one['name']}: {one['error']}" for one in metrics if "error" in one]
+    listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
+    advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
     better, worse = examples(asked, sides["base"], sides["trained"])
-    key = Key.of(request.seed).at("pilot report")
     return _head(request, data, directory) | {
         "outlook": outlook,
         "trials": [trial.to_json() for trial in trials],
         "choice": _chosen(settled(config)),
         "result": {"decoding": decoding, "n": d.difference.n, **_difference(d)},
         "decodings": {name: _difference(one) for name, one in summary.decoding.items()},
-        "metrics": [_metric(request, data, name, asked, sides, key) for name in request.metrics],
+        "metrics": metrics,
         "groups": [] if request.by is None else _groups(asked, request.by, sides, key),
-        "cost": _cost(request, summary, directory),
+        "cost": _cost(request, base, trials, summary, directory),
         "truncated": {side: _truncated(sides[side]) for side in SIDES},
         "commonest_answer": {"answer": answer[0], "share": answer[1]},
         "concentration": None if signal is None else signal.to_json(),
@@ -118,10 +126,26 @@ def _head(request: Request, data: Data, directory: PilotDirectory) -> dict[str, 
         "budget_s": request.budget_s,
         "seed": request.seed,
         "directory": str(directory.path),
-        "command": shlex.join(["creditree", *sys.argv[1:]]),
+        "command": _command(request),
+        "working_directory": str(Path.cwd()),
         "data": data.to_json(),
         "seconds": directory.seconds,
     }
+
+
+def _command(request: Request) -> str:
+    """Return the command as it was typed, and with what it chose by the machine."""
+    typed = sys.argv[1:]
+    chosen = {"--memory": f"{request.memory // 1000}KB", "--device": request.device}
+    missing = [part for name, value in chosen.items() if name not in typed for part in (name, value)]
+    return shlex.join(["creditree", *typed, *missing])
+
+
+def _times(seconds: Mapping[str, Any] | None, trained_s: float) -> tuple[float, float] | None:
+    """Return how many times the training takes until a gain could be seen, expected and at most; None: not known."""
+    if seconds is None or seconds["expected"] is None or seconds["latest"] is None:
+        return None
+    return seconds["expected"] / trained_s, seconds["latest"] / trained_s
 
 
 def _recommended(found: Recommendation, listed: Sequence[str]) -> dict[str, Any]:
@@ -133,10 +157,6 @@ def _recommended(found: Recommendation, listed: Sequence[str]) -> dict[str, Any]
 
 def _truncated(found: Evaluation) -> float:
     return found.num_truncated / found.num_completions
-
-
-def _right(problems: Sequence[Problem], answer: str) -> float:
-    return sum(normal(answer) in map(normal, problem.answers) for problem in problems) / len(problems)
 
 
 def _difference(found: Any) -> dict[str, Any]:
@@ -175,7 +195,10 @@ def _metric(
 ) -> dict[str, Any]:
     prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
     prompts = [prompt.render(problem) for problem in asked]
-    found = measure_metric(name, asked, prompts, sides["base"], sides["trained"], key)
+    try:
+        found = measure_metric(name, asked, prompts, sides["base"], sides["trained"], key)
+    except DataError as error:  # the training is done, and a report without the metric is better than none
+        return {"name": _short(name), "error": str(error)}
     return {
         "name": _short(name),
         "before": found.before,
@@ -204,11 +227,15 @@ def _groups(asked: Sequence[Problem], column: str, sides: Mapping[Side, Evaluati
     ]
 
 
-def _cost(request: Request, summary: Summary, directory: PilotDirectory) -> dict[str, Any]:
+def _cost(
+    request: Request, base: Base, trials: Sequence[Trial], summary: Summary, directory: PilotDirectory
+) -> dict[str, Any]:
     return {
         "seconds": directory.spent_s,
         "training_seconds": summary.seconds["train"],
         "tokens": dict(summary.tokens),
-        "peak_memory_bytes": peak_memory(request.device),
+        "tokens_before": sum(round(one.tokens * one.samples * one.accuracy.n) for one in base.outlooks)
+        + sum(trial.summary.tokens["sampled"] for trial in trials),
+        "peak_memory_bytes": peak_so_far(request.device, directory),
         "device": request.device,
     }

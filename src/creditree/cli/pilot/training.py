@@ -16,6 +16,7 @@ from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
 from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
 from creditree.config.schema import RunConfig
+from creditree.errors import ConfigError
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary
@@ -61,6 +62,7 @@ class Trial:
     """A setting that was tried, and its accuracy on the validation problems before and after."""
 
     setting: Setting
+    learning_rate: float
     seconds: float
     steps: int
     summary: Summary
@@ -69,8 +71,8 @@ class Trial:
         """Return the trial as JSON has it."""
         d = self.summary.main
         return {
-            "method": self.setting.method,
-            "learning_rate": self.setting.learning_rate,
+            "method": self.summary.method,
+            "learning_rate": self.learning_rate,
             "seconds": self.seconds,
             "steps": self.steps,
             "before": d.before.value,
@@ -94,7 +96,14 @@ def planned(request: Request, data: Data, base: Base, directory: PilotDirectory)
         settings = settings_to_try(data.shape.num_parameters)
         left = max(0.0, request.budget_s - directory.spent_s)
         directory.write("timeline", asdict(divide(left, pace_of(data, base), base.frame.group, len(settings))))
-    return Course(request, data, base, Timeline(**directory.read("timeline")), directory)
+    course = Course(request, data, base, Timeline(**directory.read("timeline")), directory)
+    least = LEAST_STEPS * course.pace.step_s(base.frame.group, course.timeline.problems_per_step)
+    if course.timeline.training_s < least:
+        raise ConfigError(
+            f"--budget {duration(request.budget_s)} is too short: after measuring, {duration(least)} of training would "
+            f"not fit; begin again with a longer --budget and another --out."
+        )
+    return course
 
 
 def try_settings(course: Course, out: Console) -> list[Trial]:
@@ -113,7 +122,7 @@ def try_settings(course: Course, out: Console) -> list[Trial]:
             f"{points_interval(d.difference.value, d.difference.interval)} points",
             markup=False,
         )
-        found.append(Trial(setting, summary.seconds["train"], _steps(summary), summary))
+        found.append(Trial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary))
     return found
 
 
