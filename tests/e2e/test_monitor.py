@@ -226,3 +226,21 @@ def test_a_verifier_that_fails_is_not_taken_for_a_model_that_does(place: Path, r
         "Problems of which no completion got a reward, left out until the next call: 12"
     )
     assert "no completion got a reward" in monitor(run, place / "fresh.csv", code=2)
+
+
+def test_problems_that_were_trained_on_are_no_fresh_ones(
+    place: Path, run: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = products(Multiplication(), 420)
+    monkeypatch.chdir(place)
+    write(place / "train.csv", problems[:300])
+    try:
+        mixed = write(place / "mixed.csv", [*problems[:300], *problems[300:310]])
+        found = monitor(run, mixed)
+    finally:
+        (place / "train.csv").unlink()
+    (note,) = found["notes"]
+    trained_on = int(note.removeprefix("Problems that the run was trained on, and not counted: ").removesuffix("."))
+    # 30 % are the test and 10 % validation: by the hash of the question, so about so many.
+    assert 130 < trained_on < 230
+    assert found["fresh"]["n"] == 310 - trained_on

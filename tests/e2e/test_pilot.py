@@ -50,9 +50,9 @@ def stop_at(asked: Sequence[str | Path], there: Callable[[], bool], how: signal.
 
 def test_interrupted_and_killed_it_goes_on_where_it_was(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = ("pilot", table, *MODEL, "--budget", "15s", "--out", out)
-    assert stop_at(asked, lambda: any(out.glob("base/*/*.parquet")), signal.SIGINT) == 130
-    sampled = {path: path.stat().st_mtime_ns for path in out.glob("base/*/*.parquet")}
+    asked = ("pilot", table, *MODEL, "--budget", "20s", "--out", out)
+    assert stop_at(asked, lambda: any(out.glob("base/*/part-*.parquet")), signal.SIGINT) == 130
+    sampled = {path: path.stat().st_mtime_ns for path in out.glob("base/*/part-*.parquet")}
     assert sampled
     assert not (out / "choice.json").exists()
     assert stop_at(asked, lambda: (out / "run" / "metrics.jsonl").exists(), signal.SIGKILL) == -signal.SIGKILL

@@ -11,13 +11,14 @@ from rich.console import Console, RenderableType
 from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prompt_values
 from creditree.cli.observing import Call, Found, observe
 from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
-from creditree.config.build import build_columns, build_prompt
-from creditree.errors import ConfigError
+from creditree.config.build import build_columns, build_prompt, build_task
+from creditree.config.schema import FileConfig, RunConfig
+from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.report.monitor import Monitored, monitor_record, monitor_view
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
-from creditree.tasks.table import load_table
+from creditree.tasks.table import Table, load_table
 
 DEGRADED = 3
 """Exit code where degradation was shown."""
@@ -112,15 +113,30 @@ def _evidence(call: Call) -> Evidence:
     return evidence
 
 
+def _trained_on(config: RunConfig) -> frozenset[str]:
+    """Return what stands for the training problems, where they are from a file that is still there."""
+    if not isinstance(config.task, FileConfig) or config.task.is_on_hub:
+        return frozenset()
+    try:
+        task = build_task(config.task)
+    except CreditreeError:
+        return frozenset()
+    return frozenset(problem.digest for problem in task.slices["training"]) if isinstance(task, Table) else frozenset()
+
+
 def _monitored(call: Call) -> Monitored:
     """Measure what is to be measured, and put it together with what was measured before."""
     evidence = _evidence(call)
     seen = {one.digest for one in call.log.observations}
     listed = call.table.held_out("test")
-    problems = [problem for problem in listed if problem.digest not in seen]
+    new = [problem for problem in listed if problem.digest not in seen]
     notes = list(call.table.notes)
-    if len(problems) < len(listed):
-        notes.append(f"Problems measured before, and not counted again: {len(listed) - len(problems)}.")
+    if len(new) < len(listed):
+        notes.append(f"Problems measured before, and not counted again: {len(listed) - len(new)}.")
+    trained_on = _trained_on(call.baseline.config)
+    problems = [problem for problem in new if problem.digest not in trained_on]
+    if len(problems) < len(new):
+        notes.append(f"Problems that the run was trained on, and not counted: {len(new) - len(problems)}.")
     problems = problems[: call.options.problems]
     if call.options.stop_early and evidence.alarm_at is not None:
         problems = []
