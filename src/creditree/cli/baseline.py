@@ -14,6 +14,7 @@ from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.report.wording import decoding_name
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
+from creditree.train.start import run_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str]) -
     Raises ModelError where there is no finished run, ConfigError for an unknown decoding or a refused override, and
     RunError for files of the run that cannot be used.
     """
-    run = RunDirectory.read(_run_folder(Path(target)))
+    run = RunDirectory.read(_run_folder(target))
     if not run.trained.is_dir() or not run.has("evaluation.json"):
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
     results = run.read_json("evaluation.json").get("after")
@@ -77,19 +78,15 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str]) -
     return Baseline(run, config, name, names[name], sum(correct), len(correct), *_recorded(run, name))
 
 
-def _run_folder(path: Path) -> Path:
-    """Return the folder of the run that `path` is, is a part of, or contains. Raises ModelError where there is none."""
-    if (path / "config.yaml").is_file():
-        return path
-    if (path / "run" / "config.yaml").is_file():
-        return path / "run"
-    whole = path.resolve()
-    if whole.name in ("adapter", "model") and (whole.parent / "config.yaml").is_file():
-        return whole.parent
-    raise ModelError(
-        f"'{path}' is no run, nor the adapter of one: its baseline, evaluation.json, is not at hand; "
-        "name the directory that creditree train --run wrote."
-    )
+def _run_folder(target: str) -> Path:
+    """Return the run that `target` is, is a part of, or contains. Raises ModelError where there is none."""
+    run = run_of(target)
+    if run is None:
+        raise ModelError(
+            f"'{target}' is no run, nor the adapter of one: its baseline, evaluation.json, is not at hand; "
+            "name the directory that creditree train --run wrote."
+        )
+    return run
 
 
 def _config(run: RunDirectory, overrides: Sequence[str]) -> RunConfig:

@@ -8,6 +8,7 @@ import numpy as np
 
 from creditree.pilot.findings import Finding, first_places
 from creditree.pilot.problems import Placed, Splits, normal
+from creditree.tasks.split import Slice
 from creditree.tasks.table import SLICES
 
 FEW_CLASSES = 20
@@ -101,8 +102,9 @@ def check_groups(splits: Splits, column: str) -> list[Finding]:
     total = sum(of.values(), Counter[str]())
     shares = ", ".join(f"{name} {count / total.total():.0%}" for name, count in total.most_common(FEW_CLASSES))
     found = [Finding("groups", "note", f"{column}: {shares}")]
-    for slice_, what in (("training", "to train on"), ("test", "in the test")):
-        missing = [name for name in total if name not in of[slice_]]  # type: ignore[index]
+    needed: tuple[tuple[Slice, str], ...] = (("training", "to train on"), ("test", "in the test"))
+    for slice_, what in needed:
+        missing = [name for name in total if name not in of[slice_]]
         if missing:
             text = f"{column}: {', '.join(sorted(missing)[:FEW_CLASSES])} has no problem {what}"
             found.append(Finding("missing_groups", "caution", text))

@@ -14,8 +14,6 @@ from creditree.rng import Key
 MOST_EXAMPLES = 3
 LONGEST_TEXT = 600
 LEAST_IN_GROUP = 5
-COLLAPSED = 0.5
-"""More than this share of all answers being one answer is a risk, where the right answers are not like that."""
 
 
 @dataclass(frozen=True, slots=True)

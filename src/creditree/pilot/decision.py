@@ -11,6 +11,8 @@ Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", 
 LEVEL = 0.05
 MOST_TIMES = 20
 """Beyond so many times the training, an extrapolation is not worth printing."""
+COLLAPSED = 0.5
+"""More than this share of all answers being one answer is a risk, where the right answers are not like that."""
 TRUNCATED_MORE = 0.05
 TRUNCATED = 0.2
 
@@ -58,7 +60,7 @@ def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str
         listed.append(f"{found.truncated_after:.0%} of the completions are cut off: raise --max-new-tokens")
     if concentration is not None:
         listed += concentration_risks(concentration)
-    if answer[1] > 0.5 and answer[1] > 2 * right:
+    if answer[1] > COLLAPSED and answer[1] > 2 * right:
         listed.append(
             f"{answer[1]:.0%} of the answers are '{answer[0]}', which is right for {right:.0%} of the problems"
         )

@@ -156,13 +156,14 @@ def split_problems(placed: Sequence[Placed]) -> tuple[Splits, list[Finding]]:
     slices: dict[Slice, list[Placed]] = {slice_: [one for one in placed if one.named == slice_] for slice_ in SLICES}
     free = [one for one in placed if one.named is None]
     pool = sorted([*free, *slices["training"]], key=lambda one: order_of(normal(one.problem.question)))
-    for slice_, share, most in (
+    wanted: tuple[tuple[Slice, float, int], ...] = (
         ("test", TEST_SHARE, MOST_TEST),
         ("validation", VALIDATION_SHARE, MOST_VALIDATION),
-    ):
-        if not slices[slice_]:  # type: ignore[index]
+    )
+    for slice_, share, most in wanted:
+        if not slices[slice_]:
             size = min(most, round(share * len(placed)))
-            slices[slice_], pool = pool[:size], pool[size:]  # type: ignore[index]
+            slices[slice_], pool = pool[:size], pool[size:]
     slices["training"] = pool
     if not pool:
         raise DataError("No problem is left to train on: the table names too many as test or validation.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from creditree.errors import RunError
 from creditree.evaluate.statistics import Difference, Estimate, bootstrap_mean, paired_mean_difference
@@ -22,10 +23,10 @@ class GuardSide:
         return {"correct": dict(self.correct), "loss": dict(self.loss)}
 
     @classmethod
-    def from_json(cls, data: object, source: str) -> "GuardSide":
+    def from_json(cls, data: Any, source: str) -> "GuardSide":
         """Return what `to_json` made. Raises RunError that names `source` where it is none."""
         try:
-            correct, loss = (dict(data[name]) for name in ("correct", "loss"))  # type: ignore[index]
+            correct, loss = (dict(data[name]) for name in ("correct", "loss"))
             return cls({str(k): int(v) for k, v in correct.items()}, {str(k): float(v) for k, v in loss.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(

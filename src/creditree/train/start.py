@@ -68,9 +68,11 @@ def find_start(named: str) -> Path:
 
 
 def run_of(named: str) -> Path | None:
-    """Return the run directory that a start is, holds as ``run`` or lies in; None for an adapter of no run."""
+    """Return the run directory that a path is, holds as ``run``, or lies in as its adapter or model; None: no run."""
     path = Path(named)
-    places = [path, path / "run", *([path.parent] if is_adapter(path) else [])]
+    above = path.parent if path.name else path.resolve().parent
+    is_part = is_adapter(path) or path.resolve().name in ("adapter", "model")
+    places = [path, path / "run", *([above] if is_part else [])]
     return next((place for place in places if (place / "config.yaml").is_file()), None)
 
 
