@@ -1,4 +1,4 @@
-# Each target makes .venv when it is missing, and installs again when pyproject.toml has changed.
+# Each target makes .venv when it is missing, and installs again when pyproject.toml or the tested versions have changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,10 +11,10 @@ export TOKENIZERS_PARALLELISM ?= false
 .PHONY: quickstart test check format bench bench-big proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
 # Trains the built-in model with T-SPMO and shows that it learned.
