@@ -1,8 +1,8 @@
 """GGUF files as base models: dequantised once, by transformers' own reader, into a directory of safetensors.
 
 The directory lies in the user's cache and is named after the sha256 of the file: a file that has changed is read anew,
-one that has moved is not. Weights are kept in float32, in which every block format of GGUF is exact: four bytes a weight
-on the disk. `model.dtype` says what is held in memory.
+one that has moved is not. Weights are kept in float32, in which every block format of GGUF is exact: four bytes a
+weight on the disk. `model.dtype` says what is held in memory.
 """
 
 import contextlib
