@@ -22,6 +22,13 @@ class ModelError(CreditreeError):
     """A model, tokenizer or adapter that cannot be loaded or used."""
 
 
+class NonFiniteError(CreditreeError):
+    """Logits that are NaN or infinite: nothing may be sampled, scored or learned from them.
+
+    Every engine raises it before a token is emitted. Training may answer by skipping the step; anything else ends.
+    """
+
+
 class RunError(CreditreeError):
     """A run directory that cannot be written, continued or read."""
 
