@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-import yaml
-
 from creditree.errors import RunError
+from creditree.notation import NotationError, read_values
+from creditree.text import shown
 
 _ABSENT = object()
 
@@ -25,11 +25,9 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 def _flat(text: str, name: str) -> dict[str, object]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RunError(
-            f"Cannot read {name}: it is not YAML ({str(error).splitlines()[0]}); choose another run."
-        ) from error
+        content = read_values(text)
+    except NotationError as error:
+        raise RunError(f"Cannot read {name}: it is not YAML{error}; choose another run.") from error
     if content is not None and not isinstance(content, dict):
         raise RunError(f"Cannot read {name}: it is not a mapping of keys to values; choose another run.")
     return dict(_leaves(content or {}, ""))
@@ -52,4 +50,4 @@ def _same(old: object, new: object) -> bool:
 
 
 def _shown(values: Mapping[str, object], key: str) -> str:
-    return "not set" if key not in values else repr(values[key])
+    return "not set" if key not in values else shown(values[key])
