@@ -2,6 +2,7 @@
 #include "distribution.h"
 #include "model.h"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 
@@ -17,34 +18,60 @@ class Sampling {
     int64_t layers() const { return decoder_.w.size.layers; }
     void move(Store<S> store) { decoder_.store = std::move(store); }
 
-    void forward(const int32_t* paths, const int64_t* starts, const int64_t* lengths, int64_t n) {
+    // `paths` are `size` slots in all.
+    int64_t forward(const int32_t* paths, int64_t size, const int64_t* starts, const int64_t* lengths, int64_t n) {
+        if (!are_held(paths, size)) return OUT_OF_BOUNDS;
         std::vector<Row<C>> rows;
-        for (int64_t i = 0; i < n; i++) rows.push_back({paths + starts[i], lengths[i], nullptr});
+        for (int64_t i = 0; i < n; i++) {
+            const bool fits = starts[i] >= 0 && lengths[i] > 0 && lengths[i] <= size - starts[i];
+            if (!fits || lengths[i] > decoder_.w.size.positions) return OUT_OF_BOUNDS;
+            rows.push_back({paths + starts[i], lengths[i], nullptr});
+        }
         decoder_.forward(rows);
+        return DONE;
     }
 
-    void begin(const Sampler& sampler, int64_t rows, const int32_t* paths, const int64_t* lengths, int64_t stride,
-               int64_t members, const int64_t* which, const int64_t* row) {
-        sampler_ = sampler, decoded = observed = 0;
+    // What is read later without a look lies within its tables from here on: tokens that are drawn do by themselves.
+    int64_t begin(const Sampler& sampler, int64_t rows, const int32_t* paths, const int64_t* lengths, int64_t stride,
+                  int64_t members, const int64_t* which, const int64_t* row) {
+        for (int64_t i = 0; i < rows; i++)
+            if (lengths[i] < 1 || lengths[i] > stride || !are_held(paths + i * stride, lengths[i])) return OUT_OF_BOUNDS;
+        for (int64_t i = 0; i < members; i++) {
+            if (which[i] < 0 || which[i] >= sampler.count || row[i] < 0 || row[i] >= rows) return OUT_OF_BOUNDS;
+            const int64_t drawn = sampler.drawn[which[i]], budget = sampler.budget[which[i]];
+            if (drawn < 0 || drawn >= budget || budget > sampler.width) return OUT_OF_BOUNDS;
+            if (lengths[row[i]] + budget - drawn > decoder_.w.size.positions) return OUT_OF_BOUNDS;
+        }
+        sampler_ = sampler, decoded = observed = 0, lost_ = false;
         paths_.clear(), members_.clear(), sums_.clear();
         for (int64_t i = 0; i < rows; i++) paths_.emplace_back(paths + i * stride, paths + i * stride + lengths[i]);
         for (int64_t i = 0; i < members; i++) members_.push_back({which[i], row[i]});
+        return DONE;
     }
 
     // Sum the attention of the rows of observed completions, from here to their ends.
-    void watch(const Watched& watched) {
+    int64_t watch(const Watched& watched) {
+        const Sizes& z = decoder_.w.size;
+        if (watched.num_layers != z.layers || watched.num_heads != z.heads || watched.delta < 0) return OUT_OF_BOUNDS;
+        for (const Member& m : members_) {
+            const int64_t prompt = watched.prompt[m.which];
+            if (prompt < 0 || prompt > int64_t(paths_[m.row].size())) return OUT_OF_BOUNDS;
+        }
         watched_ = watched;
         sums_.resize(paths_.size());
         for (const Member& m : members_)
             if (watched_.observed[m.which] && !sums_[m.row]) sums_[m.row] = sums_of(paths_[m.row], watched_.prompt[m.which]);
+        return DONE;
     }
 
-    // Go on for about so many seconds, or until the store may be full; returns how many completions are still being sampled.
+    // Go on for about so many seconds, or until the store may be full; returns how many completions are still being sampled,
+    // or NOT_FINITE where logits gave no distribution: then nothing was drawn from them.
     int64_t run(double seconds) {
         const auto start = std::chrono::steady_clock::now();
         while (!members_.empty()) {
             if (decoder_.store.used + int64_t(members_.size()) > decoder_.store.capacity) break;
             draw();
+            if (lost_) return NOT_FINITE;
             advance();
             if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) break;
         }
@@ -64,6 +91,15 @@ class Sampling {
     std::vector<std::shared_ptr<StepSums<C>>> sums_;  // of each row, null where nobody looks; empty: nobody at all
     std::vector<int32_t> drawn_;
     Buffer<Compute<S>> logits_;
+    std::atomic<bool> lost_{false};
+
+    bool are_held(const int32_t* path, int64_t size) const {
+        const Sizes& z = decoder_.w.size;
+        const int64_t tokens = std::min(z.embeddings, z.vocab);
+        for (int64_t i = 0; i < size; i++)
+            if (!decoder_.store.holds(path[i], tokens)) return false;
+        return true;
+    }
 
     void draw() {
         drawn_.resize(members_.size());
@@ -88,6 +124,10 @@ class Sampling {
     void draw_row(int64_t place, size_t first, size_t stop) {
         const int64_t vocab = decoder_.w.size.vocab;
         const Distribution<S> found(&logits_[place * vocab], vocab, sampler_);
+        if (!found.is_sound()) {
+            lost_ = true;
+            return;
+        }
         const double entropy = sampler_.entropies ? found.entropy() : 0;
         for (size_t m = first; m < stop; m++) {
             const int64_t which = members_[m].which, step = sampler_.drawn[which]++;
@@ -263,29 +303,31 @@ void creditree_cells(void* it, const int64_t* cells) {
     made->move(cells_of<Value>(cells, made->layers()));
 }
 
-void creditree_forward(void* it, const int32_t* paths, const int64_t* starts, const int64_t* lengths, int64_t n) {
-    static_cast<Made*>(it)->forward(paths, starts, lengths, n);
+// Calls that return int64_t check what they were given, and return a `Status` below zero where it is wrong.
+int64_t creditree_forward(void* it, const int32_t* paths, int64_t size, const int64_t* starts, const int64_t* lengths,
+                          int64_t n) {
+    return static_cast<Made*>(it)->forward(paths, size, starts, lengths, n);
 }
 
-void creditree_begin(void* it, const double* temperature_top_p, const int64_t* fields, int64_t rows,
+int64_t creditree_begin(void* it, const double* temperature_top_p, const int64_t* fields, int64_t rows,
                      const int32_t* paths, const int64_t* lengths, int64_t stride, int64_t members,
                      const int64_t* which, const int64_t* row) {
     const Sampler sampler{temperature_top_p[0],        temperature_top_p[1],       fields[0],
                           fields[1],                   pointer<double>(fields[2]), pointer<int64_t>(fields[3]),
                           pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<double>(fields[6]),
-                          pointer<double>(fields[7]),  pointer<double>(fields[8]), pointer<uint8_t>(fields[9])};
-    static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row);
+                          pointer<double>(fields[7]),  pointer<double>(fields[8]), pointer<uint8_t>(fields[9]), fields[10]};
+    return static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row);
 }
 
 // After creditree_begin: sum attention too.
-void creditree_watch(void* it, const int64_t* fields) {
-    static_cast<Made*>(it)->watch({fields[0], fields[1], fields[2], pointer<uint8_t>(fields[3]),
+int64_t creditree_watch(void* it, const int64_t* fields) {
+    return static_cast<Made*>(it)->watch({fields[0], fields[1], fields[2], pointer<uint8_t>(fields[3]),
                                    pointer<uint8_t>(fields[4]), pointer<uint8_t>(fields[5]),
                                    pointer<uint8_t>(fields[6]), pointer<int64_t>(fields[7]),
                                    pointer<double>(fields[8]), pointer<uint8_t>(fields[9])});
 }
 
-// Returns how many completions go on; done: rows decoded so far, slots in use, rows forwarded to be looked at alone.
+// Returns how many completions go on, or NOT_FINITE; done: rows decoded so far, slots in use, rows forwarded to be looked at alone.
 int64_t creditree_run(void* it, double seconds, int64_t* done) {
     Made* made = static_cast<Made*>(it);
     const int64_t left = made->run(seconds);
