@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,8 +25,7 @@ def weights_digest(source: Transformer | Path) -> str:
 
     Of a loaded model those of the base alone count, in the precision that it is held in: with an adapter attached the
     digest is the same. A directory's counts every tensor of its safetensors files, so the two are not comparable.
-    Hashing takes about a second for 1 GB a thread (`benchmarks/weights_digest.py`): ask once a run. Raises ModelError
-    for files that cannot be read.
+    Every byte is read: ask once a run, before all weights learn. Raises ModelError for files that cannot be read.
     """
     named = _of_directory(source) if isinstance(source, Path) else _of_model(source.model)
     with ThreadPoolExecutor(_WORKERS) as pool:  # hashing releases the interpreter lock
@@ -57,5 +57,5 @@ def _of_directory(directory: Path) -> Iterable[tuple[str, Tensor]]:
 
 
 def _sha256(tensor: Tensor) -> str:
-    flat = tensor.cpu().contiguous().reshape(-1)
-    return hashlib.sha256(memoryview(flat.view(torch.uint8).numpy())).hexdigest()
+    flat: Any = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(flat).hexdigest()

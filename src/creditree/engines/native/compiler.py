@@ -16,7 +16,7 @@ from pathlib import Path
 from creditree.engines.native.cache import BUILDING, keep
 
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
-SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "decode.cpp")
+SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp")
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
     "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset

@@ -51,7 +51,7 @@ def _prepared(dtype: str) -> None:
 
 
 def library(dtype: str) -> Any | None:
-    """Return the compiled library for base weights of `dtype`, or None: it is said once why, unless it was asked for."""
+    """Return the compiled library for base weights of `dtype`, or None: then it is said once why."""
     return _opened(dtype).code
 
 
@@ -122,7 +122,18 @@ def _declared(found: Any) -> Any:
     found.creditree_forward.restype = whole
     found.creditree_forward.argtypes = [address, address, whole, address, address, whole]
     found.creditree_begin.restype = whole
-    found.creditree_begin.argtypes = [address, address, address, whole, address, address, whole, whole, address, address]
+    found.creditree_begin.argtypes = [
+        address,
+        address,
+        address,
+        whole,
+        address,
+        address,
+        whole,
+        whole,
+        address,
+        address,
+    ]
     found.creditree_watch.restype = whole
     found.creditree_watch.argtypes = [address, address]
     found.creditree_run.restype = whole
