@@ -5,13 +5,30 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+from creditree.cli.output import close_quietly, tell
 from creditree.cli.own_problems import monitor, pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError, CreditreeError
+from creditree.train.interrupt import Interrupted, continuing, raising
+
+
+class _Commands(TyperGroup):
+    """The commands. An interruption is told here: typer itself would end without a word."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            with raising(), continuing(""):
+                return super().invoke(ctx)
+        except Interrupted as stop:
+            tell(f"creditree: {stop}")
+            raise SystemExit(stop.exit_code) from None
+
 
 app = typer.Typer(
     name="creditree",
+    cls=_Commands,
     help="Reinforcement learning that teaches small language models to reason, on the hardware you have.",
     no_args_is_help=True,
     add_completion=False,
@@ -266,8 +283,8 @@ def run() -> None:
     try:
         app()
     except CreditreeError as error:
-        print(f"creditree: {error}", file=sys.stderr)
+        tell(f"creditree: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("creditree: interrupted", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        close_quietly("stdout")
+        close_quietly("stderr")
