@@ -85,12 +85,10 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
     opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
     with opened as directory:
-        kept = (
-            "nothing was kept: add --out DIR to be able to continue"
-            if directory is None
-            else (f"what was sampled is kept in {directory.path}: repeat the command to continue")
-        )
-        with continuing(kept), MeasureProgress(asked.total, progress_console(on_stderr=True)) as progress:
+        kept = "nothing was kept: add --out DIR to be able to continue"
+        if directory is not None:
+            kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
+        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
             found = _measured(asked, directory, progress)
         record = _record(asked, found)
         if directory is not None:

@@ -5,30 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from creditree.cli.output import close_quietly, tell
+from creditree.cli.ending import Commands, ended
 from creditree.cli.own_problems import monitor, pilot
 from creditree.engines.native.library import prepare
-from creditree.errors import ConfigError, CreditreeError
-from creditree.train.interrupt import Interrupted, continuing, raising
-
-
-class _Commands(TyperGroup):
-    """The commands. An interruption is told here: typer itself would end without a word."""
-
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        try:
-            with raising(), continuing(""):
-                return super().invoke(ctx)
-        except Interrupted as stop:
-            tell(f"creditree: {stop}")
-            raise SystemExit(stop.exit_code) from None
-
+from creditree.errors import ConfigError
 
 app = typer.Typer(
     name="creditree",
-    cls=_Commands,
+    cls=Commands,
     help="Reinforcement learning that teaches small language models to reason, on the hardware you have.",
     no_args_is_help=True,
     add_completion=False,
@@ -280,11 +265,4 @@ def show(
 
 def run() -> None:
     """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
-    try:
-        app()
-    except CreditreeError as error:
-        tell(f"creditree: {error}")
-        sys.exit(2)
-    finally:
-        close_quietly("stdout")
-        close_quietly("stderr")
+    sys.exit(ended(app))

@@ -59,7 +59,6 @@ def _show(degraded: bool, view: RenderableType, baseline: Baseline, data: str) -
         line = shlex.join(["creditree", "train", "--from", str(baseline.run.path), "--data", data])
         console().print(
             f"\nTry next:\n  {line} --guard GUARD.csv --run NEW    # train on, without forgetting GUARD.csv",
-            markup=False,
             soft_wrap=True,
         )
 

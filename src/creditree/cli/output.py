@@ -1,102 +1,61 @@
 """Where the command line's words go."""
 
 import json
-import os
-import sys
 import warnings
-from contextlib import suppress
-from typing import IO, Any, Literal, cast
+from collections.abc import Iterable
+from typing import IO, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
-LOST = 1
-"""Exit code where what a command was asked to print could not be written."""
+from creditree.cli.stream import Stream
+from creditree.text import json_escaped, printable
 
 
-class Stream:
-    """Standard output or error, as it is when something is written.
+class PlainConsole(Console):
+    """A console that shows every text as it is: no markup, no emoji codes, and control characters as escapes.
 
-    A terminal that went away, a pipe that nobody reads and a full disk behind a log are no reason to lose work: with
-    `strict` what cannot be written ends the program with exit code 1, because it was all that was asked for; without,
-    it is dropped. Characters that the encoding lacks are written as escapes.
+    Whatever models, data files and paths hold goes through `render` before it reaches the terminal.
     """
 
-    def __init__(self, name: Literal["stdout", "stderr"], *, strict: bool) -> None:
-        self._name = name
-        self._strict = strict
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return what the stream itself has: whether it is a terminal, its encoding."""
-        return getattr(self._stream, name)
-
-    @property
-    def _stream(self) -> Any:
-        stream = getattr(sys, self._name)
-        return getattr(stream, "rich_proxied_file", stream)  # a live display stands in for the stream itself
-
-    def write(self, text: str) -> int:
-        """Write, or drop."""
-        stream = self._stream
-        try:
-            try:
-                stream.write(text)
-            except UnicodeEncodeError:
-                encoding = stream.encoding or "ascii"
-                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except (OSError, ValueError, AttributeError) as error:
-            self._failed(error)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write what is waiting, or drop it."""
-        try:
-            self._stream.flush()
-        except (OSError, ValueError, AttributeError) as error:
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        if not self._strict:
-            return
-        close_quietly(self._name)
-        if not isinstance(error, BrokenPipeError):
-            tell(f"creditree: the output could not be written: {getattr(error, 'strerror', None) or error}")
-        raise SystemExit(LOST) from error
-
-
-def close_quietly(name: Literal["stdout", "stderr"]) -> None:
-    """Write what a stream still holds; where that fails, let it go nowhere, so that Python's own end does not fail."""
-    stream = getattr(sys, name)
-    try:
-        stream.flush()
-    except (OSError, ValueError, AttributeError):
-        with suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return what rich would print, with nothing in it that steers the terminal but rich's own styles."""
+        # before the lines are broken, so that escapes count with their width; tables and panels come here cell by cell
+        if isinstance(renderable, Text) and renderable.plain != printable(renderable.plain):
+            renderable = Text(
+                printable(renderable.plain), renderable.style, justify=renderable.justify, overflow=renderable.overflow
+            )
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def console() -> Console:
     """Return the console for the tables and sentences that a command is asked for (standard output)."""
-    return Console(file=cast("IO[str]", Stream("stdout", strict=True)), highlight=False)
+    return PlainConsole(Stream("stdout", strict=True))
 
 
-def progress_console(*, on_stderr: bool) -> Console:
-    """Return the console of work that goes on whether or not anybody reads what it says; its files hold the results."""
-    stream = Stream("stderr" if on_stderr else "stdout", strict=False)
-    return Console(file=cast("IO[str]", stream), highlight=False)
+def progress_console(*, stderr: bool) -> Console:
+    """Return the console of work that goes on whether or not anybody reads what it says: its files hold the results."""
+    return PlainConsole(Stream("stderr" if stderr else "stdout", strict=False))
 
 
-def tell(text: str) -> None:
-    """Write a sentence on standard error, where it can be written."""
-    stream = Stream("stderr", strict=False)
-    stream.write(f"{text}\n")
-    stream.flush()
+def print_text(text: str) -> None:
+    """Print text as it is, without breaking its lines, on standard output."""
+    _write(printable(text) + "\n")
 
 
 def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
+    _write(json_escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+
+def _write(text: str) -> None:
     stream = Stream("stdout", strict=True)
-    stream.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    stream.write(text)
     stream.flush()
 
 

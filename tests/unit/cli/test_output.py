@@ -1,57 +1,48 @@
-"""Output that cannot be written: work goes on, and a command that was asked for words ends quietly."""
+"""What the command line prints is text, whatever models, data files and paths hold."""
 
-import io
-import sys
+import json
 
 import pytest
+from rich.console import Group
+from rich.text import Text
 
-from creditree.cli.output import LOST, console, print_json, progress_console, tell
+from creditree.cli.output import console, print_json, print_text, progress_console
+from creditree.report.wording import terminal_table
 
-
-class Full(io.TextIOBase):
-    """A log on a full disk."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str, /) -> int:
-        raise OSError(28, "No space left on device")
+HOSTILE = "a[/b][red]c[/] :smile: \x1b[2J\x1b]0;title\x07\x9b1m\u202e\ud800"
+SEEN = "a[/b][red]c[/] :smile: \\x1b[2J\\x1b]0;title"
 
 
-class Unread(io.TextIOBase):
-    """A pipe whose reader has gone."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str, /) -> int:
-        raise BrokenPipeError(32, "Broken pipe")
-
-
-@pytest.mark.parametrize("stream", [Full(), Unread(), None])
-def test_progress_never_raises(stream: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(sys, "stderr", stream)
-    progress_console(on_stderr=False).print("step 1")
-    progress_console(on_stderr=True).print("step 1")
-    tell("a sentence")
+@pytest.mark.parametrize("kind", ["sentence", "text", "group", "styled"])
+def test_nothing_but_escapes_and_no_markup(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {
+        "sentence": HOSTILE,
+        "text": Text(HOSTILE),
+        "group": Group(Text("x"), Text(HOSTILE)),
+        "styled": Text.assemble(("x", "bold"), HOSTILE),
+    }[kind]
+    console().print(shown, soft_wrap=True)
+    out = capsys.readouterr().out
+    assert SEEN in out
+    assert "\\u202e\\ud800" in out
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\ud800"} & set(out)
 
 
-def test_asked_for_output_that_is_lost_is_told_and_a_closed_pipe_is_not(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
-    with pytest.raises(SystemExit) as stop:
-        console().print("a table")
-    assert stop.value.code == LOST
-    assert capsys.readouterr().err == "creditree: the output could not be written: No space left on device\n"
-    monkeypatch.setattr(sys, "stdout", Unread())
-    with pytest.raises(SystemExit) as stop:
-        print_json({"a": 1})
-    assert stop.value.code == LOST
-    assert capsys.readouterr().err == ""
+def test_cells_and_titles_of_tables_too(capsys: pytest.CaptureFixture[str]) -> None:
+    progress_console(stderr=True).print(
+        terminal_table(HOSTILE, (HOSTILE, "b"), [(HOSTILE, "1"), ("c", "\x1b")]), width=400
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count(SEEN) == 3
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\ud800"} & set(err)
 
 
-def test_letters_that_the_encoding_lacks_are_written_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
-    progress_console(on_stderr=False).print("50 % ± 2")
-    assert raw.getvalue() == b"50 % \\xb1 2\n"
+def test_json_and_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({HOSTILE: "ü"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {HOSTILE: "ü"}
+    assert "ü" in out
+    assert "\x9b" not in out
+    print_text(HOSTILE)
+    assert capsys.readouterr().out.startswith(SEEN)
