@@ -90,7 +90,7 @@ class IsolatedReward(Verifier):
             _end(self._held, os.getpid(), PATIENCE_S)
 
     def _outcomes(self, answers: Sequence[Answer]) -> tuple[list[float | str], Status]:
-        reason, status = "", "crash"
+        """Return for each answer its reward or the reason why it has none, and the status of those without one."""
         if self._in_vain >= MOST_IN_VAIN:
             reason = f"the function is not called any more, since its last {MOST_IN_VAIN} calls gave no reply"
             return [reason] * len(answers), "crash"
@@ -98,14 +98,15 @@ class IsolatedReward(Verifier):
             payload = pickle.dumps((offered(answers), len(answers)))
         except Exception as error:
             return [f"its columns cannot be sent to the function's process: {described(error)}"] * len(answers), "crash"
+        status: Status = "crash"
         try:
             found = _checked(self._heard(self._worker(), payload, "waiting for"), len(answers))
             self._in_vain = 0
-            return found, "crash"
+            return found, status
         except _InVainError as error:
             reason, status = f"the function {error}", error.status
         except ConfigError as error:
-            reason, status = str(error).rstrip("."), "crash"
+            reason = str(error).rstrip(".")
         except BaseException:  # such as Ctrl-C: the reply that is on its way must not be taken for that to the next
             _end(self._held, os.getpid())
             raise
@@ -146,8 +147,8 @@ class IsolatedReward(Verifier):
         match said:
             case {"name": str(name)}:
                 self.name = name
-            case {"error": str(error)}:
-                raise ConfigError(error)
+            case {"error": str(sentence)}:
+                raise ConfigError(sentence)
             case _:
                 raise ConfigError(f"The reward '{self.location}' cannot be imported: it wrote over its own reply.")
 

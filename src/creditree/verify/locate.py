@@ -30,7 +30,7 @@ def find_function(location: str) -> RewardCallable:
     """Return the function itself, imported into this process. Raises ConfigError as `load_reward` does."""
     source, name = _parts(location)
     module = _from_file(Path(source), location) if source.endswith(".py") else _from_import(source, location)
-    function = getattr(module, name, None)
+    function: object = getattr(module, name, None)
     if function is None:
         callables = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
         raise ConfigError(
