@@ -2,11 +2,8 @@
 
 import math
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import Interrupted, finishing
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
@@ -62,7 +60,6 @@ class Trainer:
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
-        self._stop = False
         self._told: set[str] = set()
         self._recorded = 0
         self._updates = parts.learner.num_updates
@@ -99,11 +96,14 @@ class Trainer:
         self._recorded = checkpoint.step
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
-    def train(self) -> bool:
-        """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
+    def train(self) -> None:
+        """Train to the end of the settings, and write a checkpoint.
+
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        """
         try:
-            with self._interruptible():
-                while not self.is_finished and not self._stop:
+            with finishing(self._stopping) as request:
+                while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
@@ -114,7 +114,12 @@ class Trainer:
                 self.checkpoint()
             raise
         self.checkpoint()
-        return self.is_finished
+        if request.number is not None and not self.is_finished:
+            raise Interrupted(request.number)
+
+    def _stopping(self, number: int) -> None:
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
+        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -227,22 +232,3 @@ class Trainer:
             "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
         }
         return record
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Turn the first Ctrl-C into a stop after the present step; a second one interrupts at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self.watcher.message("stopping after this step; press Ctrl-C again to stop at once")
-
-        try:
-            before = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not in the main thread: there Ctrl-C cannot arrive
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

@@ -10,7 +10,7 @@ from math import isfinite
 
 from creditree.errors import did_you_mean
 from creditree.problem import Status, Verdict
-from creditree.verify.final_answer import final_answer
+from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
 RewardCallable = Callable[..., object]
