@@ -6,11 +6,11 @@ from itertools import groupby
 from pathlib import Path
 
 import yaml
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prompt_values
 from creditree.cli.observing import Call, Found, observe
-from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_columns, build_prompt, build_task
 from creditree.config.schema import FileConfig, RunConfig
 from creditree.errors import ConfigError, CreditreeError
@@ -19,6 +19,7 @@ from creditree.report.monitor import Monitored, monitor_record, monitor_view
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
 from creditree.tasks.table import Table, load_table
+from creditree.train.interrupt import continuing
 
 DEGRADED = 3
 """Exit code where degradation was shown."""
@@ -42,12 +43,8 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
     folder = options.state or baseline.run.path / STATE
     with ObservationLog.open(folder, _settings(options, baseline)) as log:
         call = Call(options, baseline, test, table, log)
-        try:
+        with continuing(f"what was measured is kept in {folder}: repeat the command to continue"):
             record = monitor_record(_monitored(call))
-        except KeyboardInterrupt:
-            said = f"stopped; what was measured is kept in {folder}: repeat the command to continue"
-            Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
-            raise SystemExit(STOPPED) from None
     if as_json:
         print_json(record)
     else:
@@ -62,7 +59,6 @@ def _show(degraded: bool, view: RenderableType, baseline: Baseline, data: str) -
         line = shlex.join(["creditree", "train", "--from", str(baseline.run.path), "--data", data])
         console().print(
             f"\nTry next:\n  {line} --guard GUARD.csv --run NEW    # train on, without forgetting GUARD.csv",
-            markup=False,
             soft_wrap=True,
         )
 

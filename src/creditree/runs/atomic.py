@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from creditree.errors import RunError
+from creditree.text import json_escaped
 
 _PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
@@ -42,7 +43,7 @@ def write_json(path: Path, value: object) -> None:
 
     Raises RunError where the file cannot be written, and ValueError for NaN and infinity, which JSON does not have.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 @contextmanager

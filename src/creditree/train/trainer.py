@@ -2,12 +2,9 @@
 
 import math
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import Interrupted, finishing
 from creditree.train.measure import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import Rollout
@@ -73,7 +71,6 @@ class Trainer:
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
-        self._stop = False
         self._told: set[str] = set()
         self._recorded = 0
         self._updates = parts.learner.num_updates
@@ -110,11 +107,14 @@ class Trainer:
         self._recorded = checkpoint.step
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
-    def train(self) -> bool:
-        """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
+    def train(self) -> None:
+        """Train to the end of the settings, and write a checkpoint.
+
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        """
         try:
-            with self._interruptible():
-                while not self.is_finished and not self._stop:
+            with finishing(self._stopping) as request:
+                while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
@@ -125,7 +125,12 @@ class Trainer:
                 self.checkpoint()
             raise
         self.checkpoint()
-        return self.is_finished
+        if request.number is not None and not self.is_finished:
+            raise Interrupted(request.number)
+
+    def _stopping(self, number: int) -> None:
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
+        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -246,22 +251,3 @@ class Trainer:
         same = is_recorded(objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
         found = stats.mismatch if same else NOT_COMPARED
         return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Turn the first Ctrl-C into a stop after the present step; a second one interrupts at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self.watcher.message("stopping after this step; press Ctrl-C again to stop at once")
-
-        try:
-            before = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not in the main thread: there Ctrl-C cannot arrive
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

@@ -2,8 +2,9 @@
 
 from creditree.verify.choice import Choice
 from creditree.verify.exact import ExactText
+from creditree.verify.isolated import IsolatedReward
 from creditree.verify.last_integer import LastInteger, last_integer
-from creditree.verify.locate import load_reward
+from creditree.verify.locate import load_reward, reward_digest
 from creditree.verify.mathematics import Mathematics
 from creditree.verify.numeric import Numeric
 from creditree.verify.pool import Limits, WorkerPool
@@ -15,6 +16,7 @@ __all__ = [
     "Answer",
     "Choice",
     "ExactText",
+    "IsolatedReward",
     "LastInteger",
     "Limits",
     "Mathematics",
@@ -26,4 +28,5 @@ __all__ = [
     "closing",
     "last_integer",
     "load_reward",
+    "reward_digest",
 ]
