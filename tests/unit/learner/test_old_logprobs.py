@@ -171,7 +171,7 @@ def test_completions_that_wait_for_an_update_keep_the_old_ones_of_the_policy_tha
     rollout = Rollout(
         adapter.model,
         InProcessEngine(adapter.model),
-        DigitParity(),  # type: ignore[arg-type]
+        DigitParity(),
         PromptTemplate(),
         Sampling(1.0),
         8,
