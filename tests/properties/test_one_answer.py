@@ -22,7 +22,8 @@ ANSWERS: dict[str, tuple[Verifier, Sequence[str]]] = {
 FORMS = (
     "{}", "({})", "**{}**", "`{}`", "${}$", "\\boxed{{{}}}", "\\boxed{{\\text{{{}}}}}", "<answer>{}</answer>",
     "#### {}", "The answer is {}.", "the answer is {}", "Answer: {}", "The final answer is ${}$ because it fits.",
-    "答案是{}。", "So it is {}.", "Therefore, {}.", "Option {} is right.", "I think {}, not more.", "<think>{}</think>", "<think>{}",
+    "答案是{}。", "So it is {}.", "Therefore, {}.", "Option {} is right.", "I think {}, not more.",
+    "<think>{}</think>", "<think>{}",
 )  # fmt: skip
 JOINTS = ("\n", "\n\n", " ", " or ", ", ", ". ", "; ", "\nWait, no.\n", "</think>", " and ")
 
