@@ -67,7 +67,7 @@ def test_completions_without_a_reward_are_left_out() -> None:
     assert mean_rewards(before) == {"a": 0.2, "c": 0.4}
     found = change(before, after)
     # a: 0.2 to 0.7, c: 0.4 to 0.4; b makes no pair.
-    assert (found.before.value, found.after.value) == (pytest.approx(0.3), pytest.approx(0.55))
+    assert [found.before.value, found.after.value] == pytest.approx([0.3, 0.55])
     assert found.difference.n == 2
     assert reward_estimate(evaluation({"a": [None]}), KEY) is None
 
