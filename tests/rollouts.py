@@ -1,5 +1,7 @@
 """Judged forests sampled from tiny models, for tests of the learner."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from creditree.engines.engine import Sampling
@@ -14,13 +16,13 @@ from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 
-class DigitParity:
+class DigitParity(Verifier):
     """A fake verifier: the reward of a text is the parity of the codes of its characters, so groups are mixed."""
 
-    def judge(self, answers: list[Answer]) -> tuple[Verdict, ...]:
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Judge each completion by its text alone."""
         return tuple(Verdict(float(sum(map(ord, answer.completion)) % 2)) for answer in answers)
 
@@ -29,7 +31,7 @@ def sampled_forests(
     model: Model, explorer: Explorer, problems: int = 2, budget: int = 10, temperature: float = 0.5
 ) -> list[Forest]:
     """Sample one judged forest a problem."""
-    rollout = Rollout(model, InProcessEngine(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)  # type: ignore[arg-type]
+    rollout = Rollout(model, InProcessEngine(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)
     questions = [Problem(str(p), "3*4="[: 2 + p], ("12",)) for p in range(problems)]
     forests, _ = rollout.grow(explorer, questions, [Key.of(5).at(p) for p in range(problems)], Seconds())
     return forests

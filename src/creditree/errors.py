@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from creditree.text import shortened
+
 
 class CreditreeError(Exception):
     """Base of every error that Creditree raises for a user's mistake; the command line prints it and exits with 2."""
@@ -20,24 +22,41 @@ class ModelError(CreditreeError):
     """A model, tokenizer or adapter that cannot be loaded or used."""
 
 
+class NonFiniteError(CreditreeError):
+    """Logits that are NaN or infinite: nothing may be sampled, scored or learned from them.
+
+    Every engine raises it before a token is emitted. Training may answer by skipping the step; anything else ends.
+    """
+
+
 class RunError(CreditreeError):
     """A run directory that cannot be written, continued or read."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known word nearest to `word`, or the known words if none is near."""
+    """Return ``" Did you mean 'x'?"`` for the known word nearest to `word`, or the known words if none is near.
+
+    Names may come from a file: of very long ones nothing is near, and only so many of them are listed.
+    """
     names = sorted(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    short = [name for name in names if len(name) <= _LONGEST_NAME][:_MOST_COMPARED]
+    near = get_close_matches(word, short, n=1, cutoff=0.6) if len(word) <= _LONGEST_NAME else []
     if near:
         return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return f" Known: {', '.join(shortened(name, 60) for name in names[:_MOST_LISTED])}{more}." if names else ""
+
+
+_LONGEST_NAME, _MOST_COMPARED, _MOST_LISTED = 100, 2000, 40
+"""Characters of a name that is compared with others, and how many names are compared and listed."""
 
 
 def check_choice(key: str, value: object, known: Iterable[str]) -> None:
     """Raise ConfigError where the value of `key` is none of `known`."""
     names = tuple(known)
     if value not in names:
-        raise ConfigError(f"{key} is '{value}', which is none of its choices.{did_you_mean(str(value), names)}")
+        given = str(value)
+        raise ConfigError(f"{key} is '{shortened(given)}', which is none of its choices.{did_you_mean(given, names)}")
 
 
 def check_fraction(key: str, value: float) -> None:

@@ -53,8 +53,10 @@ class Verdict:
     fails, a problem that cannot be judged so); such a completion is counted and shown, never trained on.
     `status` is ``ok`` (judged), ``unparsable`` (no answer found), ``timeout`` or ``crash``. Where the answer itself is
     the reason, as with a formula that takes too long, the reward is 0: else writing such a thing would pay.
+    `answer` is the text that was judged, None where the completion gives none: what it votes for in a majority.
     """
 
     reward: float | None
     status: Status = "ok"
     detail: str = ""
+    answer: str | None = field(default=None, compare=False)

@@ -117,7 +117,7 @@ def parts_of(method: Method) -> Parts:
         for matrix in adapter.matrices:
             matrix.add_(0.2 * torch.randn(matrix.shape, generator=generator, dtype=matrix.dtype))
     learner = Learner(adapter, method.objective, OptimiserSpec(max_grad_norm=1e9, micro_batch_tokens=24))
-    return Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)  # type: ignore[arg-type]
+    return Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)
 
 
 def gradients(adapter: Trained) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
@@ -48,12 +48,12 @@ def methods_command(*, as_json: bool) -> None:
         return
     out = console()
     for record in records:
-        out.print(f"[bold]{record['name']}[/]  ({record['paper']})")
+        out.print(Text.assemble((record["name"], "bold"), f"  ({record['paper']})"))
         for axis in PIECES:
-            out.print(f"  {axis:9}  {record[axis]}", markup=False, soft_wrap=True)
-    out.print("\n[bold]all pieces[/] (--set method.AXIS=NAME)")
+            out.print(f"  {axis:9}  {record[axis]}", soft_wrap=True)
+    out.print(Text.assemble(("\nall pieces", "bold"), " (--set method.AXIS=NAME)"))
     for axis, known in PIECES.items():
-        out.print(f"  {axis:9}  {', '.join(known)}", markup=False, soft_wrap=True)
+        out.print(f"  {axis:9}  {', '.join(known)}", soft_wrap=True)
 
 
 def show_command(name: str, *, as_json: bool) -> None:
@@ -79,19 +79,19 @@ def _show_method(method: Method, *, as_json: bool) -> None:
         return
     out = console()
     _print_method(out, method)
-    out.print("\n[bold]prompt wording[/] (task.prompt.text changes it)")
+    out.print(Text.assemble(("\nprompt wording", "bold"), " (task.prompt.text changes it)"))
     for task, text in prompts.items():
-        out.print(f"  {task}: {text!r}", markup=False, soft_wrap=True)
+        out.print(f"  {task}: {text!r}", soft_wrap=True)
     out.print(f"\nStart from it: creditree train CONFIG.yaml --run runs/{method.name} --set method.name={method.name}")
 
 
 def _print_method(out: Console, method: Method) -> None:
-    out.print(f"[bold]{method.name}[/]  ({method.paper})\n")
+    out.print(Text.assemble((method.name, "bold"), f"  ({method.paper})\n"))
     for axis in PIECES:
         piece = getattr(method, axis)
-        out.print(f"[bold]{axis}[/]: {escape(piece_text(piece))}", soft_wrap=True)
+        out.print(Text.assemble((axis, "bold"), f": {piece_text(piece)}"), soft_wrap=True)
         for line in cleandoc(type(piece).__doc__ or "").splitlines():
-            out.print(f"    {line}", markup=False, soft_wrap=True)
+            out.print(f"    {line}", soft_wrap=True)
 
 
 def _show_config(config: RunConfig, *, as_json: bool) -> None:
@@ -108,11 +108,11 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
         return
     out = console()
     _print_method(out, method)
-    out.print("\n[bold]an example from the test split[/]")
+    out.print(Text("\nan example from the test split", "bold"))
     for key, value in example.items():
-        out.print(f"  {key}: {value!r}", markup=False, soft_wrap=True)
-    out.print("\n[bold]configuration[/]")
-    out.print(dump_config(config), markup=False)
+        out.print(f"  {key}: {value!r}", soft_wrap=True)
+    out.print(Text("\nconfiguration", "bold"))
+    out.print(dump_config(config))
 
 
 def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:

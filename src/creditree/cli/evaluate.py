@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
-from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.ending import STOPPED
+from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
@@ -86,14 +86,13 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
     with opened as directory:
         try:
-            with MeasureProgress(asked.total, Console(stderr=True, highlight=False)) as progress:
+            with MeasureProgress(asked.total, console(stderr=True)) as progress:
                 found = _measured(asked, directory, progress)
         except KeyboardInterrupt:
             if directory is None:
                 raise
-            Console(stderr=True, highlight=False).print(
+            console(stderr=True).print(
                 f"stopped; what was sampled is kept in {directory.path}: repeat the command to continue",
-                markup=False,
                 soft_wrap=True,
             )
             raise SystemExit(STOPPED) from None

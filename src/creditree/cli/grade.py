@@ -8,8 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rich.markup import escape
-
 from creditree.cli.output import console, print_json
 from creditree.config.overrides import apply_overrides
 from creditree.config.reward import OPTIONS, build_verifier, reward_of
@@ -48,11 +46,11 @@ def grade_command(
     unjudged = sum(reward is None for reward in rewards)
     seconds = perf_counter() - started
     out = console()
-    out.print(f"{len(rewards)} answers graded by {grader} in {seconds:.1f} s", markup=False)
-    out.print(f"correct: {correct} ({100 * correct / len(rewards):.1f} %)", markup=False)
-    out.print(", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())), markup=False)
+    out.print(f"{len(rewards)} answers graded by {grader} in {seconds:.1f} s")
+    out.print(f"correct: {correct} ({100 * correct / len(rewards):.1f} %)")
+    out.print(", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
     if unjudged:
-        out.print(f"without a reward: {unjudged}; --json says why", markup=False)
+        out.print(f"without a reward: {unjudged}; --json says why")
 
 
 def audit_command(
@@ -110,7 +108,7 @@ def _row(row: Graded) -> Mapping[str, object]:
 def _print(found: Audit, grader: str) -> None:
     out = console()
     total = len(found.graded)
-    out.print(f"{grader} agrees with the labels of {found.agreement:.1%} of {total} rows", markup=False)
+    out.print(f"{grader} agrees with the labels of {found.agreement:.1%} of {total} rows")
     late = tuple(row for row in found.graded if row.verdict.status == "timeout")
     kinds = {
         "false positives (accepted, labelled wrong)": found.false_positives,
@@ -119,14 +117,14 @@ def _print(found: Audit, grader: str) -> None:
         "timeouts": late,
     }
     for name, rows in kinds.items():
-        out.print(f"\n{name}: {len(rows)}", markup=False)
+        out.print(f"\n{name}: {len(rows)}")
         for row in rows[:EXAMPLES]:
             answers = " or ".join(row.answer.problem.answers)
             shown = f"  {row.answer.problem.id}: {_short(row.answer.completion)}  |  {_short(answers)}"
-            out.print(escape(shown), soft_wrap=True)
+            out.print(shown, soft_wrap=True)
         if len(rows) > EXAMPLES:
-            out.print(f"  and {len(rows) - EXAMPLES} more; --json has all", markup=False)
-    out.print("\n" + ", ".join(f"{status}: {count}" for status, count in sorted(found.statuses.items())), markup=False)
+            out.print(f"  and {len(rows) - EXAMPLES} more; --json has all")
+    out.print("\n" + ", ".join(f"{status}: {count}" for status, count in sorted(found.statuses.items())))
 
 
 def _short(text: str) -> str:

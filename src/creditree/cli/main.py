@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from creditree.cli.ending import ended
 from creditree.cli.own_problems import monitor, pilot
 from creditree.engines.native.library import prepare
-from creditree.errors import ConfigError, CreditreeError
+from creditree.errors import ConfigError
 
 app = typer.Typer(
     name="creditree",
@@ -263,11 +264,4 @@ def show(
 
 def run() -> None:
     """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
-    try:
-        app()
-    except CreditreeError as error:
-        print(f"creditree: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("creditree: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(ended(app))

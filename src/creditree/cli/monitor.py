@@ -6,11 +6,12 @@ from itertools import groupby
 from pathlib import Path
 
 import yaml
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prompt_values
+from creditree.cli.ending import STOPPED
 from creditree.cli.observing import Call, Found, observe
-from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_columns, build_prompt, build_task
 from creditree.config.schema import FileConfig, RunConfig
 from creditree.errors import ConfigError, CreditreeError
@@ -46,7 +47,7 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
             record = monitor_record(_monitored(call))
         except KeyboardInterrupt:
             said = f"stopped; what was measured is kept in {folder}: repeat the command to continue"
-            Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
+            console(stderr=True).print(said, soft_wrap=True)
             raise SystemExit(STOPPED) from None
     if as_json:
         print_json(record)
@@ -62,7 +63,6 @@ def _show(degraded: bool, view: RenderableType, baseline: Baseline, data: str) -
         line = shlex.join(["creditree", "train", "--from", str(baseline.run.path), "--data", data])
         console().print(
             f"\nTry next:\n  {line} --guard GUARD.csv --run NEW    # train on, without forgetting GUARD.csv",
-            markup=False,
             soft_wrap=True,
         )
 

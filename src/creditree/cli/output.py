@@ -3,22 +3,48 @@
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
-STOPPED = 130
-"""Exit code of what Ctrl-C stopped, as shells have it."""
+from creditree.text import json_escaped, printable
 
 
-def console() -> Console:
-    """Return the console for tables and sentences (standard output)."""
-    return Console(highlight=False)
+class PlainConsole(Console):
+    """A console that shows every text as it is: no markup, no emoji codes, and control characters as escapes.
+
+    Whatever models, data files and paths hold goes through `render` before it reaches the terminal.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return what rich would print, with nothing in it that steers the terminal but rich's own styles."""
+        # before the lines are broken, so that escapes count with their width; tables and panels come here cell by cell
+        if isinstance(renderable, Text) and renderable.plain != printable(renderable.plain):
+            renderable = Text(
+                printable(renderable.plain), renderable.style, justify=renderable.justify, overflow=renderable.overflow
+            )
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console for tables and sentences: standard output, or what standard output is kept free for."""
+    return PlainConsole(stderr=stderr)
+
+
+def print_text(text: str) -> None:
+    """Print text as it is, without breaking its lines, on standard output."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json_escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def quiet_libraries() -> None:

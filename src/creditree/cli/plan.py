@@ -98,7 +98,7 @@ def _show(out: Console, plan: Plan) -> None:
     meanings = _meanings(predict(work))
     if meanings is not None:
         out.print(meanings, soft_wrap=True)
-    out.print(_verdict(plan), soft_wrap=True, markup=False)
+    out.print(_verdict(plan), soft_wrap=True)
     expected = predict(work, expected=True)
     out.print(
         f"To expect: {show_bytes(expected.total)}, where replays cut completions in the middle and completions part at "

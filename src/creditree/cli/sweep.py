@@ -9,7 +9,8 @@ from typing import Any, Literal
 from rich.console import Console
 
 from creditree.cli.compare import shared_decoding
-from creditree.cli.output import STOPPED, console, print_json
+from creditree.cli.ending import STOPPED
+from creditree.cli.output import console, print_json
 from creditree.cli.train import train_into
 from creditree.config.load import dump_config
 from creditree.config.start import started
@@ -43,7 +44,7 @@ def sweep_command(
     if out is None:
         raise RunError("creditree sweep needs a directory: add --out DIR, or --dry-run to look first.")
     _check_held(runs, out)
-    shown = Console(stderr=True, highlight=False) if as_json else console()
+    shown = console(stderr=as_json)
     failures = _run_all(runs, out, shown)
     finished = [_swept(run, out) for run in runs if _state(run, out) == "done"]
     record: dict[str, Any] = {"sweep": str(path), "runs": [_run_json(run, out, failures) for run in runs]}
@@ -53,7 +54,7 @@ def sweep_command(
         write_text(out / REPORT, sweep_markdown(finished, chosen))
         if not as_json:
             shown.print(sweep_view(finished, chosen))
-            shown.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.", markup=False)
+            shown.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.")
         write_json(out / RESULT, record)
     if as_json:
         print_json(record)
@@ -68,22 +69,20 @@ def sweep_command(
 def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failure]:
     """Run what has not ended, continuing what was started; return what failed. Ctrl-C ends the process with 130."""
     missing = [run for run in runs if _state(run, out) != "done"]
-    shown.print(f"{len(runs)} runs, {len(runs) - len(missing)} done already", markup=False)
+    shown.print(f"{len(runs)} runs, {len(runs) - len(missing)} done already")
     failures = []
     for number, run in enumerate(missing, 1):
-        shown.print(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}", markup=False, soft_wrap=True)
+        shown.print(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}", soft_wrap=True)
         try:
             stopped = train_into(run.config, out / run.folder, shown, resume=True) is None
         except KeyboardInterrupt:
             stopped = True
         except CreditreeError as error:
-            shown.print(f"failed: {error}", markup=False, soft_wrap=True)
+            shown.print(f"failed: {error}", soft_wrap=True)
             failures.append(_Failure(run, str(error)))
             continue
         if stopped:
-            shown.print(
-                f"stopped; what is done is kept in {out}: repeat the command to continue", markup=False, soft_wrap=True
-            )
+            shown.print(f"stopped; what is done is kept in {out}: repeat the command to continue", soft_wrap=True)
             raise SystemExit(STOPPED)
         gc.collect()  # a model refers to itself, and the next run loads its own
     return failures
@@ -138,6 +137,6 @@ def _dry_run(runs: Sequence[SweepRun], out: Path | None, *, as_json: bool) -> No
     states = [_state(run, out) for run in runs]
     shown = console()
     for run, state in zip(runs, states, strict=True):
-        shown.print(f"{state:8} {run.folder}", markup=False, soft_wrap=True)
+        shown.print(f"{state:8} {run.folder}", soft_wrap=True)
     steps = sum(run.config.train.steps for run, state in zip(runs, states, strict=True) if state != "done")
-    shown.print(f"{len(runs)} runs, {states.count('done')} done; up to {steps:,} training steps to go", markup=False)
+    shown.print(f"{len(runs)} runs, {states.count('done')} done; up to {steps:,} training steps to go")

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
-from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.ending import STOPPED
+from creditree.cli.output import console, print_json, print_text, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
@@ -67,7 +68,7 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
         if as_json:
             print_json(dry_run_record(config))
         else:
-            print(dry_run_text(config))
+            print_text(dry_run_text(config))
         return
     if run is None:
         raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
@@ -83,10 +84,10 @@ def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Seq
 
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
-    out = Console(stderr=True, highlight=False) if as_json else console()
+    out = console(stderr=as_json)
     summary = train_into(config, run, out, resume=resume)
     if summary is None:
-        out.print(f"continue with --resume --run {run}", markup=False, soft_wrap=True)
+        out.print(f"continue with --resume --run {run}", soft_wrap=True)
         raise SystemExit(STOPPED)
     if as_json:
         print_json(summary.to_json())
@@ -104,11 +105,11 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
         size = parts.learner.trained.description
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
         if config.train.memory is not None:
-            out.print(memory_note(config), markup=False)
+            out.print(memory_note(config))
         if parts.start is not None:
-            out.print(f"going on from {parts.start.words}", markup=False, soft_wrap=True)
+            out.print(f"going on from {parts.start.words}", soft_wrap=True)
         for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
-            out.print(note, markup=False)
+            out.print(note)
         mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
             ExitStack() as held,
@@ -139,4 +140,4 @@ def _print_next_steps(out: Console, run: Path) -> None:
     }
     out.print("\nTry next:")
     for command, purpose in commands.items():
-        out.print(f"  {command}    # {purpose}", markup=False, soft_wrap=True)
+        out.print(f"  {command}    # {purpose}", soft_wrap=True)

@@ -14,7 +14,7 @@ from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import Answer, Verifier
-from creditree.verify.vote import vote_of
+from creditree.verify.vote import votes
 
 CORRECT = 1.0
 """A completion is correct if its reward reaches this."""
@@ -174,6 +174,7 @@ class Examiner:
             for problem, drawn in zip(problems, found, strict=True)
             for sample in drawn
         ]
+        verdicts = self.verifier.judge(answers)
         drawn = [(index, sample) for own in found for index, sample in enumerate(own)]
         return [
             Attempt(
@@ -181,13 +182,15 @@ class Examiner:
                 index,
                 verdict.reward,
                 verdict.status,
-                vote_of(self.verifier, answer.completion),
+                vote,
                 len(sample.token_ids),
                 sample.finish_reason == "length",
                 verdict.detail,
                 answer.completion,
             )
-            for answer, (index, sample), verdict in zip(answers, drawn, self.verifier.judge(answers), strict=True)
+            for answer, (index, sample), verdict, vote in zip(
+                answers, drawn, verdicts, votes(self.verifier, answers, verdicts), strict=True
+            )
         ]
 
     def _name(self, problem: Problem) -> str:

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.models import quantise
 from creditree.models.attention import ATTENTION
+from creditree.models.gguf import converted, is_gguf
 from creditree.models.transformer import Transformer
 from creditree.steps import Separators, find_separators
 
@@ -65,6 +66,8 @@ def locate(name: str) -> str:
             raise ModelError(f"model '{name}' does not ship with Creditree.{did_you_mean(name, builtin_models())}")
         return str(files("creditree.models").joinpath("builtin", name.removeprefix(BUILTIN)))
     path = Path(name).expanduser()
+    if is_gguf(name):
+        return str(converted(path))
     if path.is_dir():
         _check_directory(name, path)
         return str(path)

@@ -12,6 +12,7 @@ from creditree.evaluate.statistics import Difference, holm, mean_and_spread, pai
 from creditree.report.summary import LEVEL, Summary
 from creditree.report.wording import (
     count,
+    markdown_bullets,
     markdown_table,
     p_value,
     percent,
@@ -103,7 +104,7 @@ def compare_markdown(runs: Sequence[ComparedRun], decoding: str = "greedy") -> s
     groups = group_rows(runs, decoding)
     if groups:
         parts += ["Mean ± standard deviation over seeds:\n", markdown_table(GROUP_HEADER, groups)]
-    return "\n".join([*parts, "".join(f"- {line}\n" for line in _conclusions(runs, decoding))])
+    return "\n".join([*parts, markdown_bullets(_conclusions(runs, decoding))])
 
 
 def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[str, object]:

@@ -1,12 +1,12 @@
 """A document of a few kinds of blocks, written as Markdown and as one HTML file that opens offline."""
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from creditree.report.wording import markdown_table
+from creditree.report.wording import markdown_line, markdown_table, markdown_text
+from creditree.text import printable
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 860px; margin: 2rem auto; padding: 0 1rem; }
@@ -85,19 +85,18 @@ class Picture:
     caption: str
 
 
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 Block = Heading | Paragraph | Callout | Bullets | Rows | Code | Details | Picture
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
     """Return the blocks as Markdown."""
-    return "\n".join(_markdown(block) for block in blocks)
+    return printable("\n".join(_markdown(block) for block in blocks))
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
     """Return the blocks as one HTML file without anything from elsewhere: no script, pictures inside."""
     body = "\n".join(_html(block) for block in blocks)
-    return (
+    return printable(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
@@ -107,22 +106,21 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {_one_line(text)}\n"
+            return f"{'#' * level} {markdown_line(text)}\n"
         case Paragraph(text):
-            return f"{_plain(text)}\n"
+            return f"{markdown_text(text)}\n"
         case Callout(text, _):
-            return f"> **{_one_line(text)}**\n"
+            return f"> **{markdown_line(text)}**\n"
         case Bullets(items):
-            return "".join(f"- {_one_line(item)}\n" for item in items)
+            return "".join(f"- {markdown_line(item)}\n" for item in items)
         case Rows(header, rows):
-            head, *lines = [[_one_line(cell) for cell in row] for row in (header, *rows)]
-            return markdown_table(head, lines)
+            return markdown_table(header, rows)
         case Code(text):
             return f"{_fence(text)}text\n{text}\n{_fence(text)}\n"
         case Details(summary, blocks):
-            return f"**{_one_line(summary)}**\n\n{to_markdown(blocks)}"
+            return f"**{markdown_line(summary)}**\n\n{to_markdown(blocks)}"
         case Picture(name, _, caption):
-            return f"![{_one_line(caption)}]({name})\n"
+            return f"![{markdown_line(caption)}]({name})\n"
 
 
 def _html(block: Block) -> str:
@@ -156,12 +154,3 @@ def _fence(text: str) -> str:
 
 def _runs(text: str, mark: str) -> list[str]:
     return [run for run in "".join(one if one == mark else " " for one in text).split()]
-
-
-def _one_line(text: str) -> str:
-    return _plain(" ".join(text.split()))
-
-
-def _plain(text: str) -> str:
-    """Return text in which nothing opens an HTML tag: Markdown passes tags on."""
-    return _TAG.sub(r"\\<", text)

@@ -12,6 +12,8 @@ from creditree.evaluate.statistics import Difference, Estimate, Interval, paired
 from creditree.report.wording import (
     count,
     duration,
+    markdown_bullets,
+    markdown_line,
     markdown_table,
     p_value,
     percent_interval,
@@ -132,14 +134,14 @@ def cost_table(summary: Summary) -> Table:
 def summary_markdown(summary: Summary) -> str:
     """Return all of a summary as Markdown."""
     parts = [
-        f"## {_title(summary)}\n",
+        f"## {markdown_line(_title(summary))}\n",
         markdown_table(_HEADER, _accuracy_rows(summary)),
         _NOTE,
         markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
-        "".join(f"- {note}\n" for note in _started(summary)),
-        "".join(f"- {name}: {decoding.conclusion()}\n" for name, decoding in summary.decoding.items()),
-        "".join(f"- {conclusion}\n" for conclusion in _guarded(summary)),
+        markdown_bullets(_started(summary)),
+        markdown_bullets([f"{name}: {decoding.conclusion()}" for name, decoding in summary.decoding.items()]),
+        markdown_bullets(_guarded(summary)),
     ]
     return "\n".join(parts)
 

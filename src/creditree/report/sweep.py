@@ -19,7 +19,7 @@ from creditree.report.comparison import (
     pair_json,
     run_rows,
 )
-from creditree.report.wording import markdown_table, points, terminal_table
+from creditree.report.wording import markdown_bullets, markdown_table, points, terminal_table
 from creditree.rng import Key
 
 NOTE = (
@@ -117,7 +117,7 @@ def sweep_markdown(runs: Sequence[SweptRun], decoding: str) -> str:
         markdown_table(RUN_HEADER, run_rows(compared, decoding)),
         "Mean ± standard deviation over seeds:\n",
         markdown_table(GROUP_HEADER, group_rows(compared, decoding)),
-        "".join(f"- {line}\n" for line in _lines(runs, decoding)),
+        markdown_bullets(_lines(runs, decoding)),
     ]
     return "\n".join(parts)
 

@@ -1,12 +1,14 @@
 """How numbers are written for readers, the same in tables, sentences and Markdown."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from creditree.evaluate.statistics import Interval
+from creditree.text import printable
 
 _SMALLEST_P = 1e-10
 
@@ -90,15 +92,48 @@ def terminal_table(title: str, header: Sequence[str], rows: Sequence[Sequence[st
 
     Narrow enough that the accuracies of a run fit into 80 columns.
     """
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=Text(printable(title), style="bold"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for number, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if number < num_left else "right", overflow="fold")
+        table.add_column(Text(printable(name)), justify="left" if number < num_left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
+def markdown_text(text: str) -> str:
+    """Return text that Markdown shows as it is: nothing in it makes a link, a picture, a tag, emphasis or a heading.
+
+    Names, problems and completions go through this; a viewer might load what a picture in them points to.
+    """
+    return _BLOCK.sub(r"\1\\", _inline(text))
+
+
+def markdown_line(text: str) -> str:
+    """Return `markdown_text` of a text on one line."""
+    return markdown_text(" ".join(text.split()))
+
+
+def markdown_bullets(items: Iterable[str]) -> str:
+    """Return a Markdown list of plain texts."""
+    return "".join(f"- {markdown_line(item)}\n" for item in items)
+
+
+_INLINE = re.compile(r"[\\`*\[\]]|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+_BLOCK = re.compile(r"^( {0,3})(?=#{1,6}(?:\s|$)|>|[-+](?:\s|$)|-+\s*$|=+\s*$|[-_]{3}|~{3})", re.MULTILINE)
+"""What begins a heading, a quotation, a list, a rule or code at the start of a line."""
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; a bar inside a cell is escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    """Return a Markdown table of plain texts; a bar inside a cell is escaped, and so is what Markdown would read."""
+    head, *lines = [[_cell(text) for text in line] for line in (header, *rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in (head, ["---"] * len(header), *lines))
+
+
+def _cell(text: str) -> str:
+    return _inline(" ".join(text.split())).replace("|", "\\|")
+
+
+def _inline(text: str) -> str:
+    return _INLINE.sub(r"\\\g<0>", printable(text))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from creditree.errors import RunError
+from creditree.text import json_escaped
 
 PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
@@ -21,14 +22,14 @@ class StorageError(RunError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a RunError that names `path` and the cause."""
+def writing(path: Path, cure: str = "free it or choose another run directory") -> Iterator[None]:
+    """Turn an OSError of the block into a RunError that names `path` and the cause, and ends with the cure."""
     try:
         yield
     except OSError as error:
         cause = error.strerror or str(error)
         kind = StorageError if error.errno in _STORAGE else RunError
-        raise kind(f"Cannot write {path}: {cause}; free it or choose another run directory.") from error
+        raise kind(f"Cannot write {path}: {cause}; {cure}.") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -53,7 +54,7 @@ def text_bytes(text: str) -> bytes:
 
 def json_bytes(value: object) -> bytes:
     """Return `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
-    return text_bytes(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return text_bytes(json_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -125,17 +125,17 @@ class HeldDirectory:
 
 
 @contextmanager
-def claimed(path: Path, option: str) -> Iterator[RunLock]:
+def claimed(path: Path, option: str, cure: str = "free it or choose another run directory") -> Iterator[RunLock]:
     """Make a directory where there is none, and give the block its lock, which is released where the block fails.
 
-    `option` is the one that named the directory. Raises RunError for a file, for a directory that cannot be written, or
-    that another process is writing.
+    `option` is the one that named the directory. Raises RunError for a file, for a directory that another process is
+    writing and, with the cure, for one that cannot be written.
     """
     if os.path.exists(path) and not path.is_dir():
         raise RunError(f"{option} {path} is a file; choose a directory.")
-    with writing(path):
+    with writing(path, cure):
         path.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(path)
+    lock = RunLock(path, cure)
     try:
         yield lock
     except BaseException:

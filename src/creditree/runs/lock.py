@@ -24,9 +24,10 @@ class RunLock:
     would lock another file. So whoever writes asks `check` first.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises RunError where another process writes this run, or the folder cannot be written."""
+    def __init__(self, folder: Path, cure: str = "free it or choose another run directory") -> None:
+        """Raises RunError where another process writes this run, or, with the cure, where it cannot be written."""
         self.folder = folder
+        self._cure = cure
         self._process = os.getpid()
         self._descriptor: int | None = None
         self._identity: _Identity = (0, 0)
@@ -63,7 +64,7 @@ class RunLock:
 
     def _take(self, how: int) -> None:
         path = self.folder / LOCK
-        with writing(path):
+        with writing(path, self._cure):
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o666)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +77,7 @@ class RunLock:
                     "wait until it ends, or choose another directory."
                 ) from error
         try:
-            with writing(path):
+            with writing(path, self._cure):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 found = os.fstat(descriptor)

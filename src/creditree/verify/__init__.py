@@ -3,7 +3,7 @@
 from creditree.verify.choice import Choice
 from creditree.verify.exact import ExactText
 from creditree.verify.last_integer import LastInteger, last_integer
-from creditree.verify.locate import load_reward
+from creditree.verify.locate import load_reward, reward_digest
 from creditree.verify.mathematics import Mathematics
 from creditree.verify.numeric import Numeric
 from creditree.verify.pool import Limits, WorkerPool
@@ -26,4 +26,5 @@ __all__ = [
     "closing",
     "last_integer",
     "load_reward",
+    "reward_digest",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from creditree.problem import Problem, Verdict
 from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 DRESS = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boxed)\s*|[*_`${}]|\\[,!; ]")
 # A bare letter, or one that something closes: "B", "(B)", "[B]", "B.", "B)", "B:", "(B) 12 apples".
@@ -16,7 +16,7 @@ OPTION_COLUMNS = ("choices", "options")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Verifier):
     """Reward 1 if the option that the completion chooses is an accepted one, else 0.
 
     Accepted answers are letters, or texts of options where the problem's row has its options in a column ``choices``
@@ -44,7 +44,7 @@ def _verdict(answer: Answer) -> Verdict:
     found = _found(cleaned(after_thinking(answer.completion)), options)
     if found is None:
         return Verdict(0.0, "unparsable", "the completion chooses no option.")
-    return Verdict(1.0 if found in accepted else 0.0)
+    return Verdict(1.0 if found in accepted else 0.0, answer=found)
 
 
 def options_of(problem: Problem) -> dict[str, str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from creditree.problem import Verdict
 from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 SPACES = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class ExactText:
+class ExactText(Verifier):
     """Reward 1 if the completion's answer is an accepted text, else 0.
 
     The answer is what is boxed, else what follows "answer is", else all of a completion of one line, else its last
@@ -38,7 +38,8 @@ class ExactText:
         given = boxed(text)
         if given is None:
             given = lines[-1] if said is None else said
-        return Verdict(1.0 if {self._normal(given), self._normal(lines[-1])} & accepted else 0.0)
+        found = self._normal(given)
+        return Verdict(1.0 if found in accepted else 0.0, answer=found)
 
     def _normal(self, text: str) -> str:
         text = SPACES.sub(" ", cleaned(text)).strip()

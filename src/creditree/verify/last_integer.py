@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.problem import Verdict
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
 NUMBER = re.compile(
@@ -52,7 +52,7 @@ def _accepted(answer: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class LastInteger:
+class LastInteger(Verifier):
     """Reward 1 if the last integer of the completion equals an accepted answer, else 0.
 
     A completion without an integer is ``unparsable`` with reward 0. A problem none of whose accepted answers is an
@@ -76,4 +76,4 @@ def _verdict(answer: Answer) -> Verdict:
     found = last_integer(answer.completion)
     if found is None:
         return Verdict(0.0, "unparsable", "the completion has no integer.")
-    return Verdict(1.0 if found in accepted else 0.0)
+    return Verdict(1.0 if found in accepted else 0.0, answer=str(found))

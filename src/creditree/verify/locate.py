@@ -3,7 +3,8 @@
 import importlib
 import importlib.util
 import sys
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,36 @@ def load_reward(location: str) -> RewardFunction:
             "f(prompts, completions, **columns)."
         )
     return RewardFunction(function)
+
+
+def reward_file(location: str) -> Path | None:
+    """Return the file that holds the reward function at `location`, without running any code; None where none is found.
+
+    A package's parents are not imported, so a module that something else than `sys.path` provides is not found.
+    """
+    source = location.rpartition(":")[0]
+    if source.endswith(".py"):
+        return Path(source) if Path(source).is_file() else None
+    folders, name, spec = None, "", None
+    for part in source.split("."):
+        name = f"{name}.{part}" if name else part
+        spec = PathFinder.find_spec(name, folders)
+        if spec is None:
+            return None
+        folders = list(spec.submodule_search_locations or ())
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
+
+
+def reward_digest(location: str) -> str | None:
+    """Return the sha256 of the file that holds the reward function at `location`; None where none can be read.
+
+    What that file imports is not part of it.
+    """
+    file = reward_file(location)
+    try:
+        return None if file is None else sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _from_file(file: Path, location: str) -> ModuleType:

@@ -1,7 +1,7 @@
 """Mathematical answers: DeepScaleR's rules, then math-verify with a second look, in processes that can be killed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from creditree.problem import Verdict
@@ -9,7 +9,7 @@ from creditree.verify.final_answer import cleaned, final_answer, unboxed
 from creditree.verify.latex import mathd, tidy
 from creditree.verify.number import PlainNumber, plain_number
 from creditree.verify.pool import Job, WorkerPool
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
@@ -20,7 +20,7 @@ RELATIVE = Fraction(2, 10**6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mathematics:
+class Mathematics(Verifier):
     """Reward 1 if the final answer equals an accepted one as mathematics, else 0.
 
     The final answer is found by `final_answer`; a completion without one is ``unparsable``. Equal texts and plain
@@ -43,9 +43,17 @@ class Mathematics:
             else:
                 waiting.setdefault(seen, []).append(index)
         found = self.pool.run([self._job(*pair) for pair in waiting]) if waiting else []
-        for indices, verdict in zip(waiting.values(), found, strict=True):
-            verdicts |= dict.fromkeys(indices, verdict)
+        for ((given, _), indices), verdict in zip(waiting.items(), found, strict=True):
+            verdicts |= dict.fromkeys(indices, replace(verdict, answer=given))
         return tuple(verdicts[index] for index in range(len(answers)))
+
+    def same(self, one: str, other: str) -> bool | None:
+        """Return whether two answers are equal as mathematics; None where comparing them takes too long."""
+        decided = True if one == other else self._numbers(one, (other,))
+        if decided is not None:
+            return decided
+        (verdict,) = self.pool.run([self._job(one, (other,))])
+        return None if verdict.status in ("timeout", "crash") else verdict.reward == 1.0
 
     def close(self) -> None:
         """End the workers."""
@@ -65,13 +73,13 @@ class Mathematics:
         if len(given) > LONGEST_ANSWER:
             return Verdict(0.0, "unparsable", f"the answer has {len(given)} characters.")
         if given in truths:
-            return Verdict(1.0)
+            return Verdict(1.0, answer=given)
         decided = self._numbers(given, truths)
         if decided is not None:
-            return Verdict(1.0 if decided else 0.0)
+            return Verdict(1.0 if decided else 0.0, answer=given)
         short = tuple(truth for truth in truths if len(truth) <= LONGEST_ANSWER)
         if not short:
-            return Verdict(0.0, "ok", "the accepted answers are too long to be read as formulas.")
+            return Verdict(0.0, "ok", "the accepted answers are too long to be read as formulas.", given)
         return given, short
 
     def _numbers(self, given: str, truths: Sequence[str]) -> bool | None:

@@ -9,11 +9,11 @@ from creditree.problem import Verdict
 from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
 from creditree.verify.latex import tidy
 from creditree.verify.number import PlainNumber, last_number, plain_number
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 
 @dataclass(frozen=True, slots=True)
-class Numeric:
+class Numeric(Verifier):
     """Reward 1 if the number that the completion answers with equals an accepted one, else 0.
 
     The number is what is boxed, else the last one behind "answer is", else the last one of the completion.
@@ -33,6 +33,11 @@ class Numeric:
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
 
+    def same(self, one: str, other: str) -> bool:
+        """Return whether two numbers are equal, percent and tolerance as for accepted ones."""
+        first, second = _read(one), _read(other)
+        return one == other or (first is not None and second is not None and self._equal(first, second))
+
     def _verdict(self, answer: Answer) -> Verdict:
         accepted = [
             number for truth in answer.problem.answers if (number := _read(cleaned(unboxed(truth)))) is not None
@@ -47,7 +52,8 @@ class Numeric:
         found = answered_number(answer.completion)
         if found is None:
             return Verdict(0.0, "unparsable", "the completion has no number where its answer stands.")
-        return Verdict(1.0 if any(self._equal(found, number) for number in accepted) else 0.0)
+        right = any(self._equal(found, number) for number in accepted)
+        return Verdict(1.0 if right else 0.0, answer=_written(found))
 
     def _equal(self, found: PlainNumber, accepted: PlainNumber) -> bool:
         pairs = [(found.value, accepted.value)]
@@ -73,6 +79,10 @@ def answered_number(completion: str) -> PlainNumber | None:
         if number is not None:
             return number
     return plain_number(text) or last_number(text)
+
+
+def _written(number: PlainNumber) -> str:
+    return f"{number.value * 100}%" if number.is_percent else str(number.value)
 
 
 def _read(text: str) -> PlainNumber | None:

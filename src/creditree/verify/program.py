@@ -16,7 +16,7 @@ from creditree.errors import ConfigError
 from creditree.problem import Verdict
 from creditree.verify.final_answer import after_thinking
 from creditree.verify.number import plain_number
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 
 BLOCK = re.compile(r"^[ \t]*```(?:python3?|py)?[ \t]*\r?\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 MOST_OUTPUT = 64 * 1024
@@ -42,7 +42,7 @@ runpy.run_path("program.py", run_name="__main__")
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Program(Verifier):
     """Reward 1 if the last fenced block of Python in the completion prints an accepted answer, else 0.
 
     The program runs as ``python -I`` in an empty directory that is removed afterwards, without input or the caller's
@@ -72,6 +72,10 @@ class Program:
         with ThreadPoolExecutor(self.num_workers, "creditree-program") as threads:
             return tuple(threads.map(self._verdict, answers))
 
+    def same(self, one: str, other: str) -> bool:
+        """Return whether two outputs are the same, as an output and an accepted answer are compared."""
+        return same_output(one, other)
+
     def _verdict(self, answer: Answer) -> Verdict:
         program = last_program(answer.completion)
         if program is None:
@@ -84,7 +88,8 @@ class Program:
                 return Verdict(0.0, "timeout", f"the program ran longer than {self.deadline_s:g} s.")
         if code != 0:
             return Verdict(0.0, "crash", f"the program ended with exit code {code}.")
-        return Verdict(1.0 if any(same_output(printed, truth) for truth in answer.problem.answers) else 0.0)
+        right = any(same_output(printed, truth) for truth in answer.problem.answers)
+        return Verdict(1.0 if right else 0.0, answer="\n".join(_lines(printed)))
 
     def _run(self, folder: str) -> tuple[int, str]:
         """Return the exit code and what was printed. Raises TimeoutExpired; nothing of the program's group survives."""

@@ -8,19 +8,21 @@ from math import isfinite
 
 from creditree.errors import did_you_mean
 from creditree.problem import Verdict
-from creditree.verify.verifier import Answer
+from creditree.verify.final_answer import final_answer
+from creditree.verify.verifier import Answer, Verifier
 
 RewardCallable = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
-class RewardFunction:
+class RewardFunction(Verifier):
     """Calls `function` once for a batch, with keyword arguments only, each a list with one entry an answer.
 
     The arguments are ``prompts`` and ``completions`` (texts), ``answers`` (lists of accepted texts), ``question``,
     ``id``, and every column of the problems' rows; a function without ``**kwargs`` gets those that it names. It
     returns one finite number an answer. Anything else (NaN, infinity, None, a text, a wrong length, an exception)
     gives verdicts ``crash`` without a reward, which name the row and are never trained on.
+    What the function reads is not known, so a completion votes for its final answer, as `final_answer` finds it.
     """
 
     function: RewardCallable
@@ -74,7 +76,7 @@ class RewardFunction:
     def _verdict(self, row: int, answer: Answer, reward: object) -> Verdict:
         number = _number(reward)
         if number is not None and isfinite(number):
-            return Verdict(number)
+            return Verdict(number, answer=final_answer(answer.completion))
         detail = (
             f"row {row} of {self.name} (problem {answer.problem.id}): returned {_shown(reward)}, not a finite number."
         )

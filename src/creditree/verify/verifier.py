@@ -1,9 +1,10 @@
 """What a verifier is: it turns completions into verdicts, and no completion can make it raise."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from creditree.problem import Problem, Verdict
 
@@ -17,11 +18,25 @@ class Answer:
     completion: str
 
 
-class Verifier(Protocol):
-    """Judges completions, several at a time. One that holds processes has a method ``close`` too (see `closing`)."""
+class Verifier(ABC):
+    """Judges completions, several at a time. A completion has one answer; `Verdict.answer` says which was judged."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order; never raises for what an answer says."""
+
+    def same(self, one: str, other: str) -> bool | None:
+        """Return whether two answers that it read are one answer to it; None where that cannot be found out.
+
+        Equal texts are one answer to every verifier. One that compares by more than the text says it here: completions
+        that decide by majority vote together where their answers are the same.
+        """
+        return one == other
+
+    def close(self) -> None:  # noqa: B027 (most hold nothing)
+        """Free what it holds, such as processes; judging again starts them again."""
 
 
 AnyVerifier = TypeVar("AnyVerifier", bound=Verifier)
@@ -36,6 +51,4 @@ def closing(verifier: AnyVerifier) -> Iterator[AnyVerifier]:
     try:
         yield verifier
     finally:
-        close = getattr(verifier, "close", None)
-        if close is not None:
-            close()
+        verifier.close()

@@ -12,14 +12,14 @@ from creditree.verify import Answer, Verifier
 from tests.unit.pilot.samples import problem
 
 
-class Yes:
+class Yes(Verifier):
     """Takes every answer for right."""
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         return tuple(Verdict(1.0) for _ in answers)
 
 
-class Sloppy:
+class Sloppy(Verifier):
     """Takes an answer for right that ends in the same character; without a reward for a text without any."""
 
     closed = 0

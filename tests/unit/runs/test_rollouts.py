@@ -7,7 +7,7 @@ import pytest
 
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import RunError
-from creditree.runs.rollouts import ForestField, read_rollouts, write_rollouts
+from creditree.runs.rollouts import SCHEMA, ForestField, rollout_table
 from creditree.tree import Forest
 from tests.forests import EOS, branch, flat, root
 

@@ -39,7 +39,7 @@ def parts_of(method: Method, family: str = "qwen2", size: float = 0.2, micro_bat
     spec = OptimiserSpec(max_grad_norm=1e9, micro_batch_tokens=micro_batch_tokens)
     engine = InProcessEngine(model, keep_layer=adapter.first_layer)
     learner = Learner(adapter, method.objective, spec, trunk_store=engine)
-    return Parts(model, learner, engine, Multiplication(), DigitParity(), method)  # type: ignore[arg-type]
+    return Parts(model, learner, engine, Multiplication(), DigitParity(), method)
 
 
 def whole_states(parts: Parts, tree: RolloutTree, leaf: int, *, base: bool) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_an_adapter_that_adds_nothing_has_no_residual_and_all_tokens_learn() -> 
     model = tiny("qwen2", torch.float32)
     adapter = Adapter(model, LoraSpec(rank=3, layers=0.5), Key.of(0))
     learner = Learner(adapter, method.objective, OptimiserSpec())
-    parts = Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)  # type: ignore[arg-type]
+    parts = Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)
     forests, _ = measured(parts, sampled_forests(model, method.explore))
     assert all(np.all(branch.residuals == 0.0) for tree in trees_of(forests) for branch in tree.branches)
     advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]

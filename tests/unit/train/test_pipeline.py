@@ -29,7 +29,7 @@ from creditree.tasks.task import PromptTemplate
 from creditree.train.pipeline import Harvest, Pipeline
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 from tests.tiny_models import tiny
 
 BUDGET = 12
@@ -54,7 +54,7 @@ class Products:
         return ()
 
 
-class Parity:
+class Parity(Verifier):
     """A fake verifier: the reward of a text is the parity of its characters' codes; of a problem in `easy`, 1."""
 
     def __init__(self, easy: tuple[str, ...] = ()) -> None:

@@ -24,7 +24,7 @@ from creditree.steps import Separators, split_steps
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout, count_prefixes
 from creditree.tree import Forest, RolloutTree
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 from tests.forests import flat
 from tests.naive import dense_influence, naive_sample
 from tests.rollouts import credited
@@ -37,7 +37,7 @@ KEYS = [Key.of(5).at(index) for index in range(len(PROBLEMS))]
 
 
 @dataclass(slots=True)
-class ByText:
+class ByText(Verifier):
     """A fake verifier that remembers what it was shown: parity of the text; no reward for one text in `lose_every`."""
 
     lose_every: int = 0

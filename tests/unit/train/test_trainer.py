@@ -40,7 +40,7 @@ from creditree.train.start import Start
 from creditree.train.step import learn, train_step
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, Verifier
 from tests.tiny_models import tiny
 
 T_SPMO = Method(
@@ -84,7 +84,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Scripted:
+class Scripted(Verifier):
     """A fake verifier: training by the text's parity, the n-th validation as `accuracies` has it."""
 
     accuracies: Sequence[float] = ()

@@ -1,12 +1,14 @@
 """Finding a reward function by name, and each way in which it cannot be found."""
 
+import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from creditree.errors import ConfigError
 from creditree.problem import Problem
-from creditree.verify import Answer, load_reward
+from creditree.verify import Answer, load_reward, reward_digest
 
 
 @pytest.fixture
@@ -66,3 +68,23 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, source: str) ->
         ConfigError, match=r"cannot be imported: it raises (ValueError|SyntaxError|ModuleNotFoundError)"
     ):
         load_reward(f"{file}:f")
+
+
+def test_the_digest_is_that_of_the_file_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "graders_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    file = package / "words.py"
+    file.write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = reward_digest(f"{file}:score")
+    assert first == sha256(file.read_bytes()).hexdigest()
+    assert reward_digest("graders_of_mine.words:score") == first
+    assert "graders_of_mine" not in sys.modules
+    file.write_text("raise RuntimeError('another')\n")
+    assert reward_digest("graders_of_mine.words:score") == reward_digest(f"{file}:score") != first
+
+
+@pytest.mark.parametrize("location", ["no_such_package.rewards:f", "missing.py:f", "statistics.none:f"])
+def test_what_has_no_file_has_no_digest(location: str) -> None:
+    assert reward_digest(location) is None

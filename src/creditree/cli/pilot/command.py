@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from creditree.cli.output import STOPPED, console, print_json, quiet_libraries
+from creditree.cli.ending import STOPPED
+from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.cli.pilot.base import Base, look_at_base
 from creditree.cli.pilot.data import check_data
 from creditree.cli.pilot.result import PEAK, early_record, full_record, outlook_record, peak_so_far
@@ -34,7 +35,7 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
     quiet_libraries()
     check_device(request.device)
     check_overrides(request.overrides)
-    out = Console(stderr=True, highlight=False) if as_json else console()
+    out = console(stderr=as_json)
     settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
     with PilotDirectory.open(request.out, settings) as directory:
         request = _with_memory(request, directory)
@@ -44,7 +45,7 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
             if isinstance(stop, SystemExit) and stop.code != STOPPED:
                 raise
             words = f"stopped; what is done is kept in {directory.path}: repeat the command to continue"
-            out.print(words, markup=False, soft_wrap=True)
+            out.print(words, soft_wrap=True)
             raise SystemExit(STOPPED) from None
         finally:
             directory.write(PEAK, {"bytes": peak_so_far(request.device, directory)})
@@ -53,12 +54,10 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    out.print(f"\n{pilot_sentence(record)}", markup=False)
+    out.print(f"\n{pilot_sentence(record)}")
     for risk in record["risks"]:
-        out.print(f"! {risk}", markup=False)
-    out.print(
-        f"\nThe report: {request.out / 'report.html'} and {request.out / 'report.md'}", markup=False, soft_wrap=True
-    )
+        out.print(f"! {risk}")
+    out.print(f"\nThe report: {request.out / 'report.html'} and {request.out / 'report.md'}", soft_wrap=True)
 
 
 def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str,
         data = check_data(request, directory)
         directory.write("checks", data.to_json())
     _show_findings(data.findings, out)
-    out.print("\nlooking at the base model", markup=False)
+    out.print("\nlooking at the base model")
     with directory.stage("looking at the base model"):
         base = look_at_base(request, data, directory, out)
     kind, why = verdict(base.chosen, base.frame.group)
@@ -121,7 +120,7 @@ def _with_memory(request: Request, directory: PilotDirectory) -> Request:
 
 def _show_findings(findings: tuple[Finding, ...], out: Console) -> None:
     for one in findings:
-        out.print(f"{MARKS[one.severity]}{one.sentence}", markup=False, soft_wrap=True)
+        out.print(f"{MARKS[one.severity]}{one.sentence}", soft_wrap=True)
 
 
 def _show_base(base: Base, why: str, out: Console) -> None:
@@ -129,9 +128,8 @@ def _show_base(base: Base, why: str, out: Console) -> None:
         out.print(
             f"  T={one.temperature:g}: pass@1 {percent_interval(one.accuracy.value, one.accuracy.interval)} %, "
             f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %",
-            markup=False,
         )
-    out.print(f"{why[0].upper()}{why[1:]}.", markup=False, soft_wrap=True)
+    out.print(f"{why[0].upper()}{why[1:]}.", soft_wrap=True)
 
 
 def _show_wait(outlook: dict[str, Any], out: Console) -> None:
@@ -139,7 +137,7 @@ def _show_wait(outlook: dict[str, Any], out: Console) -> None:
     if seconds is None or gain is None:
         return
     shown = "not known: the trials brought no gain" if seconds["expected"] is None else duration(seconds["expected"])
-    out.print(f"\nA gain of {100 * gain:.0f} points can be seen on the test; until then: {shown}", markup=False)
+    out.print(f"\nA gain of {100 * gain:.0f} points can be seen on the test; until then: {shown}")
 
 
 def _write_report(directory: PilotDirectory, record: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from creditree.cli.output import STOPPED
+from creditree.cli.ending import STOPPED
 from creditree.cli.pilot.base import Base
 from creditree.cli.pilot.data import Data, guard_keys
 from creditree.cli.train import train_into
@@ -114,13 +114,12 @@ def try_settings(course: Course, out: Console) -> list[Trial]:
     found = []
     for number, setting in enumerate(settings):
         config = course.config(setting, course.timeline.trial_s, blocks)
-        out.print(f"\ntrial {number + 1} of {len(settings)}: {setting.name}", markup=False)
+        out.print(f"\ntrial {number + 1} of {len(settings)}: {setting.name}")
         summary = _finished(config, course.directory.trial(number), out)
         d = summary.main
         out.print(
             f"validation accuracy {percent_interval(d.after.value, d.after.interval)} %, "
             f"{points_interval(d.difference.value, d.difference.interval)} points",
-            markup=False,
         )
         found.append(Trial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary))
     return found
@@ -139,7 +138,7 @@ def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
     config = check_config(directory.read("choice")["config"], "the pilot's choice")
-    out.print(f"\ntraining for {duration(config.train.seconds or 0)}", markup=False)
+    out.print(f"\ntraining for {duration(config.train.seconds or 0)}")
     return config, _finished(config, directory.run, out)
 
 

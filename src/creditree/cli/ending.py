@@ -1,0 +1,76 @@
+"""How a command ends: its exit code, and one sentence for each mistake that a user can mend."""
+
+import os
+import sys
+from io import TextIOWrapper
+
+import typer
+
+from creditree.errors import ConfigError, CreditreeError
+from creditree.text import one_line
+
+STOPPED = 130
+"""Exit code of what Ctrl-C stopped, as shells have it."""
+
+
+def ended(app: typer.Typer) -> int:
+    """Run the application and return its exit code: 2, and one sentence on stderr, for what a user can mend."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows less, and ends nothing
+    try:
+        check_surroundings()
+        code = app(standalone_mode=False)
+    except CreditreeError as error:
+        code = refused(str(error))
+    except UsageError as error:
+        code = refused(usage(error)) if str(error) else 2  # without any word, typer has shown the help
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
+    except BrokenPipeError:
+        # who reads the output has seen enough; else Python complains again when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        code = refused(f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat.")
+    except MemoryError:
+        code = refused("there is not enough memory for this; take less at once, or a smaller model.")
+    if code == STOPPED:
+        complain("interrupted")
+    return int(code or 0)
+
+
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises where the command's own words are wrong; it has no public name of its own."""
+
+
+def refused(sentence: str) -> int:
+    """Print the one sentence of a command that is refused, and return its exit code."""
+    complain(sentence)
+    return 2
+
+
+def usage(error: Exception) -> str:
+    """Return the sentence for words that the command line does not know, or for none at all."""
+    context = error.ctx  # type: ignore[attr-defined]
+    command = context.command_path if context else "creditree"
+    said = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    return f"{said[:1].lower()}{said[1:]}; {command} --help lists what there is."
+
+
+def check_surroundings() -> None:
+    """Raise ConfigError where what a library needs is missing, before it fails in its own words."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise ConfigError("the current directory does not exist any more; change to one that does.") from None
+    if sys.flags.optimize > 1:
+        raise ConfigError(
+            "Python was told to drop docstrings (PYTHONOPTIMIZE=2 or -OO), and transformers needs them; unset it."
+        )
+
+
+def complain(sentence: str) -> None:
+    """Print one line on standard error, whatever the sentence quotes."""
+    sys.stderr.write(f"creditree: {one_line(sentence)}\n")

@@ -1,0 +1,110 @@
+"""GGUF files as base models: dequantised once, by transformers' own reader, into a directory of safetensors.
+
+The directory lies in the user's cache and is named after the sha256 of the file: a file that has changed is read anew,
+one that has moved is not. Weights are kept in float32, in which every block format of GGUF is exact: four bytes a
+weight on the disk. `model.dtype` says what is held in memory.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from creditree.errors import ModelError
+
+SUFFIX = ".gguf"
+MAGIC = b"GGUF"
+SOURCE = "gguf.json"
+"""The file of a converted directory that says which GGUF it was made from."""
+
+
+def is_gguf(name: str) -> bool:
+    """Return whether a model name is meant as the path of a GGUF file."""
+    return name.lower().endswith(SUFFIX)
+
+
+def converted(path: Path) -> Path:
+    """Return the directory of safetensors that `path` was dequantised into, made now where there is none.
+
+    Raises ModelError for a file that is no GGUF or is damaged, for an architecture that transformers does not read from
+    GGUF, and where the package `gguf` is missing.
+    """
+    _check(path)
+    digest = file_sha256(path)
+    target = _cache() / f"{path.stem[:80]}-{digest[:16]}"
+    if (target / SOURCE).is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
+    try:
+        _dequantise(path, made)
+        source = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        (made / SOURCE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # another process was faster: what it made is the same
+            made.replace(target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return target
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"model file '{path}' does not exist; give the path of a .gguf file, or a model directory.")
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic != MAGIC:
+        raise ModelError(f"model file '{path}' is no GGUF file (it begins with {magic!r}); get it again.")
+    if find_spec("gguf") is None:
+        raise ModelError(f"model file '{path}' needs the package gguf; install it with pip install 'creditree[gguf]'.")
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "creditree" / "gguf"
+
+
+def _dequantise(path: Path, folder: Path) -> None:
+    # imported here: whoever asks for another kind of model does not wait for it
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _one_sentence(path):
+        where, name = str(path.parent), path.name
+        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
+        model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
+        # A model that came from a GGUF refuses to be saved: its weights move into one that has no such past.
+        settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+        with torch.device("meta"):
+            fresh: Any = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings))
+        fresh.load_state_dict(model.state_dict(), assign=True)
+        fresh.tie_weights()
+        fresh.generation_config = model.generation_config
+        fresh.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"model file '{path}' could not be read ({reason}); get the file again, or give the model as a directory "
+            "of safetensors."
+        ) from error
