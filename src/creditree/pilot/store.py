@@ -38,7 +38,7 @@ class PilotDirectory(HeldDirectory):
     def __init__(self, path: Path, lock: RunLock) -> None:
         super().__init__(path, lock)
         self._seconds: dict[str, float] = {}
-        if self.has(CLOCK):
+        if os.path.lexists(path / CLOCK):
             self._seconds = self.read_record(CLOCK, dict[str, float])
 
     @classmethod
@@ -52,11 +52,13 @@ class PilotDirectory(HeldDirectory):
         _check_own(path)
         with claimed(path, "--out") as lock:
             cure = "repeat it with the same ones, or choose another directory with --out"
-            held = same_settings(path, SETTINGS, settings_yaml, "pilot", cure)
+            held = same_settings(
+                path, SETTINGS, settings_yaml, "pilot", f"pilot in {path} was begun with other settings", cure
+            )
             directory = cls(path, lock)
             if not held:
                 directory.write_text(SETTINGS, settings_yaml, checked=False)
-            if not held or not directory.has(CODE):
+            if not held or not os.path.lexists(path / CODE):
                 directory.write_json(CODE, describe_environment(), checked=False)
             return directory
 
@@ -81,7 +83,7 @@ class PilotDirectory(HeldDirectory):
 
     def has(self, stage: str) -> bool:
         """Return whether a stage has ended."""
-        return (self.path / f"{stage}.json").is_file()
+        return os.path.lexists(self.path / f"{stage}.json")
 
     def read(self, stage: str) -> dict[str, Any]:
         """Return the record of a stage that has ended. Raises RunError where it cannot be read."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from creditree.errors import RunError
 from creditree.problem import Status
-from creditree.runs.atomic import recover, writing
+from creditree.runs.atomic import recover, remove, writing
 from creditree.runs.held import HeldDirectory
 from creditree.runs.records import record_of
 from creditree.runs.tables import read_table, write_table
@@ -94,8 +94,8 @@ def forget_parts(held: HeldDirectory, names: Sequence[str]) -> None:
     for name in names:
         folder = held.writable(name)
         with writing(folder):
-            found = [path.relative_to(held.path).as_posix() for path in folder.glob("part-*.parquet")]
-        held.forget(*found)
+            held.forget(*(path.relative_to(held.path).as_posix() for path in folder.glob("part-*.parquet")))
+            remove(folder)
 
 
 def _all(held: HeldDirectory, name: str) -> list[Attempt]:

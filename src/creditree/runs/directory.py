@@ -245,6 +245,10 @@ class RunDirectory(HeldDirectory):
         names = (path.stem.removeprefix("step-") for path in (self.path / _ROLLOUTS).glob("step-*.parquet"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file or folder `name`."""
+        return os.path.exists(self.path / name)
+
     def measurement(self, decoding: str, side: Side) -> AttemptParts:
         """Return the judged completions of one side under one decoding (greedy, T=0.3, ...), to be added to."""
         return AttemptParts(self, _measured(decoding, side))

@@ -82,7 +82,7 @@ class EvaluationDirectory(HeldDirectory):
             raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
         cure = "repeat it with the same ones, or choose another directory with --out"
         with claimed(path, "--out") as lock:
-            held = same_settings(path, SETTINGS, settings_yaml, "evaluation", cure)
+            held = same_settings(path, SETTINGS, settings_yaml, "evaluation", f"evaluation in {path} was made with other settings", cure)
             directory = cls(path, lock, started=not held)
             if not held:
                 directory._start(settings_yaml)
@@ -125,9 +125,8 @@ class EvaluationDirectory(HeldDirectory):
     def problems(self) -> list[ProblemResult]:
         """Return the rows of the table of problems. Raises RunError where it is damaged, or holds other rows."""
         names = [field.name for field in fields(ProblemResult)]
-        return record_of(
-            list[ProblemResult], read_table(self, PROBLEMS, names, self.CURE), self.path / PROBLEMS, self.CURE
-        )
+        rows = read_table(self, PROBLEMS, names, self.CURE)
+        return record_of(list[ProblemResult], rows, self.path / PROBLEMS, self.CURE)
 
     def result(self) -> dict[str, object]:
         """Return the result. Raises RunError where it is damaged, or no JSON object."""

@@ -101,10 +101,6 @@ class HeldDirectory:
         """Return a JSON file as a dataclass, say. Raises RunError where it is missing, damaged, or of another shape."""
         return record_of(kind, self.read_json(name), self.path / name, self.CURE)
 
-    def has(self, name: str) -> bool:
-        """Return whether there is a file or folder `name`."""
-        return os.path.exists(self.path / name)
-
     def forget(self, *names: str) -> None:
         """Remove files, with their checksums, where they are there. Raises RunError where that is not possible."""
         with writing(self.path):
@@ -132,7 +128,7 @@ def claimed(path: Path, option: str, cure: str = "free it or choose another run 
     writing and, with the cure, for one that cannot be written.
     """
     if os.path.exists(path) and not path.is_dir():
-        raise RunError(f"{option} {path} is a file; choose a directory.")
+        raise RunError(f"{option} {path} is a file; choose another directory.")
     with writing(path, cure):
         path.mkdir(parents=True, exist_ok=True)
     lock = RunLock(path, cure)
@@ -143,10 +139,11 @@ def claimed(path: Path, option: str, cure: str = "free it or choose another run 
         raise
 
 
-def same_settings(path: Path, file: str, now: str, place: str, cure: str) -> bool:
+def same_settings(path: Path, file: str, now: str, place: str, made: str, cure: str) -> bool:
     """Return whether the directory has settings already. Raises RunError where they are others than `now`.
 
-    `place` is what was made with them, as the sentence calls it. What a killed writer left is removed first.
+    `place` is what was made with them, as the sentence calls it; `made` says so, and `cure` ends the sentence. What a
+    killed writer left is removed first.
     """
     recover(path)
     if not is_file(path / file):
@@ -155,7 +152,7 @@ def same_settings(path: Path, file: str, now: str, place: str, cure: str) -> boo
     before = settings_text(path / file, place)
     difference = describe_difference(before, now, place=place, file=file)
     if difference:
-        raise RunError(f"The {place} in {path} was made with other settings: {difference}; {cure}.")
+        raise RunError(f"The {made}: {difference}; {cure}.")
     return True
 
 

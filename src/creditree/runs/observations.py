@@ -63,7 +63,9 @@ class ObservationLog(HeldDirectory):
             raise RunError(f"Directory {path} holds a training run; choose another one with --state.")
         cure = f"repeat it with the same settings, begin a new test with another --state, or remove {path}"
         with claimed(path, "--state", "keep the observations elsewhere with --state DIR") as lock:
-            if not same_settings(path, SETTINGS, settings_yaml, "test", cure) and (path / OBSERVATIONS).exists():
+            made = f"observations in {path} are of another test"
+            held = same_settings(path, SETTINGS, settings_yaml, "state", made, cure)
+            if not held and (path / OBSERVATIONS).exists():
                 raise RunError(
                     f"Directory {path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with --state."
                 )

@@ -66,7 +66,9 @@ def test_a_stopped_measurement_goes_on_where_it_was(held: HeldDirectory) -> None
     assert seen.lines[0] == ("t", 0, 12, 6, 21)
     assert seen.lines[-1] == ("t", 9, 12, 10, 21)
     again = Sampler(0)
-    assert measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t").attempts == whole.attempts
+    assert (
+        measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t").attempts == whole.attempts
+    )
 
 
 def test_completions_of_something_else_are_refused(held: HeldDirectory) -> None:

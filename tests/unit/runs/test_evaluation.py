@@ -58,7 +58,7 @@ def test_an_evaluation_goes_on_under_equal_settings_only(tmp_path: Path) -> None
             EvaluationDirectory.read(path)
     with EvaluationDirectory.open(path, "samples: 4\nseed: 0") as directory:
         assert len(directory.parts("t", "greedy", "measured").read()) == 1
-        directory.finish([ProblemResult("t", "greedy", "measured", "p", "d", 2, 1, 1)], {"n": 1})
+        directory.finish([ROW], {"n": 1})
     with pytest.raises(RunError, match="samples is 4 in the evaluation and 8 now"):
         EvaluationDirectory.open(path, "{seed: 0, samples: 8}")
     read = EvaluationDirectory.read(path)
@@ -75,7 +75,7 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds a training run"):
         EvaluationDirectory.open(tmp_path / "run", "seed: 0")
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is a file; choose a directory"):
+    with pytest.raises(RunError, match="is a file; choose another directory"):
         EvaluationDirectory.open(tmp_path / "file", "seed: 0")
     (tmp_path / "half" / "completions").mkdir(parents=True)
     with pytest.raises(RunError, match=r"holds completions but no evaluation\.yaml"):

@@ -36,7 +36,7 @@ def test_a_command_that_fails_before_it_measures_leaves_no_settings(tmp_path: Pa
         pass
     with ObservationLog.open(tmp_path, SETTINGS) as log:
         log.add([observation("a")])
-    with pytest.raises(RunError, match=r"alpha is 0\.05 in the test and 0\.5 now.*another --state, or remove"):
+    with pytest.raises(RunError, match=r"alpha is 0\.05 in the state and 0\.5 now.*another --state, or remove"):
         ObservationLog.open(tmp_path, "{alpha: 0.5, margin: 0.0}")
 
 
