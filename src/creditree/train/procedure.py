@@ -28,10 +28,11 @@ SMOOTHED = 10
 """Steps that one point of the curve averages."""
 
 
-def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:
+def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary:
     """Train into the run directory, continuing from its last checkpoint if it has one.
 
-    Return the summary, which is also written with what was trained and a report; None where Ctrl-C stopped it early.
+    Return the summary, which is also written with what was trained and a report. Raises Interrupted where a signal
+    stopped it; what is done by then is kept.
     """
     if parts.start is not None:
         parts.start.record(run)
@@ -42,9 +43,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
         # Steps limited by time are not the same when they are made again, and then what was measured after them is of
         # another adapter.
         run.forget_measurement("trained")
-    if not _trained(trainer):
-        watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}")
-        return None
+    _train(trainer)
     trainer.use_best()
     with run.published(parts.learner.trained.folder) as folder:
         parts.learner.trained.save(folder)
@@ -60,9 +59,9 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     return summary
 
 
-def _trained(trainer: Trainer) -> bool:
+def _train(trainer: Trainer) -> None:
     try:
-        return trainer.train()
+        trainer.train()
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
