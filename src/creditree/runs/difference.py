@@ -22,7 +22,8 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 
 def _flat(text: str, name: str) -> dict[str, object]:
-    return dict(_leaves(dict(mapping_of(text, name, "choose another run")), ""))
+    content: dict[object, object] = {**mapping_of(text, name, "choose another run")}
+    return dict(_leaves(content, ""))
 
 
 def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:
