@@ -22,8 +22,7 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 
 def _flat(text: str, name: str) -> dict[str, object]:
-    content: dict[object, object] = {**mapping_of(text, name, "choose another run")}
-    return dict(_leaves(content, ""))
+    return dict(_leaves(mapping_of(text, name, "choose another run"), ""))
 
 
 def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:

@@ -69,7 +69,7 @@ def record_of(kind: type[T], value: object, source: Path | str, cure: str) -> T:
         raise RunError(f"{source} is not what was written there ({place} is {shown}); {cure}.") from error
 
 
-def mapping_of(text: str, source: str, cure: str) -> dict[str, Any]:
+def mapping_of(text: str, source: str, cure: str) -> dict[Any, Any]:
     """Return the mapping of a YAML text; an empty one has no keys. Raises RunError where it is none."""
     try:
         value = yaml.safe_load(text)
