@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from creditree.cli.ending import STOPPED
-from creditree.cli.output import console, print_json, quiet_libraries
+from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
@@ -36,6 +35,7 @@ from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
+from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
 
 SINGLE, SEVERAL = (0.0, 0.3, 1.0), (0.6,)
@@ -85,17 +85,11 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
     opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
     with opened as directory:
-        try:
-            with MeasureProgress(asked.total, console(stderr=True)) as progress:
-                found = _measured(asked, directory, progress)
-        except KeyboardInterrupt:
-            if directory is None:
-                raise
-            console(stderr=True).print(
-                f"stopped; what was sampled is kept in {directory.path}: repeat the command to continue",
-                soft_wrap=True,
-            )
-            raise SystemExit(STOPPED) from None
+        kept = "nothing was kept: add --out DIR to be able to continue"
+        if directory is not None:
+            kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
+        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
+            found = _measured(asked, directory, progress)
         record = _record(asked, found)
         if directory is not None:
             rows = [

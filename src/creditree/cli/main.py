@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from creditree.cli.ending import ended
+from creditree.cli.ending import Commands, ended
 from creditree.cli.own_problems import monitor, pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError
 
 app = typer.Typer(
     name="creditree",
+    cls=Commands,
     help="Reinforcement learning that teaches small language models to reason, on the hardware you have.",
     no_args_is_help=True,
     add_completion=False,

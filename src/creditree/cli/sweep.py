@@ -9,8 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from creditree.cli.compare import shared_decoding
-from creditree.cli.ending import STOPPED
-from creditree.cli.output import console, print_json
+from creditree.cli.output import console, print_json, progress_console
 from creditree.cli.train import train_into
 from creditree.config.load import dump_config
 from creditree.config.start import started
@@ -22,6 +21,7 @@ from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_v
 from creditree.runs.atomic import write_json, write_text
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import continuing
 
 State = Literal["new", "started", "done"]
 RESULT, REPORT = "sweep.json", "sweep.md"
@@ -44,8 +44,9 @@ def sweep_command(
     if out is None:
         raise RunError("creditree sweep needs a directory: add --out DIR, or --dry-run to look first.")
     _check_held(runs, out)
-    shown = console(stderr=as_json)
-    failures = _run_all(runs, out, shown)
+    shown = progress_console(stderr=as_json)
+    with continuing(f"what is done is kept in {out}: repeat the command to continue"):
+        failures = _run_all(runs, out, shown)
     finished = [_swept(run, out) for run in runs if _state(run, out) == "done"]
     record: dict[str, Any] = {"sweep": str(path), "runs": [_run_json(run, out, failures) for run in runs]}
     if finished:
@@ -67,23 +68,18 @@ def sweep_command(
 
 
 def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failure]:
-    """Run what has not ended, continuing what was started; return what failed. Ctrl-C ends the process with 130."""
+    """Run what has not ended, continuing what was started; return what failed. Raises Interrupted."""
     missing = [run for run in runs if _state(run, out) != "done"]
     shown.print(f"{len(runs)} runs, {len(runs) - len(missing)} done already")
     failures = []
     for number, run in enumerate(missing, 1):
         shown.print(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}", soft_wrap=True)
         try:
-            stopped = train_into(run.config, out / run.folder, shown, resume=True) is None
-        except KeyboardInterrupt:
-            stopped = True
+            train_into(run.config, out / run.folder, shown, resume=True)
         except CreditreeError as error:
             shown.print(f"failed: {error}", soft_wrap=True)
             failures.append(_Failure(run, str(error)))
             continue
-        if stopped:
-            shown.print(f"stopped; what is done is kept in {out}: repeat the command to continue", soft_wrap=True)
-            raise SystemExit(STOPPED)
         gc.collect()  # a model refers to itself, and the next run loads its own
     return failures
 

@@ -1,5 +1,6 @@
 """`creditree train` and `creditree quickstart`."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,8 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
-from creditree.cli.ending import STOPPED
-from creditree.cli.output import console, print_json, print_text, quiet_libraries
+from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
@@ -22,6 +22,7 @@ from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import continuing
 from creditree.train.procedure import REPORT, run_training
 from creditree.verify.verifier import closing
 
@@ -59,6 +60,12 @@ class TrainOptions:
             set_key(values, "guard.path", self.guard, "--guard")
         return check_config(apply_overrides(values, self.overrides), where)
 
+    def flags(self) -> tuple[str, ...]:
+        """Return the options as they are written on a command line."""
+        named = {"--from": self.start, "--data": self.data, "--guard": self.guard}
+        return (*(part for name, value in named.items() if value for part in (name, value)),
+                *_overriding(self.overrides))  # fmt: skip
+
 
 def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool) -> None:
     """Train as the configuration says, or say what that would do."""
@@ -72,31 +79,40 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
         return
     if run is None:
         raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
-    _train(config, run, resume=resume, as_json=as_json)
+    words = [] if options.config is None else [str(options.config)]
+    with continuing(_command("train", *words, *options.flags(), run=run)):
+        _train(config, run, resume=resume, as_json=as_json)
 
 
 def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
     """Train the built-in model as the shipped configuration says, and point to what comes next."""
     text = files("creditree.config").joinpath("quickstart.yaml").read_text(encoding="utf-8")
-    _train(parse_config(text, "quickstart", overrides), run, resume=resume, as_json=as_json)
+    with continuing(_command("quickstart", *_overriding(overrides), run=run)):
+        _train(parse_config(text, "quickstart", overrides), run, resume=resume, as_json=as_json)
     if not as_json:
-        _print_next_steps(console(), run)
+        _print_next_steps(progress_console(stderr=False), run)
+
+
+def _overriding(overrides: Sequence[str]) -> list[str]:
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def _command(*words: str, run: Path) -> str:
+    """Return how to continue a run, for whoever has stopped it."""
+    return f"continue with: {shlex.join(['creditree', *words, '--run', str(run), '--resume'])}"
 
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
-    out = console(stderr=as_json)
+    out = progress_console(stderr=as_json)
     summary = train_into(config, run, out, resume=resume)
-    if summary is None:
-        out.print(f"continue with --resume --run {run}", soft_wrap=True)
-        raise SystemExit(STOPPED)
     if as_json:
         print_json(summary.to_json())
     else:
         _print_summary(out, summary, run)
 
 
-def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary | None:
-    """Train into a run directory, with progress on `out`; return None where Ctrl-C stopped it."""
+def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary:
+    """Train into a run directory, with progress on `out`. Raises Interrupted where a signal stopped it."""
     quiet_libraries()
     config = settled(started(config))
     opened = RunDirectory.resume if resume else RunDirectory.create
@@ -110,11 +126,12 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
             out.print(f"going on from {parts.start.words}", soft_wrap=True)
         for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
             out.print(note)
-        mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
             ExitStack() as held,
             Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,
-            mirrored(progress, mirrors) as watcher,
+            mirrored(
+                progress, open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), progress.message)
+            ) as watcher,
         ):
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))

@@ -1,5 +1,6 @@
 """The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.guard import GuardResult, GuardSide
 from creditree.report.progress import Watcher
+from creditree.report.rewards import RewardChange
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
@@ -28,10 +30,11 @@ SMOOTHED = 10
 """Steps that one point of the curve averages."""
 
 
-def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary | None:
+def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary:
     """Train into the run directory, continuing from its last checkpoint if it has one.
 
-    Return the summary, which is also written with what was trained and a report; None where Ctrl-C stopped it early.
+    Return the summary, which is also written with what was trained and a report. Raises Interrupted where a signal
+    stopped it; what is done by then is kept.
     """
     if parts.start is not None:
         parts.start.record(run)
@@ -42,16 +45,14 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
         # Steps limited by time are not the same when they are made again, and then what was measured after them is of
         # another adapter.
         run.forget_measurement("trained")
-    if not _trained(trainer):
-        watcher.message(f"stopped after step {trainer.state.step}; the checkpoint is in {run.path}")
-        return None
+    _train(trainer)
     trainer.use_best()
     with run.published(parts.learner.trained.folder) as folder:
         parts.learner.trained.save(folder)
     watcher.message("measuring the trained model")
     after = examined(trainer, "trained")
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
-    summary = _summary(trainer, before, after)
+    summary = replace(_summary(trainer, before, after), rewards=_rewards(trainer, after))
     if parts.guard is not None and guard_before is not None:
         found = _guard_result(trainer, run, parts.guard, guard_before)
         summary = replace(summary, extra={**summary.extra, "guard": found})
@@ -60,9 +61,9 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     return summary
 
 
-def _trained(trainer: Trainer) -> bool:
+def _train(trainer: Trainer) -> None:
     try:
-        return trainer.train()
+        trainer.train()
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
@@ -178,6 +179,14 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         },
         extra=extra,
     )
+
+
+def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, RewardChange]:
+    """Return the mean rewards by decoding, where rewards are not all 0 or 1."""
+    sides = {name: Evaluation.of(trainer.run.attempts(name, "base")) for name in after}
+    key = trainer.key.at("reward")
+    changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
+    return {name: change for name, change in changes.items() if change is not None}
 
 
 def _notes(trainer: Trainer) -> list[str]:

@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from creditree.cli.ending import STOPPED
-from creditree.cli.output import console, print_json, quiet_libraries
+from creditree.cli.output import print_json, progress_console, quiet_libraries
 from creditree.cli.pilot.base import Base, look_at_base
 from creditree.cli.pilot.data import check_data
 from creditree.cli.pilot.result import PEAK, early_record, full_record, outlook_record, peak_so_far
@@ -25,6 +24,7 @@ from creditree.report.document import to_html, to_markdown
 from creditree.report.pilot import pilot_blocks, pilot_sentence
 from creditree.report.wording import duration, percent_interval
 from creditree.runs.environment import content_digest
+from creditree.train.interrupt import continuing
 
 REPORT = "report"
 MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
@@ -35,18 +35,13 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
     quiet_libraries()
     check_device(request.device)
     check_overrides(request.overrides)
-    out = console(stderr=as_json)
+    out = progress_console(stderr=as_json)
     settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
     with PilotDirectory.open(request.out, settings) as directory:
         request = _with_memory(request, directory)
         try:
-            record = _run(request, directory, out)
-        except (KeyboardInterrupt, SystemExit) as stop:
-            if isinstance(stop, SystemExit) and stop.code != STOPPED:
-                raise
-            words = f"stopped; what is done is kept in {directory.path}: repeat the command to continue"
-            out.print(words, soft_wrap=True)
-            raise SystemExit(STOPPED) from None
+            with continuing(f"what is done is kept in {directory.path}: repeat the command to continue"):
+                record = _run(request, directory, out)
         finally:
             directory.write(PEAK, {"bytes": peak_so_far(request.device, directory)})
         if not directory.has(REPORT):

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from creditree.cli.ending import STOPPED
 from creditree.cli.pilot.base import Base
 from creditree.cli.pilot.data import Data, guard_keys
 from creditree.cli.train import train_into
@@ -184,8 +183,6 @@ def _finished(config: RunConfig, path: Path, out: Console) -> Summary:
         return Summary.from_json(RunDirectory.read(path).read_json("summary.json"), str(path / "summary.json"))
     summary = train_into(config, path, out, resume=True)
     gc.collect()
-    if summary is None:
-        raise SystemExit(STOPPED)
     return summary
 
 

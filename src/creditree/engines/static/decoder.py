@@ -8,6 +8,7 @@ from torch import Tensor
 
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder
+from creditree.engines.draw import NO_DISTRIBUTION
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.grid import Arrangement, Grid, Traffic, arrange, length_bucket
@@ -16,6 +17,7 @@ from creditree.engines.static.record import Recorder, Step
 from creditree.engines.static.step import DecodeStep
 from creditree.engines.static.watch import CHECK_EVERY, Watch
 from creditree.engines.store import PrefixStore
+from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
 from creditree.models.lean import LeanLayer
 from creditree.models.load import Model
@@ -100,6 +102,8 @@ class StaticDecoder:
         counts = np.arange(width) < drawn[:, None]
         completions.stopped[live.which], completions.drawn[live.which] = stopped, drawn
         completions.tokens[live.which] = np.where(counts, tokens, 0)
+        if any(np.isnan(found[counts]).any() for found in numbers[:2]):
+            raise NonFiniteError(NO_DISTRIBUTION)
         targets = (completions.logprobs, completions.sampler_logprobs, completions.entropies)
         for target, found in zip(targets, numbers, strict=True):
             if target is not None:
