@@ -1,7 +1,7 @@
 """What a configuration takes from the adapter that it goes on learning, and where its problems are others."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,18 +50,15 @@ def located(config: RunConfig) -> RunConfig:
 
     What is no path stays: names of built-in models and of the hub. Reward functions are found by their own rule.
     """
-    model, task, guard = (_placed(block) for block in (config.model, config.task, config.guard))
+    model = _placed(config.model, ("name",), os.path.isdir)
+    task = _placed(config.task, ("path", "validation_path", "test_path"), os.path.exists)
+    guard = _placed(config.guard, ("path",), os.path.exists)
     return config.model_copy(update={"model": model, "task": task, "guard": guard})
 
 
-_PATHS = {"name": os.path.isdir, "path": os.path.exists, "validation_path": os.path.exists, "test_path": os.path.exists}
-"""Keys that may hold a path, and what tells that one does: a model's name is one where it is a directory."""
-
-
-def _placed(block: B) -> B:
-    found = {key: getattr(block, key, None) for key in _PATHS}
-    paths = {key: os.path.abspath(value) for key, value in found.items() if value and _PATHS[key](value)}
-    changed = {key: path for key, path in paths.items() if path != found[key]}
+def _placed(block: B, keys: Sequence[str], is_path: Callable[[str], bool]) -> B:
+    found = {key: value for key in keys if (value := getattr(block, key, None)) is not None and is_path(value)}
+    changed = {key: path for key, value in found.items() if (path := os.path.abspath(value)) != value}
     return block.model_copy(update=changed) if changed else block
 
 
