@@ -15,7 +15,7 @@ from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.report.wording import decoding_name
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
-from creditree.train.start import run_of
+from creditree.train.start import check_trained, run_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str], *
     run = RunDirectory.read(_run_folder(target))
     if not run.trained.is_dir() or not run.has("evaluation.json"):
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+    check_trained(run.trained)
     results = run.read_json("evaluation.json").get("after")
     if not isinstance(results, dict) or not results:
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")

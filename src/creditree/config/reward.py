@@ -19,6 +19,7 @@ from creditree.verify import (
     Verifier,
     WorkerPool,
     load_reward,
+    reward_digest,
 )
 from creditree.verify.isolated import DEADLINE_S
 
@@ -145,6 +146,11 @@ def build_verifier(reward: RewardBlock | str) -> Verifier:
         return grader
     memory = None if block.memory is None else parse_bytes(block.memory)
     return load_reward(block.name, block.deadline or DEADLINE_S, memory)
+
+
+def code_digest(reward: RewardBlock) -> str | None:
+    """Return the sha256 of the file of a reward function; None for a grader, whose code is Creditree's."""
+    return None if reward.name in OPTIONS else reward_digest(reward.name)
 
 
 def reward_of(values: dict[str, Any]) -> RewardBlock:
