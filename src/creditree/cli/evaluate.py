@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
+from creditree.train.inputs import Base
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
 
@@ -89,8 +90,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
         with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
-            found = _measured(asked, directory, progress)
-        record = _record(asked, found)
+            base, found = _measured(asked, directory, progress)
+        record = _record(asked, found) | {"base": asdict(base)}
         if directory is not None:
             rows = [
                 row
@@ -164,12 +165,17 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 def _measured(
     asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher
-) -> list[dict[str, dict[str, Evaluation]]]:
-    """Return for each job, by decoding and side, what was found."""
+) -> tuple[Base, list[dict[str, dict[str, Evaluation]]]]:
+    """Return the base model and, for each job, by decoding and side, what was found."""
     config = asked.jobs[0].config
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
+        base = Base.of(model, config.model.dtype)
+        if directory is not None:
+            directory.keep_base(asdict(base))
+        if asked.trained is not None:
+            base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
         engine = InProcessEngine(model, rows_of(config))
         examiners = [
@@ -178,7 +184,7 @@ def _measured(
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        return [
+        return base, [
             {
                 decoding_name(temperature): {
                     side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
