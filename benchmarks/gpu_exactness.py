@@ -52,11 +52,11 @@ class ExactAngles(torch.nn.Module):
 
     def __init__(self, plain: Any) -> None:
         super().__init__()
-        self.register_buffer("frequency", plain.inv_freq.double())
+        self.inv_freq = torch.nn.Buffer(plain.inv_freq.double())
 
     def forward(self, like: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cosines and sines [1, n, D] in the type of `like`."""
-        angle = position_ids[..., None].double() * self.frequency
+        angle = position_ids[..., None].double() * self.inv_freq
         both = torch.cat([angle, angle], dim=-1)
         return both.cos().to(like.dtype), both.sin().to(like.dtype)
 
@@ -181,8 +181,9 @@ def flex_check(device: str) -> dict[str, Any]:
     if not flex_works(torch.device(device), torch.float32, 64):
         return {"ok": device == "cpu", "works": False}
     inputs = [torch.randn(1, heads, size, 64, device=device, requires_grad=True) for heads in (8, 2, 2)]
-    flex = FlexBlocks(tree.enter, tree.enter, tree.exit, torch.device(device)).attend(*inputs, 0.125)
-    plain = blocks_of(tree, tree, 4, inputs[0]).attend(*inputs, 0.125)
+    query, key, value = inputs
+    flex = FlexBlocks(tree.enter, tree.enter, tree.exit, query.device).attend(query, key, value, 0.125)
+    plain = blocks_of(tree, tree, 4, query).attend(query, key, value, 0.125)
     seed = torch.randn_like(plain)
     pairs = [(flex, plain), *zip(*(torch.autograd.grad(out, inputs, seed) for out in (flex, plain)), strict=True)]
     gaps = [float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in pairs]

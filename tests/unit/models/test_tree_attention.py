@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from creditree.models import tree_attention
 from creditree.models.tree_attention import TreePlan, TreeShape, TreeTokens, block_starts, blocks_of
@@ -147,10 +148,9 @@ def test_a_fused_kernel_may_lay_out_its_output_in_its_own_way(
 ) -> None:
     query, key, value = some(len(tree), 4, 0), some(len(tree), 2, 1), some(len(tree), 2, 2)
     expected = blocks_of(tree, tree, 2, query).attend(query, key, value, 0.3)
-    plain = tree_attention.scaled_dot_product_attention
 
-    def transposed(*inputs: Tensor, **settings: Any) -> Tensor:
-        return plain(*inputs, **settings).transpose(1, 2).contiguous().transpose(1, 2)
+    def transposed(*inputs: Any, **settings: Any) -> Tensor:
+        return scaled_dot_product_attention(*inputs, **settings).transpose(1, 2).contiguous().transpose(1, 2)
 
     monkeypatch.setattr(tree_attention, "scaled_dot_product_attention", transposed)
     found = blocks_of(tree, tree, 2, query).attend(query, key, value, 0.3)
