@@ -29,13 +29,10 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Return what is left to the command. Raises ConfigError for an empty word: most often an unset variable."""
         for before, word in pairwise(["creditree", *args]):
-            if word == "":
-                whose = before if before.startswith("--") else "an argument"
+            unset = word.startswith("--") and word.endswith("=") and word.count("=") == 1
+            if word == "" or unset:
+                whose = word[:-1] if unset else before if before.startswith("--") else "an argument"
                 raise ConfigError(f"{whose} is an empty text, such as that of an unset variable; say what is meant.")
-            if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
-                raise ConfigError(
-                    f"{word[:-1]} is an empty text, such as that of an unset variable; say what is meant."
-                )
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
