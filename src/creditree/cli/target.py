@@ -10,6 +10,7 @@ from creditree.config.build import build_task
 from creditree.config.load import check_config, parse_config, parse_values
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
@@ -43,6 +44,7 @@ class EvalOptions:
     split: str = "test"
     out: Path | None = None
     base: bool = True
+    trusted: bool = False
 
     def check(self) -> None:
         """Raise ConfigError for options that do not go together."""
@@ -121,10 +123,12 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
         run = RunDirectory.read(path)
         if not run.trained.is_dir():
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
-        check_trained(run.trained)
         values = parse_values(run.config_yaml, str(path / "config.yaml"))
         if named in BENCHMARKS:
             values.pop("reward", None)
+        judged = {} if "reward" in block else {"reward": values.get("reward")}
+        check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
+        check_trained(run.trained)
         return Target(_checked(values | block, str(path), overrides), run.trained)
     if task is None:
         raise ConfigError(
