@@ -1,16 +1,47 @@
 """How a command ends: its exit code, and one sentence for each mistake that a user can mend."""
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
+from itertools import pairwise
 
 import typer
+from typer.core import TyperGroup
 
+from creditree.cli.stream import LOST, close_quietly, tell
 from creditree.errors import ConfigError, CreditreeError
 from creditree.text import one_line
+from creditree.train.interrupt import FIRST_SIGNAL_CODE, Interrupted, continuing, raising
 
-STOPPED = 130
-"""Exit code of what Ctrl-C stopped, as shells have it."""
+
+class Stopped(Exception):  # noqa: N818  (an end that the user asked for)
+    """What a command raises for an interruption: typer would end a KeyboardInterrupt without a word."""
+
+    def __init__(self, by: Interrupted) -> None:
+        super().__init__(str(by))
+        self.exit_code = by.exit_code
+
+
+class Commands(TyperGroup):
+    """The commands; the signals that ask to stop interrupt every one of them, and none takes an empty word."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Return what is left to the command. Raises ConfigError for an empty word: most often an unset variable."""
+        for before, word in pairwise(["creditree", *args]):
+            unset = word.startswith("--") and word.endswith("=") and word.count("=") == 1
+            if word == "" or unset:
+                whose = word[:-1] if unset else before if before.startswith("--") else "an argument"
+                raise ConfigError(f"{whose} is an empty text, such as that of an unset variable; say what is meant.")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run a command. Raises Stopped where a signal ended it."""
+        try:
+            with raising(), continuing(""):
+                return super().invoke(ctx)
+        except Interrupted as stop:
+            raise Stopped(stop) from None
 
 
 def ended(app: typer.Typer) -> int:
@@ -21,23 +52,25 @@ def ended(app: typer.Typer) -> int:
     try:
         check_surroundings()
         code = app(standalone_mode=False)
+        if code == FIRST_SIGNAL_CODE + signal.SIGINT:  # what typer makes of one that came between the commands
+            complain("interrupted")
     except CreditreeError as error:
         code = refused(str(error))
     except UsageError as error:
         code = refused(usage(error)) if str(error) else 2  # without any word, typer has shown the help
-    except (KeyboardInterrupt, typer.Abort):
-        code = STOPPED
-    except BrokenPipeError:
-        # who reads the output has seen enough; else Python complains again when it closes the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+    except Stopped as stop:
+        complain(str(stop))
+        code = stop.exit_code
+    except BrokenPipeError:  # who reads the output has seen enough
+        code = LOST
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         code = refused(f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat.")
     except MemoryError:
         code = refused("there is not enough memory for this; take less at once, or a smaller model.")
-    if code == STOPPED:
-        complain("interrupted")
+    finally:
+        close_quietly("stdout")
+        close_quietly("stderr")
     return int(code or 0)
 
 
@@ -73,4 +106,4 @@ def check_surroundings() -> None:
 
 def complain(sentence: str) -> None:
     """Print one line on standard error, whatever the sentence quotes."""
-    sys.stderr.write(f"creditree: {one_line(sentence)}\n")
+    tell(f"creditree: {one_line(sentence)}")

@@ -9,7 +9,6 @@ import yaml
 from rich.console import RenderableType
 
 from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prompt_values
-from creditree.cli.ending import STOPPED
 from creditree.cli.observing import Call, Found, observe
 from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_columns, build_prompt, build_task
@@ -20,6 +19,7 @@ from creditree.report.monitor import Monitored, monitor_record, monitor_view
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
 from creditree.tasks.table import Table, load_table
+from creditree.train.interrupt import continuing
 
 DEGRADED = 3
 """Exit code where degradation was shown."""
@@ -31,7 +31,7 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
     """Measure what is new in the file, and say whether accuracy has fallen; exit code 3 where it has."""
     quiet_libraries()
     options.check()
-    baseline = find_baseline(options.target, options.decoding, overrides)
+    baseline = find_baseline(options.target, options.decoding, overrides, trusted=options.trusted)
     test = _test(options, baseline)
     config = baseline.config
     table = load_table(
@@ -43,12 +43,8 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
     folder = options.state or baseline.run.path / STATE
     with ObservationLog.open(folder, _settings(options, baseline)) as log:
         call = Call(options, baseline, test, table, log)
-        try:
+        with continuing(f"what was measured is kept in {folder}: repeat the command to continue"):
             record = monitor_record(_monitored(call))
-        except KeyboardInterrupt:
-            said = f"stopped; what was measured is kept in {folder}: repeat the command to continue"
-            console(stderr=True).print(said, soft_wrap=True)
-            raise SystemExit(STOPPED) from None
     if as_json:
         print_json(record)
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from creditree.cli.baseline import Baseline, MonitorOptions
-from creditree.cli.output import console
+from creditree.cli.output import progress_console
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
@@ -26,6 +26,7 @@ from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
 from creditree.tasks.table import Table
+from creditree.train.inputs import Base
 from creditree.verify.verifier import closing
 
 
@@ -74,9 +75,10 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Foun
     config, options = call.baseline.config, call.options
     total = len(problems) * options.samples * (2 if options.base else 1)
     with ExitStack() as held:
-        progress = held.enter_context(MeasureProgress(total, console(stderr=True)))
+        progress = held.enter_context(MeasureProgress(total, progress_console(stderr=True)))
         verifier = held.enter_context(closing(build_verifier(config.reward)))
         model = load_model(config.model.name, config.model.dtype, config.model.device)
+        Base.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
         examiner = Examiner(
             model,

@@ -1,14 +1,15 @@
 """Where the command line's words go."""
 
 import json
-import sys
 import warnings
 from collections.abc import Iterable
+from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from creditree.cli.stream import Stream
 from creditree.text import json_escaped, printable
 
 
@@ -18,8 +19,8 @@ class PlainConsole(Console):
     Whatever models, data files and paths hold goes through `render` before it reaches the terminal.
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Return what rich would print, with nothing in it that steers the terminal but rich's own styles."""
@@ -32,19 +33,30 @@ class PlainConsole(Console):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return the console for tables and sentences: standard output, or what standard output is kept free for."""
-    return PlainConsole(stderr=stderr)
+def console() -> Console:
+    """Return the console for the tables and sentences that a command is asked for (standard output)."""
+    return PlainConsole(Stream("stdout", strict=True))
+
+
+def progress_console(*, stderr: bool) -> Console:
+    """Return the console of work that goes on whether or not anybody reads what it says: its files hold the results."""
+    return PlainConsole(Stream("stderr" if stderr else "stdout", strict=False))
 
 
 def print_text(text: str) -> None:
     """Print text as it is, without breaking its lines, on standard output."""
-    sys.stdout.write(printable(text) + "\n")
+    _write(printable(text) + "\n")
 
 
 def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
-    sys.stdout.write(json_escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    _write(json_escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+
+def _write(text: str) -> None:
+    stream = Stream("stdout", strict=True)
+    stream.write(text)
+    stream.flush()
 
 
 def quiet_libraries() -> None:

@@ -1,5 +1,6 @@
 """`creditree train` and `creditree quickstart`."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from shlex import quote
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
-from creditree.cli.ending import STOPPED
-from creditree.cli.output import console, print_json, print_text, quiet_libraries
+from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.room import check_room
 from creditree.config.schema import RunConfig
 from creditree.config.start import run_values, started, with_data
+from creditree.config.trust import check_trust
 from creditree.config.workload import memory_note, settled
 from creditree.errors import ConfigError, RunError
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import continuing
 from creditree.train.procedure import REPORT, run_training
 from creditree.verify.verifier import closing
 
@@ -35,7 +37,8 @@ GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 class TrainOptions:
     """Which configuration was asked for; None where the command line did not say.
 
-    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set.
+    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set;
+    `trusted`: code that the run to go on from names may run.
     """
 
     config: Path | None
@@ -43,6 +46,7 @@ class TrainOptions:
     data: str | None = None
     guard: str | None = None
     overrides: tuple[str, ...] = ()
+    trusted: bool = False
 
     def load(self) -> RunConfig:
         """Return the checked configuration: the file's, or that of the run to go on from. Raises ConfigError."""
@@ -51,6 +55,8 @@ class TrainOptions:
             values = parse_values(read_yaml(self.config), where)
         elif self.start is not None:
             values, where = run_values(self.start)
+            cure = ", or choose --reward"
+            check_trust(values, f"run '{Path(where).parent}'", self.overrides, trusted=self.trusted, cure=cure)
         else:
             raise ConfigError("creditree train needs a configuration: name a YAML file, or a finished run with --from.")
         if self.data is not None:
@@ -60,6 +66,12 @@ class TrainOptions:
         if self.guard is not None:
             set_key(values, "guard.path", self.guard, "--guard")
         return check_config(apply_overrides(values, self.overrides), where)
+
+    def flags(self) -> tuple[str, ...]:
+        """Return the options as they are written on a command line."""
+        named = {"--from": self.start, "--data": self.data, "--guard": self.guard}
+        return (*(part for name, value in named.items() if value for part in (name, value)),
+                *(["--trust-run"] if self.trusted else []), *_overriding(self.overrides))  # fmt: skip
 
 
 def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool) -> None:
@@ -74,31 +86,40 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
         return
     if run is None:
         raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
-    _train(config, run, resume=resume, as_json=as_json)
+    words = [] if options.config is None else [str(options.config)]
+    with continuing(_command("train", *words, *options.flags(), run=run)):
+        _train(config, run, resume=resume, as_json=as_json)
 
 
 def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
     """Train the built-in model as the shipped configuration says, and point to what comes next."""
     text = files("creditree.config").joinpath("quickstart.yaml").read_text(encoding="utf-8")
-    _train(parse_config(text, "quickstart", overrides), run, resume=resume, as_json=as_json)
+    with continuing(_command("quickstart", *_overriding(overrides), run=run)):
+        _train(parse_config(text, "quickstart", overrides), run, resume=resume, as_json=as_json)
     if not as_json:
-        _print_next_steps(console(), run)
+        _print_next_steps(progress_console(stderr=False), run)
+
+
+def _overriding(overrides: Sequence[str]) -> list[str]:
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def _command(*words: str, run: Path) -> str:
+    """Return how to continue a run, for whoever has stopped it."""
+    return f"continue with: {shlex.join(['creditree', *words, '--run', str(run), '--resume'])}"
 
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
-    out = console(stderr=as_json)
+    out = progress_console(stderr=as_json)
     summary = train_into(config, run, out, resume=resume)
-    if summary is None:
-        out.print(f"continue with --resume --run {run}", soft_wrap=True)
-        raise SystemExit(STOPPED)
     if as_json:
         print_json(summary.to_json())
     else:
         _print_summary(out, summary, run)
 
 
-def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary | None:
-    """Train into a run directory, with progress on `out`; return None where Ctrl-C stopped it."""
+def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary:
+    """Train into a run directory, with progress on `out`. Raises Interrupted where a signal stopped it."""
     quiet_libraries()
     config = settled(started(config))
     check_room(config)
@@ -113,11 +134,12 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
             out.print(f"going on from {parts.start.words}", soft_wrap=True)
         for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
             out.print(note)
-        mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"))
         with (
             ExitStack() as held,
             Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,
-            mirrored(progress, mirrors) as watcher,
+            mirrored(
+                progress, open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), progress.message)
+            ) as watcher,
         ):
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))

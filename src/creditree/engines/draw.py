@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from creditree.engines.engine import Sampling
+from creditree.errors import NonFiniteError
 
+NO_DISTRIBUTION = "logits are NaN or infinite"
 _BLOCK, _SMALLEST_BLOCK = 512, 16
 
 
@@ -39,9 +41,13 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
     """Draw one token for each member from the row that it stands on.
 
     `logits` [n, V];  `row` [m], sorted ascending;  `uniform` [m] in [0, 1). Members of one row share its distribution,
-    which is accumulated once. Computed in float32 at least; the cumulative sum in float64.
+    which is accumulated once. Computed in float32 at least; the cumulative sum in float64. Raises NonFiniteError for
+    logits that give no distribution.
     """
     logits, untempered, distribution = _distributions(logits, sampling)
+    # one NaN or +inf, or nothing but -inf, makes a whole row of log_softmax NaN
+    if any(bool(one[:, 0].isnan().any()) for one in (untempered, distribution) if one is not None):
+        raise NonFiniteError(NO_DISTRIBUTION)
     if distribution is None:
         token = logits.argmax(dim=-1)[row]
         sampler = torch.zeros_like(uniform)
@@ -55,7 +61,8 @@ def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
     """Draw one token from each row: `draw` for `logits` [n, V] and `uniform` [n], without a look at any result.
 
     The distribution is summed in blocks, of which one is accumulated: fewer passes over all logits. Sums are float64 of
-    terms in the logits' precision, float32 at least; in float64 the tokens are `draw`'s but for rounding.
+    terms in the logits' precision, float32 at least; in float64 the tokens are `draw`'s but for rounding. A row without
+    a distribution gets any token, and a log-probability that is NaN: whoever waits for the results has to look.
     """
     logits, untempered, distribution = _distributions(logits, sampling)
     if distribution is None:
@@ -87,18 +94,21 @@ def _by_blocks(weights: Tensor, uniform: Tensor) -> Tensor:
 
     A token of weight 0 is never returned.
     """
-    size = math.gcd(weights.shape[1], _BLOCK)
+    num_tokens = weights.shape[1]
+    size = math.gcd(num_tokens, _BLOCK)
     if size < _SMALLEST_BLOCK:
         size = _BLOCK
         weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % size))
     blocks = weights.view(len(weights), -1, size)
     ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     target = _below(uniform * ends[:, -1], ends[:, -1])
-    which = torch.searchsorted(ends, target[:, None], right=True)
+    # past the end only where the sums are NaN
+    which = torch.searchsorted(ends, target[:, None], right=True).clamp(max=ends.shape[1] - 1)
     before = torch.where(which > 0, ends.gather(-1, (which - 1).clamp(min=0)), 0.0)
     inside = blocks.gather(1, which[:, :, None].expand(-1, 1, size))[:, 0].cumsum(dim=-1, dtype=torch.float64)
     rest = _below(target - before[:, 0], inside[:, -1])
-    return which[:, 0] * size + torch.searchsorted(inside, rest[:, None], right=True)[:, 0]
+    token = which[:, 0] * size + torch.searchsorted(inside, rest[:, None], right=True)[:, 0]
+    return token.clamp(max=num_tokens - 1)
 
 
 def _below(target: Tensor, total: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.store import ROOT, PrefixStore
-from creditree.errors import DataError
+from creditree.errors import DataError, NonFiniteError
 from creditree.ledger import Ledger
 from creditree.models.influence import check_influence
 from creditree.models.load import Model
@@ -69,10 +69,25 @@ class InProcessEngine:
 
     @torch.no_grad()
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
-        """Return each request's samples in the order of its keys. Raises DataError for a context that does not fit."""
+        """Return each request's samples in the order of its keys.
+
+        Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite, before any
+        token is drawn from them: nothing is stored then.
+        """
         if not requests:
             return [], Ledger()
         self._check(requests)
+        try:
+            return self._sample(requests, sampling)
+        except NonFiniteError:
+            self.forget()
+            raise NonFiniteError(
+                f"model '{self.model.name}' computes logits that are NaN or infinite, so nothing can be sampled from "
+                "it: its weights, or those of its adapter, are damaged or have grown too large; get them again, or "
+                "train from an earlier checkpoint with a smaller learning rate."
+            ) from None
+
+    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
         decoder = self._decoder(max(len(one.context_ids) + one.max_new_tokens for one in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
@@ -104,8 +119,14 @@ class InProcessEngine:
         return self._static if self._static is not None and self._static.fits() else self._torch
 
     def _check(self, requests: Sequence[SampleRequest]) -> None:
-        limit = self.model.transformer.max_positions
+        limit, known = self.model.transformer.max_positions, self.model.transformer.num_embeddings
         for request in requests:
+            outside = request.context_ids[(request.context_ids < 0) | (request.context_ids >= known)]
+            if len(outside):
+                raise DataError(
+                    f"a prompt holds token {outside[0]}, but model '{self.model.name}' has embeddings for tokens 0 to "
+                    f"{known - 1} only; use the model's own tokenizer, or add rows to its embedding."
+                )
             if len(request.context_ids) + request.max_new_tokens > limit:
                 raise DataError(
                     f"a prompt of {len(request.context_ids)} tokens and {request.max_new_tokens} new ones exceed the "

@@ -129,6 +129,11 @@ class Transformer:
         return int(self._head.weight.shape[0])
 
     @property
+    def num_embeddings(self) -> int:
+        """Rows of the embedding: token ids from 0 up to here exist."""
+        return int(self._decoder.embed_tokens.weight.shape[0])
+
+    @property
     def max_positions(self) -> int:
         """The model's context length, in tokens."""
         return int(self.config.max_position_embeddings)

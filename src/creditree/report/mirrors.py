@@ -1,6 +1,6 @@
 """Copies of a run's numbers in TensorBoard, Weights & Biases or trackio; the run directory stays the source."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -59,15 +59,27 @@ class ServiceMirror:
         self._package.finish()
 
 
-def open_mirrors(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> list[Mirror]:
-    """Open the named mirrors. Raises ConfigError where a package is not installed."""
-    opened: list[Mirror] = []
+def open_mirrors(
+    names: Sequence[str], run: Path, config: Mapping[str, Any], tell: Callable[[str], None]
+) -> dict[str, Mirror]:
+    """Open the named mirrors; one that cannot be opened is told of and left out: a copy must not stop the run.
+
+    Raises ConfigError where a package is not installed.
+    """
+    opened: dict[str, Mirror] = {}
     for name in names:
-        if name == "tensorboard":
-            opened.append(TensorBoardMirror(run))
-        else:
-            opened.append(ServiceMirror(name, run.name, config))
+        try:
+            opened[name] = TensorBoardMirror(run) if name == "tensorboard" else ServiceMirror(name, run.name, config)
+        except ConfigError:
+            raise
+        except Exception as error:
+            tell(_failure(name, "could not be opened", error))
     return opened
+
+
+def _failure(name: str, what: str, error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"log.mirrors: {name} {what} ({said}); training goes on without it, and the run directory has all numbers"
 
 
 def numbers_of(record: Mapping[str, Any]) -> dict[str, float]:
@@ -93,18 +105,17 @@ def _imported(package: str) -> Any:
 class _Mirrored:
     """A watcher that also feeds mirrors."""
 
-    def __init__(self, watcher: Watcher, mirrors: Sequence[Mirror]) -> None:
+    def __init__(self, watcher: Watcher, mirrors: Mapping[str, Mirror]) -> None:
         self._watcher = watcher
-        self._mirrors = list(mirrors)
+        self._mirrors = dict(mirrors)
 
     def update(self, record: Mapping[str, Any]) -> None:
-        for mirror in list(self._mirrors):
+        for name, mirror in list(self._mirrors.items()):
             try:
                 mirror.log(int(record["step"]), numbers_of(record))
             except Exception as error:
-                # a copy that cannot be written must not stop the run
-                self._mirrors.remove(mirror)
-                self._watcher.message(f"{type(mirror).__name__} failed ({error}) and is not used any more")
+                del self._mirrors[name]
+                self._watcher.message(_failure(name, "failed", error))
         self._watcher.update(record)
 
     def message(self, text: str) -> None:
@@ -112,10 +123,13 @@ class _Mirrored:
 
 
 @contextmanager
-def mirrored(watcher: Watcher, mirrors: Sequence[Mirror]) -> Iterator[Watcher]:
-    """Give a watcher that passes every record on to the mirrors too, and close these at the end."""
+def mirrored(watcher: Watcher, mirrors: Mapping[str, Mirror]) -> Iterator[Watcher]:
+    """Give a watcher that passes every record on to the mirrors too, and close these at the end, as far as they let."""
     try:
         yield _Mirrored(watcher, mirrors) if mirrors else watcher
     finally:
-        for mirror in mirrors:
-            mirror.close()
+        for name, mirror in mirrors.items():
+            try:
+                mirror.close()
+            except Exception as error:
+                watcher.message(_failure(name, "could not be closed", error))

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from creditree.errors import RunError
-from creditree.notation import NotationError, read_values
+from creditree.runs.records import mapping_of
 from creditree.text import shown
 
 _ABSENT = object()
@@ -24,13 +23,7 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 
 def _flat(text: str, name: str) -> dict[str, object]:
-    try:
-        content = read_values(text)
-    except NotationError as error:
-        raise RunError(f"Cannot read {name}: it is not YAML{error}; choose another run.") from error
-    if content is not None and not isinstance(content, dict):
-        raise RunError(f"Cannot read {name}: it is not a mapping of keys to values; choose another run.")
-    return dict(_leaves(content or {}, ""))
+    return dict(_leaves(mapping_of(text, name, "choose another run"), ""))
 
 
 def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:

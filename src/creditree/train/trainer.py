@@ -2,11 +2,9 @@
 
 import math
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,16 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.learner.learner import StepStats
+from creditree.learner.mismatch import NOT_COMPARED
 from creditree.ledger import Ledger, Seconds
+from creditree.objective.objective import is_recorded
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.measure import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
@@ -54,7 +57,13 @@ class Trainer:
         self.key = Key.of(settings.seed)
         self.state = _State()
         self.rollout = Rollout(
-            parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
+            parts.model,
+            parts.engine,
+            parts.verifier,
+            parts.task.prompt,
+            settings.sampling,
+            settings.max_new_tokens,
+            partial(with_old_logprobs, parts.learner),
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
@@ -62,7 +71,6 @@ class Trainer:
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
-        self._stop = False
         self._told: set[str] = set()
         self._recorded = 0
         self._updates = parts.learner.num_updates
@@ -99,11 +107,14 @@ class Trainer:
         self._recorded = checkpoint.step
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
-    def train(self) -> bool:
-        """Train to the end of the settings; return False where Ctrl-C stopped it. Either way a checkpoint is kept."""
+    def train(self) -> None:
+        """Train to the end of the settings, and write a checkpoint.
+
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        """
         try:
-            with self._interruptible():
-                while not self.is_finished and not self._stop:
+            with finishing(self._stopping) as request:
+                while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every):
                         self.checkpoint()
@@ -114,7 +125,12 @@ class Trainer:
                 self.checkpoint()
             raise
         self.checkpoint()
-        return self.is_finished
+        if request.number is not None and not self.is_finished:
+            raise Interrupted(request.number)
+
+    def _stopping(self, number: int) -> None:
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
+        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -211,6 +227,7 @@ class Trainer:
             "grad_norm": stats.grad_norm,
             "l2_grad_norm": stats.l2_grad_norm,
             "clip_fraction": stats.clip_fraction,
+            **self._mismatch(stats),
             "useful_share": result.useful_share,
             "selected_share": result.selected_share,
             **{f"select_{name}": value for name, value in result.chosen.items()},
@@ -228,21 +245,9 @@ class Trainer:
         }
         return record
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Turn the first Ctrl-C into a stop after the present step; a second one interrupts at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self.watcher.message("stopping after this step; press Ctrl-C again to stop at once")
-
-        try:
-            before = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not in the main thread: there Ctrl-C cannot arrive
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _mismatch(self, stats: StepStats) -> dict[str, float | None]:
+        """Return how far the engine is from the learner; None where no update was made or the softmax is another."""
+        settings, objective = self.settings, self.parts.method.objective
+        same = is_recorded(objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
+        found = stats.mismatch if same else NOT_COMPARED
+        return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}

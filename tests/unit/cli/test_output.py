@@ -6,7 +6,7 @@ import pytest
 from rich.console import Group
 from rich.text import Text
 
-from creditree.cli.output import console, print_json, print_text
+from creditree.cli.output import console, print_json, print_text, progress_console
 from creditree.report.wording import terminal_table
 
 HOSTILE = "a[/b][red]c[/] :smile: \x1b[2J\x1b]0;title\x07\x9b1m\u202e\ud800"
@@ -29,7 +29,9 @@ def test_nothing_but_escapes_and_no_markup(kind: str, capsys: pytest.CaptureFixt
 
 
 def test_cells_and_titles_of_tables_too(capsys: pytest.CaptureFixture[str]) -> None:
-    console(stderr=True).print(terminal_table(HOSTILE, (HOSTILE, "b"), [(HOSTILE, "1"), ("c", "\x1b")]), width=400)
+    progress_console(stderr=True).print(
+        terminal_table(HOSTILE, (HOSTILE, "b"), [(HOSTILE, "1"), ("c", "\x1b")]), width=400
+    )
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count(SEEN) == 3

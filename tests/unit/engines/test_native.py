@@ -1,8 +1,5 @@
 """Native decoding against torch: same tokens for the same uniforms, the same store; torch where it cannot be used."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +9,6 @@ import torch
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native import decoder as native_module
-from creditree.engines.native import library as library_module
 from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.native.library import library
 from creditree.models.adapter import Adapter, LoraSpec
@@ -195,51 +191,6 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_rollout_and_spoils_nothing(monkeypat
     again, _ = engine.sample(requests(), Sampling(1.0))
     fresh, _ = InProcessEngine(model).sample(requests(), Sampling(1.0))
     assert [s.token_ids.tolist() for g in again for s in g] == [s.token_ids.tolist() for g in fresh for s in g]
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Libraries are remembered for the life of a process; not in this test."""
-    library.cache_clear()
-    yield
-    library.cache_clear()
-
-
-def test_without_a_compiler_torch_decodes(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    assert library("float32") is None
-    engine = InProcessEngine(tiny(dtype=torch.float32))
-    assert not isinstance(engine._decoder(), NativeDecoder)
-    assert engine.sample(requests(), Sampling(1.0))[1].decoded > 0
-
-
-def test_a_compiler_that_fails_is_no_error(forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert library("float32") is None
-
-
-@needs_compiler
-def test_what_was_compiled_is_kept_for_the_next_run(
-    forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert library("float32") is not None
-    (made,) = (tmp_path / "creditree" / "native").iterdir()
-    stamp = made.stat().st_mtime_ns
-    library.cache_clear()
-    assert library("float32") is not None
-    assert [path.stat().st_mtime_ns for path in made.parent.iterdir()] == [stamp]
-
-
-def test_the_switch_turns_it_off(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(library_module.SWITCH, "0")
-    assert library("float32") is None
-    assert os.environ[library_module.SWITCH] == "0"
 
 
 @needs_compiler

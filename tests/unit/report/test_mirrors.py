@@ -51,7 +51,7 @@ def test_tensorboard_files_hold_the_numbers(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     watcher = Quiet()
-    with mirrored(watcher, open_mirrors(["tensorboard"], tmp_path, {})) as both:
+    with mirrored(watcher, open_mirrors(["tensorboard"], tmp_path, {}, watcher.message)) as both:
         both.update(RECORD)
         both.message("hello")
     assert watcher.seen == [RECORD, "hello"]
@@ -65,7 +65,7 @@ def test_a_service_gets_init_log_and_finish_even_after_an_error(
 ) -> None:
     service = FakeService()
     monkeypatch.setitem(sys.modules, "wandb", service)
-    mirrors = open_mirrors(["wandb"], tmp_path / "run", {"seed": 1})
+    mirrors = open_mirrors(["wandb"], tmp_path / "run", {"seed": 1}, print)
 
     def fail() -> None:
         with mirrored(Quiet(), mirrors) as both:
@@ -84,4 +84,27 @@ def test_a_service_gets_init_log_and_finish_even_after_an_error(
 def test_a_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(ConfigError, match=r"log.mirrors names trackio.*pip install 'creditree\[trackio\]'"):
-        open_mirrors(["trackio"], tmp_path, {})
+        open_mirrors(["trackio"], tmp_path, {}, print)
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [("init", "could not be opened (no key)"), ("log", "failed (no key)"), ("finish", "could not be closed (no key)")],
+)
+def test_a_service_that_fails_is_told_of_and_stops_nothing(
+    failing: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any, **named: Any) -> None:
+        raise RuntimeError("no key")
+
+    service = FakeService()
+    monkeypatch.setattr(service, failing, fail)
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    watcher = Quiet()
+    with mirrored(watcher, open_mirrors(["wandb"], tmp_path / "run", {}, watcher.message)) as both:
+        both.update(RECORD)
+        both.update(RECORD)
+    said = [one for one in watcher.seen if isinstance(one, str)]
+    assert len(said) == 1
+    assert words in said[0]
+    assert watcher.seen.count(RECORD) == 2

@@ -32,6 +32,7 @@ from creditree.select.everything import Everything
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
 from creditree.train.examination import examined
+from creditree.train.interrupt import Interrupted
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.procedure import run_training
 from creditree.train.rollout import Rollout
@@ -187,7 +188,7 @@ def test_the_learning_rate_is_constant_by_default() -> None:
 def test_a_run_takes_its_steps_and_learns(tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run")
     before = trainer.parts.learner.trained.state()
-    assert trainer.train()
+    trainer.train()
     assert [record["step"] for record in notes.records] == [1, 2, 3, 4, 5, 6]
     assert trainer.state.step == 6
     assert trainer.state.ledger.updates > 0
@@ -214,7 +215,7 @@ def test_early_stopping_puts_the_best_adapter_back(tmp_path: Path) -> None:
     verifier = Scripted([0.2, 0.6, 0.4, 0.4, 1.0])
     settings = replace(SETTINGS, steps=50, validation=Validation(every=2, problems=5, patience=2))
     trainer, notes = trainer_of(tmp_path / "run", settings, verifier)
-    assert trainer.train()
+    trainer.train()
     assert trainer.state.step == 8
     assert verifier.validations == 4
     assert [record["validation_accuracy"] for record in notes.records] == [None, 0.2, None, 0.6, None, 0.4, None, 0.4]
@@ -230,7 +231,7 @@ def test_an_equal_validation_is_not_a_better_one_and_a_better_one_resets_patienc
     verifier = Scripted([0.4, 0.4, 0.6, 0.2, 0.6, 1.0])
     settings = replace(SETTINGS, steps=50, problems_per_step=1, validation=Validation(every=1, problems=5, patience=2))
     trainer, notes = trainer_of(tmp_path / "run", settings, verifier)
-    assert trainer.train()
+    trainer.train()
     assert (trainer.state.step, trainer.state.best_step) == (5, 3)
     trainer.use_best()
     assert same(notes.adapters[3], trainer.parts.learner.trained.state())
@@ -239,7 +240,7 @@ def test_an_equal_validation_is_not_a_better_one_and_a_better_one_resets_patienc
 def test_without_patience_validation_chooses_but_does_not_stop(tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=4, problems_per_step=1, validation=Validation(every=1, problems=5))
     trainer, _ = trainer_of(tmp_path / "run", settings, Scripted([0.6, 0.4, 0.2, 0.0]))
-    assert trainer.train()
+    trainer.train()
     assert (trainer.state.step, trainer.state.best_step, trainer.state.worse) == (4, 1, 3)
 
 
@@ -258,7 +259,7 @@ def test_the_best_adapter_and_the_patience_survive_an_interruption(tmp_path: Pat
     again.restore()
     assert (again.state.step, again.state.best_step, again.state.worse) == (3, 2, 1)
     assert again.state.ledger == trainer.state.ledger
-    assert again.train()
+    again.train()
     assert again.state.step == 4
     again.use_best()
     assert same(notes.adapters[2], parts.learner.trained.state())
@@ -300,7 +301,7 @@ def test_steps_without_any_reward_are_counted_and_told_once(tmp_path: Path) -> N
 @pytest.mark.parametrize("limit", ["cpu_seconds", "seconds"])
 def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path, limit: str) -> None:
     trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, steps=50, **{limit: 1e-9}))  # type: ignore[arg-type]
-    assert trainer.train()
+    trainer.train()
     assert trainer.state.step == 1
     assert trainer.state.seconds.training_cpu > 0
 
@@ -320,10 +321,12 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     whole.train()
     trainer, notes = trainer_of(tmp_path / "run")
     notes.after = interrupt_at(3)
-    assert not trainer.train()
+    with pytest.raises(Interrupted) as stopped:
+        trainer.train()
+    assert stopped.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is handler
     assert trainer.state.step == 3
-    assert notes.messages == ["stopping after this step; press Ctrl-C again to stop at once"]
+    assert notes.messages == ["SIGINT: stopping after this step; press Ctrl-C again to stop at once"]
     trainer.run.close()
 
     parts = parts_of()
@@ -331,7 +334,7 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), again_notes)
     again.restore()
     assert again_notes.messages == ["continuing after step 3"]
-    assert again.train()
+    again.train()
     assert [record["step"] for record in again_notes.records] == [4, 5, 6]
     assert same(expected.adapters[6], parts.learner.trained.state())
     assert again.state.ledger == whole.state.ledger
@@ -341,7 +344,7 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
 def test_ctrl_c_after_the_last_step_is_no_interruption(tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=2))
     notes.after = interrupt_at(2)
-    assert trainer.train()
+    trainer.train()
 
 
 def test_the_second_ctrl_c_interrupts_at_once(tmp_path: Path) -> None:
@@ -377,6 +380,7 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     trainer.train()
     keys = {
         "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "clip_fraction",
+        "sampler_mismatch_mean", "sampler_mismatch_rms", "sampler_mismatch_max",
         "useful_share", "selected_share", "problems", "problems_trained", "rows", "schedule_problems",
         "learning_rate", "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
     } | set(Ledger().as_dict())  # fmt: skip
@@ -537,7 +541,8 @@ def test_mini_batches_survive_an_interruption(tmp_path: Path) -> None:
     assert [record["signal_share"] for record in expected.records] == [1.0] * 4
     trainer, notes = trainer_of(tmp_path / "run", settings, method=GRPO)
     notes.after = interrupt_at(2)
-    trainer.train()
+    with pytest.raises(Interrupted):
+        trainer.train()
     trainer.run.close()
     parts = parts_of(method=GRPO)
     again = Trainer(parts, settings, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
@@ -611,7 +616,7 @@ def test_what_was_measured_after_training_is_kept_unless_steps_are_made_again(tm
 
     def resumed() -> None:
         with RunDirectory.resume(tmp_path, "seed: 0\n") as run:
-            assert run_training(parts_of(), replace(SETTINGS, steps=2), run, Notes(parts_of().learner)) is not None
+            run_training(parts_of(), replace(SETTINGS, steps=2), run, Notes(parts_of().learner))
 
     resumed()
     found = attempts_of(tmp_path)

@@ -1,5 +1,8 @@
 // The distribution of the next token, and its inverse: a token is a function of its uniform number.
 #pragma once
+#include <cmath>
+#include <limits>
+
 #include "products.h"
 
 struct Sampler {
@@ -10,6 +13,7 @@ struct Sampler {
     int64_t *tokens, *drawn;
     double *logprobs, *sampler_logprobs, *entropies;  // entropies may be null
     uint8_t* stopped;
+    int64_t count;  // completions: rows of the tables
 };
 
 // The distribution after one prefix, with sums over blocks so that an inverse is found without a pass over all.
@@ -22,6 +26,8 @@ class Distribution {
 
     Distribution(const C* logits, int64_t vocab, const Sampler& sampler)
         : logits_(logits), vocab_(vocab), sampler_(sampler), share_(vocab) {
+        is_sound_ = are_below_infinity(logits, vocab);
+        if (!is_sound_) return;
         top_ = *std::max_element(logits, logits + vocab);
         const double t = sampler.temperature;
         if (t != 1 || sampler.entropies) log_sum_ = std::log(fill(1.0));
@@ -29,7 +35,11 @@ class Distribution {
         if (t == 1) log_sum_ = std::log(tempered_);
         kept_ = tempered_;
         if (t > 0 && sampler.top_p < 1) cut();
+        is_sound_ = std::isfinite(double(top_)) && (t == 0 || (kept_ > 0 && std::isfinite(kept_)));
     }
+
+    // Whether there is a distribution: no logit is NaN or +infinite, and not all are -infinite. Else nothing may be drawn.
+    bool is_sound() const { return is_sound_; }
 
     int64_t draw(double uniform) const {
         if (sampler_.temperature == 0) return std::max_element(logits_, logits_ + vocab_) - logits_;
@@ -63,8 +73,16 @@ class Distribution {
     const Sampler& sampler_;
     Buffer<C> share_;
     std::vector<double> blocks_;
-    C top_;
+    C top_ = 0;
+    bool is_sound_;
     double log_sum_ = 0, tempered_ = 0, kept_ = 0;
+
+    static bool are_below_infinity(const C* x, int64_t size) {
+        constexpr C most = std::numeric_limits<C>::max();
+        int found = 0;
+        for (int64_t i = 0; i < size; i++) found |= !(x[i] <= most);  // of NaN too
+        return !found;
+    }
 
     // share = e^(scale (logit - max)); blocks_ their running sums. Returns the sum.
     double fill(C scale) {

@@ -1,31 +1,41 @@
-"""Compile the native decode step on first use, keep it for later runs, and do without it where there is no compiler."""
+"""The native decode step: compiled on first use and kept for later runs; where that cannot be, it is said why."""
 
 import contextlib
 import ctypes
-import hashlib
+import logging
 import os
-import platform
-import shutil
-import subprocess
-import tempfile
 import threading
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from creditree.engines.native.cache import folder, is_sound
+from creditree.engines.native.compiler import (
+    KINDS,
+    BuildError,
+    Compiler,
+    build,
+    compiler_at,
+    compiler_path,
+    digest_of,
+)
+
 SWITCH = "CREDITREE_NATIVE"
 """Set to 0, this environment variable keeps the engine on torch."""
-KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
-_SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "decode.cpp")
-_FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
-    "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
-)
-_SECONDS = 120
-
+_LOG = logging.getLogger("creditree.native")
 
 _compiling = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Library:
+    """The compiled code, what names it and who compiled it; or `why` there is none."""
+
+    code: Any | None
+    digest: str = ""
+    compiler: str = ""
+    why: str = ""
 
 
 def prepare(dtype: str = "float32") -> None:
@@ -34,79 +44,71 @@ def prepare(dtype: str = "float32") -> None:
 
 
 def _prepared(dtype: str) -> None:
-    with _compiling, contextlib.suppress(OSError, subprocess.SubprocessError):
-        compiler = _compiler()
-        if compiler is not None and os.environ.get(SWITCH) != "0":
-            _built(compiler, dtype)
+    if not can_compile(dtype):
+        return
+    with contextlib.suppress(BuildError, OSError):  # said by `library`
+        _built(dtype)
 
 
-@cache
 def library(dtype: str) -> Any | None:
-    """Return the compiled library for base weights of `dtype`, or None: no compiler, or not to be used."""
-    if os.environ.get(SWITCH) == "0" or dtype not in KINDS:
-        return None
-    compiler = _compiler()
-    if compiler is None:
-        return None
-    try:
-        with _compiling:
-            path = _built(compiler, dtype)
-        return _declared(ctypes.CDLL(str(path)))
-    except (OSError, subprocess.SubprocessError):
-        return None
+    """Return the compiled library for base weights of `dtype`, or None: then it is said once why."""
+    return _opened(dtype).code
+
+
+def identity(dtype: str, device: str = "cpu") -> dict[str, str]:
+    """Return what decides the sampler's last bits: native code by digest and compiler, or torch and why.
+
+    Compiles where that has not been done yet. A model that is not of the Llama family is decoded by torch all the same.
+    """
+    if not device.startswith("cpu"):
+        return {"engine": "torch", "why": f"the model is on {device}"}
+    found = _opened(dtype)
+    if found.code is None:
+        return {"engine": "torch", "why": found.why}
+    return {"engine": "native", "library": found.digest, "compiler": found.compiler}
 
 
 def can_compile(dtype: str) -> bool:
     """Return whether `library` can be expected to return one: there is a compiler, and nobody switched it off."""
-    return os.environ.get(SWITCH) != "0" and dtype in KINDS and _compiler() is not None
+    return os.environ.get(SWITCH) != "0" and dtype in KINDS and compiler_path() is not None
 
 
-def _compiler() -> str | None:
-    names = [os.environ.get("CXX"), "c++", "g++", "clang++"]
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+def forget() -> None:
+    """Look anew at the next call: for tests that change the machine's environment."""
+    _opened.cache_clear()
+    folder.cache_clear()
+    compiler_at.cache_clear()
 
 
-def _built(compiler: str, dtype: str) -> Path:
-    sources = {name: files(__package__).joinpath(name).read_bytes() for name in _SOURCES}
-    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True).stdout
-    digest = hashlib.sha256(repr((sources, version, _FLAGS, _processor())).encode()).hexdigest()[:16]
-    target = _directory() / f"decode-{dtype}-{digest}.so"
-    if target.is_file():
-        return target
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for name, text in sources.items():
-            Path(folder, name).write_bytes(text)
-        made = Path(folder, target.name)
-        command = [compiler, *_FLAGS, f"-DKIND={KINDS[dtype]}", str(Path(folder, "decode.cpp")), "-o", str(made)]
-        for threads in (["-fopenmp"], []):
-            done = subprocess.run([*command, *threads], capture_output=True, timeout=_SECONDS, check=False)
-            if done.returncode == 0:
-                break
-        done.check_returncode()
-        made.replace(target)
-    return target
-
-
-def _processor() -> str:
-    """What -march=native depends on: a home directory may be shared by different machines."""
+@cache
+def _opened(dtype: str) -> Library:
+    if os.environ.get(SWITCH) == "0":
+        return Library(None, why=f"{SWITCH} is 0")
+    if dtype not in KINDS:
+        return Library(None, why=f"native code has no {dtype}")
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+        path, digest, compiler = _built(dtype)
+        return Library(_declared(ctypes.CDLL(str(path))), digest, compiler.version)
+    except (BuildError, OSError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        _LOG.warning("native code is not used: %s; torch decodes, more slowly and with other rounding.", why)
+        return Library(None, why=why)
 
 
-def _directory() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "creditree" / "native"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="creditree-native-"))
+def _built(dtype: str) -> tuple[Path, str, Compiler]:
+    """Return the library, compiled now if need be, its digest and its compiler. Raises BuildError or OSError."""
+    path = compiler_path()
+    if path is None:
+        raise BuildError("there is no C++ compiler (install g++ or clang++, or name one in CXX)")
+    with _compiling:
+        compiler, kept = compiler_at(path), folder()
+        digest = digest_of(compiler)
+        target = kept.path / f"decode-{dtype}-{digest}.so"
+        if not is_sound(target):
+            if kept.refused is not None:
+                _LOG.warning("%s; native code is compiled for this process alone.", kept.refused)
+            build(compiler, dtype, target)
+    return target, digest, compiler
 
 
 def _declared(found: Any) -> Any:
@@ -117,9 +119,9 @@ def _declared(found: Any) -> Any:
     found.creditree_free.argtypes = [address]
     found.creditree_cells.restype = None
     found.creditree_cells.argtypes = [address, address]
-    found.creditree_forward.restype = None
-    found.creditree_forward.argtypes = [address, address, address, address, whole]
-    found.creditree_begin.restype = None
+    found.creditree_forward.restype = whole
+    found.creditree_forward.argtypes = [address, address, whole, address, address, whole]
+    found.creditree_begin.restype = whole
     found.creditree_begin.argtypes = [
         address,
         address,
@@ -132,7 +134,7 @@ def _declared(found: Any) -> Any:
         address,
         address,
     ]
-    found.creditree_watch.restype = None
+    found.creditree_watch.restype = whole
     found.creditree_watch.argtypes = [address, address]
     found.creditree_run.restype = whole
     found.creditree_run.argtypes = [address, ctypes.c_double, address]

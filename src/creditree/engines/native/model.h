@@ -23,8 +23,11 @@ struct Layer {
 
 // What the caller passes; decoder.py mirrors this list of fields.
 struct Sizes {
-    int64_t layers, hidden, heads, kv_heads, head_dim, mlp, vocab, keep_layer, threads;
+    int64_t layers, hidden, heads, kv_heads, head_dim, mlp, vocab, keep_layer, threads, embeddings, positions;
 };
+
+// What calls return instead of a count.
+enum Status : int64_t { DONE = 0, OUT_OF_BOUNDS = -1, NOT_FINITE = -2 };
 
 template <class S>
 struct Weights {
@@ -43,6 +46,11 @@ struct Store {
     S *hidden, *trunk;   // [slots, hidden]: after the last layer; before layer keep_layer (may be null)
     int32_t *first_child, *next_sibling, *token;
     uint8_t* decoded;
+
+    // Whether a slot is in use, and its token one of the first `tokens`.
+    bool holds(int32_t slot, int64_t tokens) const {
+        return slot >= 0 && slot < used && used <= capacity && token[slot] >= 0 && token[slot] < tokens;
+    }
 
     int64_t child(int64_t parent, int32_t wanted) {
         int32_t last = 0;

@@ -1,0 +1,120 @@
+"""The C++ compiler of this machine, and what it makes of the native decoder's sources."""
+
+import atexit
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from creditree.engines.native.cache import BUILDING, keep
+
+KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
+SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp")
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
+    "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
+)
+_SECONDS = 120
+_PROBE = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+
+
+class BuildError(Exception):
+    """The compiler failed; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A compiler and the first line of what it says of itself."""
+
+    path: str
+    version: str
+
+
+def compiler_path() -> str | None:
+    """Return the compiler that CXX names, or else the first one found."""
+    names = [os.environ.get("CXX"), "c++", "g++", "clang++"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+@cache
+def compiler_at(path: str) -> Compiler:
+    """Ask a compiler for its version. Raises BuildError for one that cannot say."""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, timeout=_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"the compiler '{path}' does not run ({_first_line(error)})") from None
+    return Compiler(path, said.decode(errors="replace").partition("\n")[0].strip())
+
+
+def digest_of(compiler: Compiler) -> str:
+    """Return what names a library: its sources, the compiler with its flags, and the processor it is made for."""
+    sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
+    return hashlib.sha256(repr((sources, compiler.version, FLAGS, _processor())).encode()).hexdigest()[:16]
+
+
+def build(compiler: Compiler, dtype: str, target: Path) -> None:
+    """Compile the decoder for base weights of `dtype`, and try to load it in another process before it is kept.
+
+    Raises BuildError. Where this process ends meanwhile, the compiler ends with it and its folder is removed.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=BUILDING, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        for source in SOURCES:
+            (folder / source).write_bytes(files(__package__).joinpath(source).read_bytes())
+        made = folder / target.name
+        command = [compiler.path, *FLAGS, f"-DKIND={KINDS[dtype]}", str(folder / "decode.cpp"), "-o", str(made)]
+        if _run([*command, "-fopenmp"], folder) is not None:
+            failure = _run(command, folder)
+            if failure is not None:
+                raise BuildError(f"the compiler '{compiler.path}' failed ({failure})")
+        failure = _run([sys.executable, "-I", "-c", _PROBE, str(made)], folder)
+        if failure is not None:
+            raise BuildError(f"what the compiler '{compiler.path}' made cannot be loaded ({failure})")
+        keep(made, target)
+
+
+def _run(command: list[str], folder: Path) -> str | None:
+    """Run a command to its end; return why it failed, or None. It does not outlive this process's end."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def stop() -> None:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)  # the thread that waits here is not waited for
+    try:
+        _, said = process.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return f"it took more than {_SECONDS} seconds"
+    finally:
+        atexit.unregister(stop)
+    if process.returncode == 0:
+        return None
+    lines = said.decode(errors="replace").strip().splitlines()
+    wanted = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+    return wanted.strip() or f"exit code {process.returncode}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@cache
+def _processor() -> str:
+    """What -march=native depends on: a home directory may be shared by different machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))

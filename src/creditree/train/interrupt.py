@@ -1,0 +1,106 @@
+"""Signals that ask a program to stop: Ctrl-C, a scheduler's SIGTERM, and the SIGHUP of a terminal that goes away."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What stops a program so that it may end in good order; all of them mean the same."""
+
+FIRST_SIGNAL_CODE = 128
+"""Shells add a signal's number to this for the exit code of what it ended: 130 for Ctrl-C, 143 for SIGTERM."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has stopped the work. `number`: which;  `hint`: a sentence on what is kept and how to go on."""
+
+    def __init__(self, number: int = signal.SIGINT, hint: str = "") -> None:
+        super().__init__(number, hint)
+        self.number = number
+        self.hint = hint
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return FIRST_SIGNAL_CODE + self.number
+
+    def __str__(self) -> str:
+        """Return what to tell the user."""
+        by = "" if self.number == signal.SIGINT else f" by {signal.Signals(self.number).name}"
+        return f"interrupted{by}; {self.hint}" if self.hint else f"interrupted{by}"
+
+
+@dataclass(slots=True)
+class Request:
+    """Whether a signal has asked to stop, and which was the first."""
+
+    number: int | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether one has."""
+        return self.number is not None
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Let each of the signals raise `Interrupted` in the block, wherever it is."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    with _handled(stop):
+        yield
+
+
+@contextmanager
+def finishing(told: Callable[[int], None]) -> Iterator[Request]:
+    """Let the first signal ask the block to stop where it likes, and call `told`; the second raises `Interrupted`.
+
+    After the second, further ones are ignored until the block has ended: it is saving what it has.
+    """
+    request = Request()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if not request.made:
+            request.number = number
+            told(number)
+            return
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    with _handled(ask):
+        yield request
+
+
+@contextmanager
+def continuing(hint: str) -> Iterator[None]:
+    """Say of an interruption of the block what is kept and how to go on, unless that is said already."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        said = stop.hint if isinstance(stop, Interrupted) else ""
+        raise Interrupted(number, said or hint) from None
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals in the block. One that the caller ignores stays ignored, as under nohup."""
+    before: dict[int, Any] = {}
+    try:
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    except ValueError:  # not in the main thread: no signal arrives there
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

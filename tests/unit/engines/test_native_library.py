@@ -1,0 +1,209 @@
+"""What is compiled, where it is kept, whose code is loaded, and what is said where there is none."""
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from creditree.engines.engine import SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.engines.native import cache as cache_module
+from creditree.engines.native import library as library_module
+from creditree.engines.native.compiler import compiler_path
+from creditree.engines.native.decoder import NativeDecoder
+from creditree.engines.native.library import identity, library
+from creditree.rng import Key
+from creditree.tree import token_array
+from tests.tiny_models import tiny
+
+needs_compiler = pytest.mark.skipif(compiler_path() is None, reason="no C++ compiler here: torch decodes")
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Libraries are remembered for the life of a process; not in this test."""
+    library_module.forget()
+    yield
+    library_module.forget()
+
+
+@pytest.fixture
+def copying(forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A compiler that notes each call and copies what the real one made before; returns its notes."""
+    library("float32")
+    (real,) = [one for one in cache_module.folder().path.glob("decode-float32-*.so") if library_digest() in one.name]
+    notes, script = tmp_path / "calls", tmp_path / "c++"
+    script.write_text(
+        f'#!/bin/sh\nif [ "$1" = --version ]; then echo copier 1.0; exit; fi\necho called >> {notes}\n'
+        f'while [ "$1" != -o ]; do shift; done\ncp {real} "$2"\n'
+    )
+    script.chmod(0o755)
+    notes.touch()
+    monkeypatch.setenv("CXX", str(script))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library_module.forget()
+    return notes
+
+
+def library_digest() -> str:
+    return identity("float32")["library"]
+
+
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "creditree" / "native"
+
+
+def num_calls(notes: Path) -> int:
+    return len(notes.read_text().splitlines())
+
+
+def test_without_a_compiler_torch_decodes_and_says_so_once(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert library("float32") is None
+    engine = InProcessEngine(tiny(dtype=torch.float32))
+    assert not isinstance(engine._decoder(), NativeDecoder)
+    asked = SampleRequest(token_array([7, 9]), (Key.of(1),), 3)
+    assert engine.sample([asked], Sampling(1.0))[1].decoded > 0
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "no C++ compiler" in caplog.text
+    found = identity("float32")
+    assert found["engine"] == "torch"
+    assert "no C++ compiler" in found["why"]
+
+
+def test_a_compiler_that_fails_is_no_error_and_its_reason_is_told(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "decode.cpp: error: no such header" >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert library("float32") is None
+    assert "no such header" in caplog.text
+    assert list(kept(tmp_path).iterdir()) == []  # nothing half-made stays
+
+
+def test_a_compiler_that_makes_nonsense_is_found_out_before_it_is_kept(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "c++"
+    script.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit 0\nwhile [ "$1" != -o ]; do shift; done\necho x > "$2"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert library("float32") is None
+    assert "cannot be loaded" in caplog.text
+    assert list(kept(tmp_path).iterdir()) == []
+
+
+@needs_compiler
+def test_what_was_compiled_is_kept_for_the_next_run_with_its_checksum(copying: Path, tmp_path: Path) -> None:
+    assert library("float32") is not None
+    made, checksum = sorted(kept(tmp_path).iterdir())
+    assert checksum.read_text().strip() == hashlib.sha256(made.read_bytes()).hexdigest()
+    assert stat.S_IMODE(kept(tmp_path).stat().st_mode) == 0o700
+    assert identity("float32") == {"engine": "native", "library": made.stem.split("-")[-1], "compiler": "copier 1.0"}
+    library_module.forget()
+    assert library("float32") is not None
+    assert num_calls(copying) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["half", "empty", "garbage", "no checksum"])
+def test_a_damaged_library_is_compiled_again(copying: Path, tmp_path: Path, damage: str) -> None:
+    library_module.library("float32")
+    made, checksum = sorted(kept(tmp_path).iterdir())
+    whole = made.read_bytes()
+    library_module.forget()
+    made.unlink()  # the test's own process has it mapped
+    if damage == "no checksum":
+        made.write_bytes(whole)
+        checksum.unlink()
+    else:
+        made.write_bytes({"half": whole[: len(whole) // 2], "empty": b"", "garbage": b"\x00" * 4096}[damage])
+    made.chmod(0o700)
+    assert library("float32") is not None
+    assert made.read_bytes() == whole
+    assert num_calls(copying) == 2
+
+
+@needs_compiler
+def test_a_folder_that_others_may_write_is_not_trusted(
+    copying: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library("float32")
+    kept(tmp_path).chmod(0o777)
+    library_module.forget()
+    assert library("float32") is not None
+    assert "can be written by other users" in caplog.text
+    assert num_calls(copying) == 2  # for this process alone
+    own = cache_module.folder().path
+    assert own != kept(tmp_path)
+    shutil.rmtree(own)
+
+
+@needs_compiler
+def test_a_library_of_another_user_or_a_link_is_not_loaded(
+    copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library("float32")
+    made, _ = sorted(kept(tmp_path).iterdir())
+    assert cache_module.is_sound(made)
+    elsewhere = tmp_path / "elsewhere.so"
+    made.rename(elsewhere)
+    made.symlink_to(elsewhere)
+    assert not cache_module.is_sound(made)
+    made.unlink()
+    elsewhere.rename(made)
+    monkeypatch.setattr(os, "geteuid", lambda: made.stat().st_uid + 1)
+    assert "another user" in str(cache_module.distrust(made))
+    assert not cache_module.is_sound(made)
+
+
+@needs_compiler
+def test_without_a_writable_home_one_folder_serves_the_whole_process(
+    copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    library_module._prepared("float32")
+    assert library("float32") is not None
+    assert num_calls(copying) == 1
+    assert "for this process alone" in caplog.text
+    shutil.rmtree(cache_module.folder().path)
+
+
+@needs_compiler
+def test_what_killed_compilers_left_behind_is_removed(copying: Path, tmp_path: Path) -> None:
+    old, fresh = (kept(tmp_path) / name for name in ("building-old", "building-fresh"))
+    for one in (old, fresh):
+        one.mkdir(parents=True, mode=0o700)
+        (one / "decode.cpp").touch()
+    kept(tmp_path).chmod(0o700)
+    os.utime(old, (0, 0))
+    library("float32")
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_the_switch_turns_it_off(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(library_module.SWITCH, "0")
+    assert library("float32") is None
+    assert identity("float32") == {"engine": "torch", "why": "CREDITREE_NATIVE is 0"}
+    assert not caplog.records  # who turned it off knows
