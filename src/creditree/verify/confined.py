@@ -162,7 +162,11 @@ def _limit(spec: dict[str, Any]) -> None:
         kind = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(kind)[1]
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
-        resource.setrlimit(kind, (limit, limit))
+        try:
+            resource.setrlimit(kind, (limit, limit))
+        except (OSError, ValueError):
+            if sys.platform == "linux":  # other systems do not have every limit
+                raise
 
 
 def _wait(child: int) -> NoReturn:

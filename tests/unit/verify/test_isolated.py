@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_what_it_prints_goes_to_standard_error_without_control_characters_and_no
     assert "\x1b" not in err
     assert "not shown" in err.splitlines()[-1]
     assert len(err) < 80_000
+
+
+def test_several_threads_may_ask_and_the_thread_that_asked_first_may_end(file: Path) -> None:
+    with closing(load_reward(f"{file}:judge")) as reward:
+        found: list[float | None] = []
+        for _ in range(3):
+            threads = [Thread(target=lambda: found.append(reward.judge([answer("[0.5]")])[0].reward)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert reward.judge([answer("[float(len(CALLS))]")])[0].reward == 10.0
+    assert found == [0.5] * 9
 
 
 def test_after_three_calls_without_a_reply_it_is_not_called_again(file: Path) -> None:
