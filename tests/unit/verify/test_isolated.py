@@ -117,6 +117,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reward(file: Path) -> Iterator[IsolatedReward]:
     with closing(load_reward(f"{file}:judge", deadline_s=2.0, memory_bytes=400 << 20)) as reward:
+        assert reward.judge([answer("[1.0]")])[0].reward == 1.0
         yield reward
 
 
@@ -184,11 +185,19 @@ def test_several_threads_may_ask_and_the_thread_that_asked_first_may_end(file: P
 
 def test_after_three_calls_without_a_reply_it_is_not_called_again(file: Path) -> None:
     with closing(load_reward(f"{file}:judge")) as reward:
+        assert reward.judge([answer("[1.0]")])[0].reward == 1.0
         for _ in range(3):
-            assert "exit code 7" in reward.judge([answer("os._exit(7)")])[0].detail
+            assert "any more" not in reward.judge([answer("os._exit(7)")])[0].detail
         (verdict,) = reward.judge([answer("[1.0]")])
     assert (verdict.reward, verdict.status) == (None, "crash")
     assert "not called any more" in verdict.detail
+    assert "exit code 7" in verdict.detail
+
+
+def test_a_function_whose_first_call_gives_no_reply_is_not_waited_for_again(file: Path) -> None:
+    with closing(load_reward(f"{file}:judge", deadline_s=1.0)) as reward:
+        assert "longer than 1 s" in reward.judge([answer("time.sleep(600)")])[0].detail
+        assert "not called any more" in reward.judge([answer("[1.0]")])[0].detail
 
 
 @pytest.mark.parametrize(
