@@ -15,6 +15,7 @@ from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stretches import stretches_of
+from creditree.learner.update import stays_finite
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
@@ -29,7 +30,8 @@ class OptimiserSpec:
     `weight_decay`: every update takes W to W (1 - learning_rate * weight_decay) first.
 
     `micro_batch_tokens`: how many skeleton tokens go through the layers together (see `stretches_of`); the result
-    does not depend on it beyond rounding.
+    does not depend on it beyond rounding. `skip_grad_norm`: a gradient whose global norm, before clipping, is larger
+    than this is no direction to go, and its update is left out.
     """
 
     learning_rate: float = 1e-4
@@ -38,6 +40,7 @@ class OptimiserSpec:
     max_grad_norm: float = 1.0
     micro_batch_tokens: int = 1024
     weight_decay: float = 0.0
+    skip_grad_norm: float = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class StepStats:
     """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient.
 
     `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None;  `clipped`: terms that
-    the objective's clip kept from learning, of `in_loss`.
+    the objective's clip kept from learning, of `in_loss`.  `skipped`: why no update was made of a batch that has a
+    signal, None where it was;  `is_sound`: whether loss and gradient, and so the weights before, were finite.
     """
 
     updated: bool
@@ -57,6 +61,8 @@ class StepStats:
     micro_batch_tokens: int = 0
     note: str | None = None
     clipped: int = 0
+    skipped: str | None = None
+    is_sound: bool = True
 
     @property
     def clip_fraction(self) -> float:
@@ -82,6 +88,8 @@ class StepStats:
             micro_batch_tokens=steps[-1].micro_batch_tokens if steps else 0,
             note=notes[-1] if notes else None,
             clipped=sum(one.clipped for one in made),
+            skipped=next((one.skipped for one in steps if one.skipped is not None), None),
+            is_sound=all(one.is_sound for one in steps),
         )
 
 
@@ -90,7 +98,7 @@ class Learner:
 
     `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed: no
     update changes the layers below it, so they serve all updates of a training step. `num_updates` counts the optimiser
-    steps that this object made.
+    steps that this object began.
     """
 
     def __init__(
@@ -144,7 +152,8 @@ class Learner:
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
-        `key` seeds LoRA dropout, where there is any.
+        Nor does anything change where loss, gradient or the new weights would not be finite, or the gradient's norm is
+        above `skip_grad_norm`: `StepStats.skipped` says which. `key` seeds LoRA dropout, where there is any.
         """
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
@@ -160,22 +169,41 @@ class Learner:
             if not l2.decoupled:
                 loss += l2.coefficient * size**2
                 norm = self._add_penalty(2 * l2.coefficient)
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            self.optimiser.zero_grad()
-            raise ModelError(
-                f"the loss is {loss} and its gradient norm {grad_norm}; lower train.learning_rate or use dtype float32."
-            )
-        torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
+        is_sound = math.isfinite(loss) and math.isfinite(grad_norm) and math.isfinite(float(norm))
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
-        self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.step()
-        self.num_updates += 1
-        if l2.decoupled and l2.coefficient > 0:
-            l2.shrink(self.matrices, rate)
+        skipped = self._reason(loss, grad_norm, norm) if not is_sound or float(norm) > self.spec.skip_grad_norm else None
+        if skipped is None and not self._update(norm, rate):
+            skipped = "the update would make weights that are not finite"
+        if skipped is not None:
+            self.optimiser.zero_grad()
         size_now = self.micro_batch_tokens
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
-        return StepStats(True, loss, grad_norm, l2_grad_norm, *counts, note, clipped)
+        return StepStats(
+            skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, skipped, is_sound=is_sound
+        )
+
+    def _reason(self, loss: float, grad_norm: float, norm: Tensor) -> str:
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        largest = max(grad_norm, float(norm)) if math.isfinite(grad_norm) else grad_norm
+        if math.isfinite(largest):
+            return f"the gradient's norm is {largest:.3g}, above train.skip_grad_norm {self.spec.skip_grad_norm:g}"
+        return f"the gradient's norm is {largest}"
+
+    def _update(self, norm: Tensor, rate: float) -> bool:
+        """Clip the gradient and update the weights; return False, and change none, where they would not be finite."""
+        torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
+        l2 = self.objective.l2
+        shrinks = l2.decoupled and l2.coefficient > 0
+        if not stays_finite(self.optimiser, rate, l2.factor(rate) if shrinks else 1.0):
+            return False
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.num_updates += 1  # before it is made: one that is interrupted has changed some weights
+        self.optimiser.step()
+        if shrinks:
+            l2.shrink(self.matrices, rate)
+        return True
 
     def gradient(self, batch: Batch, key: Key) -> float:
         """Set every matrix's gradient to that of the loss; return the loss.

@@ -21,12 +21,20 @@ Fields = list[tuple[TokenField, ...]]
 """A token field for every tree of every forest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An update that was left out: why, and the ids of its problems."""
+
+    reason: str
+    problem_ids: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class StepResult:
     """What one step sampled, judged and learned; `stats` are of all its optimiser steps together.
 
     `explored`: the forests of all problems of the step;  `forests`: those that reached the learner, with their fields;
-    `chosen`: what the selection has read off them.
+    `chosen`: what the selection has read off them;  `skips`: updates that were left out.
     """
 
     explored: list[Forest]
@@ -36,12 +44,18 @@ class StepResult:
     stats: StepStats
     cost: Ledger
     chosen: Mapping[str, float] = field(default_factory=dict)
+    skips: Sequence[Skip] = ()
+
+    @classmethod
+    def without(cls, reason: str, problem_ids: Sequence[str]) -> "StepResult":
+        """Return the result of a step that failed before it reached the learner."""
+        return cls([], [], [], [], StepStats.combined([]), Ledger(skipped=1), skips=(Skip(reason, tuple(problem_ids)),))
 
     @property
     def reward_mean(self) -> float:
         """Mean reward of the first groups; NaN where no completion has one."""
         found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
-        return float(np.mean(found)) if found else float("nan")
+        return sum(reward / len(found) for reward in found) if found else float("nan")  # a sum could overflow
 
     @property
     def mixed_share(self) -> float:
@@ -118,16 +132,20 @@ def learn(
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
         batches = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
-    updates = []
+    updates, skips = [], []
     for number, chosen in enumerate(batches):
         with seconds.phase("credit"):
             batch = _packed(parts, forests, advantages, weights, chosen)
         with seconds.phase("learn"):
             updates.append(learner.step(batch, key.at("update", number) if len(batches) > 1 else key, learning_rate))
+        reason = updates[-1].skipped
+        if reason is not None:
+            skips.append(Skip(reason, tuple(forests[index][0].problem.id for index in chosen)))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
-    cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
-    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen)
+    cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
+    cost.no_signal = int(not stats.updated and not skips)
+    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
 
 
 def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fields, chosen: Sequence[int]) -> Batch:
