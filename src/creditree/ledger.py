@@ -47,8 +47,8 @@ class Ledger:
       fewer than unique prefixes only where branches grow on completions of an earlier step, which are prefilled
     - `prefilled`: prompt tokens forwarded before the first draw
     - `influence_tokens`: tokens forwarded for influence alone: by its pass, or the last one of a completion in decoding
-    - `measured_tokens`: tokens forwarded to measure whole trees before credit: for `adapter_residual` (with the adapter
-      and without it, counted once) or for prefixes that match by their hidden states
+    - `measured_tokens`: tokens forwarded without gradient before an update: for `adapter_residual` (with the adapter
+      and without it, counted once), for prefixes that match by their hidden states, or for old log-probabilities
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `skipped`: updates that were left out because something in them was not finite, or the gradient too large

@@ -18,6 +18,7 @@ from creditree.verify import (
     WorkerPool,
     load_reward,
 )
+from creditree.verify.isolated import DEADLINE_S
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "last_integer": (),
@@ -28,6 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "program": ("allow_execution", "deadline", "workers", "memory"),
 }
 """The graders, and the options that each has."""
+FUNCTION_OPTIONS = ("deadline", "memory")
 FUNCTION = "or a function as package.module:name or file.py:name"
 
 
@@ -41,9 +43,13 @@ class RewardBlock(BaseModel):
     tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
     math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
     allow_execution: bool | None = Field(None, description="program: run what the model writes, as you; none: false")
-    deadline: float | None = Field(None, description="math, program: wall seconds for one answer; none: 5", gt=0)
+    deadline: float | None = Field(
+        None, description="math, program: wall seconds for one answer; none: 5; function: for one call; none: 60", gt=0
+    )
     workers: int | None = Field(None, description="math, program: processes; none: 2", ge=1)
-    memory: str | None = Field(None, description="math, program: of a process; none: 1GiB, program 512MiB")
+    memory: str | None = Field(
+        None, description="of a process; none: math 1GiB, program 512MiB, function nine tenths of what is free"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +77,7 @@ class RewardBlock(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "RewardBlock":
-        allowed = OPTIONS.get(self.name, ())
+        allowed = OPTIONS.get(self.name, FUNCTION_OPTIONS)
         for option in sorted(self.options):
             if option not in allowed:
                 has = f"it has {', '.join(allowed)}" if allowed else "it has no options"
@@ -97,10 +103,14 @@ class RewardBlock(BaseModel):
 def build_verifier(reward: RewardBlock | str) -> Verifier:
     """Return the verifier that `reward` names. Raises ConfigError where it cannot be made.
 
-    Workers of the graders that use them start when the first answer needs one; close it with `verify.closing`.
+    A function is imported now, in a process of its own; workers of graders start when the first answer needs one. Close
+    it with `verify.closing`.
     """
     block = reward_of({"name": reward}) if isinstance(reward, str) else reward
-    return _grader(block) if block.name in OPTIONS else load_reward(block.name)
+    if block.name in OPTIONS:
+        return _grader(block)
+    memory = None if block.memory is None else parse_bytes(block.memory)
+    return load_reward(block.name, block.deadline or DEADLINE_S, memory)
 
 
 def reward_of(values: dict[str, Any]) -> RewardBlock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from creditree.errors import DataError
 from creditree.problem import Problem, Status, Verdict
 from creditree.tasks.rows import Row, read_rows
-from creditree.verify.final_answer import final_answer
+from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
 CORRECT = 1.0

@@ -12,7 +12,7 @@ from creditree.evaluate.statistics import Difference, paired_mean_difference
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
-from creditree.verify import Answer, load_reward
+from creditree.verify import Answer, closing, load_reward
 from creditree.verify.verifier import Verifier
 
 COLUMN = "column:"
@@ -50,7 +50,8 @@ def check_metric(metric: str, problems: Sequence[Problem]) -> None:
     if ":" not in metric:
         raise ConfigError(f"--metric {metric}: write file.py:function, package.module:function or column:NAME.")
     tried = [Answer(problem, problem.question, problem.answers[0]) for problem in problems[:TRIED]]
-    verdicts = load_reward(metric).judge(tried)
+    with closing(load_reward(metric)) as function:
+        verdicts = function.judge(tried)
     if all(verdict.reward is None for verdict in verdicts):
         raise ConfigError(f"--metric {metric} gives no number for the reference answers: {verdicts[0].detail}")
 
@@ -71,11 +72,11 @@ def measure_metric(
             for side in (before, after)
         )
         return _measured(metric, old, new, key)
-    function = load_reward(metric)
-    sides = [
-        _called(function, problems, prompts, {name: own[0] for name, own in side.attempts.items()})
-        for side in (before, after)
-    ]
+    with closing(load_reward(metric)) as function:
+        sides = [
+            _called(function, problems, prompts, {name: own[0] for name, own in side.attempts.items()})
+            for side in (before, after)
+        ]
     pairs = [(a, b) for a, b in zip(*(values for values, _ in sides), strict=True) if a is not None and b is not None]
     if not pairs:
         raise DataError(f"--metric {metric} gave no number for any problem: {sides[0][1] or sides[1][1]}")

@@ -2,6 +2,7 @@
 
 from creditree.verify.choice import Choice
 from creditree.verify.exact import ExactText
+from creditree.verify.isolated import IsolatedReward
 from creditree.verify.last_integer import LastInteger, last_integer
 from creditree.verify.locate import load_reward, reward_digest
 from creditree.verify.mathematics import Mathematics
@@ -15,6 +16,7 @@ __all__ = [
     "Answer",
     "Choice",
     "ExactText",
+    "IsolatedReward",
     "LastInteger",
     "Limits",
     "Mathematics",

@@ -1,57 +1,105 @@
-"""Finding what a completion says its answer is: boxed, stated in words, or written last."""
+"""Finding the one place where a completion says its answer: what is boxed, tagged or stated, else the open text.
+
+Every grader and every vote reads its answer out of this place and out of no other, so that no completion has two
+answers. All of it takes time that is linear in the text, whatever the text is.
+"""
 
 import re
-import unicodedata
+from dataclasses import dataclass
+from typing import Literal
 
-THINKING_ENDS = "</think>"
-BOXES = ("\\boxed", "\\fbox")
+from creditree.verify.characters import cleaned as cleaned
+from creditree.verify.cues import stated_clause
+
 LONGEST_TEXT = 200_000
 """Characters at the end of a completion that are looked at."""
+THOUGHT = re.compile(r"<(?P<closing>/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+TAG = re.compile(r"<(?P<closing>/?)answer>", re.IGNORECASE)
+BOXES = ("\\boxed", "\\fbox")
+MOST_BOXES = 20
+BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+BARE_BOX = re.compile(r"[^\s$]++")
+# What may stand between two boxes that are one answer: marks, "and", and words that the first one counts.
+JOINT = re.compile(r"(?:[\s$,;.&]|\\[()\[\],;! ]|\\q?quad|\\text(?:rm|bf)?\s*\{|\}|and\b|or\b)*+")
+JOINT_WORDS = re.compile(
+    r"[\s$]*+(?:\\[\])])?\s*+(?:\\text\s*\{)?\s*+(?:[A-Za-z()]{1,12}\s+){1,3}(?:and|or)\s*+\}?[\s$]*+"
+)
+JOINS = re.compile(r"[,;]|\b(?:and|or)\b")
+LONGEST_JOINT = 60
 
-# What the phrase is followed by is cut out by `_clause`, so the pattern itself stays linear.
-STATED = re.compile(
-    r"(?:\banswer(?:\s+choice)?\s*(?:\*\*|__)?\s*(?:is|was|:|=)|####)\s*(?:\*\*|__)?\s*(?:also\s+)?:?", re.IGNORECASE
-)
-SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|;\s|\?\s|!\s")
-MATHS = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$((?:\\.|[^$\\])+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-JOINING = re.compile(r"(?:\s|,|;|\band\b|\bor\b)*\.?\s*")
-WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-COMMAND = re.compile(r"\\[A-Za-z]+(?:\{[A-Za-z ,.()]*\})?")
-FUNCTIONS = frozenset({"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "and"})
-LAST_NUMBER = re.compile(r"(?<![\w.])[-−]?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?\s?%?")
-MARKS = re.compile(
-    "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+How = Literal["box", "tag", "stated", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The place where a completion says its answer.
+
+    `how`: in a ``box``; in ``<answer>``, a ``tag``; ``stated`` behind "answer is" or the like; or ``open``: nothing
+    marks it. `text`: what stands there; of an open text all of it, and each grader takes what is its own kind of
+    answer out of its end.
+    """
+
+    text: str
+    how: How
+
+    @property
+    def last_line(self) -> str:
+        """Return the last line that is not empty."""
+        return next((line.strip() for line in reversed(self.text.splitlines()) if line.strip()), "")
+
+
+def located(completion: str) -> Located | None:
+    """Return the one place where a completion says its answer, or None where it says nothing.
+
+    Only what follows the last thought counts (see `after_thinking`). There, in this order:
+
+    1. the last ``\\boxed{}``, ``\\fbox{}`` or ``<answer></answer>``, whichever stands last; boxes that only "and",
+       "or" and commas part are one list; within a tag the same search goes on, a box in it first;
+    2. what follows the last "answer is", "answer:", ``####`` or their like in other languages, to the end of its
+       sentence, without the reason that it gives (see `cues`);
+    3. all of it, ``open``.
+
+    An empty box or tag is no answer.
+    """
+    text = cleaned(after_thinking(completion))
+    return _located(text) if text else None
+
+
+def _located(text: str) -> Located | None:
+    box, tag = _last_boxes(text), _last_tag(text)
+    if tag is not None and (box is None or box[0] < tag[1]):
+        inside = text[tag[0] : tag[1]].strip()
+        if not inside:
+            return None
+        within = _located(inside)
+        return within if within is None or within.how != "open" else Located(inside, "tag")
+    if box is not None:
+        return Located(box[1], "box") if box[1] else None
+    clause = stated_clause(text)
+    return Located(clause, "stated") if clause else Located(text, "open")
 
 
 def after_thinking(text: str) -> str:
-    """Return what follows the last ``</think>``, or all of a text without one; of a very long text, its end."""
-    return text[-LONGEST_TEXT:].rpartition(THINKING_ENDS)[2]
+    """Return what follows the last thought of a text, or all of a text without one; of a very long text, its end.
 
-
-def cleaned(text: str) -> str:
-    """Return `text` in normal form NFC, without control characters, marks of direction and lone surrogates."""
-    return unicodedata.normalize("NFC", MARKS.sub("", text)).strip()
+    A thought ends with ``</think>`` (or thinking, thought, reasoning), also where the prompt had opened it. Where the
+    last one is opened and not closed, the text was cut off inside it, and nothing follows: "".
+    """
+    last = None
+    for match in THOUGHT.finditer(text):
+        last = match
+    if last is None:
+        return text[-LONGEST_TEXT:]
+    return text[last.end() :][-LONGEST_TEXT:] if last["closing"] else ""
 
 
 def boxed(text: str) -> str | None:
-    """Return what stands in the last ``\\boxed`` or ``\\fbox`` of `text`, or None without one that is closed."""
-    start, name = max((text.rfind(name), name) for name in BOXES)
-    if start < 0:
-        return None
-    rest = text[start + len(name) :].lstrip()
-    if not rest.startswith("{"):
-        bare = re.match(r"[^\s$]+", rest)
-        return bare[0].rstrip(".,") if bare else None
-    depth, escaped = 0, False
-    for index, character in enumerate(rest):
-        if escaped or character == "\\":
-            escaped = not escaped
-        elif character in "{}":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return rest[1:index].strip()
-    return None
+    """Return what stands in the last ``\\boxed`` or ``\\fbox`` of `text`, or None without one that is closed.
+
+    Boxes that only "and", "or" or commas part are one list.
+    """
+    found = _last_boxes(text)
+    return None if found is None else found[1]
 
 
 def unboxed(answer: str) -> str:
@@ -61,79 +109,56 @@ def unboxed(answer: str) -> str:
 
 
 def stated(text: str) -> str | None:
-    """Return what follows the last ``answer is``, ``answer:`` or ``####``, to the end of its sentence; None without."""
-    last = None
-    for match in STATED.finditer(text):
-        last = match
+    """Return what follows the last ``answer is`` or its like, to the end of its sentence; None without."""
+    return stated_clause(text)
+
+
+def _last_tag(text: str) -> tuple[int, int] | None:
+    """Return where the content of the last closed ``<answer>`` starts and ends."""
+    opened, found = None, None
+    for match in TAG.finditer(text):
+        if not match["closing"]:
+            opened = match.end()
+        elif opened is not None:
+            found, opened = (opened, match.start()), None
+    return found
+
+
+def _last_boxes(text: str) -> tuple[int, str] | None:
+    """Return where the last box starts, and its content with those of the boxes before it that are joined to it."""
+    start = max(text.rfind(name) for name in BOXES)
+    last = None if start < 0 else _box(text, start)
     if last is None:
         return None
-    return _clause(text[last.end() :])
+    contents, first = [last[0]], start
+    while len(contents) < MOST_BOXES:
+        before = max(text.rfind(name, 0, first) for name in BOXES)
+        box = None if before < 0 else _box(text, before)
+        if box is None or box[1] > first or not _joined(text[box[1] : first]):
+            break
+        contents.insert(0, box[0])
+        first = before
+    return start, contents[0] if len(set(contents)) == 1 else ", ".join(contents)
 
 
-def final_answer(text: str) -> str | None:
-    """Return the answer that a completion gives, or None where it gives none.
-
-    Looked for behind the last ``</think>``, in this order: the last ``\\boxed`` or ``\\fbox``; what follows the last
-    "answer is"; the whole of a short text without prose; the last formula between dollars; the last number.
-    """
-    rest = cleaned(after_thinking(text))
-    inside = boxed(rest)
-    if inside is not None:
-        return inside or None
-    said = stated(rest)
-    if said:
-        return said
-    if rest and is_bare(rest):
-        return _stripped(rest) or None
-    formulas = _formulas(rest)
-    if formulas:
-        return formulas[-1]
-    numbers = LAST_NUMBER.findall(rest)
-    return numbers[-1].strip() if numbers else None
+def _joined(gap: str) -> bool:
+    if not gap or len(gap) > LONGEST_JOINT or not JOINS.search(gap):
+        return not gap
+    return (JOINT.fullmatch(gap) or JOINT_WORDS.fullmatch(gap)) is not None
 
 
-def is_bare(text: str) -> bool:
-    """Return whether a text is one short line of an answer, not prose that contains one."""
-    if "\n" in text or len(text) > 500 or text.count("$") > 2:
-        return False
-    words = WORD.findall(COMMAND.sub(" ", text))
-    return len([word for word in words if word.lower() not in FUNCTIONS]) <= 1
-
-
-def _clause(rest: str) -> str | None:
-    """Return the answer at the start of `rest`: its formula, its formulas joined by and, or its sentence."""
-    rest = rest.lstrip()
-    if not rest:
-        return None
-    first = MATHS.match(rest)
-    if first is None:
-        end = SENTENCE_END.search(rest)
-        clause = rest if end is None else rest[: end.start()]
-        inner = _formulas(clause)
-        return inner[0] if inner else _stripped(clause) or None
-    found, place = [_inside(first)], first.end()
-    while True:
-        gap = JOINING.match(rest, place)
-        following = None if gap is None or gap.end() == place else MATHS.match(rest, gap.end())
-        if following is None or "." in rest[place : following.start()]:
-            return ", ".join(found)
-        found.append(_inside(following))
-        place = following.end()
-
-
-def _formulas(text: str) -> list[str]:
-    return [inside for match in MATHS.finditer(text) if (inside := _inside(match))]
-
-
-def _inside(match: re.Match[str]) -> str:
-    return _stripped(next(group for group in match.groups() if group is not None))
-
-
-def _stripped(text: str) -> str:
-    text = text.strip().strip("*_`").strip()
-    whole = MATHS.fullmatch(text)
-    if whole is not None:
-        text = next(group for group in whole.groups() if group is not None).strip()
-    if text.endswith(".") and not text.endswith("\\."):
-        text = text[:-1].rstrip()
-    return text
+def _box(text: str, start: int) -> tuple[str, int] | None:
+    """Return the content of the box whose command is at `start`, and where it ends; None for one that stays open."""
+    place = start + len(next(name for name in BOXES if text.startswith(name, start)))
+    while place < len(text) and text[place].isspace():
+        place += 1
+    if not text.startswith("{", place):
+        bare = BARE_BOX.match(text, place)
+        return (bare[0].rstrip(".,"), bare.end()) if bare else None
+    depth = 0
+    for match in BRACES.finditer(text, place):
+        if len(match[0]) == 1:
+            depth += 1 if match[0] == "{" else -1
+            if depth == 0:
+                return text[place + 1 : match.start()].strip(), match.end()
+    return None

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from hashlib import blake2b, sha256
 from importlib.machinery import PathFinder
@@ -9,21 +10,27 @@ from pathlib import Path
 from types import ModuleType
 
 from creditree.errors import ConfigError, did_you_mean
-from creditree.verify.reward_function import RewardFunction
+from creditree.verify.isolated import DEADLINE_S, IsolatedReward
+from creditree.verify.reward_function import RewardCallable, described
 
 
-def load_reward(location: str) -> RewardFunction:
-    """Return the reward function at ``package.module:function`` or ``path/to/file.py:function``.
+def load_reward(location: str, deadline_s: float = DEADLINE_S, memory_bytes: int | None = None) -> IsolatedReward:
+    """Return the reward function at ``package.module:function`` or ``path/to/file.py:function``, in its own process.
 
-    Raises ConfigError, with the reason, if there is no such module or function, or if importing it fails.
+    Raises ConfigError, with the reason, if there is no such module or function, if importing it fails or takes longer
+    than `deadline_s`, or if what it names cannot be a reward function. Close it with `verify.closing`.
     """
-    source, colon, name = location.rpartition(":")
-    if not colon or not source or not name:
-        raise ConfigError(
-            f"The reward '{location}' names no function: write package.module:function or path/to/file.py:function."
-        )
+    _parts(location)
+    reward = IsolatedReward(location, deadline_s, memory_bytes)
+    reward.start()
+    return reward
+
+
+def find_function(location: str) -> RewardCallable:
+    """Return the function itself, imported into this process. Raises ConfigError as `load_reward` does."""
+    source, name = _parts(location)
     module = _from_file(Path(source), location) if source.endswith(".py") else _from_import(source, location)
-    function = getattr(module, name, None)
+    function: object = getattr(module, name, None)
     if function is None:
         callables = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
         raise ConfigError(
@@ -34,7 +41,36 @@ def load_reward(location: str) -> RewardFunction:
             f"The reward '{location}' is a {type(function).__name__}, not a function: name a callable "
             "f(prompts, completions, **columns)."
         )
-    return RewardFunction(function)
+    if not _takes_completions(function):
+        raise ConfigError(
+            f"The reward '{location}' is no reward function, since it does not take 'completions': name a callable "
+            "f(prompts, completions, **columns)."
+        )
+    return function
+
+
+def _parts(location: str) -> tuple[str, str]:
+    source, colon, name = location.rpartition(":")
+    if not colon or not source or not name:
+        raise ConfigError(
+            f"The reward '{location}' names no function: write package.module:function or path/to/file.py:function."
+        )
+    return source, name
+
+
+def _takes_completions(function: RewardCallable) -> bool:
+    """Return whether a callable can be asked to judge completions: what cannot must not be called by a name in a file.
+
+    It takes ``completions`` or any keyword. Built-in functions that do not say what they take are none.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    named = parameters.get("completions")
+    if named is not None and named.kind in (named.POSITIONAL_OR_KEYWORD, named.KEYWORD_ONLY):
+        return True
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def reward_file(location: str) -> Path | None:
@@ -79,7 +115,7 @@ def _from_file(file: Path, location: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException as error:
         del sys.modules[name]
         raise _failed(location, error) from error
     return module
@@ -95,10 +131,9 @@ def _from_import(source: str, location: str) -> ModuleType:
                 "install it, or name a file as path/to/file.py:function."
             ) from error
         raise _failed(location, error) from error
-    except Exception as error:
+    except BaseException as error:
         raise _failed(location, error) from error
 
 
-def _failed(location: str, error: Exception) -> ConfigError:
-    reason = " ".join(str(error).split())
-    return ConfigError(f"The reward '{location}' cannot be imported: it raises {type(error).__name__}: {reason}.")
+def _failed(location: str, error: BaseException) -> ConfigError:
+    return ConfigError(f"The reward '{location}' cannot be imported: it raises {described(error)}.")

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from creditree.problem import Verdict
-from creditree.verify.final_answer import cleaned, final_answer, unboxed
+from creditree.verify.final_answer import cleaned, unboxed
 from creditree.verify.latex import mathd, tidy
 from creditree.verify.number import PlainNumber, plain_number
 from creditree.verify.pool import Job, WorkerPool
+from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
 LONGEST_ANSWER = 600

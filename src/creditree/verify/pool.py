@@ -1,26 +1,16 @@
-"""Killable processes that compare formulas: what hangs in one is ended at its deadline, what crashes is replaced.
-
-A worker is a fresh interpreter on a pipe, not a fork: it imports neither the program that started it nor torch, and
-works the same on systems that cannot fork.
-"""
+"""Killable processes that compare formulas: what hangs in one is ended at its deadline, what crashes is replaced."""
 
 import json
 import os
-import queue
 import signal
-import subprocess
-import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
 
-import creditree
 from creditree.errors import ConfigError
 from creditree.problem import Verdict
+from creditree.verify.process import Worker
 
 GRACE_S = 0.5
 """How long after its deadline a worker that does not interrupt itself is killed."""
@@ -46,65 +36,6 @@ class Limits:
     def __post_init__(self) -> None:
         if self.memory_bytes < LEAST_MEMORY:
             raise ConfigError("the memory of a grading process is below 256 MiB, which sympy needs; set 512MB or more.")
-
-
-class Worker:
-    """One process, and a thread that reads what it says."""
-
-    def __init__(self, limits: Limits) -> None:
-        source = str(Path(creditree.__file__).resolve().parents[1])
-        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "creditree.verify.worker", str(limits.deadline_s), str(limits.memory_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
-            start_new_session=os.name == "posix",  # Ctrl-C in a terminal is for the parent, which then ends workers
-        )
-        self._said: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        Thread(target=self._listen, name="creditree-grading", daemon=True).start()
-
-    def is_ready(self) -> bool:
-        """Wait until the worker has imported what it needs; return False where it ended instead."""
-        return self._hear(START_S) is not None
-
-    def ask(self, job: Job, deadline_s: float) -> Mapping[str, Any] | None:
-        """Return the reply to a job, or None where the worker ended. Raises TimeoutError after the deadline."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            return None
-        return self._hear(deadline_s)
-
-    def end(self) -> None:
-        """Kill the process and forget it."""
-        self.process.kill()
-        self.process.wait()
-        with suppress(OSError, ValueError):
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-
-    @property
-    def ended_by_alarm(self) -> bool:
-        """Whether its own alarm ended it."""
-        return hasattr(signal, "SIGPROF") and self.process.wait(5) == -signal.SIGPROF
-
-    def _hear(self, seconds: float) -> Mapping[str, Any] | None:
-        try:
-            line = self._said.get(timeout=seconds)
-        except queue.Empty:
-            raise TimeoutError from None
-        return None if line is None else json.loads(line)
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                self._said.put(line)
-        self._said.put(None)
 
 
 class WorkerPool:
@@ -170,45 +101,73 @@ class WorkerPool:
                 worker = None
         if worker is not None:
             with self._lock:
-                self._idle.append(worker)
+                if worker in self._all:  # else it was ended with the pool
+                    self._idle.append(worker)
 
     def _asked(self, worker: Worker, job: Job) -> tuple[Verdict, bool]:
         """Return the verdict on a job and whether the worker can go on."""
         deadline = self.limits.deadline_s
         late = Verdict(0.0, "timeout", f"the comparison took longer than {deadline:g} s.")
         try:
-            reply = worker.ask(job, deadline + GRACE_S)
+            line = worker.ask(json.dumps(job).encode("ascii"), deadline + GRACE_S)
         except TimeoutError:
             return late, False
-        if reply is None:
-            ended = Verdict(0.0, "crash", "the comparison ended its process.")
-            return (late if worker.ended_by_alarm else ended), False
+        if line is None:
+            ended = Verdict(0.0, "crash", f"the comparison {worker.ending}.")
+            return (late if worker.process.returncode == -signal.SIGPROF else ended), False
+        reply = json.loads(line)
         verdict = Verdict(1.0 if reply["correct"] else 0.0, reply["status"], reply["detail"])
         return verdict, not reply["retiring"]
 
     def _taken(self) -> Worker | None:
         """Return an idle worker or a new one; None after several that did not start, or while closing."""
+        while not self._closing:
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
+            if idle is None:
+                if self._failed_starts >= MOST_FAILED_STARTS:
+                    return None
+                fresh = self._fresh()
+                if fresh is not None:
+                    return fresh
+                self._failed_starts += 1
+            elif not idle.has_ended:
+                return idle
+            else:
+                self._drop(idle)
+        return None
+
+    def _fresh(self) -> Worker | None:
+        """Return a new worker that has imported what it needs, or None where it cannot be started."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            if self._closing or self._failed_starts >= MOST_FAILED_STARTS:
+            if self._closing:
                 return None
-            worker = Worker(self.limits)
+            try:
+                worker = _started(self.limits)
+            except OSError:
+                return None
             self._all.add(worker)
         try:
-            ready = worker.is_ready()
+            if worker.hear(START_S) is not None:
+                return worker
         except TimeoutError:
-            ready = False
-        if ready:
-            return worker
+            pass
         self._drop(worker)
-        self._failed_starts += 1
-        return self._taken()
+        return None
 
     def _drop(self, worker: Worker) -> None:
         worker.end()
         with self._lock:
             self._all.discard(worker)
+
+
+def _started(limits: Limits) -> Worker:
+    return Worker(
+        "creditree.verify.worker",
+        str(limits.deadline_s),
+        str(limits.memory_bytes),
+        variables={"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
+    )
 
 
 def _end_all(workers: set[Worker], owner: int) -> None:

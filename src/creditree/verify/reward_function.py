@@ -1,28 +1,38 @@
 """A callable with TRL's reward signature as a verifier: ``f(prompts, completions, **columns) -> list[float]``."""
 
+import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
 
 from creditree.errors import did_you_mean
-from creditree.problem import Verdict
-from creditree.verify.final_answer import final_answer
+from creditree.problem import Status, Verdict
+from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
 RewardCallable = Callable[..., object]
+Offered = dict[str, list[object]]
+LONGEST_REASON = 300
+"""Characters of an exception's text that a verdict repeats."""
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, slots=True)
 class RewardFunction(Verifier):
-    """Calls `function` once for a batch, with keyword arguments only, each a list with one entry an answer.
+    """Calls `function` in this process, once for a batch, with keyword arguments, each a list with one entry an answer.
 
     The arguments are ``prompts`` and ``completions`` (texts), ``answers`` (lists of accepted texts), ``question``,
     ``id``, and every column of the problems' rows; a function without ``**kwargs`` gets those that it names. It
-    returns one finite number an answer. Anything else (NaN, infinity, None, a text, a wrong length, an exception)
-    gives verdicts ``crash`` without a reward, which name the row and are never trained on.
-    What the function reads is not known, so a completion votes for its final answer, as `final_answer` finds it.
+    returns, or its coroutine does, one finite number an answer. Anything else (NaN, infinity, None, a text, a wrong
+    length, whatever it raises but KeyboardInterrupt) gives verdicts ``crash`` without a reward, which name the row and
+    are never trained on. What the function reads is not known, so a completion votes for its final answer, as
+    `final_answer` finds it.
+
+    This is for a function that lives in the calling program. It has no deadline, and one that ends its process ends the
+    program: `load_reward` gives a function of a file or module a process of its own.
     """
 
     function: RewardCallable
@@ -30,63 +40,93 @@ class RewardFunction(Verifier):
     @property
     def name(self) -> str:
         """Return the function's name, as messages show it."""
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        return name_of(self.function)
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         if not answers:
             return ()
-        try:
-            returned = self.function(**self._arguments(answers))
-            rewards = _listed(returned, len(answers))
-        except Exception as error:
-            return self._all_crashed(answers, f"raised {type(error).__name__}: {' '.join(str(error).split())}")
+        return verdicts(self.name, answers, call(self.function, offered(answers), len(answers)))
+
+
+def name_of(function: RewardCallable) -> str:
+    """Return a function's name, or that of its type."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def offered(answers: Sequence[Answer]) -> Offered:
+    """Return all that a reward function may be called with."""
+    columns = dict.fromkeys(name for answer in answers for name in answer.problem.columns)
+    return {
+        **{name: [answer.problem.columns.get(name) for answer in answers] for name in columns},
+        "question": [answer.problem.question for answer in answers],
+        "id": [answer.problem.id for answer in answers],
+        "answers": [list(answer.problem.answers) for answer in answers],
+        "prompts": [answer.prompt for answer in answers],
+        "completions": [answer.completion for answer in answers],
+    }
+
+
+def call(function: RewardCallable, arguments: Offered, expected: int) -> list[float | str]:
+    """Return for each completion its reward, a finite number, or the reason in words why it has none."""
+    try:
+        returned = function(**_named(function, arguments))
+        if inspect.isawaitable(returned):
+            returned = asyncio.run(_awaited(returned))
+        rewards = _listed(returned, expected)
         if rewards is None:
-            return self._all_crashed(answers, f"returned {_shown(returned)} instead of a list of numbers")
-        if len(rewards) != len(answers):
-            count = f"more than {len(answers)}" if len(rewards) > len(answers) else str(len(rewards))
-            return self._all_crashed(answers, f"returned {count} rewards for {len(answers)} completions")
-        return tuple(
-            self._verdict(row, answer, reward)
-            for row, (answer, reward) in enumerate(zip(answers, rewards, strict=True), 1)
-        )
+            reason = f"returned {_shown(returned)} instead of a list of numbers"
+        elif len(rewards) != expected:
+            count = f"more than {expected}" if len(rewards) > expected else str(len(rewards))
+            reason = f"returned {count} rewards for {expected} completions"
+        else:
+            return [_reward(one) for one in rewards]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and GeneratorExit too: it is the function's mistake, not the run's end
+        reason = f"raised {described(error)}"
+    return [f"the function {reason}"] * expected
 
-    def _arguments(self, answers: Sequence[Answer]) -> dict[str, list[object]]:
-        columns = dict.fromkeys(name for answer in answers for name in answer.problem.columns)
-        offered: dict[str, list[object]] = {
-            **{name: [answer.problem.columns.get(name) for answer in answers] for name in columns},
-            "question": [answer.problem.question for answer in answers],
-            "id": [answer.problem.id for answer in answers],
-            "answers": [list(answer.problem.answers) for answer in answers],
-            "prompts": [answer.prompt for answer in answers],
-            "completions": [answer.completion for answer in answers],
-        }
-        try:
-            parameters = inspect.signature(self.function).parameters
-        except (TypeError, ValueError):
-            return offered
-        for name, parameter in parameters.items():
-            named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if named and parameter.default is parameter.empty and name not in offered:
-                raise TypeError(f"it needs the column '{name}', which no problem has.{did_you_mean(name, offered)}")
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return offered
-        return {name: values for name, values in offered.items() if name in parameters}
 
-    def _verdict(self, row: int, answer: Answer, reward: object) -> Verdict:
-        number = _number(reward)
-        if number is not None and isfinite(number):
-            return Verdict(number, answer=final_answer(answer.completion))
-        detail = (
-            f"row {row} of {self.name} (problem {answer.problem.id}): returned {_shown(reward)}, not a finite number."
-        )
-        return Verdict(None, "crash", detail)
+def verdicts(
+    name: str, answers: Sequence[Answer], outcomes: Sequence[float | str], status: Status = "crash"
+) -> tuple[Verdict, ...]:
+    """Return the verdicts for what was returned; a reason in place of a number gives one with `status`, no reward."""
+    return tuple(
+        Verdict(None, status, f"row {row} of {name} (problem {answer.problem.id}): {outcome}.")
+        if isinstance(outcome, str)
+        else Verdict(outcome, answer=final_answer(answer.completion))
+        for row, (answer, outcome) in enumerate(zip(answers, outcomes, strict=True), 1)
+    )
 
-    def _all_crashed(self, answers: Sequence[Answer], reason: str) -> tuple[Verdict, ...]:
-        return tuple(
-            Verdict(None, "crash", f"row {row} of {self.name} (problem {answer.problem.id}): the function {reason}.")
-            for row, answer in enumerate(answers, 1)
-        )
+
+def described(error: BaseException) -> str:
+    """Return an exception in words: its type, and its text where it has one, in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # its own code may fail as well
+        text = ""
+    return f"{type(error).__name__}: {_cut(text, LONGEST_REASON)}" if text else type(error).__name__
+
+
+def _named(function: RewardCallable, arguments: Offered) -> Offered:
+    """Return those of the arguments that a function takes. Raises TypeError for one that no problem has."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return arguments
+    for name, parameter in parameters.items():
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if named and parameter.default is parameter.empty and name not in arguments:
+            raise TypeError(f"it needs the column '{name}', which no problem has.{did_you_mean(name, arguments)}")
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return arguments
+    return {name: values for name, values in arguments.items() if name in parameters}
+
+
+async def _awaited(returned: Awaitable[object]) -> object:
+    return await returned
 
 
 def _listed(returned: object, expected: int) -> list[object] | None:
@@ -94,6 +134,11 @@ def _listed(returned: object, expected: int) -> list[object] | None:
     if isinstance(returned, str | bytes | Mapping | Set) or not isinstance(returned, Iterable):
         return None
     return list(islice(returned, expected + 1))
+
+
+def _reward(returned: object) -> float | str:
+    number = _number(returned)
+    return number if number is not None and isfinite(number) else f"returned {_shown(returned)}, not a finite number"
 
 
 def _number(reward: object) -> float | None:
@@ -106,8 +151,13 @@ def _number(reward: object) -> float | None:
 
 
 def _shown(value: object) -> str:
+    """Return a value as a message shows it: by its type where it is known by its address only, or cannot be shown."""
     try:
         text = repr(value)
     except Exception:
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        text = ""
+    return _cut(text, 80) if text and not ADDRESS.search(text) else f"a {type(value).__name__}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,16 +1,17 @@
-"""The grading process: reads one job a line, answers with one line. Started by `creditree.verify.pool`, never imported.
+"""The process that compares formulas, one a job. Started by `creditree.verify.pool`, never imported.
 
 Its memory is limited, an alarm interrupts a comparison at its deadline, and it refuses to start programs, open
-connections or write files. It ends when its input ends, so it does not outlive who started it.
+connections or write files. It ends with who started it.
 """
 
 import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+
+from creditree.verify.child import Channels
 
 GRACE_S = 1.0
 """How long after the deadline the process is ended where it does not stop by itself."""
@@ -23,20 +24,18 @@ REFUSED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.
            "urllib.Request", "webbrowser.open", "pty.spawn")  # fmt: skip
 
 
-def main(deadline_s: float, memory_bytes: int) -> None:
+def main(lifeline: int, deadline_s: float, memory_bytes: int) -> None:
     """Answer jobs until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
+    channels = Channels.opened(lifeline)
     from creditree.verify.symbolic import Finding, compare
 
     _limit_memory(memory_bytes)
     sys.addaudithook(_refuse)
-    _reply(replies, {"ready": True})
+    channels.reply({"ready": True})
     signal_late()
     late = 0
-    for line in sys.stdin:
-        job = json.loads(line)
+    for payload in channels.frames():
+        job = json.loads(payload)
         try:
             with_alarm(deadline_s)
             try:
@@ -50,7 +49,7 @@ def main(deadline_s: float, memory_bytes: int) -> None:
         except Exception as error:
             finding = Finding(False, "unparsable", f"the comparison failed with {type(error).__name__}.")
         retiring = finding.status == "crash" or late >= MOST_LATE or _is_full(memory_bytes)
-        _reply(replies, {**asdict(finding), "retiring": retiring})
+        channels.reply({**asdict(finding), "retiring": retiring})
 
 
 class Late(BaseException):
@@ -118,10 +117,5 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return bool(set(mode or "") & set("wax+")) or (mode is None and bool(flags & WRITING))
 
 
-def _reply(replies: Any, values: Mapping[str, object]) -> None:
-    replies.write(json.dumps(values) + "\n")
-    replies.flush()
-
-
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -20,9 +20,9 @@ from creditree.tasks.table import Table
 from creditree.tasks.task import PromptTemplate
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.settings import Settings, Validation
+from creditree.verify.isolated import IsolatedReward
 from creditree.verify.last_integer import LastInteger
-from creditree.verify.reward_function import RewardFunction
-from creditree.verify.verifier import Answer
+from creditree.verify.verifier import Answer, closing
 from tests.forests import PROBLEM
 
 ROOT = Path(__file__).parents[3]
@@ -117,9 +117,9 @@ def test_verifiers(tmp_path: Path) -> None:
     assert isinstance(build_verifier("last_integer"), LastInteger)
     file = tmp_path / "rewards.py"
     file.write_text("def length(prompts, completions, **columns):\n    return [float(len(c)) for c in completions]\n")
-    verifier = build_verifier(f"{file}:length")
-    assert isinstance(verifier, RewardFunction)
-    assert verifier.judge([Answer(PROBLEM, "1+1=", "two")])[0].reward == 3.0
+    with closing(build_verifier(f"{file}:length")) as verifier:
+        assert isinstance(verifier, IsolatedReward)
+        assert verifier.judge([Answer(PROBLEM, "1+1=", "two")])[0].reward == 3.0
     for name in ("last_intger", "", "length"):
         with pytest.raises(ConfigError, match="set the name of a grader"):
             build_verifier(name)

@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(text: str) -> None:
         ("{name: numeric, tolerace: 1}", ["unknown key 'reward.tolerace'", "'tolerance'"]),
         ("{name: exact, tolerance: 1}", ["tolerance is no option of exact", "ignore_case"]),
         ("{name: choice, deadline: 1}", ["deadline is no option of choice", "no options"]),
-        ("{name: 'a.py:f', deadline: 1}", ["deadline is no option of a.py:f"]),
+        ("{name: 'a.py:f', workers: 1}", ["workers is no option of a.py:f", "deadline, memory"]),
         ("{name: numeric, tolerance: -1}", ["reward.tolerance is -1"]),
         ("{name: math, memory: 1MB}", ["256 MiB"]),
         ("{name: math, memory: lots}", ["reward.memory is 'lots'"]),

@@ -8,7 +8,8 @@ import pytest
 
 from creditree.errors import ConfigError
 from creditree.problem import Problem
-from creditree.verify import Answer, load_reward, reward_digest
+from creditree.verify import Answer, RewardFunction, closing, load_reward, reward_digest
+from creditree.verify.locate import find_function
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def rewards_file(tmp_path: Path) -> Path:
 
 
 def test_a_function_in_a_file(rewards_file: Path) -> None:
-    reward = load_reward(f"{rewards_file}:length")
-    assert reward.name == "length"
-    assert reward.judge([Answer(Problem("a", "?", ()), "?", "four")])[0].reward == 4.0
+    with closing(load_reward(f"{rewards_file}:length")) as reward:
+        assert reward.name == "length"
+        assert reward.judge([Answer(Problem("a", "?", ()), "?", "four")])[0].reward == 4.0
 
 
 def test_two_files_of_one_name_stay_apart(rewards_file: Path, tmp_path: Path) -> None:
@@ -31,12 +32,21 @@ def test_two_files_of_one_name_stay_apart(rewards_file: Path, tmp_path: Path) ->
     other.parent.mkdir()
     other.write_text("def length(completions, **columns):\n    return [0.0 for _ in completions]\n")
     answers = [Answer(Problem("a", "?", ()), "?", "four")]
-    found = [load_reward(f"{file}:length") for file in (rewards_file, other)]
+    found = [RewardFunction(find_function(f"{file}:length")) for file in (rewards_file, other)]
     assert [reward.judge(answers)[0].reward for reward in found] == [4.0, 0.0]
 
 
-def test_a_function_in_an_importable_module() -> None:
-    assert load_reward("statistics:mean").name == "mean"
+def test_a_function_in_an_importable_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "graders_at_hand.py").write_text("def half(completions):\n    return [0.5 for _ in completions]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with closing(load_reward("graders_at_hand:half")) as reward:
+        assert reward.judge([Answer(Problem("a", "?", ()), "?", "four")])[0].reward == 0.5
+
+
+@pytest.mark.parametrize("location", ["os:system", "os:remove", "statistics:mean", "builtins:eval", "builtins:dict"])
+def test_what_takes_no_completions_is_no_reward_function(location: str) -> None:
+    with pytest.raises(ConfigError, match="is no reward function, since it does not take 'completions'"):
+        find_function(location)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +64,7 @@ def test_a_function_in_an_importable_module() -> None:
 )
 def test_what_cannot_be_found_is_said_in_one_sentence(location: str, reason: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        load_reward(location)
+        find_function(location)
     assert reason in str(raised.value)
     assert location in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -67,7 +77,7 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, source: str) ->
     with pytest.raises(
         ConfigError, match=r"cannot be imported: it raises (ValueError|SyntaxError|ModuleNotFoundError)"
     ):
-        load_reward(f"{file}:f")
+        find_function(f"{file}:f")
 
 
 def test_the_digest_is_that_of_the_file_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from creditree.errors import ConfigError
-from creditree.verify.pool import Limits, Worker, WorkerPool
+from creditree.verify.pool import Limits, WorkerPool, _started
 
 SLOW = {"answer": "\\int_0^1 \\sin(\\sin(\\sin(x^{2x}))) dx", "truths": ["1+x"], "math_verify": True}
 RIGHT = {"answer": "\\sqrt{12}", "truths": ["2\\sqrt{3}"], "math_verify": True}
@@ -90,15 +91,36 @@ def test_a_worker_that_does_not_hear_its_alarm_is_killed_and_replaced() -> None:
     pool.close()
 
 
-def test_a_worker_that_dies_is_a_crash_with_reward_0_and_is_replaced() -> None:
+def test_an_answer_that_ends_its_worker_is_a_crash_with_reward_0_and_the_worker_is_replaced() -> None:
+    pool = WorkerPool(Limits(deadline_s=30.0, num_workers=1))
+    pool.run([RIGHT])
+    (worker,) = pool._all
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()
+    dead, next_ = pool.run([RIGHT, RIGHT])
+    assert (dead.reward, dead.status) == (0.0, "crash")
+    assert "SIGKILL" in dead.detail
+    assert next_.reward == 1.0
+    pool.close()
+
+
+def test_a_worker_that_ended_between_two_answers_is_not_the_next_answers_fault() -> None:
     pool = WorkerPool(Limits(deadline_s=30.0, num_workers=1))
     pool.run([RIGHT])
     (worker,) = pool._all
     os.kill(worker.process.pid, signal.SIGKILL)
     worker.process.wait()
-    dead, next_ = pool.run([RIGHT, RIGHT])
-    assert (dead.reward, dead.status) == (0.0, "crash")
-    assert next_.reward == 1.0
+    assert pool.run([RIGHT])[0].reward == 1.0
+    pool.close()
+
+
+def test_a_job_that_a_worker_does_not_read_ends_at_the_deadline_too() -> None:
+    pool = WorkerPool(Limits(deadline_s=0.5, num_workers=1))
+    pool.run([RIGHT])
+    (worker,) = pool._all
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    (stuck,) = pool.run([{**RIGHT, "truths": ["x" * 500] * 4000}])  # more than a pipe holds
+    assert (stuck.reward, stuck.status) == (0.0, "timeout")
     pool.close()
 
 
@@ -163,8 +185,8 @@ def test_a_worker_refuses_to_start_programs_and_to_write() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    worker = Worker(Limits(deadline_s=30.0))
-    assert worker.is_ready()
+    worker = _started(Limits(deadline_s=30.0))
+    assert worker.hear(60) is not None
     limits = Path(f"/proc/{worker.process.pid}/limits")
     if limits.exists():  # Linux has it
         assert str(1 << 30) in limits.read_text()

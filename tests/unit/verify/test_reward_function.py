@@ -146,6 +146,37 @@ def test_an_object_that_cannot_be_shown_is_still_reported() -> None:
     assert "a Shy" in verdict.detail
 
 
+class LeavesAsFloat:
+    def __float__(self) -> float:
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), MemoryError(), RecursionError("deep")], ids=repr)
+def test_nothing_that_it_raises_ends_the_program(error: BaseException) -> None:
+    def function(**_: object) -> list[float]:
+        raise error
+
+    assert type(error).__name__ in details(function)[0]
+
+
+def test_a_number_that_raises_when_it_is_read_does_not_end_the_program() -> None:
+    assert "raised SystemExit: 0" in details(lambda **_: [1.0, LeavesAsFloat()])[0]
+
+
+def test_the_rewards_of_a_coroutine_are_awaited() -> None:
+    async def function(completions: list[str]) -> list[float]:
+        return [float(text) for text in completions]
+
+    assert rewards(function) == [2.0, 5.0]
+
+
+def test_no_message_shows_where_an_object_lies_in_memory() -> None:
+    first, second = RewardFunction(lambda **_: [object(), lambda: 1.0]).judge(ANSWERS)
+    assert "returned a object" in first.detail
+    assert "returned a function" in second.detail
+    assert "0x" not in first.detail + second.detail + details(lambda **_: object())[0]
+
+
 def test_an_interrupt_is_not_swallowed() -> None:
     def function(**_: object) -> list[float]:
         raise KeyboardInterrupt
