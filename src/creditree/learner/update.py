@@ -56,4 +56,5 @@ def _updated(
         mean.add_(first, alpha=betas[0])
         square.add_(second, alpha=betas[1])
     size = square.div_(1 - betas[1] ** step).sqrt_().add_(eps)
-    return weights * (1 - rate * decay) - mean.div_(size).mul_(rate / (1 - betas[0] ** step))
+    new: Tensor = weights * (1 - rate * decay) - mean.div_(size).mul_(rate / (1 - betas[0] ** step))
+    return new

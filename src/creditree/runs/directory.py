@@ -10,7 +10,7 @@ from typing import Literal, Self
 from creditree.errors import RunError
 from creditree.runs.atomic import published, recover, write_json, write_text, writing
 from creditree.runs.attempts import Attempt, AttemptParts, read_parts
-from creditree.runs.checkpoint import Checkpoint, load_latest, save_checkpoint
+from creditree.runs.checkpoint import Checkpoint, load_latest, remove_after, save_checkpoint
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
 from creditree.runs.held import HeldDirectory, read_object
@@ -139,11 +139,16 @@ class RunDirectory(HeldDirectory):
         model = self.path / "model"
         return model if model.is_dir() else self.adapter
 
-    def save(self, checkpoint: Checkpoint, keep: int = 2) -> None:
-        """Write a checkpoint; the metrics up to it are on the disk before it is."""
+    def save(self, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None) -> None:
+        """Write a checkpoint; the metrics up to it are on the disk before it is. That of `sound_step` is kept too."""
         self._check_writable()
         self._log.sync()
-        save_checkpoint(self.path / _CHECKPOINTS, checkpoint, keep)
+        save_checkpoint(self.path / _CHECKPOINTS, checkpoint, keep, sound_step)
+
+    def forget_checkpoints(self, after: int) -> None:
+        """Remove the checkpoints of steps later than `after`."""
+        self._check_writable()
+        remove_after(self.path / _CHECKPOINTS, after)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest sound checkpoint (None: start at step 0), and sentences that the user should see.

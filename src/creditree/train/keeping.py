@@ -6,13 +6,14 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from creditree.errors import NonFiniteError
 from creditree.learner.learner import Learner
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.train.flying import Arrays
+from creditree.train.state import sorted_by_owner
 
-Arrays = dict[str, NDArray[np.generic]]
 WRITING_SHARE = 0.05
 """Checkpoints by time take at most this share of it, however large they are."""
 
@@ -28,7 +29,7 @@ class Whole:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Kept:
-    """A whole step with the learner's arrays; None: they are what the learner holds while it has made `updates`."""
+    """A whole step with the learner's arrays; None: what the learner holds for as long as it has made `updates`."""
 
     whole: Whole
     arrays: Arrays | None
@@ -38,36 +39,35 @@ class _Kept:
 class Keeper:
     """Writes checkpoints, and knows which states are sound.
 
-    The weights after an update are sound once the next loss and gradient are found finite: until then the state before
-    the update is kept, in memory where an adapter learns (it is small), and in the newest checkpoint from before in any
-    case, which nothing removes.
+    The weights after an update are known to be sound once the next loss and gradient, which they give, are finite.
+    Until then the state before the update is kept: in memory where an adapter learns, which is small, and in the newest
+    checkpoint that is known to be sound, which nothing removes.
     """
 
     def __init__(
         self, learner: Learner, run: RunDirectory, every_s: float, clock: Callable[[], float] = monotonic
     ) -> None:
+        """`every_s`: seconds between checkpoints by time."""
         self._learner, self._run, self._every_s, self._clock = learner, run, every_s, clock
         self._before: Arrays | None = None
-        self._saved: int | None = None
-        self._sound_saved: int | None = None
-        self._looked = clock()
-        self._took = 0.0
-        self._whole: Whole
-        self._sound: _Kept | None = None
+        self._took_s = 0.0
 
-    def begin(self, whole: Whole, *, saved: bool = False, sound: int | None = None) -> None:
+    def begin(self, whole: Whole, *, saved: bool = False, sound_step: int | None = None) -> None:
         """Start at a whole step, which the learner holds; `saved`: there is a checkpoint of it.
 
-        `sound`: the step of the newest checkpoint that is known to be sound, None where none is.
+        `sound_step`: of the newest checkpoint that is known to be sound, None where none is.
         """
-        self._whole, self._updates = whole, self._learner.num_updates
-        self._saved, self._sound_saved = whole.step if saved else None, sound
-        self._looked = self._clock()
+        self._now = _Kept(whole, None, self._learner.num_updates)
+        self._saved = whole.step if saved else None
+        self._sound_step = sound_step
+        # Without a better one on the disk, what the process began with is what it can go back to.
+        self._sound = None if sound_step is not None and sound_step != whole.step else self._now
+        self._looked_at = self._clock()
 
     @property
-    def step(self) -> int:
-        """The last whole step."""
-        return self._whole.step
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self._clock() - self._looked_at >= max(self._every_s, self._took_s / WRITING_SHARE)
 
     def learning(self) -> None:
         """Keep what the learner holds before the first update of a step, where it is an adapter."""
@@ -75,46 +75,56 @@ class Keeper:
             self._before = self._learner.arrays()
 
     def done(self, whole: Whole, *, proven: bool) -> None:
-        """Take the state after a step; `proven`: its loss and gradient, of the weights before it, were finite."""
+        """Take the state after a step; `proven`: loss and gradient of the weights before it were finite."""
         if proven:
-            self._sound = _Kept(self._whole, self._before, self._updates)
-            self._sound_saved = self._saved
-        self._whole, self._updates, self._before = whole, self._learner.num_updates, None
+            self._sound = _Kept(self._now.whole, self._before, self._now.updates)
+            self._sound_step = self._saved
+        self._now, self._before = _Kept(whole, None, self._learner.num_updates), None
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        wait = max(self._every_s, self._took / WRITING_SHARE)
-        return self._clock() - self._looked >= wait
+    def save(self) -> None:
+        """Write a checkpoint of the last whole step, unless there is one or no step was made.
 
-    def save(self, whole: Whole | None = None) -> None:
-        """Write a checkpoint of the last whole step, unless there is one, or nothing was done.
-
-        Nothing is written in the middle of a step whose updates cannot be taken back: then the one before stays.
-        `whole`: an earlier step, since which the learner has not changed.
+        In the middle of a step whose updates cannot be taken back nothing is written: the one before stays.
         """
-        chosen = whole or self._whole
-        arrays = self._learner.arrays() if self._learner.num_updates == self._updates else self._before
-        if chosen.step not in (0, self._saved) and arrays is not None:
-            self._write(_Kept(chosen, arrays, self._updates))
+        arrays = self._learner.arrays() if self._is_held(self._now) else self._before
+        if arrays is not None and self._now.whole.step not in (0, self._saved):
+            self._write(self._now.whole, arrays)
+
+    def rewind(self, whole: Whole) -> None:
+        """Go back to an earlier whole step, since which the learner has not changed, and write its checkpoint."""
+        self._now = _Kept(whole, None, self._now.updates)
+        self._write(whole, self._learner.arrays())
 
     def back(self) -> int | None:
-        """Go back to the last sound state, in the learner and on the disk; return its step, None: none is left.
+        """Go back to the last sound state, in the learner and on the disk; return its step, None where none is left.
 
         Raises RunError where its checkpoint cannot be read.
         """
         kept = self._sound
-        if kept is not None and (kept.arrays is not None or kept.updates == self._learner.num_updates):
+        if kept is not None and (kept.arrays is not None or self._is_held(kept)):
             if kept.arrays is not None:
                 self._learner.load_arrays(kept.arrays)
-            self._write(_Kept(kept.whole, self._learner.arrays(), self._learner.num_updates))
+            self.begin(kept.whole, saved=True, sound_step=kept.whole.step)
+            self._write(kept.whole, self._learner.arrays())
             return kept.whole.step
-        if kept is None and self._learner.num_updates == self._first and self._sound_saved is None:
-            return self._whole.step
-        self._run.forget_checkpoints(self._sound_saved)
-        if self._sound_saved is None:
+        self._run.forget_checkpoints(after=-1 if self._sound_step is None else self._sound_step)
+        checkpoint = None if self._sound_step is None else self._run.restore()[0]
+        if checkpoint is None:
             return None
-        checkpoint, _ = self._run.restore()
-        assert checkpoint is not None
-        self._learner.load_arrays(learners(checkpoint.arrays))
+        self._learner.load_arrays(sorted_by_owner(checkpoint)["learner"])
+        self.begin(Whole(checkpoint.step, checkpoint.state, {}), saved=True, sound_step=checkpoint.step)
         return checkpoint.step
+
+    def _is_held(self, kept: _Kept) -> bool:
+        return kept.updates == self._learner.num_updates
+
+    def _write(self, whole: Whole, arrays: Arrays) -> None:
+        begun = self._clock()
+        broken = next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
+        if broken is not None:
+            raise NonFiniteError(f"{broken} is not finite after step {whole.step}, and is not kept.")
+        record = {**whole.record, "sound_step": self._sound_step}
+        self._run.save(Checkpoint(whole.step, arrays | whole.arrays, record), sound_step=self._sound_step)
+        self._saved = whole.step
+        self._looked_at = self._clock()
+        self._took_s = self._looked_at - begun

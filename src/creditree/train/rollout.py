@@ -27,6 +27,10 @@ LARGEST_REWARD = 1e30
 """Sums of squares of larger rewards leave the range of float64, and their losses that of float32."""
 
 
+class HugeRewardError(NonFiniteError):
+    """A reward whose advantages would not be finite."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Rollout:
     """Everything needed to turn problems into judged forests.
@@ -121,9 +125,9 @@ class Rollout:
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
         largest = max((abs(v.reward) for v in verdicts.values() if v.reward is not None), default=0.0)
         if largest > LARGEST_REWARD:
-            raise NonFiniteError(
+            raise HugeRewardError(
                 f"a reward has the size {largest:.3g}, and above {LARGEST_REWARD:g} advantages and losses are not "
-                "finite; scale the rewards."
+                "finite"
             )
         return tuple(
             tree.judged({leaf: v for (n, leaf), v in verdicts.items() if n == number})

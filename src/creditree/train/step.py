@@ -7,7 +7,7 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.fields import ZERO, TokenField, num_trained
-from creditree.learner.learner import StepStats
+from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
@@ -24,10 +24,11 @@ Fields = list[tuple[TokenField, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """An update that was left out: why, and the ids of its problems."""
+    """An update that was left out: why, and the ids of its problems; `cure`: what would help, where that is known."""
 
     reason: str
     problem_ids: tuple[str, ...]
+    cure: str | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,9 +49,9 @@ class StepResult:
     skips: Sequence[Skip] = ()
 
     @classmethod
-    def without(cls, reason: str, problem_ids: Sequence[str]) -> "StepResult":
+    def without(cls, skip: Skip) -> "StepResult":
         """Return the result of a step that failed before it reached the learner."""
-        return cls([], [], [], [], StepStats.combined([]), Ledger(skipped=1), skips=(Skip(reason, tuple(problem_ids)),))
+        return cls([], [], [], [], StepStats.combined([]), Ledger(skipped=1), skips=(skip,))
 
     @property
     def reward_mean(self) -> float:
