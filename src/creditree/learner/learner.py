@@ -16,7 +16,7 @@ from creditree.learner.mismatch import Mismatch
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
 from creditree.learner.stretches import stretches_of
-from creditree.learner.update import stays_finite
+from creditree.learner.update import LARGEST_WEIGHT, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
@@ -122,8 +122,8 @@ class Learner:
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None, *, at_old: bool = False) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
-        Nor does anything change where loss, gradient or the new weights would not be finite, or the gradient's norm is
-        above `skip_grad_norm`: `StepStats.skipped` says which.
+        Nor does anything change where loss, gradient or the new weights would not be finite, the gradient's norm is
+        above `skip_grad_norm` or a new weight above `LARGEST_WEIGHT`: `StepStats.skipped` says which.
 
         `key` seeds LoRA dropout, where there is any. `at_old`: no update was made since the fresh terms were sampled:
         the policy is still the old one. Then it is compared with the engine, and where old log-probabilities are the
@@ -149,7 +149,7 @@ class Learner:
             self._reason(loss, grad_norm, norm) if not is_sound or float(norm) > self.spec.skip_grad_norm else None
         )
         if skipped is None and not self._update(norm, rate):
-            skipped = "the update would make weights that are not finite"
+            skipped = f"the update would make weights that are not finite, or above {LARGEST_WEIGHT:g}"
         if skipped is not None:
             self.optimiser.zero_grad()
         size_now = self.micro_batch_tokens
@@ -168,11 +168,11 @@ class Learner:
         return f"the gradient's norm is {largest}"
 
     def _update(self, norm: Tensor, rate: float) -> bool:
-        """Clip the gradient and update the weights; return False, and change none, where they would not be finite."""
+        """Clip the gradient and update the weights; return False, and change none, where they would not be sound."""
         torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
         l2 = self.objective.l2
         shrinks = l2.decoupled and l2.coefficient > 0
-        if not stays_finite(self.optimiser, rate, l2.factor(rate) if shrinks else 1.0):
+        if not stays_sound(self.optimiser, rate, l2.factor(rate) if shrinks else 1.0):
             return False
         self.optimiser.param_groups[0]["lr"] = rate
         self.num_updates += 1  # before it is made: one that is interrupted has changed some weights

@@ -7,11 +7,13 @@ from torch import Tensor
 PIECE = 1 << 22
 """Numbers that are looked at together: it bounds the memory, whatever a matrix has."""
 LARGEST = float(np.finfo(np.float32).max)
+LARGEST_WEIGHT = 65504.0
+"""Float16 holds no larger numbers. Weights that work are far below; those that an explosion makes are soon above."""
 
 
 @torch.no_grad()
-def stays_finite(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0) -> bool:
-    """Return whether the optimiser's next step leaves every weight finite; gradients are clipped already.
+def stays_sound(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0) -> bool:
+    """Return whether the optimiser's next step leaves every weight within `LARGEST_WEIGHT`; gradients are clipped.
 
     AdamW (arXiv 1711.05101): m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2,
     W' = factor * ((1 - rate * decay) W - rate / (1 - b1^t) * m' / (sqrt(v' / (1 - b2^t)) + eps).
@@ -32,8 +34,9 @@ def stays_finite(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0)
             piece = slice(start, start + PIECE)
             first, second = (None if moment is None else moment[piece] for moment in moments)
             new = _updated(weights[piece], grads[piece], first, second, step, group, rate)
-            finite = torch.isfinite(new * factor).all()
-            found = finite if found is None else found & finite
+            # what is not a number is not below anything
+            sound = (new.mul_(factor).abs_() <= LARGEST_WEIGHT).all()
+            found = sound if found is None else found & sound
     return found is None or bool(found)
 
 

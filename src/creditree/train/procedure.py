@@ -92,9 +92,8 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
     if step is None:
         return ModelError(_no_way_back(trainer, error))
     _publish(trainer)
-    kept = (
-        "nothing was learned before that" if step == 0 else f"the state after step {step}, the last sound one, is kept"
-    )
+    learned = step > 0 and trainer.state.ledger.updates > 0
+    kept = f"the state after step {step}, the last sound one, is kept" if learned else "nothing was learned before that"
     return ModelError(
         f"training stopped: {str(error).rstrip('.')}; {kept}, and saved in "
         f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "

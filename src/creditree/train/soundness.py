@@ -45,6 +45,8 @@ def cures(parts: Parts, settings: Settings, last: Skip | None) -> str:
     """Return what to change where numbers are not finite: only what is not so already."""
     if last is not None and last.cure is not None:
         return last.cure
+    if last is not None and "train.skip_grad_norm" in last.reason:
+        return "a higher train.skip_grad_norm, if gradients of this size are meant, or a lower train.learning_rate"
     found = [f"a train.learning_rate below {settings.learning_rate:g}"]
     if parts.learner.spec.eps < FAINT_EPS:
         found.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")
