@@ -53,6 +53,7 @@ class Ledger:
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `skipped`: updates that were left out because something in them was not finite, or the gradient too large
     - `failed_verdicts`: completions that got no reward (never trained on)
+    - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
     """
 
@@ -69,6 +70,7 @@ class Ledger:
     no_signal: int = 0
     skipped: int = 0
     failed_verdicts: int = 0
+    eager: int = 0
     unparsable: int = 0
     timeouts: int = 0
     crashes: int = 0
