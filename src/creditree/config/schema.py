@@ -57,12 +57,6 @@ class LoraBlock(Block):
         return layers
 
 
-class BenchmarkPromptBlock(PromptBlock):
-    """The wording of a benchmark's prompt: in the chat format where the tokenizer has one."""
-
-    chat: bool | Literal["auto"] = Field("auto", description="as in other tasks; here auto is the default")
-
-
 class MultiplicationConfig(Block):
     """Products, generated without end."""
 
@@ -131,7 +125,7 @@ class BenchmarkConfig(Block):
 
     name: BenchmarkName
     path: str | None = Field(None, description="local file, or hub:NAME#SPLIT; none: the hub")
-    prompt: BenchmarkPromptBlock = Field(default_factory=BenchmarkPromptBlock)
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
 
     @property
     def is_on_hub(self) -> bool:

@@ -2,6 +2,7 @@
 
 from creditree.errors import DataError
 from creditree.models.load import Model
+from creditree.models.texts import Texts
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
 from creditree.tree import IntArray, token_array
@@ -9,9 +10,16 @@ from creditree.tree import IntArray, token_array
 
 def prompt_ids(prompt: PromptTemplate, problem: Problem, model: Model) -> IntArray:
     """Return the prompt's token ids. Raises DataError for a prompt without any token."""
-    ids = token_array(prompt.encode(problem, model.tokenizer))  # type: ignore[arg-type]
+    ids = token_array(prompt.encode(problem, model.texts))
     if len(ids) == 0:
         raise DataError(
             f"the prompt of problem '{problem.id}' has no token: give the problem a question, or the prompt words."
         )
     return ids
+
+
+def text_notes(prompt: PromptTemplate, texts: Texts) -> tuple[str, ...]:
+    """Return what a user should know of how a model is asked, and of what ends its answers."""
+    asked = prompt.chat == "auto" and prompt.in_chat_format(texts)
+    chat = "prompts are in the model's chat format (task.prompt.chat: auto; false asks in plain text)"
+    return (*([chat] if asked else []), *texts.notes)

@@ -38,7 +38,7 @@ def refusal(name: str | Path) -> str:
 def test_a_directory_that_save_pretrained_wrote(family: str, tmp_path: Path) -> None:
     model = load_model(str(saved(tmp_path, family)))
     assert model.name == str(tmp_path)
-    assert model.eos_id == 1
+    assert model.eos_ids == (1,)
     assert model.transformer.dtype == torch.float32
     inner = model.transformer.model
     assert inner.config._attn_implementation == ATTENTION
@@ -52,7 +52,7 @@ def test_a_directory_that_save_pretrained_wrote(family: str, tmp_path: Path) -> 
 def test_text_leaves_special_tokens_out() -> None:
     model = load_model("builtin:multiplication")
     ids = model.tokenizer.encode("12*3=\n", add_special_tokens=False)
-    assert model.text([*ids, model.eos_id]) == "12*3=\n"
+    assert model.text([*ids, *model.eos_ids]) == "12*3=\n"
 
 
 def test_bfloat16_and_float64(tmp_path: Path) -> None:

@@ -160,7 +160,9 @@ class NativeDecoder:
         tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         addresses = [_address(array) for array in tables + outputs]
-        fields = _int64([self.model.eos_id, completions.tokens.shape[1], *addresses, len(completions)])
+        ends = np.zeros(self.model.transformer.vocab_size, dtype=np.uint8)
+        ends[[token for token in self.model.eos_ids if token < len(ends)]] = True
+        fields = _int64([_address(ends), completions.tokens.shape[1], *addresses, len(completions)])
         sampling = np.array([completions.sampling.temperature, completions.sampling.top_p])
         paths, done = live.read.astype(np.int32), np.zeros(3, dtype=np.int64)
         self._code.creditree_cells(self._handle, _at(self._cells()))
