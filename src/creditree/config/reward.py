@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "numeric": ("tolerance",),
     "choice": (),
     "math": ("math_verify", "deadline", "workers", "memory"),
-    "program": ("allow_execution", "deadline", "workers", "memory"),
+    "program": ("allow_execution", "contain", "deadline", "workers", "memory"),
 }
 """The graders, and the options that each has."""
 FUNCTION_OPTIONS = ("deadline", "memory")
@@ -42,7 +42,10 @@ class RewardBlock(BaseModel):
     ignore_case: bool | None = Field(None, description="exact: capitals do not count; none: they do")
     tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
     math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
-    allow_execution: bool | None = Field(None, description="program: run what the model writes, as you; none: false")
+    allow_execution: bool | None = Field(None, description="program: run what the model writes; none: false")
+    contain: bool | None = Field(
+        None, description="program: shut it in, or refuse where that is impossible; false: it can do all that you can"
+    )
     deadline: float | None = Field(
         None, description="math, program: wall seconds for one answer; none: 5; function: for one call; none: 60", gt=0
     )
@@ -108,7 +111,10 @@ def build_verifier(reward: RewardBlock | str) -> Verifier:
     """
     block = reward_of({"name": reward}) if isinstance(reward, str) else reward
     if block.name in OPTIONS:
-        return _grader(block)
+        grader = _grader(block)
+        if isinstance(grader, Program):
+            grader.check()
+        return grader
     memory = None if block.memory is None else parse_bytes(block.memory)
     return load_reward(block.name, block.deadline or DEADLINE_S, memory)
 
@@ -142,7 +148,13 @@ def _grader(block: RewardBlock) -> Verifier:
     if block.name == "program":
         default = Limits(memory_bytes=1 << 29)
         limits = _limits(block, default)
-        return Program(bool(block.allow_execution), limits.deadline_s, limits.memory_bytes, limits.num_workers)
+        return Program(
+            bool(block.allow_execution),
+            limits.deadline_s,
+            limits.memory_bytes,
+            limits.num_workers,
+            block.contain is not False,
+        )
     return LastInteger()
 
 

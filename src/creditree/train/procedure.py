@@ -1,5 +1,6 @@
 """The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.guard import GuardResult, GuardSide
 from creditree.report.progress import Watcher
+from creditree.report.rewards import RewardChange
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
@@ -50,7 +52,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     watcher.message("measuring the trained model")
     after = examined(trainer, "trained")
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
-    summary = _summary(trainer, before, after)
+    summary = replace(_summary(trainer, before, after), rewards=_rewards(trainer, after))
     if parts.guard is not None and guard_before is not None:
         found = _guard_result(trainer, run, parts.guard, guard_before)
         summary = replace(summary, extra={**summary.extra, "guard": found})
@@ -177,6 +179,14 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         },
         extra=extra,
     )
+
+
+def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, RewardChange]:
+    """Return the mean rewards by decoding, where rewards are not all 0 or 1."""
+    sides = {name: Evaluation.of(trainer.run.attempts(name, "base")) for name in after}
+    key = trainer.key.at("reward")
+    changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
+    return {name: change for name, change in changes.items() if change is not None}
 
 
 def _notes(trainer: Trainer) -> list[str]:
