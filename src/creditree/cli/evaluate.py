@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
@@ -16,6 +17,7 @@ from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, Watcher, measure
 from creditree.evaluate.suite import SUITES
 from creditree.models.load import load_model
@@ -88,9 +90,10 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         kept = "nothing was kept: add --out DIR to be able to continue"
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
-        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
-            found = _measured(asked, directory, progress)
-        record = _record(asked, found)
+        out = progress_console(stderr=True)
+        with continuing(kept), MeasureProgress(asked.total, out) as progress:
+            found, texts = _measured(asked, directory, progress, out)
+        record = _record(asked, found) | {"texts": texts}
         if directory is not None:
             rows = [
                 row
@@ -163,9 +166,9 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 
 def _measured(
-    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher
-) -> list[dict[str, dict[str, Evaluation]]]:
-    """Return for each job, by decoding and side, what was found."""
+    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher, out: Console
+) -> tuple[list[dict[str, dict[str, Evaluation]]], dict[str, object]]:
+    """Return for each job, by decoding and side, what was found, and what ended the answers of the model."""
     config = asked.jobs[0].config
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
@@ -178,7 +181,9 @@ def _measured(
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        return [
+        for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
+            out.print(note, soft_wrap=True)
+        found = [
             {
                 decoding_name(temperature): {
                     side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
@@ -188,6 +193,7 @@ def _measured(
             }
             for job, examiner in zip(asked.jobs, examiners, strict=True)
         ]
+        return found, model.texts.to_json()
 
 
 def _side(

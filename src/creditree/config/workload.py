@@ -9,6 +9,7 @@ from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
+from creditree.evaluate.prompt import text_notes
 from creditree.explore.branching import Branching
 from creditree.explore.explorer import Explorer
 from creditree.explore.replay import Replay
@@ -38,10 +39,11 @@ DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Tokens of the longest prompt that was looked at; `assumed`: none could be."""
+    """Tokens of the longest prompt that was looked at; `assumed`: none could be; `notes`: on how the model is asked."""
 
     tokens: int
     assumed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def workload_of(
@@ -205,7 +207,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         table = config.guard.table(task.prompt)
         guarded = table.held_out("test", min(LOOKED_AT, config.guard.problems))
         lengths += [len(table.prompt.encode(problem, encoder.texts)) for problem in guarded]
-    return Prompt(max(lengths))
+    return Prompt(max(lengths), notes=text_notes(task.prompt, encoder.texts))
 
 
 class Encoder:
@@ -221,7 +223,9 @@ class Encoder:
 class Bytes:
     """The texts of a random model."""
 
-    has_chat_template, notes, ends = False, (), None
+    has_chat_template = False
+    notes: tuple[str, ...] = ()
+    end_words: tuple[str, ...] = ()
 
     def encode(self, pieces: Sequence[tuple[str, bool]]) -> list[int]:
         """Return a token for each byte."""

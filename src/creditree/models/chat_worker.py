@@ -23,13 +23,13 @@ def main(deadline_s: float, memory_bytes: int, most_characters: int) -> None:
         job = json.loads(line)
         _alarm(deadline_s)
         try:
-            rendered, _ = render_jinja_template(
+            rendered: Any = render_jinja_template(
                 [job["messages"]],
                 chat_template=job["template"],
                 add_generation_prompt=job["answer_next"],
                 **job["special_tokens"],
             )
-            text = rendered[0]
+            text = rendered[0][0]
             found = {"text": text}
             if len(text) > most_characters:
                 found = {"error": f"it makes {len(text):,} characters of a short conversation"}

@@ -93,9 +93,9 @@ def ends_of(name: str, tokenizer: Any, config: Any, generation: Any, turn: int |
             if source not in said.setdefault(token, []):
                 said[token].append(source)
     eos = tokenizer.eos_token_id
-    for source, token in ((TOKENIZER, eos), (TEMPLATE, turn)):
-        if token is not None:
-            said.setdefault(int(token), []).append(source)
+    for source, own in ((TOKENIZER, eos), (TEMPLATE, turn)):
+        if own is not None:
+            said.setdefault(int(own), []).append(source)
     if not said:
         raise ModelError(
             f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
@@ -128,14 +128,16 @@ def not_applied_note(values: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _ids(name: str, source: str, value: object) -> Sequence[int]:
-    given = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    given: Sequence[object] = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    found = []
     for token in given:
         if isinstance(token, bool) or not isinstance(token, int) or token < 0:
             raise ModelError(
                 f"eos_token_id in {source} of model '{name}' holds {_short(token)}, which is no token id; set whole "
                 "numbers from 0."
             )
-    return given
+        found.append(token)
+    return found
 
 
 def _token(tokenizer: Any, token: int) -> str:

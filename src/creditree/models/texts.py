@@ -54,9 +54,19 @@ class Texts:
         return not_applied(self._generation)
 
     @property
+    def end_words(self) -> tuple[str, ...]:
+        """The tokens that end a completion, and who says so, in words."""
+        return tuple(one.words for one in self.ends.found)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of the ends of completions, and of settings that are not applied."""
         return (*self.ends.notes, *not_applied_note(self.not_applied))
+
+    def to_json(self) -> dict[str, object]:
+        """Return which tokens end a completion, who says so, and what is not applied, for a record."""
+        ends = [{"id": one.id, "token": one.token, "sources": list(one.sources)} for one in self.ends.found]
+        return {"ends": ends, "not_applied": {name: str(value) for name, value in self.not_applied.items()}}
 
     def completion(self, token_ids: Any) -> str:
         """Return the text of a completion."""

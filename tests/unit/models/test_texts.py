@@ -28,7 +28,7 @@ def byte_level(template: str | None = None, *, begins: bool = False, closes: boo
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token="<|endoftext|>", pad_token="<|endoftext|>", **named
     )
-    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL[1:]})  # type: ignore[dict-item]
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL[1:]})
     if begins or closes:
         single = ("<s> " if begins else "") + "$A" + (" <|endoftext|>" if closes else "")
         used = [(name, tokenizer.convert_tokens_to_ids(name)) for name in ("<s>", "<|endoftext|>")]
