@@ -52,6 +52,7 @@ class Ledger:
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `failed_verdicts`: completions that got no reward (never trained on)
+    - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
     """
 
@@ -67,6 +68,7 @@ class Ledger:
     updates: int = 0
     no_signal: int = 0
     failed_verdicts: int = 0
+    eager: int = 0
     unparsable: int = 0
     timeouts: int = 0
     crashes: int = 0

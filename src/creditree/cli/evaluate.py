@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
+from creditree.train.inputs import Base
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
 
@@ -92,8 +93,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
         out = progress_console(stderr=True)
         with continuing(kept), MeasureProgress(asked.total, out) as progress:
-            found, texts = _measured(asked, directory, progress, out)
-        record = _record(asked, found) | {"texts": texts}
+            known, found = _measured(asked, directory, progress, out)
+        record = _record(asked, found) | known
         if directory is not None:
             rows = [
                 row
@@ -167,12 +168,20 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 def _measured(
     asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher, out: Console
-) -> tuple[list[dict[str, dict[str, Evaluation]]], dict[str, object]]:
-    """Return for each job, by decoding and side, what was found, and what ended the answers of the model."""
+) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
+    """Return what is known of the base model (its digest, what ends its answers) and, for each job, what was found.
+
+    What was found is by decoding and side.
+    """
     config = asked.jobs[0].config
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
+        base = Base.of(model, config.model.dtype)
+        if directory is not None:
+            directory.keep_base(asdict(base))
+        if asked.trained is not None:
+            base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
         engine = InProcessEngine(model, rows_of(config))
         examiners = [
@@ -183,7 +192,8 @@ def _measured(
             examiner.check(job.problems)
         for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
             out.print(note, soft_wrap=True)
-        found = [
+        known = {"base": asdict(base), "texts": model.texts.to_json()}
+        return known, [
             {
                 decoding_name(temperature): {
                     side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
@@ -193,7 +203,6 @@ def _measured(
             }
             for job, examiner in zip(asked.jobs, examiners, strict=True)
         ]
-        return found, model.texts.to_json()
 
 
 def _side(

@@ -42,8 +42,19 @@ class Checksums:
         """Drop the lines of files that are to be removed. Raises RunError where it cannot be written."""
         gone = set(names)
         if self.path.exists() and gone & self.recorded().keys():
-            kept = [line for line in self._lines() if line[1] not in gone]
-            write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in kept).encode())
+            self._write([line for line in self._lines() if line[1] not in gone])
+
+    def tidy(self) -> None:
+        """Keep of each name only the line that its file agrees with, so that ``sha256sum -c`` does too."""
+        lines = self._lines()
+        kept = list(dict.fromkeys(lines))
+        for name in {name for _, name in lines if sum(name == other for _, other in kept) > 1}:
+            with (self.folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if (found, name) in kept:
+                kept = [line for line in kept if line[1] != name or line[0] == found]
+        if kept != lines:
+            self._write(kept)
 
     def recorded(self) -> dict[str, set[str]]:
         """Return the checksums of each name. Raises RunError for a file of checksums that is none."""
@@ -74,6 +85,9 @@ class Checksums:
         names = [name for name in self.recorded() if name.startswith(prefixes)]
         return {name: words for name in names if (words := self.damage(name))}
 
+    def _write(self, lines: Iterable[tuple[str, str]]) -> None:
+        write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in lines).encode())
+
     def _lines(self) -> list[tuple[str, str]]:
         try:
             text = self.path.read_bytes().decode()
@@ -96,10 +110,10 @@ _UNCHECKED = "remove it, and the files beside it are read unchecked"
 
 
 def seal(folder: Path) -> None:
-    """Write the checksums of all files of a folder that is not published yet. Raises OSError."""
+    """Write the checksums of the files of a folder that is not published yet. Raises OSError."""
     lines = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.suffix != ".md":  # a model card is edited before it is shared
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")

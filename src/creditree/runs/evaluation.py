@@ -1,6 +1,7 @@
 """The directory of a saved evaluation: what was asked, what was sampled so far, and in the end the results."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Self
@@ -15,9 +16,10 @@ from creditree.runs.lock import RunLock
 from creditree.runs.records import is_file, record_of
 from creditree.runs.tables import read_table, write_table
 
-SETTINGS, CODE, COMPLETIONS, PROBLEMS, RESULT = (
+SETTINGS, CODE, BASE, COMPLETIONS, PROBLEMS, RESULT = (
     "evaluation.yaml",
     "code.json",
+    "base.json",
     "completions",
     "problems.parquet",
     "result.json",
@@ -59,7 +61,7 @@ class ProblemResult:
 
 
 class EvaluationDirectory(HeldDirectory):
-    """``evaluation.yaml code.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
+    """``evaluation.yaml code.json base.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
 
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
@@ -111,7 +113,17 @@ class EvaluationDirectory(HeldDirectory):
     def _failed(self, error: BaseException) -> None:
         if self._started and not (self.path / COMPLETIONS).exists():
             # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
-            self.forget(SETTINGS, CODE)
+            self.forget(SETTINGS, CODE, BASE)
+
+    def keep_base(self, base: Mapping[str, object]) -> None:
+        """Write which base model is measured. Raises RunError where completions of another one are kept."""
+        if not os.path.lexists(self.path / BASE):
+            self.write_json(BASE, base)
+        elif self.read_json(BASE) != base:
+            raise RunError(
+                f"The evaluation in {self.path} was made with other weights of the base model than it has now; put back "
+                "what it was, or choose another directory with --out."
+            )
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:
         """Return the completions of one side under one decoding, to be read and added to."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -36,6 +36,9 @@ class HeldDirectory:
     def close(self) -> None:
         """Let other processes write the directory. A second call does nothing."""
         if self._lock is not None:
+            with suppress(RunError, OSError):
+                self._lock.check()
+                self.checksums.tidy()
             self._lock.release()
             self._lock = None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from creditree.errors import ConfigError
 from creditree.problem import Verdict
+from creditree.text import one_line
 from creditree.verify.final_answer import after_thinking
 from creditree.verify.number import plain_number
 from creditree.verify.sandbox import containment, run
@@ -69,7 +70,7 @@ class Program(Verifier):
             how = containment().how if self.contain else "none"
             ran = run(program, how, self.deadline_s, self.memory_bytes)
         except Exception as error:  # one program that cannot be run is no reason to end whoever asked
-            return Verdict(None, "crash", f"the program could not be run: {' '.join(str(error).split()).rstrip('.')}.")
+            return Verdict(None, "crash", f"the program could not be run: {one_line(str(error)).rstrip('.')}.")
         if ran.code is None:
             return Verdict(0.0, "timeout", f"the program ran longer than {self.deadline_s:g} s.")
         if ran.code != 0:

@@ -15,7 +15,7 @@ from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
 from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
 from creditree.config.schema import RunConfig
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, RunError
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary
@@ -137,6 +137,11 @@ def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
     config = check_config(directory.read("choice")["config"], "the pilot's choice")
+    expected = course.config(course.settings[0], 1.0, {})
+    if (config.reward, config.guard.reward) != (expected.reward, None):
+        raise RunError(
+            f"the choice kept in {directory.path} is judged by another reward than this pilot; choose another --out."
+        )
     out.print(f"\ntraining for {duration(config.train.seconds or 0)}")
     return config, _finished(config, directory.run, out)
 
