@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from creditree.cli.pilot.base import Base
+from creditree.cli.pilot.base import SUSPECT, Base
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.training import Course, Trial
 from creditree.config.machine import peak_memory
@@ -59,6 +59,7 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> d
         record["seconds_to_detect"] = {"expected": expected, "latest": latest}
     if kind == "no_signal":
         record["advice"] = advice(base.chosen)
+    record["suspicion"] = None if base.suspicion is None else base.suspicion.to_json()
     return record
 
 
@@ -66,7 +67,10 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     """Return the record of a pilot that ends before training, because it cannot help."""
     outlook = outlook_record(base, data.splits.sizes["test"])
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
-    if outlook["verdict"] == "no_signal":
+    if outlook["verdict"] == "no_signal" and base.suspicion is not None:
+        grader, rows = str(request.reward or data.frame.reward), str(directory.path / SUSPECT)
+        found = Recommendation("suspect_grader", base.suspicion.sentence(shlex.quote(grader), shlex.quote(rows)))
+    elif outlook["verdict"] == "no_signal":
         found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
     else:
         found = Recommendation("nothing_to_gain", text)
