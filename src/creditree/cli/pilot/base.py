@@ -76,7 +76,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
             directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s)))
-        probed = Probe(**directory.read("probe"))
+        probed = directory.read_as("probe", Probe)
         asked = problems[: probed.problems]
         with MeasureProgress(len(asked) * SAMPLES * len(probed.temperatures), out) as progress:
             found = [

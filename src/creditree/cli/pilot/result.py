@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,17 @@ PEAK = "peak"
 """The record of the most memory that any command held."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """That record: bytes."""
+
+    bytes: int
+
+
 def peak_so_far(device: str, directory: PilotDirectory) -> int:
     """Return the most bytes that this process, or one before it, held."""
-    before = directory.read(PEAK)["bytes"] if directory.has(PEAK) else 0
-    return max(int(before), peak_memory(device))
+    before = directory.read_as(PEAK, Peak).bytes if directory.has(PEAK) else 0
+    return max(before, peak_memory(device))
 
 
 def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
