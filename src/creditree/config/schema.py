@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class ModelConfig(Block):
     """The base model."""
 
-    name: str = Field("builtin:multiplication", description="built-in name, directory or hub name")
+    name: str = Field("builtin:multiplication", description="built-in name, directory, hub name or GGUF file")
     dtype: Literal["float32", "bfloat16", "int8", "nf4"] = Field(
         "float32", description="of the frozen base; int8 and nf4 need bitsandbytes; adapters stay float32"
     )
@@ -55,12 +55,6 @@ class LoraBlock(Block):
         if not 0 < share <= 1:
             raise ValueError("a fraction is above 0 and at most 1; layers by index are a list, such as [0, 1]")
         return layers
-
-
-class BenchmarkPromptBlock(PromptBlock):
-    """The wording of a benchmark's prompt: in the chat format where the tokenizer has one."""
-
-    chat: bool | Literal["auto"] = Field("auto", description="as in other tasks; here auto is the default")
 
 
 class MultiplicationConfig(Block):
@@ -131,7 +125,7 @@ class BenchmarkConfig(Block):
 
     name: BenchmarkName
     path: str | None = Field(None, description="local file, or hub:NAME#SPLIT; none: the hub")
-    prompt: BenchmarkPromptBlock = Field(default_factory=BenchmarkPromptBlock)
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
 
     @property
     def is_on_hub(self) -> bool:

@@ -57,7 +57,7 @@ class RunDirectory(HeldDirectory):
     line in ``creditree.sha256``.
     """
 
-    CURE: ClassVar[str] = "choose another run, or make this one again"
+    CURE: ClassVar[str] = "remove it and continue the run with --resume, which writes it again, or choose another run"
 
     def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
         super().__init__(path, lock)

@@ -205,6 +205,7 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
         "notes": _notes(trainer),
         "data": _data(trainer),
+        "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
     }
     if trainer.parts.start is not None:
         extra["start"] = trainer.parts.start.to_json()
@@ -237,6 +238,12 @@ def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, Rew
     key = trainer.key.at("reward")
     changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
     return {name: change for name, change in changes.items() if change is not None}
+
+
+def _asked(trainer: Trainer) -> bool:
+    """Return whether prompts were in the model's chat format."""
+    parts = trainer.parts
+    return parts.task.prompt.in_chat_format(parts.model.texts)
 
 
 def _notes(trainer: Trainer) -> list[str]:
