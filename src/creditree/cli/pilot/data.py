@@ -170,8 +170,9 @@ def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[P
     if request.reward == "program":
         raise ConfigError("--reward program: a pilot cannot run what the model writes; use creditree train for it.")
     with closing(_verifier(request.reward)) as verifier:
-        found = reading(request.reward, verifier, problems)
-    return found, *check_reading(found, placed, asked=True, drops=request.reward in OPTIONS)
+        ours = request.reward in OPTIONS
+        found = reading(request.reward, verifier, problems, thorough=ours)
+    return found, *check_reading(found, placed, asked=True, drops=ours)
 
 
 def _verifier(reward: str) -> Verifier:
@@ -186,11 +187,11 @@ def _refuse(findings: Sequence[Finding]) -> None:
 
 def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[Placed]) -> Mapping[str, int]:
     try:
-        tokenizer = Encoder(request.model, offline=False).tokenizer
+        texts = Encoder(request.model, offline=False).texts
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
-    return {one.problem.id: len(prompt.encode(one.problem, tokenizer)) for one in placed}
+    return {one.problem.id: len(prompt.encode(one.problem, texts)) for one in placed}
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:
