@@ -9,7 +9,7 @@ from creditree.problem import Verdict
 from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
 from creditree.verify.latex import tidy
 from creditree.verify.number import PlainNumber, last_number, plain_number
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class Numeric(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "numeric",
+            "tolerance": self.tolerance,
+            "precision": "within the tolerance" if self.tolerance else "exactly: 0.333 is not 1/3",
+        }
 
     def same(self, one: str, other: str) -> bool:
         """Return whether two numbers are equal, percent and tolerance as for accepted ones."""
