@@ -19,6 +19,7 @@ from creditree.config.start import run_values, started, with_data
 from creditree.config.trust import check_trust
 from creditree.config.workload import memory_note, settled
 from creditree.errors import ConfigError, RunError
+from creditree.evaluate.prompt import text_notes
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
@@ -129,8 +130,10 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
             out.print(memory_note(config))
         if parts.start is not None:
             out.print(f"going on from {parts.start.words}", soft_wrap=True)
-        for note in (*parts.task.notes, *(f"guard: {note}" for note in (parts.guard.notes if parts.guard else ()))):
-            out.print(note)
+        guard = parts.guard.notes if parts.guard else ()
+        texts = text_notes(parts.task.prompt, parts.model.texts)
+        for note in (*parts.task.notes, *(f"guard: {note}" for note in guard), *texts):
+            out.print(note, soft_wrap=True)
         with (
             ExitStack() as held,
             Progress(settings.steps, out, settings.cpu_seconds, settings.seconds) as progress,

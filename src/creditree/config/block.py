@@ -19,6 +19,6 @@ class PromptBlock(Block):
 
     text: str | None = Field(None, description="wording around {question}; other columns of the row by name")
     chat: bool | Literal["auto"] = Field(
-        False, description="one user message in the tokenizer's chat format; auto: where it has one"
+        "auto", description="one user message in the tokenizer's chat format; auto: where it has one"
     )
     system: str | None = Field(None, description="system message, with chat")

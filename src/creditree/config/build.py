@@ -127,6 +127,9 @@ def build_settings(config: RunConfig) -> Settings:
         evaluation_problems=config.evaluation.problems,
         evaluation_temperatures=tuple(config.evaluation.temperatures),
         checkpoint_every=config.log.checkpoint_every,
+        checkpoint_every_s=config.log.checkpoint_every_s,
+        max_skipped=train.max_skipped,
+        max_unjudged=train.max_unjudged,
         rollouts_every=config.log.rollouts_every,
     )
 
@@ -161,7 +164,13 @@ def build_parts(config: RunConfig) -> Parts:
     assert isinstance(rows, int)
     assert stored != "auto"
     optimiser = OptimiserSpec(
-        train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch, train.weight_decay
+        train.learning_rate,
+        train.betas,
+        train.eps,
+        train.max_grad_norm,
+        micro_batch,
+        train.weight_decay,
+        train.skip_grad_norm,
     )
     engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)

@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class ModelConfig(Block):
     """The base model."""
 
-    name: str = Field("builtin:multiplication", description="built-in name, directory or hub name")
+    name: str = Field("builtin:multiplication", description="built-in name, directory, hub name or GGUF file")
     dtype: Literal["float32", "bfloat16", "int8", "nf4"] = Field(
         "float32", description="of the frozen base; int8 and nf4 need bitsandbytes; adapters stay float32"
     )
@@ -55,12 +55,6 @@ class LoraBlock(Block):
         if not 0 < share <= 1:
             raise ValueError("a fraction is above 0 and at most 1; layers by index are a list, such as [0, 1]")
         return layers
-
-
-class BenchmarkPromptBlock(PromptBlock):
-    """The wording of a benchmark's prompt: in the chat format where the tokenizer has one."""
-
-    chat: bool | Literal["auto"] = Field("auto", description="as in other tasks; here auto is the default")
 
 
 class MultiplicationConfig(Block):
@@ -131,7 +125,7 @@ class BenchmarkConfig(Block):
 
     name: BenchmarkName
     path: str | None = Field(None, description="local file, or hub:NAME#SPLIT; none: the hub")
-    prompt: BenchmarkPromptBlock = Field(default_factory=BenchmarkPromptBlock)
+    prompt: PromptBlock = Field(default_factory=PromptBlock)
 
     @property
     def is_on_hub(self) -> bool:
@@ -177,6 +171,16 @@ class TrainBlock(Block):
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
     eps: float = Field(1e-8, description="AdamW", gt=0)
     max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
+    skip_grad_norm: float = Field(
+        1e6,
+        description="an update whose gradient has a larger norm than this is left out",
+        gt=0,
+        le=1e18,
+    )
+    max_skipped: Positive = Field(
+        5, description="end the run after so many steps in a row without an update because something is not finite"
+    )
+    max_unjudged: Positive = Field(5, description="end the run after so many steps in a row without any reward")
     memory: str | None = Field(
         None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
@@ -229,6 +233,11 @@ class LogBlock(Block):
     """What the run directory keeps."""
 
     checkpoint_every: Positive = Field(50, description="steps between checkpoints")
+    checkpoint_every_s: float = Field(
+        60.0,
+        description="seconds between checkpoints, whatever the steps; longer where writing is slow",
+        gt=0,
+    )
     rollouts_every: int = Field(10, description="steps between kept rollouts; 0: none", ge=0)
     mirrors: list[Literal["tensorboard", "wandb", "trackio"]] = Field([], description="where else to show the metrics")
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, Self, TypeVar
@@ -113,9 +113,15 @@ class PilotDirectory(HeldDirectory):
         begun = monotonic()
         try:
             yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
-            self.write_json(CLOCK, self._seconds)
+        except BaseException:
+            with suppress(RunError):  # what went wrong first is what is to be told
+                self._count(name, begun)
+            raise
+        self._count(name, begun)
+
+    def _count(self, name: str, begun: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
+        self.write_json(CLOCK, self._seconds)
 
 
 def _check_own(path: Path) -> None:

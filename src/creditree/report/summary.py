@@ -120,7 +120,7 @@ class Summary:
             )
         except KeyError as error:
             raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise RunError(f"{source} is not a summary ({error}); make the run again, or leave it out.") from error
 
 

@@ -27,7 +27,7 @@ class Checksums:
     def record(self, name: str, data: bytes) -> None:
         """Add the checksum of what the file `name` is about to hold. Raises RunError where it cannot be written."""
         line = f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode(errors="backslashreplace")
-        with writing(self.path), self.path.open("ab+") as file:
+        with writing(self.folder / name), self.path.open("ab+") as file:
             end = _whole_lines(file.seek(0, os.SEEK_END), file.fileno())
             try:
                 file.truncate(end)

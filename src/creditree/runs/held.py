@@ -47,7 +47,8 @@ class HeldDirectory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is not None:
-            self._failed(error)
+            with suppress(RunError, OSError):  # what went wrong first is what is to be told
+                self._failed(error)
         self.close()
 
     def _failed(self, error: BaseException) -> None:

@@ -194,11 +194,11 @@ def _refuse(findings: Sequence[Finding]) -> None:
 
 def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[Placed]) -> Mapping[str, int]:
     try:
-        tokenizer = Encoder(request.model, offline=False).tokenizer
+        texts = Encoder(request.model, offline=False).texts
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
-    return {one.problem.id: len(prompt.encode(one.problem, tokenizer)) for one in placed}
+    return {one.problem.id: len(prompt.encode(one.problem, texts)) for one in placed}
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,17 @@ PEAK = "peak"
 """The record of the most memory that any command held."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """That record: bytes."""
+
+    bytes: int
+
+
 def peak_so_far(device: str, directory: PilotDirectory) -> int:
     """Return the most bytes that this process, or one before it, held."""
-    before = directory.read(PEAK)["bytes"] if directory.has(PEAK) else 0
-    return max(int(before), peak_memory(device))
+    before = directory.read_as(PEAK, Peak).bytes if directory.has(PEAK) else 0
+    return max(before, peak_memory(device))
 
 
 def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
@@ -189,9 +197,9 @@ def _chosen(config: RunConfig) -> dict[str, Any]:
 
 
 def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
-    tokenizer = Encoder(request.model, offline=True).tokenizer
+    texts = Encoder(request.model, offline=True).texts
     rows = (row for step in run.rollout_steps() for row in run.rollouts(step))
-    return concentration(rows, lambda ids: str(tokenizer.decode(list(ids))))
+    return concentration(rows, lambda ids: texts.exact(list(ids)))
 
 
 def _metric(
