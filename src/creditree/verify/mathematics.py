@@ -8,7 +8,7 @@ from creditree.verify.characters import cleaned
 from creditree.verify.latex import mathd
 from creditree.verify.pool import Job, WorkerPool
 from creditree.verify.prose import accepted_answer, final_answer
-from creditree.verify.quantity import quantities_equal, quantity
+from creditree.verify.quantity import RULES, quantities_equal, quantity
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 LONGEST_ANSWER = 600
@@ -50,6 +50,7 @@ class Mathematics(Verifier):
             "grader": "math",
             "math_verify": self.math_verify,
             "precision": "a decimal equals what agrees to 6 places and within 2e-6 of it; else exactly",
+            **RULES,
             "deadline_s": limits.deadline_s,
             "workers": limits.num_workers,
             "memory_bytes": limits.memory_bytes,

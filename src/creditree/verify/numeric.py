@@ -9,7 +9,7 @@ from creditree.errors import ConfigError
 from creditree.problem import Verdict
 from creditree.verify.number import PlainNumber
 from creditree.verify.prose import accepted_answer, final_answer
-from creditree.verify.quantity import Quantity, last_side, quantity, readings
+from creditree.verify.quantity import RULES, Quantity, last_side, quantity, readings
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 NOISY = 16
@@ -48,6 +48,7 @@ class Numeric(Verifier):
             "grader": "numeric",
             "tolerance": self.tolerance,
             "precision": "within the tolerance" if self.tolerance else "exactly: 0.333 is not 1/3",
+            **RULES,
         }
 
     def same(self, one: str, other: str) -> bool:

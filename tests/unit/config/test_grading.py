@@ -7,7 +7,8 @@ import pytest
 from creditree.cli.describe import show_command
 from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
 from creditree.errors import ConfigError
-from creditree.verify import RewardFunction
+from creditree.problem import Problem
+from creditree.verify import Answer, RewardFunction
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -25,6 +26,31 @@ def test_what_is_set_is_shown() -> None:
     assert grading(reward_of({"name": "numeric", "tolerance": 0.01}))["tolerance"] == 0.01
     rules = grading(reward_of({"name": "math", "deadline": 2, "memory": "2GiB", "math_verify": False}))
     assert (rules["deadline_s"], rules["memory_bytes"], rules["math_verify"]) == (2.0, 2 << 30, False)
+
+
+@pytest.mark.parametrize("name", ["numeric", "math"])
+@pytest.mark.parametrize(
+    ("rule", "completion", "reference", "right"),
+    [
+        ("units", "5 m", "5", True),
+        ("units", "5", "5 cm", True),
+        ("units", "500 cm", "5 m", True),
+        ("units", "5 cm", "5 m", False),
+        ("percent", "5 %", "5", True),
+        ("percent", "5 %", "0.05", True),
+        ("percent", "5 %", "500", False),
+        ("decimal_comma", "54,50", "54.50", True),
+        ("decimal_comma", "1,234", "1234", True),
+        ("decimal_comma", "1,234", "1.234", False),
+    ],
+)
+def test_the_rules_of_numbers_are_what_is_done(
+    name: str, rule: str, completion: str, reference: str, right: bool
+) -> None:
+    verifier = build_verifier(name)
+    (verdict,) = verifier.judge([Answer(Problem("p", "?", (reference,)), "", completion)])
+    assert verdict.reward == float(right)
+    assert completion.split(" ")[0] in str(verifier.rules()[rule])
 
 
 def test_a_function_is_not_run_to_be_shown() -> None:
