@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from creditree.cli.output import print_json, print_text, progress_console, quiet
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
+from creditree.config.room import check_room
 from creditree.config.schema import RunConfig
 from creditree.config.start import run_values, started, with_data
 from creditree.config.trust import check_trust
@@ -121,11 +123,12 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
     """Train into a run directory, with progress on `out`. Raises Interrupted where a signal stopped it."""
     quiet_libraries()
     config = settled(started(config))
+    check_room(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
         size = parts.learner.trained.description
-        out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
+        out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}", soft_wrap=True)
         if config.train.memory is not None:
             out.print(memory_note(config))
         if parts.start is not None:
@@ -152,7 +155,13 @@ def _print_summary(out: Console, summary: Summary, run: Path) -> None:
     out.print(summary_view(summary))
     out.print(
         f"\nSaved: {what} in {trained}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
-        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}."
+        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}.",
+        soft_wrap=True,
+    )
+    out.print(
+        f"To train longer: creditree train --from {quote(str(run))} --run NEW goes on from it, and a new run with "
+        "--set train.steps=N takes more steps at once.",
+        soft_wrap=True,
     )
 
 

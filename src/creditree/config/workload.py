@@ -7,6 +7,7 @@ from itertools import islice
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
@@ -22,9 +23,6 @@ from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.adaptive import Adaptive
-from creditree.schedule.dynamic import Dynamic
-from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
@@ -110,13 +108,6 @@ def branches_of(explore: Explorer) -> Branches | None:
     spec = explore.signals.influence
     asked = None if spec is None else Influence(spec.delta, spec.source, spec.layers, spec.heads)
     return Branches(explore.points, explore.rounds, explore.continuations, asked)
-
-
-def most_problems(schedule: Schedule, problems: int) -> int:
-    """Return how many problems a step may have at most where `problems` are configured."""
-    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int(schedule.batch_most * problems)
-    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
