@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
@@ -16,7 +14,7 @@ from creditree.explore.branching import Branching
 from creditree.explore.explorer import Explorer
 from creditree.explore.replay import Replay
 from creditree.methods import Method
-from creditree.models.load import locate
+from creditree.models.reading import load_tokenizer
 from creditree.models.shapes import RANDOM, shape_of
 from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
 from creditree.plan.prediction import PARTS, predict
@@ -199,7 +197,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
-    except (OSError, ValueError, CreditreeError):
+    except CreditreeError:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)]
@@ -214,11 +212,7 @@ class Encoder:
     """A tokenizer that is at hand; random models have a byte for a token, and making theirs takes seconds."""
 
     def __init__(self, name: str, *, offline: bool) -> None:
-        self.tokenizer: Any = (
-            _Bytes()
-            if name.startswith(RANDOM)
-            else AutoTokenizer.from_pretrained(locate(name), local_files_only=offline, trust_remote_code=False)
-        )
+        self.tokenizer: Any = _Bytes() if name.startswith(RANDOM) else load_tokenizer(name, offline=offline)
 
 
 class _Bytes:

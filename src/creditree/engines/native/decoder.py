@@ -230,7 +230,8 @@ class NativeDecoder:
         store = self.store
         tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
         arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
-        return _int64([store.used, store.capacity, *tensors, *arrays, *(_pointer(layer) for layer in store.kv)])
+        layers = [_pointer(layer) for layer in store.kv] or [0] * len(self._layers)  # none before room was made
+        return _int64([store.used, store.capacity, *tensors, *arrays, *layers])
 
 
 def _check(status: int) -> None:
