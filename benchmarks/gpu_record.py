@@ -24,12 +24,13 @@ def describe(device: str) -> dict[str, object]:
     return found
 
 
-def write(name: str, record: Mapping[str, Any], device: str, out: Path) -> None:
-    """Print a record as one JSON line, and write it to gpu-NAME.json (on a CPU smoke-NAME.json)."""
+def write(name: str, record: Mapping[str, Any], device: str, out: Path, *, quiet: bool = False) -> None:
+    """Print a record as one JSON line unless `quiet`, and write it to gpu-NAME.json (on a CPU smoke-NAME.json)."""
     line = json.dumps({**record, "device": device, "environment": describe(device)})
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{'smoke' if device == 'cpu' else 'gpu'}-{name}.json").write_text(line + "\n", encoding="utf-8")
-    print(line, flush=True)
+    if not quiet:
+        print(line, flush=True)
 
 
 class Stopwatch:

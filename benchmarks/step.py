@@ -6,13 +6,15 @@
 has one prompt a line; one prompt is one update. The method is as its paper has it, except that nothing is measured that
 TRL's defaults would not do: no KL penalty, no replay (`--replays` brings it back), and the loss at the temperature of
 sampling. `update` is credit, packing, forward, backward and optimiser. `flops` and `logit_positions` (where the loss
-needs logits) are those of one update more.
+needs logits) are those of one update more; operations are counted on a CPU only, since a counter cannot look into
+compiled attention.
 """
 
 import argparse
 import json
 import statistics
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter, process_time
@@ -42,11 +44,14 @@ LEARNING_RATE = 1e-6  # TRL's default
 
 
 class CountedLearner:
-    """A learner that counts the operations of its step, which slows it down, and where the step needs logits."""
+    """A learner that counts the operations of its step, which slows it down, and where the step needs logits.
 
-    def __init__(self, learner: Learner) -> None:
+    `counter`: None where operations cannot be counted.
+    """
+
+    def __init__(self, learner: Learner, counter: FlopCounterMode | None) -> None:
         self.learner = learner
-        self.counter = FlopCounterMode(display=False)
+        self.counter = counter
         self.logit_positions = 0
 
     @property
@@ -57,7 +62,7 @@ class CountedLearner:
     def step(self, batch: Batch, key: Key, learning_rate: float) -> StepStats:
         """Make one optimiser step."""
         self.logit_positions = len(set(batch.row.tolist()))
-        with self.counter:
+        with self.counter or nullcontext():
             return self.learner.step(batch, key, learning_rate)
 
 
@@ -141,12 +146,14 @@ class Bench:
         self.clock.next_step()
         self.ledgers.append(result.cost)
 
-    def counted_step(self) -> dict[str, int]:
+    def counted_step(self) -> dict[str, int | None]:
         """Run one step more and return the floating-point operations and the logit positions of its update."""
-        counted: Any = CountedLearner(self.parts.learner)
+        counter = FlopCounterMode(display=False) if self.options.device == "cpu" else None
+        counted: Any = CountedLearner(self.parts.learner, counter)
         self.parts = replace(self.parts, learner=counted)
         self.step()
-        return {"flops": int(counted.counter.get_total_flops()), "logit_positions": counted.logit_positions}
+        flops = None if counter is None else int(counter.get_total_flops())
+        return {"flops": flops, "logit_positions": counted.logit_positions}
 
 
 def settings(options: argparse.Namespace) -> dict[str, object]:

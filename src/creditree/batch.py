@@ -21,7 +21,9 @@ class Batch:
     Terms:
     - `row` [M]: the skeleton token whose hidden state predicts;  `token` [M]: the token predicted
     - `advantage` [M], `weight` [M] (the method's normaliser included)
-    - `old_logprob` [M]: log p when it was sampled, under the softmax that the loss takes
+    - `sampler_logprob` [M]: log p as the engine that sampled it says, under the softmax that the loss takes
+    - `old_logprob` [M]: log p under the policy before the update; the engine's word for it, unless a branch says more
+    - `fresh` [M]: whether no update was made between sampling and learning
     The loss of an update is sum_m weight[m] * objective(m): nothing else is averaged anywhere.
     """
 
@@ -33,7 +35,9 @@ class Batch:
     token: IntArray
     advantage: FloatArray
     weight: FloatArray
+    sampler_logprob: FloatArray
     old_logprob: FloatArray
+    fresh: NDArray[np.bool_]
 
     @property
     def num_tokens(self) -> int:
@@ -61,7 +65,9 @@ class Batch:
             token=self.token[terms],
             advantage=self.advantage[terms],
             weight=self.weight[terms],
+            sampler_logprob=self.sampler_logprob[terms],
             old_logprob=self.old_logprob[terms],
+            fresh=self.fresh[terms],
         )
 
     @property
@@ -89,20 +95,45 @@ def pack(
     keep_zero_advantage: bool,
     normaliser: float | None = None,
     tempered: bool = False,
+    penalised: Sequence[Sequence[TokenField] | None] | None = None,
 ) -> Batch:
     """Pack the forests of one update. The weights are divided by `normaliser` (`Selection.normaliser`).
 
-    None: the number of problems, for a mean of per-problem losses. `tempered`: old log-probabilities are those of the
-    distribution that was sampled from, for a loss at its temperature; else those of the untempered model.
+    None: the number of problems, for a mean of per-problem losses. `tempered`: the engine's log-probabilities are those
+    of the distribution that was sampled from, for a loss at its temperature; else those of the untempered model.
     A token of weight 0 is no term. One of advantage 0 is a term only if `keep_zero_advantage` (a KL penalty acts on
-    it). Trees of one problem share a skeleton: tokens are merged wherever their ids coincide.
+    it). `penalised` (`Selection.penalised`): a token of weight 0 that has a weight there is a term of that weight and
+    of advantage 0, for the penalty alone. Trees of one problem share a skeleton: tokens are merged wherever their ids
+    coincide.
     """
     scale = 1.0 / (len(forests) if normaliser is None else normaliser)
+    if penalised is not None:
+        pairs = [_with_penalty(*fields) for fields in zip(advantages, weights, penalised, strict=True)]
+        advantages, weights = [a for a, _ in pairs], [w for _, w in pairs]
     packed = [
         _pack_forest(forest, a, w, scale, keep_zero_advantage, tempered)
         for forest, a, w in zip(forests, advantages, weights, strict=True)
     ]
     return _joined(packed)
+
+
+ForestFields = tuple[TokenField, ...]
+
+
+def _with_penalty(
+    advantages: ForestFields, weights: ForestFields, penalised: Sequence[TokenField] | None
+) -> tuple[ForestFields, ForestFields]:
+    """Return the fields with the tokens that only a penalty acts on: advantage 0, and its weight."""
+    if penalised is None:
+        return advantages, weights
+    found = [
+        [
+            (a, w) if a is None or w is None or p is None else (np.where(w == 0, 0.0, a), np.where(w == 0, p, w))
+            for a, w, p in zip(*of_tree, strict=True)
+        ]
+        for of_tree in zip(advantages, weights, penalised, strict=True)
+    ]
+    return tuple(tuple(a for a, _ in one) for one in found), tuple(tuple(w for _, w in one) for one in found)
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
@@ -111,7 +142,7 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     columns = {
         item.name: np.concatenate(
             [
-                getattr(b, item.name) + (start if item.name in in_skeleton else 0)
+                getattr(b, item.name) + start if item.name in in_skeleton else getattr(b, item.name)
                 for b, start in zip(batches, starts, strict=True)
             ]
         )
@@ -128,7 +159,9 @@ class _Terms:
     offset: IntArray
     advantage: FloatArray
     weight: FloatArray
+    sampler_logprob: FloatArray
     old_logprob: FloatArray
+    fresh: bool
 
 
 def _pack_forest(
@@ -150,15 +183,18 @@ def _pack_forest(
             branch = tree.branches[leaf]
             offset = chosen + len(tree.kept_ids) + branch.fork
             sequence = np.concatenate([tree.kept_ids, tree.completion(leaf)])[: offset[-1] + 1]
-            old = branch.sampler_logprobs if tempered else branch.logprobs
-            found.append(_Terms(sequence, offset, a[chosen], w[chosen] * scale, old[chosen]))
+            said = branch.sampler_logprobs if tempered else branch.logprobs
+            fresh = branch.old_logprobs is None
+            old = said if branch.old_logprobs is None else branch.old_logprobs
+            found.append(_Terms(sequence, offset, a[chosen], w[chosen] * scale, said[chosen], old[chosen], fresh))
     return _skeleton(forest[0].prompt_ids, found)
 
 
 def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
     if not found:
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return Batch(none, none, none, none, none, none, nothing, nothing, nothing)
+        unsaid = np.zeros(0, dtype=np.bool_)
+        return Batch(none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid)
     trie = TokenTrie.of([terms.sequence for terms in found])
     # The trie's root is the prompt's last token, so node n > 0 stands at len(prompt) - 1 + n.
     last = len(prompt_ids) - 1
@@ -172,6 +208,8 @@ def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
         token=np.concatenate([terms.sequence[terms.offset] for terms in found]),
         advantage=np.concatenate([terms.advantage for terms in found]),
         weight=np.concatenate([terms.weight for terms in found]),
+        sampler_logprob=np.concatenate([terms.sampler_logprob for terms in found]),
         old_logprob=np.concatenate([terms.old_logprob for terms in found]),
+        fresh=np.concatenate([np.full(len(terms.offset), terms.fresh) for terms in found]),
     )
     return whole.restricted(np.ones(whole.num_terms, dtype=np.bool_))

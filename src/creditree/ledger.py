@@ -47,11 +47,12 @@ class Ledger:
       fewer than unique prefixes only where branches grow on completions of an earlier step, which are prefilled
     - `prefilled`: prompt tokens forwarded before the first draw
     - `influence_tokens`: tokens forwarded for influence alone: by its pass, or the last one of a completion in decoding
-    - `measured_tokens`: tokens forwarded to measure whole trees before credit: for `adapter_residual` (with the adapter
-      and without it, counted once) or for prefixes that match by their hidden states
+    - `measured_tokens`: tokens forwarded without gradient before an update: for `adapter_residual` (with the adapter
+      and without it, counted once), for prefixes that match by their hidden states, or for old log-probabilities
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `failed_verdicts`: completions that got no reward (never trained on)
+    - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
     """
 
@@ -67,6 +68,7 @@ class Ledger:
     updates: int = 0
     no_signal: int = 0
     failed_verdicts: int = 0
+    eager: int = 0
     unparsable: int = 0
     timeouts: int = 0
     crashes: int = 0

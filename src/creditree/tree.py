@@ -37,8 +37,10 @@ class Branch:
 
     `fork` is how many completion tokens it inherits from branch `parent` (None: it starts at the root, fork 0).
     `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that was
-    sampled from (temperature, top-p), in nats; `entropies[t]` that of the untempered model before token t;
-    `influence[t]` the raw forward context influence of the step that holds token t (`creditree.signals`).
+    sampled from (temperature, top-p), in nats, both as the engine computed them; `entropies[t]` that of the untempered
+    model before token t; `influence[t]` the raw forward context influence of the step that holds token t
+    (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that sampled token t and the softmax of
+    the loss, for branches that are learned from after that policy was updated; None: no update came between.
 
     Measured once a tree is whole, where selection or credit ask for it (`creditree.train.measure`): `residuals[t]`, the
     norm of what the adapter adds to the last hidden state before token t; `classes[t]`, which class of prefixes that
@@ -56,6 +58,7 @@ class Branch:
     influence: FloatArray | None = None
     residuals: FloatArray | None = None
     classes: IntArray | None = None
+    old_logprobs: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:

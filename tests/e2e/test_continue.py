@@ -92,7 +92,7 @@ def test_before_is_what_the_first_run_had_in_the_end(first: Path, second: Path) 
     assert any(attempt.text for attempt in two.attempts("greedy", "base"))
 
 
-def test_the_second_run_goes_on_from_the_adapter_and_changes_it(first: Path, second: Path) -> None:
+def test_the_second_run_goes_on_from_the_adapter_and_changes_it(place: Path, first: Path, second: Path) -> None:
     old, new = (load_file(path / "adapter" / "adapter_model.safetensors") for path in (first, second))
     assert {name: array.shape for name, array in old.items()} == {name: array.shape for name, array in new.items()}
     moved = sum(float(abs(new[name] - old[name]).sum()) for name in old)
@@ -100,7 +100,7 @@ def test_the_second_run_goes_on_from_the_adapter_and_changes_it(first: Path, sec
     config = RunDirectory.read(second).config_yaml
     assert "rank: 4" in config
     assert "start: runs/first" in config
-    assert "path: two.csv" in config
+    assert f"path: {place / 'two.csv'}" in config
 
 
 def test_the_summary_says_whether_the_guard_set_got_worse(second: Path) -> None:

@@ -37,7 +37,11 @@ def data(tmp_path: Path) -> Path:
         (["--task", "file", "--data", "DATA", "--k", "4"], ["--k 4", "--samples is 1", "raise --samples"]),
         (
             ["--task", "file", "--data", "DATA", "--samples", "4", "--k", "4", "--temperature", "0"],
-            ["--k 4", "greedy decoding gives one"],
+            ["--k 4", "greedy decoding (--temperature 0) gives one", "such as 0.6."],
+        ),
+        (
+            ["--task", "file", "--data", "DATA", "--k", "4", "--temperature", "0"],
+            ["--k 4", "set --temperature to more than 0, such as 0.6, and --samples to 4 or more"],
         ),
         (["--task", "file", "--data", "DATA", "--max-new-tokens", "9999"], ["context of 512", "--max-new-tokens to 5"]),
         (

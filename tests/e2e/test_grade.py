@@ -28,6 +28,7 @@ def rows(tmp_path: Path) -> Path:
 def test_a_verdict_a_line(rows: Path) -> None:
     done = creditree("grade", rows, "--json", "--deadline", "60", "--workers", "1")
     found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["answer"] for row in found] == ["\\sqrt{12}", "1-\\frac{1}{\\mathrm{e}}", None, "52"]
     assert [(row["id"], row["reward"], row["status"]) for row in found] == [
         ("a", 1.0, "ok"),
         ("b", 0.0, "ok"),
@@ -58,11 +59,14 @@ def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
     bad.write_text('{"prediction": "5", "answers": ["5"]}\n{"prediction": 5}\n', encoding="utf-8")
     torn = tmp_path / "torn.jsonl"
     torn.write_text('{"prediction": "5", "answers": ["5"]}\n{"prediction"', encoding="utf-8")
+    bare = tmp_path / "answers"
+    bare.write_text("{}", encoding="utf-8")
     unlabelled = tmp_path / "unlabelled.jsonl"
     unlabelled.write_text('{"id": "x", "prediction": "5", "answers": ["5"]}\n', encoding="utf-8")
     mistakes: list[tuple[list[str | Path], str]] = [
         (["grade", bad], "Line 2 of"),
         (["grade", torn], "Line 2 of"),
+        (["grade", bare], "has no suffix"),
         (["grade", tmp_path / "none.jsonl"], "does not exist"),
         (["grade", rows, "--grader", "mth"], "did you mean 'math'"),
         (["grade", rows, "--grader", "program"], "allow_execution: true"),

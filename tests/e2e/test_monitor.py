@@ -217,15 +217,17 @@ def test_a_verifier_that_fails_is_not_taken_for_a_model_that_does(place: Path, r
     )
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("reward: last_integer", f"reward: {rewards}:none"))
-    assert "no completion got a reward, which says nothing of" in monitor(run, place / "fresh.csv", code=2)
+    assert "no completion got a reward, which says nothing of" in monitor(
+        run, place / "fresh.csv", "--trust-run", code=2
+    )
     (run / "config.yaml").write_text(config.replace("reward: last_integer", f"reward: {rewards}:score"))
     # Of n0 to n59, twelve end with 1 or 2.
-    found = monitor(run, place / "fresh.csv", "--base")
+    found = monitor(run, place / "fresh.csv", "--base", "--trust-run")
     assert (found["fresh"]["n"], found["fresh"]["value"], found["base"]["n"]) == (48, 1, 48)
     assert found["notes"][0].startswith(
         "Problems of which no completion got a reward, left out until the next call: 12"
     )
-    assert "no completion got a reward" in monitor(run, place / "fresh.csv", code=2)
+    assert "no completion got a reward" in monitor(run, place / "fresh.csv", "--trust-run", code=2)
 
 
 def test_problems_that_were_trained_on_are_no_fresh_ones(

@@ -8,13 +8,14 @@ from typing import Any
 import yaml
 
 from creditree.config.build import build_prompt
-from creditree.config.load import parse_config
+from creditree.config.load import parse_config, parse_values
 from creditree.config.schema import RunConfig
+from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.report.wording import decoding_name
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
-from creditree.train.start import run_of
+from creditree.train.start import check_trained, run_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class MonitorOptions:
     base: bool = False
     stop_early: bool = False
     state: Path | None = None
+    trusted: bool = False
 
     def check(self) -> None:
         """Raise ConfigError for numbers that make no test."""
@@ -57,20 +59,22 @@ class Baseline:
     statuses: Mapping[str, int] | None
 
 
-def find_baseline(target: str, decoding: str | None, overrides: Sequence[str]) -> Baseline:
+def find_baseline(target: str, decoding: str | None, overrides: Sequence[str], *, trusted: bool = False) -> Baseline:
     """Return the baseline of a run, of the adapter or model folder in it, or of the run in a pilot's folder.
 
-    `decoding` is None for the run's first. Overrides may say where and how fast things run, not what is measured.
+    `decoding` is None for the run's first; `trusted`: code that the run names may run. Overrides may say where and how
+    fast things run, not what is measured.
     Raises ModelError where there is no finished run, ConfigError for an unknown decoding or a refused override, and
     RunError for files of the run that cannot be used.
     """
     run = RunDirectory.read(_run_folder(target))
     if not run.trained.is_dir() or not run.has("evaluation.json"):
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+    check_trained(run.trained)
     results = run.read_json("evaluation.json").get("after")
     if not isinstance(results, dict) or not results:
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
-    config = _config(run, overrides)
+    config = _config(run, overrides, trusted=trusted)
     names = {decoding_name(temperature): temperature for temperature in config.evaluation.temperatures}
     name = decoding or next(iter(names))
     check_choice("--decoding", name, [known for known in names if known in results])
@@ -89,8 +93,10 @@ def _run_folder(target: str) -> Path:
     return run
 
 
-def _config(run: RunDirectory, overrides: Sequence[str]) -> RunConfig:
+def _config(run: RunDirectory, overrides: Sequence[str], *, trusted: bool) -> RunConfig:
     where = str(run.path / "config.yaml")
+    judged = {"reward": parse_values(run.config_yaml, where).get("reward")}
+    check_trust(judged, f"run '{run.path}'", overrides, trusted=trusted)
     own = parse_config(run.config_yaml, where)
     config = parse_config(run.config_yaml, where, overrides)
     difference = describe_difference(_defining(own), _defining(config))

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
+from itertools import pairwise
 
 import typer
 from typer.core import TyperGroup
@@ -23,7 +24,16 @@ class Stopped(Exception):  # noqa: N818  (an end that the user asked for)
 
 
 class Commands(TyperGroup):
-    """The commands; the signals that ask to stop interrupt every one of them."""
+    """The commands; the signals that ask to stop interrupt every one of them, and none takes an empty word."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Return what is left to the command. Raises ConfigError for an empty word: most often an unset variable."""
+        for before, word in pairwise(["creditree", *args]):
+            unset = word.startswith("--") and word.endswith("=") and word.count("=") == 1
+            if word == "" or unset:
+                whose = word[:-1] if unset else before if before.startswith("--") else "an argument"
+                raise ConfigError(f"{whose} is an empty text, such as that of an unset variable; say what is meant.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run a command. Raises Stopped where a signal ended it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
+from creditree.train.inputs import Base
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
 
@@ -89,8 +90,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
         with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
-            found = _measured(asked, directory, progress)
-        record = _record(asked, found)
+            base, found = _measured(asked, directory, progress)
+        record = _record(asked, found) | {"base": asdict(base)}
         if directory is not None:
             rows = [
                 row
@@ -108,19 +109,25 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
 
 def _measurement(options: EvalOptions, overrides: Sequence[str]) -> _Measurement:
     jobs, trained = find_jobs(options, overrides)
-    most = max(job.samples for job in jobs)
+    samples = max(job.samples for job in jobs)
     suite = None if options.suite is None else SUITES[options.suite]
-    usual = (suite.temperature,) if suite is not None else SINGLE if most == 1 else SEVERAL
+    usual = (suite.temperature,) if suite is not None else SINGLE if samples == 1 else SEVERAL
     temperatures = options.temperatures or usual
     top_p = jobs[0].config.sampling.top_p
     if suite is not None and not any(override.startswith("sampling.top_p=") for override in overrides):
         top_p = suite.top_p
-    if not any(temperatures):
-        most = 1
+    most = samples if any(temperatures) else 1
     for k in options.ks or ():
+        if k > most and any(temperatures):
+            raise ConfigError(
+                f"--k {k} needs as many completions of a problem, and --samples is {most}; raise --samples."
+            )
         if k > most:
-            why = "greedy decoding gives one" if not any(temperatures) else f"--samples is {most}"
-            raise ConfigError(f"--k {k} needs as many completions of a problem, and {why}; raise --samples.")
+            also = "" if samples >= k else f", and --samples to {k} or more"
+            raise ConfigError(
+                f"--k {k} needs as many completions of a problem, and greedy decoding (--temperature 0) gives one; set "
+                f"--temperature to more than 0, such as 0.6{also}."
+            )
     return _Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
 
 
@@ -158,12 +165,17 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 def _measured(
     asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher
-) -> list[dict[str, dict[str, Evaluation]]]:
-    """Return for each job, by decoding and side, what was found."""
+) -> tuple[Base, list[dict[str, dict[str, Evaluation]]]]:
+    """Return the base model and, for each job, by decoding and side, what was found."""
     config = asked.jobs[0].config
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
+        base = Base.of(model, config.model.dtype)
+        if directory is not None:
+            directory.keep_base(asdict(base))
+        if asked.trained is not None:
+            base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
         engine = InProcessEngine(model, rows_of(config))
         examiners = [
@@ -172,7 +184,7 @@ def _measured(
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        return [
+        return base, [
             {
                 decoding_name(temperature): {
                     side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)

@@ -13,6 +13,7 @@ from creditree.config.overrides import apply_overrides
 from creditree.config.reward import OPTIONS, build_verifier, reward_of
 from creditree.errors import ConfigError, DataError
 from creditree.evaluate.audit import CORRECT, Audit, Graded, audit, read_answers
+from creditree.problem import Verdict
 from creditree.verify import Verifier, closing
 
 PIECE = 512
@@ -37,8 +38,7 @@ def grade_command(
                 statuses[verdict.status] += 1
                 rewards.append(verdict.reward)
                 if as_json:
-                    line = {"id": answer.problem.id, "reward": verdict.reward, "status": verdict.status}
-                    print(json.dumps(line | ({"detail": verdict.detail} if verdict.detail else {})))
+                    print(json.dumps(_line(answer.problem.id, verdict)))
             sys.stdout.flush()
     if as_json:
         return
@@ -70,6 +70,12 @@ def audit_command(
         print_json(_record(found, grader))
     else:
         _print(found, grader)
+
+
+def _line(name: str, verdict: Verdict) -> dict[str, object]:
+    """Return a verdict as a line of JSON has it; `answer` is what the grader read, None where it found no answer."""
+    line: dict[str, object] = {"id": name, "reward": verdict.reward, "status": verdict.status, "answer": verdict.answer}
+    return line | ({"detail": verdict.detail} if verdict.detail else {})
 
 
 def verifier_of(grader: str, deadline: float | None, workers: int | None, overrides: Sequence[str]) -> Verifier:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from creditree.cli.ending import Commands, ended
-from creditree.cli.own_problems import monitor, pilot
+from creditree.cli.own_problems import TrustOption, monitor, pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError
 
@@ -29,6 +29,9 @@ MemoryOption = Annotated[
     typer.Option("--memory", metavar="SIZE", help="Limit such as 8GB or 500MB: settings are chosen so that it holds."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+RewardOption = Annotated[
+    str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
 
 
@@ -66,6 +69,8 @@ def train(
     guard: Annotated[
         str | None, typer.Option("--guard", metavar="FILE", help="File of problems that must not get worse.")
     ] = None,
+    reward: RewardOption = None,
+    trust_run: TrustOption = False,
     memory: MemoryOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -74,8 +79,10 @@ def train(
     if not dry_run:
         prepare()
     from creditree.cli.train import TrainOptions, train_command
+    from creditree.config.trust import reward_override
 
-    options = TrainOptions(config, start, data, guard, (*(set_ or []), *memory_override(memory)))
+    overrides = (*reward_override(reward), *(set_ or []), *memory_override(memory))
+    options = TrainOptions(config, start, data, guard, overrides, trust_run)
     train_command(options, run, resume=resume, dry_run=dry_run, as_json=json)
 
 
@@ -136,19 +143,22 @@ def evaluate(
         Path | None, typer.Option("--out", help="Directory to save in; the same command continues a stopped one.")
     ] = None,
     base: Annotated[bool, typer.Option("--base/--no-base", help="Measure the base of what was trained, too.")] = True,
+    reward: RewardOption = None,
+    trust_run: TrustOption = False,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
     """Measure pass@1, pass@k and maj@k on held-out problems, with intervals, and the difference to the base model."""
     from creditree.cli.evaluate import eval_command
     from creditree.cli.target import EvalOptions
+    from creditree.config.trust import reward_override
 
     temperatures = tuple(temperature) if temperature else None
     options = EvalOptions(
         target, task, suite, data, data_dir, problems, temperatures, samples, whole_numbers("--k", k), max_new_tokens,
-        split, out, base,
+        split, out, base, trust_run,
     )  # fmt: skip
-    eval_command(options, as_json=json, overrides=set_ or [])
+    eval_command(options, as_json=json, overrides=[*reward_override(reward), *(set_ or [])])
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:

@@ -31,7 +31,7 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
     """Measure what is new in the file, and say whether accuracy has fallen; exit code 3 where it has."""
     quiet_libraries()
     options.check()
-    baseline = find_baseline(options.target, options.decoding, overrides)
+    baseline = find_baseline(options.target, options.decoding, overrides, trusted=options.trusted)
     test = _test(options, baseline)
     config = baseline.config
     table = load_table(

@@ -26,6 +26,7 @@ from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
 from creditree.tasks.table import Table
+from creditree.train.inputs import Base
 from creditree.verify.verifier import closing
 
 
@@ -77,6 +78,7 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Foun
         progress = held.enter_context(MeasureProgress(total, progress_console(stderr=True)))
         verifier = held.enter_context(closing(build_verifier(config.reward)))
         model = load_model(config.model.name, config.model.dtype, config.model.device)
+        Base.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
         examiner = Examiner(
             model,

@@ -8,6 +8,9 @@ import typer
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError
 
+TrustOption = Annotated[
+    bool, typer.Option("--trust-run", help="Run the reward function, or programs, that the run's configuration names.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences and tables.")]
 
 
@@ -97,6 +100,7 @@ def monitor(
     state: Annotated[
         Path | None, typer.Option("--state", help="Directory of the observations; default: monitor/ in the run.")
     ] = None,
+    trust_run: TrustOption = False,
     json: JsonOption = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as model.device=cuda.")
@@ -112,7 +116,9 @@ def monitor(
     from creditree.cli.baseline import MonitorOptions
     from creditree.cli.monitor import monitor_command
 
-    options = MonitorOptions(adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state)
+    options = MonitorOptions(
+        adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state, trust_run
+    )
     monitor_command(options, as_json=json, overrides=set_ or [])
 
 

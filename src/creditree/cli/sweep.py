@@ -1,6 +1,7 @@
 """`creditree sweep`: a grid of configurations and seeds, one run after the other, and the table that they end in."""
 
 import gc
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from creditree.config.workload import settled
 from creditree.errors import CreditreeError, RunError
 from creditree.report.comparison import ComparedRun
 from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
-from creditree.runs.atomic import write_json, write_text
+from creditree.runs.atomic import StorageError, recover
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
+from creditree.runs.held import HeldDirectory, claimed
 from creditree.train.interrupt import continuing
 
 State = Literal["new", "started", "done"]
@@ -43,20 +45,13 @@ def sweep_command(
         return
     if out is None:
         raise RunError("creditree sweep needs a directory: add --out DIR, or --dry-run to look first.")
-    _check_held(runs, out)
     shown = progress_console(stderr=as_json)
-    with continuing(f"what is done is kept in {out}: repeat the command to continue"):
-        failures = _run_all(runs, out, shown)
-    finished = [_swept(run, out) for run in runs if _state(run, out) == "done"]
-    record: dict[str, Any] = {"sweep": str(path), "runs": [_run_json(run, out, failures) for run in runs]}
-    if finished:
-        chosen = shared_decoding([one.run.summary.decoding for one in finished], decoding)
-        record |= sweep_json(finished, chosen)
-        write_text(out / REPORT, sweep_markdown(finished, chosen))
-        if not as_json:
-            shown.print(sweep_view(finished, chosen))
-            shown.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.")
-        write_json(out / RESULT, record)
+    with claimed(out, "--out") as lock, HeldDirectory(out, lock) as held:
+        recover(out)
+        _check_held(runs, out)
+        with continuing(f"what is done is kept in {out}: repeat the command to continue"):
+            failures = _run_all(runs, out, shown)
+        record = _written(runs, held, failures, {"sweep": str(path)}, decoding, None if as_json else shown)
     if as_json:
         print_json(record)
     if failures:
@@ -67,8 +62,34 @@ def sweep_command(
         )
 
 
+def _written(
+    runs: Sequence[SweepRun],
+    held: HeldDirectory,
+    failures: Sequence[_Failure],
+    head: dict[str, Any],
+    decoding: str | None,
+    shown: Console | None,
+) -> dict[str, Any]:
+    """Return the record of a sweep; where any run has ended, write it, and show its tables where that is wanted."""
+    out = held.path
+    finished = [_swept(run, out) for run in runs if _state(run, out) == "done"]
+    record = head | {"runs": [_run_json(run, out, failures) for run in runs]}
+    if finished:
+        chosen = shared_decoding([one.run.summary.decoding for one in finished], decoding)
+        record |= sweep_json(finished, chosen)
+        held.write_text(REPORT, sweep_markdown(finished, chosen))
+        if shown is not None:
+            shown.print(sweep_view(finished, chosen))
+            shown.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.")
+        held.write_json(RESULT, record)
+    return record
+
+
 def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failure]:
-    """Run what has not ended, continuing what was started; return what failed. Raises Interrupted."""
+    """Run what has not ended, continuing what was started; return what failed.
+
+    Raises Interrupted, and StorageError where the disk is full, say: the next run would meet the same.
+    """
     missing = [run for run in runs if _state(run, out) != "done"]
     shown.print(f"{len(runs)} runs, {len(runs) - len(missing)} done already")
     failures = []
@@ -76,6 +97,8 @@ def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failu
         shown.print(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}", soft_wrap=True)
         try:
             train_into(run.config, out / run.folder, shown, resume=True)
+        except StorageError:
+            raise
         except CreditreeError as error:
             shown.print(f"failed: {error}", soft_wrap=True)
             failures.append(_Failure(run, str(error)))
@@ -85,9 +108,9 @@ def _run_all(runs: Sequence[SweepRun], out: Path, shown: Console) -> list[_Failu
 
 
 def _state(run: SweepRun, out: Path | None) -> State:
-    if out is None or not (out / run.folder / "config.yaml").is_file():
+    if out is None or not os.path.lexists(out / run.folder / "config.yaml"):
         return "new"
-    return "done" if (out / run.folder / "summary.json").is_file() else "started"
+    return "done" if os.path.lexists(out / run.folder / "summary.json") else "started"
 
 
 def _check_held(runs: Sequence[SweepRun], out: Path) -> None:

@@ -1,16 +1,16 @@
 """What `creditree eval` is asked to measure: the target, the tasks with their problems, and how they are sampled."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from creditree.config.build import build_task
-from creditree.config.load import check_config, parse_config
+from creditree.config.load import check_config, parse_config, parse_values
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
@@ -19,6 +19,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.split import Split
 from creditree.tasks.task import NUM_HELD_OUT, Task
+from creditree.train.start import check_trained
 
 GENERATED = ("multiplication", "word_problems")
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -43,6 +44,7 @@ class EvalOptions:
     split: str = "test"
     out: Path | None = None
     base: bool = True
+    trusted: bool = False
 
     def check(self) -> None:
         """Raise ConfigError for options that do not go together."""
@@ -117,19 +119,24 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
     path = Path(options.target)
     block = {} if task is None else _task_block(options, task)
     named = block.get("task", {}).get("name")
-    if (path / "config.yaml").is_file():
+    if os.path.lexists(path / "config.yaml"):
         run = RunDirectory.read(path)
         if not run.trained.is_dir():
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
-        values = yaml.safe_load(run.config_yaml)
+        values = parse_values(run.config_yaml, str(path / "config.yaml"))
         if named in BENCHMARKS:
             values.pop("reward", None)
+        judged = {} if "reward" in block else {"reward": values.get("reward")}
+        check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
+        check_trained(run.trained)
         return Target(_checked(values | block, str(path), overrides), run.trained)
     if task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
         )
-    is_adapter = (path / "adapter_config.json").is_file()
+    is_adapter = os.path.lexists(path / "adapter_config.json")
+    if is_adapter:
+        check_trained(path)
     name = saved_spec(path)[0] if is_adapter else options.target
     tokens = BENCHMARKS[named].max_new_tokens if named in BENCHMARKS else PLAIN_TOKENS
     values = {"sampling": {"max_new_tokens": options.max_new_tokens or tokens}}

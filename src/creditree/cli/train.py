@@ -16,6 +16,7 @@ from creditree.config.load import check_config, dump_config, parse_config, parse
 from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.schema import RunConfig
 from creditree.config.start import run_values, started, with_data
+from creditree.config.trust import check_trust
 from creditree.config.workload import memory_note, settled
 from creditree.errors import ConfigError, RunError
 from creditree.report.mirrors import mirrored, open_mirrors
@@ -34,7 +35,8 @@ GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 class TrainOptions:
     """Which configuration was asked for; None where the command line did not say.
 
-    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set.
+    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set;
+    `trusted`: code that the run to go on from names may run.
     """
 
     config: Path | None
@@ -42,6 +44,7 @@ class TrainOptions:
     data: str | None = None
     guard: str | None = None
     overrides: tuple[str, ...] = ()
+    trusted: bool = False
 
     def load(self) -> RunConfig:
         """Return the checked configuration: the file's, or that of the run to go on from. Raises ConfigError."""
@@ -50,6 +53,8 @@ class TrainOptions:
             values = parse_values(read_yaml(self.config), where)
         elif self.start is not None:
             values, where = run_values(self.start)
+            cure = ", or choose --reward"
+            check_trust(values, f"run '{Path(where).parent}'", self.overrides, trusted=self.trusted, cure=cure)
         else:
             raise ConfigError("creditree train needs a configuration: name a YAML file, or a finished run with --from.")
         if self.data is not None:
@@ -64,7 +69,7 @@ class TrainOptions:
         """Return the options as they are written on a command line."""
         named = {"--from": self.start, "--data": self.data, "--guard": self.guard}
         return (*(part for name, value in named.items() if value for part in (name, value)),
-                *_overriding(self.overrides))  # fmt: skip
+                *(["--trust-run"] if self.trusted else []), *_overriding(self.overrides))  # fmt: skip
 
 
 def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_run: bool, as_json: bool) -> None:

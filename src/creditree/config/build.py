@@ -6,7 +6,7 @@ import torch
 
 from creditree.config.block import PromptBlock
 from creditree.config.guard import build_guard
-from creditree.config.reward import build_verifier
+from creditree.config.reward import build_verifier, code_digest
 from creditree.config.schema import (
     BenchmarkConfig,
     FileConfig,
@@ -19,10 +19,11 @@ from creditree.config.schema import (
 )
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.engines.native.library import identity
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
-from creditree.models.load import load_model
+from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.tasks.benchmarks import BENCHMARKS, benchmark
@@ -32,6 +33,8 @@ from creditree.tasks.svamp import svamp
 from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
+from creditree.train.guard import Guard
+from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
 from creditree.train.settings import Parts, Settings, Validation, check_context
 from creditree.train.start import Start
 
@@ -143,6 +146,7 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
+    inputs = _inputs(config, task, guard, model)  # before all weights learn
     train = config.train
     trained: Trained
     if train.weights == "all":
@@ -161,6 +165,23 @@ def build_parts(config: RunConfig) -> Parts:
     )
     engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
-    parts = Parts(model, learner, engine, task, verifier, method, start, guard)
+    parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
     check_context(parts, build_settings(config))
     return parts
+
+
+def _inputs(config: RunConfig, task: Task, guard: Guard | None, model: Model) -> Inputs:
+    """Return the digests of all that the run depends on."""
+    settings = build_settings(config)
+    validation = task.held_out("validation", settings.validation.problems) if settings.validation.every > 0 else None
+    engine = identity(config.model.dtype, config.model.device)
+    return Inputs(
+        training=training_digest(task),
+        measured=problems_digest(settings.measured(task)),
+        validation=problems_digest(validation),
+        guard=problems_digest(None if guard is None else guard.problems),
+        reward=code_digest(config.reward),
+        guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
+        base=Base.of(model, config.model.dtype),
+        engine=", ".join(engine.values()),
+    )

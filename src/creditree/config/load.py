@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
+from creditree.config.reward import anchored
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
@@ -52,7 +53,10 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunCon
 
 
 def parse_values(text: str, where: str) -> dict[str, Any]:
-    """Return the mapping in YAML `text`, not checked any further. Raises ConfigError where it is none."""
+    """Return the mapping in YAML `text`, not checked any further. Raises ConfigError where it is none.
+
+    `where` is the path of its file: reward functions are looked for beside it first.
+    """
     try:
         values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -61,7 +65,7 @@ def parse_values(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
-    return values
+    return anchored(values, Path(where).parent)
 
 
 def check_config(values: Mapping[str, Any], where: str) -> RunConfig:

@@ -142,6 +142,9 @@ class MethodConfig(BaseModel):
     allocation: Literal["positions", "tokens"] | None = Field(
         None, description="auto: choose alpha and P, or a chance for each token"
     )
+    penalty_on: Literal["selected", "all"] | None = Field(
+        None, description="top_entropy, low_probability, adapter_residual: tokens that a KL penalty acts on"
+    )
     loss_mean: Literal["completions", "tokens"] | None = Field(
         None,
         description="everything, and all but early_and_random and branching_pairs: mean over completions of means over "
@@ -154,6 +157,9 @@ class MethodConfig(BaseModel):
     clip_high: float | None = Field(None, description="clipped: ... and up to 1 + this")
     dual_clip: float | None = Field(None, description="clipped: up to this where the advantage is negative (> 1)")
     kl: float | None = Field(None, description="coefficient of the k3 KL penalty against the base model")
+    kl_ratio: bool | None = Field(
+        None, description="policy_gradient, clipped: k3 times the ratio of new and old policy, gradient included"
+    )
     l2: float | None = Field(None, description="coefficient of the squared Frobenius norm of the LoRA matrices")
     l2_decoupled: bool | None = Field(None, description="apply l2 after the optimiser step instead of in the loss")
     loss_temperature: float | None = Field(None, description="the loss takes log-probabilities of logits / this")

@@ -1,5 +1,7 @@
 """The key `reward` of a configuration: which verifier judges completions, and its options."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +19,7 @@ from creditree.verify import (
     Verifier,
     WorkerPool,
     load_reward,
+    reward_digest,
 )
 from creditree.verify.isolated import DEADLINE_S
 
@@ -26,7 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "numeric": ("tolerance",),
     "choice": (),
     "math": ("math_verify", "deadline", "workers", "memory"),
-    "program": ("allow_execution", "deadline", "workers", "memory"),
+    "program": ("allow_execution", "contain", "deadline", "workers", "memory"),
 }
 """The graders, and the options that each has."""
 FUNCTION_OPTIONS = ("deadline", "memory")
@@ -42,7 +45,10 @@ class RewardBlock(BaseModel):
     ignore_case: bool | None = Field(None, description="exact: capitals do not count; none: they do")
     tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
     math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
-    allow_execution: bool | None = Field(None, description="program: run what the model writes, as you; none: false")
+    allow_execution: bool | None = Field(None, description="program: run what the model writes; none: false")
+    contain: bool | None = Field(
+        None, description="program: shut it in, or refuse where that is impossible; false: it can do all that you can"
+    )
     deadline: float | None = Field(
         None, description="math, program: wall seconds for one answer; none: 5; function: for one call; none: 60", gt=0
     )
@@ -66,7 +72,7 @@ class RewardBlock(BaseModel):
         if name not in OPTIONS and ":" not in name:
             hint = did_you_mean(name, OPTIONS).strip().removesuffix(".")
             raise ValueError(f"set the name of a grader ({hint[0].lower()}{hint[1:]}), {FUNCTION}")
-        return name
+        return located(name, Path.cwd())
 
     @field_validator("memory")
     @classmethod
@@ -81,7 +87,8 @@ class RewardBlock(BaseModel):
         for option in sorted(self.options):
             if option not in allowed:
                 has = f"it has {', '.join(allowed)}" if allowed else "it has no options"
-                raise ValueError(f"{option} is no option of {self.name}: {has}")
+                kind = self.name if self.name in OPTIONS else "a function"
+                raise ValueError(f"{option} is no option of {kind}: {has}")
         if self.name in OPTIONS:
             try:
                 _grader(self)
@@ -100,6 +107,31 @@ class RewardBlock(BaseModel):
         return {"name": self.name, **self.options} if self.options else self.name
 
 
+def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the paths of reward functions in a configuration's values, in place, those of files in `folder`.
+
+    What is not there is left as it is: it is looked for in the working directory.
+    """
+    for block in (values, values.get("guard")):
+        reward = block.get("reward") if isinstance(block, dict) else None
+        if isinstance(block, dict) and isinstance(reward, str):
+            block["reward"] = _beside(reward, folder)
+        elif isinstance(reward, dict) and isinstance(reward.get("name"), str):
+            reward["name"] = _beside(reward["name"], folder)
+    return values
+
+
+def located(name: str, folder: Path) -> str:
+    """Return a reward's name with the path of its file, where it has one, made absolute."""
+    source, colon, function = name.rpartition(":")
+    return f"{os.path.abspath(folder / source)}:{function}" if colon and source.endswith(".py") else name
+
+
+def _beside(name: str, folder: Path) -> str:
+    found = located(name, folder)
+    return found if Path(found.rpartition(":")[0]).is_file() else name
+
+
 def build_verifier(reward: RewardBlock | str) -> Verifier:
     """Return the verifier that `reward` names. Raises ConfigError where it cannot be made.
 
@@ -108,9 +140,17 @@ def build_verifier(reward: RewardBlock | str) -> Verifier:
     """
     block = reward_of({"name": reward}) if isinstance(reward, str) else reward
     if block.name in OPTIONS:
-        return _grader(block)
+        grader = _grader(block)
+        if isinstance(grader, Program):
+            grader.check()
+        return grader
     memory = None if block.memory is None else parse_bytes(block.memory)
     return load_reward(block.name, block.deadline or DEADLINE_S, memory)
+
+
+def code_digest(reward: RewardBlock) -> str | None:
+    """Return the sha256 of the file of a reward function; None for a grader, whose code is Creditree's."""
+    return None if reward.name in OPTIONS else reward_digest(reward.name)
 
 
 def reward_of(values: dict[str, Any]) -> RewardBlock:
@@ -142,7 +182,13 @@ def _grader(block: RewardBlock) -> Verifier:
     if block.name == "program":
         default = Limits(memory_bytes=1 << 29)
         limits = _limits(block, default)
-        return Program(bool(block.allow_execution), limits.deadline_s, limits.memory_bytes, limits.num_workers)
+        return Program(
+            bool(block.allow_execution),
+            limits.deadline_s,
+            limits.memory_bytes,
+            limits.num_workers,
+            block.contain is not False,
+        )
     return LastInteger()
 
 

@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class ModelConfig(Block):
     """The base model."""
 
-    name: str = Field("builtin:multiplication", description="built-in name, directory or hub name")
+    name: str = Field("builtin:multiplication", description="built-in name, directory, hub name or GGUF file")
     dtype: Literal["float32", "bfloat16", "int8", "nf4"] = Field(
         "float32", description="of the frozen base; int8 and nf4 need bitsandbytes; adapters stay float32"
     )

@@ -1,8 +1,11 @@
 """What a configuration takes from the adapter that it goes on learning, and where its problems are others."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from creditree.config.build import build_lora, build_prompt
 from creditree.config.load import check_config, parse_values
@@ -13,6 +16,8 @@ from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.train.start import find_start, is_adapter, run_of
 
+B = TypeVar("B", bound=BaseModel)
+
 
 def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
     """Return the configuration with base model and adapter shape as `train.start` has them; none: as it is.
@@ -20,6 +25,7 @@ def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
     Raises ConfigError where it names another base model or adapter shape, and ModelError where there is no start.
     `offline`: the model's shape is not asked for over the network; layers given as a fraction are then not compared.
     """
+    config = located(config)
     named = config.train.start
     if named is None:
         return config
@@ -37,6 +43,23 @@ def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
         rank=saved.rank, alpha=saved.alpha, dropout=dropout, layers=layers, targets=list(saved.targets)
     )  # fmt: skip
     return config.model_copy(update={"lora": lora})
+
+
+def located(config: RunConfig) -> RunConfig:
+    """Return the configuration with absolute paths of model and problems: a run is read from anywhere.
+
+    What is no path stays: names of built-in models and of the hub. Reward functions are found by their own rule.
+    """
+    model = _placed(config.model, ("name",), os.path.isdir)
+    task = _placed(config.task, ("path", "validation_path", "test_path"), os.path.exists)
+    guard = _placed(config.guard, ("path",), os.path.exists)
+    return config.model_copy(update={"model": model, "task": task, "guard": guard})
+
+
+def _placed(block: B, keys: Sequence[str], is_path: Callable[[str], bool]) -> B:
+    found = {key: value for key in keys if (value := getattr(block, key, None)) is not None and is_path(value)}
+    changed = {key: path for key, value in found.items() if (path := os.path.abspath(value)) != value}
+    return block.model_copy(update=changed) if changed else block
 
 
 def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any]:
@@ -85,6 +108,7 @@ def _check_kind(config: RunConfig, named: str, folder: Path) -> None:
 
 def _on_base(config: RunConfig, named: str, base: str) -> RunConfig:
     given = config.model.name
+    base = os.path.abspath(base) if os.path.isdir(base) else base
     if "name" in config.model.model_fields_set and given != base:
         raise ConfigError(
             f"model.name is '{given}', but what train.start '{named}' holds was trained on '{base}'; leave model.name "

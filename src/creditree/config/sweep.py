@@ -13,6 +13,7 @@ import yaml
 
 from creditree.config.load import check_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
+from creditree.config.reward import anchored
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 
@@ -63,6 +64,7 @@ def _run(base: Mapping[str, Any], name: str, keys: Mapping[str, object], seed: i
     for key, value in keys.items():
         set_key(values, key, deepcopy(value), where)
     values["seed"] = seed
+    anchored(values, path.parent)
     return SweepRun(name, seed, keys, check_config(values, where))
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from creditree.errors import DataError
 from creditree.problem import Problem, Status, Verdict
@@ -59,8 +60,9 @@ class Audit:
 def read_answers(path: str) -> list[tuple[Answer, bool | None]]:
     """Return the answers of a file, with their labels (None for a row without one).
 
-    A row has ``prediction``, ``answers`` (a list) or ``answer``, and may have ``id`` and ``label`` (true/false, 1/0);
-    its other columns are the problem's. Raises DataError for a file or row that cannot be used, with its line.
+    A row has ``prediction`` (a text or a number), ``answers`` (a list) or ``answer``, and may have ``id`` and ``label``
+    (true/false, 1/0); its other columns are the problem's. Raises DataError for a file or row that cannot be used, with
+    its line.
     """
     return [(_answer(row), _label(row)) for row in read_rows(path)]
 
@@ -94,9 +96,12 @@ def _swapped(answer: Answer) -> Answer | None:
 
 
 def _answer(row: Row) -> Answer:
-    prediction = row.values.get("prediction")
-    if not isinstance(prediction, str):
-        raise DataError(f"{_start(row)} has no text in the column 'prediction': put what the model wrote there.")
+    held = row.values.get("prediction")
+    prediction = _text(held)
+    if prediction is None:
+        raise DataError(
+            f"{_start(row)} has no text in the column 'prediction' (it holds {held!r}): put what the model wrote there."
+        )
     held = row.values["answers"] if "answers" in row.values else row.values.get("answer")
     answers = tuple(_texts(held if isinstance(held, list) else [held]))
     if not answers:
@@ -111,9 +116,15 @@ def _answer(row: Row) -> Answer:
 
 
 def _texts(values: Sequence[object]) -> list[str]:
-    usable = all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values)
-    texts = [str(value).strip() for value in values] if usable else []
-    return texts if all(texts) else []
+    texts = [text.strip() for value in values if (text := _text(value)) is not None]
+    return texts if len(texts) == len(values) and all(texts) else []
+
+
+def _text(value: object) -> str | None:
+    """Return a text, or a finite number as text; None for anything else."""
+    if isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+        return None
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def _label(row: Row) -> bool | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from creditree.batch import Batch
 from creditree.errors import ModelError
 from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
+from creditree.learner.mismatch import NOT_COMPARED, Mismatch
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stretches import stretches_of
 from creditree.models.trained import Trained
@@ -45,7 +46,7 @@ class StepStats:
     """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient.
 
     `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None;  `clipped`: terms that
-    the objective's clip kept from learning, of `in_loss`.
+    the objective's clip kept from learning, of `in_loss`;  `mismatch`: of the terms that were compared with the engine.
     """
 
     updated: bool
@@ -57,6 +58,7 @@ class StepStats:
     micro_batch_tokens: int = 0
     note: str | None = None
     clipped: int = 0
+    mismatch: Mismatch = NOT_COMPARED
 
     @property
     def clip_fraction(self) -> float:
@@ -82,6 +84,7 @@ class StepStats:
             micro_batch_tokens=steps[-1].micro_batch_tokens if steps else 0,
             note=notes[-1] if notes else None,
             clipped=sum(one.clipped for one in made),
+            mismatch=sum((one.mismatch for one in made), NOT_COMPARED),
         )
 
 
@@ -121,6 +124,25 @@ class Learner:
         """Whether tokens of advantage 0 belong in the batch: a KL penalty acts on them."""
         return self.objective.kl > 0
 
+    @property
+    def recomputes_old(self) -> bool:
+        """Whether old log-probabilities are those of the learner's own pass, not the engine's.
+
+        On a base below float32 (bfloat16, int8, nf4) engine and learner round differently, and the ratio of new and old
+        would clip tokens before anything was learned. In float32 and float64 they agree to rounding.
+        """
+        return self.trained.model.transformer.dtype not in (torch.float32, torch.float64)
+
+    def with_old_logprobs(self, batch: Batch) -> Batch:
+        """Return the batch with this learner's log-probabilities as the old ones of its fresh terms, if it needs them.
+
+        To be called before the first update since they were sampled. One pass without gradient, LoRA dropout off.
+        """
+        if not (self.recomputes_old and self.objective.uses_old and batch.fresh.any()):
+            return batch
+        own = self.logprobs(batch, self.objective.loss_temperature)
+        return replace(batch, old_logprob=np.where(batch.fresh, own, batch.old_logprob))
+
     def loss(self, batch: Batch) -> float:
         """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
         return self._skeleton(batch).loss(stretches_of(batch, self.micro_batch_tokens))
@@ -130,9 +152,9 @@ class Learner:
         states, _ = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens))
         return np.asarray(states.double().cpu().numpy())
 
-    def logprobs(self, batch: Batch) -> FloatArray:
-        """Return log p of each term's token [M] in nats, at temperature 1 and at least in float32, without gradient."""
-        found = self._skeleton(batch).logprobs(stretches_of(batch, self.micro_batch_tokens))
+    def logprobs(self, batch: Batch, temperature: float = 1.0) -> FloatArray:
+        """Return log softmax(logits / temperature) of each term's token [M], at least in float32, without gradient."""
+        found = self._skeleton(batch).logprobs(stretches_of(batch, self.micro_batch_tokens), temperature)
         return np.asarray(found.double().cpu().numpy())
 
     def residuals(self, batch: Batch) -> FloatArray:
@@ -141,15 +163,17 @@ class Learner:
         assert base is not None
         return np.asarray(torch.linalg.vector_norm(states.double() - base.double(), dim=-1).cpu().numpy())
 
-    def step(self, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
+    def step(self, batch: Batch, key: Key, learning_rate: float | None = None, *, at_old: bool = False) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
-        `key` seeds LoRA dropout, where there is any.
+        `key` seeds LoRA dropout, where there is any. `at_old`: no update was made since the fresh terms were sampled:
+        the policy is still the old one. Then it is compared with the engine, and where old log-probabilities are the
+        learner's own (`recomputes_old`) this very pass gives them: the ratio of fresh terms is exactly 1.
         """
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
-        loss, clipped = self._passes(batch, key)
+        loss, clipped, mismatch = self._passes(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm, l2_grad_norm = float(norm), 0.0
@@ -175,7 +199,7 @@ class Learner:
         size_now = self.micro_batch_tokens
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
-        return StepStats(True, loss, grad_norm, l2_grad_norm, *counts, note, clipped)
+        return StepStats(True, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch)
 
     def gradient(self, batch: Batch, key: Key) -> float:
         """Set every matrix's gradient to that of the loss; return the loss.
@@ -185,22 +209,23 @@ class Learner:
         """
         return self._passes(batch, key)[0]
 
-    def _passes(self, batch: Batch, key: Key) -> tuple[float, int]:
-        """Set the gradients; return the loss, and how many terms were clipped."""
+    def _passes(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
+        """Set the gradients; return the loss, how many terms were clipped, and the mismatch."""
         while True:
             try:
-                return self._gradient(batch, key)
+                return self._gradient(batch, key, at_old)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             # here the failed pass is no longer referred to, and its memory is free
             self._shrink(batch)
 
-    def _gradient(self, batch: Batch, key: Key) -> tuple[float, int]:
+    def _gradient(self, batch: Batch, key: Key, at_old: bool) -> tuple[float, int, Mismatch]:
         self.optimiser.zero_grad()
         skeleton, stretches = self._skeleton(batch), stretches_of(batch, self.micro_batch_tokens)
+        skeleton.at_old, skeleton.replaces_old = at_old, at_old and self.recomputes_old
         with self.trained.learning(key):
-            return skeleton.gradient(stretches), skeleton.num_clipped
+            return skeleton.gradient(stretches), skeleton.num_clipped, skeleton.mismatch
 
     def _shrink(self, batch: Batch) -> None:
         self.optimiser.zero_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.learner.head import Predictions, TermLoss, head_loss, token_logprobs
+from creditree.learner.mismatch import Mismatch
 from creditree.learner.stretches import Stretch
 from creditree.models.trained import Trained
 from creditree.models.transformer import Rope
@@ -45,6 +46,9 @@ class Skeleton:
 
     The layers below the first adapted one are the same for policy and reference: they run once, without autograd, or
     not at all where `trunk` [N, hidden] has their outputs. `num_clipped`: terms that a clip kept from learning so far.
+
+    `at_old`: the policy is the one that sampled the fresh terms, so `mismatch` is measured on them; `replaces_old`: and
+    what the passes compute takes the place of their old log-probabilities.
     """
 
     def __init__(self, trained: Trained, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
@@ -52,6 +56,7 @@ class Skeleton:
         self._transformer = trained.model.transformer
         self._shared = self._transformer.num_heads // self._transformer.num_kv_heads
         self.num_clipped = 0
+        self.at_old, self.replaces_old, self.mismatch = False, False, Mismatch()
         self._trunk = trunk
         self._tree = TreeTokens(batch.enter, batch.exit)
         self._order = np.argsort(batch.row, kind="stable")
@@ -78,12 +83,12 @@ class Skeleton:
         return states, of_base
 
     @torch.no_grad()
-    def logprobs(self, stretches: Sequence[Stretch]) -> Tensor:
-        """Return log softmax(logits)[token] of each term [M], at temperature 1 and at least in float32."""
+    def logprobs(self, stretches: Sequence[Stretch], temperature: float = 1.0) -> Tensor:
+        """Return log softmax(logits / temperature)[token] of each term [M], at least in float32."""
         kind = torch.promote_types(self._transformer.dtype, torch.float32)
         found = torch.empty(self.batch.num_terms, dtype=kind, device=self._transformer.device)
         for terms, asked, passage in self._passages(stretches):
-            found[terms] = token_logprobs(self._transformer, self._policy(passage)[0], asked, 1.0)
+            found[terms] = token_logprobs(self._transformer, self._policy(passage)[0], asked, temperature)
         return found
 
     def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
@@ -188,14 +193,21 @@ class Skeleton:
 
     def _loss_of(self, terms: IntArray, reference: Tensor | None) -> TermLoss:
         kind = torch.promote_types(self._transformer.dtype, torch.float32)
-        arrays = (self.batch.weight, self.batch.advantage, self.batch.old_logprob)
-        weight, advantage, old = (self._tensor(array[terms]).to(kind) for array in arrays)
+        batch = self.batch
+        arrays = (batch.weight, batch.advantage, batch.old_logprob, batch.sampler_logprob)
+        weight, advantage, old, said = (self._tensor(array[terms]).to(kind) for array in arrays)
+        fresh = self._tensor(batch.fresh[terms])
 
         def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
             base = None if reference is None else reference[chosen]
-            clipped = self.objective.clipped(logprobs, advantage[chosen], old[chosen])
+            before = old[chosen]
+            if self.at_old:
+                compared, now = fresh[chosen], logprobs.detach()
+                self.mismatch += Mismatch.of(said[chosen][compared], now[compared])
+                before = torch.where(compared, now, before) if self.replaces_old else before
+            clipped = self.objective.clipped(logprobs, advantage[chosen], before)
             self.num_clipped += 0 if clipped is None else int(clipped.sum())
-            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], old[chosen])).sum()
+            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], before)).sum()
 
         return loss_of
 

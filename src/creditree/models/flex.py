@@ -15,6 +15,9 @@ BLOCK = 128
 """FlexAttention's own block size."""
 FEWEST_DIMENSIONS = 16
 """Its kernels need heads at least this wide."""
+FEWEST_PAIRS = 1 << 24
+"""Pairs of query and key (4,096 tokens each) from which it is used. Ours: compiling took 20 s, more than all updates of
+a small model together."""
 
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -74,7 +77,7 @@ def _compiled() -> Any:
 @cache
 def flex_works(device: torch.device, dtype: torch.dtype, size: int) -> bool:
     """Return whether FlexAttention can be compiled and run, both ways: tried once on a few tokens."""
-    if device.type != "cuda" or size < FEWEST_DIMENSIONS:
+    if device.type != "cuda" or size < FEWEST_DIMENSIONS or dtype == torch.float64:  # Triton has no float64 products
         return False
     try:
         order = np.arange(2 * BLOCK)

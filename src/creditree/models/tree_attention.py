@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from creditree.models.flex import FlexBlocks, flex_works
+from creditree.models.flex import FEWEST_PAIRS, FlexBlocks, flex_works
 from creditree.tree import IntArray
 
 BLOCK_SIZES = (32, 64, 128, 256)
@@ -61,7 +61,7 @@ class Blocks:
         if self.query is None or self.key is None or self.place is None:
             folded = query.reshape(1, groups, -1, size)
             out = scaled_dot_product_attention(folded, key, value, attn_mask=self.bias, scale=scaling)
-            return out.view(1, heads, -1, size)
+            return out.reshape(1, heads, -1, size)  # fused kernels lay their output out in ways of their own
         blocks = len(self.bias)
         gathered = (
             query.squeeze(0).transpose(0, 1).index_select(0, self.query).view(blocks, -1, groups, heads // groups, size)
@@ -72,7 +72,8 @@ class Blocks:
             for both in (key, value)
         )
         out = scaled_dot_product_attention(folded, key, value, attn_mask=self.bias, scale=scaling)
-        unfolded = out.view(blocks, groups, heads // groups, -1, size).permute(0, 3, 1, 2, 4).reshape(-1, heads, size)
+        apart = out.reshape(blocks, groups, heads // groups, -1, size)
+        unfolded = apart.permute(0, 3, 1, 2, 4).reshape(-1, heads, size)
         return unfolded.index_select(0, self.place).transpose(0, 1).unsqueeze(0)
 
 
@@ -176,7 +177,8 @@ class TreeShape:
         return self._made[whole]
 
     def _make(self, asked: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
-        if flex_works(query.device, query.dtype, query.shape[3]):
+        pairs = len(asked) * len(self._keys)
+        if pairs >= FEWEST_PAIRS and flex_works(query.device, query.dtype, query.shape[3]):
             return FlexBlocks(asked.enter, self._keys.enter, self._keys.exit, query.device)
         return blocks_of(asked, self._keys, self._shared, query)
 

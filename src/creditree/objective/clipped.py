@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from creditree.errors import ConfigError
-from creditree.objective.objective import L2Penalty, check_objective, k3, reference_of
+from creditree.objective.objective import L2Penalty, check_objective, is_recorded, k3, reference_of
 
 LARGEST_DIFFERENCE = 20.0
 """Differences of log-probabilities are clamped to +- this before they are exponentiated (AttnRL's code)."""
@@ -19,9 +19,13 @@ LARGEST_K3 = 10.0
 class Clipped:
     """Loss of a term: max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high)) + kl * k3; where A < 0, at most -dual_clip A.
 
-    r = exp(clamp(log pi - log pi_old, -20, 20)), pi_old the policy that sampled the token; k3 = clamp(exp(d) - d - 1,
-    -10, 10), d = clamp(log pi_reference - log pi, -20, 20). A clipped term has no gradient but that of k3. While pi is
-    pi_old, the gradient is that of `policy_gradient`. (arXiv 2509.26628, section 2.1, and its code.)
+    r = exp(clamp(log pi - log pi_old, -20, 20)), pi_old the policy that sampled the token, before any update; k3 =
+    clamp(exp(d) - d - 1, -10, 10), d = clamp(log pi_reference - log pi, -20, 20). A clipped term has no gradient but
+    that of k3. While pi is pi_old, the gradient is that of `policy_gradient`. (arXiv 2509.26628, section 2.1, and its
+    code.) `kl_ratio`: k3 is multiplied by r, gradient included.
+
+    On a base below float32 log pi_old is the learner's own (`Learner.recomputes_old`), as in the authors' code; else
+    the engine's, which agrees with it. With several mini-batches a step, pi_old is the policy before the first.
 
     pi and pi_old are of the same softmax: log-probabilities are recorded at temperature 1 and at that of sampling, so
     `loss_temperature` is one of these (`check_sampled`).
@@ -33,7 +37,9 @@ class Clipped:
     kl: float = 0.001
     l2: L2Penalty = field(default_factory=L2Penalty)
     loss_temperature: float = 1.0
+    kl_ratio: bool = False
     name: ClassVar[str] = "clipped"
+    uses_old: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_objective(self.kl, self.loss_temperature)
@@ -57,7 +63,7 @@ class Clipped:
 
         `temperature` and `top_p` are those of sampling.
         """
-        if self.loss_temperature in (1.0, temperature) and (self.loss_temperature == 1.0 or top_p == 1.0):
+        if is_recorded(self.loss_temperature, temperature, top_p):
             return
         cut = f" and sampling.top_p {top_p}" if top_p != 1.0 else ""
         raise ConfigError(
@@ -68,13 +74,14 @@ class Clipped:
 
     def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
         """Return the loss of each term [M]."""
-        _, free, bounded = self._losses(logprobs, advantage, old_logprobs)
+        ratio, free, bounded = self._losses(logprobs, advantage, old_logprobs)
         loss = torch.maximum(free, bounded)
         loss = torch.where(advantage < 0, torch.minimum(-self.dual_clip * advantage, loss), loss)
         if self.kl == 0.0:
             return loss
         difference = (reference_of(reference) - logprobs).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
-        return loss + self.kl * k3(difference).clamp(-LARGEST_K3, LARGEST_K3)
+        estimate = k3(difference).clamp(-LARGEST_K3, LARGEST_K3)
+        return loss + self.kl * (ratio * estimate if self.kl_ratio else estimate)
 
     @torch.no_grad()
     def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class Likelihood:
     l2: L2Penalty = field(default_factory=L2Penalty)
     loss_temperature: float = 1.0
     name: ClassVar[str] = "likelihood"
+    uses_old: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_objective(self.kl, self.loss_temperature)

@@ -40,6 +40,8 @@ class Objective(Protocol):
     """What is maximised. `terms` gives the loss (to minimise) of each term before its weight."""
 
     name: ClassVar[str]
+    uses_old: ClassVar[bool]
+    """Whether `terms` looks at old log-probabilities."""
 
     @property
     def kl(self) -> float:
@@ -60,7 +62,7 @@ class Objective(Protocol):
         """Return the loss of each term [M].
 
         `logprobs`, `reference` and `old_logprobs` [M]: under the policy, with gradient; under the base model, None
-        without a KL penalty; under the policy that sampled. All are of logits / loss_temperature. `advantage` [M].
+        without a KL penalty; under the policy before the update. All are of logits / loss_temperature. `advantage` [M].
         """
         ...
 
@@ -79,9 +81,18 @@ def k3(difference: Tensor) -> Tensor:
     return torch.exp(difference) - difference - 1.0
 
 
-def penalised(terms: Tensor, logprobs: Tensor, reference: Tensor | None, kl: float) -> Tensor:
-    """Return `terms` plus kl times the k3 estimate, where there is a coefficient."""
-    return terms if kl == 0.0 else terms + kl * kl_k3(logprobs, reference_of(reference))
+def penalised(
+    terms: Tensor, logprobs: Tensor, reference: Tensor | None, kl: float, ratio: Tensor | None = None
+) -> Tensor:
+    """Return `terms` plus kl times the k3 estimate, where there is a coefficient; times `ratio` [M], where given.
+
+    k3 alone has the right value, but the gradient of another divergence: in expectation that of KL(reference || policy)
+    at the sampled tokens. With the ratio pi / pi_old, whose gradient counts too, it is that of KL(policy || reference).
+    """
+    if kl == 0.0:
+        return terms
+    estimate = kl_k3(logprobs, reference_of(reference))
+    return terms + kl * (estimate if ratio is None else ratio * estimate)
 
 
 def reference_of(reference: Tensor | None) -> Tensor:
@@ -89,6 +100,14 @@ def reference_of(reference: Tensor | None) -> Tensor:
     if reference is None:
         raise ValueError("a KL penalty needs reference log-probabilities")
     return reference
+
+
+def is_recorded(loss_temperature: float, temperature: float, top_p: float) -> bool:
+    """Return whether the engine records log-probabilities under the softmax that a loss takes.
+
+    They are recorded at temperature 1, and under the distribution that was sampled from (`temperature`, `top_p`).
+    """
+    return loss_temperature == 1.0 or (loss_temperature == temperature and top_p == 1.0)
 
 
 def check_objective(kl: float, loss_temperature: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from creditree.evaluate.statistics import Difference, Estimate
 from creditree.pilot.concentration import CONCENTRATED, Concentration
 
-Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal"]
+Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal", "suspect_grader"]
 LEVEL = 0.05
 MOST_TIMES = 20
 """Beyond so many times the training, an extrapolation is not worth printing."""
@@ -27,7 +27,7 @@ class Recommendation:
     @property
     def mood(self) -> str:
         """How a reader should take it: good, bad or neutral."""
-        return {"use": "good", "stop": "bad", "no_signal": "bad"}.get(self.decision, "neutral")
+        return {"use": "good", "stop": "bad", "no_signal": "bad", "suspect_grader": "bad"}.get(self.decision, "neutral")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,19 @@
-"""Which grader can read the reference answers: each is asked to grade them against themselves and against others."""
+"""Which grader can read the reference answers: each is asked what completions would say, and what others would."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from creditree.pilot.findings import Finding, Severity, first_places
+from creditree.pilot.plausible import decimal_comma, has_formula, number_alone
 from creditree.pilot.problems import Placed
-from creditree.problem import Problem
+from creditree.problem import Problem, Verdict
 from creditree.verify.verifier import Answer, Verifier, closing
 
 NARROW, WIDE = ("last_integer", "numeric", "choice"), ("math", "exact")
 """Tried in this order, from the narrowest understanding of an answer to the widest, which reads nearly any text."""
-STATED = "The answer is {}."
+FORMS = ("The answer is {}.", "\\boxed{{{}}}", "{}")
+"""How completions say an answer."""
+WRITTEN = {FORMS[1]: "\\boxed{}", FORMS[2]: "that alone"}
 LEAST_READ = 0.9
 """A grader that reads fewer of the answers is not chosen; what it cannot read is left out."""
 NEVER = 1e-9
@@ -19,69 +21,122 @@ NEVER = 1e-9
 LOOKED_AT = 20
 """Other problems whose answers are looked at, for each."""
 _CORRECT = 1.0
-_FORMULA = re.compile(r"[0-9\\^=+{}]")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
     """How a grader copes with the reference answers: ids of problems whose answer it takes for right, and why not.
 
-    An answer is read if the sentence "The answer is A." gets the full reward for its own problem, and the answers of
-    other problems do not. Two that differ are asked about: one may be the same in other words, as 1/2 is 0.5.
+    An answer A is read if "The answer is A.", A in a box or A alone gets the full reward for its own problem, and the
+    answers of other problems do not. Two that differ are asked about: one may be the same in other words, as 1/2 is
+    0.5. `missed`: of those that are read, the problems where one of these is refused, or the number alone, as 54 for
+    "54 pens", and what is said of it: a model that answers so would never be right.
     """
 
     grader: str
     read: frozenset[str]
     refused: Mapping[str, str]
+    missed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
         """Share of the problems whose answer is read."""
         return len(self.read) / (len(self.read) + len(self.refused))
 
+    @property
+    def understood(self) -> float:
+        """Share of the problems whose answer is read in all plausible ways."""
+        return (len(self.read) - len(self.missed)) / (len(self.read) + len(self.refused))
 
-def reading(grader: str, verifier: Verifier, problems: Sequence[Problem]) -> Reading:
-    """Return how `verifier` reads the answers of `problems`."""
-    own = verifier.judge([_answer(problem, problem.answers[0]) for problem in problems])
+
+def reading(grader: str, verifier: Verifier, problems: Sequence[Problem], *, thorough: bool = True) -> Reading:
+    """Return how `verifier` reads the answers of `problems`.
+
+    `thorough`: find out what is missed too. A function of the user's own may ask for one way of answering, and may be
+    slow: it is asked about the next way only where it refused the first.
+    """
+    accepted, why = _own_accepted(verifier, problems, thorough=thorough)
     others = [_others(problems, place) for place in range(len(problems))]
-    wrong = verifier.judge(
-        [_answer(problem, other) for problem, theirs in zip(problems, others, strict=True) for other in theirs]
-    )
-    accepted = iter((verdict.reward or 0.0) >= _CORRECT for verdict in wrong)
+    pairs = [(problem, other) for problem, theirs in zip(problems, others, strict=True) for other in theirs]
+    wrong = iter(map(_right, verifier.judge([_answer(problem, FORMS[0], other) for problem, other in pairs])))
     refused: dict[str, str] = {}
-    for problem, verdict, different in zip(problems, own, others, strict=True):
-        taken = [other for other in different if next(accepted)]
-        if (verdict.reward or 0.0) < _CORRECT:
-            refused[problem.id] = f"'{problem.answers[0]}' is not accepted as its own answer ({verdict.status})"
+    for problem, different in zip(problems, others, strict=True):
+        taken = [other for other in different if next(wrong)]
+        if not accepted[problem.id]:
+            refused[problem.id] = why[problem.id]
         elif taken and taken == different:
             refused[problem.id] = f"'{' or '.join(taken)}' is accepted for '{problem.answers[0]}'"
-    return Reading(grader, frozenset(problem.id for problem in problems) - refused.keys(), refused)
+    read = [problem for problem in problems if problem.id not in refused]
+    missed = {problem.id: why[problem.id] for problem in read if problem.id in why} if thorough else {}
+    if thorough:
+        missed |= _numbers_missed(verifier, [problem for problem in read if problem.id not in missed])
+    return Reading(grader, frozenset(problem.id for problem in read), refused, missed)
+
+
+def _own_accepted(
+    verifier: Verifier, problems: Sequence[Problem], *, thorough: bool
+) -> tuple[dict[str, bool], dict[str, str]]:
+    """Return whether problems' own answers are accepted in some form, and what is said of the first form refused."""
+    accepted = {problem.id: False for problem in problems}
+    why: dict[str, str] = {}
+    for form in FORMS:
+        asked = [problem for problem in problems if _can_be_said(problem, form)]
+        asked = asked if thorough else [problem for problem in asked if not accepted[problem.id]]
+        verdicts = verifier.judge([_answer(problem, form, problem.answers[0]) for problem in asked])
+        for problem, verdict in zip(asked, verdicts, strict=True):
+            accepted[problem.id] |= _right(verdict)
+            if not _right(verdict):
+                said = "its own answer" + ("" if form == FORMS[0] else f" written as {WRITTEN[form]}")
+                said = f"'{problem.answers[0]}' is not accepted as {said} ({verdict.status})"
+                why.setdefault(problem.id, said)
+    return accepted, why
+
+
+def _can_be_said(problem: Problem, form: str) -> bool:
+    """Return whether an answer fits into a form: one of several lines is no part of a sentence."""
+    return form != FORMS[0] or "\n" not in problem.answers[0].strip()
+
+
+def _numbers_missed(verifier: Verifier, problems: Sequence[Problem]) -> dict[str, str]:
+    """Return what is said of problems whose answer is a number and more, and whose number alone is refused."""
+    asked = [(problem, number) for problem in problems if (number := number_alone(problem.answers[0])) is not None]
+    verdicts = verifier.judge([_answer(problem, form, number) for problem, number in asked for form in FORMS])
+    found = {}
+    for index, (problem, number) in enumerate(asked):
+        if not all(map(_right, verdicts[index * len(FORMS) : (index + 1) * len(FORMS)])):
+            found[problem.id] = f"'{number}' is not accepted for '{problem.answers[0]}'"
+    return found
 
 
 def choose_grader(problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
-    """Return the reading of the first grader that reads every answer, else of the one that reads most.
+    """Return the reading of the first grader that understands every answer, else of the one that understands most.
 
     A narrow one that reads 90 % is taken before a wide one: a few words among numbers are mistakes of the table, not a
     reason to compare all answers as texts. `build` makes a grader by its name; each is closed again. Where most answers
     have no sign of a formula, ``math`` is not asked: it takes equal texts for equal, and so reads any words.
     """
     narrow = _most_read(NARROW, problems, build)
-    if narrow.share >= LEAST_READ:
+    if narrow.understood >= LEAST_READ:
         return narrow
-    formulas = sum(_FORMULA.search(problem.answers[0]) is not None for problem in problems)
+    formulas = sum(has_formula(problem.answers[0]) for problem in problems)
     wide = _most_read(WIDE if 2 * formulas >= len(problems) else WIDE[1:], problems, build)
-    return max(narrow, wide, key=lambda one: one.share)
+    return max(narrow, wide, key=_rank)
 
 
 def _most_read(names: Sequence[str], problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
-    """Return the reading of the first grader that reads everything, else the largest."""
+    """Return the reading of the first grader that understands everything, else the best one."""
     found = []
     for name in names:
         with closing(build(name)) as verifier:
             found.append(reading(name, verifier, problems))
-        if not found[-1].refused:
+        if not found[-1].refused and not found[-1].missed:
             break
-    return max(found, key=lambda one: one.share)
+    return max(found, key=_rank)
+
+
+def _rank(one: Reading) -> tuple[bool, float, float]:
+    """Order readings: first those that read enough to go on, then by what they understand, then by what they read."""
+    return one.share >= LEAST_READ, one.understood, one.share
 
 
 def check_reading(
@@ -94,11 +149,18 @@ def check_reading(
     """
     how = "as asked" if asked else "chosen by the answers"
     findings = [Finding("grader", "note", f"answers are graded by {found.grader}, {how}")]
-    if not found.refused:
-        return list(placed), findings
     places = {one.problem.id: one.place for one in placed}
+    if found.refused:
+        findings.append(_unread(found, places, drops=drops))
+    findings += _misread(found, placed)
+    kept = [one for one in placed if one.problem.id in found.read] if drops else list(placed)
+    return kept, findings
+
+
+def _unread(found: Reading, places: Mapping[str, str], *, drops: bool) -> Finding:
+    """Return what is said of the answers that the grader does not read."""
     first, why = next(iter(found.refused.items()))
-    count = f"{len(found.refused)} of {len(placed)} reference answers"
+    count = f"{len(found.refused)} of {len(places)} reference answers"
     severity: Severity = "blocker" if found.share < (LEAST_READ if drops else NEVER) else "caution"
     text = f"{found.grader} cannot read {count}; the first, {places[first]}: {why}"
     if severity == "blocker" and not drops:
@@ -107,16 +169,40 @@ def check_reading(
         text += "; name another grader, or your own function, with --reward"
     elif drops:
         text += "; these problems are left out"
-    findings.append(
-        Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
-    )
-    kept = [one for one in placed if one.problem.id in found.read] if drops else list(placed)
-    return kept, findings
+    return Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
 
 
-def _answer(problem: Problem, said: str) -> Answer:
+def _misread(found: Reading, placed: Sequence[Placed]) -> list[Finding]:
+    """Return what is said of answers that are read, but not as they may be meant or said."""
+    places = {one.problem.id: one.place for one in placed}
+    findings = []
+    commas = [one for one in placed if decimal_comma(one.problem.answers[0])]
+    if commas:
+        text = (
+            f"reference answers that seem to have a decimal comma: {len(commas)} of {len(placed)}, such as "
+            f"'{commas[0].problem.answers[0]}'; a comma is read as a separator of thousands or of a list: write a point"
+        )
+        findings.append(Finding("decimal_commas", "caution", text, first_places([one.place for one in commas])))
+    if found.missed:
+        first, why = next(iter(found.missed.items()))
+        text = (
+            f"{found.grader} refuses plausible answers to {len(found.missed)} of {len(placed)} problems; the first, "
+            f"{places[first]}: {why}; a model that answers so is never right: write the answers in the form that the "
+            "model gives them in, such as the bare number, or name another grader with --reward"
+        )
+        findings.append(
+            Finding("missed_answers", "caution", text, first_places([places[name] for name in found.missed]))
+        )
+    return findings
+
+
+def _right(verdict: Verdict) -> bool:
+    return (verdict.reward or 0.0) >= _CORRECT
+
+
+def _answer(problem: Problem, form: str, said: str) -> Answer:
     # One accepted answer at a time: else the first would stand in for one that cannot be read.
-    return Answer(replace(problem, answers=problem.answers[:1]), problem.question, STATED.format(said))
+    return Answer(replace(problem, answers=problem.answers[:1]), problem.question, form.format(said))
 
 
 def _others(problems: Sequence[Problem], place: int) -> list[str]:

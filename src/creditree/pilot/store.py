@@ -1,19 +1,21 @@
 """The directory of a pilot: what was asked, what each stage found, and the report."""
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from creditree.errors import RunError
-from creditree.runs.atomic import recover, write_json, write_text, writing
 from creditree.runs.attempts import AttemptParts
-from creditree.runs.difference import describe_difference
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory, read_object
+from creditree.runs.held import HeldDirectory, claimed, foreign, same_settings
 from creditree.runs.lock import RunLock
+from creditree.runs.records import is_file
+
+T = TypeVar("T")
 
 SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
 PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json", "peak.json")
@@ -21,9 +23,6 @@ PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json",
 PROBLEMS = "problems"
 MEASURED = ("base", "trials", "run")
 """... in one of these folders."""
-
-
-CURE = "remove it, and repeat the command"
 
 
 class PilotDirectory(HeldDirectory):
@@ -34,11 +33,13 @@ class PilotDirectory(HeldDirectory):
     of a command that was killed.
     """
 
+    CURE: ClassVar[str] = "remove it, and repeat the command"
+
     def __init__(self, path: Path, lock: RunLock) -> None:
         super().__init__(path, lock)
         self._seconds: dict[str, float] = {}
-        if (path / CLOCK).is_file():
-            self._seconds = {str(name): float(value) for name, value in read_object(path / CLOCK, CURE).items()}
+        if os.path.lexists(path / CLOCK):
+            self._seconds = self.read_record(CLOCK, dict[str, float])
 
     @classmethod
     def open(cls, path: Path, settings_yaml: str) -> Self:
@@ -46,28 +47,26 @@ class PilotDirectory(HeldDirectory):
 
         Raises RunError where it was begun with other settings, cannot be written, or another process is writing it.
         """
-        if path.exists() and not path.is_dir():
-            raise RunError(f"--out {path} is a file; choose a directory.")
-        if (path / "config.yaml").exists():
+        if is_file(path / "config.yaml"):
             raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        _check_empty(path)
-        lock = RunLock(path)
-        try:
-            recover(path)
-            _check_settings(path, settings_yaml)
-            return cls(path, lock)
-        except BaseException:
-            lock.release()
-            raise
+        _check_own(path)
+        with claimed(path, "--out") as lock:
+            cure = "repeat it with the same ones, or choose another directory with --out"
+            held = same_settings(
+                path, SETTINGS, settings_yaml, "pilot", f"pilot in {path} was begun with other settings", cure
+            )
+            directory = cls(path, lock)
+            if not held:
+                directory.write_text(SETTINGS, settings_yaml, checked=False)
+            if not held or not os.path.lexists(path / CODE):
+                directory.write_json(CODE, describe_environment(), checked=False)
+            return directory
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
             # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
-            for name in PRECEDING:
-                (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.path / PROBLEMS, ignore_errors=True)
+            self.forget(*PRECEDING[1:], PRECEDING[0])
 
     @property
     def run(self) -> Path:
@@ -80,23 +79,23 @@ class PilotDirectory(HeldDirectory):
 
     def sampled(self, name: str) -> AttemptParts:
         """Return the completions of the base model under one way of decoding, to be read and added to."""
-        return AttemptParts(self.path / "base" / name)
+        return AttemptParts(self, f"base/{name}")
 
     def has(self, stage: str) -> bool:
         """Return whether a stage has ended."""
-        return (self.path / f"{stage}.json").is_file()
+        return os.path.lexists(self.path / f"{stage}.json")
 
     def read(self, stage: str) -> dict[str, Any]:
         """Return the record of a stage that has ended. Raises RunError where it cannot be read."""
-        return read_object(self.path / f"{stage}.json", CURE)
+        return self.read_json(f"{stage}.json")
+
+    def read_as(self, stage: str, kind: type[T]) -> T:
+        """Return the same as a dataclass, say. Raises RunError where it has another shape."""
+        return self.read_record(f"{stage}.json", kind)
 
     def write(self, stage: str, record: object) -> None:
         """Write the record of a stage."""
-        write_json(self.path / f"{stage}.json", record)
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file of text, such as ``report.md``."""
-        write_text(self.path / name, text)
+        self.write_json(f"{stage}.json", record)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -114,30 +113,24 @@ class PilotDirectory(HeldDirectory):
         begun = monotonic()
         try:
             yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
-            write_json(self.path / CLOCK, self._seconds)
+        except BaseException:
+            with suppress(RunError):  # what went wrong first is what is to be told
+                self._count(name, begun)
+            raise
+        self._count(name, begun)
+
+    def _count(self, name: str, begun: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + monotonic() - begun
+        self.write_json(CLOCK, self._seconds)
 
 
-def _check_empty(path: Path) -> None:
-    """Raise RunError for a directory of somebody else's: a pilot writes, and where it fails removes, files in it."""
-    if (path / SETTINGS).exists():
+def _check_own(path: Path) -> None:
+    """Raise RunError for a directory of somebody else's: a pilot writes, and where it fails removes, files in it.
+
+    The settings are the first file that a pilot writes. What one leaves that was stopped before is not foreign.
+    """
+    if not os.path.isdir(path) or (path / SETTINGS).exists():
         return
-    other = next((entry.name for entry in sorted(path.iterdir()) if entry.name != ".lock"), None)
-    if other is not None:
+    other = foreign(path, frozenset(PRECEDING))
+    if other is not None and not (other == CODE and b'"creditree"' in (path / CODE).read_bytes()):
         raise RunError(f"Directory {path} holds {other} and no pilot; choose an empty one, or a new one, with --out.")
-
-
-def _check_settings(path: Path, settings_yaml: str) -> None:
-    held = path / SETTINGS
-    if held.exists():
-        before = held.read_text(encoding="utf-8")
-        difference = describe_difference(before, settings_yaml, place="pilot", file=SETTINGS)
-        if difference:
-            raise RunError(
-                f"The pilot in {path} was begun with other settings: {difference}; repeat it with the same ones, or "
-                "choose another directory with --out."
-            )
-        return
-    write_json(path / CODE, describe_environment())
-    write_text(held, settings_yaml)

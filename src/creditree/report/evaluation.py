@@ -11,6 +11,8 @@ from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import difference, majority_vote, scores
 from creditree.evaluate.statistics import Difference, Estimate, Interval
 from creditree.problem import Problem
+from creditree.report.rewards import NOTE as REWARD_NOTE
+from creditree.report.rewards import RewardChange, num_graded, reward_estimate, reward_text
 from creditree.report.wording import count, p_value, percent, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 
@@ -25,11 +27,14 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
     if BASE in sides:
         entry["base"] = _figures(sides[BASE], ks, key)
         entry["difference"] = difference_json(difference(sides[BASE], sides[MEASURED], key))
+        change = RewardChange.of(sides[BASE], sides[MEASURED], key.at("reward"))
+        if change is not None:
+            entry["reward"] = change.to_json()
     return entry
 
 
 def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
-    measured = scores(found, ks, key)
+    measured, reward = scores(found, ks, key), reward_estimate(found, key.at("reward"))
     passes = {str(k): estimate_json(estimate) for k, estimate in measured.passes.items()}
     majorities = {str(k): estimate_json(estimate) for k, estimate in measured.majorities.items()}
     return {
@@ -38,6 +43,8 @@ def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
         "maj@k": majorities,
         **{f"pass@{k}": value for k, value in passes.items() if k != "1"},
         **{f"maj@{k}": value for k, value in majorities.items()},
+        "mean_reward": None if reward is None else estimate_json(reward),
+        "graded": num_graded(found),
         "completions": found.num_completions,
         "truncated": found.num_truncated,
         "truncation_rate": measured.truncation_rate,
@@ -121,11 +128,23 @@ def task_view(record: Mapping[str, Any]) -> RenderableType:
         solved = entry["tokens_per_solved"]
         cost = "none was solved" if solved is None else f"{count(solved)} tokens per solved problem"
         parts.append(Text(f"{name}: {cost}, {percent(entry['truncation_rate'])} % of the completions truncated"))
+        parts += [Text(line) for line in _rewards(name, entry)]
         if entry["unjudged"]:
             parts.append(Text(f"{name}: {entry['unjudged']} completions got no reward and count as wrong: "
                               f"{entry['first_failure']}"))  # fmt: skip
     parts += [Text(note) for note in record["notes"]]
     return Group(*parts)
+
+
+def _rewards(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """Return the mean reward in words, where accuracy does not say it all."""
+    if not (entry["graded"] or entry.get("base", {}).get("graded")):
+        return []
+    if "reward" in entry:
+        return [f"{name}: {RewardChange.from_json(entry['reward']).sentence()}. {REWARD_NOTE}"]
+    reward = entry["mean_reward"]
+    shown = reward_text(reward["value"], Interval(*reward["interval"]))
+    return [f"{name}: mean reward {shown}, 95 % interval. {REWARD_NOTE}"]
 
 
 def suite_view(record: Mapping[str, Any]) -> RenderableType:

@@ -28,7 +28,7 @@ class GuardSide:
         try:
             correct, loss = (dict(data[name]) for name in ("correct", "loss"))
             return cls({str(k): int(v) for k, v in correct.items()}, {str(k): float(v) for k, v in loss.items()})
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise RunError(
                 f"{source} holds no measurement of the guard set ({error!r}); make the run again."
             ) from error

@@ -240,11 +240,12 @@ def _commands(record: Mapping[str, Any]) -> str:
     lines = [f"# in {record['working_directory']}, with another --out", record["command"]]
     if "files" in record:
         run = quote(record["files"]["run"])
+        trust = " --trust-run" if ":" in str(record["data"]["grader"]) else ""
         lines += [
             "# later, on fresh problems: exit code 3 says that it got worse",
-            f"creditree monitor {run} FRESH.csv",
+            f"creditree monitor {run} FRESH.csv{trust}",
             "# go on learning from new problems, and see what is forgotten",
-            f"creditree train --from {run} --data NEW.csv --guard GUARD.csv --run runs/retrained",
+            f"creditree train --from {run} --data NEW.csv --guard GUARD.csv --run runs/retrained{trust}",
         ]
     return "\n".join(lines)
 

@@ -41,7 +41,8 @@ class Progress:
 
     A record has "step" and "seconds" (wall); of the whole run so far "signal_share", "sampled", "decoded", "forwarded",
     "in_loss", "updates", "no_signal", "seconds_by_phase"; and of the step "reward_mean", "loss", "grad_norm" and
-    "validation_accuracy". What is missing or None is not shown. The reward is averaged over the last 20 records.
+    "validation_accuracy" and "validation_reward". What is missing or None is not shown. The reward is averaged over the
+    last 20 records.
     "cpu_seconds" counts against the processor's budget where it is known, else "seconds"; against the budget of
     training's wall seconds count those phases of "seconds_by_phase" that are training.
     """
@@ -65,6 +66,7 @@ class Progress:
         self._clock = clock
         self._recent: deque[Mapping[str, object]] = deque(maxlen=_RECENT)
         self._validation: float | None = None
+        self._validation_reward: float | None = None
         self._shown_at: float | None = None
         self._written_step: int | None = None
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -84,7 +86,8 @@ class Progress:
         """Take the record of a step, and show it."""
         self._recent.append(record)
         accuracy = _number(record, "validation_accuracy")
-        self._validation = self._validation if accuracy is None else accuracy
+        if accuracy is not None:
+            self._validation, self._validation_reward = accuracy, _number(record, "validation_reward")
         wait = self._every if self._live is None else _REFRESH_S
         if accuracy is None and self._shown_at is not None and self._clock() - self._shown_at < wait:
             return
@@ -174,6 +177,9 @@ class Progress:
             parts.append(f"steps with signal {percent(signal)} %")
         if self._validation is not None:
             parts.append(f"validation {percent(self._validation)} %")
+            # Where rewards are not 0 or 1, the share of correct completions says less than their mean.
+            if self._validation_reward is not None and self._validation_reward != self._validation:
+                parts.append(f"validation reward {self._validation_reward:.3f}")
         return parts
 
     def _tokens(self) -> list[str]:

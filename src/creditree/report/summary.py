@@ -9,6 +9,9 @@ from rich.text import Text
 
 from creditree.errors import RunError
 from creditree.evaluate.statistics import Difference, Estimate, Interval, paired_difference, wilson
+from creditree.report.rewards import HEADER as REWARD_HEADER
+from creditree.report.rewards import NOTE as REWARD_NOTE
+from creditree.report.rewards import RewardChange, conclusions
 from creditree.report.wording import (
     count,
     duration,
@@ -63,7 +66,8 @@ class Summary:
     """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
 
     `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
-    counts of `TOKENS` over all training. `extra` is written beside them.
+    counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1.
+    `extra` is written beside them.
     """
 
     method: str
@@ -72,6 +76,7 @@ class Summary:
     tokens: Mapping[str, int]
     task: str = ""
     extra: Mapping[str, object] = field(default_factory=dict)
+    rewards: Mapping[str, RewardChange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.decoding:
@@ -93,6 +98,7 @@ class Summary:
             "decoding": {name: decoding_json(decoding) for name, decoding in self.decoding.items()},
             "seconds": dict(self.seconds),
             "tokens": dict(self.tokens),
+            **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
             **self.extra,
         }
 
@@ -107,23 +113,35 @@ class Summary:
                 tokens={str(name): int(_number(value)) for name, value in _mapping(data["tokens"]).items()},
                 task=str(data.get("task", "")),
                 extra={name: value for name, value in data.items() if name not in _KNOWN},
+                rewards={
+                    str(name): RewardChange.from_json(_mapping(entry))
+                    for name, entry in _mapping(data.get("rewards", {})).items()
+                },
             )
         except KeyError as error:
             raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise RunError(f"{source} is not a summary ({error}); make the run again, or leave it out.") from error
 
 
 def summary_view(summary: Summary) -> RenderableType:
     """Return all of a summary for the terminal: the two tables and the conclusions."""
-    conclusions = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
-    tables = summary_table(summary), cost_table(summary), Text(_seconds_line(summary)), Text()
-    return Group(*tables, *map(Text, _started(summary)), *conclusions, *map(Text, _guarded(summary)))
+    decided = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
+    tables = summary_table(summary), *_reward_view(summary), cost_table(summary), Text(_seconds_line(summary)), Text()
+    said = *map(Text, _started(summary)), *decided, *map(Text, conclusions(summary.rewards))
+    return Group(*tables, *said, *map(Text, _guarded(summary)))
 
 
 def summary_table(summary: Summary) -> Table:
     """Return the accuracies for the terminal, one decoding a row."""
     return terminal_table(f"{_title(summary)}: accuracy in % (95 % interval)", _HEADER, _accuracy_rows(summary))
+
+
+def _reward_view(summary: Summary) -> list[RenderableType]:
+    if not summary.rewards:
+        return []
+    rows = [change.row(name) for name, change in summary.rewards.items()]
+    return [terminal_table("mean reward (95 % interval)", REWARD_HEADER, rows), Text(REWARD_NOTE)]
 
 
 def cost_table(summary: Summary) -> Table:
@@ -137,13 +155,22 @@ def summary_markdown(summary: Summary) -> str:
         f"## {markdown_line(_title(summary))}\n",
         markdown_table(_HEADER, _accuracy_rows(summary)),
         _NOTE,
+        *_reward_markdown(summary),
         markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
         markdown_bullets(_started(summary)),
         markdown_bullets([f"{name}: {decoding.conclusion()}" for name, decoding in summary.decoding.items()]),
-        markdown_bullets(_guarded(summary)),
+        markdown_bullets([*conclusions(summary.rewards), *_guarded(summary)]),
     ]
     return "\n".join(parts)
+
+
+def _reward_markdown(summary: Summary) -> list[str]:
+    if not summary.rewards:
+        return []
+    rows = [change.row(name) for name, change in summary.rewards.items()]
+    note = f"Mean reward, with 95 % bootstrap intervals over problems; p by flipping signs. {REWARD_NOTE}\n"
+    return [markdown_table(REWARD_HEADER, rows), note]
 
 
 def _started(summary: Summary) -> list[str]:
@@ -164,7 +191,7 @@ _NOTE = (
     "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
     "McNemar test's.\n"
 )
-_KNOWN = frozenset({"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens"})
+_KNOWN = frozenset({"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens", "rewards"})
 
 
 def _title(summary: Summary) -> str:

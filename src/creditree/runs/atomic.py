@@ -1,5 +1,7 @@
 """Writing so that a crash at any moment leaves the old content or the new, never a part of it (POSIX rename)."""
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,32 +12,54 @@ from pathlib import Path
 from creditree.errors import RunError
 from creditree.text import json_escaped
 
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+
+
+class StorageError(RunError):
+    """Storage that is full, broken or read-only: the next directory on it could not be written either."""
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a RunError that names `path` and the cause."""
+def writing(path: Path, cure: str = "free it or choose another run directory") -> Iterator[None]:
+    """Turn an OSError of the block into a RunError that names `path` and the cause, and ends with the cure."""
     try:
         yield
     except OSError as error:
         cause = error.strerror or str(error)
-        raise RunError(f"Cannot write {path}: {cause}; free it or choose another run directory.") from error
+        kind = StorageError if error.errno in _STORAGE else RunError
+        raise kind(f"Cannot write {path}: {cause}; {cure}.") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace the content of `path` by `data`, durably. Raises RunError where the file cannot be written."""
-    partial = path.with_name(_PARTIAL + path.name)
+    partial = path.with_name(PARTIAL + path.name)
     with writing(path):
-        write_synced(partial, data)
-        os.replace(partial, path)
+        try:
+            write_synced(partial, data)
+            os.replace(partial, path)
+        except BaseException:
+            # Where the disk is full, half a file would take the room that is missing.
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
+
+
+def text_bytes(text: str) -> bytes:
+    """Return `text` in UTF-8; a lone surrogate, which UTF-8 does not have, as the escape that JSON has for it."""
+    return text.encode(errors="backslashreplace")
+
+
+def json_bytes(value: object) -> bytes:
+    """Return `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
+    return text_bytes(json_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace the content of `path` by `text` in UTF-8, durably. Raises RunError where the file cannot be written."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text_bytes(text))
 
 
 def write_json(path: Path, value: object) -> None:
@@ -43,7 +67,7 @@ def write_json(path: Path, value: object) -> None:
 
     Raises RunError where the file cannot be written, and ValueError for NaN and infinity, which JSON does not have.
     """
-    write_text(path, json_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
+    write_bytes(path, json_bytes(value))
 
 
 @contextmanager
@@ -53,7 +77,7 @@ def published(path: Path) -> Iterator[Path]:
     A folder that is already there is replaced; `recover` finishes a replacement that was cut short. Raises RunError
     where the folder cannot be written.
     """
-    partial = path.with_name(_PARTIAL + path.name)
+    partial = path.with_name(PARTIAL + path.name)
     with writing(path):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -77,14 +101,19 @@ def recover(folder: Path) -> None:
         for old in sorted(folder.glob(f"{_REPLACED}*")):
             target = old.with_name(old.name.removeprefix(_REPLACED))
             if target.exists():
-                shutil.rmtree(old)
+                remove(old)
             else:
                 old.rename(target)
-        for partial in sorted(folder.glob(f"{_PARTIAL}*")):
-            if partial.is_dir():
-                shutil.rmtree(partial)
-            else:
-                partial.unlink()
+        for partial in sorted(folder.glob(f"{PARTIAL}*")):
+            remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link, but never what a link points to. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -106,11 +135,11 @@ def sync_folder(folder: Path) -> None:
 
 def _replace_folder(partial: Path, path: Path) -> None:
     old = path.with_name(_REPLACED + path.name)
-    if path.exists():
+    if os.path.lexists(path):
         path.rename(old)
     partial.rename(path)
-    if old.exists():
-        shutil.rmtree(old)
+    if os.path.lexists(old):
+        remove(old)
 
 
 def _sync_all(folder: Path) -> None:

@@ -1,17 +1,16 @@
 """Judged completions of a measurement as parquet: one row a completion, in parts that are written once."""
 
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from creditree.errors import RunError
 from creditree.problem import Status
-from creditree.runs.atomic import recover, write_bytes, writing
+from creditree.runs.atomic import recover, remove, writing
+from creditree.runs.held import HeldDirectory
+from creditree.runs.records import record_of
+from creditree.runs.tables import read_table, write_table
 
 SCHEMA = pa.schema(
     [
@@ -47,61 +46,66 @@ class Attempt:
     text: str = ""
 
 
+CURE = "remove it, and run the same command again: what is missing is sampled again"
+
+
 class AttemptParts:
     """A folder of ``part-000001.parquet``, ...: each is there as a whole or not at all, whenever the writer is killed.
 
-    Only the process that holds the directory around it may construct one: it removes what a killed writer left.
+    `held` is the directory around it, `name` the folder's name in it. Only the process that holds the directory may
+    construct one: it removes what a killed writer left.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, held: HeldDirectory, name: str) -> None:
         """Raises RunError where the folder cannot be written."""
-        self.folder = folder
+        self._held, self._name = held, name
+        folder = held.writable(name)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         recover(folder)
 
     def read(self) -> list[Attempt]:
-        """Return all attempts, without their texts. Raises RunError for a part that cannot be read."""
-        return [attempt for path in self._parts() for attempt in read_attempts(path)]
+        """Return all attempts, without their texts. Raises RunError for a part that is missing or damaged."""
+        return [replace(attempt, text="") for attempt in _all(self._held, self._name)]
 
     def add(self, attempts: Sequence[Attempt]) -> None:
         """Write one more part, durably. Raises RunError where it cannot be written."""
-        path = self.folder / f"part-{len(self._parts()) + 1:06d}.parquet"
-        write_table(path, pa.Table.from_pylist([asdict(attempt) for attempt in attempts], schema=SCHEMA))
+        numbers = (path.rpartition("-")[2].partition(".")[0] for path in _parts(self._held, self._name))
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        name = f"{self._name}/part-{last + 1:06d}.parquet"
+        write_table(self._held, name, pa.Table.from_pylist([asdict(attempt) for attempt in attempts], schema=SCHEMA))
 
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
 
-
-def read_parts(folder: Path) -> list[Attempt]:
+def read_parts(held: HeldDirectory, name: str) -> list[Attempt]:
     """Return all attempts of a folder of `AttemptParts`, with their texts, while another process may be adding more.
 
-    Raises RunError where the folder holds none, or a part cannot be read.
+    Raises RunError where the folder holds none, or a part is missing or damaged.
     """
-    found = [attempt for path in sorted(folder.glob("part-*.parquet")) for attempt in read_attempts(path, texts=True)]
+    found = _all(held, name)
     if not found:
-        raise RunError(f"There are no judged completions in {folder}; measure there first, or choose another run.")
+        raise RunError(
+            f"There are no judged completions in {held.path / name}; measure there first, or choose another run."
+        )
     return found
 
 
-def read_attempts(path: Path, *, texts: bool = False) -> list[Attempt]:
-    """Return the attempts of one part, with their texts on request. Raises RunError where it cannot be read."""
-    names = [field.name for field in fields(Attempt) if texts or field.name != "text"]
-    return [Attempt(**row) for row in read_table(path, names)]
+def forget_parts(held: HeldDirectory, names: Sequence[str]) -> None:
+    """Remove all attempts in some folders of a directory, where there are any."""
+    for name in names:
+        folder = held.writable(name)
+        with writing(folder):
+            held.forget(*(path.relative_to(held.path).as_posix() for path in folder.glob("part-*.parquet")))
+            remove(folder)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Replace the content of `path` by a table, atomically; equal content gives equal bytes."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_bytes(path, buffer.getvalue())
+def _all(held: HeldDirectory, name: str) -> list[Attempt]:
+    found: list[Attempt] = []
+    for part in _parts(held, name):
+        rows = read_table(held, part, SCHEMA.names, CURE)
+        found += record_of(list[Attempt], rows, held.path / part, CURE)
+    return found
 
 
-def read_table(path: Path, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a parquet file. Raises RunError where there is none, or it cannot be read."""
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=None if columns is None else list(columns)).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        cause = " ".join(str(error).split())
-        raise RunError(f"Cannot read {path}: {cause}; remove it, and run the same command again.") from error
-    return rows
+def _parts(held: HeldDirectory, name: str) -> list[str]:
+    """Return the names of all parts, in their order."""
+    return sorted(path.relative_to(held.path).as_posix() for path in (held.path / name).glob("part-*.parquet"))

@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-import shutil
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from creditree.errors import RunError
-from creditree.runs.atomic import published, recover, write_synced, writing
+from creditree.runs.atomic import published, recover, remove, write_synced, writing
+from creditree.runs.metrics import Mark
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 Array = NDArray[np.generic]
@@ -29,11 +31,13 @@ class Checkpoint:
     """All that a run needs to continue after `step`: numpy arrays by name, and a state of plain JSON values.
 
     Both come back exactly as they were given: arrays to the bit, floats of the state too (NaN and infinity included).
+    `metrics` stands for the lines of the run's metrics up to it (None: not known).
     """
 
     step: int
     arrays: Mapping[str, Array]
     state: Mapping[str, JSON]
+    metrics: Mark | None = None
 
 
 class _DamagedError(Exception):
@@ -52,7 +56,11 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int = 2) -> N
         _ARRAYS: save_arrays({name: _storable(name, array) for name, array in checkpoint.arrays.items()}),
         _STATE: _state_json(checkpoint.state).encode(),
     }
-    manifest = {"step": checkpoint.step, "files": {name: _fingerprint(data) for name, data in files.items()}}
+    manifest = {
+        "step": checkpoint.step,
+        "files": {name: _fingerprint(data) for name, data in files.items()},
+        "metrics": None if checkpoint.metrics is None else asdict(checkpoint.metrics),
+    }
     files[_MANIFEST] = json.dumps(manifest, indent=2).encode()
     with published(directory / f"step-{checkpoint.step:06d}") as folder:
         for name, data in files.items():
@@ -62,7 +70,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int = 2) -> N
     with writing(directory):
         for step, folder in found.items():
             if step not in kept:
-                shutil.rmtree(folder)
+                remove(folder)
 
 
 def load_latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -70,8 +78,10 @@ def load_latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
 
     Cleans up what a crashed writer left, so only the process that holds the run may call this.
     """
-    if not directory.is_dir():
+    if not os.path.lexists(directory):
         return None, []
+    if not directory.is_dir():
+        raise RunError(f"{directory} is no folder; remove it to start over from step 0, or choose another run.")
     recover(directory)
     damages: list[str] = []
     found = None
@@ -86,7 +96,7 @@ def load_latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _folders(directory: Path) -> dict[int, Path]:
-    steps = {path.name.removeprefix("step-"): path for path in directory.glob("step-*") if path.is_dir()}
+    steps = {path.name.removeprefix("step-"): path for path in directory.glob("step-*") if not path.is_symlink()}
     return {int(step): steps[step] for step in sorted((s for s in steps if s.isdecimal()), key=int)}
 
 
@@ -96,13 +106,18 @@ def _read(step: int, folder: Path) -> Checkpoint:
         expected = {
             name: (manifest["files"][name]["bytes"], manifest["files"][name]["sha256"]) for name in (_ARRAYS, _STATE)
         }
+        mark = manifest.get("metrics")
+        metrics = None if mark is None else Mark(int(mark["lines"]), str(mark["sha256"]))
         recorded = manifest["step"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _DamagedError(f"{_MANIFEST} cannot be read") from error
     if recorded != step:
         raise _DamagedError(f"{_MANIFEST} is of step {recorded}")
     data = {name: _verified(folder / name, *fingerprint) for name, fingerprint in expected.items()}
-    return Checkpoint(step, load_arrays(data[_ARRAYS]), json.loads(data[_STATE]))
+    try:
+        return Checkpoint(step, load_arrays(data[_ARRAYS]), json.loads(data[_STATE]), metrics)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise _DamagedError("what it holds cannot be read") from error
 
 
 def _verified(path: Path, num_bytes: int, sha256: str) -> bytes:

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import yaml
-
-from creditree.errors import RunError
+from creditree.runs.records import mapping_of
 
 _ABSENT = object()
 
@@ -24,15 +22,7 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 
 def _flat(text: str, name: str) -> dict[str, object]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RunError(
-            f"Cannot read {name}: it is not YAML ({str(error).splitlines()[0]}); choose another run."
-        ) from error
-    if content is not None and not isinstance(content, dict):
-        raise RunError(f"Cannot read {name}: it is not a mapping of keys to values; choose another run.")
-    return dict(_leaves(content or {}, ""))
+    return dict(_leaves(mapping_of(text, name, "choose another run"), ""))
 
 
 def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:

@@ -1,57 +1,67 @@
 """A run directory: everything that one run leaves behind, and everything that it needs to continue."""
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from creditree.errors import RunError
-from creditree.runs.atomic import published, recover, write_json, write_text, writing
-from creditree.runs.attempts import Attempt, AttemptParts, read_parts
+from creditree.runs.atomic import recover, remove, writing
+from creditree.runs.attempts import Attempt, AttemptParts, forget_parts, read_parts
 from creditree.runs.checkpoint import Checkpoint, load_latest, save_checkpoint
+from creditree.runs.checksums import CHECKSUMS
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
-from creditree.runs.held import HeldDirectory, read_object
+from creditree.runs.held import HeldDirectory, claimed
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
-from creditree.runs.rollouts import ForestField, ForestTexts, read_rollouts, write_rollouts
+from creditree.runs.records import read_bytes, text_of
+from creditree.runs.rollouts import SCHEMA, ForestField, ForestTexts, rollout_table
+from creditree.runs.tables import read_table, write_table
 from creditree.tree import Forest
 
-_CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT = (
+_CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
     "config.yaml",
     "code.json",
     "metrics.jsonl",
     "checkpoints",
     "rollouts",
     "measurement",
+    "resumed.json",
 )
+_STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
+"""What a run starts with; its configuration last, because that is what makes the directory a run."""
 
 Side = Literal["base", "trained"]
 """What is measured: what the run started from, and what it trained."""
 
 
-CURE = "choose another run, or make this one again"
+@dataclass(frozen=True, slots=True)
+class _Resumed:
+    """What ``resumed.json`` holds."""
+
+    notes: tuple[str, ...] = ()
 
 
 class RunDirectory(HeldDirectory):
     """``config.yaml code.json metrics.jsonl rollouts/ checkpoints/ adapter/ (or model/) evaluation.json summary.json``.
 
-    What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``start.json`` says what a run
-    went on from, ``guard.json`` what was found on its guard set.
+    What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``inputs.json`` says what
+    problems, reward and weights a run was started with, ``start.json`` what it went on from, ``guard.json`` what was
+    found on its guard set, ``resumed.json`` what was other when it was continued.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced
-    atomically.
+    atomically, and has a
+    line in ``creditree.sha256``.
     """
 
-    def __init__(
-        self, path: Path, lock: RunLock | None, warnings: Sequence[str] = (), *, started: bool = False
-    ) -> None:
+    CURE: ClassVar[str] = "remove it and continue the run with --resume, which writes it again, or choose another run"
+
+    def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
         super().__init__(path, lock)
         self._started = started
-        self._warnings = tuple(warnings)
         self._log = MetricsLog(path / _METRICS)
 
     @classmethod
@@ -60,56 +70,60 @@ class RunDirectory(HeldDirectory):
 
         Raises RunError where it cannot be written, holds a run, or is being written by another process.
         """
-        path = Path(path)
-        lock = _locked(path)
-        try:
-            if (path / _CONFIG).exists():
+        path = _named(path)
+        with claimed(path, "Run directory") as lock:
+            if os.path.lexists(path / _CONFIG):
                 raise RunError(
                     f"Run directory {path} already holds a run; continue it with --resume, or choose another directory."
                 )
-            _start(path, config_yaml)
-        except BaseException:
-            lock.release()
-            raise
-        return cls(path, lock, started=True)
+            return cls._begun(path, lock, config_yaml)
 
     @classmethod
     def resume(cls, path: Path | str, config_yaml: str) -> Self:
-        """Continue the run in `path`, or start it where there is none; call `restore` next.
+        """Continue the run in `path`, or start it where there is none (`is_new`); call `restore` next.
 
         Raises RunError where the run has another configuration (the sentence names the keys and both values), cannot be
         written, or is being written by another process.
         """
-        path = Path(path)
-        lock = _locked(path)
-        warnings: list[str] = []
-        try:
+        path = _named(path)
+        with claimed(path, "Run directory") as lock:
             recover(path)
-            started = not (path / _CONFIG).exists()
-            if not started:
-                difference = describe_difference(_read_text(path / _CONFIG), config_yaml)
-                if difference:
-                    raise RunError(
-                        f"Run directory {path} was made with another configuration: {difference}; "
-                        "resume with the same one, or choose another directory."
-                    )
-                warnings = changes(read_object(path / _CODE, CURE), describe_environment())
-            else:
-                _start(path, config_yaml)
-        except BaseException:
-            lock.release()
-            raise
-        return cls(path, lock, warnings, started=started)
+            if not os.path.lexists(path / _CONFIG):
+                return cls._begun(path, lock, config_yaml)
+            difference = describe_difference(_read_text(path / _CONFIG), config_yaml)
+            if difference:
+                raise RunError(
+                    f"Run directory {path} was made with another configuration: {difference}; "
+                    "resume with the same one, or choose another directory."
+                )
+            return cls(path, lock)
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
         """Open a run to read it, while another process may be writing it. Raises RunError where there is none."""
-        path = Path(path)
-        if not (path / _CONFIG).is_file():
+        path = _named(path)
+        if not os.path.lexists(path / _CONFIG):
             raise RunError(
                 f"There is no run in {path}: {_CONFIG} is missing; check the path, or train one there first."
             )
         return cls(path, None)
+
+    @classmethod
+    def _begun(cls, path: Path, lock: RunLock, config_yaml: str) -> Self:
+        remains = [name for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT) if os.path.lexists(path / name)]
+        if remains:
+            raise RunError(
+                f"Run directory {path} holds {remains[0]} but no {_CONFIG}; remove it or choose another directory."
+            )
+        run = cls(path, lock, started=True)
+        run.write_json(_CODE, describe_environment(), checked=False)
+        run.write_text(_CONFIG, config_yaml, checked=False)
+        return run
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this process started the run."""
+        return self._started
 
     def _failed(self, error: BaseException) -> None:
         if self._started:
@@ -119,9 +133,9 @@ class RunDirectory(HeldDirectory):
         """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
         kept = any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
         if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
-            shutil.rmtree(self.path / _MEASUREMENT, ignore_errors=True)
-            for name in (_CONFIG, _CODE, "start.json"):
-                (self.path / name).unlink(missing_ok=True)
+            with writing(self.path):
+                for name in (_MEASUREMENT, *_STARTED_WITH):
+                    remove(self.path / name)
 
     @property
     def config_yaml(self) -> str:
@@ -140,24 +154,62 @@ class RunDirectory(HeldDirectory):
         return model if model.is_dir() else self.adapter
 
     def save(self, checkpoint: Checkpoint, keep: int = 2) -> None:
-        """Write a checkpoint; the metrics up to it are on the disk before it is."""
-        self._check_writable()
+        """Write a checkpoint; the metrics up to it are on the disk before it is, and it can tell them from others."""
+        folder = self.writable(_CHECKPOINTS)
         self._log.sync()
-        save_checkpoint(self.path / _CHECKPOINTS, checkpoint, keep)
+        save_checkpoint(folder, replace(checkpoint, metrics=self._log.mark()), keep)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest sound checkpoint (None: start at step 0), and sentences that the user should see.
 
-        Metrics and rollouts of later steps are removed: the run makes them again.
+        Metrics and rollouts of later steps are removed: the run makes them again. What is said of changed versions and
+        of lost or changed lines is kept in the run's `notes`.
         """
-        self._check_writable()
-        checkpoint, damages = load_latest(self.path / _CHECKPOINTS)
+        checkpoint, said = load_latest(self.writable(_CHECKPOINTS))
+        if checkpoint is None and not said and self._log.mark().lines:
+            said = ["No step of this run has a checkpoint yet; starting over from step 0."]
         self.truncate_after(-1 if checkpoint is None else checkpoint.step)
-        return checkpoint, [*self._warnings, *damages]
+        notes = [*self._changed(), *([] if checkpoint is None else self._losses(checkpoint))]
+        self.note(*notes)
+        return checkpoint, [*notes, *said]
+
+    def _changed(self) -> list[str]:
+        """Return what is other than when the run was started: versions and hardware."""
+        if self._started:
+            return []
+        try:
+            return changes(self.read_json(_CODE), describe_environment())
+        except RunError as error:
+            return [f"Whether versions have changed since this run was started cannot be told: {error}"]
+
+    def _losses(self, checkpoint: Checkpoint) -> list[str]:
+        """Return a sentence for each file, up to a checkpoint, that is not as it was written: the run goes on."""
+        found = []
+        words = "" if checkpoint.metrics is None else self._log.damage(checkpoint.metrics)
+        if words:
+            found.append(
+                f"{self.path / _METRICS} {words} at step {checkpoint.step}: the run goes on, and its curve and report "
+                "are of the lines that are left."
+            )
+        for name, damage in self.checksums.damages((f"{_ROLLOUTS}/",)).items():
+            found.append(f"{self.path / name} {damage}: the run goes on, without that step's completions.")
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the run's results should know: where it was continued under other circumstances."""
+        return self.read_record(_NOTES, _Resumed).notes if self.has(_NOTES) else ()
+
+    def note(self, *sentences: str) -> None:
+        """Add to the run's notes what is not among them."""
+        held = self.notes
+        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in held]
+        if new:
+            self.write_json(_NOTES, {"notes": [*held, *new]})
 
     def append(self, record: Mapping[str, object]) -> None:
         """Add a line of metrics. Raises ValueError for a record without a whole number as "step"."""
-        self._check_writable()
+        self.writable(_METRICS)
         self._log.append(record)
 
     def metrics(self) -> list[dict[str, object]]:
@@ -166,14 +218,12 @@ class RunDirectory(HeldDirectory):
 
     def truncate_after(self, step: int) -> None:
         """Remove metrics and rollouts of steps later than `step`, and a torn last line."""
-        self._check_writable()
+        self.writable(_METRICS)
         self._log.truncate_after(step)
-        if (self.path / _ROLLOUTS).is_dir():
-            recover(self.path / _ROLLOUTS)
-        with writing(self.path / _ROLLOUTS):
-            for found in self.rollout_steps():
-                if found > step:
-                    self._rollout_file(found).unlink()
+        folder = self.writable(_ROLLOUTS)
+        if folder.is_dir():
+            recover(folder)
+        self.forget(*(_rollouts(found) for found in self.rollout_steps() if found > step))
 
     def write_rollouts(
         self,
@@ -183,91 +233,50 @@ class RunDirectory(HeldDirectory):
         weights: Sequence[ForestField],
         texts: Sequence[ForestTexts],
     ) -> None:
-        """Write a step's completions: see `creditree.runs.rollouts.write_rollouts`."""
-        self._check_writable()
-        with writing(self.path / _ROLLOUTS):
-            (self.path / _ROLLOUTS).mkdir(exist_ok=True)
-        write_rollouts(self._rollout_file(step), step, forests, advantages, weights, texts)
+        """Write a step's completions: see `creditree.runs.rollouts.rollout_table`."""
+        write_table(self, _rollouts(step), rollout_table(step, forests, advantages, weights, texts))
 
     def rollouts(self, step: int) -> list[dict[str, object]]:
         """Return the rows of a step's completions. Raises RunError where that step's were not kept."""
-        return read_rollouts(self._rollout_file(step))
+        return read_table(self, _rollouts(step), SCHEMA.names, "choose another step")
 
     def rollout_steps(self) -> list[int]:
         """Return the steps whose completions were kept."""
         names = (path.stem.removeprefix("step-") for path in (self.path / _ROLLOUTS).glob("step-*.parquet"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file or folder `name`."""
+        return os.path.exists(self.path / name)
+
     def measurement(self, decoding: str, side: Side) -> AttemptParts:
         """Return the judged completions of one side under one decoding (greedy, T=0.3, ...), to be added to."""
-        self._check_writable()
-        return AttemptParts(self.path / _MEASUREMENT / decoding / side)
+        return AttemptParts(self, _measured(decoding, side))
 
     def attempts(self, decoding: str, side: Side) -> list[Attempt]:
         """Return the same with their texts, as far as they are there. Raises RunError where none is kept."""
-        return read_parts(self.path / _MEASUREMENT / decoding / side)
+        return read_parts(self, _measured(decoding, side))
 
     def forget_measurement(self, side: Side) -> None:
         """Remove one side's judged completions under every decoding, where there are any."""
-        self._check_writable()
-        with writing(self.path / _MEASUREMENT):
-            for folder in (self.path / _MEASUREMENT).glob(f"*/{side}"):
-                shutil.rmtree(folder)
-
-    def write_json(self, name: str, value: object) -> None:
-        """Write a JSON file of the run, such as ``summary.json`` or ``evaluation.json``. Raises ValueError for NaN."""
-        self._check_writable()
-        write_json(self.path / name, value)
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the run, such as ``report.md``."""
-        self._check_writable()
-        write_text(self.path / name, text)
-
-    def read_json(self, name: str) -> dict[str, object]:
-        """Return a JSON file of the run. Raises RunError where it is missing or no JSON object."""
-        return read_object(self.path / name, CURE)
-
-    def has(self, name: str) -> bool:
-        """Return whether the run has the file or folder `name`."""
-        return (self.path / name).exists()
-
-    def published(self, name: str) -> AbstractContextManager[Path]:
-        """Return a context that gives an empty folder; it becomes the run's folder `name` when the block succeeds."""
-        self._check_writable()
-        return published(self.path / name)
-
-    def _rollout_file(self, step: int) -> Path:
-        return self.path / _ROLLOUTS / f"step-{step:06d}.parquet"
-
-    def _check_writable(self) -> None:
-        if self._lock is None:
-            raise RunError(f"Run directory {self.path} is open for reading only; open it with create or resume.")
+        decodings = (folder.parent.name for folder in (self.path / _MEASUREMENT).glob(f"*/{side}"))
+        forget_parts(self, [_measured(decoding, side) for decoding in decodings])
 
 
-def _locked(path: Path) -> RunLock:
-    if path.exists() and not path.is_dir():
-        raise RunError(f"Run directory {path} is a file; choose another directory.")
-    with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise RunError(f"Cannot write {path}: Permission denied; free it or choose another run directory.")
-    return RunLock(path)
+def _measured(decoding: str, side: Side) -> str:
+    return f"{_MEASUREMENT}/{decoding}/{side}"
 
 
-def _start(path: Path, config_yaml: str) -> None:
-    """Write what a run starts with; its configuration last, because that is what makes the directory a run."""
-    remains = [name for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT) if (path / name).exists()]
-    if remains:
-        raise RunError(
-            f"Run directory {path} holds {remains[0]} but no {_CONFIG}; remove it or choose another directory."
-        )
-    write_json(path / _CODE, describe_environment())
-    write_text(path / _CONFIG, config_yaml)
+def _rollouts(step: int) -> str:
+    return f"{_ROLLOUTS}/step-{step:06d}.parquet"
+
+
+def _named(path: Path | str) -> Path:
+    if path == "":
+        raise RunError("The run directory has no name: it is an empty text; name one.")
+    return Path(path)
 
 
 def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"Cannot read {path}: {error}; choose another run.") from error
+    cure = "choose another run; an adapter in it can still be measured: creditree eval RUN/adapter --task NAME"
+    return text_of(read_bytes(path, cure), path, cure)

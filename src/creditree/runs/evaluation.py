@@ -1,21 +1,25 @@
 """The directory of a saved evaluation: what was asked, what was sampled so far, and in the end the results."""
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import pyarrow as pa
 
 from creditree.errors import RunError
-from creditree.runs.atomic import recover, write_json, write_text, writing
-from creditree.runs.attempts import AttemptParts, read_table, write_table
-from creditree.runs.difference import describe_difference
+from creditree.runs.attempts import AttemptParts
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory, read_object
+from creditree.runs.held import HeldDirectory, claimed, same_settings
 from creditree.runs.lock import RunLock
+from creditree.runs.records import is_file, record_of
+from creditree.runs.tables import read_table, write_table
 
-SETTINGS, CODE, COMPLETIONS, PROBLEMS, RESULT = (
+SETTINGS, CODE, BASE, COMPLETIONS, PROBLEMS, RESULT = (
     "evaluation.yaml",
     "code.json",
+    "base.json",
     "completions",
     "problems.parquet",
     "result.json",
@@ -38,11 +42,31 @@ PROBLEM_SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ProblemResult:
+    """One row of the table of problems: how many completions of a problem were correct, on one side."""
+
+    task: str
+    decoding: str
+    side: str
+    problem_id: str
+    digest: str
+    completions: int
+    correct: int
+    unjudged: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.completions or self.completions < 1:
+            raise ValueError(f"{self.correct} of {self.completions} completions are correct")
+
+
 class EvaluationDirectory(HeldDirectory):
-    """``evaluation.yaml code.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
+    """``evaluation.yaml code.json base.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
 
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
+
+    CURE: ClassVar[str] = "repeat the same creditree eval --out, or choose another evaluation"
 
     def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
         super().__init__(path, lock)
@@ -56,72 +80,71 @@ class EvaluationDirectory(HeldDirectory):
         directory holds a training run, cannot be written, or is being written by another process.
         """
         path = Path(path)
-        if (path / "config.yaml").exists():
+        if is_file(path / "config.yaml"):
             raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
-        if path.exists() and not path.is_dir():
-            raise RunError(f"--out {path} is a file; choose a directory.")
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        lock = RunLock(path)
-        try:
-            recover(path)
-            started = not (path / SETTINGS).exists()
-            _check_settings(path, settings_yaml)
-        except BaseException:
-            lock.release()
-            raise
-        return cls(path, lock, started=started)
+        cure = "repeat it with the same ones, or choose another directory with --out"
+        with claimed(path, "--out") as lock:
+            held = same_settings(path, SETTINGS, settings_yaml, "evaluation", f"evaluation in {path} was made with other settings", cure)
+            directory = cls(path, lock, started=not held)
+            if not held:
+                directory._start(settings_yaml)
+            return directory
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
         """Open a finished evaluation to read it. Raises RunError where there is none, or it has not ended."""
         path = Path(path)
         if not is_evaluation(path):
-            raise RunError(f"There is no evaluation in {path}: {SETTINGS} is missing; make one with creditree eval --out.")
-        if not (path / RESULT).is_file():
+            raise RunError(
+                f"There is no evaluation in {path}: {SETTINGS} is missing; make one with creditree eval --out."
+            )
+        if not os.path.lexists(path / RESULT):
             raise RunError(f"The evaluation in {path} has not ended; run the same creditree eval --out again.")
         return cls(path, None)
+
+    def _start(self, settings_yaml: str) -> None:
+        if (self.path / COMPLETIONS).exists():
+            raise RunError(
+                f"Directory {self.path} holds {COMPLETIONS} but no {SETTINGS}; remove it or choose another one."
+            )
+        self.write_json(CODE, describe_environment(), checked=False)
+        self.write_text(SETTINGS, settings_yaml, checked=False)
 
     def _failed(self, error: BaseException) -> None:
         if self._started and not (self.path / COMPLETIONS).exists():
             # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
-            for name in (SETTINGS, CODE):
-                (self.path / name).unlink(missing_ok=True)
+            self.forget(SETTINGS, CODE, BASE)
+
+    def keep_base(self, base: Mapping[str, object]) -> None:
+        """Write which base model is measured. Raises RunError where completions of another one are kept."""
+        if not os.path.lexists(self.path / BASE):
+            self.write_json(BASE, base)
+        elif self.read_json(BASE) != base:
+            raise RunError(
+                f"The evaluation in {self.path} was made with other weights of the base model than it has now; put back "
+                "what it was, or choose another directory with --out."
+            )
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:
         """Return the completions of one side under one decoding, to be read and added to."""
-        return AttemptParts(self.path / COMPLETIONS / task / decoding / side)
+        return AttemptParts(self, f"{COMPLETIONS}/{task}/{decoding}/{side}")
 
     def finish(self, problems: list[dict[str, object]], result: object) -> None:
         """Write the table of problems and the result; an earlier one is replaced."""
-        write_table(self.path / PROBLEMS, pa.Table.from_pylist(problems, schema=PROBLEM_SCHEMA))
-        write_json(self.path / RESULT, result)
+        write_table(self, PROBLEMS, pa.Table.from_pylist(problems, schema=PROBLEM_SCHEMA))
+        self.write_json(RESULT, result)
 
-    def problems(self) -> list[dict[str, Any]]:
-        """Return the rows of the table of problems."""
-        return read_table(self.path / PROBLEMS)
+    def problems(self) -> list[ProblemResult]:
+        """Return the rows of the table of problems. Raises RunError where it is damaged, or holds other rows."""
+        names = [field.name for field in fields(ProblemResult)]
+        rows = read_table(self, PROBLEMS, names, self.CURE)
+        return record_of(list[ProblemResult], rows, self.path / PROBLEMS, self.CURE)
 
     def result(self) -> dict[str, object]:
-        """Return the result. Raises RunError where it is no JSON object."""
-        return read_object(self.path / RESULT, "run the same creditree eval again")
+        """Return the result. Raises RunError where it is damaged, or no JSON object."""
+        return self.read_json(RESULT)
 
 
 def is_evaluation(path: Path) -> bool:
     """Return whether a directory holds a saved evaluation, finished or not."""
-    return (path / SETTINGS).is_file()
-
-
-def _check_settings(path: Path, settings_yaml: str) -> None:
-    held = path / SETTINGS
-    if not held.exists():
-        if (path / COMPLETIONS).exists():
-            raise RunError(f"Directory {path} holds {COMPLETIONS} but no {SETTINGS}; remove it or choose another one.")
-        write_json(path / CODE, describe_environment())
-        write_text(held, settings_yaml)
-        return
-    difference = describe_difference(held.read_text(encoding="utf-8"), settings_yaml, place="evaluation", file=SETTINGS)
-    if difference:
-        raise RunError(
-            f"The evaluation in {path} was made with other settings: {difference}; "
-            "repeat it with the same ones, or choose another directory with --out."
-        )
+    return os.path.lexists(path / SETTINGS)

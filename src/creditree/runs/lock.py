@@ -8,7 +8,10 @@ from pathlib import Path
 from creditree.errors import RunError
 from creditree.runs.atomic import writing
 
+LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+_Identity = tuple[int, int]
 
 
 class RunLock:
@@ -16,29 +19,92 @@ class RunLock:
 
     A record lock (`lockf`), not `flock`: forked workers that outlive a killed run do not inherit it. It guards against
     other processes, not against a second writer inside this one. A file system without locks is used unguarded.
+
+    The lock belongs to the file, not to its name: where somebody removes the name ("a stale lock"), the next process
+    would lock another file. So whoever writes asks `check` first.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises RunError where another process writes this run, or the folder cannot be written."""
-        path = folder / ".lock"
-        with writing(path):
-            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return
-            holder = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            self.release()
+    def __init__(self, folder: Path, cure: str = "free it or choose another run directory") -> None:
+        """Raises RunError where another process writes this run, or, with the cure, where it cannot be written."""
+        self.folder = folder
+        self._cure = cure
+        self._process = os.getpid()
+        self._descriptor: int | None = None
+        self._identity: _Identity = (0, 0)
+        self._take(os.O_CREAT)
+
+    def check(self) -> None:
+        """Raise RunError where this process does not hold the folder's lock any more; call it before each write.
+
+        A lock file that was removed is made again, where no other process has locked one of its own meanwhile.
+        """
+        if self._process != os.getpid():
             raise RunError(
-                f"Run directory {folder} is being written by another process (id {holder}); "
-                "wait until it ends, or choose another directory."
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+                f"Run directory {self.folder} is being written by the process that this one was forked from; only that "
+                "one may go on."
+            )
+        held, named = self._held(), _identity(self.folder / LOCK)
+        if held == named == self._identity:
+            return
+        if named is not None and named != self._identity:
+            raise self._lost()
+        before = self._descriptor if held == self._identity else None
+        try:
+            self._take(os.O_CREAT | os.O_EXCL if named is None else 0)
+        except RunError as error:
+            raise self._lost() from error
+        if before is not None:
+            os.close(before)
 
     def release(self) -> None:
         """Let other processes write. A second call does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _take(self, how: int) -> None:
+        path = self.folder / LOCK
+        with writing(path, self._cure):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                os.close(descriptor)
+                raise RunError(
+                    f"Run directory {self.folder} is being written by another process (id {holder}); "
+                    "wait until it ends, or choose another directory."
+                ) from error
+        try:
+            with writing(path, self._cure):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                found = os.fstat(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+
+    def _held(self) -> _Identity | None:
+        try:
+            found = os.fstat(-1 if self._descriptor is None else self._descriptor)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _lost(self) -> RunError:
+        return RunError(
+            f"The lock of run directory {self.folder} was removed while this process wrote it, and another process may "
+            "write it now; this one stops here: continue with --resume once no other runs, and leave .lock alone."
+        )
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino

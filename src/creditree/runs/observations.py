@@ -5,14 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 from creditree.errors import RunError
-from creditree.runs.atomic import recover, sync_folder, write_bytes, write_text
+from creditree.runs.atomic import sync_folder, text_bytes, write_bytes, writing
 from creditree.runs.attempts import Attempt, AttemptParts
-from creditree.runs.difference import describe_difference
-from creditree.runs.held import HeldDirectory
+from creditree.runs.held import HeldDirectory, claimed, same_settings
 from creditree.runs.lock import RunLock
+from creditree.runs.records import is_file, read_bytes, record_of
 
 SETTINGS, OBSERVATIONS, COMPLETIONS = "monitor.yaml", "observations.jsonl", "completions"
 
@@ -45,6 +45,8 @@ class ObservationLog(HeldDirectory):
     refused.
     """
 
+    CURE: ClassVar[str] = "put back what it was, or begin a new test with another --state"
+
     def __init__(self, path: Path, settings_yaml: str, lock: RunLock, held: Sequence[Observation]) -> None:
         super().__init__(path, lock)
         self._settings = settings_yaml
@@ -57,16 +59,17 @@ class ObservationLog(HeldDirectory):
         Raises RunError where they were made with other settings (the sentence names the keys and both values), where
         the directory holds something else, cannot be written, or is being written by another process.
         """
-        _make(path)
-        lock = RunLock(path)
-        try:
-            recover(path)
-            _check_settings(path, settings_yaml)
-            held = _read(path / OBSERVATIONS)
-        except BaseException:
-            lock.release()
-            raise
-        return cls(path, settings_yaml, lock, held)
+        if is_file(path / "config.yaml"):
+            raise RunError(f"Directory {path} holds a training run; choose another one with --state.")
+        cure = f"repeat it with the same settings, begin a new test with another --state, or remove {path}"
+        with claimed(path, "--state", "keep the observations elsewhere with --state DIR") as lock:
+            made = f"observations in {path} are of another test"
+            held = same_settings(path, SETTINGS, settings_yaml, "state", made, cure)
+            if not held and (path / OBSERVATIONS).exists():
+                raise RunError(
+                    f"Directory {path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with --state."
+                )
+            return cls(path, settings_yaml, lock, _read(path / OBSERVATIONS, cls.CURE))
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -85,58 +88,25 @@ class ObservationLog(HeldDirectory):
         counted and whose completions are lost.
         """
         if not (self.path / SETTINGS).exists():
-            write_text(self.path / SETTINGS, self._settings)
+            self.write_text(SETTINGS, self._settings, checked=False)
         if attempts:
-            AttemptParts(self.path / COMPLETIONS).add(attempts)
+            AttemptParts(self, COMPLETIONS).add(attempts)
         lines = "".join(json.dumps(asdict(one), ensure_ascii=False, allow_nan=False) + "\n" for one in observations)
-        path = self.path / OBSERVATIONS
-        try:
+        path = self.writable(OBSERVATIONS)
+        with writing(path):
             with path.open("ab") as file:
-                file.write(lines.encode())
+                file.write(text_bytes(lines))
                 file.flush()
                 os.fsync(file.fileno())
             sync_folder(self.path)
-        except OSError as error:
-            raise RunError(_cannot_write(path, error)) from error
         self._held += observations
 
 
-def _make(path: Path) -> None:
-    if (path / "config.yaml").exists():
-        raise RunError(f"Directory {path} holds a training run; choose another one with --state.")
-    if path.exists() and not path.is_dir():
-        raise RunError(f"--state {path} is a file; choose a directory.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(_cannot_write(path, error)) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise RunError(_cannot_write(path, PermissionError(13, "Permission denied")))
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    return f"Cannot write {path}: {error.strerror or error}; keep the observations elsewhere with --state DIR."
-
-
-def _check_settings(path: Path, settings_yaml: str) -> None:
-    held = path / SETTINGS
-    if not held.exists():
-        if (path / OBSERVATIONS).exists():
-            raise RunError(f"Directory {path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with --state.")
-        return
-    difference = describe_difference(held.read_text(encoding="utf-8"), settings_yaml, place="state", file=SETTINGS)
-    if difference:
-        raise RunError(
-            f"The observations in {path} are of another test: {difference}; repeat it with the same settings, begin a "
-            f"new test with another --state, or remove {path}."
-        )
-
-
-def _read(path: Path) -> list[Observation]:
+def _read(path: Path, cure: str) -> list[Observation]:
     """Return all observations, and drop a last line that a crash has torn. Only the holder of the lock may call it."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = read_bytes(path, cure).splitlines(keepends=True)
     found = []
     for number, line in enumerate(lines, start=1):
         one = _parsed(line)
@@ -152,11 +122,10 @@ def _read(path: Path) -> list[Observation]:
 def _parsed(line: bytes) -> Observation | None:
     """Return the observation of a whole line, None for one that is torn or foreign."""
     try:
-        values: Any = json.loads(line)
-    except ValueError:
+        values = json.loads(line)
+        if not line.endswith(b"\n") or set(values) != {field.name for field in fields(Observation)}:
+            return None
+        one = record_of(Observation, values, "it", "")
+    except (ValueError, TypeError, RecursionError, RunError):
         return None
-    names = {field.name for field in fields(Observation)}
-    if not line.endswith(b"\n") or not isinstance(values, dict) or set(values) != names:
-        return None
-    share = values["share"]
-    return Observation(**values) if isinstance(share, int | float) and 0 <= share <= 1 else None
+    return one if 0 <= one.share <= 1 else None

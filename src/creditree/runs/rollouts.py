@@ -1,15 +1,10 @@
 """Rollouts as parquet: one row a completion, enough to see what was sampled, how it was judged and what it taught."""
 
-import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from creditree.errors import RunError
 from creditree.fields import TokenField
-from creditree.runs.atomic import write_bytes
 from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
 
 _TOKENS, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float64())
@@ -45,18 +40,17 @@ ForestField = tuple[TokenField, ...]
 ForestTexts = Sequence[Sequence[str]]
 
 
-def write_rollouts(
-    path: Path,
+def rollout_table(
     step: int,
     forests: Sequence[Forest],
     advantages: Sequence[ForestField],
     weights: Sequence[ForestField],
     texts: Sequence[ForestTexts],
-) -> None:
-    """Write one row for each completion, atomically; equal content gives equal bytes.
+) -> pa.Table:
+    """Return one row for each completion.
 
-    The three fields follow `forests`: ``texts[forest][tree][branch]``. Raises RunError where the file cannot be
-    written, ValueError where a field does not fit the forests.
+    The three fields follow `forests`: ``texts[forest][tree][branch]``. Raises ValueError where a field does not fit the
+    forests.
     """
     rows = [
         row
@@ -65,18 +59,7 @@ def write_rollouts(
         )
         for row in _forest_rows(step, forest, forest_advantages, forest_weights, forest_texts)
     ]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd")
-    write_bytes(path, buffer.getvalue())
-
-
-def read_rollouts(path: Path) -> list[dict[str, object]]:
-    """Return the rows of a rollout file. Raises RunError where there is none, or it cannot be read."""
-    try:
-        rows: list[dict[str, object]] = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(f"Cannot read rollouts from {path}: {error}; choose another step.") from error
-    return rows
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _forest_rows(

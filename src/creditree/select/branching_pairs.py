@@ -56,6 +56,9 @@ class BranchingPairs:
             for field in masks
         )
 
+    def penalised(self, forest: Forest, advantages: ForestField) -> None:
+        """Return None: a KL penalty has the weights of the loss."""
+
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return the number of problems: their losses are averaged."""
         return float(len(forests))

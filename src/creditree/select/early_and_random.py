@@ -136,6 +136,9 @@ class EarlyAndRandom:
             weights.append(tuple(field))
         return tuple(weights)
 
+    def penalised(self, forest: Forest, advantages: ForestField) -> None:
+        """Return None: a KL penalty has the weights of the loss."""
+
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return the number of problems: their losses are averaged."""
         return float(len(forests))

@@ -60,6 +60,9 @@ class Everything:
             weights.append(tuple(field))
         return tuple(weights)
 
+    def penalised(self, forest: Forest, advantages: ForestField) -> None:
+        """Return None: a KL penalty has the weights of the loss."""
+
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return the number of problems, or that of tokens, each counted once for every completion that holds it."""
         if self.loss_mean == "completions":

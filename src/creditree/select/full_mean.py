@@ -45,6 +45,10 @@ class PartOfMean(ABC):
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
 
+    def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
+        """Return None: a KL penalty has the weights of the loss."""
+        return None
+
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return that of `everything`: the number of problems, or that of all tokens."""
         return self.full.normaliser(forests, advantages)

@@ -4,17 +4,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, check_choice
 from creditree.fields import same_assigned, scatter, trained_leaves
 from creditree.rng import Key
 from creditree.select.full_mean import PartOfMean
 from creditree.select.selection import NOTHING_CHOSEN, ForestField
 from creditree.tree import Branch, FloatArray, Forest
+
+PenaltyOn = Literal["selected", "all"]
+NOTHING_DRAWN = Key.of(0)
+"""The full-token mean draws nothing, so any key does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,15 @@ class Masked(PartOfMean):
 
     `loss_mean` and the normaliser are `everything`'s: a mean over all tokens, those that do not learn included. So a
     mask that keeps all is `everything`, to the bit, and one that keeps few makes small gradients.
+
+    `penalty_on`: a KL penalty acts on the ``selected`` tokens only, or on ``all``, with the weights of `everything`.
     """
+
+    penalty_on: PenaltyOn = field(default="selected", kw_only=True)
+
+    def __post_init__(self) -> None:
+        PartOfMean.__post_init__(self)
+        check_choice("method.penalty_on", self.penalty_on, get_args(PenaltyOn))
 
     @abstractmethod
     def mask(self, branch: Branch) -> NDArray[np.bool_]:
@@ -39,6 +51,10 @@ class Masked(PartOfMean):
             )
             for tree, held in zip(forest, full, strict=True)
         )
+
+    def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
+        """Return the weights of `everything`, where the mask leaves the penalty alone."""
+        return self.full.weigh(forest, advantages, NOTHING_DRAWN) if self.penalty_on == "all" else None
 
 
 @dataclass(frozen=True, slots=True)

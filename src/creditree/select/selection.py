@@ -45,6 +45,13 @@ class Selection(Protocol):
         """
         ...
 
+    def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
+        """Return the weights of a KL penalty, where they are not those of the loss; else None.
+
+        They are those of the loss wherever these are not 0.
+        """
+        ...
+
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
         """Return what the weights of the problems of one optimiser step are divided by, above 0."""
         ...

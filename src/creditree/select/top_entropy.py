@@ -13,8 +13,14 @@ class TopEntropy(TopShare):
     """The tokens of the top share `q` of a training step by H_t, and all that tie with the last of them.
 
     H_t = -sum_v pi(v | y_<t) log pi(v | y_<t) in nats, of the untempered policy that sampled (arXiv 2506.01939 takes it
-    at the temperature of sampling). The other tokens count in the mean (`loss_mean`, as for `everything`) but have no
-    gradient, the KL penalty's included: so the paper and TRL's top_entropy_quantile. q = 1 is `everything`, to the bit.
+    at the temperature of sampling). The other tokens count in the mean (`loss_mean`, as for `everything`), but their
+    policy loss is 0. q = 1 is `everything`, to the bit.
+
+    By default a KL penalty is left out for them too (`penalty_on: selected`); the paper trains without a penalty. TRL
+    1.16's `top_entropy_quantile` masks the policy loss alone: its KL term acts on every token, which is `penalty_on:
+    all`, and is multiplied by the ratio (`use_bias_correction_kl`, on by default), which is `kl_ratio: true` of the
+    objective. TRL ranks the tokens of one forward pass by the entropy of logits / temperature under the policy as it is
+    then, and keeps those at or above the interpolated (1 - q)-quantile: one token fewer than here for some lengths.
     """
 
     name: ClassVar[str] = "top_entropy"

@@ -44,6 +44,11 @@ def read_rows(path: str | Path, load_dataset: LoadDataset | None = None) -> list
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(file.suffix.lower())
     if reader is None:
+        if not file.suffix:
+            raise DataError(
+                f"The problem file {file} has no suffix, which says what format it has: name it {file.name}.jsonl, "
+                f"{file.name}.csv or {file.name}.parquet."
+            )
         raise DataError(
             f"The problem file {file} has the suffix '{file.suffix}', which is not known: "
             f"use one of {', '.join(readers)}.{did_you_mean(file.suffix, readers)}"

@@ -17,7 +17,7 @@ Flying = dict[str, Any]
 """JSON: one entry a problem, whose branches' numbers are in the arrays."""
 
 _TOKENS, _NUMBERS = "token_ids", ("logprobs", "sampler_logprobs")
-_SIGNALS = ("entropies", "influence")
+_SIGNALS = ("entropies", "influence", "old_logprobs")
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.learner.learner import Learner
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.train.matching import hidden_classes, text_classes
 from creditree.train.settings import Parts
@@ -37,6 +38,32 @@ def measured(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int
             found[index] = tuple(hidden_classes(tree, own, credit.least_cosine) for tree, own in pairs)
             forwarded += batch.num_tokens
     return found, forwarded
+
+
+def with_old_logprobs(learner: Learner, forest: Forest) -> tuple[Forest, int]:
+    """Return a forest whose branches all have old log-probabilities, and how many tokens were forwarded for them.
+
+    For completions that an update comes before they are learned from; the policy must still be the one that sampled.
+    """
+    missing = [branch for tree in forest for branch in tree.branches if branch.old_logprobs is None]
+    if not missing:
+        return forest, 0
+    temperature, forwarded = learner.objective.loss_temperature, 0
+    if learner.recomputes_old and learner.objective.uses_old:
+        batch = _whole(forest)
+        own, forwarded = _split(forest, learner.logprobs(batch, temperature)), batch.num_tokens
+    else:
+        own = [[one.logprobs if temperature == 1.0 else one.sampler_logprobs for one in t.branches] for t in forest]
+    return tuple(
+        replace(
+            tree,
+            branches=tuple(
+                replace(one, old_logprobs=found) if one.old_logprobs is None else one
+                for one, found in zip(tree.branches, of_tree, strict=True)
+            ),
+        )
+        for tree, of_tree in zip(forest, own, strict=True)
+    ), forwarded
 
 
 def _whole(forest: Forest) -> Batch:

@@ -33,7 +33,7 @@ class Pipeline:
 
     On-policy, every exploration of a step runs to its end. Off-policy (arXiv 2509.26628, section 3.3), the first round
     of the next step's problems shares the engine call with the later rounds of this step's: their first completions
-    come from the policy before the last update, and keep the log-probabilities of that policy.
+    come from the policy before the last update, and keep the log-probabilities of that policy (`old_logprobs`).
     """
 
     def __init__(
@@ -116,7 +116,8 @@ class Pipeline:
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
-        self.rollout.advance([*live, *(one for one in beside if one.is_pending)], cost, seconds)
+        kept = live if live is self.flying else ()
+        self.rollout.advance([*live, *(one for one in beside if one.is_pending)], cost, seconds, kept)
         goes_on, self.state = self.schedule.expands([one.forest for one in live], self.state)
         for one, keep in zip(live, goes_on, strict=True):
             if not keep:

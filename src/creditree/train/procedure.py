@@ -1,6 +1,7 @@
 """The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.guard import GuardResult, GuardSide
 from creditree.report.progress import Watcher
+from creditree.report.rewards import RewardChange
 from creditree.report.summary import Decoding, Summary, summary_markdown
+from creditree.runs.atomic import write_json
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
 from creditree.train.guard import Guard
+from creditree.train.inputs import BASE
 from creditree.train.settings import Parts, Settings
 from creditree.train.trainer import Trainer
 
@@ -34,8 +38,10 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     Return the summary, which is also written with what was trained and a report. Raises Interrupted where a signal
     stopped it; what is done by then is kept.
     """
+    if parts.inputs is not None:
+        parts.inputs.record(run, watcher.message)
     if parts.start is not None:
-        parts.start.record(run)
+        parts.start.record(run, None if parts.inputs is None else parts.inputs.base)
     trainer = Trainer(parts, settings, run, watcher)
     trainer.restore()
     before, guard_before = _before(trainer, run), _guard_before(trainer, run)
@@ -47,10 +53,12 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     trainer.use_best()
     with run.published(parts.learner.trained.folder) as folder:
         parts.learner.trained.save(folder)
+        if parts.inputs is not None:
+            write_json(folder / BASE, asdict(parts.inputs.base))
     watcher.message("measuring the trained model")
     after = examined(trainer, "trained")
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
-    summary = _summary(trainer, before, after)
+    summary = replace(_summary(trainer, before, after), rewards=_rewards(trainer, after))
     if parts.guard is not None and guard_before is not None:
         found = _guard_result(trainer, run, parts.guard, guard_before)
         summary = replace(summary, extra={**summary.extra, "guard": found})
@@ -71,12 +79,10 @@ def _train(trainer: Trainer) -> None:
 
 def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
     """Return the 0/1 of what the run started from, by decoding and problem: measured now, or by an earlier process."""
-    if run.has(EVALUATION):
-        held: Any = run.read_json(EVALUATION)["before"]
-        return {str(name): dict(correct) for name, correct in held.items()}
     start = trainer.parts.start
     measured_first = "the base model" if start is None else start.words
-    trainer.watcher.message(f"measuring {measured_first}")
+    if not run.has(EVALUATION):
+        trainer.watcher.message(f"measuring {measured_first}")
     measured = examined(trainer, "base")
     first = next(iter(measured.values()))
     if first.num_unjudged == first.num_completions:
@@ -85,7 +91,8 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
             f"no completion of {measured_first} got a reward, so there is nothing to learn: {first.first_failure}"
         )
     before = {name: found.correct for name, found in measured.items()}
-    run.write_json(EVALUATION, {"before": before})
+    if not run.has(EVALUATION):
+        run.write_json(EVALUATION, {"before": before})
     return before
 
 
@@ -179,11 +186,19 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
     )
 
 
+def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, RewardChange]:
+    """Return the mean rewards by decoding, where rewards are not all 0 or 1."""
+    sides = {name: Evaluation.of(trainer.run.attempts(name, "base")) for name in after}
+    key = trainer.key.at("reward")
+    changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
+    return {name: change for name, change in changes.items() if change is not None}
+
+
 def _notes(trainer: Trainer) -> list[str]:
     settings = trainer.settings
     seen = settings.evaluation_split == "validation" and settings.validation.every > 0
     chosen = "The problems measured afterwards chose the adapter too (validation.every): it looks better than it is."
-    return [*trainer.parts.task.notes, *([chosen] if seen else [])]
+    return [*trainer.parts.task.notes, *([chosen] if seen else []), *trainer.run.notes]
 
 
 def _data(trainer: Trainer) -> dict[str, object]:
@@ -206,8 +221,12 @@ def _training(trainer: Trainer) -> list[Problem] | None:
     return sorted(problems, key=lambda problem: problem.id)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
 def _report(run: RunDirectory, summary: Summary) -> None:
-    records: list[dict[str, Any]] = [record for record in run.metrics() if record["reward_mean"] is not None]
+    records: list[dict[str, Any]] = [record for record in run.metrics() if _is_number(record.get("reward_mean"))]
     picture = ""
     if records:
         rewards = np.array([record["reward_mean"] for record in records])

@@ -1,7 +1,7 @@
 """Run explorers: collect what all of them want sampled, make one engine call of it, judge it, send the trees back."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,15 @@ from creditree.tree import Branch, Forest, RolloutTree
 from creditree.trie import TokenTrie
 from creditree.verify.verifier import Answer, Verifier
 
+OldLogprobs = Callable[[Forest], tuple[Forest, int]]
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rollout:
     """Everything needed to turn problems into judged forests.
 
-    `max_new_tokens` bounds a whole completion, kept tokens of a replay included.
+    `max_new_tokens` bounds a whole completion, kept tokens of a replay included. `old_logprobs` completes a forest that
+    is learned from after an update, and says how many tokens that took; without it, what the engine says counts.
     """
 
     model: Model
@@ -33,6 +36,7 @@ class Rollout:
     prompt: PromptTemplate
     sampling: Sampling
     max_new_tokens: int
+    old_logprobs: OldLogprobs | None = None
 
     def grow(
         self, explorer: Explorer, problems: Sequence[Problem], keys: Sequence[Key], seconds: Seconds
@@ -56,10 +60,20 @@ class Rollout:
         """Return the tree of a problem before anything is sampled."""
         return RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
 
-    def advance(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
-        """Sample one round of each, all in one engine call; judge it and hand it to the explorers."""
+    def advance(
+        self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
+    ) -> None:
+        """Sample one round of each, all in one engine call; judge it and hand it to the explorers.
+
+        `kept`: those that are learned from after the next update, whose completions keep their old log-probabilities.
+        """
         with seconds.phase("sample"):
             grown = self._sample(live, ledger)
+        if self.old_logprobs is not None and kept:
+            with seconds.phase("learn"):
+                found = [self.old_logprobs(f) if one in kept else (f, 0) for one, f in zip(live, grown, strict=True)]
+            grown = [forest for forest, _ in found]
+            ledger.measured_tokens += sum(count for _, count in found)
         for one, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
                 judged = self._judged(forest)

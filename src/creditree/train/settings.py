@@ -15,6 +15,7 @@ from creditree.schedule.schedule import Schedule
 from creditree.tasks.split import Split
 from creditree.tasks.task import Task
 from creditree.train.guard import Guard
+from creditree.train.inputs import Inputs
 from creditree.train.start import Start
 from creditree.verify.verifier import Verifier
 
@@ -85,7 +86,8 @@ class Settings:
 class Parts:
     """The machines of a run, ready to work.
 
-    `start`: what the learner goes on from, None for a fresh adapter;  `guard`: problems that must not get worse.
+    `start`: what the learner goes on from, None for a fresh adapter;  `guard`: problems that must not get worse;
+    `inputs`: digests of all that the run depends on (None: not asked for).
     """
 
     model: Model
@@ -96,6 +98,7 @@ class Parts:
     method: Method
     start: Start | None = None
     guard: Guard | None = None
+    inputs: Inputs | None = None
 
     @property
     def verifiers(self) -> tuple[Verifier, ...]:

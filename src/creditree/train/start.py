@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creditree.errors import ModelError, RunError
+from creditree.runs.checksums import CHECKSUMS, check_sealed
 from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import content_digest
+from creditree.train.inputs import Base
 
 START = "start.json"
 
@@ -33,17 +35,23 @@ class Start:
         """Return what the run's files say of it."""
         return {"from": self.named, "folder": str(self.folder), "digest": self.digest, "before": self.words}
 
-    def record(self, run: RunDirectory) -> None:
-        """Write it into the run. Raises RunError where the run was started from other content."""
-        if not run.has(START):
-            run.write_json(START, self.to_json())
-            return
-        held = run.read_json(START).get("digest")
+    def record(self, run: RunDirectory, base: Base | None = None) -> None:
+        """Write it into the run.
+
+        Raises RunError where the run was started from other content, or where its files are not as they were saved, and
+        ModelError where it was trained on another base.
+        """
+        held = run.read_json(START).get("digest") if run.has(START) else self.digest
         if held != self.digest:
             raise RunError(
                 f"{self.folder} has changed since run {run.path} was started from it (content {held} then, "
                 f"{self.digest} now); put back what it was, or choose another run directory."
             )
+        check_trained(self.folder)
+        if base is not None:
+            base.check(self.folder)
+        if not run.has(START):
+            run.write_json(START, self.to_json())
 
 
 def find_start(named: str) -> Path:
@@ -65,6 +73,14 @@ def find_start(named: str) -> Path:
     if not folder.is_dir():
         raise ModelError(f"run '{run}' has no adapter yet: it has not ended; continue it with --resume first.")
     return folder
+
+
+def check_trained(folder: Path) -> None:
+    """Raise RunError where a file of a saved adapter or model is not as it was saved, as far as that can be told."""
+    check_sealed(
+        folder,
+        f"copy it again, or remove {folder / CHECKSUMS} where the change is meant; creditree compare works without",
+    )
 
 
 def run_of(named: str) -> Path | None:

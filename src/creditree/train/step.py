@@ -11,6 +11,7 @@ from creditree.learner.learner import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.select.selection import Selection
 from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout
@@ -105,11 +106,13 @@ def learn(
 
     `keys` are the forests' own, for what their selection draws; `key` is the step's, for what the learner draws. `cost`
     is what growing them cost: the counts of learning are added to it. `mini_batch`: about how many completions make one
-    optimiser step (None: all); old log-probabilities stay those of sampling, however many updates ago that was.
+    optimiser step (None: all); old log-probabilities are those of the policy that sampled, however many updates ago
+    that was.
     """
     method, learner = parts.method, parts.learner
     with seconds.phase("credit"):
-        forests, cost.measured_tokens = measured(parts, forests)
+        forests, measured_tokens = measured(parts, forests)
+        cost.measured_tokens += measured_tokens
         advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
         select = method.select.of_step(forests, advantages)
         weights = [
@@ -117,21 +120,41 @@ def learn(
             for forest, field, own in zip(forests, advantages, keys, strict=True)
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
-        batches = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
-    updates = []
-    for number, chosen in enumerate(batches):
-        with seconds.phase("credit"):
-            batch = _packed(parts, forests, advantages, weights, chosen)
-        with seconds.phase("learn"):
-            updates.append(learner.step(batch, key.at("update", number) if len(batches) > 1 else key, learning_rate))
+        chosen = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
+        batches = [_packed(parts, select, forests, advantages, weights, one) for one in chosen]
+    with seconds.phase("learn"):
+        batches, old_tokens = _with_old(parts, batches)
+        cost.measured_tokens += old_tokens
+        updates: list[StepStats] = []
+        for number, batch in enumerate(batches):
+            own = key.at("update", number) if len(batches) > 1 else key
+            at_old = not any(one.updated for one in updates)
+            updates.append(learner.step(batch, own, learning_rate, at_old=at_old))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
     cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen)
 
 
-def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fields, chosen: Sequence[int]) -> Batch:
+def _with_old(parts: Parts, batches: list[Batch]) -> tuple[list[Batch], int]:
+    """Return the batches with the learner's old log-probabilities where it needs its own, and the tokens of that pass.
+
+    The first batch has them by its own pass: nothing is updated before it (`Learner.step`).
+    """
+    found = [*batches[:1], *(parts.learner.with_old_logprobs(batch) for batch in batches[1:])]
+    return found, sum(new.num_tokens for new, old in zip(found, batches, strict=True) if new is not old)
+
+
+def _packed(
+    parts: Parts,
+    select: Selection,
+    forests: list[Forest],
+    advantages: Fields,
+    weights: Fields,
+    chosen: Sequence[int],
+) -> Batch:
     method = parts.method
+    penalty = method.objective.kl > 0
     of_batch, given = [forests[index] for index in chosen], [advantages[index] for index in chosen]
     return pack(
         of_batch,
@@ -140,4 +163,7 @@ def _packed(parts: Parts, forests: list[Forest], advantages: Fields, weights: Fi
         keep_zero_advantage=parts.learner.keep_zero_advantage,
         normaliser=method.select.normaliser(of_batch, given),
         tempered=method.objective.loss_temperature != 1.0,
+        penalised=[select.penalised(forest, field) for forest, field in zip(of_batch, given, strict=True)]
+        if penalty
+        else None,
     )

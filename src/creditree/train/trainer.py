@@ -3,6 +3,7 @@
 import math
 import signal
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -11,12 +12,16 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.learner.learner import StepStats
+from creditree.learner.mismatch import NOT_COMPARED
 from creditree.ledger import Ledger, Seconds
+from creditree.objective.objective import is_recorded
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.measure import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
@@ -52,7 +57,13 @@ class Trainer:
         self.key = Key.of(settings.seed)
         self.state = _State()
         self.rollout = Rollout(
-            parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
+            parts.model,
+            parts.engine,
+            parts.verifier,
+            parts.task.prompt,
+            settings.sampling,
+            settings.max_new_tokens,
+            partial(with_old_logprobs, parts.learner),
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
@@ -216,6 +227,7 @@ class Trainer:
             "grad_norm": stats.grad_norm,
             "l2_grad_norm": stats.l2_grad_norm,
             "clip_fraction": stats.clip_fraction,
+            **self._mismatch(stats),
             "useful_share": result.useful_share,
             "selected_share": result.selected_share,
             **{f"select_{name}": value for name, value in result.chosen.items()},
@@ -232,3 +244,10 @@ class Trainer:
             "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
         }
         return record
+
+    def _mismatch(self, stats: StepStats) -> dict[str, float | None]:
+        """Return how far the engine is from the learner; None where no update was made or the softmax is another."""
+        settings, objective = self.settings, self.parts.method.objective
+        same = is_recorded(objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
+        found = stats.mismatch if same else NOT_COMPARED
+        return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}

@@ -37,14 +37,21 @@ def cleaned(text: str) -> str:
     Dropped: control characters, soft hyphens, marks of direction, lone surrogates. ``１２`` and ``٤٢`` become 12 and
     42, ``（B）`` (B), an en dash or a minus sign ``-``, ``x²`` ``x^{2}``, ``5⁻³`` ``5^{-3}``, ``1½`` ``1\\frac{1}{2}``.
     """
-    text = MARKS.sub("", text)
+    text = plain(text)
     if text.isascii():
         return text.strip()
-    text = unicodedata.normalize("NFC", text).translate(PLAIN)
-    text = OTHER_DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     for run, command, figures in RUNS:
         text = run.sub(lambda match, c=command, f=figures: f"{c}{{{''.join(map(f.get, match[0]))}}}", text)  # type: ignore[misc]
     return VULGAR.sub(_vulgar, text).strip()
+
+
+def plain(text: str) -> str:
+    """Return the same with raised and lowered figures and fractions such as ½ left as they are."""
+    text = MARKS.sub("", text)
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFC", text).translate(PLAIN)
+    return OTHER_DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
 
 
 def _vulgar(match: re.Match[str]) -> str:

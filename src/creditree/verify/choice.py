@@ -1,18 +1,63 @@
 """Multiple choice: a letter in any of its usual clothes, or the text of an option."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from creditree.problem import Problem, Verdict
-from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
+from creditree.problem import Verdict
+from creditree.verify.final_answer import Located, located, unboxed
+from creditree.verify.options import ANOTHER, chosen, options_of, undressed
 from creditree.verify.verifier import Answer, Verifier
 
-DRESS = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boxed)\s*|[*_`${}]|\\[,!; ]")
-# A bare letter, or one that something closes: "B", "(B)", "[B]", "B.", "B)", "B:", "(B) 12 apples".
-LETTER = re.compile(r"(?:option|choice)?\s*[(\[]?\s*([A-Za-z])\s*(?:[)\].:](?:\s|$)|$)", re.IGNORECASE)
-LAST_LETTER = re.compile(r"[(\[]([A-Z])[)\]]|(?:option|choice)\s+([A-Z])\b|^\s*([A-Z])\s*[.):]?\s*$", re.MULTILINE)
-OPTION_COLUMNS = ("choices", "options")
+# A capital as a word of its own, in brackets or not. Which A is an article, and which I a pronoun, `_letter` says.
+# Characters of scripts without spaces may touch it: 答案是B.
+WORD = r"[0-9A-Za-z_À-ɏͰ-ӿ]"
+CAPITAL = (
+    rf"(?:(?<!{WORD})(?<!\\)[(\[\"“«「‘'] ?(?P<closed>[A-Za-z]) ?[)\]\"”»」’']"
+    rf"|(?<!{WORD})(?<!['’\\-])(?P<bare>[A-Z])(?!{WORD}|['’]|-\w))"
+)
+NAMED = rf"(?:(?i:(?:the )?(?:option|choice|letter|answer)) )?{CAPITAL}"
+IS = r"(?:is|was|are|would be|must be|should be|has to be|can only be)"
+GOOD = r"(?:(?:clearly|therefore|thus|indeed|the|our|my|only|most|final|one) )*(?:correct|right|best|true|answer)\b"
+HENCE = r"(?:therefore|thus|hence|so|consequently|accordingly|finally|in conclusion|to conclude|conclusion)"
+IT_IS = r"(?:it is|it's|it must be|it has to be|that is|that leaves|that makes it|this is|we get|we have)"
+TAKE = r"(?:choose|chose|pick|picked|select|selected|go with|going with|opt for|settle on)"
+ASSERTIONS = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        rf"(?i:\b(?:option|choice|letter|answer) ?(?:{IS}|:|=) ?:? ?){NAMED}",
+        rf"{CAPITAL}[.:]? (?i:it {IS}\b|{IS} {GOOD})",
+        rf"(?i:\b(?:correct|right|best)(?: (?:option|choice|answer|letter))? ?[:=–-] ?){NAMED}",
+        rf"(?P<opened>\(?\b[A-Z]\)|^[A-Z][.:]) [^A-Z\n.;()]{{1,60}}? (?i:{IS} {GOOD})",
+        rf"(?i:\b{TAKE}) {NAMED}",
+        rf"(?i:\b{HENCE} ?[,:]? ?(?:{IT_IS} )?){NAMED}(?= ?(?:[.,;:!]|$))",
+        rf"(?i:\b{IT_IS}) {NAMED}(?= ?(?:[.;!]|$))",
+        rf"^{NAMED},? (?i:because|since)\b",
+        rf"(?:选择|选|選擇|選) ?:? ?{CAPITAL}",
+    )
+)
+MENTION = re.compile(
+    rf"(?P<named>(?i:\b(?:option|choice)) )?(?:{CAPITAL}|(?(named)(?P<small>[a-z])(?!{WORD}|['’])|(?!)))"
+)
+NOT_BEFORE = re.compile(
+    r"\b(?:not|nor|neither|isn't|never|rather than|unlike|except|exclude|eliminate)\b[^.]{0,12}$", re.I
+)
+NOT_AFTER = re.compile(
+    rf" ?(?:(?:{IS}|can|does) ?(?:not|n't|never|wrong|incorrect|false|out|too|impossible)\b|fails\b)", re.I
+)
+# Behind a bare A or I that is a letter: an article is followed by a noun, a pronoun by a verb of its own.
+NO_NOUN = re.compile(r" (?:because|since|as|is|it|was|for|due|by|here|must|fits|works|would|with|given|which)\b")
+START = re.compile(
+    rf"(?i:(?:the )?(?:option|choice|letter) )?"
+    rf"(?:{CAPITAL}|(?P<small>[a-z])(?=[).:\]]? ?[,;]?(?:$| (?:because|since)\b)))"
+)
+ALONE = re.compile(r"(?:(?:the )?(?:option|choice|letter|answer) ?)?[\"'(\[]? ?[A-Z] ?[)\].:!\"']*", re.I)
+LISTED = re.compile(r"[(\[]?([A-Za-z])[)\].:](?: |$)")
+IN_LINE = re.compile(r"(?<!\w)[(\[]?([A-Z])[)\]]|(?<!\w)([A-Z])[.:](?= )")
+SAYS = re.compile(r"\b(?:is|are|was|so|because|since|thus|therefore|but|not|too|fits|wrong|right|correct|must)\b", re.I)
+LEAST_IN_LINE, LONGEST_LIST = 3, 1000
+SENTENCE_END = re.compile(r"[.;!?](?= |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +65,11 @@ class Choice(Verifier):
     """Reward 1 if the option that the completion chooses is an accepted one, else 0.
 
     Accepted answers are letters, or texts of options where the problem's row has its options in a column ``choices``
-    or ``options`` (a list, a mapping from letters, or lists ``label`` and ``text``). The choice is what is boxed, else
-    what follows "answer is", else a last line that is an option, else the last letter in brackets. A completion that
-    chooses nothing, or no option, is ``unparsable`` with reward 0.
+    or ``options`` (a list, a mapping from letters, or lists ``label`` and ``text``). A box is an option or chooses
+    none. Elsewhere the choice is what "answer is" is followed by, else the last line where that is an option, else the
+    last letter that is asserted ("B is correct", "therefore B"), else the last in brackets or behind "option" that is
+    not refused ("not (B)"): ``(A) (B)`` is B. Options listed one after the other are the problem restated and choose
+    none; nor does the article A. A completion that chooses nothing, or no option, is ``unparsable`` with reward 0.
     """
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
@@ -41,52 +88,105 @@ def _verdict(answer: Answer) -> Verdict:
             f"problem {problem.id}: no accepted answer is a letter or an option ({', '.join(problem.answers)}); "
             "use a verifier that can judge it.",
         )
-    found = _found(cleaned(after_thinking(answer.completion)), options)
+    place = located(answer.completion)
+    found = None if place is None else _found(place, options)
     if found is None:
         return Verdict(0.0, "unparsable", "the completion chooses no option.")
     return Verdict(1.0 if found in accepted else 0.0, answer=found)
 
 
-def options_of(problem: Problem) -> dict[str, str]:
-    """Return the problem's options as texts by letter; empty where its row has none."""
-    for column in OPTION_COLUMNS:
-        held = problem.columns.get(column)
-        if isinstance(held, Mapping) and "text" in held and "label" in held:
-            labels, texts = held["label"], held["text"]
-            if isinstance(labels, Sequence) and isinstance(texts, Sequence):
-                return {str(label).upper(): str(text) for label, text in zip(labels, texts, strict=False)}
-        if isinstance(held, Mapping):
-            return {str(label).upper(): str(text) for label, text in held.items()}
-        if isinstance(held, Sequence) and not isinstance(held, str):
-            return {chr(ord("A") + index): str(text) for index, text in enumerate(held)}
-    return {}
+def _found(place: Located, options: Mapping[str, str]) -> str | None:
+    """Return the option that is chosen in the place of the answer."""
+    if place.how == "box":
+        return chosen(place.text, options)
+    text = "\n".join(line for raw in undressed(place.text).splitlines() if (line := " ".join(raw.split())))
+    if place.how == "stated":
+        start = START.match(text)
+        if start is not None and ANOTHER.match(text, start.end()):
+            return None
+        said = chosen(text, options) or (start and _letter(start, options))
+        if said is not None:
+            return said
+    lines = list(_without_lists(text.splitlines(), options))
+    last = lines[-1] if lines else ""
+    option = chosen(last, options)
+    if option is not None and ALONE.fullmatch(last):
+        return option
+    asserted = [
+        (match.end(), letter)
+        for pattern in ASSERTIONS
+        for match in pattern.finditer(text)
+        if (letter := _letter(match, options)) is not None
+    ]
+    if asserted:
+        return max(asserted)[1]
+    opened = LISTED.match(last)
+    if option is not None and not (opened and NOT_AFTER.match(last, opened.end() - 1)):
+        return option
+    mentioned = [letter for line in lines for match in MENTION.finditer(line) if (letter := _mentioned(match, options))]
+    return mentioned[-1] if mentioned else None
 
 
-def chosen(text: str, options: Mapping[str, str]) -> str | None:
-    """Return the letter of the option that the whole of `text` is: its letter, its text, or both; else None."""
-    text = DRESS.sub("", cleaned(text)).strip()
-    match = LETTER.match(text)
-    if match and (not options or match[1].upper() in options):
-        return match[1].upper()
-    plain = _plain(text)
-    same = [letter for letter, option in options.items() if plain and _plain(option) == plain]
-    return same[0] if len(same) == 1 else None
+def _letter(match: re.Match[str], options: Mapping[str, str]) -> str | None:
+    """Return the letter of a match where it is that of an option and no word of its own."""
+    groups = match.groupdict()
+    if groups.get("opened"):
+        letter = groups["opened"].strip("().:")
+    else:
+        letter = (groups["closed"] or groups["bare"] or groups.get("small") or "").upper()
+    if options and letter not in options:
+        return None
+    if not (groups.get("closed") or groups.get("opened")) and letter in "AI":
+        follows = match.string[match.end("bare" if groups["bare"] else "small") :]
+        if (letter == "I" and not options) or (follows[:1] == " " and not NO_NOUN.match(follows)):
+            return None
+    return letter
 
 
-def _found(text: str, options: Mapping[str, str]) -> str | None:
-    inside = boxed(text)
-    if inside is not None:
-        return chosen(inside, options)
-    said = stated(text)
-    if said is not None and (letter := chosen(said, options)) is not None:
-        return letter
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and (letter := chosen(lines[-1], options)) is not None:
-        return letter
-    found = [next(filter(None, groups)) for groups in LAST_LETTER.findall(DRESS.sub("", text))]
-    known = [letter for letter in found if not options or letter in options]
-    return known[-1] if known else None
+def _mentioned(match: re.Match[str], options: Mapping[str, str]) -> str | None:
+    """Return the letter in brackets or behind "option" that is not refused."""
+    if not (match["closed"] or match["named"]):
+        return None
+    if match["closed"] and match["closed"].islower() and not match["named"]:
+        return None
+    line = match.string
+    if NOT_BEFORE.search(line[max(0, match.start() - 40) : match.start()]) or NOT_AFTER.match(line, match.end()):
+        return None
+    return _letter(match, options)
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", DRESS.sub("", text)).strip().rstrip(".").casefold()
+def _without_lists(lines: Sequence[str], options: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines without those that list options one after the other, and without such lists within a line."""
+    known = [chosen(line, options) if options else None for line in lines]
+    letters = [
+        one or (match[1].upper() if (match := LISTED.match(line)) else "")
+        for one, line in zip(known, lines, strict=True)
+    ]
+    follows = [bool(one) and bool(other) and ord(other) == ord(one) + 1 for one, other in pairwise(letters)]
+    for line, before, after in zip(lines, [False, *follows], [*follows, False], strict=True):
+        if not (before or after):
+            yield _without_list(line, options)
+
+
+def _without_list(line: str, options: Mapping[str, str]) -> str:
+    """Return a line without the part in which A, B, C and perhaps more are listed and nothing is said of them."""
+    marks = list(IN_LINE.finditer(line))
+    letters = [match[1] or match[2] for match in marks]
+    for start, letter in enumerate(letters):
+        if letter != "A":
+            continue
+        end = start + 1
+        while end < len(marks) and ord(letters[end]) == ord(letters[end - 1]) + 1:
+            end += 1
+        first = marks[end - 1].end()
+        if end - start < min(LEAST_IN_LINE, max(2, len(options))) or first - marks[start].end() > LONGEST_LIST:
+            continue
+        stop = SENTENCE_END.search(line, first, first + LONGEST_LIST)
+        last = min(len(line), first + LONGEST_LIST) if stop is None else stop.start()
+        inner = line[marks[start].end() : last]
+        listed = end - start >= LEAST_IN_LINE or (
+            end - start == len(options) and all(undressed(text) in undressed(inner) for text in options.values())
+        )
+        if listed and not SAYS.search(inner):
+            return line[: marks[start].start()] + line[last:]
+    return line

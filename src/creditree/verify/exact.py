@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.problem import Verdict
-from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
+from creditree.verify.characters import cleaned
+from creditree.verify.final_answer import Located, located, unboxed
 from creditree.verify.verifier import Answer, Verifier
 
-SPACES = re.compile(r"\s+")
+COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|tt|normal)?|mathrm|mathbf|emph)\s?\{([^{}]*)\}")
+EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\$)(?=\S)((?:(?!\1).)+)(?<=\S)\1(?!\w)")
+MOST_LAYERS = 3
+QUOTED = re.compile(r"[\"“„«「]([^\"“”„«»「」]+)[\"“”»」]")
 
 
 @dataclass(frozen=True, slots=True)
 class ExactText(Verifier):
     """Reward 1 if the completion's answer is an accepted text, else 0.
 
-    The answer is what is boxed, else what follows "answer is", else all of a completion of one line, else its last
-    line. Runs of white space count as one space, and a full stop at the end does not count; capitals do unless
-    `ignore_case`. An empty completion is ``unparsable`` with reward 0.
+    The answer is what is boxed, in ``<answer>``, or behind "answer is"; where nothing marks it, the last line, and for
+    an accepted answer of n lines the last n lines. Runs of white space count as one space; a full stop at the end,
+    emphasis (``**Paris**``, ``\\text{Paris}``) and quotes around the whole do not count; capitals do unless
+    `ignore_case`. A completion without an answer is ``unparsable`` with reward 0.
     """
 
     ignore_case: bool = False
@@ -27,21 +32,33 @@ class ExactText(Verifier):
         return tuple(map(self._verdict, answers))
 
     def _verdict(self, answer: Answer) -> Verdict:
-        accepted = {self._normal(unboxed(truth)) for truth in answer.problem.answers} - {""}
-        if not accepted:
+        truths = [cleaned(unboxed(truth)) for truth in answer.problem.answers]
+        if not any(map(self._normal, truths)):
             return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
-        text = cleaned(after_thinking(answer.completion))
-        lines = [line for line in text.splitlines() if line.strip()]
-        if not lines:
+        place = located(answer.completion)
+        if place is None or not (given := self._normal(_last_lines(place, 1))):
             return Verdict(0.0, "unparsable", "the completion gives no answer.")
-        said = stated(text)
-        given = boxed(text)
-        if given is None:
-            given = lines[-1] if said is None else said
-        found = self._normal(given)
-        return Verdict(1.0 if found in accepted else 0.0, answer=found)
+        for truth in truths:
+            read = self._normal(_last_lines(place, len(_lines(truth))))
+            if read == self._normal(truth):
+                return Verdict(1.0, answer=read)
+        return Verdict(0.0, answer=given)
 
     def _normal(self, text: str) -> str:
-        text = SPACES.sub(" ", cleaned(text)).strip()
-        text = text.removesuffix(".").rstrip() if len(text) > 1 else text
+        """Return a text as it is compared: without emphasis, quotes and a full stop around it."""
+        text = " ".join(text.split())
+        for _ in range(MOST_LAYERS):
+            text = EMPHASIS.sub(r"\2", COMMAND.sub(r"\1", text)).strip()
+            text = text[:-1].rstrip() if len(text) > 1 and text[-1] in ".。" else text
+            quoted = QUOTED.fullmatch(text)
+            text = quoted[1].strip() if quoted else text
         return text.casefold() if self.ignore_case else text
+
+
+def _last_lines(place: Located, count: int) -> str:
+    """Return what the answer is in its place: all of a marked one, the last `count` lines of an open text."""
+    return place.text if place.how != "open" else "\n".join(_lines(place.text)[-max(1, count) :])
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]

@@ -16,6 +16,7 @@ import psutil
 
 from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
+from creditree.text import printable
 from creditree.verify.process import Worker
 from creditree.verify.reward_function import described, offered, verdicts
 from creditree.verify.verifier import Answer, Verifier
@@ -202,9 +203,8 @@ class _Printer:
         if self._left <= 0:
             return
         self._left -= len(line) + 1
-        shown = "".join(letter if letter.isprintable() or letter == "\t" else "\ufffd" for letter in line)
         with suppress(OSError, ValueError):
-            print(shown, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
             if self._left <= 0:
                 print(f"(what else {self._location} prints is not shown)", file=sys.stderr)
 

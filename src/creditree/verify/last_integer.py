@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.problem import Verdict
+from creditree.verify.characters import plain
+from creditree.verify.final_answer import after_thinking, located
 from creditree.verify.verifier import Answer, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
 NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]])[-\u2212])?(?P<whole>[0-9][0-9,]*)(?:\.(?P<fraction>[0-9]+))?"
-    r"|(?<![\w.])\.[0-9]+"
+    r"(?P<sign>(?<![\w)\]}])-)?(?<![\^_]\{)(?P<whole>[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
+    r"(?:\.(?P<fraction>[0-9]++))?"
+    r"|(?<![\w.])\.[0-9]++"
 )
 MOST_DIGITS = 640
 """Longest number that is read: Python may be set to refuse any longer one."""
@@ -21,14 +24,16 @@ def last_integer(text: str) -> int | None:
 
     The paper says "the last integer" and no more; these readings are ours:
 
-    - commas inside or behind a number are dropped: ``1,234`` is 1234;
+    - a comma belongs to a number before groups of three digits only: ``1,234`` is 1234, ``3,5`` is 3 and then 5;
     - a full stop behind it is punctuation and a fraction of zeros is dropped: ``12.``, ``12.0`` and ``12.00`` are 12;
     - another decimal is one number and not an integer, so it is passed over: ``3.50`` is neither 3 nor 50;
     - a minus is a sign unless a letter, digit or closing bracket is right before it: ``-5`` is -5, ``10-5`` ends in 5;
+    - raised and lowered figures are no integers of their own: ``5 m²`` and ``5 m^{2}`` are 5;
+    - digits of other scripts are digits, and ``–`` and ``−`` are ``-``;
     - a last integer of more than 640 digits counts as none.
     """
     last = None
-    for match in NUMBER.finditer(text):
+    for match in NUMBER.finditer(plain(text)):
         if _is_integer(match):
             last = match
     return None if last is None else _value(last)
@@ -47,7 +52,7 @@ def _value(match: re.Match[str]) -> int | None:
 
 def _accepted(answer: str) -> int | None:
     """Return the integer that an accepted answer is; one that merely contains an integer, such as ``x+1``, is none."""
-    match = NUMBER.fullmatch(answer.strip())
+    match = NUMBER.fullmatch(plain(answer).strip())
     return _value(match) if match and _is_integer(match) else None
 
 
@@ -55,8 +60,10 @@ def _accepted(answer: str) -> int | None:
 class LastInteger(Verifier):
     """Reward 1 if the last integer of the completion equals an accepted answer, else 0.
 
-    A completion without an integer is ``unparsable`` with reward 0. A problem none of whose accepted answers is an
-    integer cannot be judged this way: ``crash``, without a reward.
+    Where the completion marks its answer by a box or by ``<answer>``, it is the last integer in there; thoughts do not
+    count, and a completion that was cut off in its thought has none. One without an integer is ``unparsable`` with
+    reward 0. A problem none of whose accepted answers is an integer cannot be judged this way: ``crash``, without a
+    reward.
     """
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
@@ -73,7 +80,9 @@ def _verdict(answer: Answer) -> Verdict:
             f"problem {answer.problem.id}: no accepted answer is an integer ({', '.join(answer.problem.answers)}); "
             "use a verifier that can judge it.",
         )
-    found = last_integer(answer.completion)
+    place = located(answer.completion)
+    marked = place is not None and place.how in ("box", "tag")
+    found = last_integer(place.text if place is not None and marked else after_thinking(answer.completion))
     if found is None:
         return Verdict(0.0, "unparsable", "the completion has no integer.")
     return Verdict(1.0 if found in accepted else 0.0, answer=str(found))

@@ -10,6 +10,7 @@ from math import isfinite
 
 from creditree.errors import did_you_mean
 from creditree.problem import Status, Verdict
+from creditree.text import one_line, shown
 from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
@@ -17,7 +18,7 @@ RewardCallable = Callable[..., object]
 Offered = dict[str, list[object]]
 LONGEST_REASON = 300
 """Characters of an exception's text that a verdict repeats."""
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,10 @@ def verdicts(
 def described(error: BaseException) -> str:
     """Return an exception in words: its type, and its text where it has one, in one line."""
     try:
-        text = " ".join(str(error).split())
+        text = one_line(str(error), LONGEST_REASON)
     except BaseException:  # its own code may fail as well
         text = ""
-    return f"{type(error).__name__}: {_cut(text, LONGEST_REASON)}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _named(function: RewardCallable, arguments: Offered) -> Offered:
@@ -152,12 +153,5 @@ def _number(reward: object) -> float | None:
 
 def _shown(value: object) -> str:
     """Return a value as a message shows it: by its type where it is known by its address only, or cannot be shown."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = ""
-    return _cut(text, 80) if text and not ADDRESS.search(text) else f"a {type(value).__name__}"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    text = shown(value, 80)
+    return f"a {type(value).__name__}" if ADDRESS.search(text) else text

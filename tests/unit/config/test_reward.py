@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from creditree.config.load import dump_config, parse_config
+from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, reward_of
 from creditree.errors import ConfigError
 from creditree.verify import Choice, ExactText, LastInteger, Limits, Mathematics, Numeric, Program
@@ -41,7 +41,7 @@ def test_overrides_of_options() -> None:
     assert reward("last_integer", "reward=math").name == "math"
 
 
-@pytest.mark.parametrize("text", ["numeric", "{name: numeric, tolerance: 0.001}", "rewards.py:score"])
+@pytest.mark.parametrize("text", ["numeric", "{name: numeric, tolerance: 0.001}", "/home/me/rewards.py:score"])
 def test_what_is_written_is_read_back(text: str) -> None:
     config = parse_config(f"task: multiplication\nreward: {text}", "run.yaml")
     written = yaml.safe_load(dump_config(config))["reward"]
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(text: str) -> None:
         ("{name: numeric, tolerace: 1}", ["unknown key 'reward.tolerace'", "'tolerance'"]),
         ("{name: exact, tolerance: 1}", ["tolerance is no option of exact", "ignore_case"]),
         ("{name: choice, deadline: 1}", ["deadline is no option of choice", "no options"]),
-        ("{name: 'a.py:f', workers: 1}", ["workers is no option of a.py:f", "deadline, memory"]),
+        ("{name: 'a.py:f', workers: 1}", ["workers is no option of a function", "deadline, memory"]),
         ("{name: numeric, tolerance: -1}", ["reward.tolerance is -1"]),
         ("{name: math, memory: 1MB}", ["256 MiB"]),
         ("{name: math, memory: lots}", ["reward.memory is 'lots'"]),
@@ -86,3 +86,31 @@ def test_a_block_from_the_command_line_is_refused_alike() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "attnrl").glob("qwen-*.yaml")), ids=lambda path: path.name)
 def test_the_recipes_of_mathematics_use_its_grader(path: Path) -> None:
     assert parse_config(path.read_text(encoding="utf-8"), path.name).reward.name == "math"
+
+
+def test_a_function_is_looked_for_beside_the_file_that_names_it_then_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, working = tmp_path / "beside", tmp_path / "working"
+    for folder in (beside, working):
+        folder.mkdir()
+        (folder / "both.py").touch()
+    (beside / "near.py").touch()
+    (working / "far.py").touch()
+    file = beside / "run.yaml"
+    monkeypatch.chdir(working)
+    for name, found in (("both", beside), ("near", beside), ("far", working), ("none", working)):
+        file.write_text(
+            f"task: multiplication\nreward: {name}.py:f\n"
+            f"guard: {{path: g.csv, reward: {{name: '{name}.py:f', deadline: 3}}}}\n"
+        )
+        config = load_config(file)
+        assert config.reward.name == f"{found / name}.py:f"
+        assert config.guard.reward == RewardBlock(name=f"{found / name}.py:f", deadline=3)
+        assert load_config(file, ["reward=both.py:f"]).reward.name == f"{working / 'both.py'}:f"
+        # What a run keeps can be read from anywhere.
+        assert f"reward: {found / name}.py:f" in dump_config(config)
+
+
+def test_a_module_is_no_path() -> None:
+    assert RewardBlock(name="graders.words:score").name == "graders.words:score"

@@ -11,8 +11,9 @@ from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.static.decoder import StaticDecoder
-from creditree.engines.static.grid import Grid, Traffic, arrange, length_bucket, row_bucket
-from creditree.engines.static.record import Recorder, Step, rehearse
+from creditree.engines.static.graphs import Step, rehearse
+from creditree.engines.static.grid import Grid, Traffic, arrange, length_bucket, row_bucket, stage_bucket
+from creditree.engines.static.record import Recorder
 from creditree.engines.static.watch import CHECK_EVERY, Watch
 from creditree.models import quantise
 from creditree.models.adapter import Adapter, LoraSpec
@@ -118,7 +119,8 @@ def test_numbers_of_tokens_are_those_of_the_torch_decoder(sampling: Sampling) ->
     assert_same(found, expected)
 
 
-def test_completions_longer_than_a_cache_bucket() -> None:
+def test_completions_longer_than_a_cache_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("creditree.engines.static.grid._SHORTEST_STAGE", 32)
     model = tiny(seed=3)
     model.tokenizer.eos_token = "<unk>"
     asked = requests(2, 4, budget=100)
@@ -130,8 +132,8 @@ def test_completions_longer_than_a_cache_bucket() -> None:
     assert_same(found, expected)
     longest = max(len(s.token_ids) for samples in found for s in samples)
     assert longest > 64
-    assert len(counted.replays) == 2  # columns 0 to 63, then up to 127
-    assert counted.replays[0] == 64
+    assert len(counted.replays) == 3  # columns 0 to 31, up to 63, and up to 99
+    assert counted.replays[:2] == [32, 32]
 
 
 def test_forks_after_it_need_no_prefill_and_give_what_a_fresh_engine_gives() -> None:
@@ -334,6 +336,7 @@ def test_draws_in_blocks_are_those_of_the_plain_draw(vocabulary: int, sampling: 
 def test_buckets() -> None:
     assert [length_bucket(n) for n in (1, 64, 65, 300, 512, 513, 1025)] == [64, 64, 128, 320, 512, 640, 1280]
     assert [row_bucket(n, 1) for n in (1, 8, 9, 50, 128, 129, 400, 513)] == [8, 8, 16, 56, 128, 144, 416, 576]
+    assert [stage_bucket(column, 300) for column in (0, 127, 128, 255, 256, 299)] == [128, 128, 256, 256, 300, 300]
     assert row_bucket(400, 56) == 448
     assert row_bucket(1, 64) == 64
 
@@ -347,6 +350,20 @@ def test_a_context_is_copied_for_as_many_rows_as_moves_the_fewest_bytes() -> Non
     assert len(set(uneven.row.tolist())) == 58
     copies = uneven.row // uneven.grid.each
     assert uneven.context[copies].tolist() == np.repeat(np.arange(9), [50, 1, 1, 1, 1, 1, 1, 1, 1]).tolist()
+
+
+def test_a_grid_that_is_held_is_taken_where_it_is_not_much_larger() -> None:
+    traffic, contexts = Traffic(6_000_000, 28_672, weights=3_000_000_000), np.zeros(50, dtype=np.int64)
+    held = arrange(contexts, 100, 300, traffic).grid
+    assert held == Grid(copies=1, each=56, context=128, length=320)
+    assert arrange(contexts[:45], 60, 250, traffic).grid == Grid(copies=1, each=48, context=64, length=256)
+    # weights 3,000 MB; 56 rows of 6 + 160 * .0287 MB: 3,597 MB, beside 3,466 of the best grid
+    assert arrange(contexts[:45], 60, 250, traffic, [held]).grid == held
+    # of 400 rows, weights are the smaller part: 8,100 MB and more, beside 3,466
+    large = Grid(copies=1, each=400, context=128, length=320)
+    assert arrange(contexts[:45], 60, 250, traffic, [large]).grid == Grid(copies=1, each=48, context=64, length=256)
+    for rows, context, length in ((50, 130, 300), (50, 100, 330), (57, 100, 300)):  # what does not fit
+        assert arrange(np.zeros(rows, dtype=np.int64), context, length, traffic, [held]).grid != held
 
 
 class Delayed:

@@ -38,11 +38,21 @@ def test_a_verifier_that_is_not_symmetric_is_found(tmp_path: Path) -> None:
     assert len(found.asymmetric) == 1  # |100 - 105.1| = 5.1 <= 0.05 * 105.1 = 5.255, but > 0.05 * 100 = 5
 
 
+def test_a_number_is_a_prediction(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"prediction": 5, "answers": [5]}, {"prediction": -2.5, "answer": -2.5, "label": 1}]
+    found = [answer for answer, _ in read_answers(write(tmp_path / "rows.jsonl", rows))]
+    assert [one.completion for one in found] == ["5", "-2.5"]
+    assert [verdict.reward for verdict in Numeric().judge(found)] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
         ({"answers": ["5"]}, "has no text in the column 'prediction'"),
-        ({"prediction": 5, "answers": ["5"]}, "has no text in the column 'prediction'"),
+        ({"prediction": True, "answers": ["5"]}, "has no text in the column 'prediction' (it holds True)"),
+        ({"prediction": float("nan"), "answers": ["5"]}, "has no text in the column 'prediction' (it holds nan)"),
+        ({"prediction": "5", "answers": [float("nan")]}, "has no accepted answer"),
+        ({"prediction": "5", "answer": float("inf")}, "has no accepted answer"),
         ({"prediction": "5"}, "has no accepted answer"),
         ({"prediction": "5", "answers": []}, "has no accepted answer"),
         ({"prediction": "5", "answers": [None]}, "has no accepted answer"),

@@ -10,6 +10,8 @@ from creditree.errors import RunError
 from creditree.evaluate.session import InMemory, measure
 from creditree.problem import Problem
 from creditree.runs.attempts import Attempt, AttemptParts
+from creditree.runs.held import HeldDirectory
+from creditree.runs.lock import RunLock
 
 PROBLEMS = [Problem(f"q{number}", f"{number}?", ("1",)) for number in range(7)]
 
@@ -46,12 +48,17 @@ class Seen:
         self.lines.append((label, new, old, correct, total))
 
 
-def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.fixture
+def held(tmp_path: Path) -> HeldDirectory:
+    return HeldDirectory(tmp_path, RunLock(tmp_path))
+
+
+def test_a_stopped_measurement_goes_on_where_it_was(held: HeldDirectory) -> None:
     whole = measure(Sampler(), PROBLEMS, Sampling(1.0), 3, InMemory(), Seen(), "t")
     with pytest.raises(KeyboardInterrupt):
-        measure(Sampler(2), PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t")
+        measure(Sampler(2), PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t")
     rest, seen = Sampler(), Seen()
-    found = measure(rest, PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), seen, "t")
+    found = measure(rest, PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), seen, "t")
     assert rest.asked == ["q4", "q5", "q6"]
     assert found.attempts == whole.attempts
     assert list(found.attempts) == [problem.id for problem in PROBLEMS]
@@ -59,11 +66,13 @@ def test_a_stopped_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
     assert seen.lines[0] == ("t", 0, 12, 6, 21)
     assert seen.lines[-1] == ("t", 9, 12, 10, 21)
     again = Sampler(0)
-    assert measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t").attempts == whole.attempts
+    assert (
+        measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t").attempts == whole.attempts
+    )
 
 
-def test_completions_of_something_else_are_refused(tmp_path: Path) -> None:
-    measure(Sampler(), PROBLEMS, Sampling(1.0), 3, AttemptParts(tmp_path), Seen(), "t")
+def test_completions_of_something_else_are_refused(held: HeldDirectory) -> None:
+    measure(Sampler(), PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t")
     for problems, samples in ((PROBLEMS[:3], 3), (PROBLEMS, 4)):
         with pytest.raises(RunError, match="choose another directory\\."):
-            measure(Sampler(), problems, Sampling(1.0), samples, AttemptParts(tmp_path), Seen(), "t")
+            measure(Sampler(), problems, Sampling(1.0), samples, AttemptParts(held, "parts"), Seen(), "t")

@@ -45,7 +45,9 @@ def bush(chains: int, length: int, prompt: int = 20) -> Batch:
         token=row % 50 + 3,
         advantage=np.ones(len(row)),
         weight=np.ones(len(row)),
+        sampler_logprob=np.zeros(len(row)),
         old_logprob=np.zeros(len(row)),
+        fresh=np.ones(len(row), dtype=np.bool_),
     )
 
 

@@ -73,10 +73,14 @@ def test_on_a_cpu_it_is_not_tried() -> None:
     assert not flex_works(CPU, torch.float32, 64)
 
 
+def test_in_float64_it_is_not_tried() -> None:
+    assert not flex_works(torch.device("cuda"), torch.float64, 64)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_cuda_outputs_and_gradients_are_those_of_the_blocks(dtype: torch.dtype) -> None:
-    device, tree = torch.device("cuda"), bush(100, 8, 299)
+    device, tree = torch.device("cuda"), bush(200, 14, 299)
     assert flex_works(device, dtype, 64)
     inputs = [torch.randn(1, count, len(tree), 64, device=device, dtype=dtype) for count in (8, 2, 2)]
     query, key, value = (tensor.requires_grad_() for tensor in inputs)

@@ -1,11 +1,14 @@
 """Attention over trees in blocks against one mask over all tokens."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from creditree.models import tree_attention
 from creditree.models.tree_attention import TreePlan, TreeShape, TreeTokens, block_starts, blocks_of
@@ -137,3 +140,30 @@ def test_no_query_needs_no_attention() -> None:
     key = some(85, 2, 2)
     assert plan.attend(3, some(0, 4, 1), key, key, 0.3).shape == (1, 4, 0, 4)
     assert kept[3][0] is key
+
+
+@pytest.mark.parametrize("tree", [bush(4, 3, 5), bush(40, 6, 90)], ids=["one block", "many"])
+def test_a_fused_kernel_may_lay_out_its_output_in_its_own_way(
+    tree: TreeTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, key, value = some(len(tree), 4, 0), some(len(tree), 2, 1), some(len(tree), 2, 2)
+    expected = blocks_of(tree, tree, 2, query).attend(query, key, value, 0.3)
+
+    def transposed(*inputs: Any, **settings: Any) -> Tensor:
+        return scaled_dot_product_attention(*inputs, **settings).transpose(1, 2).contiguous().transpose(1, 2)
+
+    monkeypatch.setattr(tree_attention, "scaled_dot_product_attention", transposed)
+    found = blocks_of(tree, tree, 2, query).attend(query, key, value, 0.3)
+    assert torch.equal(found, expected)
+
+
+def test_few_pairs_are_not_worth_compiling_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Compiled:
+        def __init__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(tree_attention, "flex_works", lambda *_: True)
+    monkeypatch.setattr(tree_attention, "FlexBlocks", Compiled)
+    monkeypatch.setattr(tree_attention, "FEWEST_PAIRS", 100 * 100)
+    for tree, is_compiled in ((bush(19, 8, 10), False), (bush(20, 8, 10), True)):  # 99 and 100 tokens
+        shape = TreeShape(tree, np.arange(len(tree)), [], 2)
+        assert isinstance(shape.blocks(some(len(tree), 4, 0)), Compiled) == is_compiled

@@ -26,7 +26,7 @@ class Sloppy(Verifier):
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         return tuple(
-            Verdict(float(one.completion[-2] == one.problem.answers[0][-1]))
+            Verdict(float(one.completion.rstrip(".}")[-1] == one.problem.answers[0][-1]))
             if one.problem.answers[0]
             else Verdict(None)
             for one in answers
@@ -34,6 +34,29 @@ class Sloppy(Verifier):
 
     def close(self) -> None:
         Sloppy.closed += 1
+
+
+class Literal(Verifier):
+    """Takes a completion for right that has the reference answer in it, letter by letter; `forms`: in these forms."""
+
+    def __init__(self, *forms: str) -> None:
+        self.forms = forms
+        self.asked: list[str] = []
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        self.asked += [one.completion for one in answers]
+        return tuple(Verdict(float(self.is_right(one))) for one in answers)
+
+    def is_right(self, one: Answer) -> bool:
+        truth = one.problem.answers[0]
+        return one.completion in [form.format(truth) for form in self.forms] if self.forms else truth in one.completion
+
+
+class Amount(Literal):
+    """Takes a completion for right that has the reference's first word in it."""
+
+    def is_right(self, one: Answer) -> bool:
+        return one.problem.answers[0].split()[0] in one.completion
 
 
 def problems(*answers: str) -> list[Problem]:
@@ -157,3 +180,64 @@ def test_a_few_words_among_numbers_are_left_out_not_compared_as_texts() -> None:
     many = choose_grader(problems(*numbers[:17], "some cat", "some dog", "some cow"), build_verifier)
     assert many.grader in WIDE
     assert not many.refused
+
+
+def test_a_grader_that_refuses_the_number_alone_misses_plausible_answers() -> None:
+    asked = problems("31 tents", "42 cups", "57 hats")
+    found = reading("literal", Literal(), asked)
+    assert (found.share, found.understood, found.refused) == (1.0, 0.0, {})
+    assert found.missed["p1"] == "'42' is not accepted for '42 cups'"
+    kept, said = check_reading(found, at(asked), asked=True)
+    assert len(kept) == 3
+    assert (said[-1].kind, said[-1].severity) == ("missed_answers", "caution")
+    assert said[-1].text.startswith(
+        "literal refuses plausible answers to 3 of 3 problems; the first, row p0: '31' is not accepted for '31 tents'; "
+        "a model that answers so is never right"
+    )
+    assert reading("amount", Amount(), asked).missed == {}
+
+
+@pytest.mark.parametrize(
+    ("forms", "written"),
+    [(("The answer is {}.", "{}"), r"\boxed{}"), (("The answer is {}.", r"\boxed{{{}}}"), "that alone")],
+)
+def test_a_grader_that_knows_one_form_only_misses_the_others(forms: tuple[str, ...], written: str) -> None:
+    found = reading("literal", Literal(*forms), problems("red", "blue"))
+    assert (found.share, found.understood) == (1.0, 0.0)
+    assert found.missed["p0"] == f"'red' is not accepted as its own answer written as {written} (ok)"
+
+
+def test_one_that_understands_is_taken_before_one_that_only_reads() -> None:
+    made = {
+        "last_integer": Literal("7"),
+        "numeric": Literal(),
+        "choice": Literal("7"),
+        "math": Amount(),
+        "exact": Literal(),
+    }
+    found = choose_grader(problems("31 tents", "42 cups", "57 hats"), lambda name: made[name])
+    assert (found.grader, found.understood) == ("math", 1.0)
+    # Where none understands, the first that reads is taken, and what it misses is said.
+    made["math"] = Literal()
+    found = choose_grader(problems("31 tents", "42 cups", "57 hats"), lambda name: made[name])
+    assert (found.grader, found.share, found.understood) == ("numeric", 1.0, 0.0)
+
+
+def test_a_function_is_asked_about_another_form_only_where_it_refused() -> None:
+    function = Literal(r"\boxed{{{}}}")
+    found = reading("mine.py:score", function, problems("red", "blue"), thorough=False)
+    assert (found.share, found.missed) == (1.0, {})
+    assert [text for text in function.asked if "boxed" in text] == [r"\boxed{red}", r"\boxed{blue}"]
+    assert "red" not in function.asked
+
+
+def test_a_decimal_comma_is_named() -> None:
+    asked = problems("54,50", "3,5", "1,234", "17")
+    said = check_reading(Reading("exact", frozenset(one.id for one in asked), {}), at(asked), asked=False)[1][-1]
+    assert (said.kind, said.severity, said.places) == ("decimal_commas", "caution", ("row p0", "row p1"))
+    assert said.text.startswith("reference answers that seem to have a decimal comma: 2 of 4, such as '54,50'")
+
+
+def test_an_answer_of_several_lines_is_no_part_of_a_sentence() -> None:
+    found = reading("exact", build_verifier("exact"), problems("red\nblue", "green\nblack"))
+    assert (found.share, found.understood) == (1.0, 1.0)

@@ -118,7 +118,7 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds a training run; choose another one with --out"):
         opened(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is a file; choose a directory"):
+    with pytest.raises(RunError, match="is a file; choose another directory"):
         opened(tmp_path / "file")
     with pytest.raises(RunError, match="Cannot write"):
         opened(tmp_path / "file" / "below")

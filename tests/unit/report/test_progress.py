@@ -47,6 +47,17 @@ def test_a_plain_line_says_it_all() -> None:
     )
 
 
+def test_a_validation_whose_rewards_are_not_0_and_1_shows_their_mean_too() -> None:
+    for reward, shown in (
+        (0.9, "validation 50.0 % | validation reward 0.900 | "),
+        (0.5, "validation 50.0 % | sampled"),
+    ):
+        out, file = console(terminal=False)
+        with Progress(10, out) as progress:
+            progress.update(record(4, validation_accuracy=0.5, validation_reward=reward))
+        assert shown in file.getvalue()
+
+
 def test_lines_come_by_the_clock_at_validations_and_at_the_end() -> None:
     out, file = console(terminal=False)
     clock = Clock()

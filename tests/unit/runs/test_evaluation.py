@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from creditree.errors import RunError
-from creditree.runs.attempts import Attempt, AttemptParts, read_attempts
+from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.environment import content_digest
-from creditree.runs.evaluation import EvaluationDirectory, is_evaluation
+from creditree.runs.evaluation import EvaluationDirectory, ProblemResult, is_evaluation
+from creditree.runs.held import HeldDirectory
+from creditree.runs.lock import RunLock
 
 ONE = Attempt("p", 0, 1.0, "ok", "5", 12, truncated=False, text="it is 5")
 TWO = Attempt("p", 1, None, "crash", None, 20, truncated=True, detail="why", text="...")
@@ -17,23 +19,34 @@ ROW: dict[str, object] = {
 
 
 def test_parts_are_read_as_they_were_written(tmp_path: Path) -> None:
-    parts = AttemptParts(tmp_path / "a" / "b")
+    held = HeldDirectory(tmp_path, RunLock(tmp_path))
+    parts = AttemptParts(held, "a/b")
     parts.add([ONE])
     parts.add([TWO])
-    assert AttemptParts(tmp_path / "a" / "b").read() == [replace(one, text="") for one in (ONE, TWO)]
+    assert AttemptParts(held, "a/b").read() == [replace(one, text="") for one in (ONE, TWO)]
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["part-000001.parquet", "part-000002.parquet"]
-    assert read_attempts(tmp_path / "a" / "b" / names[1], texts=True) == [TWO]
+    assert read_parts(HeldDirectory(tmp_path, None), "a/b") == [ONE, TWO]
+
+
+def test_a_part_that_was_removed_does_not_let_another_one_be_overwritten(tmp_path: Path) -> None:
+    parts = AttemptParts(HeldDirectory(tmp_path, RunLock(tmp_path)), "a")
+    parts.add([ONE])
+    parts.add([TWO])
+    (tmp_path / "a" / "part-000001.parquet").unlink()
+    parts.add([ONE])
+    assert parts.read() == [replace(one, text="") for one in (TWO, ONE)]
 
 
 def test_what_a_killed_writer_left_is_removed_and_a_damaged_part_is_named(tmp_path: Path) -> None:
-    AttemptParts(tmp_path).add([ONE])
-    (tmp_path / ".partial-part-000002.parquet").write_bytes(b"torn")
-    assert len(AttemptParts(tmp_path).read()) == 1
-    assert not (tmp_path / ".partial-part-000002.parquet").exists()
-    (tmp_path / "part-000001.parquet").write_bytes(b"torn")
+    held = HeldDirectory(tmp_path, RunLock(tmp_path))
+    AttemptParts(held, "a").add([ONE])
+    (tmp_path / "a" / ".partial-part-000002.parquet").write_bytes(b"torn")
+    assert len(AttemptParts(held, "a").read()) == 1
+    assert not (tmp_path / "a" / ".partial-part-000002.parquet").exists()
+    (tmp_path / "a" / "part-000001.parquet").write_bytes(b"torn")
     with pytest.raises(RunError, match=r"part-000001\.parquet.*remove it, and run the same command again") as raised:
-        AttemptParts(tmp_path).read()
+        AttemptParts(held, "a").read()
     assert "\n" not in str(raised.value)
 
 
@@ -50,9 +63,9 @@ def test_an_evaluation_goes_on_under_equal_settings_only(tmp_path: Path) -> None
         EvaluationDirectory.open(path, "{seed: 0, samples: 8}")
     read = EvaluationDirectory.read(path)
     assert is_evaluation(path)
-    assert (read.problems(), read.result()) == ([ROW], {"n": 1})
+    assert (read.problems(), read.result()) == ([ProblemResult("t", "greedy", "measured", "p", "d", 2, 1, 1)], {"n": 1})
     (path / "result.json").write_text("[]")
-    with pytest.raises(RunError, match="not a JSON object"):
+    with pytest.raises(RunError, match="has another content than when it was written"):
         read.result()
 
 
@@ -62,7 +75,7 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds a training run"):
         EvaluationDirectory.open(tmp_path / "run", "seed: 0")
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is a file; choose a directory"):
+    with pytest.raises(RunError, match="is a file; choose another directory"):
         EvaluationDirectory.open(tmp_path / "file", "seed: 0")
     (tmp_path / "half" / "completions").mkdir(parents=True)
     with pytest.raises(RunError, match=r"holds completions but no evaluation\.yaml"):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from creditree.errors import RunError
-from creditree.runs.attempts import Attempt, AttemptParts
+from creditree.runs.attempts import Attempt, read_parts
+from creditree.runs.held import HeldDirectory
 from creditree.runs.observations import Observation, ObservationLog
 
 SETTINGS = "{alpha: 0.05, margin: 0.0}"
@@ -27,7 +28,7 @@ def test_observations_are_added_up_over_calls(tmp_path: Path) -> None:
     with ObservationLog.open(path, "margin: 0.0\nalpha: 0.05") as log:
         log.add([observation("c")], [attempt("c")])
         assert log.observations == (observation("a"), observation("b", 0.5), observation("c"))
-    assert [one.problem_id for one in AttemptParts(path / "completions").read()] == ["digest-a", "digest-b", "digest-c"]
+    assert [one.problem_id for one in read_parts(HeldDirectory(path, None), "completions")] == ["digest-a", "digest-b", "digest-c"]
 
 
 def test_a_command_that_fails_before_it_measures_leaves_no_settings(tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import RunError
-from creditree.runs.rollouts import ForestField, read_rollouts, write_rollouts
+from creditree.runs.held import HeldDirectory
+from creditree.runs.lock import RunLock
+from creditree.runs.rollouts import SCHEMA, ForestField, ForestTexts, rollout_table
+from creditree.runs.tables import read_table, write_table
 from creditree.tree import Forest
 from tests.forests import EOS, branch, flat, root
 
@@ -18,10 +24,26 @@ WEIGHTS: list[ForestField] = [((np.ones(3), np.zeros(3), None), (None,))]
 TEXTS = [[["ab", "ac", ""], ["é\n"]]]
 
 
+FILE = "rollouts.parquet"
+
+
+def kept(
+    folder: Path,
+    step: int,
+    forests: Sequence[Forest],
+    advantages: Sequence[ForestField],
+    weights: Sequence[ForestField],
+    texts: Sequence[ForestTexts],
+) -> list[dict[str, Any]]:
+    """Write rollouts and return the rows that are read back."""
+    folder.mkdir(exist_ok=True)
+    held = HeldDirectory(folder, RunLock(folder))
+    write_table(held, FILE, rollout_table(step, forests, advantages, weights, texts))
+    return read_table(held, FILE, SCHEMA.names, "choose another step")
+
+
 def test_every_completion_is_a_row(tmp_path: Path) -> None:
-    path = tmp_path / "step-000010.parquet"
-    write_rollouts(path, 10, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
-    rows = read_rollouts(path)
+    rows = kept(tmp_path, 10, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
     assert [(row["step"], row["problem_id"], row["tree"], row["branch"]) for row in rows] == [
         (10, "p", 0, 0),
         (10, "p", 0, 1),
@@ -44,9 +66,7 @@ def test_every_completion_is_a_row(tmp_path: Path) -> None:
 def test_forks_and_unjudged_branches_are_told(tmp_path: Path) -> None:
     unjudged = replace(branch((3, EOS), parent=0, fork=1), verdict=None, entropies=np.array([0.5, 0.25]), influence=np.array([2.0, 1.0]))
     tree = root().grown(branch((2, 4, EOS), 1.0), unjudged)
-    path = tmp_path / "step.parquet"
-    write_rollouts(path, 1, [(tree,)], [((None, None),)], [((None, None),)], [[["x", "y"]]])
-    first, second = read_rollouts(path)
+    first, second = kept(tmp_path, 1, [(tree,)], [((None, None),)], [((None, None),)], [[["x", "y"]]])
     assert (first["parent"], first["fork"], first["entropies"]) == (None, 0, None)
     assert (second["parent"], second["fork"], second["entropies"]) == (0, 1, [0.5, 0.25])
     assert (first["influence"], second["influence"]) == (None, [2.0, 1.0])
@@ -54,31 +74,29 @@ def test_forks_and_unjudged_branches_are_told(tmp_path: Path) -> None:
 
 
 def test_equal_content_gives_equal_bytes_and_other_content_other_bytes(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a", "b", "c")]
-    write_rollouts(paths[0], 1, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
-    write_rollouts(paths[1], 1, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
-    write_rollouts(paths[2], 1, FORESTS, ADVANTAGES, WEIGHTS, [[["ab", "ac", ""], ["e\n"]]])
-    a, b, c = (path.read_bytes() for path in paths)
+    kept(tmp_path / "a", 1, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
+    kept(tmp_path / "b", 1, FORESTS, ADVANTAGES, WEIGHTS, TEXTS)
+    kept(tmp_path / "c", 1, FORESTS, ADVANTAGES, WEIGHTS, [[["ab", "ac", ""], ["e\n"]]])
+    a, b, c = ((tmp_path / name / FILE).read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
 
 def test_a_step_without_completions_has_the_columns(tmp_path: Path) -> None:
-    write_rollouts(tmp_path / "a", 1, [], [], [], [])
-    assert read_rollouts(tmp_path / "a") == []
-    assert "sampler_logprobs" in pq.read_schema(tmp_path / "a").names
+    assert kept(tmp_path, 1, [], [], [], []) == []
+    assert "sampler_logprobs" in pq.read_schema(tmp_path / FILE).names
 
 
-def test_a_field_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_field_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="tree 0 has 3 branches, but 3 advantages, 3 weights and 2 texts"):
-        write_rollouts(tmp_path / "a", 1, FORESTS, ADVANTAGES, WEIGHTS, [[["ab", "ac"], ["d"]]])
+        rollout_table(1, FORESTS, ADVANTAGES, WEIGHTS, [[["ab", "ac"], ["d"]]])
     with pytest.raises(ValueError, match="zip"):
-        write_rollouts(tmp_path / "a", 1, FORESTS, ADVANTAGES, WEIGHTS, [])
-    assert not (tmp_path / "a").exists()
+        rollout_table(1, FORESTS, ADVANTAGES, WEIGHTS, [])
 
 
 def test_unreadable_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(b"PAR1")
-    for name in ("missing", "cut"):
-        with pytest.raises(RunError, match=f"^Cannot read rollouts from .*{name}"):
-            read_rollouts(tmp_path / name)
+    pq.write_table(pa.table({"step": [1]}), tmp_path / "other")
+    for name, words in (("missing", "^Cannot read .*missing: No such"), ("cut", "^Cannot read .*cut"), ("other", "no column")):
+        with pytest.raises(RunError, match=words):
+            read_table(HeldDirectory(tmp_path, None), name, SCHEMA.names, "choose another step")

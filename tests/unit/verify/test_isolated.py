@@ -161,7 +161,7 @@ def test_what_it_prints_goes_to_standard_error_without_control_characters_and_no
         reward.judge([answer("(print('not shown'), [1.0])[-1]")])
     out, err = capfd.readouterr()
     assert out == ""
-    assert "\ufffd[2Jseen\n" in err
+    assert "\\x1b[2Jseen\n" in err
     assert "raw\n" in err
     assert "\x1b" not in err
     assert "not shown" in err.splitlines()[-1]

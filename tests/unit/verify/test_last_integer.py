@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from creditree.problem import Problem
 from creditree.verify import Answer, LastInteger, last_integer
+from creditree.verify.characters import plain
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,22 @@ from creditree.verify import Answer, LastInteger, last_integer
         ("007", 7),
         ("-0", 0),
         ("3/4", 4),
+        # A comma belongs to a number before groups of three digits, and to no other.
+        ("3,5", 5),
+        ("20,24", 24),
+        ("1,2345", 2345),
+        ("12345,678", 678),
+        ("1,234,56", 56),
+        ("12,", 12),
+        # Digits of other scripts, and dashes that are meant as minus.
+        ("\uff11\uff12", 12),
+        ("\u0664\u0662", 42),
+        ("= \u20135", -5),
+        ("\u5171\u670942\u4e2a", 42),
+        # Raised figures belong to a unit or are a power, and \u00bd is no integer.
+        ("5 m\u00b2", 5),
+        ("5 m^{2}", 5),
+        ("5\u00bd", 5),
     ],
 )
 def test_golden_readings(text: str, expected: int | None) -> None:
@@ -67,11 +84,34 @@ def test_an_integer_is_found_with_or_without_separators_and_before_any_text(numb
 @given(st.text())
 def test_no_text_makes_it_raise(text: str) -> None:
     found = last_integer(text)
-    assert found is None or str(abs(found)) in text.replace(",", "")
+    assert found is None or str(abs(found)) in plain(text).replace(",", "")
 
 
 def answer(completion: str, *accepted: str) -> Answer:
     return Answer(Problem("p", "?", accepted), "?", completion)
+
+
+@pytest.mark.parametrize(
+    ("completion", "read"),
+    [
+        (r"\boxed{14} since 3 < 6", "14"),
+        (r"\boxed{x} or 7", None),
+        ("<answer>14</answer> (from 6 and 8)", "14"),
+        ("<think>8 + 6 = 14, no, 15</think>It is fourteen", None),
+        ("<think>8 + 6 = 14, so", None),
+        ("8 + 6 = 14</think> and 6", "6"),
+    ],
+)
+def test_where_the_integer_is_read(completion: str, read: str | None) -> None:
+    (verdict,) = LastInteger().judge([answer(completion, "14")])
+    assert (verdict.answer, verdict.reward) == (read, float(read == "14"))
+    assert verdict.status == ("unparsable" if read is None else "ok")
+
+
+@pytest.mark.parametrize("reference", ["3,5", "54,50", "1.234", "12 pens", "x+1"])
+def test_what_is_no_integer_is_no_reference(reference: str) -> None:
+    (verdict,) = LastInteger().judge([answer("35", reference)])
+    assert (verdict.reward, verdict.status) == (None, "crash")
 
 
 def test_a_verdict_for_each_answer_in_order() -> None:

@@ -1,6 +1,7 @@
 """The second stage of a pilot: what the base model does with some training problems, several times each."""
 
 import gc
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from time import monotonic
@@ -21,24 +22,33 @@ from creditree.evaluate.session import measure
 from creditree.models.load import load_model
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
 from creditree.pilot.store import PilotDirectory
+from creditree.pilot.suspicion import Suspicion, example_rows, suspicion
+from creditree.problem import Problem
 from creditree.report.measuring import MeasureProgress
 from creditree.report.wording import decoding_name
 from creditree.rng import Key
+from creditree.runs.attempts import read_parts
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import closing
 
+SUSPECT = "suspect.jsonl"
+"""Completions that are not right and hold their reference answer, as rows for ``creditree grade``."""
 LONGER = 1.25
 """Completions may be this much longer than 99 % of the correct ones were."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Base:
-    """What was seen of the base model, by temperature; the frame of all runs; and how fast it answers."""
+    """What was seen of the base model, by temperature; the frame of all runs; and how fast it answers.
+
+    `suspicion`: what speaks against the grader, where its completions do.
+    """
 
     outlooks: tuple[Outlook, ...]
     chosen: Outlook
     frame: Frame
     probe: Probe
+    suspicion: Suspicion | None = None
 
 
 def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: Console) -> Base:
@@ -63,7 +73,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
             directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s)))
-        probed = Probe(**directory.read("probe"))
+        probed = directory.read_as("probe", Probe)
         asked = problems[: probed.problems]
         with MeasureProgress(len(asked) * SAMPLES * len(probed.temperatures), out) as progress:
             found = [
@@ -81,7 +91,17 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     )
     chosen = best_temperature(outlooks)
     learned = _framed(request, data, frame, chosen, found[outlooks.index(chosen)])
-    return Base(outlooks, chosen, learned, probed)
+    return Base(outlooks, chosen, learned, probed, _suspicion(directory, asked, probed))
+
+
+def _suspicion(directory: PilotDirectory, asked: Sequence[Problem], probed: Probe) -> Suspicion | None:
+    """Return what the completions say of the grader; with a suspicion some of them are written as rows to grade."""
+    names = [f"base/{decoding_name(temperature)}" for temperature in probed.temperatures]
+    attempts = [attempt for name in names for attempt in read_parts(directory, name)]
+    found = suspicion(asked, attempts)
+    if found is not None:
+        directory.write_text(SUSPECT, example_rows(asked, attempts))
+    return found
 
 
 def _framed(request: Request, data: Data, frame: Frame, chosen: Outlook, found: Evaluation) -> Frame:

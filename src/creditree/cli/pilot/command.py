@@ -1,6 +1,7 @@
 """`creditree pilot`: the stages in their order, what is shown meanwhile, and the report."""
 
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from rich.console import Console
 from creditree.cli.output import print_json, progress_console, quiet_libraries
 from creditree.cli.pilot.base import Base, look_at_base
 from creditree.cli.pilot.data import check_data
-from creditree.cli.pilot.result import PEAK, early_record, full_record, outlook_record, peak_so_far
+from creditree.cli.pilot.result import PEAK, Peak, early_record, full_record, outlook_record, peak_so_far
 from creditree.cli.pilot.training import planned, train_chosen, try_settings
 from creditree.config.machine import usable_memory
 from creditree.config.pilot import Request, check_overrides
-from creditree.errors import DataError
+from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.findings import Finding
 from creditree.pilot.outlook import verdict
@@ -42,8 +43,11 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
         try:
             with continuing(f"what is done is kept in {directory.path}: repeat the command to continue"):
                 record = _run(request, directory, out)
-        finally:
-            directory.write(PEAK, {"bytes": peak_so_far(request.device, directory)})
+        except BaseException:
+            with suppress(CreditreeError):  # what went wrong first is what is to be told
+                _keep_peak(request, directory)
+            raise
+        _keep_peak(request, directory)
         if not directory.has(REPORT):
             _write_report(directory, record)
     if as_json:
@@ -55,9 +59,29 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
     out.print(f"\nThe report: {request.out / 'report.html'} and {request.out / 'report.md'}", soft_wrap=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """What the last lines of a pilot need of its report."""
+
+    problems: str
+    model: str
+    recommendation: dict[str, str]
+    risks: list[str]
+
+
+def _reported(directory: PilotDirectory) -> dict[str, Any]:
+    """Return the report of a pilot that has ended. Raises RunError for something else."""
+    directory.read_as(REPORT, _Reported)
+    return directory.read(REPORT)
+
+
+def _keep_peak(request: Request, directory: PilotDirectory) -> None:
+    directory.write(PEAK, asdict(Peak(peak_so_far(request.device, directory))))
+
+
 def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str, Any]:
     if directory.has(REPORT):
-        return directory.read(REPORT)
+        return _reported(directory)
     with directory.stage("checking the problems"):
         data = check_data(request, directory)
         directory.write("checks", data.to_json())
@@ -104,13 +128,20 @@ def _digest(path: Path, what: str = "problem") -> str:
         raise DataError(f"The {what} file {path} cannot be read ({error.strerror}): check the path.") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a pilot found at its start: bytes that may be used."""
+
+    memory: int
+
+
 def _with_memory(request: Request, directory: PilotDirectory) -> Request:
     """Return the request with the memory that is free at the start: a continued pilot plans with the same."""
     if request.memory:
         return request
     if not directory.has("machine"):
-        directory.write("machine", {"memory": usable_memory(request.device)})
-    return replace(request, memory=int(directory.read("machine")["memory"]))
+        directory.write("machine", asdict(Machine(usable_memory(request.device))))
+    return replace(request, memory=directory.read_as("machine", Machine).memory)
 
 
 def _show_findings(findings: tuple[Finding, ...], out: Console) -> None:

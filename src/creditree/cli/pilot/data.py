@@ -170,8 +170,9 @@ def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[P
     if request.reward == "program":
         raise ConfigError("--reward program: a pilot cannot run what the model writes; use creditree train for it.")
     with closing(_verifier(request.reward)) as verifier:
-        found = reading(request.reward, verifier, problems)
-    return found, *check_reading(found, placed, asked=True, drops=request.reward in OPTIONS)
+        ours = request.reward in OPTIONS
+        found = reading(request.reward, verifier, problems, thorough=ours)
+    return found, *check_reading(found, placed, asked=True, drops=ours)
 
 
 def _verifier(reward: str) -> Verifier:

@@ -3,10 +3,11 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from creditree.cli.pilot.base import Base
+from creditree.cli.pilot.base import SUSPECT, Base
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.training import Course, Trial
 from creditree.config.machine import peak_memory
@@ -33,10 +34,17 @@ PEAK = "peak"
 """The record of the most memory that any command held."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """That record: bytes."""
+
+    bytes: int
+
+
 def peak_so_far(device: str, directory: PilotDirectory) -> int:
     """Return the most bytes that this process, or one before it, held."""
-    before = directory.read(PEAK)["bytes"] if directory.has(PEAK) else 0
-    return max(int(before), peak_memory(device))
+    before = directory.read_as(PEAK, Peak).bytes if directory.has(PEAK) else 0
+    return max(before, peak_memory(device))
 
 
 def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
@@ -59,6 +67,7 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> d
         record["seconds_to_detect"] = {"expected": expected, "latest": latest}
     if kind == "no_signal":
         record["advice"] = advice(base.chosen)
+    record["suspicion"] = None if base.suspicion is None else base.suspicion.to_json()
     return record
 
 
@@ -66,7 +75,10 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     """Return the record of a pilot that ends before training, because it cannot help."""
     outlook = outlook_record(base, data.splits.sizes["test"])
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
-    if outlook["verdict"] == "no_signal":
+    if outlook["verdict"] == "no_signal" and base.suspicion is not None:
+        grader, rows = str(request.reward or data.frame.reward), str(directory.path / SUSPECT)
+        found = Recommendation("suspect_grader", base.suspicion.sentence(shlex.quote(grader), shlex.quote(rows)))
+    elif outlook["verdict"] == "no_signal":
         found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
     else:
         found = Recommendation("nothing_to_gain", text)

@@ -15,7 +15,7 @@ from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
 from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
 from creditree.config.schema import RunConfig
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, RunError
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary
@@ -83,6 +83,14 @@ class Trial:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a pilot trains with: the setting's name, and the configuration."""
+
+    setting: str
+    config: dict[str, Any]
+
+
 def pace_of(data: Data, base: Base) -> Pace:
     """Return what a completion takes, and how many problems are measured."""
     sizes, seen = data.splits.sizes, base.probe
@@ -95,7 +103,7 @@ def planned(request: Request, data: Data, base: Base, directory: PilotDirectory)
         settings = settings_to_try(data.shape.num_parameters)
         left = max(0.0, request.budget_s - directory.spent_s)
         directory.write("timeline", asdict(divide(left, pace_of(data, base), base.frame.group, len(settings))))
-    course = Course(request, data, base, Timeline(**directory.read("timeline")), directory)
+    course = Course(request, data, base, directory.read_as("timeline", Timeline), directory)
     least = LEAST_STEPS * course.pace.step_s(base.frame.group, course.timeline.problems_per_step)
     if course.timeline.training_s < least:
         raise ConfigError(
@@ -136,7 +144,12 @@ def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple
     directory = course.directory
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
-    config = check_config(directory.read("choice")["config"], "the pilot's choice")
+    config = check_config(directory.read_as("choice", Choice).config, "the pilot's choice")
+    expected = course.config(course.settings[0], 1.0, {})
+    if (config.reward, config.guard.reward) != (expected.reward, None):
+        raise RunError(
+            f"the choice kept in {directory.path} is judged by another reward than this pilot; choose another --out."
+        )
     out.print(f"\ntraining for {duration(config.train.seconds or 0)}")
     return config, _finished(config, directory.run, out)
 

@@ -11,9 +11,10 @@ from creditree.engines.decoder import Decoder
 from creditree.engines.draw import NO_DISTRIBUTION
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
-from creditree.engines.static.grid import Arrangement, Grid, Traffic, arrange, length_bucket
+from creditree.engines.static.graphs import Step
+from creditree.engines.static.grid import Arrangement, Grid, Traffic, arrange, stage_bucket
 from creditree.engines.static.merge import Placed, place
-from creditree.engines.static.record import Recorder, Step
+from creditree.engines.static.record import Recorder
 from creditree.engines.static.step import DecodeStep
 from creditree.engines.static.watch import CHECK_EVERY, Watch
 from creditree.engines.store import PrefixStore
@@ -42,8 +43,9 @@ class StaticDecoder:
     long as reading the weights does. `ledger.decoded` counts them all: the rows forwarded until their ends, without
     the unused rows of a grid and what is computed after a row's end.
 
-    A step is recorded for each grid, cache length, sampling and state of the adapter. Weights are read in place: an
-    optimiser that updates them in place needs no new recording; where a weight has moved, all are dropped.
+    A step is recorded for each grid, doubled cache length, sampling and state of the adapter; a call takes a grid that
+    is there where that is not much larger than the best one. Weights are read in place: an optimiser that updates them
+    in place needs no new recording; where a weight has moved, all are dropped.
 
     Memory besides weights and store, kept between calls, for the largest grid (B = C R rows of T tokens, C contexts of
     P): keys and values of B T + C P tokens, and B T hidden states (twice with `keep_layer`).
@@ -61,6 +63,7 @@ class StaticDecoder:
         self._layers: tuple[LeanLayer | None, ...] = ()
         self._adapters: tuple[object, ...] = ()
         self._rope: Rope | None = None
+        self._weight_bytes = sum(parameter.nbytes for parameter in model.transformer.model.parameters())
 
     def fits(self) -> bool:
         """Whether the model can be decoded so: every layer in lean form, with angles that are known beforehand."""
@@ -78,13 +81,13 @@ class StaticDecoder:
         self._drop_if_moved()
         token_bytes = transformer.num_layers * transformer.kv_width * transformer.dtype.itemsize
         longest = completions.tokens.shape[1]
-        traffic = Traffic(_LOGIT_BYTES * transformer.vocab_size, token_bytes)
-        arranged = arrange(live.row, int(live.length.max()), longest, traffic)
+        traffic = Traffic(_LOGIT_BYTES * transformer.vocab_size, token_bytes, self._weight_bytes)
+        arranged = arrange(live.row, int(live.length.max()), longest, traffic, self._grids)
         buffers = self._buffers(arranged.grid)
         self._step(buffers, completions.sampling, 1).draw(buffers.fill(arranged, completions, live, self.store))
-        watch = Watch(buffers.left)
+        watch, eager = Watch(buffers.left), self.recorder.eager
         for column in range(longest - 1):
-            self._recorded(buffers, completions.sampling, length_bucket(column + 1))()
+            self._recorded(buffers, completions.sampling, stage_bucket(column, buffers.grid.length))()
             if (column + 1) % CHECK_EVERY == 0 and watch.all_finished():
                 break
         self._collect(completions, live, arranged, buffers)
@@ -92,6 +95,7 @@ class StaticDecoder:
         placed = place(self.store, live.slot[live.row], completions.tokens[live.which], drawn)
         self._keep(placed, arranged, buffers)
         ledger.decoded += int((drawn - 1).sum())
+        ledger.eager += self.recorder.eager - eager
 
     def _collect(self, completions: Completions, live: Live, arranged: Arrangement, buffers: Buffers) -> None:
         width = completions.tokens.shape[1]

@@ -1,6 +1,7 @@
 """How completions are laid out in rows of a fixed shape: groups of rows that share a copy of their context."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from creditree.tree import IntArray
 
 _FEWEST_ROWS, _ROW_PARTS = 8, 8
 _SHORTEST, _LENGTH_PARTS = 64, 4
+_SHORTEST_STAGE = 128
+_MOST_WASTE = 1.25
+"""Bytes a step that a grid which is there already may move, relative to the best one: a new one costs a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,10 @@ class Grid:
         """How many rows there are, unused ones included."""
         return self.copies * self.each
 
+    def holds(self, other: "Grid") -> bool:
+        """Whether what fits `other` fits this grid too, its rows a copy aside."""
+        return self.copies >= other.copies and self.context >= other.context and self.length >= other.length
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Arrangement:
@@ -36,10 +44,19 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes that a step moves: `row` for one more row (mostly its logits), `token` for one more cached token."""
+    """Bytes that a step moves: `row` for one more row (mostly its logits), `token` for one more cached token.
+
+    `weights`: whatever the grid is.
+    """
 
     row: int
     token: int
+    weights: int = 0
+
+    def bytes_of(self, grid: Grid) -> int:
+        """Return what a step of the grid moves, halfway through its length."""
+        own = self.row + grid.length // 2 * self.token
+        return self.weights + grid.rows * own + grid.copies * grid.context * self.token
 
 
 def rounded(count: int, smallest: int, parts: int) -> int:
@@ -57,6 +74,14 @@ def length_bucket(length: int) -> int:
     return rounded(max(length, 1), _SHORTEST, _LENGTH_PARTS)
 
 
+def stage_bucket(column: int, length: int) -> int:
+    """Return how much of a cache for `length` tokens is read by the step at `column`: it doubles from 128 on.
+
+    Each size is a recording of its own. What is read in vain, at most half, is little beside the weights.
+    """
+    return min(length, max(_SHORTEST_STAGE, 1 << column.bit_length()))
+
+
 def row_bucket(rows: int, each: int) -> int:
     """Return the number of rows to use for `rows`, a multiple of `each`: by 8 up to 128, then eight sizes an octave."""
     size = rounded(max(rows, 1), _FEWEST_ROWS, _ROW_PARTS)
@@ -65,11 +90,14 @@ def row_bucket(rows: int, each: int) -> int:
     return size
 
 
-def arrange(context: IntArray, longest_context: int, length: int, traffic: Traffic) -> Arrangement:
+def arrange(
+    context: IntArray, longest_context: int, length: int, traffic: Traffic, held: Iterable[Grid] = ()
+) -> Arrangement:
     """Lay out completions whose contexts are numbered by `context` [m], ascending.
 
     A context is copied for every `each` of its completions. Few rows a copy read the context often; many leave rows
-    unused where contexts differ in how many completions they have. The choice moves the fewest bytes a step.
+    unused where contexts differ in how many completions they have. The choice moves the fewest bytes a step; of the
+    grids that are `held`, one that moves at most a quarter more is preferred, as its steps are recorded already.
     """
     members = np.bincount(context)
     width = length_bucket(longest_context)
@@ -77,15 +105,16 @@ def arrange(context: IntArray, longest_context: int, length: int, traffic: Traff
     choices = [1 << power for power in range(most.bit_length() + 1)]
     choices.append(rounded(most, _FEWEST_ROWS, _ROW_PARTS))
 
-    def grid_of(each: int) -> Grid:
-        rows = row_bucket(each * int((-(-members // each)).sum()), each)
-        return Grid(rows // each, each, width, length_bucket(length))
+    def least(each: int) -> Grid:
+        return Grid(int((-(-members // each)).sum()), each, width, length_bucket(length))
 
-    def bytes_of(grid: Grid) -> int:
-        own = traffic.row + grid.length // 2 * traffic.token
-        return grid.rows * own + grid.copies * grid.context * traffic.token
+    def rounded_up(grid: Grid) -> Grid:
+        return replace(grid, copies=row_bucket(grid.rows, grid.each) // grid.each)
 
-    grid = min((grid_of(each) for each in choices), key=bytes_of)
+    best = min((rounded_up(least(each)) for each in choices), key=traffic.bytes_of)
+    bound = _MOST_WASTE * traffic.bytes_of(best)
+    fitting = [one for one in held if one.holds(least(one.each)) and traffic.bytes_of(one) <= bound]
+    grid = min(fitting, key=traffic.bytes_of, default=best)
     copies = -(-members // grid.each)
     first_copy = np.concatenate([[0], np.cumsum(copies)[:-1]])
     first_member = np.concatenate([[0], np.cumsum(members)[:-1]])

@@ -1,0 +1,54 @@
+"""Code that a saved run names is somebody's program: it runs only where the command line says so."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from creditree.config.reward import OPTIONS
+from creditree.errors import ConfigError
+from creditree.verify.locate import reward_file
+
+JUDGES = (("reward",), ("guard", "reward"))
+"""Where a configuration names who judges."""
+
+
+def check_trust(
+    values: Mapping[str, Any], where: str, overrides: Sequence[str] = (), *, trusted: bool, cure: str = ""
+) -> None:
+    """Raise ConfigError where the saved configuration `values` names code to run, and nobody here asked for it.
+
+    Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`.
+    """
+    named = {override.partition("=")[0].strip() for override in overrides}
+    for place in JUDGES:
+        key = ".".join(place)
+        code = None if trusted else _code(_at(values, place))
+        if code is not None and not named & {key, f"{key}.name", f"{key}.allow_execution"}:
+            raise ConfigError(
+                f"{where} names code that would run on this machine: {key} is {code}; add --trust-run if you trust "
+                f"whoever wrote it{cure}."
+            )
+
+
+def reward_override(reward: str | None) -> list[str]:
+    """Return ``--reward`` as an override of the configuration."""
+    return [] if reward is None else [f"reward={json.dumps(reward, ensure_ascii=False)}"]
+
+
+def _at(values: Mapping[str, Any], place: Sequence[str]) -> object:
+    held: object = values
+    for key in place:
+        held = held.get(key) if isinstance(held, Mapping) else None
+    return held
+
+
+def _code(reward: object) -> str | None:
+    """Return what a reward would run, in words; None for graders of ours."""
+    name = reward.get("name") if isinstance(reward, Mapping) else reward
+    if name == "program":
+        return "'program', which runs what the model writes"
+    if not isinstance(name, str) or name in OPTIONS:
+        return None
+    source, _, function = name.rpartition(":")
+    file = reward_file(name)
+    return f"the function {function} in {source if file is None else file}"

@@ -1,0 +1,36 @@
+"""Parquet files of a held directory: written whole, with a checksum, and checked when they are read."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from creditree.errors import RunError
+from creditree.runs.held import HeldDirectory
+
+
+def write_table(held: HeldDirectory, name: str, table: pa.Table) -> None:
+    """Replace the content of a file by a table; equal content gives equal bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    held.write_bytes(name, buffer.getvalue())
+
+
+def read_table(held: HeldDirectory, name: str, columns: Sequence[str], cure: str) -> list[dict[str, Any]]:
+    """Return the rows of a parquet file, of some columns.
+
+    Raises RunError, which ends with the cure, where it is missing or damaged, or lacks one of `columns`.
+    """
+    data = held.read_bytes(name, cure)
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        missing = [column for column in columns if column not in table.column_names]
+        rows: list[dict[str, Any]] = [] if missing else table.select(list(columns)).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        cause = " ".join(str(error).split())
+        raise RunError(f"Cannot read {held.path / name}: {cause}; {cure}.") from error
+    if missing:
+        raise RunError(f"{held.path / name} has no column '{missing[0]}'; {cure}.")
+    return rows

@@ -1,0 +1,141 @@
+"""What a run depends on besides its configuration, as digests: a continued run is the same, or says why not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from creditree.errors import ModelError, RunError
+from creditree.models.digest import weights_digest
+from creditree.models.load import Model
+from creditree.problem import Problem, fingerprint
+from creditree.rng import Key
+from creditree.runs.checksums import Checksums
+from creditree.runs.directory import RunDirectory
+from creditree.runs.records import is_file, object_of, read_bytes, record_of
+from creditree.tasks.table import Table
+from creditree.tasks.task import Task
+
+INPUTS = "inputs.json"
+BASE = "base.json"
+"""In the folder of what was trained: which base model it belongs to."""
+_UNKNOWN = "remove it to go on without knowing whether problems, reward and weights are those that the run began with"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model: its name, the precision that it is held in, and the sha256 of its weights in that precision."""
+
+    name: str
+    dtype: str
+    sha256: str
+
+    @classmethod
+    def of(cls, model: Model, dtype: str) -> "Base":
+        """Return what stands for a model that was just loaded. Every weight is read."""
+        return cls(model.name, dtype, weights_digest(model.transformer))
+
+    def check(self, trained: Path) -> None:
+        """Raise ModelError where what lies in a folder was trained on other weights, as far as that can be told.
+
+        It cannot where the folder does not say, or says it of another precision.
+        """
+        if not is_file(trained / BASE):
+            return
+        cure = "restore it, or remove it to go on without knowing whether the base model is the same"
+        held = record_of(Base, object_of(read_bytes(trained / BASE, cure), trained / BASE, cure), trained / BASE, cure)
+        if held.dtype == self.dtype and held.sha256 != self.sha256:
+            raise ModelError(
+                f"model '{self.name}' has other weights than the base that '{trained}' was trained on (sha256 "
+                f"{held.sha256[:12]} then, {self.sha256[:12]} now); put back what it was, or say where it lies with "
+                "model.name."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Sha256 of problems in their order, of reward code and base weights, and the engine that samples.
+
+    None: there is none, or it has no end (problems that are generated: the configuration says which).
+    """
+
+    training: str | None
+    measured: str | None
+    validation: str | None
+    guard: str | None
+    reward: str | None
+    guard_reward: str | None
+    base: Base
+    engine: str
+
+    def record(self, run: RunDirectory, tell: Callable[[str], None]) -> None:
+        """Write it into a run that begins; compare it with that of a run that goes on.
+
+        Raises RunError for what differs, but for the engine: that is told and kept in the run's notes.
+        """
+        if not run.has(INPUTS):
+            if not run.is_new:
+                self._note(run, tell, f"{run.path / INPUTS} was missing: what the run began with is not known.")
+            run.write_json(INPUTS, asdict(self))
+            return
+        held = record_of(Inputs, _held(run), run.path / INPUTS, _UNKNOWN)
+        for name, words in _WORDS.items():
+            before, now = getattr(held, name), getattr(self, name)
+            if before != now:
+                raise RunError(
+                    f"{words} of run {run.path} changed since it was started (sha256 {_short(before)} then, "
+                    f"{_short(now)} now); put back what was there, or train in another run directory."
+                )
+        if held.base.sha256 != self.base.sha256:
+            raise RunError(
+                f"The base model '{self.base.name}' has other weights than when run {run.path} was started (sha256 "
+                f"{_short(held.base.sha256)} then, {_short(self.base.sha256)} now); put back what it was, or train in "
+                "another run directory."
+            )
+        if held.engine != self.engine:
+            self._note(
+                run,
+                tell,
+                f"This run was started with the engine {held.engine} and continues with {self.engine}: its numbers may "
+                "differ from an uninterrupted run's.",
+            )
+
+    @staticmethod
+    def _note(run: RunDirectory, tell: Callable[[str], None], sentence: str) -> None:
+        tell(sentence)
+        run.note(sentence)
+
+
+_WORDS = {
+    "training": "The training problems",
+    "measured": "The problems that are measured",
+    "validation": "The validation problems",
+    "guard": "The guard problems",
+    "reward": "The reward function's file",
+    "guard_reward": "The guard's reward function's file",
+}
+assert set(_WORDS) < {field.name for field in fields(Inputs)}
+
+
+def training_digest(task: Task) -> str | None:
+    """Return the sha256 of all training problems, in their order; None where they are generated without end."""
+    if isinstance(task, Table):
+        return fingerprint(task.slices["training"])
+    if task.num_training is None:
+        return None
+    return fingerprint(task.training(Key.of(0), index) for index in range(task.num_training))
+
+
+def problems_digest(problems: Sequence[Problem] | None) -> str | None:
+    """Return the sha256 of problems, None for none."""
+    return None if problems is None else fingerprint(problems)
+
+
+def _held(run: RunDirectory) -> object:
+    data = read_bytes(run.path / INPUTS, _UNKNOWN)
+    if not Checksums(run.path).agrees(INPUTS, data):
+        raise RunError(f"{run.path / INPUTS} has another content than when it was written; {_UNKNOWN}.")
+    return object_of(data, run.path / INPUTS, _UNKNOWN)
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else digest[:12]
