@@ -13,8 +13,11 @@ from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
-from creditree.errors import ConfigError, did_you_mean
+from creditree.config.workload import Encoder
+from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.evaluate.prompt import text_notes
 from creditree.methods import METHODS, Method, numbers_of
+from creditree.problem import Problem
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
@@ -102,7 +105,7 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
     else:
         task = build_task(config.task)
         problem = task.held_out("test", 1)[0]
-        example = {"prompt": task.prompt.render(problem), "answers": list(problem.answers)}
+        example = _asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
     if as_json:
         print_json({"method": method_record(method), "example": example})
         return
@@ -113,6 +116,21 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
         out.print(f"  {key}: {value!r}", soft_wrap=True)
     out.print(Text("\nconfiguration", "bold"))
     out.print(dump_config(config))
+
+
+def _asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[str, object]:
+    """Return a prompt as the model gets it, from its token ids, and what ends its answers.
+
+    Raises ModelError for a chat template that cannot be rendered.
+    """
+    try:
+        texts = Encoder(config.model.name, offline=True).texts
+    except (OSError, ValueError, ModelError):
+        note = "the model's tokenizer is not at hand: special tokens and a chat format around the prompt are not shown"
+        return {"prompt": prompt.render(problem), "notes": [note]}
+    ids = prompt.encode(problem, texts)
+    said = {"ends": list(texts.end_words), "notes": list(text_notes(prompt, texts))}
+    return {"prompt": texts.exact(ids), "prompt_tokens": len(ids)} | said
 
 
 def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:

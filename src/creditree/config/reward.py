@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from creditree.config.block import Block, Real, Whole
 from creditree.config.memory import parse_bytes
 from creditree.errors import ConfigError, did_you_mean
+from creditree.text import shown
 from creditree.verify import (
     Choice,
     ExactText,
@@ -33,26 +35,25 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """The graders, and the options that each has."""
 FUNCTION_OPTIONS = ("deadline", "memory")
+MOST_WORKERS = 256
 FUNCTION = "or a function as package.module:name or file.py:name"
 
 
-class RewardBlock(BaseModel):
+class RewardBlock(Block):
     """Who judges: a grader's name, or a Python function; an option left out has the grader's own default."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field("last_integer", description=f"{', '.join(OPTIONS)}, {FUNCTION}")
     ignore_case: bool | None = Field(None, description="exact: capitals do not count; none: they do")
-    tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
+    tolerance: Real | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
     math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
     allow_execution: bool | None = Field(None, description="program: run what the model writes; none: false")
     contain: bool | None = Field(
         None, description="program: shut it in, or refuse where that is impossible; false: it can do all that you can"
     )
-    deadline: float | None = Field(
+    deadline: Real | None = Field(
         None, description="math, program: wall seconds for one answer; none: 5; function: for one call; none: 60", gt=0
     )
-    workers: int | None = Field(None, description="math, program: processes; none: 2", ge=1)
+    workers: Whole | None = Field(None, description="math, program: processes; none: 2", ge=1, le=MOST_WORKERS)
     memory: str | None = Field(
         None, description="of a process; none: math 1GiB, program 512MiB, function nine tenths of what is free"
     )
@@ -163,8 +164,8 @@ def reward_of(values: dict[str, Any]) -> RewardBlock:
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"unknown key '{key}'.{did_you_mean(str(first['loc'][0]), OPTION_NAMES)}") from None
         message = first["msg"].removeprefix("Value error, ")
-        shown = values.get("name") if key == "reward" else first["input"]
-        raise ConfigError(f"{key} is {shown!r}: {message[0].lower()}{message[1:].removesuffix('.')}.") from None
+        given = values.get("name") if key == "reward" else first["input"]
+        raise ConfigError(f"{key} is {shown(given)}: {message[0].lower()}{message[1:].removesuffix('.')}.") from None
 
 
 OPTION_NAMES = tuple(RewardBlock.model_fields)

@@ -1,7 +1,7 @@
 """Load a base model and its tokenizer: built-in, local directory or hub name. safetensors only, no remote code."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,8 @@ from creditree.models import quantise
 from creditree.models.architecture import check_architecture
 from creditree.models.attention import ATTENTION
 from creditree.models.directory import locate
-from creditree.models.reading import load_config, load_tokenizer, load_weights, reading
+from creditree.models.reading import load_config, load_generation, load_tokenizer, load_weights, reading
+from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
 from creditree.models.vocabulary import check_vocabulary
 from creditree.steps import Separators, find_separators
@@ -25,16 +26,23 @@ THINK_END = "</think>"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """A base model, ready to sample from and to adapt."""
+    """A base model, ready to sample from and to adapt; `texts`: what goes into it and comes out of it."""
 
     name: str
     transformer: Transformer
     tokenizer: PreTrainedTokenizerBase
+    texts: Texts = field(init=False)
+
+    def __post_init__(self) -> None:
+        network: Any = self.transformer.model
+        generation = getattr(network, "generation_config", None)
+        texts = Texts(self.name, self.tokenizer, network.config, generation, self.transformer.vocab_size)
+        object.__setattr__(self, "texts", texts)
 
     @property
-    def eos_id(self) -> int:
-        """The token that ends a completion."""
-        return int(self.tokenizer.eos_token_id)
+    def eos_ids(self) -> tuple[int, ...]:
+        """The tokens that end a completion."""
+        return self.texts.ends.ids
 
     def separators(self, texts: Sequence[str]) -> Separators:
         """Return which tokens end a step, the thinking and the reasoning (`creditree.steps`): each is decoded once."""
@@ -45,8 +53,8 @@ class Model:
         return find_separators(pieces, texts, tuple(think_end) if has_thoughts else ())
 
     def text(self, token_ids: Any) -> str:
-        """Return the text of token ids, special tokens left out."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        """Return the text of a completion's token ids: only what ends it, and padding, is left out."""
+        return self.texts.completion(token_ids)
 
 
 def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
@@ -68,7 +76,9 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     except ModelError:
         check_architecture(config)  # what cannot be supported may fail in any way: then this says so
         raise
-    return Model(name, transformer, tokenizer)
+    found = Model(name, transformer, tokenizer)
+    found.texts.check()
+    return found
 
 
 def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
@@ -93,6 +103,16 @@ def check_finite(whose: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
             continue
         if not all(bool(end.isfinite()) for end in torch.aminmax(tensor.detach())):  # NaN is least and most
             raise ModelError(f"{whose} hold NaN or infinite numbers ({name}); get or save them again.")
+
+
+def load_texts(name: str, *, offline: bool) -> Texts:
+    """Return the text side of a model without its weights. Raises ModelError where it cannot be read.
+
+    `offline`: from a directory, the package or the cache of the hub only.
+    """
+    tokenizer, config = load_tokenizer(name, offline=offline), load_config(name, offline=offline)
+    rows = getattr(config, "vocab_size", None)
+    return Texts(name, tokenizer, config, load_generation(name, offline=offline), rows)
 
 
 def check_device(device: str) -> None:

@@ -51,6 +51,21 @@ def load_tokenizer(name: str, *, offline: bool = False) -> PreTrainedTokenizerBa
         return found
 
 
+def load_generation(name: str, *, offline: bool = False) -> GenerationConfig | None:
+    """Return what a model says of generation, or None: it need not have such a file. Raises ModelError."""
+    where = located(name)
+    directory = Path(where)
+    if directory.is_dir() and not (directory / "generation_config.json").exists():
+        return None
+    with reading(name, where, "generation_config.json"):
+        try:
+            return GenerationConfig.from_pretrained(where, local_files_only=offline)
+        except OSError:
+            if directory.is_dir():
+                raise
+            return None
+
+
 def load_weights(name: str, **options: Any) -> Any:
     """Return a model with its weights, read from safetensors only. Raises ModelError."""
     where = locate(name)

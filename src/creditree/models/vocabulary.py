@@ -1,12 +1,10 @@
 """A tokenizer and an embedding that belong together: every token has a row."""
 
-import logging
 from typing import Any
 
 from creditree.errors import ModelError
 from creditree.text import shown
 
-_LOG = logging.getLogger("creditree.models")
 _NAMED = 3
 
 
@@ -15,20 +13,10 @@ def check_vocabulary(name: str, tokenizer: Any, rows: int) -> None:
 
     An embedding with more rows than tokens (padded to a round number) is fine: a row without a token is sampled at
     worst, and decoded to nothing. Tokens for padding, for the unknown and for the end may lie beyond the rows, as they
-    do where only a tokenizer was changed: nothing is padded here, and a prompt that holds one is refused by the engine.
-    Of the end token it is said: it is never sampled, so every completion has its full length.
+    do where only a tokenizer was changed: nothing is padded here, a prompt that holds one is refused by the engine, and
+    `Texts` tells of an end that cannot be sampled.
     """
-    if tokenizer.eos_token_id is None:
-        raise ModelError(
-            f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
-        )
     beyond = {token: number for token, number in tokenizer.get_vocab().items() if not 0 <= number < rows}
-    if tokenizer.eos_token in beyond:
-        _LOG.warning(
-            "the end token %s of model '%s' (id %d) is beyond its %d embeddings: it is never sampled, so no completion "
-            "ends before its full length.",
-            shown(tokenizer.eos_token), name, tokenizer.eos_token_id, rows,
-        )  # fmt: skip
     for token in (tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token):
         beyond.pop(token, None)
     if not beyond:

@@ -146,7 +146,8 @@ def begin(native: NativeDecoder, which: int, row: int, budget: int, slot: int = 
     stopped = completions.stopped.view(np.uint8)
     tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn, completions.logprobs]
     addresses = [array.ctypes.data for array in (*tables, completions.sampler_logprobs)]
-    fields = np.array([1, 6, *addresses, 0, stopped.ctypes.data, 1], dtype=np.int64)
+    ends = np.zeros(64, dtype=np.uint8)
+    fields = np.array([ends.ctypes.data, 6, *addresses, 0, stopped.ctypes.data, 1], dtype=np.int64)
     sampling, paths = np.array([1.0, 1.0]), np.array([1, 2, slot], dtype=np.int32)
     length, whose, rows = np.array([3]), np.array([which]), np.array([row])
     return int(
