@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier
@@ -100,6 +101,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
+    tell_edited(options.target)
     if as_json:
         print_json(record)
         return
