@@ -63,6 +63,10 @@ def parse_values(text: str, where: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
+    except RecursionError:
+        raise ConfigError(f"{where} is nested too deep to be read: a configuration has blocks of keys.") from None
+    except ValueError as error:  # a number or a date that Python cannot hold
+        raise ConfigError(f"{where} holds a value that cannot be read ({error}).") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
     return anchored(values, Path(where).parent)
