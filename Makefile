@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
 READY := $(VENV)/.installed
 WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test check format bench bench-big real proof clean
+.PHONY: quickstart test newest check format bench bench-big real proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -21,9 +22,16 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)
 	$(BIN)/creditree quickstart --run runs/quickstart
 
-# Everything that runs in seconds; `make proof` runs the rest.
+# Everything that runs in seconds; `make proof` runs the rest. The slowest are listed at the end.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --durations=20
+
+# The same tests with the newest versions that the package allows, in an environment of its own: drift is seen here first.
+newest:
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet torch==2.13.0
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]' torch==2.13.0
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -59,4 +67,4 @@ proof: $(READY)
 	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(NEWEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

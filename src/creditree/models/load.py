@@ -1,20 +1,27 @@
 """Load a base model and its tokenizer: built-in, local directory or hub name. safetensors only, no remote code."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.models import quantise
 from creditree.models.attention import ATTENTION
 from creditree.models.gguf import converted, is_gguf
+from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
 from creditree.steps import Separators, find_separators
 
@@ -28,16 +35,23 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """A base model, ready to sample from and to adapt."""
+    """A base model, ready to sample from and to adapt; `texts`: what goes into it and comes out of it."""
 
     name: str
     transformer: Transformer
     tokenizer: PreTrainedTokenizerBase
+    texts: Texts = field(init=False)
+
+    def __post_init__(self) -> None:
+        network: Any = self.transformer.model
+        generation = getattr(network, "generation_config", None)
+        texts = Texts(self.name, self.tokenizer, network.config, generation, self.transformer.vocab_size)
+        object.__setattr__(self, "texts", texts)
 
     @property
-    def eos_id(self) -> int:
-        """The token that ends a completion."""
-        return int(self.tokenizer.eos_token_id)
+    def eos_ids(self) -> tuple[int, ...]:
+        """The tokens that end a completion."""
+        return self.texts.ends.ids
 
     def separators(self, texts: Sequence[str]) -> Separators:
         """Return which tokens end a step, the thinking and the reasoning (`creditree.steps`): each is decoded once."""
@@ -48,8 +62,8 @@ class Model:
         return find_separators(pieces, texts, tuple(think_end) if has_thoughts else ())
 
     def text(self, token_ids: Any) -> str:
-        """Return the text of token ids, special tokens left out."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        """Return the text of a completion's token ids: only what ends it, and padding, is left out."""
+        return self.texts.completion(token_ids)
 
 
 def builtin_models() -> list[str]:
@@ -123,10 +137,6 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
             f"the weights of model '{name}' are incomplete ({sorted(loading['missing_keys'])[0]} is missing); "
             "get or save them again."
         )
-    if tokenizer.eos_token_id is None:
-        raise ModelError(
-            f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
-        )
     model.requires_grad_(False)
     if quantise.saved_as(model.config):
         quantise.adopt(model)
@@ -135,7 +145,25 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     else:
         torch.nn.Module.to(model, device)
     _own(model)
-    return Model(name, Transformer(model.eval()), tokenizer)
+    found = Model(name, Transformer(model.eval()), tokenizer)
+    found.texts.check()
+    return found
+
+
+def load_texts(name: str, *, offline: bool) -> Texts:
+    """Return the text side of a model without its weights. Raises OSError or ValueError where it cannot be read.
+
+    `offline`: from a directory, the package or the cache of the hub only.
+    """
+    where = locate(name)
+    options: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(where, **options)
+    config = AutoConfig.from_pretrained(where, **options)
+    try:
+        generation = GenerationConfig.from_pretrained(where, local_files_only=offline)
+    except OSError:  # a model need not have one
+        generation = None
+    return Texts(name, tokenizer, config, generation, getattr(config, "vocab_size", None))
 
 
 def check_device(device: str) -> None:

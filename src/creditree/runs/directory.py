@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from creditree.errors import RunError
 from creditree.runs.atomic import recover, remove, writing
 from creditree.runs.attempts import Attempt, AttemptParts, forget_parts, read_parts
-from creditree.runs.checkpoint import Checkpoint, load_latest, save_checkpoint
+from creditree.runs.checkpoint import Checkpoint, load_latest, remove_after, save_checkpoint
 from creditree.runs.checksums import CHECKSUMS
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
@@ -171,11 +171,19 @@ class RunDirectory(HeldDirectory):
         model = self.path / "model"
         return model if model.is_dir() else self.adapter
 
-    def save(self, checkpoint: Checkpoint, keep: int = 2) -> None:
-        """Write a checkpoint; the metrics up to it are on the disk before it is, and it can tell them from others."""
+    def save(self, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None) -> None:
+        """Write a checkpoint; the metrics up to it are on the disk before it is, and it can tell them from others.
+
+        That of `sound_step` is kept too.
+        """
         folder = self.writable(_CHECKPOINTS)
         self._log.sync()
-        save_checkpoint(folder, replace(checkpoint, metrics=self._log.mark()), keep)
+        marked = replace(checkpoint, metrics=self._log.mark(checkpoint.step))
+        save_checkpoint(folder, marked, keep, sound_step)
+
+    def forget_checkpoints(self, after: int) -> None:
+        """Remove the checkpoints of steps later than `after`."""
+        remove_after(self.writable(_CHECKPOINTS), after)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest sound checkpoint (None: start at step 0), and sentences that the user should see.

@@ -2,10 +2,17 @@
 
 import re
 
+from creditree.verify.units import unit_of
+
 SPELLINGS = (
     ("\\left", ""), ("\\right", ""), ("\\bigl", ""), ("\\bigr", ""), ("\\Bigl", ""), ("\\Bigr", ""), ("\\big", ""),
     ("\\displaystyle", ""), ("\\limits", ""), ("\\tfrac", "\\frac"), ("\\dfrac", "\\frac"), ("\\cfrac", "\\frac"),
-    ("\\mbox", "\\text"), ("\\textbf", "\\text"), ("\\textit", "\\text"), ("\\textrm", "\\text"),
+    ("\\mbox", "\\text"), ("\\hbox", "\\text"), ("\\textbf", "\\text"), ("\\textit", "\\text"), ("\\textrm", "\\text"),
+    ("\\textnormal", "\\text"), ("\\textsf", "\\text"), ("\\texttt", "\\text"), ("\\emph", "\\text"),
+    ("\\varnothing", "\\emptyset"), ("\\O", "\\emptyset"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\lbrack", "["),
+    ("\\rbrack", "]"), ("\\lvert", "|"), ("\\rvert", "|"), ("\\vert", "|"), ("\\le", "\\leq"), ("\\ge", "\\geq"),
+    ("\\lt", "<"), ("\\gt", ">"), ("\\land", ","), ("\\lor", ","), ("\\wedge", ","), ("\\vee", ","), ("\\ast", "*"),
+    ("\\mathbb", "\\mathbb"), ("\\arctg", "\\arctan"), ("\\tg", "\\tan"), ("\\ctg", "\\cot"), ("\\lg", "\\log"),
     ("\\mathbf", "\\mathrm"), ("\\bm", ""), ("\\leqslant", "\\leq"), ("\\geqslant", "\\geq"), ("\\neq", "\\ne"),
     ("\\infin", "\\infty"), ("\\inftyty", "\\infty"), ("−", "-"), ("–", "-"), ("×", "\\times "), ("·", "\\cdot "),
     ("÷", "/"), ("π", "\\pi "), ("∞", "\\infty "), ("°", "^\\circ "), ("≤", "\\leq "), ("≥", "\\geq "), ("≠", "\\ne "),
@@ -18,22 +25,13 @@ THOUSANDS = re.compile(r"(?<![0-9.])([0-9]{1,3})((?:(?:,|\{,\})(?:\\[!,] ?)*[0-9
 SPACED_THOUSANDS = re.compile(r"(?<=[0-9])(?:\\[!,:] ?|\{,\})(?=[0-9]{3}(?![0-9]))")
 CONSTANT = re.compile(r"\\(?:mathrm|text|operatorname|rm)\s*(?:\{\s*([eidπ])\s*\}|\s([eid])" + COMMAND_END + ")")
 DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ" + COMMAND_END + r")|\\degree" + COMMAND_END)
-UNIT_WORDS = (
-    "degrees?|deg|radians?|rad|centimet(?:er|re)s?|cm|millimet(?:er|re)s?|mm|kilomet(?:er|re)s?|km|met(?:er|re)s?|"
-    "miles?|mi|inch(?:es)?|feet|foot|ft|yards?|yd|units?|pieces?|cents?|dollars?|euros?|pounds?|lbs?|ounces?|oz|"
-    "grams?|kilograms?|kg|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|mph|km/h|"
-    "lit(?:er|re)s?|ways|values|students|people|boxes|apples|points|times|numbers|integers|solutions|percent|"
-    "distinct|square|sq|cubic|cu|per"
+DEGREES_OF = re.compile(r"([0-9]++(?:\.[0-9]++)?)\s*+(?:" + DEGREES.pattern + ")")
+ANGLE_FUNCTION = re.compile(r"(?<![A-Za-z])\\?(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+BRACKET = re.compile(r"\\\{|\\\}|[()\[\]]")
+UNIT_START = re.compile(
+    r"(?<=[0-9})\]])\s*+(?=\\(?:text|mathrm|mbox)\s?\{)"
+    r"|(?<=[0-9})\]])\s++(?=[A-Za-z°]{2})|(?<=[a-z])\s?(?=\\text\s?\{)"
 )
-UNIT = rf"(?:{UNIT_WORDS}|m|s|h|g)\.?(?:\s*\^\s*\{{?[23]\}}?)?"
-UNIT_TEXT = re.compile(
-    rf"\\text\s*\{{[\s~]*(?:{UNIT}[\s~/]*)+\}}\s*(?:\^\s*(?:\{{[23]\}}|[23]))?\s*\.?\s*$", re.IGNORECASE
-)
-UNIT_ROMAN = re.compile(
-    rf"\\mathrm\s*\{{[\s~]*(?:{UNIT}[\s~/]*)+\}}\s*(?:\^\s*(?:\{{[23]\}}|[23]))?\s*$", re.IGNORECASE
-)
-# A single letter behind a number may be a variable, so without \text it is no unit.
-UNIT_PLAIN = re.compile(rf"(?<=[0-9}}).])[ ]+(?:(?:{UNIT_WORDS})\b\.?(?:\^\{{?[23]\}}?)?[ /]*)+$", re.IGNORECASE)
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))")
 SHORT_ROOT = re.compile(r"\\sqrt\s*([0-9A-Za-z])")
@@ -44,32 +42,77 @@ PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0
 PLAIN_FUNCTION = re.compile(
     r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty|theta|alpha|beta)(?![A-Za-z])"
 )
+ROOT_OF_BRACKET = re.compile(r"\\sqrt\s*+(\[[^\[\]]*\])?\s*+\(([^()]*)\)")
 ROOT_SIGN = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0-9]+|[A-Za-z]))")
 
 
 def tidy(text: str) -> str:
     """Return an answer with spelling variants of LaTeX made one, units and separators of thousands dropped.
 
-    Meaning is kept, but for units, degrees, currency and percent signs, which are dropped as DeepScaleR's rules do.
+    Meaning is kept, but for units, currency and percent signs, which are dropped as DeepScaleR's rules do, and degrees:
+    behind a number alone they are a unit, and in a formula with an angle's function they are parts of pi.
     """
     text = text.replace("\\$", "").strip().strip("$").strip().replace("\\%", "%")
     for old, new in SPELLINGS:
         if old.startswith("\\") and old[-1].isalpha():
-            text = re.sub(re.escape(old) + COMMAND_END, lambda _, new=new: new, text)  # type: ignore[misc]
+            if old in text:
+                text = re.sub(re.escape(old) + COMMAND_END, lambda _, new=new: new, text)  # type: ignore[misc]
         else:
             text = text.replace(old, new)
     text = CONSTANT.sub(lambda match: f" {match[1] or match[2]} ", text)
-    if not is_bracketed(text):  # (4,112) is a pair
-        text = THOUSANDS.sub(lambda match: match[1] + re.sub(r"[^0-9]", "", match[2]), text)
+    text = _thousands_joined(text)
     text = SPACED_THOUSANDS.sub("", text)
-    text = SPACING.sub(" ", text)
-    text = DEGREES.sub("", text)
+    text = _without_degrees(SPACING.sub(" ", text))
     text = text.replace("$", "").replace("%", "").strip()
-    text = UNIT_TEXT.sub("", text).strip()
-    text = UNIT_ROMAN.sub("", text).strip()
-    text = UNIT_PLAIN.sub("", text).strip()
-    text = _plain_functions(text)
+    text = _plain_functions(without_unit(text))
     return text[:-1].rstrip() if text.endswith(".") else text
+
+
+def without_unit(text: str) -> str:
+    """Return a formula without the unit that stands behind it: ``2\\sqrt{3}\\text{ cm}``, "3/4 cups"."""
+    return text[: len(text) - len(_unit_text(text))].rstrip()
+
+
+def unit_behind(text: str) -> str:
+    """Return the unit that stands behind a formula, as `unit_of` names it; "" without one."""
+    unit = unit_of(_unit_text(text.strip()))
+    return "" if unit is None else unit.name
+
+
+def _unit_text(text: str) -> str:
+    for match in UNIT_START.finditer(text):
+        unit = unit_of(text[match.start() :])
+        if unit is not None and unit.name and unit.scale == 1:
+            return text[match.start() :]
+    return ""
+
+
+def _thousands_joined(text: str) -> str:
+    """Return `text` without separators of thousands; within brackets a comma parts elements: (4,112) is a pair."""
+    if "," not in text:
+        return text
+    kept, depth, start = [], 0, 0
+    for match in BRACKET.finditer(text):
+        if depth == 0:
+            kept.append(_joined(text[start : match.start()]))
+            start = match.start()
+        depth = max(0, depth + (1 if match[0][-1] in "([{" else -1))
+        if depth == 0:
+            kept.append(text[start : match.end()])
+            start = match.end()
+    return "".join(kept) + (_joined(text[start:]) if depth == 0 else text[start:])
+
+
+def _joined(text: str) -> str:
+    return THOUSANDS.sub(lambda match: match[1] + re.sub(r"[^0-9]", "", match[2]), text)
+
+
+def _without_degrees(text: str) -> str:
+    if DEGREES.search(text) is None:
+        return text
+    if ANGLE_FUNCTION.search(text):
+        text = DEGREES_OF.sub(r"(\\frac{\1\\pi}{180})", text)
+    return DEGREES.sub("", text)
 
 
 def mathd(text: str) -> str:
@@ -166,6 +209,7 @@ def _plain_functions(text: str) -> str:
 
     text = PLAIN_ROOT.sub(root, text)
     text = ROOT_SIGN.sub(root, text)
+    text = ROOT_OF_BRACKET.sub(lambda match: f"\\sqrt{match[1] or ''}{{{match[2]}}}", text)
     text = PLAIN_FUNCTION.sub(r"\\\1 ", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
     return re.sub(r"(?<=[0-9A-Za-z)}\s])\*(?=[0-9A-Za-z(\\\s])", r" \\cdot ", text)

@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
 from creditree.problem import Verdict
-from creditree.verify.final_answer import cleaned, unboxed
-from creditree.verify.latex import mathd, tidy
-from creditree.verify.number import PlainNumber, plain_number
+from creditree.verify.characters import cleaned
+from creditree.verify.latex import mathd
 from creditree.verify.pool import Job, WorkerPool
-from creditree.verify.prose import final_answer
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.prose import accepted_answer, final_answer
+from creditree.verify.quantity import RULES, quantities_equal, quantity
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
-PLACES = 6
-"""A number with a decimal point equals what agrees with it to so many places ..."""
-RELATIVE = Fraction(2, 10**6)
-"""... and differs by no more than this share of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +43,19 @@ class Mathematics(Verifier):
             verdicts |= dict.fromkeys(indices, replace(verdict, answer=given))
         return tuple(verdicts[index] for index in range(len(answers)))
 
+    def rules(self) -> Rules:
+        """Return its rules."""
+        limits = self.pool.limits
+        return {
+            "grader": "math",
+            "math_verify": self.math_verify,
+            "precision": "a decimal equals what agrees to 6 places and within 2e-6 of it; else exactly",
+            **RULES,
+            "deadline_s": limits.deadline_s,
+            "workers": limits.num_workers,
+            "memory_bytes": limits.memory_bytes,
+        }
+
     def same(self, one: str, other: str) -> bool | None:
         """Return whether two answers are equal as mathematics; None where comparing them takes too long."""
         decided = True if one == other else self._numbers(one, (other,))
@@ -65,16 +73,16 @@ class Mathematics(Verifier):
 
     def _at_once(self, answer: Answer) -> Verdict | tuple[str, tuple[str, ...]]:
         """Return the verdict where it needs no formula, else the answer and the accepted ones to compare."""
-        truths = tuple(cleaned(unboxed(truth)) for truth in answer.problem.answers)
+        truths = tuple(map(accepted_answer, answer.problem.answers))
         if not any(truths):
             return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
         given = final_answer(answer.completion)
         if given is None:
             return Verdict(0.0, "unparsable", "the completion gives no answer.")
+        if given in truths or any(given == cleaned(truth) for truth in answer.problem.answers):
+            return Verdict(1.0, answer=given)
         if len(given) > LONGEST_ANSWER:
             return Verdict(0.0, "unparsable", f"the answer has {len(given)} characters.")
-        if given in truths:
-            return Verdict(1.0, answer=given)
         decided = self._numbers(given, truths)
         if decided is not None:
             return Verdict(1.0 if decided else 0.0, answer=given)
@@ -85,36 +93,14 @@ class Mathematics(Verifier):
 
     def _numbers(self, given: str, truths: Sequence[str]) -> bool | None:
         """Return whether one number equals another, or None where something is not a plain number."""
-        number = read_number(given)
+        number = quantity(given)
         if number is None:
             return None
-        others = [read_number(truth) for truth in truths]
+        others = [quantity(truth) for truth in truths]
         known = [other for other in others if other is not None]
         if self.math_verify:
-            if any(numbers_equal(number, other) for other in known):
+            if any(quantities_equal(number, other) for other in known):
                 return True
-            return False if len(known) == len(others) else None
+            doubtful = number.is_doubtful or any(other.is_doubtful for other in known)
+            return False if len(known) == len(others) and not doubtful else None
         return True if any(mathd(given) == mathd(truth) for truth in truths) else None
-
-
-def read_number(text: str) -> PlainNumber | None:
-    """Return the plain number that an answer is, its unit dropped, or None."""
-    return plain_number(text) or plain_number(tidy(text))
-
-
-def numbers_equal(one: PlainNumber, other: PlainNumber) -> bool:
-    """Return whether two numbers are the same: exactly, or to 6 places where one has decimals, which may be rounded.
-
-    A percent sign may be meant either way: 5 % equals 5 and 0.05, but not 500.
-    """
-    readings = [(one.value, other.value)]
-    if one.is_percent != other.is_percent:
-        readings.append((one.value * (100 if one.is_percent else 1), other.value * (100 if other.is_percent else 1)))
-    rounded = one.is_decimal or other.is_decimal
-    for first, second in readings:
-        if first == second:
-            return True
-        close = abs(first - second) <= RELATIVE * max(abs(first), abs(second))
-        if rounded and close and round(first, PLACES) == round(second, PLACES):
-            return True
-    return False

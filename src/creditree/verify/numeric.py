@@ -1,22 +1,31 @@
 """Numbers: integers, decimals, fractions, percent; compared exactly, or within a tolerance."""
 
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from creditree.errors import ConfigError
 from creditree.problem import Verdict
-from creditree.verify.final_answer import after_thinking, boxed, cleaned, stated, unboxed
-from creditree.verify.latex import tidy
-from creditree.verify.number import PlainNumber, last_number, plain_number
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.number import PlainNumber
+from creditree.verify.prose import accepted_answer, final_answer
+from creditree.verify.quantity import RULES, Quantity, last_side, quantity, readings
+from creditree.verify.verifier import Answer, Rules, Verifier
+
+NOISY = 16
+"""Digits from which a decimal may be the float nearest to a shorter one."""
+LONGEST_NOISE = 25
+NOISE = 3
+"""Digits by which that shorter one must be shorter."""
+LARGEST_SINGLE = 3e38
 
 
 @dataclass(frozen=True, slots=True)
 class Numeric(Verifier):
     """Reward 1 if the number that the completion answers with equals an accepted one, else 0.
 
-    The number is what is boxed, else the last one behind "answer is", else the last one of the completion.
+    The number is read out of the one place where the completion says its answer (see `located`): a box, a tag, a stated
+    clause, else the last sentence with a number. A unit behind it does not count, unless both have one and they differ.
     `tolerance`: largest relative difference, and largest absolute one where the accepted number is 0; at 0 numbers are
     compared exactly, so 0.333 is not 1/3. A percent sign may be meant either way: 5 % equals 5 and 0.05. A completion
     without a number is ``unparsable`` with reward 0; a problem without an accepted number is a ``crash`` without one.
@@ -33,6 +42,15 @@ class Numeric(Verifier):
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
 
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "numeric",
+            "tolerance": self.tolerance,
+            "precision": "within the tolerance" if self.tolerance else "exactly: 0.333 is not 1/3",
+            **RULES,
+        }
+
     def same(self, one: str, other: str) -> bool:
         """Return whether two numbers are equal, percent and tolerance as for accepted ones."""
         first, second = _read(one), _read(other)
@@ -40,7 +58,7 @@ class Numeric(Verifier):
 
     def _verdict(self, answer: Answer) -> Verdict:
         accepted = [
-            number for truth in answer.problem.answers if (number := _read(cleaned(unboxed(truth)))) is not None
+            found for truth in answer.problem.answers for text in [accepted_answer(truth)] for found in _accepted(text)
         ]
         if not accepted:
             return Verdict(
@@ -55,35 +73,60 @@ class Numeric(Verifier):
         right = any(self._equal(found, number) for number in accepted)
         return Verdict(1.0 if right else 0.0, answer=_written(found))
 
-    def _equal(self, found: PlainNumber, accepted: PlainNumber) -> bool:
-        pairs = [(found.value, accepted.value)]
-        if found.is_percent and not accepted.is_percent:
-            pairs.append((found.value * 100, accepted.value))
-        elif accepted.is_percent and not found.is_percent:
-            pairs.append((found.value, accepted.value * 100))
-        return any(self._near(one, other) for one, other in pairs)
+    def _equal(self, found: Quantity, accepted: Quantity) -> bool:
+        """Return whether two numbers are equal in one of the ways to read their percent signs; units are converted."""
+        return any(self._near(one, other) for one, other in readings(found, accepted))
 
     def _near(self, found: Fraction, accepted: Fraction) -> bool:
         return abs(found - accepted) <= Fraction(self.tolerance) * (abs(accepted) or 1)
 
 
-def answered_number(completion: str) -> PlainNumber | None:
-    """Return the number that a completion answers with, or None; what is boxed counts before what is said."""
-    text = cleaned(after_thinking(completion))
-    inside = boxed(text)
-    if inside is not None:
-        return _read(inside) or last_number(tidy(inside))
-    said = stated(text)
-    if said is not None:
-        number = _read(said) or last_number(said)
-        if number is not None:
-            return number
-    return plain_number(text) or last_number(text)
+def answered_number(completion: str) -> Quantity | None:
+    """Return the number that a completion answers with, or None.
+
+    It is the number that the one place where the answer stands holds, perhaps with a unit; more than one number there,
+    or a number inside something else, such as 5 or 6, 5x and ``\\sqrt{5}``, is none.
+    """
+    answer = final_answer(completion)
+    return None if answer is None else _read(answer)
 
 
-def _written(number: PlainNumber) -> str:
-    return f"{number.value * 100}%" if number.is_percent else str(number.value)
+def without_noise(number: PlainNumber, text: str) -> PlainNumber:
+    """Return an accepted number as it was before binary floating point added digits to it.
+
+    A number written with 16 digits or more that is much shorter to 15 digits (0.30000000000000004), or in single
+    precision (0.30000001192092896), is that shorter one.
+    """
+    written = sum(character.isdigit() for character in text.lstrip("-0."))
+    if not number.is_decimal or not NOISY <= written <= LONGEST_NOISE:
+        return number
+    value = float(number.value)
+    candidates = [f"{value:.15g}"]
+    if abs(value) < LARGEST_SINGLE and _single(value) == value:
+        candidates += [short for short in (f"{value:.{n}g}" for n in range(1, 9)) if _single(float(short)) == value]
+    shortest = min(candidates, key=len)
+    short = sum(character.isdigit() for character in shortest.lstrip("-0."))
+    return replace(number, value=Fraction(shortest)) if short <= written - NOISE else number
 
 
-def _read(text: str) -> PlainNumber | None:
-    return plain_number(text) or plain_number(tidy(text))
+def _single(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _accepted(text: str) -> list[Quantity]:
+    """Return the number that an accepted answer is, also without the noise of floating point."""
+    found = _read(text)
+    if found is None:
+        return []
+    plain = without_noise(found.number, text)
+    return [found] if plain is found.number else [found, replace(found, number=plain)]
+
+
+def _written(found: Quantity) -> str:
+    number = found.number
+    value = f"{number.value * 100}%" if number.is_percent else str(number.value)
+    return f"{value} {found.unit}".strip()
+
+
+def _read(text: str) -> Quantity | None:
+    return quantity(text) or last_side(text)

@@ -5,11 +5,15 @@ import re
 from creditree.verify.cues import SENTENCE_END, undressed
 from creditree.verify.final_answer import Located, located
 from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formulas, has_prose
+from creditree.verify.units import SHORT, SINGLE
 
 LONGEST_END = 3_000
 """Characters at the end of an open text in which the answer is looked for."""
 MOST_SENTENCES = 40
 LONGEST_BARE = 500
+LONGEST_ACCEPTED = 400
+MOST_WORDS = 3
+"""An accepted answer with more words is a sentence that holds the answer."""
 NAME = re.compile(
     r"\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\s?\(\\?[A-Za-z](?:,\s?\\?[A-Za-z])?\))?"
     r"|[|]?\\?(?:angle|triangle|overline|mathrm|text|operatorname)?\s?\{?\s?[A-Z]{1,4}\}?[|]?"
@@ -34,9 +38,11 @@ JOINING = re.compile(r"(?:\s|,|;|\\text\{|\}|\band\b|\bor\b)++")
 _SIGN = r"(?:(?<![\w)\]}])-)?"
 _DIGITS = r"[0-9]++(?:[,' \u00a0\u2009\u202f][0-9]{3}(?![0-9]))*+(?:[.,][0-9]++)*+"
 NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.]){_SIGN}(?:\\?[$€£¥₹]\s?)?(?:{_DIGITS}|\.[0-9]++)(?:\s?/\s?[0-9]++)?+(?:\s?\\?%)?+"
+    rf"(?<![A-Za-z0-9_.^])(?<!\^\{{){_SIGN}(?:\\?[$€£¥₹]\s?)?(?:{_DIGITS}|\.[0-9]++)(?:\s?/\s?[0-9]++)?+(?:\s?\\?%)?+"
     rf"|{_SIGN}(?:[0-9]++\s?)?\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}}"
 )
+TOUCHING = re.compile(rf"({NUMBER.pattern})(?P<whole>(?P<unit>[^\W\d_]{{1,3}})(?:\^\{{?[23]\}}?)?)")
+"""A number in prose with its unit right behind it."""
 BETWEEN = re.compile(
     r"\s*+(?:,|;|-|and|or|to|&|plus|minus|times|by|over|of|out\sof|\+|\*|/|x|×)(?![A-Za-z])[\s$]*+(?:and\s|or\s)?",
     re.IGNORECASE,
@@ -60,6 +66,20 @@ def final_answer(completion: str) -> str | None:
     return None if place is None else answer_in(place)
 
 
+def accepted_answer(truth: str) -> str:
+    """Return the answer that an accepted answer is or gives: what it boxes, states or writes behind ``####``.
+
+    One that is short and has no such mark is the answer itself.
+    """
+    place = located(truth)
+    if place is None:
+        return ""
+    if place.how != "open" or len(place.text) > LONGEST_ACCEPTED:
+        return answer_in(place) or ""
+    text = undressed(place.text)
+    return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
+
+
 def answer_in(place: Located) -> str | None:
     """Return the answer in a place that `located` found."""
     if place.how == "box":
@@ -78,7 +98,8 @@ def said(text: str, nesting: int = 0) -> str:
     if inner and inner[0].start == 0:
         return _formula_first(text, inner, nesting)
     if not inner and is_bare(text):
-        return text
+        touching = TOUCHING.fullmatch(text) if nesting else None
+        return text if touching is None or touching["unit"] not in SINGLE | SHORT else f"{touching[1]} {touching[2]}"
     if nesting < 3 and (rest := _behind_link(text, inner)) is not None:
         return said(rest, nesting + 1)
     if inner:
@@ -130,7 +151,7 @@ def _value(sentence: str) -> tuple[str, bool]:
     if not known or (NUMBER.search(tail) and LINK.search(tail)):
         rest = _behind_link(sentence, inner)
         if rest is not None and NUMBER.search(rest):
-            return said(rest), True
+            return said(rest, 1), True
         return (_single(sentence), concluding) if NUMBER.search(_without(sentence, inner)) else ("", False)
     return _last_formulas(sentence, inner, known[-1]), True
 

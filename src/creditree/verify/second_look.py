@@ -31,6 +31,15 @@ def contradicted(expected: Any, given: Any, expected_brackets: str = "", given_b
     return _different(expected, given)
 
 
+def evaluated(formula: Any) -> float | None:
+    """Return the real value of a formula without unknowns, or None."""
+    try:
+        value = _number(formula.doit())
+        return None if value is None or not value.is_real else float(value)
+    except Exception:  # sympy raises many kinds for what has no value
+        return None
+
+
 def _mixed(one: str, other: str) -> bool:
     """Return whether one has the brackets of a tuple or interval, and the other of a set or of another interval."""
     if "\\{\\}" in (one, other):

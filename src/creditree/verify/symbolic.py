@@ -6,7 +6,6 @@ as Python: formulas are read by the grammar of latex2sympy, common ones by a qui
 """
 
 import logging
-import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,9 @@ from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_la
 from math_verify import verify
 
 from creditree.problem import Status
+from creditree.verify.equations import as_list, chain, named_pairs, values
 from creditree.verify.latex import (
+    DEGREES,
     assigned_letter,
     base,
     closing,
@@ -27,21 +28,22 @@ from creditree.verify.latex import (
     opening,
     split_elements,
     tidy,
+    unit_behind,
 )
+from creditree.verify.quantity import quantities_equal, quantity
 from creditree.verify.reader import quickly_read
-from creditree.verify.second_look import contradicted
+from creditree.verify.second_look import contradicted, evaluated
+from creditree.verify.size import is_too_large
+from creditree.verify.units import differ
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
 
 MOST_UNKNOWNS = 2
 """DeepScaleR's grader does not simplify differences with more letters than this."""
-LARGEST_EXPONENT = 10_000
-LARGEST_FACTORIAL = 5_000
-MOST_DIGITS = 50_000
-"""Of a number that is written out."""
 LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
+UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
 DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
 NORMAL_FORM = NormalizationConfig(
@@ -59,26 +61,96 @@ class Finding:
 
 
 def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Finding:
-    """Return whether `answer` equals one of `truths`; ``unparsable`` where it is no formula and no equal text.
+    """Return whether `answer` equals one of `truths`; ``unparsable`` where it is no formula and no equal text."""
+    truths = [truth for truth in truths if not labels_differ(answer, truth)]
+    if any(mathd(answer) == mathd(truth) and not _units_differ(answer, truth) for truth in truths):
+        return Finding(True)
+    if _is_false_equation(answer):
+        return Finding(False, "ok", "the two sides of the answer are not equal.")
+    exact, *rounded = values(answer)
+    for truth in truths:
+        wanted = values(truth)[0]
+        if _equal(exact, wanted, use_math_verify) or any(_rounds(text, exact, wanted) for text in rounded):
+            return Finding(True)
+    if read(exact) is None:
+        return Finding(False, "unparsable", "the answer is not a formula that can be read.")
+    return Finding(False)
+
+
+def _equal(answer: str, truth: str, use_math_verify: bool) -> bool:
+    """Return whether two answers are equal, named and listed values one by one."""
+    if _unevaluated(answer, truth) or _units_differ(answer, truth):
+        return False
+    pairs = named_pairs(answer, truth) if use_math_verify else None
+    if pairs is not None:
+        return all(_equal(one, other, use_math_verify) for one, other in pairs)
+    answer, truth = as_list(answer, truth), as_list(truth, answer)
+    one, other = quantity(answer), quantity(truth)
+    if use_math_verify and one is not None and other is not None and quantities_equal(one, other):
+        return True
+    return _formulas_equal(*_in_radians(answer, truth), use_math_verify)
+
+
+def _formulas_equal(answer: str, truth: str, use_math_verify: bool) -> bool:
+    """Return what the rules and math-verify say of two formulas.
 
     The second look comes before the rest: it finds most differences at once, where a simplification may take seconds.
     """
-    truths = [truth for truth in truths if not labels_differ(answer, truth)]
-    if any(mathd(answer) == mathd(truth) for truth in truths):
-        return Finding(True)
-    formula = read(answer)
-    for truth in truths:
-        expected = read(truth)
-        both = formula is not None and expected is not None
-        if both and contradicted(expected, formula, _brackets(tidy(truth)), _brackets(tidy(answer))):
-            continue
-        if both and use_math_verify and verify([expected], [formula], timeout_seconds=None):
-            return Finding(True)
-        if deepscaler_equal(answer, truth):
-            return Finding(True)
-    if formula is None:
-        return Finding(False, "unparsable", "the answer is not a formula that can be read.")
-    return Finding(False)
+    formula, expected = read(answer), read(truth)
+    both = formula is not None and expected is not None
+    if both and contradicted(expected, formula, _brackets(tidy(truth)), _brackets(tidy(answer))):
+        return False
+    if both and use_math_verify and verify([expected], [formula], allow_set_relation_comp=True, timeout_seconds=None):
+        return True
+    return deepscaler_equal(answer, truth)
+
+
+def _is_false_equation(text: str) -> bool:
+    """Return whether an answer is an equation of two numbers that are not equal, such as 5 = 6."""
+    sides = chain(text)
+    return len(sides) == 2 and _surely_differ(*sides)
+
+
+def _rounds(rounded: str, exact: str, wanted: str) -> bool:
+    """Return whether the accepted answer is the rounded value that an answer gives beside its exact one, rightly."""
+    one, other = quantity(rounded), quantity(wanted)
+    if one is None or other is None or not other.number.is_decimal or not quantities_equal(one, other):
+        return False
+    formula = read(exact)
+    value = None if formula is None else evaluated(formula)
+    places = len(wanted.partition(".")[2].rstrip("0 "))
+    return value is not None and abs(value - float(other.number.value)) <= 0.51 * 10.0**-places
+
+
+def _surely_differ(one: str, other: str) -> bool:
+    first, second = read(one), read(other)
+    return first is not None and second is not None and contradicted(first, second)
+
+
+def _unevaluated(answer: str, truth: str) -> bool:
+    """Return whether a sum, product, integral or limit is left to do where the accepted answer is a number."""
+    return UNEVALUATED.search(answer) is not None and quantity(truth) is not None
+
+
+def _units_differ(answer: str, truth: str) -> bool:
+    """Return whether both have units behind a formula that are known to be different ones."""
+    one, other = unit_behind(answer), unit_behind(truth)
+    return bool(one and other and differ(one, other) not in (False, 1))
+
+
+def _in_radians(answer: str, truth: str) -> tuple[str, str]:
+    """Return both answers, one in degrees as a part of pi where the other has pi and no degrees."""
+    if (DEGREES.search(answer) is None) == (DEGREES.search(truth) is None):
+        return answer, truth
+    return _radians(answer, truth), _radians(truth, answer)
+
+
+def _radians(text: str, other: str) -> str:
+    found = quantity(text)
+    if found is None or found.unit != "°" or "pi" not in other.replace("π", "pi"):
+        return text
+    share = found.number.value / 180
+    return f"\\frac{{{share.numerator}\\pi}}{{{share.denominator}}}"
 
 
 def deepscaler_equal(answer: str, truth: str) -> bool:
@@ -119,49 +191,26 @@ def _read(text: str) -> Any:
             )
     except Exception:  # whatever a grammar makes of what a model wrote
         return None
-    return None if formula is None or is_too_large(formula) else _with_imaginary_unit(formula)
+    return None if formula is None or is_too_large(formula) else _with_real_roots(_with_imaginary_unit(formula))
+
+
+def _with_real_roots(formula: Any) -> Any:
+    """Return a formula with odd roots of negative numbers as the real ones: the cube root of -8 is -2."""
+    if not isinstance(formula, sympy.Basic) or not formula.has(sympy.Pow):
+        return formula
+    return formula.replace(_is_odd_root, lambda root: -sympy.Pow(-root.base, root.exp, evaluate=False))
+
+
+def _is_odd_root(node: Any) -> bool:
+    if not isinstance(node, sympy.Pow) or not node.base.is_number or not node.exp.is_Rational:
+        return False
+    return bool(node.exp.q % 2 and node.exp.q > 1 and node.exp.p == 1 and node.base.is_negative)
 
 
 def _with_imaginary_unit(formula: Any) -> Any:
     """Return a formula with the letter i, which latex2sympy reads as an unknown, as the root of -1."""
     letters = getattr(formula, "free_symbols", ())
     return formula.subs({letter: sympy.I for letter in letters if letter.name == "i"}) if letters else formula
-
-
-def is_too_large(formula: Any) -> bool:
-    """Return whether evaluating a formula would write out a number of a size that no answer has."""
-    try:
-        return any(_is_large(node) for node in sympy.preorder_traversal(formula))
-    except (AttributeError, TypeError):
-        return False
-
-
-def _is_large(node: Any) -> bool:
-    if isinstance(node, sympy.Pow):
-        return digits(node.exp) > math.log10(LARGEST_EXPONENT) or digits(node) > MOST_DIGITS
-    if isinstance(node, sympy.factorial | sympy.binomial):
-        return any(digits(argument) > math.log10(LARGEST_FACTORIAL) for argument in node.args)
-    if isinstance(node, sympy.Sum | sympy.Product):
-        ends = (end for limits in node.limits for end in limits[1:] if end.is_finite)
-        return any(digits(end) > math.log10(LARGEST_FACTORIAL) for end in ends)
-    return False
-
-
-def digits(formula: Any) -> float:
-    """Return log10 of about how large a number is, without evaluating it; 0 below 1 and for what is not understood."""
-    if formula.is_Rational:
-        return max(0.0, float(abs(formula.p).bit_length() - formula.q.bit_length()) * math.log10(2))
-    if formula.is_Float:
-        return max(0.0, math.log10(abs(float(formula)) or 1.0))
-    parts = [digits(part) for part in formula.args]
-    if isinstance(formula, sympy.Mul):
-        return sum(parts)
-    if isinstance(formula, sympy.Pow):
-        base, exponent = parts
-        return math.inf if base and exponent > 9 else float(base * 10.0**exponent)
-    if isinstance(formula, sympy.factorial):
-        return math.inf if parts[0] > 9 else float(parts[0] * 10.0 ** parts[0])
-    return max(parts, default=0.0)
 
 
 def _element_equal(answer: str, truth: str) -> bool:

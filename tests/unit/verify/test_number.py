@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditree.verify.mathematics import numbers_equal, read_number
-from creditree.verify.number import PlainNumber, last_number, plain_number
+from creditree.verify.number import PlainNumber, decimal_comma, number_words, plain_number
+from creditree.verify.quantity import Quantity, quantities_equal, quantity
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,16 @@ from creditree.verify.number import PlainNumber, last_number, plain_number
         ("6.72 \\times 10^{-5}", Fraction(672, 10**7)),
         ("\\$18.90", Fraction(189, 10)),
         ("−7", Fraction(-7)),
+        ("1 234 567", Fraction(1234567)),
+        ("1\u00a0234", Fraction(1234)),
+        ("1'234'567", Fraction(1234567)),
+        ("12,34,567", Fraction(1234567)),
+        ("1.234.567", Fraction(1234567)),
+        ("2^{10}", Fraction(1024)),
+        ("2^-3", Fraction(1, 8)),
+        ("-2^2", Fraction(-4)),
+        ("0.1\\overline{6}", Fraction(1, 6)),
+        ("9" * 640, Fraction(int("9" * 640))),
     ],
 )
 def test_how_a_number_is_written(text: str, value: Fraction) -> None:
@@ -63,55 +73,58 @@ def test_what_is_no_number(text: str) -> None:
     assert plain_number(text) is None
 
 
+def equal(one: str, other: str) -> bool:
+    first, second = quantity(one), quantity(other)
+    assert first is not None
+    assert second is not None
+    return quantities_equal(first, second)
+
+
 def test_a_decimal_may_be_rounded_and_an_integer_not() -> None:
-    third, rounded = PlainNumber(Fraction(1, 3)), plain_number("0.333333")
+    third = Quantity(PlainNumber(Fraction(1, 3)))
+    rounded, coarse = quantity("0.333333"), quantity("0.3333")
     assert rounded is not None
-    assert rounded.is_decimal
-    assert numbers_equal(third, rounded)  # |1/3 - 0.333333| / (1/3) = 1e-6, and both are 0.333333 to 6 places
-    coarse = plain_number("0.3333")
     assert coarse is not None
-    assert not numbers_equal(third, coarse)
+    assert quantities_equal(third, rounded)  # |1/3 - 0.333333| / (1/3) = 1e-6, and both are 0.333333 to 6 places
+    assert not quantities_equal(third, coarse)
+    assert rounded.number.is_decimal
     whole = plain_number("3.0")
     assert whole is not None
     assert not whole.is_decimal
-    large, larger = plain_number("100000000000"), plain_number("100000000001")
-    assert large is not None
-    assert larger is not None
-    assert not numbers_equal(large, larger)
+    assert not equal("100000000000", "100000000001")
 
 
 def test_small_decimals_are_compared_by_share_not_by_places() -> None:
-    one, two = plain_number("0.0000001"), plain_number("0.0000002")
-    assert one is not None
-    assert two is not None
-    assert not numbers_equal(one, two)
+    assert not equal("0.0000001", "0.0000002")
+
+
+def test_a_comma_with_other_than_three_digits_behind_it_is_decimal() -> None:
+    found = [decimal_comma(text) for text in ("3,5", "-0,125", "1.234,56", "20,2400", "3,500", "3,5,7", "3, 5")]
+    values = [None if number is None else number.value for number in found]
+    assert values == [Fraction(7, 2), Fraction(-1, 8), Fraction(30864, 25), Fraction(506, 25), None, None, None]
+
+
+def test_numbers_in_words() -> None:
+    found = [number_words(text) for text in ("seven", "Forty-two", "twelve two", "eleven", "sevenths", "nought")]
+    assert [None if pair is None else pair[0].value for pair in found] == [7, 42, None, 11, None, None]
 
 
 @given(st.integers(-(10**30), 10**30))
 def test_integers_are_read_back_with_and_without_separators(number: int) -> None:
     for text in (str(number), f"{number:,}", f"{number}.0", f"\\frac{{{2 * number}}}{{2}}"):
-        read = read_number(text)
+        read = quantity(text)
         assert read is not None
-        assert read.value == number
+        assert read.number.value == number
 
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_asked(text: str) -> None:
     plain_number(text)
-    last_number(text)
-    read_number(text)
-
-
-def test_the_last_number_of_a_sentence() -> None:
-    found = [last_number(text) for text in ("3 cats, 4 dogs.", "from 10-5", "$1,200.50!", "no", "version v2")]
-    assert [None if number is None else number.value for number in found] == [4, 5, Fraction(2401, 2), None, None]
+    quantity(text)
+    decimal_comma(text)
 
 
 def test_numbers_that_no_float_can_hold_are_compared() -> None:
-    large, decimal, small = plain_number("1e390"), plain_number("2.5"), plain_number("1e-390")
-    assert large is not None
-    assert decimal is not None
-    assert small is not None
-    assert not numbers_equal(large, decimal)
-    assert not numbers_equal(small, decimal)
-    assert numbers_equal(large, large)
+    assert not equal("1e390", "2.5")
+    assert not equal("1e-390", "2.5")
+    assert equal("1e390", "1e390")
