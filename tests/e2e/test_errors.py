@@ -284,7 +284,7 @@ def test_compare_needs_two_finished_runs(refuse: Refuse, tmp_path: Path, config:
 )
 def test_show_of_an_unknown_method(name: str, words: str, refuse: Refuse) -> None:
     sentence = refuse("show", name)
-    assert f"'{name}' is no method and no configuration file" in sentence
+    assert f"'{name}' is no method, no grader and no configuration file" in sentence
     assert words in sentence
 
 

@@ -273,10 +273,10 @@ def methods(json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or a configuration (YAML).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, a grader, or a configuration (YAML).")],
     json: JsonOption = False,
 ) -> None:
-    """Show a method: its pieces, formulas and numbers; or a configuration, with a prompt as the model sees it."""
+    """Show a method: pieces, formulas and numbers; a grader's rules; or a configuration, with an example's prompt."""
     from creditree.cli.describe import show_command
 
     show_command(name, as_json=json)

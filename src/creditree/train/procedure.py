@@ -203,6 +203,7 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
+        "grading": trainer.parts.verifier.rules(),
         "notes": _notes(trainer),
         "data": _data(trainer),
         "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},

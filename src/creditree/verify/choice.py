@@ -8,7 +8,7 @@ from itertools import pairwise
 from creditree.problem import Verdict
 from creditree.verify.final_answer import Located, located, unboxed
 from creditree.verify.options import ANOTHER, chosen, options_of, undressed
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A capital as a word of its own, in brackets or not. Which A is an article, and which I a pronoun, `_letter` says.
 # Characters of scripts without spaces may touch it: 答案是B.
@@ -75,6 +75,15 @@ class Choice(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(map(_verdict, answers))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "choice",
+            "ignore_case": True,
+            "options": "letters, or texts from the columns choices or options",
+            "restated": "options listed one after the other choose none",
+        }
 
 
 def _verdict(answer: Answer) -> Verdict:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from creditree.problem import Verdict
 from creditree.verify.characters import cleaned
 from creditree.verify.final_answer import Located, located, unboxed
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|tt|normal)?|mathrm|mathbf|emph)\s?\{([^{}]*)\}")
 EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\$)(?=\S)((?:(?!\1).)+)(?<=\S)\1(?!\w)")
@@ -30,6 +30,16 @@ class ExactText(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "exact",
+            "ignore_case": self.ignore_case,
+            "precision": "text: 0.5 is not .5",
+            "units": "part of the text",
+            "dress": "white space, a last full stop, emphasis and quotes around the whole do not count",
+        }
 
     def _verdict(self, answer: Answer) -> Verdict:
         truths = [cleaned(unboxed(truth)) for truth in answer.problem.answers]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from creditree.problem import Verdict
 from creditree.verify.characters import plain
 from creditree.verify.final_answer import after_thinking, located
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
 NUMBER = re.compile(
@@ -69,6 +69,17 @@ class LastInteger(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(_verdict(answer) for answer in answers)
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "last_integer",
+            "precision": "whole numbers only: 12.0 is 12, and 12.5 is passed over",
+            "thousands": "1,234 is 1234",
+            "decimal_comma": "not read: 3,5 is 3 and then 5",
+            "units": "not read in a completion, refused in a reference",
+            "percent": "not read in a completion, refused in a reference",
+        }
 
 
 def _verdict(answer: Answer) -> Verdict:
