@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier, grading
@@ -103,6 +104,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
+    tell_edited(options.target)
     if as_json:
         print_json(record)
         return

@@ -139,7 +139,7 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
         judged = {} if "reward" in block else {"reward": values.get("reward")}
         check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
         check_trained(run.trained)
-        return Target(_checked(values | block, str(path), overrides), run.trained)
+        return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
     if task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."

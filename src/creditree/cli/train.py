@@ -11,6 +11,7 @@ from shlex import quote
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
@@ -90,6 +91,8 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
     words = [] if options.config is None else [str(options.config)]
     with continuing(_command("train", *words, *options.flags(), run=run)):
         _train(config, run, resume=resume, as_json=as_json)
+    if options.config is None and options.start is not None:
+        tell_edited(options.start)
 
 
 def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
