@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
-from creditree.config.reward import build_verifier
+from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
@@ -109,6 +110,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
+    tell_edited(options.target)
     if as_json:
         print_json(record)
         return
@@ -261,6 +263,7 @@ def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, E
         "n": len(job.problems),
         "seed": asked.seed,
         "reward": job.config.reward.written,
+        "grading": grading(job.config.reward),
         "max_new_tokens": job.max_new_tokens,
         "top_p": asked.top_p,
         "data": {"source": job.source, "sha256": fingerprint(job.problems)},

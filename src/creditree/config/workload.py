@@ -7,6 +7,7 @@ from itertools import islice
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
@@ -22,9 +23,6 @@ from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.adaptive import Adaptive
-from creditree.schedule.dynamic import Dynamic
-from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
@@ -112,13 +110,6 @@ def branches_of(explore: Explorer) -> Branches | None:
     return Branches(explore.points, explore.rounds, explore.continuations, asked)
 
 
-def most_problems(schedule: Schedule, problems: int) -> int:
-    """Return how many problems a step may have at most where `problems` are configured."""
-    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int(schedule.batch_most * problems)
-    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
-
-
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
     """Return the configuration with a number for each `auto`: the defaults, or what fits `train.memory`.
 
@@ -199,7 +190,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
-    except (OSError, ValueError, CreditreeError):
+    except CreditreeError:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
@@ -213,7 +204,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
 class Encoder:
     """The text side of a model that is at hand; random models have a byte for a token, and making theirs takes seconds.
 
-    Raises OSError, ValueError or ModelError where it cannot be read.
+    Raises ModelError where it cannot be read.
     """
 
     def __init__(self, name: str, *, offline: bool) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from string import Formatter
 from typing import Literal, Protocol
 
@@ -13,6 +12,8 @@ from creditree.tasks.split import Split
 
 NUM_HELD_OUT = 500
 """Problems in a held-out split of a generated task when no limit is given."""
+MOST_REPEATS = 20_000
+"""Problems in a row that were there before, after which a generator is taken to have no others."""
 Chat = bool | Literal["auto"]
 """Whether a prompt is in the chat format; auto: where the tokenizer has one."""
 
@@ -153,16 +154,15 @@ class Task(Protocol):
 
 
 def first_different(problems: Iterator[Problem], limit: int) -> tuple[Problem, ...]:
-    """Return the first `limit` problems with different ids."""
-    seen: set[str] = set()
-
-    def fresh() -> Iterator[Problem]:
-        for problem in problems:
-            if problem.id not in seen:
-                seen.add(problem.id)
-                yield problem
-
-    return tuple(islice(fresh(), limit))
+    """Return the first `limit` problems with different ids, or all of them where no new one comes any more."""
+    found: dict[str, Problem] = {}
+    repeats = 0
+    for problem in problems if limit > 0 else ():
+        repeats = repeats + 1 if problem.id in found else 0
+        found.setdefault(problem.id, problem)
+        if len(found) == limit or repeats == MOST_REPEATS:
+            break
+    return tuple(found.values())
 
 
 def nth_of_passes(problems: Sequence[Problem], key: Key, index: int) -> Problem:

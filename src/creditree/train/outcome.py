@@ -45,6 +45,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
+        "grading": trainer.parts.verifier.rules(),
         "notes": _notes(trainer),
         "data": _data(trainer),
         "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
@@ -161,6 +162,10 @@ def training_problems(trainer: Trainer) -> list[Problem] | None:
         return None
     problems = (task.training(trainer.key.at("problems"), index) for index in range(task.num_training))
     return sorted(problems, key=lambda problem: problem.id)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _is_number(value: object) -> bool:
