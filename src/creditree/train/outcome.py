@@ -113,7 +113,7 @@ def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int) -> str | No
         ),
         (
             True,
-            "in each problem all completions got the same reward",
+            "in each problem all completions got the same reward, or rewards that differ by next to nothing",
             "raise method.group or sampling.temperature, or take problems that are solved now and then",
         ),
     )
@@ -162,10 +162,6 @@ def training_problems(trainer: Trainer) -> list[Problem] | None:
         return None
     problems = (task.training(trainer.key.at("problems"), index) for index in range(task.num_training))
     return sorted(problems, key=lambda problem: problem.id)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 def _is_number(value: object) -> bool:

@@ -112,9 +112,9 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
         return ModelError(_no_way_back(trainer, error))
     _publish(trainer)
     learned = step > 0 and trainer.state.ledger.updates > 0
-    kept = f"the state after step {step}, the last sound one, is kept" if learned else "nothing was learned before that"
+    kept = f"the state after step {step}, the last sound one" if learned else "what it started from"
     return ModelError(
-        f"training stopped: {str(error).rstrip('.')}; {kept}, and saved in "
+        f"training stopped: {str(error).rstrip('.')}; {kept}, is saved in "
         f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "
         f"(--from {run.path} goes on from what is saved) with "
         f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}."
