@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RewardOption = Annotated[
     str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 
 
 @app.command()
