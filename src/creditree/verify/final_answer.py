@@ -104,6 +104,16 @@ def boxed(text: str) -> str | None:
     return None if found is None else found[1]
 
 
+def readings(truth: str) -> list[str]:
+    """Return what an accepted answer may stand for: itself, and what it boxes, tags or states, as in ``#### 5``.
+
+    An accepted answer that is read like a completion is met by one that says the same.
+    """
+    place = located(truth)
+    whole = cleaned(truth)
+    return [whole] if place is None or place.how == "open" else [place.text, whole]
+
+
 def unboxed(answer: str) -> str:
     """Return an accepted answer without the box around it, where it has one."""
     inside = boxed(answer)
