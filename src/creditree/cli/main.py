@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RewardOption = Annotated[
     str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 
 
 @app.command()
@@ -203,7 +203,8 @@ GraderOption = Annotated[
     str, typer.Option("--grader", help="math, numeric, exact, choice, last_integer, program, or file.py:function.")
 ]
 DeadlineOption = Annotated[
-    float | None, typer.Option("--deadline", min=0.01, help="Seconds for one answer; math and program.")
+    float | None,
+    typer.Option("--deadline", min=0.01, help="Seconds for one answer (math, program), or for one call of a function."),
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Processes; math and program.")]
 RewardSetOption = Annotated[

@@ -1,5 +1,6 @@
 """`creditree train` and `creditree quickstart`."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -115,6 +116,8 @@ def _command(*words: str, run: Path) -> str:
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
     out = progress_console(stderr=as_json)
+    if resume and not os.path.lexists(run / "config.yaml"):
+        out.print(f"there is no run in {run} to continue, so it starts now", soft_wrap=True)
     summary = train_into(config, run, out, resume=resume)
     if as_json:
         print_json(summary.to_json())

@@ -116,7 +116,7 @@ class Adapter:
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
-        """Write the adapter in PEFT's own format (safetensors): the same adapter gives the same files."""
+        """Write the adapter in PEFT's own format (safetensors): equal adapters give equal bytes."""
         self.peft.save_pretrained(str(directory), save_embedding_layers=False)
         as_others(directory)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from creditree.problem import Verdict
-from creditree.verify.final_answer import Located, located, unboxed
+from creditree.verify.final_answer import Located, located, readings
 from creditree.verify.options import ANOTHER, chosen, options_of, undressed
 from creditree.verify.verifier import Answer, Rules, Verifier
 
@@ -89,7 +89,8 @@ class Choice(Verifier):
 def _verdict(answer: Answer) -> Verdict:
     problem = answer.problem
     options = options_of(problem)
-    accepted = {option for truth in problem.answers if (option := chosen(unboxed(truth), options)) is not None}
+    texts = [text for truth in problem.answers for text in readings(truth)]
+    accepted = {option for text in texts if (option := chosen(text, options)) is not None}
     if not accepted:
         return Verdict(
             None,

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.problem import Verdict
-from creditree.verify.characters import cleaned
-from creditree.verify.final_answer import Located, located, unboxed
+from creditree.verify.final_answer import Located, located, readings
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|tt|normal)?|mathrm|mathbf|emph)\s?\{([^{}]*)\}")
@@ -42,7 +41,7 @@ class ExactText(Verifier):
         }
 
     def _verdict(self, answer: Answer) -> Verdict:
-        truths = [cleaned(unboxed(truth)) for truth in answer.problem.answers]
+        truths = [text for truth in answer.problem.answers for text in readings(truth)]
         if not any(map(self._normal, truths)):
             return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
         place = located(answer.completion)

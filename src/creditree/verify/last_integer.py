@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from creditree.problem import Verdict
 from creditree.verify.characters import plain
-from creditree.verify.final_answer import after_thinking, located
+from creditree.verify.final_answer import after_thinking, located, readings
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
@@ -51,9 +51,9 @@ def _value(match: re.Match[str]) -> int | None:
 
 
 def _accepted(answer: str) -> int | None:
-    """Return the integer that an accepted answer is; one that merely contains an integer, such as ``x+1``, is none."""
-    match = NUMBER.fullmatch(plain(answer).strip())
-    return _value(match) if match and _is_integer(match) else None
+    """Return the integer that an accepted answer is, or states as ``#### 54`` does; ``x+1`` merely contains one."""
+    matches = (NUMBER.fullmatch(plain(text).strip().removesuffix(".")) for text in readings(answer))
+    return next((_value(match) for match in matches if match and _is_integer(match)), None)
 
 
 @dataclass(frozen=True, slots=True)
