@@ -203,7 +203,8 @@ GraderOption = Annotated[
     str, typer.Option("--grader", help="math, numeric, exact, choice, last_integer, program, or file.py:function.")
 ]
 DeadlineOption = Annotated[
-    float | None, typer.Option("--deadline", min=0.01, help="Seconds for one answer; math and program.")
+    float | None,
+    typer.Option("--deadline", min=0.01, help="Seconds for one answer (math, program), or for one call of a function."),
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Processes; math and program.")]
 RewardSetOption = Annotated[
