@@ -32,7 +32,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def without_end(model: Model) -> None:
     """Make the end-of-sequence token's logit very low, through a bias that the output head otherwise lacks."""
     bias = torch.zeros(model.transformer.vocab_size)
-    bias[model.eos_id] = -1e9
+    bias[list(model.eos_ids)] = -1e9
     model.transformer.model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
 
 
@@ -79,7 +79,7 @@ def main() -> None:
             temperature=options.temperature,
             top_k=0,
             max_new_tokens=options.tokens,
-            pad_token_id=model.eos_id,
+            pad_token_id=model.texts.ends.eos,
         )
 
     pairs, work = [], []

@@ -28,7 +28,8 @@ from benchmarks.measure import Clock, peak_resident_mb, read_prompts, reset_peak
 from creditree.batch import Batch
 from creditree.config.build import build_parts, build_settings
 from creditree.config.schema import RunConfig
-from creditree.learner.learner import Learner, StepStats
+from creditree.learner.learner import Learner
+from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS
 from creditree.problem import Problem

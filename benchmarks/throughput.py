@@ -82,7 +82,7 @@ class Systems:
             temperature=self.temperature,
             top_k=0,
             max_new_tokens=self.tokens,
-            eos_token_id=self.model.eos_id,
+            eos_token_id=list(self.model.eos_ids),
             pad_token_id=self.model.tokenizer.pad_token_id,
         )
         return {}

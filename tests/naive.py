@@ -30,7 +30,7 @@ def naive_sample(
             token = _scan(nucleus(torch.softmax(logits / sampling.temperature, -1), sampling.top_p), float(uniform))
         logprobs.append(float(torch.log_softmax(logits, -1)[token]))
         ids.append(token)
-        if token == model.eos_id:
+        if token in model.eos_ids:
             break
     return ids[len(context) :], logprobs
 

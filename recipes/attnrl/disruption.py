@@ -69,7 +69,7 @@ class Trial:
 @torch.no_grad()
 def redrawn(model: Model, trials: list[Trial]) -> list[list[int]]:
     """Return the completions with everything after the hidden step drawn again, greedily."""
-    transformer, eos = model.transformer, model.eos_id
+    transformer, ends = model.transformer, model.eos_ids
     rows = [[*trial.prompt, *trial.completion[: trial.step[1]]] for trial in trials]
     starts = torch.tensor([len(trial.prompt) + trial.step[0] for trial in trials])
     after = torch.tensor([len(row) for row in rows])
@@ -77,14 +77,14 @@ def redrawn(model: Model, trials: list[Trial]) -> list[list[int]]:
     longest = [len(trial.prompt) + BUDGET for trial in trials]
     while going:
         width = max(len(row) for row in rows)
-        ids = torch.tensor([row + [eos] * (width - len(row)) for row in rows])
+        ids = torch.tensor([row + [ends[0]] * (width - len(row)) for row in rows])
         hidden = transformer.embed(ids)
         rope = transformer.rope(hidden, torch.arange(width)[None].expand(len(rows), -1))
         states = transformer.layers(hidden, rope, plan)[torch.arange(len(rows)), torch.tensor([*map(len, rows)]) - 1]
         chosen = transformer.logits(transformer.norm(states)).argmax(-1).tolist()
         for index in going:
             rows[index].append(chosen[index])
-        going = [index for index in going if chosen[index] != eos and len(rows[index]) < longest[index]]
+        going = [index for index in going if chosen[index] not in ends and len(rows[index]) < longest[index]]
     return [row[len(trial.prompt) :] for row, trial in zip(rows, trials, strict=True)]
 
 

@@ -51,6 +51,7 @@ class Ledger:
       and without it, counted once), for prefixes that match by their hidden states, or for old log-probabilities
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
+    - `skipped`: updates that were left out because something in them was not finite, or the gradient too large
     - `failed_verdicts`: completions that got no reward (never trained on)
     - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
@@ -67,6 +68,7 @@ class Ledger:
     in_loss: int = 0
     updates: int = 0
     no_signal: int = 0
+    skipped: int = 0
     failed_verdicts: int = 0
     eager: int = 0
     unparsable: int = 0

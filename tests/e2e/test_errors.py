@@ -235,7 +235,7 @@ def test_eval_with_a_task_or_split_that_is_not_there(refuse: Refuse, tmp_path: P
     model = "builtin:multiplication"
     assert "Did you mean 'multiplication'?" in refuse("eval", model, "--task", "multiplicaton")
     missing = tmp_path / "nowhere.yaml"
-    assert f"--task '{missing}' cannot be read" in refuse("eval", model, "--task", missing)
+    assert f"--task '{missing}' does not exist" in refuse("eval", model, "--task", missing)
     missing.write_bytes(b"\xff\xfe")
     assert "it is not UTF-8 text" in refuse("eval", model, "--task", missing)
     assert "Did you mean 'test'?" in refuse("eval", model, "--task", "multiplication", "--split", "tests")
@@ -284,7 +284,7 @@ def test_compare_needs_two_finished_runs(refuse: Refuse, tmp_path: Path, config:
 )
 def test_show_of_an_unknown_method(name: str, words: str, refuse: Refuse) -> None:
     sentence = refuse("show", name)
-    assert f"'{name}' is no method and no configuration file" in sentence
+    assert f"'{name}' is no method, no grader and no configuration file" in sentence
     assert words in sentence
 
 

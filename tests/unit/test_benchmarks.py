@@ -75,7 +75,7 @@ def test_a_models_directory_and_its_prompts(name: str, cache: Path) -> None:
     model = load_model(str(model_directory(name, cache)))
     shape = MODELS[name].shape
     assert model.transformer.model.num_parameters() == shape.num_parameters == 1_174_656
-    assert model.eos_id == shape.vocab_size == model.transformer.vocab_size  # no logit is the end's
+    assert model.eos_ids == (shape.vocab_size,) == (model.transformer.vocab_size,)  # no logit is the end's
     prompts = read_prompts(prompt_file(cache, 3))
     assert len(set(prompts)) == 3
     assert {len(model.tokenizer.encode(prompt)) for prompt in prompts} == {40}

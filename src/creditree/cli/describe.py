@@ -12,9 +12,13 @@ from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
+from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
-from creditree.errors import ConfigError, did_you_mean
+from creditree.config.workload import Encoder
+from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.evaluate.prompt import text_notes
 from creditree.methods import METHODS, Method, numbers_of
+from creditree.problem import Problem
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
@@ -62,8 +66,35 @@ def show_command(name: str, *, as_json: bool) -> None:
         _show_method(METHODS[name](), as_json=as_json)
     elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
         _show_config(load_config(Path(name)), as_json=as_json)
+    elif name in OPTIONS:
+        _show_grader(name, as_json=as_json)
     else:
-        raise ConfigError(f"'{name}' is no method and no configuration file.{did_you_mean(name, METHODS)}")
+        known = [*METHODS, *OPTIONS]
+        raise ConfigError(f"'{name}' is no method, no grader and no configuration file.{did_you_mean(name, known)}")
+
+
+def _show_grader(name: str, *, as_json: bool) -> None:
+    """Show what decides a grader's verdicts, and the options that change it."""
+    needed = {"allow_execution": True} if name == "program" else {}
+    block = reward_of({"name": name, **needed})
+    options = {option: RewardBlock.model_fields[option].description for option in OPTIONS[name]}
+    if as_json:
+        print_json({"grading": grading(block), "options": options})
+        return
+    out = console()
+    _print_grading(out, block)
+    for option, text in options.items():
+        out.print(f"  reward.{option}: {text}", soft_wrap=True)
+    out.print(
+        f"\nUse it: creditree train CONFIG.yaml --set reward={name}, or creditree grade FILE.jsonl --grader {name}"
+    )
+
+
+def _print_grading(out: Console, reward: RewardBlock) -> None:
+    rules = grading(reward)
+    out.print(Text(f"grading: {rules.pop('grader')}", "bold"))
+    for rule, value in rules.items():
+        out.print(f"  {rule}: {value}", soft_wrap=True)
 
 
 def _show_method(method: Method, *, as_json: bool) -> None:
@@ -102,17 +133,34 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
     else:
         task = build_task(config.task)
         problem = task.held_out("test", 1)[0]
-        example = {"prompt": task.prompt.render(problem), "answers": list(problem.answers)}
+        example = _asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
     if as_json:
-        print_json({"method": method_record(method), "example": example})
+        print_json({"method": method_record(method), "example": example, "grading": grading(config.reward)})
         return
     out = console()
     _print_method(out, method)
     out.print(Text("\nan example from the test split", "bold"))
     for key, value in example.items():
         out.print(f"  {key}: {value!r}", soft_wrap=True)
+    out.print()
+    _print_grading(out, config.reward)
     out.print(Text("\nconfiguration", "bold"))
     out.print(dump_config(config))
+
+
+def _asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[str, object]:
+    """Return a prompt as the model gets it, from its token ids, and what ends its answers.
+
+    Raises ModelError for a chat template that cannot be rendered.
+    """
+    try:
+        texts = Encoder(config.model.name, offline=True).texts
+    except (OSError, ValueError, ModelError):
+        note = "the model's tokenizer is not at hand: special tokens and a chat format around the prompt are not shown"
+        return {"prompt": prompt.render(problem), "notes": [note]}
+    ids = prompt.encode(problem, texts)
+    said = {"ends": list(texts.end_words), "notes": list(text_notes(prompt, texts))}
+    return {"prompt": texts.exact(ids), "prompt_tokens": len(ids)} | said
 
 
 def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:

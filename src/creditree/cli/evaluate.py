@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
-from creditree.config.reward import build_verifier
+from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, Watcher, measure
 from creditree.evaluate.suite import SUITES
 from creditree.models.load import load_model
@@ -89,9 +92,10 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         kept = "nothing was kept: add --out DIR to be able to continue"
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
-        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
-            base, found = _measured(asked, directory, progress)
-        record = _record(asked, found) | {"base": asdict(base)}
+        out = progress_console(stderr=True)
+        with continuing(kept), MeasureProgress(asked.total, out) as progress:
+            known, found = _measured(asked, directory, progress, out)
+        record = _record(asked, found) | known
         if directory is not None:
             rows = [
                 row
@@ -100,6 +104,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
+    tell_edited(options.target)
     if as_json:
         print_json(record)
         return
@@ -164,9 +169,12 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 
 def _measured(
-    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher
-) -> tuple[Base, list[dict[str, dict[str, Evaluation]]]]:
-    """Return the base model and, for each job, by decoding and side, what was found."""
+    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher, out: Console
+) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
+    """Return what is known of the base model (its digest, what ends its answers) and, for each job, what was found.
+
+    What was found is by decoding and side.
+    """
     config = asked.jobs[0].config
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
@@ -184,7 +192,10 @@ def _measured(
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        return base, [
+        for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
+            out.print(note, soft_wrap=True)
+        known = {"base": asdict(base), "texts": model.texts.to_json()}
+        return known, [
             {
                 decoding_name(temperature): {
                     side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
@@ -246,6 +257,7 @@ def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, E
         "n": len(job.problems),
         "seed": asked.seed,
         "reward": job.config.reward.written,
+        "grading": grading(job.config.reward),
         "max_new_tokens": job.max_new_tokens,
         "top_p": asked.top_p,
         "data": {"source": job.source, "sha256": fingerprint(job.problems)},

@@ -61,6 +61,7 @@ class Plan:
             "method": self.config.method.name,
             "prompt_tokens": self.prompt.tokens,
             "prompt_is_assumed": self.prompt.assumed,
+            "prompt_notes": list(self.prompt.notes),
             "limit": self.limit,
             "fits": None if self.limit is None else self.problem is None,
             "problem": self.problem,
@@ -107,7 +108,7 @@ def _show(out: Console, plan: Plan) -> None:
         else f"To expect: {show_bytes(expected.total)}.",
         soft_wrap=True,
     )
-    for sentence in assumed(work):
+    for sentence in (*assumed(work), *plan.prompt.notes):
         out.print(sentence, soft_wrap=True)
     stored = "all of a step" if work.stored_tokens is None else f"{work.stored_tokens:,} tokens"
     out.print(

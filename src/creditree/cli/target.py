@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
 from creditree.config.build import build_task
-from creditree.config.load import check_config, parse_config, parse_values
+from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
@@ -50,6 +51,7 @@ class EvalOptions:
         """Raise ConfigError for options that do not go together."""
         if self.split not in get_args(Split):
             raise ConfigError(f"--split is '{self.split}'.{did_you_mean(self.split, get_args(Split))}")
+        self._check_temperatures()
         if self.suite is not None:
             check_choice("--suite", self.suite, SUITES)
             if self.task is not None or self.data is not None:
@@ -58,6 +60,14 @@ class EvalOptions:
             raise ConfigError("--data and --data-dir need to know what they hold: add --task, such as --task file.")
         if self.data is not None and self.data_dir is not None:
             raise ConfigError("--data names a file and --data-dir a folder of files; keep one of them.")
+
+    def _check_temperatures(self) -> None:
+        twice = same_temperature(self.temperatures or ())
+        if twice is not None:
+            raise ConfigError(f"--temperature {twice:g} is given twice; keep one of them.")
+        for temperature in self.temperatures or ():
+            if not isfinite(temperature):
+                raise ConfigError(f"--temperature is {temperature}: write a number, such as 0.6; 0 is greedy.")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,7 +139,7 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
         judged = {} if "reward" in block else {"reward": values.get("reward")}
         check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
         check_trained(run.trained)
-        return Target(_checked(values | block, str(path), overrides), run.trained)
+        return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
     if task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
@@ -169,12 +179,7 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
 
 
 def _from_yaml(task: str) -> dict[str, Any]:
-    try:
-        text = Path(task).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
-    config = parse_config(text, task)
+    config = parse_config(read_yaml(Path(task), "--task"), task)
     return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
 
 

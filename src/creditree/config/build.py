@@ -127,16 +127,21 @@ def build_settings(config: RunConfig) -> Settings:
         evaluation_problems=config.evaluation.problems,
         evaluation_temperatures=tuple(config.evaluation.temperatures),
         checkpoint_every=config.log.checkpoint_every,
+        checkpoint_every_s=config.log.checkpoint_every_s,
+        max_skipped=train.max_skipped,
+        max_unjudged=train.max_unjudged,
         rollouts_every=config.log.rollouts_every,
     )
 
 
 def build_parts(config: RunConfig) -> Parts:
     """Load the model, say what of it learns, and make everything else that a run needs."""
-    from creditree.config.start import started  # these need the functions above
+    from creditree.config.room import check_room  # these need the functions above
+    from creditree.config.start import started
     from creditree.config.workload import settled
 
     config = settled(started(config))
+    check_room(config)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     method = config.method.build()
@@ -161,7 +166,13 @@ def build_parts(config: RunConfig) -> Parts:
     assert isinstance(rows, int)
     assert stored != "auto"
     optimiser = OptimiserSpec(
-        train.learning_rate, train.betas, train.eps, train.max_grad_norm, micro_batch, train.weight_decay
+        train.learning_rate,
+        train.betas,
+        train.eps,
+        train.max_grad_norm,
+        micro_batch,
+        train.weight_decay,
+        train.skip_grad_norm,
     )
     engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)

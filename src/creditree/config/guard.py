@@ -4,7 +4,7 @@ from math import isnan
 
 from pydantic import Field
 
-from creditree.config.block import Block, Positive, PromptBlock
+from creditree.config.block import Block, Problems, PromptBlock, Real
 from creditree.config.reward import RewardBlock, build_verifier
 from creditree.errors import DataError, did_you_mean
 from creditree.problem import Problem
@@ -26,10 +26,10 @@ class GuardBlock(Block):
     target: str | None = Field(
         None, description="column of the text whose loss is measured; none: the first accepted answer"
     )
-    problems: Positive = Field(200, description="guard problems, at most: the first by hash of the question")
+    problems: Problems = Field(200, description="guard problems, at most: the first by hash of the question")
     prompt: PromptBlock | None = Field(None, description="wording of the prompt; none: the task's")
     reward: RewardBlock | None = Field(None, description="who judges; none: the run's reward")
-    tolerance: float = Field(
+    tolerance: Real = Field(
         0.02,
         description="with target: nats a token that its loss may rise; worse where the 95 % interval is above",
         ge=0,

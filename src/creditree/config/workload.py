@@ -1,31 +1,28 @@
 """From a configuration to what its memory depends on, before the model is loaded, and the settings that fit a limit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
-
-from transformers import AutoTokenizer
 
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
+from creditree.evaluate.prompt import text_notes
 from creditree.explore.branching import Branching
 from creditree.explore.explorer import Explorer
 from creditree.explore.replay import Replay
 from creditree.methods import Method
-from creditree.models.load import locate
+from creditree.models.load import load_texts
 from creditree.models.shapes import RANDOM, shape_of
+from creditree.models.texts import Texts
 from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
 from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.adaptive import Adaptive
-from creditree.schedule.dynamic import Dynamic
-from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
@@ -40,10 +37,11 @@ DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Tokens of the longest prompt that was looked at; `assumed`: none could be."""
+    """Tokens of the longest prompt that was looked at; `assumed`: none could be; `notes`: on how the model is asked."""
 
     tokens: int
     assumed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def workload_of(
@@ -110,13 +108,6 @@ def branches_of(explore: Explorer) -> Branches | None:
     spec = explore.signals.influence
     asked = None if spec is None else Influence(spec.delta, spec.source, spec.layers, spec.heads)
     return Branches(explore.points, explore.rounds, explore.continuations, asked)
-
-
-def most_problems(schedule: Schedule, problems: int) -> int:
-    """Return how many problems a step may have at most where `problems` are configured."""
-    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int(schedule.batch_most * problems)
-    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
@@ -199,33 +190,45 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
-    except (OSError, ValueError, CreditreeError):
+    except CreditreeError:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
-    lengths = [len(task.prompt.encode(problem, encoder.tokenizer)) for problem in _problems(config, task)]
+    lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
     if config.guard.path is not None:
         table = config.guard.table(task.prompt)
         guarded = table.held_out("test", min(LOOKED_AT, config.guard.problems))
-        lengths += [len(table.prompt.encode(problem, encoder.tokenizer)) for problem in guarded]
-    return Prompt(max(lengths))
+        lengths += [len(table.prompt.encode(problem, encoder.texts)) for problem in guarded]
+    return Prompt(max(lengths), notes=text_notes(task.prompt, encoder.texts))
 
 
 class Encoder:
-    """A tokenizer that is at hand; random models have a byte for a token, and making theirs takes seconds."""
+    """The text side of a model that is at hand; random models have a byte for a token, and making theirs takes seconds.
+
+    Raises ModelError where it cannot be read.
+    """
 
     def __init__(self, name: str, *, offline: bool) -> None:
-        self.tokenizer: Any = (
-            _Bytes()
-            if name.startswith(RANDOM)
-            else AutoTokenizer.from_pretrained(locate(name), local_files_only=offline, trust_remote_code=False)
-        )
+        self.texts: Texts | Bytes = Bytes() if name.startswith(RANDOM) else load_texts(name, offline=offline)
 
 
-class _Bytes:
-    eos_token_id, chat_template = -1, None
+class Bytes:
+    """The texts of a random model."""
 
-    def encode(self, text: str, **options: object) -> list[int]:
-        return list(text.encode())
+    has_chat_template = False
+    notes: tuple[str, ...] = ()
+    end_words: tuple[str, ...] = ()
+
+    def encode(self, pieces: Sequence[tuple[str, bool]]) -> list[int]:
+        """Return a token for each byte."""
+        return list("".join(piece for piece, _ in pieces).encode())
+
+    def encode_chat(self, pieces: Sequence[tuple[str, bool]], system: str | None) -> list[int]:
+        """Raise ValueError: there is no chat format."""
+        raise ValueError("a random model has no chat format")
+
+    def exact(self, token_ids: Sequence[int]) -> str:
+        """Return the text of bytes."""
+        return bytes(token_ids).decode(errors="replace")
 
 
 def _problems(config: RunConfig, task: Task) -> Iterator[Problem]:

@@ -54,7 +54,7 @@ class TorchDecoder:
         while len(live.which):
             tokens = self._draw(completions, live, step)
             step += 1
-            stopped = tokens == self.model.eos_id
+            stopped = np.isin(tokens, self.model.eos_ids)
             completions.stopped[live.which] = stopped
             going = ~stopped & (step < completions.budget[live.which])
             left = int((completions.budget[live.which] - step)[going].sum())

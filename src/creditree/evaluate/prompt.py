@@ -1,17 +1,34 @@
 """From a problem to the token ids that a model continues: where tasks meet models."""
 
+from typing import Protocol
+
 from creditree.errors import DataError
 from creditree.models.load import Model
 from creditree.problem import Problem
-from creditree.tasks.task import PromptTemplate
+from creditree.tasks.task import PromptTemplate, TextEncoder
 from creditree.tree import IntArray, token_array
 
 
 def prompt_ids(prompt: PromptTemplate, problem: Problem, model: Model) -> IntArray:
     """Return the prompt's token ids. Raises DataError for a prompt without any token."""
-    ids = token_array(prompt.encode(problem, model.tokenizer))  # type: ignore[arg-type]
+    ids = token_array(prompt.encode(problem, model.texts))
     if len(ids) == 0:
         raise DataError(
             f"the prompt of problem '{problem.id}' has no token: give the problem a question, or the prompt words."
         )
     return ids
+
+
+class Asked(TextEncoder, Protocol):
+    """The text side of a model, and what a user should know of it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what ends its answers, and on settings that are not applied."""
+
+
+def text_notes(prompt: PromptTemplate, texts: Asked) -> tuple[str, ...]:
+    """Return what a user should know of how a model is asked, and of what ends its answers."""
+    asked = prompt.chat == "auto" and prompt.in_chat_format(texts)
+    chat = "prompts are in the model's chat format (task.prompt.chat: auto; false asks in plain text)"
+    return (*([chat] if asked else []), *texts.notes)

@@ -1,7 +1,6 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +12,11 @@ from creditree.batch import Batch
 from creditree.errors import ModelError
 from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
-from creditree.learner.mismatch import NOT_COMPARED, Mismatch
+from creditree.learner.mismatch import Mismatch
 from creditree.learner.skeleton import Skeleton
+from creditree.learner.stats import StepStats
 from creditree.learner.stretches import stretches_of
+from creditree.learner.update import LARGEST_WEIGHT, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.objective import Objective
@@ -30,7 +31,8 @@ class OptimiserSpec:
     `weight_decay`: every update takes W to W (1 - learning_rate * weight_decay) first.
 
     `micro_batch_tokens`: how many skeleton tokens go through the layers together (see `stretches_of`); the result
-    does not depend on it beyond rounding.
+    does not depend on it beyond rounding. `skip_grad_norm`: a gradient whose global norm, before clipping, is larger
+    than this is no direction to go, and its update is left out.
     """
 
     learning_rate: float = 1e-4
@@ -39,53 +41,7 @@ class OptimiserSpec:
     max_grad_norm: float = 1.0
     micro_batch_tokens: int = 1024
     weight_decay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepStats:
-    """What one call of `Learner.step` did. Norms are global, before clipping; l2 is of the penalty's own gradient.
-
-    `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None;  `clipped`: terms that
-    the objective's clip kept from learning, of `in_loss`;  `mismatch`: of the terms that were compared with the engine.
-    """
-
-    updated: bool
-    loss: float
-    grad_norm: float
-    l2_grad_norm: float
-    forwarded: int
-    in_loss: int
-    micro_batch_tokens: int = 0
-    note: str | None = None
-    clipped: int = 0
-    mismatch: Mismatch = NOT_COMPARED
-
-    @property
-    def clip_fraction(self) -> float:
-        """Share of the loss terms that a clip kept from learning."""
-        return self.clipped / self.in_loss if self.in_loss else 0.0
-
-    @staticmethod
-    def combined(steps: Sequence["StepStats"]) -> "StepStats":
-        """Return several optimiser steps as one: counts added up, loss and norms averaged over those that updated."""
-        if len(steps) == 1:
-            return steps[0]
-        made = [one for one in steps if one.updated]
-        mean = {
-            name: sum(getattr(one, name) for one in made) / max(len(made), 1)
-            for name in ("loss", "grad_norm", "l2_grad_norm")
-        }
-        notes = [one.note for one in made if one.note is not None]
-        return StepStats(
-            bool(made),
-            **mean,
-            forwarded=sum(one.forwarded for one in made),
-            in_loss=sum(one.in_loss for one in made),
-            micro_batch_tokens=steps[-1].micro_batch_tokens if steps else 0,
-            note=notes[-1] if notes else None,
-            clipped=sum(one.clipped for one in made),
-            mismatch=sum((one.mismatch for one in made), NOT_COMPARED),
-        )
+    skip_grad_norm: float = 1e6
 
 
 class Learner:
@@ -93,7 +49,7 @@ class Learner:
 
     `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed: no
     update changes the layers below it, so they serve all updates of a training step. `num_updates` counts the optimiser
-    steps that this object made.
+    steps that this object began.
     """
 
     def __init__(
@@ -166,6 +122,9 @@ class Learner:
     def step(self, batch: Batch, key: Key, learning_rate: float | None = None, *, at_old: bool = False) -> StepStats:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
+        Nor does anything change where loss, gradient or the new weights would not be finite, the gradient's norm is
+        above `skip_grad_norm` or a new weight above `LARGEST_WEIGHT`: `StepStats.skipped` says which.
+
         `key` seeds LoRA dropout, where there is any. `at_old`: no update was made since the fresh terms were sampled:
         the policy is still the old one. Then it is compared with the engine, and where old log-probabilities are the
         learner's own (`recomputes_old`) this very pass gives them: the ratio of fresh terms is exactly 1.
@@ -184,22 +143,43 @@ class Learner:
             if not l2.decoupled:
                 loss += l2.coefficient * size**2
                 norm = self._add_penalty(2 * l2.coefficient)
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            self.optimiser.zero_grad()
-            raise ModelError(
-                f"the loss is {loss} and its gradient norm {grad_norm}; lower train.learning_rate or use dtype float32."
-            )
-        torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
+        is_sound = math.isfinite(loss) and math.isfinite(grad_norm) and math.isfinite(float(norm))
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
-        self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.step()
-        self.num_updates += 1
-        if l2.decoupled and l2.coefficient > 0:
-            l2.shrink(self.matrices, rate)
+        skipped = (
+            self._reason(loss, grad_norm, norm) if not is_sound or float(norm) > self.spec.skip_grad_norm else None
+        )
+        if skipped is None and not self._update(norm, rate):
+            skipped = f"the update would make weights that are not finite, or above {LARGEST_WEIGHT:g}"
+        if skipped is not None:
+            self.optimiser.zero_grad()
         size_now = self.micro_batch_tokens
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
-        return StepStats(True, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch)
+        return StepStats(
+            skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch, skipped, is_sound=is_sound
+        )
+
+    def _reason(self, loss: float, grad_norm: float, norm: Tensor) -> str:
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        largest = max(grad_norm, float(norm)) if math.isfinite(grad_norm) else grad_norm
+        if math.isfinite(largest):
+            return f"the gradient's norm is {largest:.3g}, above train.skip_grad_norm {self.spec.skip_grad_norm:g}"
+        return f"the gradient's norm is {largest}"
+
+    def _update(self, norm: Tensor, rate: float) -> bool:
+        """Clip the gradient and update the weights; return False, and change none, where they would not be sound."""
+        torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
+        l2 = self.objective.l2
+        shrinks = l2.decoupled and l2.coefficient > 0
+        if not stays_sound(self.optimiser, rate, l2.factor(rate) if shrinks else 1.0):
+            return False
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.num_updates += 1  # before it is made: one that is interrupted has changed some weights
+        self.optimiser.step()
+        if shrinks:
+            l2.shrink(self.matrices, rate)
+        return True
 
     def gradient(self, batch: Batch, key: Key) -> float:
         """Set every matrix's gradient to that of the loss; return the loss.

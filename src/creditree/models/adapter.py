@@ -1,5 +1,6 @@
 """LoRA adapters (arXiv 2106.09685) on the last layers, through peft. The base weights are never modified."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,8 +150,13 @@ class Adapter:
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
-        """Write the adapter in PEFT's own format (safetensors)."""
+        """Write the adapter in PEFT's own format (safetensors); equal adapters give equal bytes."""
         self.peft.save_pretrained(str(directory), save_embedding_layers=False)
+        # PEFT writes a set in the order of its hashes, which is another one in each process.
+        file = directory / "adapter_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["target_modules"] = sorted(config["target_modules"])
+        file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
     def _tensors(self) -> dict[str, Tensor]:
         # "auto", peft's default, asks the hub whether the vocabulary was changed

@@ -29,11 +29,15 @@ class L2Penalty:
         """Return lambda * sum of squares."""
         return self.coefficient * torch.stack([matrix.square().sum() for matrix in matrices]).sum()
 
+    def factor(self, learning_rate: float) -> float:
+        """Return by what the decoupled step multiplies."""
+        return 1.0 - 2.0 * learning_rate * self.coefficient
+
     @torch.no_grad()
     def shrink(self, matrices: Iterable[Tensor], learning_rate: float) -> None:
         """Apply the decoupled step in place."""
         for matrix in matrices:
-            matrix.mul_(1.0 - 2.0 * learning_rate * self.coefficient)
+            matrix.mul_(self.factor(learning_rate))
 
 
 class Objective(Protocol):

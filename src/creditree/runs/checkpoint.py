@@ -44,11 +44,14 @@ class _DamagedError(Exception):
     """A checkpoint that does not agree with its manifest; the message says how."""
 
 
-def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
+def save_checkpoint(
+    directory: Path, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None
+) -> None:
     """Write ``directory/step-NNNNNN`` atomically; then remove checkpoints of later steps and all but the newest `keep`.
 
-    Later ones belong to a course that the run has left: it went back to an earlier checkpoint. Raises RunError for an
-    array or a state that would not come back as it is, or where the folder cannot be written; ValueError for keep < 1.
+    That of `sound_step`, the newest that is known to be sound, stays too. Later ones belong to a course that the run
+    has left: it went back to an earlier checkpoint. Raises RunError for an array or a state that would not come back as
+    it is, or where the folder cannot be written; ValueError for keep < 1.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}: at least the checkpoint just written must stay")
@@ -66,10 +69,18 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int = 2) -> N
         for name, data in files.items():
             write_synced(folder / name, data)
     found = _folders(directory)
-    kept = [step for step in found if step <= checkpoint.step][-keep:]
+    kept = {sound_step, *[step for step in found if step <= checkpoint.step][-keep:]}
     with writing(directory):
         for step, folder in found.items():
             if step not in kept:
+                remove(folder)
+
+
+def remove_after(directory: Path, step: int) -> None:
+    """Remove the checkpoints of steps later than `step`. Raises RunError where they cannot be removed."""
+    with writing(directory):
+        for found, folder in _folders(directory).items():
+            if found > step:
                 remove(folder)
 
 

@@ -36,10 +36,15 @@ def plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How many lines the metrics had when a checkpoint was written, and the sha256 of their bytes."""
+    """How many lines a file of lines had at some time, and the sha256 of their bytes."""
 
     lines: int
     sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "Mark":
+        """Return the mark of all lines."""
+        return cls(data.count(b"\n"), hashlib.sha256(data).hexdigest())
 
 
 class MetricsLog:
@@ -48,6 +53,7 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines = 0
+        self._last_step = -1
         self._hash: Any = None
         """Of what this process knows to be in the file; None: not looked at yet."""
 
@@ -66,6 +72,7 @@ class MetricsLog:
                 file.write(line)
         self._hash.update(line)
         self._lines += 1
+        self._last_step = max(self._last_step, _step(record))
 
     def sync(self) -> None:
         """Wait until the disk has every line."""
@@ -73,9 +80,12 @@ class MetricsLog:
             with writing(self.path), self.path.open("rb") as file:
                 os.fsync(file.fileno())
 
-    def mark(self) -> Mark:
-        """Return what stands for all lines: those found first, and those appended since."""
+    def mark(self, step: int | None = None) -> Mark:
+        """Return what stands for all lines, those found first and those appended since; or for those up to `step`."""
         self._look()
+        if step is not None and self._last_step > step:
+            kept = [line for line, record in _read(self._data()) if record is None or _step(record) <= step]
+            return Mark(len(kept), hashlib.sha256(b"".join(kept)).hexdigest())
         return Mark(self._lines, self._hash.hexdigest())
 
     def truncate_after(self, step: int) -> None:
@@ -115,6 +125,7 @@ class MetricsLog:
         if self._hash is None:
             data = self._data()
             self._hash, self._lines = hashlib.sha256(data), data.count(b"\n")
+            self._last_step = max((_step(record) for _, record in _read(data) if record is not None), default=-1)
 
     def _data(self) -> bytes:
         return read_bytes(self.path, "remove it, or use another run") if os.path.lexists(self.path) else b""

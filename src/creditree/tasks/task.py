@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from string import Formatter
 from typing import Literal, Protocol
 
@@ -13,41 +12,42 @@ from creditree.tasks.split import Split
 
 NUM_HELD_OUT = 500
 """Problems in a held-out split of a generated task when no limit is given."""
+MOST_REPEATS = 20_000
+"""Problems in a row that were there before, after which a generator is taken to have no others."""
 Chat = bool | Literal["auto"]
 """Whether a prompt is in the chat format; auto: where the tokenizer has one."""
 
 
-class Tokenizer(Protocol):
-    """The part of a transformers tokenizer that a prompt needs."""
+Pieces = list[tuple[str, bool]]
+"""A text in pieces, and whether each comes from data."""
+
+
+class TextEncoder(Protocol):
+    """What turns a prompt into token ids, for a model."""
 
     @property
-    def eos_token_id(self) -> int | None:
-        """Id of the token that ends a text."""
+    def has_chat_template(self) -> bool:
+        """Whether the model has a chat format."""
 
-    @property
-    def chat_template(self) -> object:
-        """Jinja text of the chat format, or None."""
+    def encode(self, pieces: Pieces) -> list[int]:
+        """Return the token ids of a plain text."""
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Return the token ids of `text`."""
-
-    def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, add_generation_prompt: bool, tokenize: bool, return_dict: bool
-    ) -> list[int]:
-        """Return the token ids of a conversation."""
+    def encode_chat(self, pieces: Pieces, system: str | None) -> list[int]:
+        """Return the token ids of one user message in the chat format, after the system message if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
     """The wording around a question: plain text, or one user message in the tokenizer's own chat format.
 
-    `text` has fields in braces: `question`, and any column of the problem's row; a doubled brace is a literal one.
-    `chat` "auto" takes the chat format where the tokenizer has one, and plain text elsewhere.
-    Raises ConfigError for text that is malformed or has no field, and for a system message without `chat`.
+    `text` has fields in braces: `question`, and any column of the problem's row, by name alone (no conversion, no
+    format); a doubled brace is a literal one. `chat` "auto" takes the chat format where the tokenizer has one, and
+    plain text elsewhere. Raises ConfigError for text that is malformed or has no field, and for a system message
+    without `chat`.
     """
 
     text: str = "{question}"
-    chat: Chat = False
+    chat: Chat = "auto"
     system: str | None = None
 
     def __post_init__(self) -> None:
@@ -55,24 +55,36 @@ class PromptTemplate:
             raise ConfigError(
                 f"The prompt text {self.text!r} has no field, so every prompt would be the same: add {{question}}."
             )
-        for name in self.fields:
-            if not name.isidentifier():
-                raise ConfigError(
-                    f"The prompt text has the field {{{name}}}, which is not a plain name: "
-                    "write {question} or a column's name, and double a brace that is meant literally."
-                )
+        for written, name in self._written():
+            if name is None or (name.isidentifier() and written == name):
+                continue
+            raise ConfigError(
+                f"The prompt text has the field {{{written}}}, which is not a plain name: "
+                "write {question} or a column's name, and double a brace that is meant literally."
+            )
         if self.system is not None and not self.chat:
             raise ConfigError("The prompt has a system message but chat is off: set chat to true or leave system out.")
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Return the names in braces, in order."""
+        return tuple(name for _, name in self._written() if name is not None)
+
+    def _written(self) -> list[tuple[str, str | None]]:
+        """Return the text in pieces: a literal one and None, or a field as it is written in its braces and its name."""
+        found: list[tuple[str, str | None]] = []
         try:
-            return tuple(name for _, name, _, _ in Formatter().parse(self.text) if name is not None)
+            for literal, name, spec, conversion in Formatter().parse(self.text):
+                if literal:
+                    found.append((literal, None))
+                if name is not None:
+                    extra = (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+                    found.append((name + extra, name))
         except ValueError as error:
             raise ConfigError(
                 f"The prompt text {self.text!r} is malformed ({error}): double a brace that is meant literally."
             ) from error
+        return found
 
     def check(self, columns: Collection[str]) -> None:
         """Raise ConfigError unless every field is ``question`` or one of `columns`."""
@@ -86,6 +98,10 @@ class PromptTemplate:
 
     def render(self, problem: Problem) -> str:
         """Return the text of the prompt, without the chat format around it."""
+        return "".join(piece for piece, _ in self.pieces(problem))
+
+    def pieces(self, problem: Problem) -> Pieces:
+        """Return the text of the prompt in pieces, and whether each comes from the problem's row."""
         values: Mapping[str, object] = {**problem.columns, "question": problem.question}
         missing = [name for name in self.fields if name not in values]
         if missing:
@@ -93,34 +109,22 @@ class PromptTemplate:
                 f"The prompt text asks for {{{missing[0]}}}, but problem {problem.id} has no such column."
                 f"{did_you_mean(missing[0], values)}"
             )
-        return self.text.format(**values)
+        return [(text, False) if name is None else (str(values[name]), True) for text, name in self._written()]
 
-    def encode(self, problem: Problem, tokenizer: Tokenizer) -> list[int]:
-        """Return the prompt's token ids, with the special tokens that the tokenizer begins a text with.
+    def in_chat_format(self, encoder: TextEncoder) -> bool:
+        """Return whether prompts are in the chat format of this model."""
+        return self.chat is True or (self.chat == "auto" and (encoder.has_chat_template or self.system is not None))
 
-        A tokenizer that also closes every text with its end token has that token removed: the completion comes next.
-        Raises ConfigError if `chat` is on and the tokenizer has no chat template.
-        """
-        text = self.render(problem)
-        if self.chat is True or (self.chat == "auto" and (tokenizer.chat_template is not None or self.system)):
-            return self._chat_ids(text, tokenizer)
-        ids = tokenizer.encode(text)
-        if ids and ids[-1] == tokenizer.eos_token_id:
-            bare = tokenizer.encode(text, add_special_tokens=False)
-            if not bare or bare[-1] != tokenizer.eos_token_id:
-                return ids[:-1]
-        return ids
-
-    def _chat_ids(self, text: str, tokenizer: Tokenizer) -> list[int]:
-        if tokenizer.chat_template is None:
+    def encode(self, problem: Problem, encoder: TextEncoder) -> list[int]:
+        """Return the prompt's token ids. Raises ConfigError for a chat format that the model does not have."""
+        if not self.in_chat_format(encoder):
+            return encoder.encode(self.pieces(problem))
+        if not encoder.has_chat_template:
             raise ConfigError(
                 "The prompt asks for the chat format, but this model's tokenizer has no chat template: "
                 "set chat to false or use an instruct model."
             )
-        system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return tokenizer.apply_chat_template(
-            [*system, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=True, return_dict=False
-        )
+        return encoder.encode_chat(self.pieces(problem), self.system)
 
 
 class Task(Protocol):
@@ -150,16 +154,15 @@ class Task(Protocol):
 
 
 def first_different(problems: Iterator[Problem], limit: int) -> tuple[Problem, ...]:
-    """Return the first `limit` problems with different ids."""
-    seen: set[str] = set()
-
-    def fresh() -> Iterator[Problem]:
-        for problem in problems:
-            if problem.id not in seen:
-                seen.add(problem.id)
-                yield problem
-
-    return tuple(islice(fresh(), limit))
+    """Return the first `limit` problems with different ids, or all of them where no new one comes any more."""
+    found: dict[str, Problem] = {}
+    repeats = 0
+    for problem in problems if limit > 0 else ():
+        repeats = repeats + 1 if problem.id in found else 0
+        found.setdefault(problem.id, problem)
+        if len(found) == limit or repeats == MOST_REPEATS:
+            break
+    return tuple(found.values())
 
 
 def nth_of_passes(problems: Sequence[Problem], key: Key, index: int) -> Problem:

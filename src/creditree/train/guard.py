@@ -35,7 +35,7 @@ class Guard:
         """Raise ConfigError where a prompt with a completion, or with its target, exceeds the model's context."""
         limit = model.transformer.max_positions
         for problem, target in zip(self.problems, self.targets, strict=True):
-            prompt, wanted = len(prompt_ids(self.prompt, problem, model)), len(target_ids(target, model))
+            prompt, wanted = len(prompt_ids(self.prompt, problem, model)), len(self._target_ids(target, model))
             if prompt + max(max_new_tokens, wanted) > limit:
                 raise ConfigError(
                     f"a prompt of {prompt} tokens (guard problem '{problem.id}') with its target of {wanted}, or with "
@@ -49,7 +49,7 @@ class Guard:
         p is the model's as it is, at temperature 1, of each token of the target and of the end token after it, given
         the prompt and the target's tokens before.
         """
-        targets = [target_ids(target, model) for target in self.targets]
+        targets = [self._target_ids(target, model) for target in self.targets]
         forests = [
             (_tree(problem, prompt_ids(self.prompt, problem, model), target),)
             for problem, target in zip(self.problems, targets, strict=True)
@@ -59,10 +59,14 @@ class Guard:
         found = np.split(logprobs, np.cumsum([len(target) for target in targets])[:-1])
         return {problem.id: -float(own.mean()) for problem, own in zip(self.problems, found, strict=True)}
 
+    def _target_ids(self, target: str, model: Model) -> IntArray:
+        return target_ids(target, model, chat=self.prompt.in_chat_format(model.texts))
 
-def target_ids(target: str, model: Model) -> IntArray:
-    """Return the token ids of a target, without those that begin a text, and the end token after them."""
-    return token_array([*model.tokenizer.encode(target, add_special_tokens=False), model.eos_id])
+
+def target_ids(target: str, model: Model, *, chat: bool) -> IntArray:
+    """Return the token ids of a target, without those that begin a text, and the token that ends it."""
+    ids = model.tokenizer.encode(target, add_special_tokens=False)
+    return token_array([*ids, model.texts.ends.closing(chat=chat)])
 
 
 def _tree(problem: Problem, prompt: IntArray, target: IntArray) -> RolloutTree:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -90,5 +89,4 @@ def _with_residuals(forest: Forest, residuals: list[list[FloatArray]]) -> Forest
 
 
 def _texts(parts: Parts, prefixes: Sequence[IntArray]) -> list[str]:
-    tokenizer: Any = parts.model.tokenizer
-    return [str(text) for text in tokenizer.batch_decode(list(prefixes), skip_special_tokens=True)]
+    return [parts.model.text(prefix) for prefix in prefixes]

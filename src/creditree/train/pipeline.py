@@ -43,6 +43,7 @@ class Pipeline:
         self.state: ScheduleState = schedule.start(problems_per_step)
         self.flying: list[Exploring] = []
         self.next_problem = 0
+        self._asked: list[Problem] = []
         self._saved = self._taken()
 
     def step(self, number: int, seconds: Seconds, *, is_last: bool = False) -> Harvest:
@@ -50,6 +51,7 @@ class Pipeline:
         self.rollout.engine.forget()
         cost = Ledger()
         current = self.flying
+        self._asked = [one.forest[0].problem for one in current]
         if not current:
             current = self._draw(number, self.schedule.num_problems(self.state))
             self._first_round(current, cost, seconds)
@@ -69,6 +71,17 @@ class Pipeline:
     def learned(self, rows: int) -> None:
         """End the step: tell the schedule on how many completions its updates were."""
         self.state = self.schedule.after(self.state, rows)
+        self._saved = self._taken()
+
+    @property
+    def problem_ids(self) -> list[str]:
+        """The problems of the step that was begun last, also where it failed."""
+        return [problem.id for problem in self._asked]
+
+    def abandon(self) -> None:
+        """End a step that failed in sampling: its problems are not asked again, and nothing is in flight."""
+        self.flying = []
+        self.state = dict(self._saved[1]["schedule"])
         self._saved = self._taken()
 
     def save(self) -> tuple[Arrays, Flying]:
@@ -108,7 +121,9 @@ class Pipeline:
         for place in range(first, first + count):
             index = self.next_problem
             self.next_problem += 1
-            root = self.rollout.root(self._problem(index))
+            problem = self._problem(index)
+            self._asked.append(problem)
+            root = self.rollout.root(problem)
             found.append(Exploring.start(self.explorer, root, index, key.at("problem", place), budget))
         return found
 

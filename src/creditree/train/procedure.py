@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from creditree.errors import DataError, ModelError, RunError
+from creditree.errors import DataError, ModelError, NonFiniteError, RunError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
@@ -21,6 +21,7 @@ from creditree.train.examination import examined, guarded
 from creditree.train.guard import Guard
 from creditree.train.inputs import BASE
 from creditree.train.settings import Parts, Settings
+from creditree.train.soundness import cures
 from creditree.train.trainer import Trainer
 
 EVALUATION = "evaluation.json"
@@ -50,13 +51,7 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
         # another adapter.
         run.forget_measurement("trained")
     _train(trainer)
-    trainer.use_best()
-    with run.published(parts.learner.trained.folder) as folder:
-        parts.learner.trained.save(folder)
-        if parts.inputs is not None:
-            write_json(folder / BASE, asdict(parts.inputs.base))
-    watcher.message("measuring the trained model")
-    after = examined(trainer, "trained")
+    after = _measured_after(trainer)
     run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
     summary = replace(_summary(trainer, before, after), rewards=_rewards(trainer, after))
     if parts.guard is not None and guard_before is not None:
@@ -67,9 +62,59 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     return summary
 
 
+def _measured_after(trainer: Trainer) -> dict[str, Evaluation]:
+    """Save what was trained, and measure it. Where it cannot even be sampled from, go back to what is sound first."""
+    trainer.use_best()
+    _publish(trainer)
+    trainer.watcher.message("measuring the trained model")
+    try:
+        return examined(trainer, "trained")
+    except NonFiniteError as error:
+        step = trainer.keeper.back()
+        if step is None:
+            raise ModelError(_no_way_back(trainer, error)) from error
+        trainer.watcher.message(f"what was trained cannot be used: {error} Going back to the state after step {step}.")
+        trainer.run.forget_measurement("trained")
+        _publish(trainer)
+        return examined(trainer, "trained")
+
+
+def _publish(trainer: Trainer) -> None:
+    trained = trainer.parts.learner.trained
+    with trainer.run.published(trained.folder) as folder:
+        trained.save(folder)
+        if trainer.parts.inputs is not None:
+            write_json(folder / BASE, asdict(trainer.parts.inputs.base))
+
+
+def _no_way_back(trainer: Trainer, error: NonFiniteError) -> str:
+    return (
+        f"training stopped: {str(error).rstrip('.')}. No earlier state of the weights was kept; start a new run with "
+        f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}, and with a lower log.checkpoint_every."
+    )
+
+
+def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
+    """Go back to the last sound state, and save it; return what to tell the user."""
+    step, run = trainer.keeper.back(), trainer.run
+    if step is None:
+        return ModelError(_no_way_back(trainer, error))
+    _publish(trainer)
+    learned = step > 0 and trainer.state.ledger.updates > 0
+    kept = f"the state after step {step}, the last sound one, is kept" if learned else "nothing was learned before that"
+    return ModelError(
+        f"training stopped: {str(error).rstrip('.')}; {kept}, and saved in "
+        f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "
+        f"(--from {run.path} goes on from what is saved) with "
+        f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}."
+    )
+
+
 def _train(trainer: Trainer) -> None:
     try:
         trainer.train()
+    except NonFiniteError as error:
+        raise _given_up(trainer, error) from error
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
@@ -158,8 +203,10 @@ def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[st
         "statuses": {name: dict(found.statuses) for name, found in after.items()},
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
+        "grading": trainer.parts.verifier.rules(),
         "notes": _notes(trainer),
         "data": _data(trainer),
+        "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
     }
     if trainer.parts.start is not None:
         extra["start"] = trainer.parts.start.to_json()
@@ -192,6 +239,12 @@ def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, Rew
     key = trainer.key.at("reward")
     changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
     return {name: change for name, change in changes.items() if change is not None}
+
+
+def _asked(trainer: Trainer) -> bool:
+    """Return whether prompts were in the model's chat format."""
+    parts = trainer.parts
+    return parts.task.prompt.in_chat_format(parts.model.texts)
 
 
 def _notes(trainer: Trainer) -> list[str]:

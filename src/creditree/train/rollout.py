@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.errors import NonFiniteError
 from creditree.evaluate.prompt import prompt_ids
 from creditree.explore.explorer import Explorer, Fork
 from creditree.ledger import Ledger, Seconds
@@ -20,6 +21,14 @@ from creditree.trie import TokenTrie
 from creditree.verify.verifier import Answer, Verifier
 
 OldLogprobs = Callable[[Forest], tuple[Forest, int]]
+
+
+LARGEST_REWARD = 1e30
+"""Sums of squares of larger rewards leave the range of float64, and their losses that of float32."""
+
+
+class HugeRewardError(NonFiniteError):
+    """A reward whose advantages would not be finite."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,6 +123,12 @@ class Rollout:
         prompt = self.prompt.render(forest[0].problem)
         answers = [Answer(forest[n].problem, prompt, self.text(forest[n], leaf)) for n, leaf in places]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
+        largest = max((abs(v.reward) for v in verdicts.values() if v.reward is not None), default=0.0)
+        if largest > LARGEST_REWARD:
+            raise HugeRewardError(
+                f"a reward has the size {largest:.3g}, and above {LARGEST_REWARD:g} advantages and losses are not "
+                "finite"
+            )
         return tuple(
             tree.judged({leaf: v for (n, leaf), v in verdicts.items() if n == number})
             for number, tree in enumerate(forest)

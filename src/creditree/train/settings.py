@@ -38,6 +38,9 @@ class Validation:
 class Settings:
     """Numbers of a run. `steps` are training steps; `cpu_seconds` and `seconds`, where set, end the run earlier.
 
+    `checkpoint_every_s`: seconds between checkpoints, whatever the steps. `max_skipped` and `max_unjudged`: after so
+    many steps in a row that are skipped because something is not finite, or in which nothing got a reward, it ends.
+
     `mini_batch`: about how many completions make one optimiser step (None: all of a training step).
 
     `cpu_seconds` counts this process's processor time in sampling, judging, exploring, credit and learning, not in
@@ -60,6 +63,9 @@ class Settings:
     evaluation_problems: int = 500
     evaluation_temperatures: tuple[float, ...] = (0.0, 0.3, 1.0)
     checkpoint_every: int = 100
+    checkpoint_every_s: float = 60.0
+    max_skipped: int = 5
+    max_unjudged: int = 5
     rollouts_every: int = 10
 
     def measured(self, task: Task) -> tuple[Problem, ...]:

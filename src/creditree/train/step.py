@@ -7,7 +7,7 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.fields import ZERO, TokenField, num_trained
-from creditree.learner.learner import StepStats
+from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
@@ -22,12 +22,21 @@ Fields = list[tuple[TokenField, ...]]
 """A token field for every tree of every forest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An update that was left out: why, and the ids of its problems; `cure`: what would help, where that is known."""
+
+    reason: str
+    problem_ids: tuple[str, ...]
+    cure: str | None = None
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class StepResult:
     """What one step sampled, judged and learned; `stats` are of all its optimiser steps together.
 
     `explored`: the forests of all problems of the step;  `forests`: those that reached the learner, with their fields;
-    `chosen`: what the selection has read off them.
+    `chosen`: what the selection has read off them;  `skips`: updates that were left out.
     """
 
     explored: list[Forest]
@@ -37,12 +46,18 @@ class StepResult:
     stats: StepStats
     cost: Ledger
     chosen: Mapping[str, float] = field(default_factory=dict)
+    skips: Sequence[Skip] = ()
+
+    @classmethod
+    def without(cls, skip: Skip) -> "StepResult":
+        """Return the result of a step that failed before it reached the learner."""
+        return cls([], [], [], [], StepStats.combined([]), Ledger(skipped=1), skips=(skip,))
 
     @property
     def reward_mean(self) -> float:
         """Mean reward of the first groups; NaN where no completion has one."""
         found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
-        return float(np.mean(found)) if found else float("nan")
+        return sum(reward / len(found) for reward in found) if found else float("nan")  # a sum could overflow
 
     @property
     def mixed_share(self) -> float:
@@ -126,14 +141,19 @@ def learn(
         batches, old_tokens = _with_old(parts, batches)
         cost.measured_tokens += old_tokens
         updates: list[StepStats] = []
+        skips = []
         for number, batch in enumerate(batches):
             own = key.at("update", number) if len(batches) > 1 else key
             at_old = not any(one.updated for one in updates)
             updates.append(learner.step(batch, own, learning_rate, at_old=at_old))
+            reason = updates[-1].skipped
+            if reason is not None:
+                skips.append(Skip(reason, tuple(forests[index][0].problem.id for index in chosen[number])))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
-    cost.updates, cost.no_signal = sum(one.updated for one in updates), int(not stats.updated)
-    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen)
+    cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
+    cost.no_signal = int(not stats.updated and not skips)
+    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
 
 
 def _with_old(parts: Parts, batches: list[Batch]) -> tuple[list[Batch], int]:

@@ -1,49 +1,33 @@
 """The training loop: one loop for every method, interruptible after each step, and resumable to the bit."""
 
-import math
 import signal
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any
 
-import numpy as np
 import torch
 
 from creditree.engines.engine import Sampling
+from creditree.errors import DataError, NonFiniteError
 from creditree.evaluate.accuracy import Evaluation, Examiner
-from creditree.learner.learner import StepStats
-from creditree.learner.mismatch import NOT_COMPARED
-from creditree.ledger import Ledger, Seconds
-from creditree.objective.objective import is_recorded
 from creditree.report.progress import Watcher
 from creditree.rng import Key
-from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.keeping import Keeper, Whole
 from creditree.train.measure import with_old_logprobs
 from creditree.train.pipeline import Pipeline
-from creditree.train.rollout import Rollout
+from creditree.train.record import metrics_record, mismatch_record
+from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
-from creditree.train.step import StepResult, learn
+from creditree.train.soundness import divergence, is_proven, is_unjudged, skip_words, was_skipped
+from creditree.train.state import State, sorted_by_owner
+from creditree.train.step import Skip, StepResult, learn
 
 MOST_TOLD = 5
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
-
-
-@dataclass(slots=True)
-class _State:
-    """What changes from step to step and goes into a checkpoint, besides the learner's own arrays."""
-
-    step: int = 0
-    ledger: Ledger = field(default_factory=Ledger)
-    seconds: Seconds = field(default_factory=Seconds)
-    best_reward: float | None = None
-    best_step: int = 0
-    worse: int = 0
-    earlier_s: float = 0.0
-    """Wall seconds of the processes that worked on this run before this one, up to their checkpoints."""
-    best: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+MOST_SKIPS_TOLD = 20
+"""Skipped updates that are shown; all are counted, and in the metrics."""
 
 
 class Trainer:
@@ -55,7 +39,7 @@ class Trainer:
         self.run = run
         self.watcher = watcher
         self.key = Key.of(settings.seed)
-        self.state = _State()
+        self.state = State()
         self.rollout = Rollout(
             parts.model,
             parts.engine,
@@ -71,10 +55,13 @@ class Trainer:
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
+        self.keeper = Keeper(parts.learner, run, settings.checkpoint_every_s)
+        self.last_skip: Skip | None = None
         self._told: set[str] = set()
-        self._recorded = 0
-        self._updates = parts.learner.num_updates
+        self._skips_told = 0
         self._started = perf_counter()
+        self._judged = self._whole()
+        self.keeper.begin(self._judged)
 
     @property
     def elapsed_s(self) -> float:
@@ -82,49 +69,41 @@ class Trainer:
         return self.state.earlier_s + perf_counter() - self._started
 
     def restore(self) -> None:
-        """Continue from the newest sound checkpoint of the run directory, if it has one."""
+        """Continue from the newest undamaged checkpoint of the run directory, if it has one."""
         checkpoint, warnings = self.run.restore()
         for warning in warnings:
             self.watcher.message(warning)
         if checkpoint is None:
             return
-        arrays = dict(checkpoint.arrays)
-        best = {name.removeprefix("best/"): arrays.pop(name) for name in list(arrays) if name.startswith("best/")}
-        flying = {name: arrays.pop(name) for name in list(arrays) if name.startswith("flying/")}
-        self.parts.learner.load_arrays(arrays)
-        saved: Any = checkpoint.state
-        self.pipeline.load(flying, saved["pipeline"])
-        self.state = _State(
-            step=checkpoint.step,
-            ledger=Ledger(**saved["ledger"]),
-            seconds=Seconds(dict(saved["wall"]), dict(saved["cpu"])),
-            best_reward=saved["best_reward"],
-            best_step=saved["best_step"],
-            worse=saved["worse"],
-            earlier_s=saved["elapsed_s"],
-            best=best,
-        )
-        self._recorded = checkpoint.step
+        arrays = sorted_by_owner(checkpoint)
+        self.parts.learner.load_arrays(arrays["learner"])
+        self.pipeline.load(arrays["flying"], dict(checkpoint.state)["pipeline"])  # type: ignore[arg-type]
+        self.state = State.of(checkpoint)
+        sound = checkpoint.state.get("sound_step")
+        self._judged = self._whole()
+        self.keeper.begin(self._judged, saved=True, sound_step=sound if isinstance(sound, int) else None)
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
     def train(self) -> None:
         """Train to the end of the settings, and write a checkpoint.
 
         Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        Raises NonFiniteError where nothing could be learned in `max_skipped` steps in a row, or validation found the
+        weights unusable: `Keeper.back` goes back to sound ones. Raises DataError where nothing was judged in
+        `max_unjudged` steps in a row; the checkpoint is then the one from before them.
         """
         try:
             with finishing(self._stopping) as request:
                 while not self.is_finished and not request.made:
                     self._one_step()
-                    if self._is_due(self.settings.checkpoint_every):
-                        self.checkpoint()
-        except Exception:
-            # What fails (a prompt too long, no memory) fails before its step's first update, mostly: then the steps
-            # before it are sound. After a part of its updates the learner is of no step, and nothing is kept.
-            if self._recorded == self.state.step and self._updates == self.parts.learner.num_updates:
-                self.checkpoint()
+                    if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
+                        self.keeper.save()
+                self.keeper.save()
+        except NonFiniteError:
             raise
-        self.checkpoint()
+        except BaseException:  # whatever it is: the last whole step is in memory
+            self.keeper.save()
+            raise
         if request.number is not None and not self.is_finished:
             raise Interrupted(request.number)
 
@@ -137,23 +116,6 @@ class Trainer:
         if self.state.best:
             self.parts.learner.trained.load_state({n: torch.from_numpy(a.copy()) for n, a in self.state.best.items()})
 
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the present step, unless there is one."""
-        state = self.state
-        flying, pipeline = self.pipeline.save()
-        arrays = self.parts.learner.arrays() | {f"best/{name}": array for name, array in state.best.items()} | flying
-        record: dict[str, Any] = {
-            "pipeline": pipeline,
-            "ledger": state.ledger.as_dict(),
-            "wall": state.seconds.wall,
-            "cpu": state.seconds.cpu,
-            "best_reward": state.best_reward,
-            "best_step": state.best_step,
-            "worse": state.worse,
-            "elapsed_s": self.elapsed_s,
-        }
-        self.run.save(Checkpoint(state.step, arrays, record))
-
     @property
     def is_finished(self) -> bool:
         """Whether the steps, the time or the patience of the settings are used up."""
@@ -162,14 +124,27 @@ class Trainer:
         used_up = settings.progress(state.step, state.seconds) >= 1.0
         return used_up or (patience is not None and state.worse >= patience)
 
+    def _whole(self) -> Whole:
+        """Return the state as it is after a whole step."""
+        state = self.state
+        flying, pipeline = self.pipeline.save()
+        record = {**state.record(), "pipeline": pipeline, "elapsed_s": self.elapsed_s}
+        return Whole(state.step, record, {f"best/{name}": array for name, array in state.best.items()} | flying)
+
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
         rate = settings.learning_rate_at(state.step, state.seconds)
         result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
+        if was_skipped(result):
+            state.skipped += 1
+        elif result.stats.updated:
+            state.skipped = 0
+        state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
         validation = self._validate() if self._is_due(settings.validation.every) else None
-        record = self._record(result, rate, validation)
+        mismatch = mismatch_record(self.parts, settings, result.stats)
+        record = metrics_record(state, result, rate, validation, self.pipeline.state, mismatch)
         if self._is_due(settings.rollouts_every):
             texts = [
                 tuple(tuple(self.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
@@ -177,29 +152,60 @@ class Trainer:
             ]
             self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
         self.run.append(record)
-        self._recorded, self._updates = state.step, self.parts.learner.num_updates
+        whole = self._whole()
+        self.keeper.done(whole, proven=is_proven(result))
         self.watcher.update(record)
-        self._tell_failures(result)
-        if result.stats.note is not None:
-            self.watcher.message(f"step {state.step}: {result.stats.note}")
+        self._tell(result)
+        self._check_course(result, whole)
 
     def _sampled_and_learned(self, rate: float) -> StepResult:
         settings, state = self.settings, self.state
-        harvest = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
+        try:
+            harvest = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
+        except NonFiniteError as error:
+            self.pipeline.abandon()
+            huge = isinstance(error, HugeRewardError)
+            reason = str(error) if huge else "the logits of sampling are NaN or infinite"
+            cure = "smaller rewards" if huge else None
+            return StepResult.without(Skip(reason, tuple(self.pipeline.problem_ids), cure))
         forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]
         key = self.key.at("step", state.step)
+        self.keeper.learning()
         learned = learn(self.parts, forests, keys, key, rate, state.seconds, harvest.cost, settings.mini_batch)
         result = replace(learned, explored=[one.forest for one in harvest.live])
         self.pipeline.learned(result.rows)
         return result
 
-    def _tell_failures(self, result: StepResult) -> None:
-        """Show why completions got no reward, each reason once, the first few."""
-        branches = (branch for forest in result.explored for tree in forest for branch in tree.branches)
-        details = {branch.verdict.detail for branch in branches if branch.verdict is not None and branch.reward is None}
-        for detail in sorted(details - self._told)[: MOST_TOLD - len(self._told)]:
+    def _check_course(self, result: StepResult, whole: Whole) -> None:
+        """Raise NonFiniteError or DataError where too many steps in a row taught nothing."""
+        settings, state = self.settings, self.state
+        if was_skipped(result):
+            self.last_skip = result.skips[-1]
+            if state.skipped >= settings.max_skipped:
+                raise NonFiniteError(divergence(state.step, state.skipped, self.last_skip))
+        if state.unjudged == 0:
+            self._judged = whole
+        elif state.unjudged >= settings.max_unjudged:
+            self.keeper.rewind(self._judged)
+            reason = min(_failures(result), default="without a reason")
+            raise DataError(
+                f"no completion got a reward in {state.unjudged} training steps in a row ({reason}); the state after "
+                f"step {self._judged.step}, before them, is kept in {self.run.path}: mend what judges, and continue "
+                "with --resume."
+            )
+
+    def _tell(self, result: StepResult) -> None:
+        """Show what the user should know of a step: why completions got no reward, each reason once, the first few."""
+        failures = _failures(result)
+        for detail in sorted(failures - self._told)[: MOST_TOLD - len(self._told)]:
             self._told.add(detail)
             self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
+        for skip in result.skips:
+            if self._skips_told < MOST_SKIPS_TOLD:
+                self.watcher.message(f"step {self.state.step}: an update is left out: {skip_words(skip)}")
+            self._skips_told += 1
+        if result.stats.note is not None:
+            self.watcher.message(f"step {self.state.step}: {result.stats.note}")
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
@@ -216,38 +222,8 @@ class Trainer:
             state.worse += 1
         return found
 
-    def _record(self, result: StepResult, rate: float, validation: Evaluation | None) -> dict[str, Any]:
-        state, reward, stats = self.state, result.reward_mean, result.stats
-        record: dict[str, Any] = {
-            "step": state.step,
-            "reward_mean": None if math.isnan(reward) else reward,
-            "mixed_share": result.mixed_share,
-            "signal_share": (state.step - state.ledger.no_signal) / state.step,
-            "loss": stats.loss,
-            "grad_norm": stats.grad_norm,
-            "l2_grad_norm": stats.l2_grad_norm,
-            "clip_fraction": stats.clip_fraction,
-            **self._mismatch(stats),
-            "useful_share": result.useful_share,
-            "selected_share": result.selected_share,
-            **{f"select_{name}": value for name, value in result.chosen.items()},
-            "problems": len(result.explored),
-            "problems_trained": len(result.forests),
-            "rows": result.rows,
-            **{f"schedule_{name}": value for name, value in self.pipeline.state.items()},
-            "learning_rate": rate,
-            "validation_accuracy": None if validation is None else validation.accuracy,
-            "validation_reward": None if validation is None else validation.mean_reward,
-            **state.ledger.as_dict(),
-            "seconds": sum(state.seconds.wall.values()),
-            "cpu_seconds": state.seconds.training_cpu,
-            "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
-        }
-        return record
 
-    def _mismatch(self, stats: StepStats) -> dict[str, float | None]:
-        """Return how far the engine is from the learner; None where no update was made or the softmax is another."""
-        settings, objective = self.settings, self.parts.method.objective
-        same = is_recorded(objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
-        found = stats.mismatch if same else NOT_COMPARED
-        return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}
+def _failures(result: StepResult) -> set[str]:
+    """Return what the verifier said of completions that got no reward."""
+    branches = (branch for forest in result.explored for tree in forest for branch in tree.branches)
+    return {branch.verdict.detail for branch in branches if branch.verdict is not None and branch.reward is None}

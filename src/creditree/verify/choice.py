@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from creditree.problem import Verdict
-from creditree.verify.final_answer import Located, located, unboxed
+from creditree.verify.final_answer import Located, located, readings
 from creditree.verify.options import ANOTHER, chosen, options_of, undressed
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A capital as a word of its own, in brackets or not. Which A is an article, and which I a pronoun, `_letter` says.
 # Characters of scripts without spaces may touch it: 答案是B.
@@ -76,11 +76,21 @@ class Choice(Verifier):
         """Return one verdict an answer, in order."""
         return tuple(map(_verdict, answers))
 
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "choice",
+            "ignore_case": True,
+            "options": "letters, or texts from the columns choices or options",
+            "restated": "options listed one after the other choose none",
+        }
+
 
 def _verdict(answer: Answer) -> Verdict:
     problem = answer.problem
     options = options_of(problem)
-    accepted = {option for truth in problem.answers if (option := chosen(unboxed(truth), options)) is not None}
+    texts = [text for truth in problem.answers for text in readings(truth)]
+    accepted = {option for text in texts if (option := chosen(text, options)) is not None}
     if not accepted:
         return Verdict(
             None,

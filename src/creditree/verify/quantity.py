@@ -20,6 +20,12 @@ NAMED = re.compile(
 )
 EQUALS = re.compile(r"(?<![<>!=:\\])=(?![=>])|\\approx(?![A-Za-z])|≈")
 UNEQUAL = re.compile(r"[<>≠≤≥]|!=|\\(?:ne|neq|le|leq|ge|geq|lt|gt|in|pm)(?![A-Za-z])|±")
+RULES = {
+    "units": "a unit that only one side has does not count; 500 cm is 5 m, and 5 cm is not 5 m",
+    "percent": "5 % is 5 and 0.05",
+    "decimal_comma": "54,50 is 54.50, and 1,234 is 1234",
+}
+"""How quantities are compared, in words: the rules that the graders of numbers share."""
 PLACES = 6
 """A number with a decimal point equals what agrees with it to so many places ..."""
 RELATIVE = Fraction(2, 10**6)

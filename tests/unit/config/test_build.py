@@ -101,7 +101,7 @@ def test_a_file_task_passes_every_key_on(tmp_path: Path) -> None:
         ("{name: multiplication, range_a: [9, 1]}", ConfigError, "range_a is 9..1"),
         ("{name: multiplication, prompt: {text: '{c}'}}", ConfigError, "asks for {c}"),
         ("{name: multiplication, prompt: {text: 'no field'}}", ConfigError, "has no field"),
-        ("{name: multiplication, prompt: {system: Hi}}", ConfigError, "chat is off"),
+        ("{name: multiplication, prompt: {chat: false, system: Hi}}", ConfigError, "chat is off"),
         ("{name: word_problems, kinds: [totl]}", ConfigError, "Did you mean 'total'"),
         ("{name: file, path: nowhere.jsonl}", DataError, "does not exist"),
         ("{name: svamp, path: nowhere.csv}", DataError, "does not exist"),

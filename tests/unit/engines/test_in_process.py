@@ -47,7 +47,7 @@ def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sam
             tokens, logprobs = naive_sample(model, request.context_ids.tolist(), key, request.max_new_tokens, sampling)
             assert sample.token_ids.tolist() == tokens
             assert sample.logprobs == pytest.approx(logprobs, abs=1e-10)
-            stopped = tokens[-1] == model.eos_id
+            stopped = tokens[-1] in model.eos_ids
             assert sample.finish_reason == ("stop" if stopped else "length")
     assert ledger.decoded == len(prefixes(asked, found))
 

@@ -1,6 +1,7 @@
 """Static decoding, on a CPU: steps are called where CUDA would replay their graphs, everything else is the same."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sam
             tokens, logprobs = naive_sample(model, request.context_ids.tolist(), key, request.max_new_tokens, sampling)
             assert sample.token_ids.tolist() == tokens
             assert sample.logprobs == pytest.approx(logprobs, abs=1e-10)
-            assert sample.finish_reason == ("stop" if tokens[-1] == model.eos_id else "length")
+            assert sample.finish_reason == ("stop" if tokens[-1] in model.eos_ids else "length")
     # every completion's forwarded tokens, equal ones counted apart, and the contexts
     assert ledger.decoded == len(asked) + sum(len(s.token_ids) - 1 for samples in found for s in samples)
 
@@ -123,6 +124,8 @@ def test_completions_longer_than_a_cache_bucket(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("creditree.engines.static.grid._SHORTEST_STAGE", 32)
     model = tiny(seed=3)
     model.tokenizer.eos_token = "<unk>"
+    network: Any = model.transformer.model
+    network.config.eos_token_id = network.generation_config.eos_token_id = None
     asked = requests(2, 4, budget=100)
     engine = static_engine(model)
     decoder = decoder_of(engine)
@@ -206,6 +209,7 @@ def test_decoding_ends_soon_after_the_last_row() -> None:
     model = tiny()
     prompt = token_array([5, 9])
     model.tokenizer.eos_token_id = naive_sample(model, prompt.tolist(), Key.of(0), 1, Sampling(0.0))[0][0]
+    model = Model(model.name, model.transformer, model.tokenizer)
     engine = static_engine(model)
     decoder = decoder_of(engine)
     decoder.recorder = counted = Counted()

@@ -10,10 +10,10 @@ from peft import LoraConfig
 from torch import Tensor
 
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.attention import ATTENTION
+from creditree.models.attention import ATTENTION, CausalPlan
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
-from creditree.models.transformer import CausalPlan, Transformer
+from creditree.models.transformer import Transformer
 from creditree.rng import Key
 from tests.tiny_models import FAMILIES, random_model, tiny
 

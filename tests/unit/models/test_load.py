@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from creditree.errors import ModelError
 from creditree.models.attention import ATTENTION
-from creditree.models.load import builtin_models, load_model, locate
+from creditree.models.directory import builtin_models, locate
+from creditree.models.load import load_model, load_texts
 from tests.tiny_models import FAMILIES, char_tokenizer, random_model
 
 IDS = (torch.arange(11)[None] * 7) % 60 + 2
@@ -38,7 +40,7 @@ def refusal(name: str | Path) -> str:
 def test_a_directory_that_save_pretrained_wrote(family: str, tmp_path: Path) -> None:
     model = load_model(str(saved(tmp_path, family)))
     assert model.name == str(tmp_path)
-    assert model.eos_id == 1
+    assert model.eos_ids == (1,)
     assert model.transformer.dtype == torch.float32
     inner = model.transformer.model
     assert inner.config._attn_implementation == ATTENTION
@@ -52,7 +54,7 @@ def test_a_directory_that_save_pretrained_wrote(family: str, tmp_path: Path) -> 
 def test_text_leaves_special_tokens_out() -> None:
     model = load_model("builtin:multiplication")
     ids = model.tokenizer.encode("12*3=\n", add_special_tokens=False)
-    assert model.text([*ids, model.eos_id]) == "12*3=\n"
+    assert model.text([*ids, *model.eos_ids]) == "12*3=\n"
 
 
 def test_bfloat16_and_float64(tmp_path: Path) -> None:
@@ -94,10 +96,12 @@ def test_a_directory_that_is_not_there(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["nobody-here/no-such-model", "no-such-model", "a/b/c", "two words"])
-def test_a_hub_name_that_cannot_be_had(name: str) -> None:
+@pytest.mark.parametrize("name", ["nobody-here/no-such-model", "no-such-model", "two words"])
+def test_a_hub_name_that_cannot_be_had(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     sentence = refusal(name)
     assert sentence.startswith(f"model '{name}' could not be loaded (")
+    assert "://" not in sentence
     assert sentence.endswith(f"; give a directory, a hub name or one of {', '.join(builtin_models())}.")
 
 
@@ -159,11 +163,27 @@ def test_a_directory_without_tokenizer(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_without_an_end_token(tmp_path: Path) -> None:
-    random_model(dtype=torch.float32).save_pretrained(tmp_path)
-    tokenizer = char_tokenizer()
+    """Refused, unless the model's own configuration names an end."""
+    tokenizer: Any = char_tokenizer()
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path)
+    model: Any = random_model(dtype=torch.float32)
+    model.save_pretrained(tmp_path)
+    assert load_model(str(tmp_path)).eos_ids == (1,)
+    model.config.eos_token_id = model.generation_config.eos_token_id = None
+    model.save_pretrained(tmp_path)
     assert "has no end-of-sequence token, so completions could not end; set eos_token" in refusal(tmp_path)
+
+
+def test_texts_are_read_without_the_weights(tmp_path: Path) -> None:
+    """A list in generation_config.json, and a sampling setting there, are what the loaded model says too."""
+    saved(tmp_path)
+    said = {"eos_token_id": [1, 7], "repetition_penalty": 1.2, "do_sample": True}
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    texts = load_model(str(tmp_path)).texts
+    assert texts.ends.ids == (1, 7)
+    assert texts.not_applied == {"repetition_penalty": 1.2, "do_sample": True}
+    assert load_texts(str(tmp_path), offline=True).to_json() == texts.to_json()
 
 
 @pytest.mark.parametrize("length", [0, 5, 4000])

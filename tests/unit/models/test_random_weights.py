@@ -56,7 +56,7 @@ def test_weights_are_normal_with_the_usual_scale() -> None:
 
 def test_the_tokenizer_has_a_token_a_byte_and_an_end_past_the_vocabulary() -> None:
     model = Model("random", Transformer(random_model(PLAIN, torch.float32)), byte_tokenizer(PLAIN.vocab_size))
-    assert model.eos_id == model.transformer.vocab_size == 300
+    assert model.eos_ids == (model.transformer.vocab_size,) == (300,)
     ids = model.tokenizer.encode("a line of text")
     assert len(ids) == len("a line of text")
     assert model.text(ids) == "a line of text"

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from creditree.errors import ConfigError, DataError
 from creditree.evaluate.suite import SUITES
+from creditree.models.texts import Texts
 from creditree.problem import Problem, fingerprint
 from creditree.tasks import BENCHMARKS, PromptTemplate, benchmark
 from creditree.tasks.benchmarks import BenchmarkName
@@ -151,12 +152,13 @@ def test_the_fingerprint_is_of_content_and_order() -> None:
 
 def test_auto_takes_the_chat_format_where_there_is_one() -> None:
     tokenizer: Any = char_tokenizer()
-    problem, prompt = Problem("a", "1+1=", ("2",)), PromptTemplate("{question}", chat="auto")
-    assert prompt.encode(problem, tokenizer) == PromptTemplate("{question}").encode(problem, tokenizer)
+    texts = Texts("random", tokenizer)
+    problem, prompt = Problem("a", "1+1=", ("2",)), PromptTemplate("{question}")
+    assert prompt.encode(problem, texts) == PromptTemplate("{question}", chat=False).encode(problem, texts)
     with pytest.raises(ConfigError, match="no chat template"):
-        PromptTemplate("{question}", chat="auto", system="be brief").encode(problem, tokenizer)
+        PromptTemplate("{question}", system="be brief").encode(problem, texts)
     tokenizer.chat_template = "{% for m in messages %}({{ m['content'] }}){% endfor %}"
-    assert tokenizer.decode(prompt.encode(problem, tokenizer)) == "(1+1=)"
+    assert texts.exact(prompt.encode(problem, texts)) == "(1+1=)"
 
 
 def test_the_package_datasets_reads_a_folder_in_the_hubs_layout(tmp_path: Path) -> None:

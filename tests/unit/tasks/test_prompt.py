@@ -9,38 +9,24 @@ from hypothesis import strategies as st
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.tasks import PromptTemplate
+from creditree.tasks.task import Pieces
 
 PROBLEM = Problem("p", "1+1?", ("2",), {"level": 3})
-BEGIN, END = 1, 2
 
 
 @dataclass
 class Letters:
-    """A tokenizer of characters that may begin and close every text with a special token."""
+    """A text side with a token for each letter, that notes what is asked of it."""
 
-    begins: bool = False
-    closes: bool = False
-    chat_template: object = None
-    eos_token_id: int | None = END
-    conversations: list[list[dict[str, str]]] = field(default_factory=list)
+    has_chat_template: bool = False
+    conversations: list[tuple[Pieces, str | None]] = field(default_factory=list)
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        ids = [END if letter == "$" else ord(letter) for letter in text]
-        before = [BEGIN] if self.begins and add_special_tokens else []
-        return [*before, *ids, *([END] if self.closes and add_special_tokens else [])]
+    def encode(self, pieces: Pieces) -> list[int]:
+        return [ord(letter) for text, _ in pieces for letter in text]
 
-    def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, add_generation_prompt: bool, tokenize: bool, return_dict: bool
-    ) -> list[int]:
-        assert add_generation_prompt
-        assert tokenize
-        assert not return_dict
-        self.conversations.append(conversation)
+    def encode_chat(self, pieces: Pieces, system: str | None) -> list[int]:
+        self.conversations.append((pieces, system))
         return [7, 8, 9]
-
-
-def letters(text: str) -> list[int]:
-    return [ord(letter) for letter in text]
 
 
 def test_the_question_and_columns_are_filled_in_and_doubled_braces_stay() -> None:
@@ -60,24 +46,22 @@ def test_braces_in_a_question_are_plain_text(question: str, before: str) -> None
     assert PromptTemplate(escaped + "{question}").render(Problem("p", question, ())) == before + question
 
 
-def test_special_tokens_at_the_start_stay_and_the_end_token_goes() -> None:
+def test_what_comes_from_the_row_is_told_apart_from_the_wording() -> None:
+    template = PromptTemplate("{{level {level}}} {question}\n")
+    assert "".join(text for text, _ in template.pieces(PROBLEM)) == template.render(PROBLEM)
+    assert [text for text, is_data in template.pieces(PROBLEM) if is_data] == ["3", "1+1?"]
+
+
+def test_the_prompt_is_one_user_message_where_the_model_has_a_chat_format() -> None:
+    plain, chat = Letters(), Letters(has_chat_template=True)
     template = PromptTemplate("{question}")
-    assert template.encode(PROBLEM, Letters()) == letters("1+1?")
-    assert template.encode(PROBLEM, Letters(begins=True)) == [BEGIN, *letters("1+1?")]
-    assert template.encode(PROBLEM, Letters(begins=True, closes=True)) == [BEGIN, *letters("1+1?")]
-
-
-def test_an_end_token_that_the_text_itself_ends_with_is_kept() -> None:
-    assert PromptTemplate("{question}$").encode(PROBLEM, Letters()) == [*letters("1+1?"), END]
-
-
-def test_chat_makes_one_user_message_after_the_system_message() -> None:
-    tokenizer = Letters(chat_template="a template")
-    assert PromptTemplate("Solve: {question}", chat=True, system="Be brief.").encode(PROBLEM, tokenizer) == [7, 8, 9]
-    PromptTemplate(chat=True).encode(PROBLEM, tokenizer)
-    assert tokenizer.conversations == [
-        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Solve: 1+1?"}],
-        [{"role": "user", "content": "1+1?"}],
+    assert template.encode(PROBLEM, plain) == [ord(letter) for letter in "1+1?"]
+    assert template.encode(PROBLEM, chat) == [7, 8, 9]
+    assert PromptTemplate("{question}", chat=False).encode(PROBLEM, chat) == [ord(letter) for letter in "1+1?"]
+    assert PromptTemplate("Solve: {question}", chat=True, system="Be brief.").encode(PROBLEM, chat) == [7, 8, 9]
+    assert chat.conversations == [
+        ([("1+1?", True)], None),
+        ([("Solve: ", False), ("1+1?", True)], "Be brief."),
     ]
 
 
@@ -97,16 +81,23 @@ def test_chat_without_a_chat_template_is_refused() -> None:
         ("{0}", "not a plain name"),
         ("{question.answers}", "not a plain name"),
         ("{question[0]}", "not a plain name"),
+        ("{question:>5d}", "{question:>5d}, which is not a plain name"),
+        ("{question!a}", "{question!a}, which is not a plain name"),
+        ("{question!s:>999999999}", "not a plain name"),
+        ("{question:{level}}", "not a plain name"),
+        ("{question:{question.__class__}}", "not a plain name"),
+        ("{question!}", "malformed"),
     ],
 )
 def test_malformed_text_is_refused_when_it_is_written(text: str, reason: str) -> None:
-    with pytest.raises(ConfigError, match=reason):
+    with pytest.raises(ConfigError) as refused:
         PromptTemplate(text)
+    assert reason in str(refused.value)
 
 
 def test_a_system_message_without_chat_is_refused() -> None:
     with pytest.raises(ConfigError, match="set chat to true"):
-        PromptTemplate(system="Be brief.")
+        PromptTemplate(chat=False, system="Be brief.")
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:

@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_plain_transformers(tmp_path: Path, family: str, tar
     assert list(found) == [problem.id for problem in guard.problems]
     for problem in guard.problems:
         prompt = model.tokenizer.encode(problem.question + "\n")
-        wanted = [*model.tokenizer.encode(str(problem.columns[target or "answer"])), model.eos_id]
+        wanted = [*model.tokenizer.encode(str(problem.columns[target or "answer"])), *model.eos_ids]
         with torch.no_grad():
             logits = adapter.peft(input_ids=torch.tensor([prompt + wanted])).logits[0]
         loss = torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -1], torch.tensor(wanted))

@@ -148,8 +148,8 @@ def test_the_total_budget_is_kept(model: Model) -> None:
             total = len(tree.kept_ids) + len(branch.token_ids)
             reasons.add((branch.finish_reason, len(tree.kept_ids) > 0))
             assert total == BUDGET if branch.finish_reason == "length" else total <= BUDGET
-            assert (branch.token_ids[-1] == model.eos_id) == (branch.finish_reason == "stop")
-            assert model.eos_id not in branch.token_ids[:-1]
+            assert (branch.token_ids[-1] in model.eos_ids) == (branch.finish_reason == "stop")
+            assert not set(model.eos_ids) & set(branch.token_ids[:-1].tolist())
     assert reasons == {("stop", False), ("length", False), ("stop", True), ("length", True)}
 
 

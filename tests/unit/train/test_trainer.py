@@ -18,7 +18,8 @@ from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
-from creditree.learner.learner import Learner, OptimiserSpec, StepStats
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.learner.stats import StepStats
 from creditree.learner.stretches import stretches_of
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS, Method
@@ -559,10 +560,12 @@ def test_a_step_that_fails_after_a_part_of_its_updates_leaves_no_checkpoint(
     trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, problems_per_step=4, mini_batch=6), method=GRPO)
     learner, step = trainer.parts.learner, Learner.step
 
-    def failing(self: Learner, batch: Batch, key: Key, learning_rate: float | None = None) -> StepStats:
+    def failing(
+        self: Learner, batch: Batch, key: Key, learning_rate: float | None = None, *, at_old: bool = False
+    ) -> StepStats:
         if self.num_updates == 2:
             raise ModelError("lost")
-        return step(self, batch, key, learning_rate)
+        return step(self, batch, key, learning_rate, at_old=at_old)
 
     monkeypatch.setattr(Learner, "step", failing)
     with pytest.raises(ModelError, match="lost"):

@@ -146,6 +146,12 @@ def test_a_choice_behind_the_restated_options(text: str, letter: str) -> None:
     assert choice(text) == letter
 
 
+@pytest.mark.parametrize("truth", ["A", "(A)", "A) 7", r"\boxed{A}", "The answer is A.", "3 + 4 = 7\n#### A"])
+def test_references_are_read_as_completions_are(truth: str) -> None:
+    (verdict,) = Choice().judge([Answer(Problem("p", "?", (truth,)), "", "Therefore, A.")])
+    assert verdict.reward == 1.0
+
+
 def test_options_by_their_text() -> None:
     assert choice("The answer is dates", **FRUIT) == "C"
     assert choice("I count.\nLimes.", **FRUIT) == "B"

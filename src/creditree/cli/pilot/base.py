@@ -18,6 +18,7 @@ from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate.accuracy import Evaluation, Examiner, is_correct
+from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
 from creditree.models.load import load_model
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
@@ -70,6 +71,8 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         load_s = monotonic() - begun
         engine = InProcessEngine(model, rows_of(config))
         prompt = PromptTemplate(frame.prompt, frame.chat)
+        for note in text_notes(prompt, model.texts):
+            out.print(note, soft_wrap=True)
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
             directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s)))

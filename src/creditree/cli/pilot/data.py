@@ -15,7 +15,7 @@ from creditree.config.pilot import (
     preferred_precision,
     threads_for,
 )
-from creditree.config.reward import OPTIONS, build_verifier, reward_of
+from creditree.config.reward import OPTIONS, build_verifier, grading, located, reward_of
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
@@ -62,6 +62,7 @@ class Data:
             "sizes": self.splits.sizes,
             "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
             "grader": self.frame.reward,
+            "grading": grading(reward_of({"name": self.frame.reward})),
             "prompt": self.frame.prompt,
             "prompt_tokens": {
                 "median": self.lengths.median,
@@ -102,7 +103,7 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     groups = [] if request.by is None else check_groups(splits, request.by)
     threads = threads_for(request, shape)
     frame = Frame(
-        _written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), threads, tokens
+        located(found.grader, Path.cwd()), prompt.text, chat, preferred_precision(request, shape), threads, tokens
     )
     guard, shared = _guard_problems(request, prompt, splits)
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)
@@ -179,12 +180,6 @@ def _verifier(reward: str) -> Verifier:
     return build_verifier(reward_of({"name": reward}))
 
 
-def _written(request: Request, grader: str) -> Any:
-    # A function is found from wherever the command is repeated.
-    source, colon, name = grader.rpartition(":")
-    return f"{Path(source).resolve()}:{name}" if colon and source.endswith(".py") else grader
-
-
 def _refuse(findings: Sequence[Finding]) -> None:
     blocker = next((one for one in findings if one.severity == "blocker"), None)
     if blocker is not None:
@@ -193,11 +188,11 @@ def _refuse(findings: Sequence[Finding]) -> None:
 
 def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[Placed]) -> Mapping[str, int]:
     try:
-        tokenizer = Encoder(request.model, offline=False).tokenizer
+        texts = Encoder(request.model, offline=False).texts
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
-    return {one.problem.id: len(prompt.encode(one.problem, tokenizer)) for one in placed}
+    return {one.problem.id: len(prompt.encode(one.problem, texts)) for one in placed}
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:

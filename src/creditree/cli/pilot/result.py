@@ -197,9 +197,9 @@ def _chosen(config: RunConfig) -> dict[str, Any]:
 
 
 def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
-    tokenizer = Encoder(request.model, offline=True).tokenizer
+    texts = Encoder(request.model, offline=True).texts
     rows = (row for step in run.rollout_steps() for row in run.rollouts(step))
-    return concentration(rows, lambda ids: str(tokenizer.decode(list(ids))))
+    return concentration(rows, lambda ids: texts.exact(list(ids)))
 
 
 def _metric(

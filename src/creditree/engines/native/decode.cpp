@@ -78,7 +78,7 @@ int64_t creditree_forward(void* it, const int32_t* paths, int64_t size, const in
 int64_t creditree_begin(void* it, const double* temperature_top_p, const int64_t* fields, int64_t rows,
                      const int32_t* paths, const int64_t* lengths, int64_t stride, int64_t members,
                      const int64_t* which, const int64_t* row) {
-    const Sampler sampler{temperature_top_p[0],        temperature_top_p[1],       fields[0],
+    const Sampler sampler{temperature_top_p[0],        temperature_top_p[1],       pointer<uint8_t>(fields[0]),
                           fields[1],                   pointer<double>(fields[2]), pointer<int64_t>(fields[3]),
                           pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<double>(fields[6]),
                           pointer<double>(fields[7]),  pointer<double>(fields[8]), pointer<uint8_t>(fields[9]), fields[10]};

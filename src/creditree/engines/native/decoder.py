@@ -85,7 +85,9 @@ def _agrees(model: Model) -> bool:
     tolerance = 0.1 if transformer.dtype == torch.bfloat16 else 1e-3
     # The median over tokens, since in bfloat16 transformers' own logits of a first token may be far from exact ones:
     # its activations are a hundred times larger than those of later tokens.
-    off = (ours - theirs).float().norm(dim=-1) / theirs.float().norm(dim=-1)
+    # Logits that are all 0 (a token whose row of the embedding is 0) are off by what they differ.
+    size = theirs.float().norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+    off = (ours - theirs).float().norm(dim=-1) / size
     return bool(off.median() <= tolerance)
 
 
@@ -163,7 +165,9 @@ class NativeDecoder:
         tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         addresses = [_address(array) for array in tables + outputs]
-        fields = _int64([self.model.eos_id, completions.tokens.shape[1], *addresses, len(completions)])
+        ends = np.zeros(self.model.transformer.vocab_size, dtype=np.uint8)
+        ends[[token for token in self.model.eos_ids if 0 <= token < len(ends)]] = True
+        fields = _int64([_address(ends), completions.tokens.shape[1], *addresses, len(completions)])
         sampling = np.array([completions.sampling.temperature, completions.sampling.top_p])
         paths, done = live.read.astype(np.int32), np.zeros(3, dtype=np.int64)
         self._code.creditree_cells(self._handle, _at(self._cells()))
@@ -233,7 +237,8 @@ class NativeDecoder:
         store = self.store
         tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
         arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
-        return _int64([store.used, store.capacity, *tensors, *arrays, *(_pointer(layer) for layer in store.kv)])
+        layers = [_pointer(layer) for layer in store.kv] or [0] * len(self._layers)  # none before room was made
+        return _int64([store.used, store.capacity, *tensors, *arrays, *layers])
 
 
 def _check(status: int) -> None:

@@ -7,7 +7,8 @@
 
 struct Sampler {
     double temperature, top_p;
-    int64_t eos, width;  // width: columns of the tables below, one row a completion
+    const uint8_t* ends;  // of each token of the vocabulary, whether it ends a completion
+    int64_t width;  // columns of the tables below, one row a completion
     const double* uniform;
     const int64_t* budget;
     int64_t *tokens, *drawn;

@@ -138,7 +138,7 @@ class Sampling {
             sampler_.logprobs[at] = found.logprob(token);
             sampler_.sampler_logprobs[at] = found.sampler_logprob(token);
             if (sampler_.entropies) sampler_.entropies[at] = entropy;
-            sampler_.stopped[which] = token == sampler_.eos;
+            sampler_.stopped[which] = sampler_.ends[token];
         }
     }
 

@@ -100,7 +100,7 @@ class StaticDecoder:
     def _collect(self, completions: Completions, live: Live, arranged: Arrangement, buffers: Buffers) -> None:
         width = completions.tokens.shape[1]
         tokens, *numbers = buffers.download()[:, arranged.row, :width]
-        ends = (tokens == self.model.eos_id) & (np.arange(width) < completions.budget[live.which, None])
+        ends = np.isin(tokens, self.model.eos_ids) & (np.arange(width) < completions.budget[live.which, None])
         stopped = ends.any(axis=1)
         drawn = np.where(stopped, ends.argmax(axis=1) + 1, completions.budget[live.which])
         counts = np.arange(width) < drawn[:, None]
@@ -130,7 +130,8 @@ class StaticDecoder:
 
     def _step(self, buffers: Buffers, sampling: Sampling, stage: int) -> DecodeStep:
         keep = self.store.keep_layer
-        return DecodeStep(self.model.transformer, buffers, sampling, stage, self.model.eos_id, keep)
+        ends = torch.tensor(self.model.eos_ids, device=self.model.transformer.device)
+        return DecodeStep(self.model.transformer, buffers, sampling, stage, ends, keep)
 
     def _recorded(self, buffers: Buffers, sampling: Sampling, stage: int) -> Step:
         steps = self._grids[buffers.grid][1]

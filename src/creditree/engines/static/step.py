@@ -15,14 +15,15 @@ from creditree.models.transformer import Transformer
 class DecodeStep:
     """Reads and writes `buffers` only, in shapes that do not depend on their contents: it can be captured.
 
-    `stage`: how much of the rows' own caches is read; a step at a column of `stage` or more needs another one.
+    `stage`: how much of the rows' own caches is read; a step at a column of `stage` or more needs another one. `ends`:
+    the tokens that end a completion.
     """
 
     transformer: Transformer
     buffers: Buffers
     sampling: Sampling
     stage: int
-    eos_id: int
+    ends: Tensor
     keep_layer: int | None
 
     def __call__(self) -> None:
@@ -50,5 +51,6 @@ class DecodeStep:
         found = torch.stack([kind.to(to.out.dtype) for kind in kinds])
         to.out[: len(kinds)].index_copy_(2, to.column, found[:, :, None])
         to.token.copy_(drawn.token)
-        to.done.logical_or_((drawn.token == self.eos_id) | (to.column + 1 >= to.budget))
+        ended = (drawn.token[:, None] == self.ends).any(dim=1)
+        to.done.logical_or_(ended | (to.column + 1 >= to.budget))
         to.left.copy_(to.done.logical_not().sum(0, keepdim=True))

@@ -1,0 +1,63 @@
+"""What an update of AdamW would make of the weights, looked at before it is made."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PIECE = 1 << 22
+"""Numbers that are looked at together: it bounds the memory, whatever a matrix has."""
+LARGEST = float(np.finfo(np.float32).max)
+LARGEST_WEIGHT = 65504.0
+"""Float16 holds no larger numbers. Weights that work are far below; those that an explosion makes are soon above."""
+
+
+@torch.no_grad()
+def stays_sound(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0) -> bool:
+    """Return whether the optimiser's next step leaves every weight within `LARGEST_WEIGHT`; gradients are clipped.
+
+    AdamW (arXiv 1711.05101): m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2,
+    W' = factor * ((1 - rate * decay) W - rate / (1 - b1^t) * m' / (sqrt(v' / (1 - b2^t)) + eps).
+    Nothing is changed. Looking first costs no copy of weights and moments, which undoing would need.
+    """
+    group = optimiser.param_groups[0]
+    if not abs(rate * max(1.0, abs(factor))) < LARGEST:
+        return False
+    found: Tensor | None = None
+    for matrix in group["params"]:
+        if matrix.grad is None:
+            continue
+        state = optimiser.state.get(matrix, {})
+        weights, grads = matrix.reshape(-1), matrix.grad.reshape(-1)
+        moments = [state[name].reshape(-1) if state else None for name in ("exp_avg", "exp_avg_sq")]
+        step = float(state["step"]) + 1 if state else 1.0
+        for start in range(0, len(weights), PIECE):
+            piece = slice(start, start + PIECE)
+            first, second = (None if moment is None else moment[piece] for moment in moments)
+            new = _updated(weights[piece], grads[piece], first, second, step, group, rate)
+            # what is not a number is not below anything
+            sound = (new.mul_(factor).abs_() <= LARGEST_WEIGHT).all()
+            found = sound if found is None else found & sound
+    return found is None or bool(found)
+
+
+def _updated(
+    weights: Tensor,
+    grads: Tensor,
+    first: Tensor | None,
+    second: Tensor | None,
+    step: float,
+    group: dict[str, object],
+    rate: float,
+) -> Tensor:
+    betas, eps, decay = group["betas"], group["eps"], group["weight_decay"]
+    assert isinstance(betas, tuple)
+    assert isinstance(eps, float)
+    assert isinstance(decay, float | int)
+    mean = grads * (1 - betas[0])
+    square = grads.square() * (1 - betas[1])
+    if first is not None and second is not None:
+        mean.add_(first, alpha=betas[0])
+        square.add_(second, alpha=betas[1])
+    size = square.div_(1 - betas[1] ** step).sqrt_().add_(eps)
+    new: Tensor = weights * (1 - rate * decay) - mean.div_(size).mul_(rate / (1 - betas[0] ** step))
+    return new

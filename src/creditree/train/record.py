@@ -1,0 +1,58 @@
+"""The metrics of a training step: one record, as ``metrics.jsonl`` holds it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from creditree.evaluate.accuracy import Evaluation
+from creditree.learner.mismatch import NOT_COMPARED
+from creditree.learner.stats import StepStats
+from creditree.objective.objective import is_recorded
+from creditree.schedule.schedule import ScheduleState
+from creditree.train.settings import Parts, Settings
+from creditree.train.state import State
+from creditree.train.step import StepResult
+
+
+def metrics_record(
+    state: State,
+    result: StepResult,
+    rate: float,
+    validation: Evaluation | None,
+    schedule: ScheduleState,
+    mismatch: Mapping[str, float | None],
+) -> dict[str, Any]:
+    """Return what a step did, and the counts of the run so far."""
+    reward, stats = result.reward_mean, result.stats
+    return {
+        "step": state.step,
+        "reward_mean": None if math.isnan(reward) else reward,
+        "mixed_share": result.mixed_share,
+        "signal_share": (state.step - state.ledger.no_signal) / state.step,
+        "loss": stats.loss,
+        "grad_norm": stats.grad_norm,
+        "l2_grad_norm": stats.l2_grad_norm,
+        "clip_fraction": stats.clip_fraction,
+        **mismatch,
+        "useful_share": result.useful_share,
+        "selected_share": result.selected_share,
+        **{f"select_{name}": value for name, value in result.chosen.items()},
+        "problems": len(result.explored),
+        "problems_trained": len(result.forests),
+        "rows": result.rows,
+        **{f"schedule_{name}": value for name, value in schedule.items()},
+        "learning_rate": rate,
+        "validation_accuracy": None if validation is None else validation.accuracy,
+        "validation_reward": None if validation is None else validation.mean_reward,
+        **state.ledger.as_dict(),
+        "seconds": sum(state.seconds.wall.values()),
+        "cpu_seconds": state.seconds.training_cpu,
+        "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
+    }
+
+
+def mismatch_record(parts: Parts, settings: Settings, stats: StepStats) -> dict[str, float | None]:
+    """Return how far the engine is from the learner; None where no update was made or the softmax is another."""
+    same = is_recorded(parts.method.objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
+    found = stats.mismatch if same else NOT_COMPARED
+    return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}
