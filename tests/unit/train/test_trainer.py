@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from creditree.objective.clipped import Clipped
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
-from creditree.runs.directory import RunDirectory
+from creditree.runs.directory import RunDirectory, Side
 from creditree.select.everything import Everything
 from creditree.tasks.task import PromptTemplate
 from creditree.train.examination import examined
@@ -530,6 +531,24 @@ def test_what_was_measured_after_training_is_kept_unless_steps_are_made_again(tm
     shutil.rmtree(tmp_path / "checkpoints")
     resumed()
     assert attempts_of(tmp_path) == found
+
+
+def test_a_run_whose_rewards_are_no_verdicts_shows_their_means(tmp_path: Path) -> None:
+    """No completion is correct, as none has a reward of 1: accuracy says nothing, the mean reward does."""
+    parts = parts_of(Scripted(training=lambda text: sum(map(ord, text)) % 7 / 10))
+    with RunDirectory.resume(tmp_path, "seed: 0\n") as run:
+        summary = run_training(parts, replace(SETTINGS, steps=2), run, Notes(parts.learner))
+        assert summary is not None
+        found = summary.rewards["greedy"]
+        sides: dict[Side, float] = {
+            side: mean(one.reward or 0.0 for one in run.attempts("greedy", side)) for side in ("base", "trained")
+        }
+        assert (summary.main.before.value, summary.main.after.value) == (0.0, 0.0)
+        assert found.before.value == pytest.approx(sides["base"])
+        assert found.after.value == pytest.approx(sides["trained"])
+        assert found.difference.value == pytest.approx(sides["trained"] - sides["base"])
+        assert summary.extra["grading"] == {"grader": "Scripted"}
+        assert "mean reward" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_reward_that_judges_nothing_leaves_the_directory_free(tmp_path: Path) -> None:
