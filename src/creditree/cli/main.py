@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RewardOption = Annotated[
     str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 
 
 @app.command()
@@ -203,7 +203,8 @@ GraderOption = Annotated[
     str, typer.Option("--grader", help="math, numeric, exact, choice, last_integer, program, or file.py:function.")
 ]
 DeadlineOption = Annotated[
-    float | None, typer.Option("--deadline", min=0.01, help="Seconds for one answer; math and program.")
+    float | None,
+    typer.Option("--deadline", min=0.01, help="Seconds for one answer (math, program), or for one call of a function."),
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Processes; math and program.")]
 RewardSetOption = Annotated[
@@ -273,10 +274,10 @@ def methods(json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or a configuration (YAML).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, a grader, or a configuration (YAML).")],
     json: JsonOption = False,
 ) -> None:
-    """Show a method: its pieces, formulas and numbers; or a configuration, with a prompt as the model sees it."""
+    """Show a method: pieces, formulas and numbers; a grader's rules; or a configuration, with an example's prompt."""
     from creditree.cli.describe import show_command
 
     show_command(name, as_json=json)

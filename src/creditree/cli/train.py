@@ -1,5 +1,6 @@
 """`creditree train` and `creditree quickstart`."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from shlex import quote
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
@@ -27,7 +29,8 @@ from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import continuing
-from creditree.train.procedure import REPORT, run_training
+from creditree.train.outcome import REPORT
+from creditree.train.procedure import run_training
 from creditree.verify.verifier import closing
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
@@ -90,6 +93,8 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
     words = [] if options.config is None else [str(options.config)]
     with continuing(_command("train", *words, *options.flags(), run=run)):
         _train(config, run, resume=resume, as_json=as_json)
+    if options.config is None and options.start is not None:
+        tell_edited(options.start)
 
 
 def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
@@ -112,6 +117,8 @@ def _command(*words: str, run: Path) -> str:
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
     out = progress_console(stderr=as_json)
+    if resume and not os.path.lexists(run / "config.yaml"):
+        out.print(f"there is no run in {run} to continue, so it starts now", soft_wrap=True)
     summary = train_into(config, run, out, resume=resume)
     if as_json:
         print_json(summary.to_json())

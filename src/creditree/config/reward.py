@@ -24,6 +24,8 @@ from creditree.verify import (
     reward_digest,
 )
 from creditree.verify.isolated import DEADLINE_S
+from creditree.verify.reward_function import rules_of
+from creditree.verify.verifier import Rules
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "last_integer": (),
@@ -147,6 +149,13 @@ def build_verifier(reward: RewardBlock | str) -> Verifier:
         return grader
     memory = None if block.memory is None else parse_bytes(block.memory)
     return load_reward(block.name, block.deadline or DEADLINE_S, memory)
+
+
+def grading(reward: RewardBlock) -> Rules:
+    """Return the rules by which `reward` judges, without running anything: a function's are those that are set."""
+    if reward.name in OPTIONS:
+        return _grader(reward).rules()
+    return rules_of(reward.name) | {"deadline_s": reward.deadline or DEADLINE_S}
 
 
 def code_digest(reward: RewardBlock) -> str | None:

@@ -190,7 +190,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
-    except (OSError, ValueError, CreditreeError):
+    except CreditreeError:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
@@ -204,7 +204,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
 class Encoder:
     """The text side of a model that is at hand; random models have a byte for a token, and making theirs takes seconds.
 
-    Raises OSError, ValueError or ModelError where it cannot be read.
+    Raises ModelError where it cannot be read.
     """
 
     def __init__(self, name: str, *, offline: bool) -> None:

@@ -18,8 +18,8 @@ from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
 from creditree.verify.process import Worker
-from creditree.verify.reward_function import described, offered, verdicts
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.reward_function import described, offered, rules_of, verdicts
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 DEADLINE_S = 60.0
 """Wall seconds that a call, and the import before the first, may take."""
@@ -79,6 +79,11 @@ class IsolatedReward(Verifier):
         """Import the function now. Raises ConfigError, with the reason, where that fails or takes too long."""
         with self._lock:
             self._worker()
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        rules = rules_of(self.location) | {"deadline_s": self.deadline_s}
+        return rules if self.memory_bytes is None else rules | {"memory_bytes": self.memory_bytes}
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""

@@ -8,8 +8,8 @@ from creditree.verify.characters import cleaned
 from creditree.verify.latex import mathd
 from creditree.verify.pool import Job, WorkerPool
 from creditree.verify.prose import accepted_answer, final_answer
-from creditree.verify.quantity import quantities_equal, quantity
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.quantity import RULES, quantities_equal, quantity
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
@@ -42,6 +42,19 @@ class Mathematics(Verifier):
         for ((given, _), indices), verdict in zip(waiting.items(), found, strict=True):
             verdicts |= dict.fromkeys(indices, replace(verdict, answer=given))
         return tuple(verdicts[index] for index in range(len(answers)))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        limits = self.pool.limits
+        return {
+            "grader": "math",
+            "math_verify": self.math_verify,
+            "precision": "a decimal equals what agrees to 6 places and within 2e-6 of it; else exactly",
+            **RULES,
+            "deadline_s": limits.deadline_s,
+            "workers": limits.num_workers,
+            "memory_bytes": limits.memory_bytes,
+        }
 
     def same(self, one: str, other: str) -> bool | None:
         """Return whether two answers are equal as mathematics; None where comparing them takes too long."""

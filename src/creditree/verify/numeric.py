@@ -9,8 +9,8 @@ from creditree.errors import ConfigError
 from creditree.problem import Verdict
 from creditree.verify.number import PlainNumber
 from creditree.verify.prose import accepted_answer, final_answer
-from creditree.verify.quantity import Quantity, last_side, quantity, readings
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.quantity import RULES, Quantity, last_side, quantity, readings
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 NOISY = 16
 """Digits from which a decimal may be the float nearest to a shorter one."""
@@ -41,6 +41,15 @@ class Numeric(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "numeric",
+            "tolerance": self.tolerance,
+            "precision": "within the tolerance" if self.tolerance else "exactly: 0.333 is not 1/3",
+            **RULES,
+        }
 
     def same(self, one: str, other: str) -> bool:
         """Return whether two numbers are equal, percent and tolerance as for accepted ones."""

@@ -15,7 +15,7 @@ from creditree.config.pilot import (
     preferred_precision,
     threads_for,
 )
-from creditree.config.reward import OPTIONS, build_verifier, located, reward_of
+from creditree.config.reward import OPTIONS, build_verifier, grading, located, reward_of
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
@@ -62,6 +62,7 @@ class Data:
             "sizes": self.splits.sizes,
             "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
             "grader": self.frame.reward,
+            "grading": grading(reward_of({"name": self.frame.reward})),
             "prompt": self.frame.prompt,
             "prompt_tokens": {
                 "median": self.lengths.median,
