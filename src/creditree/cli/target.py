@@ -15,6 +15,7 @@ from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
+from creditree.models.directory import locate
 from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.benchmarks import BENCHMARKS
@@ -23,7 +24,7 @@ from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
 GENERATED = ("multiplication", "word_problems")
-SUFFIXES = (".jsonl", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json")
 PLAIN_TOKENS = 300
 """Longest completion of a plain model where the task does not say."""
 
@@ -147,11 +148,26 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
     is_adapter = os.path.lexists(path / "adapter_config.json")
     if is_adapter:
         check_trained(path)
-    name = saved_spec(path)[0] if is_adapter else options.target
+    name = _base_of(path, overrides) if is_adapter else options.target
     tokens = BENCHMARKS[named].max_new_tokens if named in BENCHMARKS else PLAIN_TOKENS
     values = {"sampling": {"max_new_tokens": options.max_new_tokens or tokens}}
     return Target(_checked(values | block | {"model": {"name": name}}, options.target, overrides),
                   path if is_adapter else None)  # fmt: skip
+
+
+def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
+    """Return the base model that an adapter names. Raises ModelError where it is not there and no other is given."""
+    base = saved_spec(adapter)[0]
+    if any(one.partition("=")[0].strip() == "model.name" for one in overrides):
+        return base or ""  # replaced
+    cure = "say where its base model is with --set model.name=DIR."
+    if base is None:
+        raise ModelError(f"the adapter in '{adapter}' does not say which model it belongs to; {cure}")
+    try:
+        locate(base)
+    except ModelError as error:
+        raise ModelError(f"the adapter in '{adapter}' belongs to a model that is not here ({error}); {cure}") from error
+    return base
 
 
 def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:

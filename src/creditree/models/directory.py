@@ -57,6 +57,14 @@ def full_name(name: str) -> str:
     return str(path.absolute()) if path.exists() and not name.startswith(BUILTIN) else name
 
 
+def as_others(directory: Path) -> None:
+    """Give weights the permissions of the files beside them: safetensors writes for the owner alone."""
+    for path in directory.glob("*.safetensors"):
+        beside = next(iter(directory.glob("*.json")), None)
+        if beside is not None:
+            path.chmod(beside.stat().st_mode & 0o777)
+
+
 def _is_path(name: str, path: Path) -> bool:
     """Whether a name that is not there can only be meant as a directory: hub names are NAME or OWNER/NAME."""
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith("/") or name.count("/") > 1:

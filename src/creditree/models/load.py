@@ -1,11 +1,10 @@
 """Load a base model and its tokenizer: built-in, local directory or hub name. safetensors only, no remote code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from creditree.errors import ConfigError, ModelError
@@ -13,6 +12,7 @@ from creditree.models import quantise
 from creditree.models.architecture import check_architecture
 from creditree.models.attention import ATTENTION
 from creditree.models.directory import locate
+from creditree.models.finite import check_finite
 from creditree.models.reading import load_config, load_generation, load_tokenizer, load_weights, reading
 from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
@@ -83,7 +83,7 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
 
 def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
     """Return the model in its final precision and place, its layers at hand."""
-    check_finite(f"the weights of model '{name}'", model.named_parameters())
+    check_finite(f"the weights of model '{name}'", dict(model.named_parameters()))
     model.requires_grad_(False)
     with reading(name, locate(name), "its weights"):
         if quantise.saved_as(model.config):
@@ -94,15 +94,6 @@ def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
             torch.nn.Module.to(model, device)
         _own(model)
     return Transformer(model.eval())
-
-
-def check_finite(whose: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise ModelError that names the first tensor with a NaN or an infinite number in it. One pass over each."""
-    for name, tensor in tensors:
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        if not all(bool(end.isfinite()) for end in torch.aminmax(tensor.detach())):  # NaN is least and most
-            raise ModelError(f"{whose} hold NaN or infinite numbers ({name}); get or save them again.")
 
 
 def load_texts(name: str, *, offline: bool) -> Texts:
