@@ -86,6 +86,7 @@ class MethodConfig(BaseModel):
     )
     uncertainty: Literal["surprisal", "entropy"] | None = Field(None, description="entropy: what is uncertain")
     masked: bool | None = Field(None, description="entropy: nothing is forked after what announces the answer")
+    first_token: bool | None = Field(None, description="entropy: the first token of a completion may be forked")
     unit: Literal["token", "step"] | None = Field(None, description="random_branching: where a fork may be")
     quantile: float | None = Field(
         None, description="attention, attention_replay: steps of this quantile of influence or above"
@@ -176,13 +177,19 @@ class MethodConfig(BaseModel):
     zero_filter: Literal["forked", "all", "none"] | None = Field(
         None, description="adaptive: problems are dropped whose completions (those that were forked) have one reward"
     )
-    rows_per_problem: int | None = Field(None, description="adaptive: completions to train on, a configured problem")
+    rows_per_problem: int | None = Field(
+        None, description="adaptive: completions to train on, a configured problem; none: all of a tree"
+    )
     batch_decay: float | None = Field(None, description="adaptive: inertia of the number of problems; 1: fixed")
     batch_rounding: Literal["ceil", "round"] | None = Field(
         None, description="adaptive: number of problems, to a whole"
     )
-    batch_least: float | None = Field(None, description="adaptive: at least this times train.problems_per_step")
-    batch_most: float | None = Field(None, description="adaptive: at most this times train.problems_per_step")
+    batch_least: float | None = Field(
+        None, description="adaptive: at least this times train.problems_per_step; none: no bound"
+    )
+    batch_most: float | None = Field(
+        None, description="adaptive: at most this times train.problems_per_step; none: no bound"
+    )
     draw_limit: float | None = Field(None, description="dynamic: draw at most this times train.problems_per_step")
 
     def build(self) -> Method:

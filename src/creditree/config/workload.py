@@ -33,6 +33,8 @@ from creditree.tasks.task import Task
 ASSUMED_PROMPT = 100
 """Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""
 LOOKED_AT = 2000
+ASSUMED_GROWTH = 4.0
+"""What a schedule without a bound may multiply the configured number of problems by. Ours."""
 DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
 """What `auto` is without a memory limit."""
 
@@ -91,6 +93,7 @@ def workload_of(
         validates=config.validation.every > 0,
         on_host=on_host,
         most_problems=most_problems(method.schedule, settings.problems_per_step),
+        problems_assumed=isinstance(method.schedule, Adaptive) and method.schedule.batch_most is None,
         mini_batch=train.mini_batch,
         off_policy=method.schedule.off_policy,
     )
@@ -115,7 +118,7 @@ def branches_of(explore: Explorer) -> Branches | None:
 def most_problems(schedule: Schedule, problems: int) -> int:
     """Return how many problems a step may have at most where `problems` are configured."""
     if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int(schedule.batch_most * problems)
+        return int((schedule.batch_most or ASSUMED_GROWTH) * problems)
     return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 
