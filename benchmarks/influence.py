@@ -28,11 +28,12 @@ from benchmarks.allocator import allocator_peak
 from benchmarks.measure import spread
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.models.attention import CausalPlan
 from creditree.models.influence import InfluencePlan, StepTable, influence
 from creditree.models.load import Model
 from creditree.models.random_weights import byte_tokenizer, random_model
 from creditree.models.shapes import PUBLIC_SHAPES
-from creditree.models.transformer import CausalPlan, Transformer
+from creditree.models.transformer import Transformer
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
 from creditree.signals import InfluenceSource, InfluenceSpec, Signals

@@ -20,10 +20,10 @@ from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate.prompt import prompt_ids
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.attention import CausalPlan
 from creditree.models.footprint import held_bytes, weight_bytes
 from creditree.models.load import Dtype, Model, load_model
 from creditree.models.shapes import shape_of
-from creditree.models.transformer import CausalPlan
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
 from creditree.tasks.multiplication import Multiplication

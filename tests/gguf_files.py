@@ -50,7 +50,8 @@ def write_gguf(path: Path) -> Any:
 
 def _add_tokenizer(writer: Any, size: int) -> None:
     # Byte-level tokens: "Ġ" is a space, and one merge, so that the tokenizer has something to do.
-    tokens = ["<pad>", "<eos>", *"0123456789+=", "Ġ", "+="]
+    # named as Qwen2's: transformers adds that token where a vocabulary lacks it, beyond the embedding
+    tokens = ["<|endoftext|>", "<eos>", *"0123456789+=", "Ġ", "+="]
     tokens += [f"<unused{index}>" for index in range(size - len(tokens))]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")

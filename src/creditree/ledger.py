@@ -54,6 +54,8 @@ class Ledger:
     - `skipped`: updates that were left out because something in them was not finite, or the gradient too large
     - `failed_verdicts`: completions that got no reward (never trained on)
     - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
+    - `truncated`: completions that were cut off at the limit of tokens;  `solved`, `worthless`: with a reward of at
+      least 1, and of exactly 0
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
     """
 
@@ -71,6 +73,9 @@ class Ledger:
     skipped: int = 0
     failed_verdicts: int = 0
     eager: int = 0
+    truncated: int = 0
+    solved: int = 0
+    worthless: int = 0
     unparsable: int = 0
     timeouts: int = 0
     crashes: int = 0

@@ -235,7 +235,7 @@ def test_eval_with_a_task_or_split_that_is_not_there(refuse: Refuse, tmp_path: P
     model = "builtin:multiplication"
     assert "Did you mean 'multiplication'?" in refuse("eval", model, "--task", "multiplicaton")
     missing = tmp_path / "nowhere.yaml"
-    assert f"--task '{missing}' cannot be read" in refuse("eval", model, "--task", missing)
+    assert f"--task '{missing}' does not exist" in refuse("eval", model, "--task", missing)
     missing.write_bytes(b"\xff\xfe")
     assert "it is not UTF-8 text" in refuse("eval", model, "--task", missing)
     assert "Did you mean 'test'?" in refuse("eval", model, "--task", "multiplication", "--split", "tests")
@@ -248,7 +248,7 @@ def test_eval_with_a_task_or_split_that_is_not_there(refuse: Refuse, tmp_path: P
         (lambda adapter: (adapter / "adapter_model.safetensors").unlink(), "holds no adapter_model.safetensors"),
         (lambda adapter: (adapter / "adapter_model.safetensors").write_bytes(b"x"), "is damaged"),
         (lambda adapter: (adapter / "adapter_config.json").write_text("{"), "cannot be used"),
-        (lambda adapter: (adapter / "adapter_config.json").write_text("{}"), "is no LoRA"),
+        (lambda adapter: (adapter / "adapter_config.json").write_text("{}"), "belongs to another adapter"),
     ],
 )
 def test_eval_of_a_damaged_adapter(change: Callable[[Path], Any], words: str, refuse: Refuse, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_eval_of_an_adapter_of_another_rank(refuse: Refuse, tmp_path: Path) -> N
     for rank in (2, 4):
         Adapter(load_model("builtin:multiplication"), LoraSpec(rank=rank), Key.of(0)).save(tmp_path / str(rank))
     shutil.copy(tmp_path / "2" / "adapter_config.json", tmp_path / "4")
-    assert "other matrices" in refuse("eval", tmp_path / "4", "--task", "multiplication", "--problems", "1")
+    assert "belongs to another adapter" in refuse("eval", tmp_path / "4", "--task", "multiplication", "--problems", "1")
 
 
 def test_compare_needs_two_finished_runs(refuse: Refuse, tmp_path: Path, config: Path, directory: Path) -> None:
@@ -284,7 +284,7 @@ def test_compare_needs_two_finished_runs(refuse: Refuse, tmp_path: Path, config:
 )
 def test_show_of_an_unknown_method(name: str, words: str, refuse: Refuse) -> None:
     sentence = refuse("show", name)
-    assert f"'{name}' is no method and no configuration file" in sentence
+    assert f"'{name}' is no method, no grader and no configuration file" in sentence
     assert words in sentence
 
 

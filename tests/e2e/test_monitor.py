@@ -204,6 +204,8 @@ def test_mistakes_are_refused_in_one_sentence(place: Path, run: Path, tmp_path: 
     assert "leave the problem out" in refuse("monitor", run, tmp_path / "long.csv")
     assert not (run / "monitor" / "monitor.yaml").exists()
     (run / "evaluation.json").write_text('{"before": {}}')
+    assert "has another content than when it was written" in refuse("monitor", run, fresh)
+    (run / "creditree.sha256").unlink()
     assert "has no baseline yet: it has not ended" in refuse("monitor", run, fresh)
 
 

@@ -11,7 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from creditree.models.adapter import Adapter, saved_spec
-from creditree.models.load import load_model, locate
+from creditree.models.directory import locate
+from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from tests.e2e.command import creditree, creditree_json, write_config

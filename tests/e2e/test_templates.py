@@ -7,7 +7,7 @@ from shutil import copytree
 import pytest
 
 from creditree.cli.describe import show_command
-from creditree.models.load import locate
+from creditree.models.directory import locate
 from tests.e2e.command import Refuse, write_config
 
 FAILING = "{{ raise_exception('the roles must alternate') }}"

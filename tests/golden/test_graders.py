@@ -35,7 +35,7 @@ def table() -> dict[str, list[Pair]]:
 
 
 PAIRS = table()
-OPTIONS = {"program": {"allow_execution": True}}
+OPTIONS = {"program": {"allow_execution": True, "contain": False}}
 
 
 def test_the_table_is_large_and_has_enough_wrong_answers() -> None:

@@ -14,7 +14,8 @@ from creditree.engines.in_process import InProcessEngine
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.ledger import Seconds
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.load import Model, locate
+from creditree.models.directory import locate
+from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from creditree.cli.output import console, print_json
+from creditree.cli.output import console, print_json, progress_console
 from creditree.errors import RunError, did_you_mean
 from creditree.report.comparison import ComparedRun, compare_json, compare_view
 from creditree.report.saved import Measured, saved_json, saved_view
+from creditree.runs.checksums import Checksums
 from creditree.runs.directory import RunDirectory
-from creditree.runs.evaluation import is_evaluation
+from creditree.runs.evaluation import COMPLETIONS, is_evaluation
 
 
 def compare_command(paths: Sequence[Path], *, decoding: str | None, by_method: bool, as_json: bool) -> None:
@@ -19,6 +20,8 @@ def compare_command(paths: Sequence[Path], *, decoding: str | None, by_method: b
     """
     if len(paths) < 2:
         raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
+    for path in paths:
+        _tell_damage(path)
     if any(map(is_evaluation, paths)):
         _compare_saved(paths, decoding, by_method=by_method, as_json=as_json)
         return
@@ -30,6 +33,12 @@ def compare_command(paths: Sequence[Path], *, decoding: str | None, by_method: b
         print_json(compare_json(runs, chosen))
     else:
         console().print(compare_view(runs, chosen))
+
+
+def _tell_damage(path: Path) -> None:
+    """Say which completions are damaged: the results that were made of them have checksums of their own."""
+    for name, words in Checksums(path).damages(("measurement/", f"{COMPLETIONS}/")).items():
+        progress_console(stderr=True).print(f"{path / name} {words}; the comparison does not need it.", soft_wrap=True)
 
 
 def shared_decoding(measured: Sequence[Iterable[str]], asked: str | None) -> str:

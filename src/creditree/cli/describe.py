@@ -12,6 +12,7 @@ from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
+from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, ModelError, did_you_mean
@@ -65,8 +66,35 @@ def show_command(name: str, *, as_json: bool) -> None:
         _show_method(METHODS[name](), as_json=as_json)
     elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
         _show_config(load_config(Path(name)), as_json=as_json)
+    elif name in OPTIONS:
+        _show_grader(name, as_json=as_json)
     else:
-        raise ConfigError(f"'{name}' is no method and no configuration file.{did_you_mean(name, METHODS)}")
+        known = [*METHODS, *OPTIONS]
+        raise ConfigError(f"'{name}' is no method, no grader and no configuration file.{did_you_mean(name, known)}")
+
+
+def _show_grader(name: str, *, as_json: bool) -> None:
+    """Show what decides a grader's verdicts, and the options that change it."""
+    needed = {"allow_execution": True} if name == "program" else {}
+    block = reward_of({"name": name, **needed})
+    options = {option: RewardBlock.model_fields[option].description for option in OPTIONS[name]}
+    if as_json:
+        print_json({"grading": grading(block), "options": options})
+        return
+    out = console()
+    _print_grading(out, block)
+    for option, text in options.items():
+        out.print(f"  reward.{option}: {text}", soft_wrap=True)
+    out.print(
+        f"\nUse it: creditree train CONFIG.yaml --set reward={name}, or creditree grade FILE.jsonl --grader {name}"
+    )
+
+
+def _print_grading(out: Console, reward: RewardBlock) -> None:
+    rules = grading(reward)
+    out.print(Text(f"grading: {rules.pop('grader')}", "bold"))
+    for rule, value in rules.items():
+        out.print(f"  {rule}: {value}", soft_wrap=True)
 
 
 def _show_method(method: Method, *, as_json: bool) -> None:
@@ -107,13 +135,15 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
         problem = task.held_out("test", 1)[0]
         example = _asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
     if as_json:
-        print_json({"method": method_record(method), "example": example})
+        print_json({"method": method_record(method), "example": example, "grading": grading(config.reward)})
         return
     out = console()
     _print_method(out, method)
     out.print(Text("\nan example from the test split", "bold"))
     for key, value in example.items():
         out.print(f"  {key}: {value!r}", soft_wrap=True)
+    out.print()
+    _print_grading(out, config.reward)
     out.print(Text("\nconfiguration", "bold"))
     out.print(dump_config(config))
 

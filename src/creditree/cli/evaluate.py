@@ -9,14 +9,15 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.target import EvalOptions, Job, find_jobs
-from creditree.config.reward import build_verifier
+from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
-from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, Watcher, measure
 from creditree.evaluate.suite import SUITES
@@ -94,6 +95,12 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         out = progress_console(stderr=True)
         with continuing(kept), MeasureProgress(asked.total, out) as progress:
             known, found = _measured(asked, directory, progress, out)
+        cure = "add --out DIR, and what was sampled is kept and judged again when the command is repeated."
+        if directory is not None:
+            cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
+        for job, decodings in zip(asked.jobs, found, strict=True):
+            for name, sides in decodings.items():
+                check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
         record = _record(asked, found) | known
         if directory is not None:
             rows = [
@@ -103,6 +110,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
+    tell_edited(options.target)
     if as_json:
         print_json(record)
         return
@@ -255,6 +263,7 @@ def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, E
         "n": len(job.problems),
         "seed": asked.seed,
         "reward": job.config.reward.written,
+        "grading": grading(job.config.reward),
         "max_new_tokens": job.max_new_tokens,
         "top_p": asked.top_p,
         "data": {"source": job.source, "sha256": fingerprint(job.problems)},

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -80,6 +81,8 @@ def _line(name: str, verdict: Verdict) -> dict[str, object]:
 
 def verifier_of(grader: str, deadline: float | None, workers: int | None, overrides: Sequence[str]) -> Verifier:
     """Return the verifier that the command line asks for. Raises ConfigError."""
+    if deadline is not None and not isfinite(deadline):
+        raise ConfigError(f"--deadline is {deadline}: write seconds, such as 5.")
     values = apply_overrides({"name": grader}, overrides)
     limits = {"deadline": deadline, "workers": workers}
     if grader in OPTIONS and "deadline" not in OPTIONS[grader] and (deadline or workers):

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run, so that `--help` stays instant."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from creditree.cli.ending import Commands, ended
 from creditree.cli.own_problems import TrustOption, monitor, pilot
 from creditree.engines.native.library import prepare
 from creditree.errors import ConfigError
+from creditree.text import shortened
 
 app = typer.Typer(
     name="creditree",
@@ -32,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RewardOption = Annotated[
     str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the run directory.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 
 
 @app.command()
@@ -91,7 +93,8 @@ def plan(
     config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
     memory: MemoryOption = None,
     prompt_tokens: Annotated[
-        int | None, typer.Option("--prompt-tokens", min=1, help="Longest prompt; default: looked up in the problems.")
+        int | None,
+        typer.Option("--prompt-tokens", min=1, max=10**9, help="Longest prompt; default: looked up."),
     ] = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -123,7 +126,9 @@ def evaluate(
     ] = None,
     problems: Annotated[
         int | None,
-        typer.Option("--problems", min=1, help="At most so many; default: 500, of benchmarks and files all."),
+        typer.Option(
+            "--problems", min=1, max=1_000_000, help="At most so many; default: 500, of benchmarks and files all."
+        ),
     ] = None,
     temperature: Annotated[
         list[float] | None,
@@ -136,7 +141,7 @@ def evaluate(
         str | None, typer.Option("--k", metavar="K,K,...", help="pass@k and maj@k for these; default: 1 and --samples.")
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion, at most.")
+        int | None, typer.Option("--max-new-tokens", min=1, max=10**9, help="Tokens of a completion, at most.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
     out: Annotated[
@@ -166,10 +171,14 @@ def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"{option} is '{text}': write whole numbers of at least 1 with commas, such as 1,4,32.")
+    if not all(_WHOLE.fullmatch(part) for part in parts):
+        raise ConfigError(
+            f"{option} is '{shortened(text)}': write whole numbers of at least 1 with commas, such as 1,4,32."
+        )
     return tuple(sorted({int(part) for part in parts}))
 
+
+_WHOLE = re.compile("0{0,9}[1-9][0-9]{0,8}")
 
 app.command()(pilot)
 app.command()(monitor)
@@ -194,9 +203,10 @@ GraderOption = Annotated[
     str, typer.Option("--grader", help="math, numeric, exact, choice, last_integer, program, or file.py:function.")
 ]
 DeadlineOption = Annotated[
-    float | None, typer.Option("--deadline", min=0.01, help="Seconds for one answer; math and program.")
+    float | None,
+    typer.Option("--deadline", min=0.01, help="Seconds for one answer (math, program), or for one call of a function."),
 ]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; math and program.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Processes; math and program.")]
 RewardSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="An option of the grader, such as tolerance=1e-6."),
@@ -264,10 +274,10 @@ def methods(json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or a configuration (YAML).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, a grader, or a configuration (YAML).")],
     json: JsonOption = False,
 ) -> None:
-    """Show a method: its pieces, formulas and numbers; or a configuration, with a prompt as the model sees it."""
+    """Show a method: pieces, formulas and numbers; a grader's rules; or a configuration, with an example's prompt."""
     from creditree.cli.describe import show_command
 
     show_command(name, as_json=json)

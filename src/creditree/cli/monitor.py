@@ -9,6 +9,7 @@ import yaml
 from rich.console import RenderableType
 
 from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prompt_values
+from creditree.cli.edited import tell_edited
 from creditree.cli.observing import Call, Found, observe
 from creditree.cli.output import console, print_json, quiet_libraries
 from creditree.config.build import build_columns, build_prompt, build_task
@@ -45,6 +46,7 @@ def monitor_command(options: MonitorOptions, *, as_json: bool, overrides: Sequen
         call = Call(options, baseline, test, table, log)
         with continuing(f"what was measured is kept in {folder}: repeat the command to continue"):
             record = monitor_record(_monitored(call))
+    tell_edited(options.target)
     if as_json:
         print_json(record)
     else:

@@ -40,7 +40,8 @@ def pilot(
         str | None, typer.Option("--answer", help="Column of the answer; default: answer or answers.")
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, help="Tokens of a completion; default: by what is seen.")
+        int | None,
+        typer.Option("--max-new-tokens", min=1, max=10**9, help="Of a completion; default: by what is seen."),
     ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="Limit such as 8GB; default: 80 % of what is free.")
@@ -51,7 +52,7 @@ def pilot(
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="float32, bfloat16, int8 or nf4; default: by model and memory.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Every random number depends on it.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Every random number depends on it.")] = 0,
     json: JsonOption = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the training runs.")
@@ -94,7 +95,7 @@ def monitor(
     margin: Annotated[float, typer.Option("--margin", help="Drop that is tolerated, as a share such as 0.05.")] = 0.0,
     alpha: Annotated[float, typer.Option("--alpha", help="Chance of ever raising a false alarm, at most.")] = 0.05,
     samples: Annotated[int, typer.Option("--samples", min=1, max=1000, help="Completions of each problem.")] = 1,
-    problems: Annotated[int | None, typer.Option("--problems", min=1, help="At most so many new ones.")] = None,
+    problems: Annotated[int | None, typer.Option("--problems", min=1, max=10**6, help="At most so many new.")] = None,
     base: Annotated[bool, typer.Option("--base", help="Measure the base model on the new problems, too.")] = False,
     stop_early: Annotated[bool, typer.Option("--stop-early", help="Measure no more once the alarm is raised.")] = False,
     state: Annotated[

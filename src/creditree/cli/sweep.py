@@ -18,6 +18,7 @@ from creditree.config.sweep import SweepRun, load_sweep
 from creditree.config.workload import settled
 from creditree.errors import CreditreeError, RunError
 from creditree.report.comparison import ComparedRun
+from creditree.report.summary import Summary
 from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
 from creditree.runs.atomic import StorageError, recover
 from creditree.runs.difference import describe_difference
@@ -144,7 +145,8 @@ def _run_json(run: SweepRun, out: Path | None, failures: Sequence[_Failure] = ()
     if reason is not None:
         return record | {"reason": reason}
     if out is not None and record["state"] == "done":
-        summary = RunDirectory.read(out / run.folder).read_json("summary.json")
+        held, name = RunDirectory.read(out / run.folder), "summary.json"
+        summary = Summary.from_json(held.read_json(name), str(held.path / name)).to_json()
         record |= {name: summary[name] for name in ("method", "task", "before", "after", "difference", "tokens")}
     return record
 

@@ -3,17 +3,19 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
 from creditree.config.build import build_task
-from creditree.config.load import check_config, parse_config, parse_values
+from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
+from creditree.models.directory import locate
 from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.benchmarks import BENCHMARKS
@@ -22,7 +24,7 @@ from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
 GENERATED = ("multiplication", "word_problems")
-SUFFIXES = (".jsonl", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json")
 PLAIN_TOKENS = 300
 """Longest completion of a plain model where the task does not say."""
 
@@ -50,6 +52,7 @@ class EvalOptions:
         """Raise ConfigError for options that do not go together."""
         if self.split not in get_args(Split):
             raise ConfigError(f"--split is '{self.split}'.{did_you_mean(self.split, get_args(Split))}")
+        self._check_temperatures()
         if self.suite is not None:
             check_choice("--suite", self.suite, SUITES)
             if self.task is not None or self.data is not None:
@@ -58,6 +61,14 @@ class EvalOptions:
             raise ConfigError("--data and --data-dir need to know what they hold: add --task, such as --task file.")
         if self.data is not None and self.data_dir is not None:
             raise ConfigError("--data names a file and --data-dir a folder of files; keep one of them.")
+
+    def _check_temperatures(self) -> None:
+        twice = same_temperature(self.temperatures or ())
+        if twice is not None:
+            raise ConfigError(f"--temperature {twice:g} is given twice; keep one of them.")
+        for temperature in self.temperatures or ():
+            if not isfinite(temperature):
+                raise ConfigError(f"--temperature is {temperature}: write a number, such as 0.6; 0 is greedy.")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,7 +140,7 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
         judged = {} if "reward" in block else {"reward": values.get("reward")}
         check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
         check_trained(run.trained)
-        return Target(_checked(values | block, str(path), overrides), run.trained)
+        return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
     if task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
@@ -137,11 +148,26 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
     is_adapter = os.path.lexists(path / "adapter_config.json")
     if is_adapter:
         check_trained(path)
-    name = saved_spec(path)[0] if is_adapter else options.target
+    name = _base_of(path, overrides) if is_adapter else options.target
     tokens = BENCHMARKS[named].max_new_tokens if named in BENCHMARKS else PLAIN_TOKENS
     values = {"sampling": {"max_new_tokens": options.max_new_tokens or tokens}}
     return Target(_checked(values | block | {"model": {"name": name}}, options.target, overrides),
                   path if is_adapter else None)  # fmt: skip
+
+
+def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
+    """Return the base model that an adapter names. Raises ModelError where it is not there and no other is given."""
+    base = saved_spec(adapter)[0]
+    if any(one.partition("=")[0].strip() == "model.name" for one in overrides):
+        return base or ""  # replaced
+    cure = "say where its base model is with --set model.name=DIR."
+    if base is None:
+        raise ModelError(f"the adapter in '{adapter}' does not say which model it belongs to; {cure}")
+    try:
+        locate(base)
+    except ModelError as error:
+        raise ModelError(f"the adapter in '{adapter}' belongs to a model that is not here ({error}); {cure}") from error
+    return base
 
 
 def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
@@ -169,12 +195,7 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
 
 
 def _from_yaml(task: str) -> dict[str, Any]:
-    try:
-        text = Path(task).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"--task '{task}' cannot be read ({reason}); give a task's name or a YAML file.") from None
-    config = parse_config(text, task)
+    config = parse_config(read_yaml(Path(task), "--task"), task)
     return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
 
 

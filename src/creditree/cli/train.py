@@ -1,19 +1,23 @@
 """`creditree train` and `creditree quickstart`."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
 from creditree.cli.dry_run import dry_run_record, dry_run_text
+from creditree.cli.edited import tell_edited
 from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
+from creditree.config.room import check_room
 from creditree.config.schema import RunConfig
 from creditree.config.start import run_values, started, with_data
 from creditree.config.trust import check_trust
@@ -25,7 +29,8 @@ from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import continuing
-from creditree.train.procedure import REPORT, run_training
+from creditree.train.outcome import REPORT
+from creditree.train.procedure import run_training
 from creditree.verify.verifier import closing
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
@@ -88,6 +93,8 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
     words = [] if options.config is None else [str(options.config)]
     with continuing(_command("train", *words, *options.flags(), run=run)):
         _train(config, run, resume=resume, as_json=as_json)
+    if options.config is None and options.start is not None:
+        tell_edited(options.start)
 
 
 def quickstart_command(run: Path, *, resume: bool, as_json: bool, overrides: Sequence[str]) -> None:
@@ -110,6 +117,8 @@ def _command(*words: str, run: Path) -> str:
 
 def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None:
     out = progress_console(stderr=as_json)
+    if resume and not os.path.lexists(run / "config.yaml"):
+        out.print(f"there is no run in {run} to continue, so it starts now", soft_wrap=True)
     summary = train_into(config, run, out, resume=resume)
     if as_json:
         print_json(summary.to_json())
@@ -121,11 +130,12 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
     """Train into a run directory, with progress on `out`. Raises Interrupted where a signal stopped it."""
     quiet_libraries()
     config = settled(started(config))
+    check_room(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
         size = parts.learner.trained.description
-        out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}")
+        out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}", soft_wrap=True)
         if config.train.memory is not None:
             out.print(memory_note(config))
         if parts.start is not None:
@@ -152,7 +162,13 @@ def _print_summary(out: Console, summary: Summary, run: Path) -> None:
     out.print(summary_view(summary))
     out.print(
         f"\nSaved: {what} in {trained}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
-        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}."
+        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}.",
+        soft_wrap=True,
+    )
+    out.print(
+        f"To train longer: creditree train --from {quote(str(run))} --run NEW goes on from it, and a new run with "
+        "--set train.steps=N takes more steps at once.",
+        soft_wrap=True,
     )
 
 

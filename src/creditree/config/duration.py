@@ -4,6 +4,7 @@ import re
 
 UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 """Seconds of each unit."""
+LONGEST = 100 * 365 * 86400
 _PART = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]+)")
 
 
@@ -17,6 +18,8 @@ def parse_duration(text: str) -> float:
         if unit not in UNITS:
             raise ValueError(f"'{unit}' is no unit (known are {', '.join(UNITS)}); write 30m or 2h")
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if seconds > LONGEST:
+        raise ValueError("that is longer than a hundred years")
     if seconds <= 0:
         raise ValueError("it must be above 0")
     return seconds

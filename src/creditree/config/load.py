@@ -11,24 +11,14 @@ from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
 from creditree.config.reward import anchored
 from creditree.config.schema import LoraBlock, RunConfig
+from creditree.config.sizes import check_step
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
+from creditree.notation import NotationError, read_values
 from creditree.objective.clipped import Clipped
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.select.early_and_random import EarlyAndRandom
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"the key '{key.value}' is given twice; keep one"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+from creditree.text import shortened, shown
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -39,10 +29,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def read_yaml(path: Path, what: str = "configuration") -> str:
     """Return the text of a YAML file. Raises ConfigError, which calls it `what`, where it cannot be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # a pipe that nobody writes to would wait for ever
+            raise ConfigError(f"{what} '{path}' is a pipe or a device, not a file; give the path of a YAML file.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{what} '{path}' does not exist; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{what} '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
 
@@ -58,11 +51,9 @@ def parse_values(text: str, where: str) -> dict[str, Any]:
     `where` is the path of its file: reward functions are looked for beside it first.
     """
     try:
-        values = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
+        values = read_values(text)
+    except NotationError as error:
+        raise ConfigError(f"{where} is not valid YAML{error}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no configuration: it must be a mapping with at least 'task'.")
     return anchored(values, Path(where).parent)
@@ -94,6 +85,7 @@ def dump_config(config: RunConfig) -> str:
 
 
 def _check_together(config: RunConfig, method: Method) -> None:
+    check_step(config, method)
     if config.validation.patience is not None and config.validation.every == 0:
         raise ConfigError(
             "validation.patience has no effect while validation.every is 0; set every, or remove patience."
@@ -136,18 +128,18 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join([*_without_tag(place[:-1]), *place[-1:]])
     kind, value = first["type"], first.get("input")
     if kind in ("extra_forbidden", "invalid_key"):
-        return f"unknown key '{name}'.{_did_you_mean(place)}"
+        return f"unknown key '{shortened(name)}'.{_did_you_mean(place)}"
     if kind == "missing":
         return f"'{name}' is missing; add it."
     if kind == "union_tag_invalid":
         tag = str(value.get("name")) if isinstance(value, dict) else str(value)
-        return f"task.name is '{tag}', which is no task.{did_you_mean(tag, _TASK_TAGS)}"
+        return f"task.name is '{shortened(tag)}', which is no task.{did_you_mean(tag, _TASK_TAGS)}"
     if kind == "union_tag_not_found":
         return f"task.name is missing; name one of {', '.join(sorted(_TASK_TAGS))}."
     if kind in ("model_type", "model_attributes_type"):
-        return f"{name} is {value!r}: it is a block of keys; write them below it."
+        return f"{name} is {shown(value)}: it is a block of keys; write them below it."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{name} is {value!r}: {message[0].lower()}{message[1:]}."
+    return f"{name} is {shown(value)}: {message[0].lower()}{message[1:]}."
 
 
 def _without_tag(place: Sequence[str]) -> list[str]:

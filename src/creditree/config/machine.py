@@ -23,6 +23,13 @@ def usable_memory(device: str) -> int:
     return int(SHARE * min([psutil.virtual_memory().available, *_container_limits()]))
 
 
+def whole_memory(device: str) -> int:
+    """Return all bytes of the device, or of the host or a container's limit on it."""
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    return int(min([psutil.virtual_memory().total, *_container_limits()]))
+
+
 def peak_memory(device: str) -> int:
     """Return the most bytes that this process held so far: resident, or on CUDA as torch's allocator counts."""
     if device.startswith("cuda"):

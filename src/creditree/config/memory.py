@@ -7,6 +7,7 @@ UNITS = {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 """Bytes of each unit: GB is 10^9, GiB 2^30."""
+MOST = 2.0**60
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*")
 
 
@@ -23,6 +24,8 @@ def parse_bytes(text: object) -> int:
         near = unit[0].upper() + "B"
         hint = f"did you mean '{near}'?" if near in UNITS else f"known are {', '.join(UNITS)}"
         raise ValueError(f"'{unit}' is no unit ({hint}); write 8GB or 500MB")
+    if float(number) * by_name[unit.lower()] >= MOST:
+        raise ValueError("that is more than any machine has")
     size = int(float(number) * by_name[unit.lower()])
     if size == 0:
         raise ValueError("it must be above 0")

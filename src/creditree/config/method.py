@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from creditree.config.block import Block, Real, Whole
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
@@ -32,7 +33,7 @@ from creditree.select.low_probability import LowProbability
 from creditree.select.prefix_cut import PrefixCut
 from creditree.select.top_entropy import TopEntropy
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[Whole, Field(ge=0)]
 
 PIECES: dict[str, dict[str, type[Any]]] = {
     "explore": {
@@ -58,10 +59,8 @@ PIECES: dict[str, dict[str, type[Any]]] = {
 """What each axis can be, by the names used in configurations."""
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Block):
     """A method by name. Whatever is left out is as the named method has it; what an axis does not use is refused."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field("t-spmo", description=", ".join(METHODS))
     explore: str | None = Field(None, description="how the tree grows: " + ", ".join(PIECES["explore"]))
@@ -72,13 +71,13 @@ class MethodConfig(BaseModel):
         None, description="which problems are drawn and kept: " + ", ".join(PIECES["schedule"])
     )
     step_texts: list[str] | None = Field(None, description="what ends a step: the first of these that occurs")
-    group: int | None = Field(None, description="completions sampled from one root (>= 2)")
+    group: Whole | None = Field(None, description="completions sampled from one root (>= 2)")
     successes: Count | None = Field(None, description="replay: successful completions re-sampled from a random cut")
     failures: Count | None = Field(None, description="replay: failed completions re-sampled from a random cut")
-    threshold: float | None = Field(None, description="reward from which a completion is a success")
-    points: int | None = Field(None, description="branching: points to fork at, a round and chain")
-    rounds: int | None = Field(None, description="branching: rounds of forks")
-    continuations: int | None = Field(None, description="branching: new completions from each point")
+    threshold: Real | None = Field(None, description="reward from which a completion is a success")
+    points: Whole | None = Field(None, description="branching: points to fork at, a round and chain")
+    rounds: Whole | None = Field(None, description="branching: rounds of forks")
+    continuations: Whole | None = Field(None, description="branching: new completions from each point")
     expansion: Literal["all", "difficulty"] | None = Field(None, description="branching: chains that are forked")
     rounding: Literal["ceil", "round"] | None = Field(None, description="branching: chains by difficulty, to a whole")
     of_all_correct: Literal["first", "random"] | None = Field(
@@ -88,7 +87,7 @@ class MethodConfig(BaseModel):
     masked: bool | None = Field(None, description="entropy: nothing is forked after what announces the answer")
     first_token: bool | None = Field(None, description="entropy: the first token of a completion may be forked")
     unit: Literal["token", "step"] | None = Field(None, description="random_branching: where a fork may be")
-    quantile: float | None = Field(
+    quantile: Real | None = Field(
         None, description="attention, attention_replay: steps of this quantile of influence or above"
     )
     min_gap: Count | None = Field(None, description="attention: tokens between points, and before the first")
@@ -97,13 +96,13 @@ class MethodConfig(BaseModel):
         None, description="attention: quantile over all steps, those of no influence included, or eligible ones"
     )
     fallback: Literal["first_steps", "relax"] | None = Field(None, description="attention: with too few candidates")
-    delta: int | None = Field(
+    delta: Whole | None = Field(
         None, description="attention, attention_replay: a step counts from so many steps after it"
     )
-    influence_layers: tuple[int, ...] | None = Field(
+    influence_layers: tuple[Whole, ...] | None = Field(
         None, description="attention, attention_replay: layers to look at; none: all"
     )
-    influence_heads: tuple[int, ...] | None = Field(
+    influence_heads: tuple[Whole, ...] | None = Field(
         None, description="attention, attention_replay: heads to look at; none: all"
     )
     influence_source: Literal["pass", "decoding"] | None = Field(
@@ -111,7 +110,7 @@ class MethodConfig(BaseModel):
         description="attention, attention_replay: a forward pass over completions, or the attention of decoding itself",
     )
     std: bool | None = Field(None, description="group_relative: divide by the standard deviation")
-    eps: float | None = Field(None, description="group_relative: added to the standard deviation", gt=0)
+    eps: Real | None = Field(None, description="group_relative: added to the standard deviation", gt=0)
     value: Literal["leaves", "children"] | None = Field(
         None, description="process_value: a segment's value is the mean of"
     )
@@ -122,24 +121,24 @@ class MethodConfig(BaseModel):
     unexpanded: Literal["drop", "keep"] | None = Field(
         None, description="process_value: whether completions that nothing forks from learn"
     )
-    unfinished: float | None = Field(None, description="process_value: advantage of completions without an end")
+    unfinished: Real | None = Field(None, description="process_value: advantage of completions without an end")
     merged: bool | None = Field(None, description="process_value: segments of completions merged by their tokens")
     match: Literal["exact", "text", "hidden"] | None = Field(
         None, description="prefix_gain: prefixes are one where their tokens, normalised texts or hidden states agree"
     )
-    similarity: float | None = Field(None, description="prefix_gain, match hidden: ... from this cosine on")
+    similarity: Real | None = Field(None, description="prefix_gain, match hidden: ... from this cosine on")
     alpha: Count | None = Field(None, description="early_and_random: this many first tokens surely learn")
-    probability: float | None = Field(None, description="early_and_random: chance of each later token, 0 to 1")
+    probability: Real | None = Field(None, description="early_and_random: chance of each later token, 0 to 1")
     k: Count | None = Field(None, description="early_and_random: no later token once so many are taken")
     reweight: Literal["none", "horvitz_thompson"] | None = Field(
         None, description="early_and_random: divide by the chance that a token is taken, which makes it unbiased"
     )
-    q: float | None = Field(None, description="top_entropy, adapter_residual: share of the tokens that learns")
-    probability_below: float | None = Field(
+    q: Real | None = Field(None, description="top_entropy, adapter_residual: share of the tokens that learns")
+    probability_below: Real | None = Field(
         None, description="low_probability: tokens learn that were sampled with a probability below this"
     )
-    min_cut: int | None = Field(None, description="prefix_cut: at least so many first tokens learn (>= 1)")
-    budget: float | None = Field(None, description="auto: share of the tokens that learns, in the mean")
+    min_cut: Whole | None = Field(None, description="prefix_cut: at least so many first tokens learn (>= 1)")
+    budget: Real | None = Field(None, description="auto: share of the tokens that learns, in the mean")
     allocation: Literal["positions", "tokens"] | None = Field(
         None, description="auto: choose alpha and P, or a chance for each token"
     )
@@ -154,17 +153,17 @@ class MethodConfig(BaseModel):
     u_norm: Literal["branching", "all", "nonzero"] | None = Field(
         None, description="branching_pairs: which pairs |U| counts"
     )
-    clip_low: float | None = Field(None, description="clipped: the ratio of old and new counts down to 1 - this")
-    clip_high: float | None = Field(None, description="clipped: ... and up to 1 + this")
-    dual_clip: float | None = Field(None, description="clipped: up to this where the advantage is negative (> 1)")
-    kl: float | None = Field(None, description="coefficient of the k3 KL penalty against the base model")
+    clip_low: Real | None = Field(None, description="clipped: the ratio of old and new counts down to 1 - this")
+    clip_high: Real | None = Field(None, description="clipped: ... and up to 1 + this")
+    dual_clip: Real | None = Field(None, description="clipped: up to this where the advantage is negative (> 1)")
+    kl: Real | None = Field(None, description="coefficient of the k3 KL penalty against the base model")
     kl_ratio: bool | None = Field(
         None, description="policy_gradient, clipped: k3 times the ratio of new and old policy, gradient included"
     )
-    l2: float | None = Field(None, description="coefficient of the squared Frobenius norm of the LoRA matrices")
+    l2: Real | None = Field(None, description="coefficient of the squared Frobenius norm of the LoRA matrices")
     l2_decoupled: bool | None = Field(None, description="apply l2 after the optimiser step instead of in the loss")
-    loss_temperature: float | None = Field(None, description="the loss takes log-probabilities of logits / this")
-    stages: tuple[tuple[int, int], ...] | None = Field(
+    loss_temperature: Real | None = Field(None, description="the loss takes log-probabilities of logits / this")
+    stages: tuple[tuple[Whole, Whole], ...] | None = Field(
         None, description="lengths [step, tokens]: from a step on, sampling.max_new_tokens is so many"
     )
     off_policy: bool | None = Field(
@@ -173,24 +172,24 @@ class MethodConfig(BaseModel):
     easy_filter: Literal["influence", "hard", "none"] | None = Field(
         None, description="adaptive: which problems with only correct first completions are not expanded"
     )
-    influence_decay: float | None = Field(None, description="adaptive: of the running mean; none: the mean of all")
+    influence_decay: Real | None = Field(None, description="adaptive: of the running mean; none: the mean of all")
     zero_filter: Literal["forked", "all", "none"] | None = Field(
         None, description="adaptive: problems are dropped whose completions (those that were forked) have one reward"
     )
-    rows_per_problem: int | None = Field(
+    rows_per_problem: Whole | None = Field(
         None, description="adaptive: completions to train on, a configured problem; none: all of a tree"
     )
-    batch_decay: float | None = Field(None, description="adaptive: inertia of the number of problems; 1: fixed")
+    batch_decay: Real | None = Field(None, description="adaptive: inertia of the number of problems; 1: fixed")
     batch_rounding: Literal["ceil", "round"] | None = Field(
         None, description="adaptive: number of problems, to a whole"
     )
-    batch_least: float | None = Field(
+    batch_least: Real | None = Field(
         None, description="adaptive: at least this times train.problems_per_step; none: no bound"
     )
-    batch_most: float | None = Field(
+    batch_most: Real | None = Field(
         None, description="adaptive: at most this times train.problems_per_step; none: no bound"
     )
-    draw_limit: float | None = Field(None, description="dynamic: draw at most this times train.problems_per_step")
+    draw_limit: Real | None = Field(None, description="dynamic: draw at most this times train.problems_per_step")
 
     def build(self) -> Method:
         """Return the method. Raises ConfigError for unknown names, unused numbers and crosses that make no sense."""

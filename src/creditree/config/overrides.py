@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from creditree.errors import ConfigError
+from creditree.notation import DEEPEST, NotationError, read_values
+from creditree.text import shortened
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -18,19 +18,21 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
 def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name.strip():
-        raise ConfigError(f"--set {override}: write it as key=value, such as method.group=16.")
+        raise ConfigError(f"--set {shortened(override)}: write it as key=value, such as method.group=16.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from None
-    set_key(values, name.strip(), value, f"--set {override}")
+        value = read_values(text)
+    except NotationError as error:
+        raise ConfigError(f"--set {shortened(override)}: the value is not valid YAML{error}; quote it.") from None
+    set_key(values, name.strip(), value, f"--set {shortened(override)}")
 
 
 def set_key(values: dict[str, Any], name: str, value: object, where: str) -> None:
     """Set the dotted key `name` in nested values, in place. Raises ConfigError, which begins with `where`."""
     *blocks, last = name.split(".")
+    if len(blocks) > DEEPEST:
+        raise ConfigError(f"{where}: the key has {len(blocks) + 1:,} parts; write it as method.group=16.")
     if not all([*blocks, last]):
-        raise ConfigError(f"{where}: '{name}' has an empty part; write it as method.group=16.")
+        raise ConfigError(f"{where}: '{shortened(name)}' has an empty part; write it as method.group=16.")
     place: Any = values
     for block in blocks:
         if place.get(block) is None:
@@ -39,5 +41,5 @@ def set_key(values: dict[str, Any], name: str, value: object, where: str) -> Non
             place[block] = {"name": place[block]}
         place = place[block]
         if not isinstance(place, dict):
-            raise ConfigError(f"{where}: '{block}' holds a value, not further keys.")
+            raise ConfigError(f"{where}: '{shortened(block)}' holds a value, not further keys.")
     place[last] = value

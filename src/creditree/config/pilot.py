@@ -12,7 +12,7 @@ from creditree.config.overrides import apply_overrides
 from creditree.config.schema import RunConfig
 from creditree.config.workload import free_of, too_little, workload_of
 from creditree.errors import ConfigError
-from creditree.models.load import BUILTIN
+from creditree.models.directory import BUILTIN
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS

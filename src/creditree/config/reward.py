@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from creditree.config.block import Block, Real, Whole
 from creditree.config.memory import parse_bytes
 from creditree.errors import ConfigError, did_you_mean
+from creditree.text import shown
 from creditree.verify import (
     Choice,
     ExactText,
@@ -22,6 +24,8 @@ from creditree.verify import (
     reward_digest,
 )
 from creditree.verify.isolated import DEADLINE_S
+from creditree.verify.reward_function import rules_of
+from creditree.verify.verifier import Rules
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "last_integer": (),
@@ -33,26 +37,25 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """The graders, and the options that each has."""
 FUNCTION_OPTIONS = ("deadline", "memory")
+MOST_WORKERS = 256
 FUNCTION = "or a function as package.module:name or file.py:name"
 
 
-class RewardBlock(BaseModel):
+class RewardBlock(Block):
     """Who judges: a grader's name, or a Python function; an option left out has the grader's own default."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field("last_integer", description=f"{', '.join(OPTIONS)}, {FUNCTION}")
     ignore_case: bool | None = Field(None, description="exact: capitals do not count; none: they do")
-    tolerance: float | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
+    tolerance: Real | None = Field(None, description="numeric: largest relative difference; none: 0", ge=0)
     math_verify: bool | None = Field(None, description="math: ask math-verify too; none: true")
     allow_execution: bool | None = Field(None, description="program: run what the model writes; none: false")
     contain: bool | None = Field(
         None, description="program: shut it in, or refuse where that is impossible; false: it can do all that you can"
     )
-    deadline: float | None = Field(
+    deadline: Real | None = Field(
         None, description="math, program: wall seconds for one answer; none: 5; function: for one call; none: 60", gt=0
     )
-    workers: int | None = Field(None, description="math, program: processes; none: 2", ge=1)
+    workers: Whole | None = Field(None, description="math, program: processes; none: 2", ge=1, le=MOST_WORKERS)
     memory: str | None = Field(
         None, description="of a process; none: math 1GiB, program 512MiB, function nine tenths of what is free"
     )
@@ -148,6 +151,13 @@ def build_verifier(reward: RewardBlock | str) -> Verifier:
     return load_reward(block.name, block.deadline or DEADLINE_S, memory)
 
 
+def grading(reward: RewardBlock) -> Rules:
+    """Return the rules by which `reward` judges, without running anything: a function's are those that are set."""
+    if reward.name in OPTIONS:
+        return _grader(reward).rules()
+    return rules_of(reward.name) | {"deadline_s": reward.deadline or DEADLINE_S}
+
+
 def code_digest(reward: RewardBlock) -> str | None:
     """Return the sha256 of the file of a reward function; None for a grader, whose code is Creditree's."""
     return None if reward.name in OPTIONS else reward_digest(reward.name)
@@ -163,8 +173,8 @@ def reward_of(values: dict[str, Any]) -> RewardBlock:
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"unknown key '{key}'.{did_you_mean(str(first['loc'][0]), OPTION_NAMES)}") from None
         message = first["msg"].removeprefix("Value error, ")
-        shown = values.get("name") if key == "reward" else first["input"]
-        raise ConfigError(f"{key} is {shown!r}: {message[0].lower()}{message[1:].removesuffix('.')}.") from None
+        given = values.get("name") if key == "reward" else first["input"]
+        raise ConfigError(f"{key} is {shown(given)}: {message[0].lower()}{message[1:].removesuffix('.')}.") from None
 
 
 OPTION_NAMES = tuple(RewardBlock.model_fields)

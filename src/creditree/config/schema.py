@@ -1,11 +1,12 @@
 """The configuration of a run: every key with its unit, range and default. Unknown keys are refused."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from creditree.config.block import Block, Positive, PromptBlock, Share
+from creditree.config.block import Block, Positive, Problems, PromptBlock, Real, Share, Whole
 from creditree.config.guard import GuardBlock
 from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
@@ -13,7 +14,16 @@ from creditree.config.reward import RewardBlock
 from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
 
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[Real, Field(ge=0, lt=1)]
+Digits = Annotated[Whole, Field(ge=1, le=18)]
+Operand = Annotated[Whole, Field(gt=-(10**18), lt=10**18)]
+MOST_THREADS = 1024
+
+
+def same_temperature(temperatures: Sequence[float]) -> float | None:
+    """Return the first temperature that is the same as one before, to the six digits that results are named by."""
+    names = [f"{temperature:g}" for temperature in temperatures]
+    return next((one for place, one in enumerate(temperatures) if names[place] in names[:place]), None)
 
 
 class ModelConfig(Block):
@@ -30,8 +40,8 @@ class LoraBlock(Block):
     """The adapter (LoRA)."""
 
     rank: Positive = Field(8, description="rank of every adapted matrix")
-    alpha: float | None = Field(None, description="scale alpha / rank; none: 2 * rank", gt=0)
-    dropout: Share = Field(0.0, description="LoRA dropout")
+    alpha: Real | None = Field(None, description="scale alpha / rank; none: 2 * rank", gt=0)
+    dropout: Decay = Field(0.0, description="LoRA dropout, below 1")
     layers: str | float | list[int] = Field(
         "1/3", description="fraction of the layers, from the last; or a list of indices"
     )
@@ -61,13 +71,13 @@ class MultiplicationConfig(Block):
     """Products, generated without end."""
 
     name: Literal["multiplication"]
-    digits_a: Positive = Field(3, description="digits of the first operand")
-    digits_b: Positive = Field(1, description="digits of the second operand")
-    range_a: tuple[int, int] | None = Field(
+    digits_a: Digits = Field(3, description="digits of the first operand")
+    digits_b: Digits = Field(1, description="digits of the second operand")
+    range_a: tuple[Operand, Operand] | None = Field(
         None, description="first operand from .. to, instead of all of so many digits"
     )
-    range_b: tuple[int, int] | None = Field(None, description="second operand from .. to")
-    num_held_out: Positive = Field(500, description="problems in each held-out split")
+    range_b: tuple[Operand, Operand] | None = Field(None, description="second operand from .. to")
+    num_held_out: Problems = Field(500, description="problems in each held-out split")
     prompt: PromptBlock = Field(default_factory=PromptBlock)
 
 
@@ -77,7 +87,7 @@ class WordProblemsConfig(Block):
     name: Literal["word_problems"]
     kinds: list[str] | None = Field(None, description="families of stories; none: all")
     distractors: Share | None = Field(None, description="chance of a number that does not matter")
-    num_held_out: Positive = Field(500, description="problems in each held-out split")
+    num_held_out: Problems = Field(500, description="problems in each held-out split")
     prompt: PromptBlock = Field(default_factory=PromptBlock)
 
 
@@ -95,7 +105,7 @@ class SvampConfig(Block):
 
 
 class FileConfig(Block):
-    """Your own problems: JSONL, CSV or parquet."""
+    """Your own problems: JSONL, JSON, CSV or parquet."""
 
     name: Literal["file"]
     path: str = Field(description="file of the training problems, or hub:NAME (hub:NAME#SPLIT)")
@@ -142,8 +152,8 @@ TaskConfig = Annotated[
 class SamplingConfig(Block):
     """How completions are drawn in training."""
 
-    temperature: float = Field(0.5, description="of the softmax", gt=0)
-    top_p: float = Field(1.0, description="nucleus; 1 is off", gt=0, le=1)
+    temperature: Real = Field(0.5, description="of the softmax", gt=0)
+    top_p: Real = Field(1.0, description="nucleus; 1 is off", gt=0, le=1)
     max_new_tokens: Positive = Field(64, description="tokens of a completion, at most")
 
 
@@ -151,12 +161,12 @@ class TrainBlock(Block):
     """How long to train, and how fast."""
 
     steps: Positive = Field(100, description="training steps")
-    cpu_seconds: float | None = Field(None, description="stop after this much processor time of training", gt=0)
-    seconds: float | None = Field(
+    cpu_seconds: Real | None = Field(None, description="stop after this much processor time of training", gt=0)
+    seconds: Real | None = Field(
         None, description="stop after so many seconds of training, as a clock on the wall has them", gt=0
     )
     problems_per_step: Positive = Field(1, description="problems of a training step")
-    learning_rate: float = Field(1e-4, description="AdamW", gt=0)
+    learning_rate: Real = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
     weights: Literal["adapter", "all"] = Field(
         "adapter", description="what learns: the adapter of lora, or all weights of the model, in float32"
@@ -167,11 +177,11 @@ class TrainBlock(Block):
     mini_batch: Positive | None = Field(
         None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
     )
-    weight_decay: float = Field(0.0, description="AdamW", ge=0)
+    weight_decay: Real = Field(0.0, description="AdamW", ge=0)
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
-    eps: float = Field(1e-8, description="AdamW", gt=0)
-    max_grad_norm: float = Field(1.0, description="gradients are clipped at this global norm", gt=0)
-    skip_grad_norm: float = Field(
+    eps: Real = Field(1e-8, description="AdamW", gt=0)
+    max_grad_norm: Real = Field(1.0, description="gradients are clipped at this global norm", gt=0)
+    skip_grad_norm: Real = Field(
         1e6,
         description="an update whose gradient has a larger norm than this is left out",
         gt=0,
@@ -184,14 +194,14 @@ class TrainBlock(Block):
     memory: str | None = Field(
         None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
-    micro_batch_tokens: int | Literal["auto"] = Field(
+    micro_batch_tokens: Whole | Literal["auto"] = Field(
         "auto", description="skeleton tokens forwarded at once; changes memory, not the result; auto: up to 1024"
     )
-    max_rows: int | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
-    stored_tokens: int | Literal["auto"] | None = Field(
+    max_rows: Whole | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
+    stored_tokens: Whole | Literal["auto"] | None = Field(
         "auto", description="tokens whose keys and values are held at once; none: all of a step; auto: none if it fits"
     )
-    threads: Positive | None = Field(None, description="CPU threads; none: torch's choice")
+    threads: Whole | None = Field(None, description="CPU threads; none: torch's choice", ge=1, le=MOST_THREADS)
 
     @field_validator("memory", mode="before")
     @classmethod
@@ -213,9 +223,9 @@ class TrainBlock(Block):
 class ValidationBlock(Block):
     """Choose the best adapter by accuracy on held-out problems."""
 
-    every: int = Field(0, description="steps between validations; 0: never, the last adapter is kept", ge=0)
-    problems: Positive = Field(100, description="validation problems")
-    temperature: float = Field(0.0, description="decoding; 0 is greedy", ge=0)
+    every: Whole = Field(0, description="steps between validations; 0: never, the last adapter is kept", ge=0)
+    problems: Problems = Field(100, description="validation problems")
+    temperature: Real = Field(0.0, description="decoding; 0 is greedy", ge=0)
     patience: Positive | None = Field(None, description="stop after so many validations without a better one")
 
 
@@ -223,29 +233,37 @@ class EvaluationBlock(Block):
     """What is measured before and after training."""
 
     split: Literal["test", "validation"] = Field("test", description="which held-out problems are measured")
-    problems: Positive = Field(500, description="held-out problems, at most")
-    temperatures: list[Annotated[float, Field(ge=0)]] = Field(
+    problems: Problems = Field(500, description="held-out problems, at most")
+    temperatures: list[Annotated[Real, Field(ge=0)]] = Field(
         [0.0, 0.3, 1.0], min_length=1, description="the first is the headline"
     )
+
+    @field_validator("temperatures")
+    @classmethod
+    def _different(cls, temperatures: list[float]) -> list[float]:
+        twice = same_temperature(temperatures)
+        if twice is not None:
+            raise ValueError(f"it has the temperature {twice:g} twice; keep one of them")
+        return temperatures
 
 
 class LogBlock(Block):
     """What the run directory keeps."""
 
     checkpoint_every: Positive = Field(50, description="steps between checkpoints")
-    checkpoint_every_s: float = Field(
+    checkpoint_every_s: Real = Field(
         60.0,
         description="seconds between checkpoints, whatever the steps; longer where writing is slow",
         gt=0,
     )
-    rollouts_every: int = Field(10, description="steps between kept rollouts; 0: none", ge=0)
+    rollouts_every: Whole = Field(10, description="steps between kept rollouts; 0: none", ge=0)
     mirrors: list[Literal["tensorboard", "wandb", "trackio"]] = Field([], description="where else to show the metrics")
 
 
 class RunConfig(Block):
     """A whole run."""
 
-    seed: int = Field(0, description="every random number of the run depends on it", ge=0)
+    seed: Whole = Field(0, description="every random number of the run depends on it", ge=0)
     model: ModelConfig = Field(default_factory=ModelConfig)
     lora: LoraBlock = Field(default_factory=LoraBlock)
     task: TaskConfig

@@ -34,7 +34,7 @@ def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
     if not is_adapter(folder):
         return _on_base(config, named, _base_of_run(named))
     base, saved = saved_spec(folder)
-    config = _on_base(config, named, base)
+    config = config if base is None else _on_base(config, named, base)
     _check_lora(config, named, saved, offline=offline)
     block = config.lora
     dropout = block.dropout if "dropout" in block.model_fields_set else saved.dropout

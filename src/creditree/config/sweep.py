@@ -6,19 +6,23 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from creditree.config.block import LARGEST_INTEGER
 from creditree.config.load import check_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.reward import anchored
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
+from creditree.text import shown
 
 KEYS = ("base", "grid", "cases", "seeds")
 LONGEST_NAME = 80
+MOST_RUNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> list[SweepRun]:
         if key not in KEYS:
             raise ConfigError(f"{path}: unknown key '{key}'.{did_you_mean(str(key), KEYS)}")
     base = apply_overrides(_base(values.get("base"), path), overrides)
-    cases, seeds = _cases(values, path), _seeds(values.get("seeds", [0]), path)
+    seeds = _seeds(values.get("seeds", [0]), path)
+    cases = _cases(values, path, MOST_RUNS // len(seeds))
     folders: dict[str, str] = {}
     for name in cases:
         other = folders.setdefault(_folder_name(name), name)
@@ -72,17 +77,17 @@ def _base(base: object, path: Path) -> dict[str, Any]:
     if isinstance(base, dict):
         return deepcopy(base)
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: base is {base!r}; write a configuration below it, or the path of one.")
+        raise ConfigError(f"{path}: base is {shown(base)}; write a configuration below it, or the path of one.")
     beside = path.parent / base
     found = beside if beside.is_file() else Path(base)
     return parse_values(read_yaml(found, "the sweep's base"), str(found))
 
 
-def _cases(values: Mapping[str, Any], path: Path) -> dict[str, dict[str, object]]:
+def _cases(values: Mapping[str, Any], path: Path, most: int) -> dict[str, dict[str, object]]:
     named, grid = values.get("cases"), values.get("grid")
     if named is None and grid is None:
         raise ConfigError(f"{path}: it has neither grid nor cases, so there is nothing to compare; add one of them.")
-    points = [{}] if grid is None else _points(grid, path)
+    points = [{}] if grid is None else _points(grid, path, most // max(1, len(named) if isinstance(named, dict) else 1))
     found: dict[str, dict[str, object]] = {}
     for name, keys in ({"": {}} if named is None else _named(named, path)).items():
         for point in points:
@@ -103,24 +108,26 @@ def _named(cases: object, path: Path) -> dict[str, dict[str, object]]:
     for name, keys in cases.items():
         if keys is not None and not (isinstance(keys, dict) and all(isinstance(key, str) for key in keys)):
             raise ConfigError(
-                f"{path}: case '{name}' is {keys!r}; write dotted keys with values, such as train.steps: 400."
+                f"{path}: case '{name}' is {shown(keys)}; write dotted keys with values, such as train.steps: 400."
             )
     return {str(name): dict(keys or {}) for name, keys in cases.items()}
 
 
-def _points(grid: object, path: Path) -> list[dict[str, object]]:
+def _points(grid: object, path: Path, most: int) -> list[dict[str, object]]:
     if not isinstance(grid, dict) or not grid:
         raise ConfigError(f"{path}: grid maps dotted keys to lists, such as method.group: [8, 16].")
     for key, choices in grid.items():
         if not isinstance(key, str) or not isinstance(choices, list) or not choices:
-            raise ConfigError(f"{path}: grid's {key} is {choices!r}; write a list of values, such as [8, 16].")
+            raise ConfigError(f"{path}: grid's {key} is {shown(choices)}; write a list of values, such as [8, 16].")
+    if prod(map(len, grid.values())) > most:
+        raise ConfigError(f"{path}: it makes more than {MOST_RUNS:,} runs; leave out values of grid, cases or seeds.")
     return [dict(zip(grid, point, strict=True)) for point in product(*grid.values())]
 
 
 def _seeds(seeds: object, path: Path) -> list[int]:
-    good = isinstance(seeds, list) and bool(seeds) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not isinstance(seeds, list) or not good:
-        raise ConfigError(f"{path}: seeds is {seeds!r}; write a list of whole numbers, such as [0, 1, 2].")
+    usable = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed <= LARGEST_INTEGER for seed in seeds)
+    if not isinstance(seeds, list) or not seeds or not usable:
+        raise ConfigError(f"{path}: seeds is {shown(seeds)}; write a list of whole numbers, such as [0, 1, 2].")
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"{path}: seeds has a number twice; the second run would be the first again.")
     return seeds

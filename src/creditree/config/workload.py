@@ -7,6 +7,7 @@ from itertools import islice
 from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
@@ -23,8 +24,6 @@ from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.schedule.adaptive import Adaptive
-from creditree.schedule.dynamic import Dynamic
-from creditree.schedule.schedule import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
@@ -33,8 +32,6 @@ from creditree.tasks.task import Task
 ASSUMED_PROMPT = 100
 """Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""
 LOOKED_AT = 2000
-ASSUMED_GROWTH = 4.0
-"""What a schedule without a bound may multiply the configured number of problems by. Ours."""
 DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
 """What `auto` is without a memory limit."""
 
@@ -113,13 +110,6 @@ def branches_of(explore: Explorer) -> Branches | None:
     spec = explore.signals.influence
     asked = None if spec is None else Influence(spec.delta, spec.source, spec.layers, spec.heads)
     return Branches(explore.points, explore.rounds, explore.continuations, asked)
-
-
-def most_problems(schedule: Schedule, problems: int) -> int:
-    """Return how many problems a step may have at most where `problems` are configured."""
-    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int((schedule.batch_most or ASSUMED_GROWTH) * problems)
-    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
@@ -202,7 +192,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)
-    except (OSError, ValueError, CreditreeError):
+    except CreditreeError:
         return Prompt(ASSUMED_PROMPT, assumed=True)
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
@@ -216,7 +206,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
 class Encoder:
     """The text side of a model that is at hand; random models have a byte for a token, and making theirs takes seconds.
 
-    Raises OSError, ValueError or ModelError where it cannot be read.
+    Raises ModelError where it cannot be read.
     """
 
     def __init__(self, name: str, *, offline: bool) -> None:

@@ -2,54 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.models.directory import as_others, full_name
 from creditree.models.load import Model
+from creditree.models.lora import LoraSpec as LoraSpec
+from creditree.models.saved_adapter import SavedAdapter
 from creditree.rng import Key
-
-WEIGHTS_FILE = "adapter_model.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class LoraSpec:
-    """Which matrices get an adapter.
-
-    `layers` is the fraction of layers, counted from the last, rounded down to whole layers (1/3 of 28 is 9: 19..27), or
-    the list of layer indices. `alpha` None means 2 * rank; the update is W + (alpha / rank) B A.
-    """
-
-    rank: int = 8
-    alpha: float | None = None
-    dropout: float = 0.0
-    layers: float | tuple[int, ...] = 1 / 3
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-
-    def layer_indices(self, num_layers: int) -> tuple[int, ...]:
-        """Return the adapted layers of a model of `num_layers`. Raises ConfigError for one that does not exist."""
-        if isinstance(self.layers, tuple):
-            wrong = [index for index in self.layers if not 0 <= index < num_layers]
-            if wrong:
-                raise ConfigError(
-                    f"lora.layers names layer {wrong[0]}, but the model has layers 0 to {num_layers - 1}; "
-                    "give indices in that range."
-                )
-            return tuple(sorted(set(self.layers)))
-        if not 0.0 < self.layers <= 1.0:
-            raise ConfigError(
-                f"lora.layers is {self.layers}: give a fraction above 0 and at most 1, or a list of layer indices."
-            )
-        count = max(1, int(num_layers * self.layers + 1e-9))
-        return tuple(range(num_layers - count, num_layers))
 
 
 class Adapter:
@@ -66,7 +32,7 @@ class Adapter:
         _check_targets(transformer.model, spec.targets)
         config = LoraConfig(
             r=spec.rank,
-            lora_alpha=2 * spec.rank if spec.alpha is None else spec.alpha,  # type: ignore[arg-type]
+            lora_alpha=spec.scaled_by,  # type: ignore[arg-type]
             lora_dropout=spec.dropout,
             target_modules=list(spec.targets),
             layers_to_transform=list(self.layer_indices),
@@ -78,7 +44,8 @@ class Adapter:
             self.peft: PeftModel = get_peft_model(transformer.model, config)
         if transformer.dtype == torch.float64:
             self.peft.to(torch.float64)
-        config.base_model_name_or_path = model.name
+        config.base_model_name_or_path = full_name(model.name)
+        config.target_modules = sorted(spec.targets)  # peft makes a set, in any order
         self.peft.eval()
         self._link()
 
@@ -149,8 +116,9 @@ class Adapter:
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
-        """Write the adapter in PEFT's own format (safetensors)."""
+        """Write the adapter in PEFT's own format (safetensors): equal adapters give equal bytes."""
         self.peft.save_pretrained(str(directory), save_embedding_layers=False)
+        as_others(directory)
 
     def _tensors(self) -> dict[str, Tensor]:
         # "auto", peft's default, asks the hub whether the vocabulary was changed
@@ -158,45 +126,17 @@ class Adapter:
         return tensors
 
     def load(self, directory: Path) -> None:
-        """Set the trained matrices from a directory that `save` or PEFT wrote."""
-        weights = directory / WEIGHTS_FILE
-        if not weights.is_file():
-            raise ModelError(
-                f"'{directory}' holds no {WEIGHTS_FILE}; give the directory of a PEFT adapter saved as safetensors."
-            )
-        try:
-            state = load_file(weights)
-        except SafetensorError as error:
-            raise ModelError(f"'{weights}' is damaged ({error}); copy or train the adapter again.") from error
-        self.load_state(state)
+        """Set the trained matrices from a directory that `save` or PEFT wrote. Raises ModelError."""
+        self.load_state(SavedAdapter.read(directory).state(self._tensors(), self.spec.scaling))
 
 
-def saved_spec(directory: Path) -> tuple[str, LoraSpec]:
-    """Return the base model's name and the LoRA settings of a saved adapter."""
-    if not (directory / "adapter_config.json").is_file():
-        raise ModelError(f"'{directory}' holds no adapter_config.json; give the directory of a PEFT adapter.")
-    try:
-        config: Any = LoraConfig.from_pretrained(str(directory))
-    except (OSError, TypeError, ValueError) as error:
-        raise ModelError(f"the adapter_config.json in '{directory}' cannot be used ({error}).") from error
-    if not isinstance(config, LoraConfig) or config.layers_to_transform is None:
-        raise ModelError(
-            f"the adapter in '{directory}' is no LoRA that names its layers; Creditree reads adapters that it saved."
-        )
-    if config.use_rslora or config.use_dora or config.rank_pattern or config.alpha_pattern or config.bias != "none":
-        raise ModelError(
-            f"the adapter in '{directory}' is more than W + (alpha / rank) B A (rsLoRA, DoRA, a bias, or ranks that "
-            "differ); Creditree reads adapters that it saved itself."
-        )
-    layers = config.layers_to_transform
-    spec = LoraSpec(
-        rank=config.r,
-        alpha=config.lora_alpha,
-        dropout=config.lora_dropout,
-        layers=tuple([layers] if isinstance(layers, int) else layers),
-        targets=tuple(sorted(config.target_modules or ())),
-    )
-    return str(config.base_model_name_or_path), spec
+def saved_spec(directory: Path) -> tuple[str | None, LoraSpec]:
+    """Return the name of the base model, None where none is written, and the settings of an adapter that can hold it.
+
+    Raises ModelError.
+    """
+    saved = SavedAdapter.read(directory)
+    return saved.base, saved.spec
 
 
 def _check_targets(model: torch.nn.Module, targets: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from creditree.errors import ModelError
+from creditree.models.directory import as_others
 from creditree.models.load import Dtype, Model, load_model
 from creditree.rng import Key
 
@@ -84,6 +85,7 @@ class AllWeights:
         """Write model and tokenizer as transformers does (safetensors): a directory like any other model's."""
         self.model.transformer.model.save_pretrained(str(directory))
         self.model.tokenizer.save_pretrained(str(directory))
+        as_others(directory)
 
     def load(self, directory: Path) -> None:
         """Set the weights from a directory that `save` or transformers wrote."""

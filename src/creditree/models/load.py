@@ -2,35 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedTokenizerBase
 
-from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.errors import ConfigError, ModelError
 from creditree.models import quantise
+from creditree.models.architecture import check_architecture
 from creditree.models.attention import ATTENTION
-from creditree.models.gguf import converted, is_gguf
+from creditree.models.directory import locate
+from creditree.models.finite import check_finite
+from creditree.models.reading import load_config, load_generation, load_tokenizer, load_weights, reading
 from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
+from creditree.models.vocabulary import check_vocabulary
 from creditree.steps import Separators, find_separators
 
 Dtype = Literal["float32", "bfloat16", "int8", "nf4", "float64"]
 """Of the frozen base. In int8 and nf4 the projections are quantised; the rest is bfloat16, and so are activations."""
-BUILTIN = "builtin:"
 THINK_END = "</think>"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-"""A directory without any of them gives an empty tokenizer, without a word from transformers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,104 +57,53 @@ class Model:
         return self.texts.completion(token_ids)
 
 
-def builtin_models() -> list[str]:
-    """Return the names of the models that ship in the package."""
-    return sorted(
-        BUILTIN + entry.name for entry in files("creditree.models").joinpath("builtin").iterdir() if entry.is_dir()
-    )
-
-
-def locate(name: str) -> str:
-    """Return what transformers should load for `name`. Raises ModelError for a local directory that cannot be used."""
-    if name.startswith(BUILTIN):
-        if name not in builtin_models():
-            raise ModelError(f"model '{name}' does not ship with Creditree.{did_you_mean(name, builtin_models())}")
-        return str(files("creditree.models").joinpath("builtin", name.removeprefix(BUILTIN)))
-    path = Path(name).expanduser()
-    if is_gguf(name):
-        return str(converted(path))
-    if path.is_dir():
-        _check_directory(name, path)
-        return str(path)
-    if path.is_absolute() or name.startswith(("./", "../", "~")):
-        raise ModelError(
-            f"model directory '{name}' does not exist; give a directory, a hub name or one of "
-            f"{', '.join(builtin_models())}."
-        )
-    return name
-
-
-def _check_directory(name: str, path: Path) -> None:
-    if not (path / "config.json").is_file():
-        raise ModelError(f"model directory '{name}' has no config.json; give the directory that save_pretrained wrote.")
-    if not any((path / file).is_file() for file in TOKENIZER_FILES):
-        raise ModelError(f"model directory '{name}' has no tokenizer; save the model's tokenizer there too.")
-    if any(path.glob("*.safetensors")):
-        return
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.pth")):
-        raise ModelError(
-            f"model directory '{name}' holds its weights as a pickle, which can run code when it is read; "
-            "save them as safetensors (model.save_pretrained writes these) and try again."
-        )
-    raise ModelError(f"model directory '{name}' holds no weights; it needs a *.safetensors file.")
-
-
 def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
-    """Load model and tokenizer. Raises ModelError, or ConfigError for the device, with one sentence."""
+    """Load model and tokenizer. Raises ModelError, or ConfigError for the device, with one sentence.
+
+    Checked here: tokenizer and embedding belong together, no weight is NaN or infinite, and the layers can be run one
+    by one (`Transformer`).
+    """
     check_device(device)
     if name.startswith("random:"):
         return _random(name, dtype, device)
-    where = locate(name)
-    transformers_logging.disable_progress_bar()
+    config = load_config(name)
+    options = _loading_options(name, config, dtype, device)
+    tokenizer = load_tokenizer(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            where,
-            attn_implementation=ATTENTION,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **_loading_options(name, dtype, device),
-        )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        known = ", ".join(builtin_models())
-        raise ModelError(
-            f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known}."
-        ) from error
-    model, loading = loaded
-    if loading["missing_keys"]:
-        raise ModelError(
-            f"the weights of model '{name}' are incomplete ({sorted(loading['missing_keys'])[0]} is missing); "
-            "get or save them again."
-        )
-    model.requires_grad_(False)
-    if quantise.saved_as(model.config):
-        quantise.adopt(model)
-    elif dtype == "int8" or dtype == "nf4":
-        quantise.quantise(model, dtype, device)
-    else:
-        torch.nn.Module.to(model, device)
-    _own(model)
-    found = Model(name, Transformer(model.eval()), tokenizer)
+        model = load_weights(name, attn_implementation=ATTENTION, **options)
+        check_vocabulary(name, tokenizer, len(model.get_input_embeddings().weight))
+        transformer = _wrapped(name, model, dtype, device)
+    except ModelError:
+        check_architecture(config)  # what cannot be supported may fail in any way: then this says so
+        raise
+    found = Model(name, transformer, tokenizer)
     found.texts.check()
     return found
 
 
+def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
+    """Return the model in its final precision and place, its layers at hand."""
+    check_finite(f"the weights of model '{name}'", dict(model.named_parameters()))
+    model.requires_grad_(False)
+    with reading(name, locate(name), "its weights"):
+        if quantise.saved_as(model.config):
+            quantise.adopt(model)
+        elif dtype == "int8" or dtype == "nf4":
+            quantise.quantise(model, dtype, device)
+        else:
+            torch.nn.Module.to(model, device)
+        _own(model)
+    return Transformer(model.eval())
+
+
 def load_texts(name: str, *, offline: bool) -> Texts:
-    """Return the text side of a model without its weights. Raises OSError or ValueError where it cannot be read.
+    """Return the text side of a model without its weights. Raises ModelError where it cannot be read.
 
     `offline`: from a directory, the package or the cache of the hub only.
     """
-    where = locate(name)
-    options: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(where, **options)
-    config = AutoConfig.from_pretrained(where, **options)
-    try:
-        generation = GenerationConfig.from_pretrained(where, local_files_only=offline)
-    except OSError:  # a model need not have one
-        generation = None
-    return Texts(name, tokenizer, config, generation, getattr(config, "vocab_size", None))
+    tokenizer, config = load_tokenizer(name, offline=offline), load_config(name, offline=offline)
+    rows = getattr(config, "vocab_size", None)
+    return Texts(name, tokenizer, config, load_generation(name, offline=offline), rows)
 
 
 def check_device(device: str) -> None:
@@ -193,10 +133,10 @@ def _own(model: torch.nn.Module) -> None:
             parameter.data = parameter.data.clone()
 
 
-def _loading_options(name: str, dtype: Dtype, device: str) -> dict[str, Any]:
+def _loading_options(name: str, config: Any, dtype: Dtype, device: str) -> dict[str, Any]:
     """Return the precision for `from_pretrained`. Raises ModelError, before weights are read, for another one."""
-    config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
-    saved = quantise.saved_as(config)
+    with reading(name, locate(name), "config.json"):
+        saved = quantise.saved_as(config)
     if saved not in (None, dtype):
         raise ModelError(
             f"the weights of model '{name}' are saved in {saved}, which cannot be used in {dtype}; set model.dtype to "

@@ -1,12 +1,13 @@
 """What can be said of a model before it is loaded: its shape, from its configuration or a list of public ones."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from creditree.errors import ModelError, did_you_mean
-from creditree.models.load import locate
+from creditree.models.architecture import check_architecture
+from creditree.models.directory import locate
+from creditree.models.reading import load_config, reading
 
 RANDOM = "random:"
 """Before the last part of a public name, in lower case: that shape, with random weights, nothing downloaded."""
@@ -102,14 +103,28 @@ def shape_of(name: str, *, offline: bool = True) -> Shape | None:
     name = public_name(name) if name.startswith(RANDOM) else name
     if name in PUBLIC_SHAPES:
         return PUBLIC_SHAPES[name]
+    where = locate(name)
+    if not Path(where).is_dir() and not _is_at_hand(where, offline=offline):
+        return None
+    config = load_config(name, offline=offline)
+    check_architecture(config)
+    with reading(name, where, "config.json"):
+        shape = _shape(config)
+    if min(shape.num_layers, shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.vocab_size) < 1:
+        raise ModelError(f"model '{name}' could not be loaded (config.json: a size is below 1); get or save it again.")
+    return shape
+
+
+def _is_at_hand(name: str, *, offline: bool) -> bool:
+    """Whether the configuration of a model on the hub can be had."""
     try:
-        config: Any = AutoConfig.from_pretrained(locate(name), local_files_only=offline, trust_remote_code=False)
+        load_config(name, offline=offline)
     except ModelError:
-        raise
-    except (OSError, ValueError):
-        return None
-    if not all(hasattr(config, key) for key in ("num_attention_heads", "intermediate_size", "max_position_embeddings")):
-        return None
+        return False
+    return True
+
+
+def _shape(config: Any) -> Shape:
     heads = int(config.num_attention_heads)
     return Shape(
         num_layers=int(config.num_hidden_layers),

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from creditree.errors import ConfigError, ModelError
 from creditree.models.adapter import Adapter, saved_spec
 from creditree.models.all_weights import AllWeights
 from creditree.models.load import Model
@@ -63,7 +64,11 @@ class Trained(Protocol):
 def load_trained(model: Model, directory: Path) -> Trained:
     """Put what `Trained.save` wrote over its base model. Raises ModelError for what cannot be used."""
     if (directory / "adapter_config.json").is_file():
-        adapter = Adapter(model, saved_spec(directory)[1], Key.of(0))
+        spec = saved_spec(directory)[1]
+        try:
+            adapter = Adapter(model, spec, Key.of(0))
+        except ConfigError as error:
+            raise ModelError(f"the adapter in '{directory}' does not fit model '{model.name}': {error}") from error
         adapter.load(directory)
         return adapter
     weights = AllWeights(model)

@@ -8,60 +8,41 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from creditree.errors import ModelError
-from creditree.models.attention import ATTENTION, AttentionPlan
+from creditree.models.attention import ATTENTION, AttentionPlan, CausalPlan, KeptPlan, one_by_one
 from creditree.models.head import Head
+from creditree.models.layout import USE, check_layout, check_sizes, check_windows, kind_of
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
 from creditree.models.norm import Norm
+from creditree.models.reading import one_sentence, reason_of
 
 Rope = tuple[Tensor, Tensor]
-
-
-class CausalPlan:
-    """Plain causal attention over the tokens of this pass alone."""
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Return causal attention, [B, H, Q, D]."""
-        shared = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
-        return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
 
 
 class Transformer:
     """Layer-wise access to a decoder-only model of transformers (embedding -> layers -> norm -> head).
 
-    Works for every architecture whose forward pass is exactly that chain, with full attention and rotary positions
-    (Qwen2, Qwen3, Llama, Mistral, ...); this is checked on the model itself when it is wrapped. Raises ModelError
-    otherwise.
+    Works for every architecture whose forward pass is exactly that chain, with full attention and rotary positions, and
+    whose layers hand their keywords on to the attention function (Qwen2, Qwen3, Llama, Mistral, ...). Checked on the
+    model itself when it is wrapped, on ten tokens: a prompt in one pass, two branches from its end in another, against
+    the model's own forward pass of the two sequences. Raises ModelError otherwise; attention that is called without a
+    plan raises it at any time.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.config: Any = model.config
-        decoder = getattr(model, "model", None)
-        parts = ("embed_tokens", "layers", "norm", "rotary_emb")
-        if decoder is None or not all(hasattr(decoder, part) for part in parts) or not hasattr(model, "lm_head"):
-            raise ModelError(
-                f"{_name(model)} is not laid out as embedding, layers, norm and head; use a Qwen2, Qwen3 or Llama."
-            )
-        layer_types = set(getattr(self.config, "layer_types", None) or ["full_attention"])
-        if layer_types != {"full_attention"}:
-            raise ModelError(
-                f"{_name(model)} has layers of type {sorted(layer_types)}; only full attention is supported."
-            )
-        window = getattr(self.config, "sliding_window", None)
-        if not hasattr(self.config, "layer_types") and window is not None and window < self.max_positions:
-            raise ModelError(
-                f"{_name(model)} attends to the last {window} tokens only; only full attention is supported, "
-                "so use a model without a sliding window."
-            )
-        self._decoder: Any = decoder
+        check_layout(model)
+        check_windows(kind_of(model), self.config)
+        decoder: Any = model.model
+        self._decoder = decoder
         self._head: Any = model.lm_head
         self._lean: list[LeanLayer | None] = [None] * len(decoder.layers)
         self._norm: Norm | None = None
         self._lean_head: Head | None = None
-        self._check()
-        self.link()
+        with one_sentence(lambda error: f"{kind_of(model)} cannot be run layer by layer ({reason_of(error)}); {USE}."):
+            self._check()
+            self.link()
 
     @property
     def num_layers(self) -> int:
@@ -169,9 +150,14 @@ class Transformer:
             if lean is not None:
                 hidden = lean(hidden, turn, plan, asked)
                 continue
-            hidden = self._decoder.layers[index](hidden, attention_mask=None, position_embeddings=rope, plan=plan)
+            hidden = self._module(index, hidden, rope, plan)
             hidden = hidden if asked is None else hidden.index_select(1, asked)
         return hidden if rows is None or stop > start else hidden.index_select(1, rows)
+
+    def _module(self, index: int, hidden: Tensor, rope: Rope, plan: AttentionPlan) -> Tensor:
+        with one_by_one():
+            layer: Any = self._decoder.layers[index]
+            return layer(hidden, attention_mask=None, position_embeddings=rope, plan=plan)  # type: ignore[no-any-return]
 
     def norm(self, hidden: Tensor) -> Tensor:
         """Apply the final norm."""
@@ -218,11 +204,11 @@ class Transformer:
         """
         was_training = self.model.training
         self.model.eval()
-        ids = self._some_ids()
+        ids = self._some_ids(8)
         hidden = self.embed(ids)
         rope = self.rope(hidden, torch.arange(ids.shape[1], device=self.device).unsqueeze(0))
         for index, module in enumerate(self._decoder.layers):
-            out = module(hidden, attention_mask=None, position_embeddings=rope, plan=CausalPlan())
+            out = self._module(index, hidden, rope, CausalPlan())
             lean = lean_layer(module)
             same = lean is not None and self._agree(lean(hidden, turn_of(*rope), CausalPlan()) - hidden, out - hidden)
             self._lean[index] = lean if same else None
@@ -233,8 +219,8 @@ class Transformer:
         self._lean_head = Head.read(self._head)
         self.model.train(was_training)
 
-    def _some_ids(self) -> Tensor:
-        return (torch.arange(8, device=self.device) * 7 % min(self.vocab_size, 97)).unsqueeze(0)
+    def _some_ids(self, count: int) -> Tensor:
+        return (torch.arange(count, device=self.device) * 7 % min(self.num_embeddings, 97)).unsqueeze(0)
 
     def _agree(self, ours: Tensor, theirs: Tensor) -> bool:
         tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
@@ -242,23 +228,56 @@ class Transformer:
 
     @torch.no_grad()
     def _check(self) -> None:
-        """Compare this chain with the model's own forward pass on a few tokens."""
+        """Raise ModelError unless this chain, in two passes with a tree's plan, gives what the model's forward gives.
+
+        A prompt goes first, and is kept; then two branches from its end share a pass, neither of which sees the other.
+        What plain causal attention over a pass cannot tell is thereby told: a layer that attends to something else.
+        """
         if self.config._attn_implementation != ATTENTION:
             self.model.set_attn_implementation(ATTENTION)
+        check_sizes(self._sizes())
+        if self.num_embeddings != self.vocab_size:
+            raise ModelError(
+                f"{kind_of(self.model)} embeds {self.num_embeddings} tokens and predicts {self.vocab_size}; use one "
+                "whose embedding and head have the same tokens."
+            )
         was_training = self.model.training
         self.model.eval()
-        ids = self._some_ids()
-        hidden = self.embed(ids)
-        rope = self.rope(hidden, torch.arange(ids.shape[1], device=self.device).unsqueeze(0))
-        ours = self.logits(self.norm(self.layers(hidden, rope, CausalPlan())))
-        theirs = self.model(ids, use_cache=False).logits
+        prompt, branch = 4, 3
+        ids = self._some_ids(prompt + 2 * branch)
+        first = torch.cat([ids[:, : prompt + branch], torch.cat([ids[:, :prompt], ids[:, prompt + branch :]], dim=1)])
+        theirs = self.model(first, use_cache=False).logits
+        plan = KeptPlan()
+        positions = torch.arange(prompt + branch, device=self.device)
+        shared = self._chain(ids[:, :prompt], positions[:prompt], plan)
+        plan.branches = 2
+        forked = self._chain(ids[:, prompt:], positions[prompt:].repeat(2), plan).view(2, branch, -1)
+        ours = torch.cat([shared.expand(2, -1, -1), forked], dim=1)
         self.model.train(was_training)
+        if not (ours.isfinite().all() and theirs.isfinite().all()):
+            raise ModelError(
+                f"{kind_of(self.model)} computes logits that are NaN or infinite for a few tokens, though its weights "
+                "are finite; its config.json (rotary angles, epsilon of the norms) may belong to other weights."
+            )
         if not self._agree(ours, theirs):
             raise ModelError(
-                f"{_name(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run one "
-                "by one; use a Qwen2, Qwen3 or Llama."
+                f"{kind_of(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run "
+                f"one by one; {USE}."
             )
 
+    def _sizes(self) -> dict[str, int]:
+        """What sampling and learning will read, now: an architecture may lack any of it."""
+        float(self.scaling)
+        return {
+            "layers": self.num_layers,
+            "attention heads": self.num_heads,
+            "key and value heads": self.num_kv_heads,
+            "numbers in a head": self.head_dim,
+            "numbers in a hidden state": self.hidden_size,
+            "tokens": self.vocab_size,
+            "positions": self.max_positions,
+        }
 
-def _name(model: PreTrainedModel) -> str:
-    return type(model).__name__
+    def _chain(self, ids: Tensor, positions: Tensor, plan: AttentionPlan) -> Tensor:
+        hidden = self.embed(ids)
+        return self.logits(self.norm(self.layers(hidden, self.rope(hidden, positions[None]), plan)))

@@ -180,7 +180,7 @@ def _misread(found: Reading, placed: Sequence[Placed]) -> list[Finding]:
     if commas:
         text = (
             f"reference answers that seem to have a decimal comma: {len(commas)} of {len(placed)}, such as "
-            f"'{commas[0].problem.answers[0]}'; a comma is read as a separator of thousands or of a list: write a point"
+            f"'{commas[0].problem.answers[0]}'; numeric and math read 54,50 as 54.50 but 1,234 as 1234: write points"
         )
         findings.append(Finding("decimal_commas", "caution", text, first_places([one.place for one in commas])))
     if found.missed:

@@ -14,7 +14,6 @@ _COMMA = re.compile(
 )
 # The number of an amount: nothing before it but a currency or "x =", and no other number behind it.
 _AMOUNT = re.compile(rf"(?:[^\W\d_]\w{{0,9}} ?= ?|[$€£¥₹]|[A-Z]{{2,3}} )?(?P<number>{_NUMBER})(?P<rest>[^0-9]*)")
-_OWN = re.compile(r"[-+]?[0-9,.]*")
 
 
 def has_formula(answer: str) -> bool:
@@ -49,6 +48,6 @@ def number_alone(answer: str) -> str | None:
 
 
 def numbers_in(text: str) -> list[Fraction]:
-    """Return the plain numbers that a text contains, in their order, without their signs."""
+    """Return the plain numbers that a text contains, in their order."""
     found = (plain_number(match[0].rstrip(".")) for match in _IN_TEXT.finditer(cleaned(text)))
-    return [abs(number.value) for number in found if number is not None]
+    return [number.value for number in found if number is not None]

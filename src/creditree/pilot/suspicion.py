@@ -62,11 +62,11 @@ class Suspicion:
 
     def sentence(self, grader: str, examples: str) -> str:
         """Return what is suspected, why, and how to look."""
-        right = "None" if self.right == 0 else f"Only {self.right}"
+        right = "None of {:,} completions is" if self.right == 0 else f"Only {self.right:,} of {{:,}} completions are"
         holds = self.holding.exceeds(LEAST_HOLDING)
         share, verb = (self.holding, "hold") if holds else (self.ending, "end with")
         return (
-            f"{right} of {self.completions:,} completions is right, but {share.own:.0%} {verb} the number or words of "
+            f"{right.format(self.completions)} right, but {share.own:.0%} {verb} the number or words of "
             f"their reference answer ({share.other:.0%} {verb} another problem's): the grader, not the model, is the "
             f"suspect. See what it reads in them (creditree grade {examples} --grader {grader} --json); then name "
             "another grader with --reward, or write the answers as the model gives them."

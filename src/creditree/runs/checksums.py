@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Checksums:
         """Keep of each name only the line that its file agrees with, so that ``sha256sum -c`` does too."""
         lines = self._lines()
         kept = list(dict.fromkeys(lines))
-        for name in {name for _, name in lines if sum(name == other for _, other in kept) > 1}:
+        for name in (name for name, count in Counter(name for _, name in kept).items() if count > 1):
             with (self.folder / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if (found, name) in kept:

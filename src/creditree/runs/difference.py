@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from creditree.runs.records import mapping_of
+from creditree.text import shown
 
 _ABSENT = object()
 
@@ -42,4 +43,4 @@ def _same(old: object, new: object) -> bool:
 
 
 def _shown(values: Mapping[str, object], key: str) -> str:
-    return "not set" if key not in values else repr(values[key])
+    return "not set" if key not in values else shown(values[key])

@@ -33,6 +33,9 @@ _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
 _STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 """What a run starts with; its configuration last, because that is what makes the directory a run."""
 
+_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", "summary.json", "report.md", "reward.png")
+_CONFIG_CURE = "put back what it was, or choose another run; creditree eval RUN/adapter --task NAME works without it"
+
 Side = Literal["base", "trained"]
 """What is measured: what the run started from, and what it trained."""
 
@@ -90,13 +93,15 @@ class RunDirectory(HeldDirectory):
             recover(path)
             if not os.path.lexists(path / _CONFIG):
                 return cls._begun(path, lock, config_yaml)
-            difference = describe_difference(_read_text(path / _CONFIG), config_yaml)
+            run = cls(path, lock)
+            run._refuse_folders()
+            difference = describe_difference(run.config_yaml, config_yaml)
             if difference:
                 raise RunError(
                     f"Run directory {path} was made with another configuration: {difference}; "
                     "resume with the same one, or choose another directory."
                 )
-            return cls(path, lock)
+            return run
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -117,8 +122,14 @@ class RunDirectory(HeldDirectory):
             )
         run = cls(path, lock, started=True)
         run.write_json(_CODE, describe_environment(), checked=False)
-        run.write_text(_CONFIG, config_yaml, checked=False)
+        run.write_text(_CONFIG, config_yaml)
         return run
+
+    def _refuse_folders(self) -> None:
+        """Raise RunError at once for a folder where a file would be written after hours of training."""
+        for name in _FILES:
+            if (self.path / name).is_dir():
+                raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")
 
     @property
     def is_new(self) -> bool:
@@ -140,7 +151,14 @@ class RunDirectory(HeldDirectory):
     @property
     def config_yaml(self) -> str:
         """The resolved configuration, as text."""
-        return _read_text(self.path / _CONFIG)
+        path = self.path / _CONFIG
+        return text_of(read_bytes(path, _CONFIG_CURE), path, _CONFIG_CURE)
+
+    @property
+    def edited(self) -> str:
+        """A sentence where the configuration is not as the run wrote it, else "". It is a text that people may edit."""
+        words = self.checksums.damage(_CONFIG)
+        return f"{self.path / _CONFIG} {words}: what it says now is taken." if words else ""
 
     @property
     def adapter(self) -> Path:
@@ -283,8 +301,3 @@ def _named(path: Path | str) -> Path:
     if path == "":
         raise RunError("The run directory has no name: it is an empty text; name one.")
     return Path(path)
-
-
-def _read_text(path: Path) -> str:
-    cure = "choose another run; an adapter in it can still be measured: creditree eval RUN/adapter --task NAME"
-    return text_of(read_bytes(path, cure), path, cure)

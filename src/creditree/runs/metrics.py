@@ -36,10 +36,15 @@ def plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How many lines the metrics had when a checkpoint was written, and the sha256 of their bytes."""
+    """How many lines a file of lines had at some time, and the sha256 of their bytes."""
 
     lines: int
     sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "Mark":
+        """Return the mark of all lines."""
+        return cls(data.count(b"\n"), hashlib.sha256(data).hexdigest())
 
 
 class MetricsLog:

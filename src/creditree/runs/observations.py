@@ -12,9 +12,10 @@ from creditree.runs.atomic import sync_folder, text_bytes, write_bytes, writing
 from creditree.runs.attempts import Attempt, AttemptParts
 from creditree.runs.held import HeldDirectory, claimed, same_settings
 from creditree.runs.lock import RunLock
+from creditree.runs.metrics import Mark
 from creditree.runs.records import is_file, read_bytes, record_of
 
-SETTINGS, OBSERVATIONS, COMPLETIONS = "monitor.yaml", "observations.jsonl", "completions"
+SETTINGS, OBSERVATIONS, OBSERVED, COMPLETIONS = "monitor.yaml", "observations.jsonl", "observed.json", "completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Observation:
 
 
 class ObservationLog(HeldDirectory):
-    """``monitor.yaml observations.jsonl completions/part-*.parquet``: the state of a sequential test.
+    """``monitor.yaml observations.jsonl observed.json completions/part-*.parquet``: the state of a sequential test.
+
+    ``observed.json`` holds the number of observations and their sha256: a lost one would change what the test says.
 
     `open` holds the folder's lock until `close` (or the end of a ``with``). Nothing is written before the first `add`,
     so a command that fails earlier leaves no settings behind. The test may not change under way: other settings are
@@ -69,7 +72,9 @@ class ObservationLog(HeldDirectory):
                 raise RunError(
                     f"Directory {path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with --state."
                 )
-            return cls(path, settings_yaml, lock, _read(path / OBSERVATIONS, cls.CURE))
+            log = cls(path, settings_yaml, lock, _read(path / OBSERVATIONS, cls.CURE))
+            log._check_whole()
+            return log
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -100,6 +105,16 @@ class ObservationLog(HeldDirectory):
                 os.fsync(file.fileno())
             sync_folder(self.path)
         self._held += observations
+        self.write_json(OBSERVED, asdict(Mark.of(path.read_bytes())))
+
+    def _check_whole(self) -> None:
+        """Raise RunError where observations are not there any more, or are others. New ones may follow them."""
+        if not os.path.lexists(self.path / OBSERVED):
+            return
+        mark, path = self.read_record(OBSERVED, Mark), self.path / OBSERVATIONS
+        lines = read_bytes(path, self.CURE).splitlines(keepends=True)
+        if Mark.of(b"".join(lines[: mark.lines])) != mark:
+            raise RunError(f"{path} does not hold the {mark.lines} observations that it had; {self.CURE}.")
 
 
 def _read(path: Path, cure: str) -> list[Observation]:

@@ -8,10 +8,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from creditree.errors import RunError
+from creditree.notation import NotationError, read_values
+from creditree.text import shortened, shown
 
 T = TypeVar("T")
 
@@ -65,18 +66,16 @@ def record_of(kind: type[T], value: object, source: Path | str, cure: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "it"
-        shown = _short(first.get("input")) if first["type"] != "missing" else "missing"
-        raise RunError(f"{source} is not what was written there ({place} is {shown}); {cure}.") from error
+        found = shown(first.get("input"), _LONGEST) if first["type"] != "missing" else "missing"
+        raise RunError(f"{source} is not what was written there ({place} is {found}); {cure}.") from error
 
 
 def mapping_of(text: str, source: str, cure: str) -> dict[Any, Any]:
     """Return the mapping of a YAML text; an empty one has no keys. Raises RunError where it is none."""
     try:
-        value = yaml.safe_load(text)
-    except RecursionError as error:
-        raise RunError(f"Cannot read {source}: it is nested too deep; {cure}.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise RunError(f"Cannot read {source}: it is not YAML ({reason(error)}); {cure}.") from error
+        value = read_values(text)
+    except NotationError as error:
+        raise RunError(f"Cannot read {source}: it is not YAML{error}; {cure}.") from error
     if value is not None and not isinstance(value, dict):
         raise RunError(f"Cannot read {source}: it is not a mapping of keys to values; {cure}.")
     return value or {}
@@ -107,13 +106,5 @@ def _refuse(constant: str) -> object:
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(f"{_short(text)} is more than a number can be")
+        raise ValueError(f"{shortened(text, _LONGEST)} is more than a number can be")
     return value
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):
-        return f"a {type(value).__name__}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

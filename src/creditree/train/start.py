@@ -1,5 +1,6 @@
 """What a run goes on learning from, where it does not begin with a fresh adapter."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,9 +90,9 @@ def run_of(named: str) -> Path | None:
     above = path.parent if path.name else path.resolve().parent
     is_part = is_adapter(path) or path.resolve().name in ("adapter", "model")
     places = [path, path / "run", *([above] if is_part else [])]
-    return next((place for place in places if (place / "config.yaml").is_file()), None)
+    return next((place for place in places if os.path.lexists(place / "config.yaml")), None)
 
 
 def is_adapter(folder: Path) -> bool:
     """Return whether a folder holds a saved adapter."""
-    return (folder / "adapter_config.json").is_file()
+    return os.path.lexists(folder / "adapter_config.json")

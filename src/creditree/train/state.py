@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from creditree.errors import RunError
 from creditree.ledger import Ledger, Seconds
 from creditree.runs.checkpoint import Checkpoint
 from creditree.train.flying import Arrays
@@ -45,8 +46,18 @@ class State:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "State":
-        """Return what a checkpoint holds."""
+        """Return what a checkpoint holds. Raises RunError for one that another version wrote."""
         saved: Any = checkpoint.state
+        try:
+            return cls._of(checkpoint, saved)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"The checkpoint of step {checkpoint.step} was written by another version of Creditree ({error!r} is "
+                "not as it is now); continue with that version, or start a new run."
+            ) from error
+
+    @classmethod
+    def _of(cls, checkpoint: Checkpoint, saved: Any) -> "State":
         return cls(
             step=checkpoint.step,
             ledger=Ledger(**saved["ledger"]),

@@ -215,7 +215,12 @@ class Trainer:
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
             found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
-        if state.best_reward is None or found.mean_reward > state.best_reward:
+        if found.mean_reward is None or found.is_inconclusive:
+            self.watcher.message(
+                f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "
+                f"no reward ({found.first_failure}): it chooses nothing"
+            )
+        elif state.best_reward is None or found.mean_reward > state.best_reward:
             state.best_reward, state.best_step, state.worse = found.mean_reward, state.step, 0
             state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.trained.state().items()}
         else:

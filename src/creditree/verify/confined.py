@@ -24,7 +24,10 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 NOBODY = 65534
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Without threads of its own: numpy's library ends a process that may start none."""
 FOLDER = "/creditree-program"
+ROOT = "/root"
 LAST_S = 2
 
 
@@ -48,7 +51,7 @@ def main(spec: dict[str, Any]) -> NoReturn:
         os.execve(
             spec["python"],
             [spec["python"], "-I", "program.py"],
-            {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": os.getcwd()},
+            ENVIRONMENT | {"HOME": os.getcwd()},
         )
     except BaseException as error:
         os.write(report, f"{type(error).__name__}: {error}".encode())
@@ -77,6 +80,7 @@ def _enter(spec: dict[str, Any], report: int) -> None:
     libc.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(1))
     signal.alarm(int(spec["most_s"]) + LAST_S)
+    _forbid_shared_memory()
     _make_root(libc, spec["visible"], spec["mount_on"], int(spec["scratch"]))
     second = os.fork()
     if second:
@@ -110,6 +114,16 @@ def _end_with_parent(libc: _Libc) -> None:
     libc.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _forbid_shared_memory() -> None:
+    """Allow no segments of System V, which no limit of a process counts, where the kernel lets a namespace say that."""
+    for name in ("shmall", "shmmni", "msgmni"):
+        try:
+            with open(f"/proc/sys/kernel/{name}", "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError:
+            pass
+
+
 def _make_root(libc: _Libc, visible: list[str], mount_on: str, scratch: int) -> None:
     """Make a file system in memory the root, with what is visible at its place, read-only, and go into its folder."""
     libc.mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -117,19 +131,22 @@ def _make_root(libc: _Libc, visible: list[str], mount_on: str, scratch: int) -> 
     sources = {path: os.open(path, os.O_PATH) for path in (*visible, *DEVICES) if os.path.exists(path)}
     os.umask(0)
     libc.mount("tmpfs", mount_on, "tmpfs", MS_NOSUID | MS_NODEV, f"size={scratch},nr_inodes=4096,mode=755")
+    root = mount_on + ROOT
     for path, source in sources.items():
         if os.path.islink(path):
-            _make_folder(mount_on + os.path.dirname(path))
-            os.symlink(os.readlink(path), mount_on + path)
+            _make_folder(root + os.path.dirname(path))
+            os.symlink(os.readlink(path), root + path)
             continue
-        _bind(libc, f"/proc/self/fd/{source}", mount_on + path, is_folder=os.path.isdir(f"/proc/self/fd/{source}"))
+        _bind(libc, f"/proc/self/fd/{source}", root + path, is_folder=os.path.isdir(f"/proc/self/fd/{source}"))
         os.close(source)
     for folder in (FOLDER, "/tmp", "/var/tmp", "/dev/shm"):
-        _make_folder(mount_on + folder)
-        os.chmod(mount_on + folder, 0o1777)
+        _make_folder(root + folder)
+        os.chmod(root + folder, 0o1777)
     os.chdir(mount_on)
     libc.call("pivot_root", b".", b".")
     libc.call("umount2", b".", MNT_DETACH)
+    # The root of a process that may make user namespaces, and in them mounts, is that of its mounts; this one's is not.
+    os.chroot(ROOT)
     os.chdir(FOLDER)
 
 
@@ -162,7 +179,11 @@ def _limit(spec: dict[str, Any]) -> None:
         kind = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(kind)[1]
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
-        resource.setrlimit(kind, (limit, limit))
+        try:
+            resource.setrlimit(kind, (limit, limit))
+        except (OSError, ValueError):
+            if sys.platform == "linux":  # other systems do not have every limit
+                raise
 
 
 def _wait(child: int) -> NoReturn:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from creditree.problem import Verdict
-from creditree.verify.characters import cleaned
-from creditree.verify.final_answer import Located, located, unboxed
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.final_answer import Located, located, readings
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|tt|normal)?|mathrm|mathbf|emph)\s?\{([^{}]*)\}")
 EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\$)(?=\S)((?:(?!\1).)+)(?<=\S)\1(?!\w)")
@@ -31,8 +30,18 @@ class ExactText(Verifier):
         """Return one verdict an answer, in order."""
         return tuple(map(self._verdict, answers))
 
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "exact",
+            "ignore_case": self.ignore_case,
+            "precision": "text: 0.5 is not .5",
+            "units": "part of the text",
+            "dress": "white space, a last full stop, emphasis and quotes around the whole do not count",
+        }
+
     def _verdict(self, answer: Answer) -> Verdict:
-        truths = [cleaned(unboxed(truth)) for truth in answer.problem.answers]
+        truths = [text for truth in answer.problem.answers for text in readings(truth)]
         if not any(map(self._normal, truths)):
             return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
         place = located(answer.completion)

@@ -6,6 +6,7 @@ answers. All of it takes time that is linear in the text, whatever the text is.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from creditree.verify.characters import cleaned as cleaned
@@ -102,6 +103,17 @@ def boxed(text: str) -> str | None:
     """
     found = _last_boxes(text)
     return None if found is None else found[1]
+
+
+@lru_cache(maxsize=4096)  # every completion of a problem is compared with the same ones
+def readings(truth: str) -> tuple[str, ...]:
+    """Return what an accepted answer may stand for: itself, and what it boxes, tags or states, as in ``#### 5``.
+
+    An accepted answer that is read like a completion is met by one that says the same.
+    """
+    place = located(truth)
+    whole = cleaned(truth)
+    return (whole,) if place is None or place.how == "open" else (place.text, whole)
 
 
 def unboxed(answer: str) -> str:

@@ -18,13 +18,13 @@ from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
 from creditree.verify.process import Worker
-from creditree.verify.reward_function import described, offered, verdicts
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.reward_function import described, offered, rules_of, verdicts
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 DEADLINE_S = 60.0
 """Wall seconds that a call, and the import before the first, may take."""
 MOST_IN_VAIN = 3
-"""Calls in a row without any reply, after which the function is not called again."""
+"""Calls in a row without any reply, after which the function is not called again; one where it never replied."""
 NOTICE_S = 10.0
 """A call that takes longer, and twice as long as any before, is told of while it is waited for."""
 START_S = 120.0
@@ -53,8 +53,9 @@ class IsolatedReward(Verifier):
 
     It is called as `RewardFunction` calls one. Where it gives no reply within `deadline_s`, holds more than
     `memory_bytes`, or ends its process in whatever way, the completions of that call have verdicts ``timeout`` or
-    ``crash`` without a reward, and the next call starts a new process. After three such calls in a row it is not called
-    again. What it prints is shown among the errors, the first 64 KiB of it. Raises ConfigError for little memory.
+    ``crash`` without a reward, and the next call starts a new process. After three such calls in a row, or where its
+    first is one, it is not called again. What it prints is shown among the errors, the first 64 KiB of it. Raises
+    ConfigError for little memory.
     """
 
     def __init__(self, location: str, deadline_s: float = DEADLINE_S, memory_bytes: int | None = None) -> None:
@@ -67,6 +68,8 @@ class IsolatedReward(Verifier):
         self._held: list[Worker] = []
         self._lock = RLock()
         self._in_vain = 0
+        self._has_replied = False
+        self._given_up = ""
         self._longest_s = NOTICE_S / 2
         self._printer = _Printer(location)
         self._most_bytes = 0.0
@@ -76,6 +79,11 @@ class IsolatedReward(Verifier):
         """Import the function now. Raises ConfigError, with the reason, where that fails or takes too long."""
         with self._lock:
             self._worker()
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        rules = rules_of(self.location) | {"deadline_s": self.deadline_s}
+        return rules if self.memory_bytes is None else rules | {"memory_bytes": self.memory_bytes}
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
@@ -92,9 +100,8 @@ class IsolatedReward(Verifier):
 
     def _outcomes(self, answers: Sequence[Answer]) -> tuple[list[float | str], Status]:
         """Return for each answer its reward or the reason why it has none, and the status of those without one."""
-        if self._in_vain >= MOST_IN_VAIN:
-            reason = f"the function is not called any more, since its last {MOST_IN_VAIN} calls gave no reply"
-            return [reason] * len(answers), "crash"
+        if self._given_up:
+            return [self._given_up] * len(answers), "crash"
         try:
             payload = pickle.dumps((offered(answers), len(answers)))
         except Exception as error:
@@ -102,7 +109,7 @@ class IsolatedReward(Verifier):
         status: Status = "crash"
         try:
             found = _checked(self._heard(self._worker(), payload, "waiting for"), len(answers))
-            self._in_vain = 0
+            self._in_vain, self._has_replied = 0, True
             return found, status
         except _InVainError as error:
             reason, status = f"the function {error}", error.status
@@ -113,6 +120,8 @@ class IsolatedReward(Verifier):
             raise
         _end(self._held, os.getpid())
         self._in_vain += 1
+        if self._in_vain >= MOST_IN_VAIN or not self._has_replied:
+            self._given_up = f"the function is not called any more; its last call ended so: {reason}"
         return [reason] * len(answers), status
 
     def _worker(self) -> Worker:

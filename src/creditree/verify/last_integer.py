@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from creditree.problem import Verdict
 from creditree.verify.characters import plain
-from creditree.verify.final_answer import after_thinking, located
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.final_answer import after_thinking, located, readings
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
 NUMBER = re.compile(
@@ -51,9 +51,9 @@ def _value(match: re.Match[str]) -> int | None:
 
 
 def _accepted(answer: str) -> int | None:
-    """Return the integer that an accepted answer is; one that merely contains an integer, such as ``x+1``, is none."""
-    match = NUMBER.fullmatch(plain(answer).strip())
-    return _value(match) if match and _is_integer(match) else None
+    """Return the integer that an accepted answer is, or states as ``#### 54`` does; ``x+1`` merely contains one."""
+    matches = (NUMBER.fullmatch(plain(text).strip().removesuffix(".")) for text in readings(answer))
+    return next((_value(match) for match in matches if match and _is_integer(match)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,17 @@ class LastInteger(Verifier):
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         return tuple(_verdict(answer) for answer in answers)
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "last_integer",
+            "precision": "whole numbers only: 12.0 is 12, and 12.5 is passed over",
+            "thousands": "1,234 is 1234",
+            "decimal_comma": "not read: 3,5 is 3 and then 5",
+            "units": "not read in a completion, refused in a reference",
+            "percent": "not read in a completion, refused in a reference",
+        }
 
 
 def _verdict(answer: Answer) -> Verdict:

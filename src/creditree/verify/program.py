@@ -13,7 +13,7 @@ from creditree.text import one_line
 from creditree.verify.final_answer import after_thinking
 from creditree.verify.number import plain_number
 from creditree.verify.sandbox import containment, run
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 BLOCK = re.compile(r"^[ \t]*```(?:python3?|py)?[ \t]*\r?\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 
@@ -56,6 +56,18 @@ class Program(Verifier):
         """Return one verdict an answer, in order."""
         with ThreadPoolExecutor(self.num_workers, "creditree-program") as threads:
             return tuple(threads.map(self._verdict, answers))
+
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return {
+            "grader": "program",
+            "allow_execution": self.allow_execution,
+            "contain": self.contain,
+            "precision": "outputs line by line, a single number by its value",
+            "deadline_s": self.deadline_s,
+            "workers": self.num_workers,
+            "memory_bytes": self.memory_bytes,
+        }
 
     def same(self, one: str, other: str) -> bool:
         """Return whether two outputs are the same, as an output and an accepted answer are compared."""

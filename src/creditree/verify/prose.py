@@ -1,25 +1,31 @@
 """Reading the formula or number out of the place where a completion says its answer; words where there is neither."""
 
 import re
+from functools import lru_cache
 
 from creditree.verify.cues import SENTENCE_END, undressed
 from creditree.verify.final_answer import Located, located
 from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formulas, has_prose
+from creditree.verify.number import number_words
 from creditree.verify.units import SHORT, SINGLE
 
 LONGEST_END = 3_000
 """Characters at the end of an open text in which the answer is looked for."""
 MOST_SENTENCES = 40
 LONGEST_BARE = 500
+LIST_AS_TEXT = re.compile(r"\[\s*['\"]")
+"""How several accepted answers begin that somebody wrote as one text."""
 LONGEST_ACCEPTED = 400
 MOST_WORDS = 3
 """An accepted answer with more words is a sentence that holds the answer."""
+MOST_TEXT = 12
+"""Words of an answer that is neither a formula nor a number."""
 NAME = re.compile(
     r"\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\s?\(\\?[A-Za-z](?:,\s?\\?[A-Za-z])?\))?"
     r"|[|]?\\?(?:angle|triangle|overline|mathrm|text|operatorname)?\s?\{?\s?[A-Z]{1,4}\}?[|]?"
 )
 LINK = re.compile(
-    r"(?<![A-Za-z\\])(?:is|are|was|were|be|equals?|equal\sto|equalling|makes|gives|yields|leaves|becomes|costs|totals|to)"
+    r"(?<![A-Za-z\\])(?:is|are|was|were|be|equals?|equal\sto|equalling|makes|gives|yields|leaves|becomes|costs|totals|(?:comes|amounts|adds\sup|sums\sup|up)\sto)"
     r"(?![A-Za-z])|(?<![<>!=:\\])=(?![=>])|(?<![0-9]):(?![0-9])|:\s|[=≈⇒→]|->|=>|\\(?:approx|Rightarrow|implies|to)(?![A-Za-z])"
 )
 """What stands before the value of something."""
@@ -43,14 +49,18 @@ NUMBER = re.compile(
 )
 TOUCHING = re.compile(rf"({NUMBER.pattern})(?P<whole>(?P<unit>[^\W\d_]{{1,3}})(?:\^\{{?[23]\}}?)?)")
 """A number in prose with its unit right behind it."""
+_MEASURE = (
+    r"(?:feet|foot|ft|hours?|hrs?|h|minutes?|mins?|dollars?|pounds?|lbs?|kg|km|m|days?|weeks?|months?|years?|yards?)"
+)
 BETWEEN = re.compile(
+    rf"\s{_MEASURE}\s(?:and\s)?|"
     r"\s*+(?:,|;|-|and|or|to|&|plus|minus|times|by|over|of|out\sof|\+|\*|/|x|×)(?![A-Za-z])[\s$]*+(?:and\s|or\s)?",
     re.IGNORECASE,
 )
 """Between two numbers: they are one list, range or sum, and neither is the answer alone."""
 ASIDE = re.compile(
     r"(?<![A-Za-z])(?:for|per|in|at|after|on|by|when|if|with|given|from|using|because|since|as|every|each|during|within"
-    r"|where|which|that|who|while|not|rather)(?![A-Za-z])|[(\[,;]",
+    r"|where|which|that|who|while|not|rather|to(?=\s[A-Za-z]))(?![A-Za-z])|[(\[,;]",
     re.IGNORECASE,
 )
 """Between a number and a later one: the later one belongs to something else."""
@@ -66,17 +76,23 @@ def final_answer(completion: str) -> str | None:
     return None if place is None else answer_in(place)
 
 
+@lru_cache(maxsize=4096)
 def accepted_answer(truth: str) -> str:
     """Return the answer that an accepted answer is or gives: what it boxes, states or writes behind ``####``.
 
-    One that is short and has no such mark is the answer itself.
+    One that is short and has no such mark is the answer itself. Prose without a number, and a list written as a text
+    (``['3', '4']``), are none: "".
     """
+    if truth.isascii() and truth.isdigit():
+        return truth
     place = located(truth)
-    if place is None:
+    if place is None or LIST_AS_TEXT.match(place.text):
         return ""
-    if place.how != "open" or len(place.text) > LONGEST_ACCEPTED:
+    if place.how != "open":
         return answer_in(place) or ""
     text = undressed(place.text)
+    if has_prose(text, MOST_WORDS) and len(text) > LONGEST_ACCEPTED:
+        return answer_in(place) or ""
     return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
 
 
@@ -87,6 +103,16 @@ def answer_in(place: Located) -> str | None:
     if place.how == "open":
         return _open(place.text) or None
     return said(place.text) or None
+
+
+NO_VALUE = re.compile(
+    r"(?:\b(?:not|no|than|at\smost|at\sleast|up\sto|under|below|above|beyond|except)|n['’]t(?:\s\w+)?|≠|\\neq?)\s?\Z",
+    re.IGNORECASE,
+)
+"""Before a number that is a bound, or is denied."""
+EXCLAMATION = re.compile(r"(?<=[0-9])!++\s*\Z")
+HEDGE = re.compile(r"\bor\s(?:maybe|perhaps|possibly|even|else)\s")
+PARENTHESIS = re.compile(r"(?<=[0-9}%])\s++\((?!\s*mod)(?=[^()]*(?:[A-Za-z]{2}|=))[^()]*\)")
 
 
 def said(text: str, nesting: int = 0) -> str:
@@ -100,12 +126,16 @@ def said(text: str, nesting: int = 0) -> str:
     if not inner and is_bare(text):
         touching = TOUCHING.fullmatch(text) if nesting else None
         return text if touching is None or touching["unit"] not in SINGLE | SHORT else f"{touching[1]} {touching[2]}"
+    if not inner:
+        if HEDGE.search(text):
+            return text
+        text = PARENTHESIS.sub("", text)
     if nesting < 3 and (rest := _behind_link(text, inner)) is not None:
         return said(rest, nesting + 1)
     if inner:
         known = [formula for formula in inner if not _is_name(formula.text)]
         return (known or inner)[0].text if known or not NUMBER.search(text) else _single(text)
-    return _prefix(text) or _single(text)
+    return _prefix(text) or _single(text, is_clause=True)
 
 
 def is_bare(text: str) -> bool:
@@ -125,7 +155,10 @@ def _boxed(text: str) -> str | None:
 def _open(text: str) -> str:
     """Return the value in the last sentence of `text` that has one."""
     if is_bare(text):
-        return said(text)
+        return said(EXCLAMATION.sub("", text))
+    words = number_words(undressed(text))
+    if words is not None and words[1] == len(undressed(text)):
+        return undressed(text)
     text = text[-LONGEST_END:]
     sentences = _sentences(text)[-MOST_SENTENCES:]
     weak = ""
@@ -191,13 +224,15 @@ def _with_unit(formula: str, rest: str) -> str:
 
 def _behind_link(text: str, inner: list[Formula]) -> str | None:
     """Return what follows the last link outside of all formulas that has a formula or number behind it."""
-    last = None
+    values = [formula.start for formula in inner] + [match.start() for match in NUMBER.finditer(text)]
+    last = max(values, default=0)
+    found = None
     for match in LINK.finditer(text):
+        if match.end() > last:
+            break
         if not any(formula.start <= match.start() < formula.end for formula in inner):
-            rest = text[match.end() :]
-            if NUMBER.search(rest) or (formulas(rest) if inner else []):
-                last = rest
-    return last
+            found = match.end()
+    return None if found is None else text[found:]
 
 
 def _prefix(text: str) -> str:
@@ -217,20 +252,25 @@ def _prefix(text: str) -> str:
     return text[: end.start() if end else len(text)].strip()
 
 
-def _single(text: str) -> str:
-    """Return the last number of a text; with what it is joined to, where that is another number, or a "not"."""
+def _single(text: str, is_clause: bool = False) -> str:
+    """Return the last number of a text; with what it is joined to, where that is another number, or a "not".
+
+    Of a clause that states the answer it is the only number, but for those behind a "for", "per" and the like; where
+    there are several all the same, the text is returned as it is: it is no answer that can be read.
+    """
     found = list(NUMBER.finditer(text))
-    if not found:
-        return text if len(text.split()) <= 12 else ""
+    if not found or HEDGE.search(text):
+        return text if len(text.split()) <= MOST_TEXT else ""
     last = len(found) - 1
-    while last and BETWEEN.fullmatch(text, found[last - 1].end(), found[last].start()):
+    while is_clause and last and ASIDE.search(text, found[last - 1].end(), found[last].start()):
         last -= 1
-    start = found[last].start()
-    if re.search(r"(?:\bnot|\bno|n['’]t(?:\s\w+)?|≠|\\neq?)\s?\Z", text[:start]):
+    end, first = found[last].end(), last
+    while first and BETWEEN.fullmatch(text, found[first - 1].end(), found[first].start()):
+        first -= 1
+    start = found[first].start()
+    if NO_VALUE.search(text[:start]) or (is_clause and first):
         return text
-    if last < len(found) - 1:
-        return text[start : found[-1].end()]
-    return _with_unit(text[start : found[-1].end()], text[found[-1].end() :])
+    return text[start:end] if first < last else _with_unit(text[start:end], text[end:])
 
 
 def _not_but(text: str) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
+from creditree.verify.latex import ENVIRONMENT
 from creditree.verify.number import PlainNumber, decimal_comma, leading_number, number_words, plain_number
-from creditree.verify.units import NO_UNIT, Unit, differ, unit_of
+from creditree.verify.units import NO_UNIT, WRAPPED, Unit, differ, unit_of
 
 LONGEST = 3_000
 CURRENCY = re.compile(
@@ -19,6 +20,12 @@ NAMED = re.compile(
 )
 EQUALS = re.compile(r"(?<![<>!=:\\])=(?![=>])|\\approx(?![A-Za-z])|≈")
 UNEQUAL = re.compile(r"[<>≠≤≥]|!=|\\(?:ne|neq|le|leq|ge|geq|lt|gt|in|pm)(?![A-Za-z])|±")
+RULES = {
+    "units": "a unit that only one side has does not count; 500 cm is 5 m, and 5 cm is not 5 m",
+    "percent": "5 % is 5 and 0.05",
+    "decimal_comma": "54,50 is 54.50, and 1,234 is 1234",
+}
+"""How quantities are compared, in words: the rules that the graders of numbers share."""
 PLACES = 6
 """A number with a decimal point equals what agrees with it to so many places ..."""
 RELATIVE = Fraction(2, 10**6)
@@ -51,6 +58,8 @@ def quantity(text: str) -> Quantity | None:
     if number is not None:
         return Quantity(number)
     text = _undressed(text)
+    if text.startswith(("\\text", "\\mathrm")):
+        text = WRAPPED.sub(lambda match: f"{match[1]} ", text).strip()
     named = NAMED.match(text)
     name = ""
     if named is not None:
@@ -149,4 +158,4 @@ def _undressed(text: str) -> str:
     text = re.sub(r"\\(?:displaystyle|left|right|bigl|bigr)(?![A-Za-z])", "", text).strip()
     if text.startswith("(") and text.endswith(")") and "(" not in text[1:] and "," not in text:
         text = text[1:-1].strip()
-    return text.rstrip(".").rstrip()
+    return ENVIRONMENT.sub("", text).strip().rstrip(".").rstrip()

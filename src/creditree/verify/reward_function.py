@@ -12,7 +12,7 @@ from creditree.errors import did_you_mean
 from creditree.problem import Status, Verdict
 from creditree.text import one_line, shown
 from creditree.verify.prose import final_answer
-from creditree.verify.verifier import Answer, Verifier
+from creditree.verify.verifier import Answer, Rules, Verifier
 
 RewardCallable = Callable[..., object]
 Offered = dict[str, list[object]]
@@ -43,11 +43,20 @@ class RewardFunction(Verifier):
         """Return the function's name, as messages show it."""
         return name_of(self.function)
 
+    def rules(self) -> Rules:
+        """Return its rules."""
+        return rules_of(self.name)
+
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         if not answers:
             return ()
         return verdicts(self.name, answers, call(self.function, offered(answers), len(answers)))
+
+
+def rules_of(name: str) -> Rules:
+    """Return the rules of a reward function, as far as they are known."""
+    return {"grader": name, "correct": "a reward of at least 1", "vote": "the final answer, as math finds it"}
 
 
 def name_of(function: RewardCallable) -> str:

@@ -160,10 +160,9 @@ def _visible() -> list[str]:
     """Return the paths that the interpreter needs, none below another: it, its libraries, and the system's."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     named = {os.path.abspath(path) for path in (*SYSTEM, *prefixes)} | {os.path.realpath(path) for path in prefixes}
-    folders = {path for path in named if not os.path.islink(path)}
-    return sorted(
-        path for path in named if not any(other != path and path.startswith(f"{other}/") for other in folders)
-    )
+    named.discard("/")  # an interpreter that has the root for its own gets no more than the system's libraries
+    folders = {f"{path}/" for path in named if not os.path.islink(path)}
+    return sorted(path for path in named if not any(path.startswith(folder) for folder in folders))
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from creditree.problem import Problem, Verdict
 
+Rules = dict[str, str | int | float | bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -34,6 +36,13 @@ class Verifier(ABC):
         that decide by majority vote together where their answers are the same.
         """
         return one == other
+
+    def rules(self) -> Rules:
+        """Return what decides its verdicts beside the answers: its name as ``grader``, its options, and its own rules.
+
+        Shown to readers and recorded with everything that it judged, so that figures can be told apart by them.
+        """
+        return {"grader": type(self).__name__}
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Free what it holds, such as processes; judging again starts them again."""

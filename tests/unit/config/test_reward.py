@@ -32,8 +32,9 @@ def test_options_reach_the_grader() -> None:
     assert isinstance(verifier, Mathematics)
     assert not verifier.math_verify
     assert verifier.pool.limits == Limits(2.0, 2 << 30, 3)
-    program = build_verifier(reward("{name: program, allow_execution: true, deadline: 3}"))
-    assert program == Program(True, 3.0, 1 << 29, 2)
+    program = build_verifier(reward("{name: program, allow_execution: true, contain: false, deadline: 3}"))
+    assert program == Program(True, 3.0, 1 << 29, 2, contain=False)
+    assert Program(True).contain
 
 
 def test_overrides_of_options() -> None:

@@ -55,6 +55,12 @@ def test_the_base_can_be_a_file_and_overrides_change_it(tmp_path: Path) -> None:
     assert [(run.config.train.steps, run.config.seed) for run in runs] == [(3, 0), (9, 0)]
 
 
+def test_reward_functions_of_cases_are_looked_for_beside_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").touch()
+    runs = load_sweep(write(tmp_path, BASE + "cases: {a: {reward: 'judge.py:f'}, b: {reward.name: 'judge.py:g'}}"))
+    assert [run.config.reward.name for run in runs] == [f"{tmp_path}/judge.py:f", f"{tmp_path}/judge.py:g"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from benchmarks.allocator import allocator_peak
 from creditree.models import influence as module
-from creditree.models.attention import ATTENTION
+from creditree.models.attention import ATTENTION, CausalPlan
 from creditree.models.influence import InfluencePlan, StepTable, first_query, influence, whole_steps
 from creditree.models.load import Model
-from creditree.models.transformer import CausalPlan, Transformer
+from creditree.models.transformer import Transformer
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step
 from creditree.tree import FloatArray, IntArray

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.attention import ATTENTION
+from creditree.models.attention import ATTENTION, CausalPlan
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
-from creditree.models.transformer import CausalPlan, Transformer
+from creditree.models.transformer import Transformer
 from creditree.rng import Key
 from tests.tiny_models import FAMILIES, random_model, tiny
 
@@ -244,7 +244,7 @@ def test_a_layer_that_looks_right_and_computes_something_else_runs_as_its_module
 def test_other_adapters_run_as_their_modules_unless_they_only_scale(extra: Any) -> None:
     model = tiny("qwen2", torch.float32)
     config = LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[1], task_type="CAUSAL_LM", **extra)
-    model.transformer.model.add_adapter(config)
+    get_peft_model(model.transformer.model, config)
     model.transformer.link()
     is_plain = "use_rslora" in extra
     assert [lean is None for lean in lean_forms(model.transformer)] == [False, not is_plain, False, False]

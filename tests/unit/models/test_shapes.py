@@ -86,12 +86,13 @@ def test_an_unknown_projection_has_no_size() -> None:
     assert shape.lora_parameters(8, 7, ("q_proj", "c_attn")) is None
 
 
-def test_what_cannot_be_known_is_none(tmp_path: Path) -> None:
+def test_what_cannot_be_known_is_none_and_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
     assert shape_of("nobody-here/no-such-model") is None
     config = GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=64, n_positions=32, bos_token_id=0, eos_token_id=1)
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     char_tokenizer().save_pretrained(tmp_path)
-    assert shape_of(str(tmp_path)) is None
+    with pytest.raises(ModelError, match="GPT2LMHeadModel is not laid out as embedding, layers, norm and head"):
+        shape_of(str(tmp_path))
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:

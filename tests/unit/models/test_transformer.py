@@ -18,8 +18,8 @@ from transformers import (
 
 from creditree.errors import ModelError
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.attention import ATTENTION, grouped_attention
-from creditree.models.transformer import CausalPlan, Transformer
+from creditree.models.attention import ATTENTION, CausalPlan, grouped_attention
+from creditree.models.transformer import Transformer
 from creditree.rng import Key
 from tests.tiny_models import FAMILIES, random_model, tiny
 

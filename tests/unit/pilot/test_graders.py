@@ -8,7 +8,7 @@ from creditree.config.reward import build_verifier
 from creditree.pilot.graders import NARROW, WIDE, Reading, check_reading, choose_grader, reading
 from creditree.pilot.problems import Placed
 from creditree.problem import Problem, Verdict
-from creditree.verify import Answer, Verifier
+from creditree.verify import Answer, Verifier, closing
 from tests.unit.pilot.samples import problem
 
 
@@ -175,7 +175,7 @@ def test_everything_read_leaves_one_note() -> None:
 def test_a_few_words_among_numbers_are_left_out_not_compared_as_texts() -> None:
     # 19 of 20 are whole numbers: 95 %, at least 90. Of 17 of 20, 85 %, a wide grader reads all, and is taken.
     numbers = [str(number) for number in range(10, 29)]
-    few = choose_grader(problems(*numbers, "about five"), build_verifier)
+    few = choose_grader(problems(*numbers, "as many as Ann"), build_verifier)
     assert (few.grader, list(few.refused)) == ("last_integer", ["p19"])
     many = choose_grader(problems(*numbers[:17], "some cat", "some dog", "some cow"), build_verifier)
     assert many.grader in WIDE
@@ -241,3 +241,32 @@ def test_a_decimal_comma_is_named() -> None:
 def test_an_answer_of_several_lines_is_no_part_of_a_sentence() -> None:
     found = reading("exact", build_verifier("exact"), problems("red\nblue", "green\nblack"))
     assert (found.share, found.understood) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"),
+    [
+        (["{} tents", "{} km", "{} Äpfel"], "{}"),
+        (["${}", "€{}", "{} USD"], "{}"),
+        (["{} %"], "{}"),
+        (["{},50", "{},5 €"], "{}.5"),
+        (["{}個", "{} 개"], "{}"),
+        (["x = {}"], "{}"),
+    ],
+)
+def test_tables_whose_numbers_have_something_around_them(kind: list[str], plain: str) -> None:
+    asked = problems(*(kind[n % len(kind)].format(n) for n in range(31, 43)))
+    found = choose_grader(asked, build_verifier)
+    assert (found.grader, found.understood) == ("numeric", 1.0)
+    with closing(build_verifier(found.grader)) as verifier:
+        number = plain.format(31)
+        (verdict,) = verifier.judge([Answer(asked[0], "", f"I add. The answer is {number}.")])
+    assert verdict.reward == 1.0
+
+
+@pytest.mark.parametrize("digits", ["０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩"])
+@pytest.mark.parametrize("sign", ["", "\u2013", "\u2212"])
+def test_tables_in_digits_and_signs_of_other_scripts(digits: str, sign: str) -> None:
+    asked = problems(*(sign + "".join(digits[int(d)] for d in str(n)) for n in range(31, 43)))
+    found = choose_grader(asked, build_verifier)
+    assert (found.grader, found.understood) == ("last_integer", 1.0)

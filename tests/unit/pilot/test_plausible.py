@@ -60,8 +60,9 @@ def test_no_decimal_comma(answer: str) -> None:
     assert not decimal_comma(answer)
 
 
-def test_numbers_in_a_text_are_in_order_and_without_signs() -> None:
-    assert numbers_in("3 cats, 1,200 dogs; -2.5, so 7.") == [3, 1200, Fraction(5, 2), 7]
+def test_numbers_in_a_text_are_in_order() -> None:
+    assert numbers_in("3 cats, 1,200 dogs; -2.5, so 7.") == [3, 1200, Fraction(-5, 2), 7]
+    assert numbers_in("10-4 = 6, and \u20134") == [10, 4, 6, -4]
     assert numbers_in("共有42个") == [42]
     assert numbers_in("x2 and B12") == []
 

@@ -1,5 +1,8 @@
 """The directory of a pilot: records, seconds, settings, and one writer."""
 
+import errno
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +11,7 @@ import pytest
 
 from creditree.errors import ConfigError, RunError
 from creditree.pilot.store import PilotDirectory
+from creditree.runs.atomic import StorageError
 from creditree.runs.attempts import Attempt
 
 SETTINGS = "model: builtin:multiplication\nbudget_s: 600\n"
@@ -133,6 +137,64 @@ def test_a_record_that_is_none_says_what_to_do(tmp_path: Path, text: str, words:
         assert "\n" not in str(error.value)
         with pytest.raises(RunError, match="Cannot read"):
             directory.read("never")
+
+
+def test_a_pilot_that_was_killed_at_its_very_beginning_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory as it is before and after each write reaches the disk is what a kill may leave."""
+    path, moments = tmp_path / "pilot", [tmp_path / "0"]
+    sync, replace = os.fsync, os.replace
+
+    def keep() -> None:
+        shutil.copytree(path, moments[-1])
+        moments.append(tmp_path / str(len(moments)))
+
+    def synced(descriptor: int) -> None:
+        keep()
+        sync(descriptor)
+
+    def replaced(old: Path, new: Path) -> None:
+        keep()
+        replace(old, new)
+        keep()
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", replaced)
+    with opened(path) as directory:
+        directory.write("machine", {"memory": 1})
+        directory.write("checks", {"rows": 3})
+    monkeypatch.undo()
+    assert len(moments) > 12
+    for moment in moments[:-1]:
+        with opened(moment) as directory:
+            assert {entry.name for entry in moment.iterdir() if entry.name.startswith(".partial-")} == set()
+            directory.write("checks", {"rows": 4})
+
+
+def test_an_early_end_names_what_failed_first_and_leaves_no_foreign_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    directory = opened(tmp_path)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match=r"Cannot write .*checks\.json"), directory:  # noqa: SIM117
+        with directory.stage("checking"):
+            directory.write("checks", {})
+    monkeypatch.undo()
+    opened(tmp_path, OTHER).close()
+
+
+def test_files_of_somebody_else_are_not_taken_for_leftovers(tmp_path: Path) -> None:
+    for name in ("notes.txt", ".partial-notes.txt", "code.json", "checks.json"):
+        folder = tmp_path / name.strip(".")
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        with pytest.raises(RunError, match=f"holds {name} and no pilot"):
+            opened(folder)
+        assert (folder / name).read_text() == "{}"
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from creditree.pilot.suspicion import example_rows, suspicion
 from creditree.problem import Problem
@@ -37,6 +38,22 @@ def test_completions_that_all_hold_the_reference() -> None:
     )
     assert "the grader, not the model, is the suspect" in said
     assert "creditree grade a/suspect.jsonl --grader exact --json" in said
+
+
+def test_a_few_that_are_right_do_not_clear_it() -> None:
+    asked = [problem(f"p{n}", f"question {n}", f"{100 + n} tents") for n in range(30)]
+    found = suspicion(asked, attempts(["so {own}"], right=2, asked=asked))  # 2 of 120 are 1.7 %
+    assert found is not None
+    assert found.sentence("math", "x").startswith("Only 2 of 120 completions are right, but 100% hold")
+
+
+def test_the_sign_belongs_to_the_number() -> None:
+    asked = [problem(f"p{n}", f"question {n}", f"-{100 + n}") for n in range(10)]
+    own = [one.answers[0] for one in asked]
+    found = attempts(["{own}"], asked=asked)
+    assert all(one.text in own for one in found)
+    assert suspicion(asked, found) is not None
+    assert suspicion(asked, [replace(one, text=one.text.lstrip("-")) for one in found]) is None
 
 
 def test_a_tenth_that_ends_with_the_reference_is_enough() -> None:

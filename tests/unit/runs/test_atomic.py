@@ -1,10 +1,11 @@
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
 from creditree.errors import RunError
-from creditree.runs.atomic import published, recover, write_bytes, write_json
+from creditree.runs.atomic import StorageError, published, recover, remove, write_bytes, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -29,6 +30,29 @@ def test_unwritable_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"^Cannot write .*file/a: Not a directory; .* choose another run directory\.$"):
         write_bytes(tmp_path / "file" / "a", b"")
+
+
+def test_half_a_file_does_not_stay_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(tmp_path / "a", b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match=r"^Cannot write .*a: No space left on device; free it or"):
+        write_bytes(tmp_path / "a", b"new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    (tmp_path / ".partial-link").symlink_to(tmp_path / "kept")
+    recover(tmp_path)
+    remove(tmp_path / "absent")
+    assert names(tmp_path) == ["kept"]
+    assert names(tmp_path / "kept") == ["file"]
 
 
 def test_published_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:

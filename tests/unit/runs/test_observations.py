@@ -46,6 +46,10 @@ def test_a_torn_last_line_is_dropped_and_another_one_named(tmp_path: Path) -> No
     path = tmp_path / "observations.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
+    with pytest.raises(RunError, match="does not hold the 2 observations that it had; put back what it was"):
+        ObservationLog.open(tmp_path, SETTINGS)
+    path.write_bytes(whole[:-9])
+    (tmp_path / "observed.json").unlink()  # a crash while lines are written comes before it
     with ObservationLog.open(tmp_path, SETTINGS) as log:
         assert log.observations == (observation("a"),)
         log.add([observation("b")])

@@ -83,6 +83,19 @@ def test_a_marked_choice(text: str, letter: str) -> None:
         ("(A) 3 m is too short, (B) 4 m fits, so (B)", "B"),
         ("Statement I is true, so C.", "C"),
         ("(B) (D)", "D"),
+        ("Ans. C", "C"),
+        ("C is the only option that fits", "C"),
+        ("C should be chosen", "C"),
+        ("Only C works", "C"),
+        ("I'd say C", "C"),
+        ("Definitely C.", "C"),
+        ("The answer is clearly C", "C"),
+        ("Not A. C.", "C"),
+        ("Eliminating A, B and D leaves C", "C"),
+        ("C\n\nBecause 3 is odd, and not (D).", "C"),
+        ("C) 7\n\nI compared with (A) and (B) first.", "C"),
+        ("$\\boxed{\\textbf{(C)}\\ 14}$", "C"),
+        ("C - 14", "C"),
     ],
 )
 def test_a_choice_in_prose(text: str, letter: str) -> None:
@@ -98,6 +111,8 @@ def test_a_choice_in_prose(text: str, letter: str) -> None:
         ("答案是（C）。", "C"),
         ("正确答案是C，因为更大。", "C"),
         ("故选：D", "D"),
+        ("正确选项是C", "C"),
+        ("C项正确", "C"),
         ("答えはCです。", "C"),
         ("정답은 C입니다.", "C"),
         ("La respuesta es C.", "C"),
@@ -144,6 +159,12 @@ def test_no_choice(text: str) -> None:
 )
 def test_a_choice_behind_the_restated_options(text: str, letter: str) -> None:
     assert choice(text) == letter
+
+
+@pytest.mark.parametrize("truth", ["A", "(A)", "A) 7", r"\boxed{A}", "The answer is A.", "3 + 4 = 7\n#### A"])
+def test_references_are_read_as_completions_are(truth: str) -> None:
+    (verdict,) = Choice().judge([Answer(Problem("p", "?", (truth,)), "", "Therefore, A.")])
+    assert verdict.reward == 1.0
 
 
 def test_options_by_their_text() -> None:

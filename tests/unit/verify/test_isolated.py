@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -116,6 +117,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reward(file: Path) -> Iterator[IsolatedReward]:
     with closing(load_reward(f"{file}:judge", deadline_s=2.0, memory_bytes=400 << 20)) as reward:
+        assert reward.judge([answer("[1.0]")])[0].reward == 1.0
         yield reward
 
 
@@ -168,13 +170,34 @@ def test_what_it_prints_goes_to_standard_error_without_control_characters_and_no
     assert len(err) < 80_000
 
 
+def test_several_threads_may_ask_and_the_thread_that_asked_first_may_end(file: Path) -> None:
+    with closing(load_reward(f"{file}:judge")) as reward:
+        found: list[float | None] = []
+        for _ in range(3):
+            threads = [Thread(target=lambda: found.append(reward.judge([answer("[0.5]")])[0].reward)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert reward.judge([answer("[float(len(CALLS))]")])[0].reward == 10.0
+    assert found == [0.5] * 9
+
+
 def test_after_three_calls_without_a_reply_it_is_not_called_again(file: Path) -> None:
     with closing(load_reward(f"{file}:judge")) as reward:
+        assert reward.judge([answer("[1.0]")])[0].reward == 1.0
         for _ in range(3):
-            assert "exit code 7" in reward.judge([answer("os._exit(7)")])[0].detail
+            assert "any more" not in reward.judge([answer("os._exit(7)")])[0].detail
         (verdict,) = reward.judge([answer("[1.0]")])
     assert (verdict.reward, verdict.status) == (None, "crash")
     assert "not called any more" in verdict.detail
+    assert "exit code 7" in verdict.detail
+
+
+def test_a_function_whose_first_call_gives_no_reply_is_not_waited_for_again(file: Path) -> None:
+    with closing(load_reward(f"{file}:judge", deadline_s=1.0)) as reward:
+        assert "longer than 1 s" in reward.judge([answer("time.sleep(600)")])[0].detail
+        assert "not called any more" in reward.judge([answer("[1.0]")])[0].detail
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,12 @@ def test_where_the_integer_is_read(completion: str, read: str | None) -> None:
     assert verdict.status == ("unparsable" if read is None else "ok")
 
 
+@pytest.mark.parametrize("reference", ["14", "14.", r"\boxed{14}", "8+6=<<8+6=14>>14\n#### 14", "The answer is 14."])
+def test_a_worked_reference_is_read(reference: str) -> None:
+    (verdict,) = LastInteger().judge([answer("8 + 6 = 14", reference)])
+    assert verdict.reward == 1.0
+
+
 @pytest.mark.parametrize("reference", ["3,5", "54,50", "1.234", "12 pens", "x+1"])
 def test_what_is_no_integer_is_no_reference(reference: str) -> None:
     (verdict,) = LastInteger().judge([answer("35", reference)])

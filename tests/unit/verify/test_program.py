@@ -1,6 +1,7 @@
 """Programs that misbehave: each gets its verdict, sees nothing of the caller, and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def test_programs_run_only_where_that_is_allowed() -> None:
     ("code", "statuses"),
     [
         ("print(2 + 3)", "ok"),
+        ("import numpy; print(int(numpy.ones((5, 5)).dot(numpy.ones(5))[0]))", "ok"),
         ("while True: pass", "timeout"),
         ("import time; time.sleep(60)", "timeout"),
         ("import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])", "late"),
@@ -56,7 +58,7 @@ def test_programs_run_only_where_that_is_allowed() -> None:
 )
 def test_programs_that_misbehave(contain: bool, code: str, statuses: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDITREE_TEST_SECRET", "5")
-    (verdict,) = Program(True, deadline_s=1.5, contain=contain).judge([answer(code)])
+    (verdict,) = Program(True, deadline_s=3.0 if "numpy" in code else 1.5, contain=contain).judge([answer(code)])
     allowed = {"late": ("timeout", "crash"), "any": ("ok", "crash"), "wrong": ("ok",)}.get(statuses, (statuses,))
     assert verdict.status in allowed  # where no process may be started, waiting for one fails
     assert verdict.reward == (1.0 if verdict.status == "ok" and statuses != "wrong" else 0.0), verdict
@@ -79,6 +81,8 @@ HOSTILE = {
     "forking": "import os\ntry: os.fork()\nexcept OSError: print(5)",
     "another user's rights": "import os\ntry: os.setuid(0)\nexcept OSError: print(5)",
     "mounting": "import ctypes\nprint(5 if ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None) else 6)",
+    "new namespaces": "import ctypes\nprint(5 if ctypes.CDLL(None).unshare(0x10020000) else 6)",
+    "segments": "import ctypes\nprint(5 if ctypes.CDLL(None).shmget(0, 1 << 20, 0o1600) < 0 else 6)",
     "shared memory": "open('/dev/shm/canary', 'w').write('x')\nopen('/tmp/canary', 'w').write('x')\nprint(5)",
     "folders without end": "import os\nn = 0\n"
     "while True:\n    try: os.mkdir(str(n)); n += 1\n    except OSError: break\n"
@@ -102,6 +106,14 @@ def test_a_program_that_is_shut_in_reaches_nothing(kind: str, tmp_path: Path) ->
     assert (verdict.reward, verdict.detail) == (1.0, ""), verdict
     assert not Path("/dev/shm/canary").exists()
     assert not Path("/tmp/canary").exists()
+
+
+def test_programs_can_be_shut_in_wherever_the_system_has_what_that_needs() -> None:
+    mount = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "mount"]
+    tool = shutil.which("unshare") and shutil.which("mount")
+    if not tool or subprocess.run([*mount, "-t", "tmpfs", "none", "/tmp"], capture_output=True).returncode:
+        pytest.skip("no namespaces here, or nothing to try them with")
+    assert containment().how != "none", containment().reason
 
 
 @needs_namespaces

@@ -125,7 +125,7 @@ def test_an_option_s_text_votes_with_its_letter() -> None:
 
 def test_a_program_votes_for_what_it_prints() -> None:
     texts = [f"```python\nprint({code})\n```" for code in ("5", "2 + 3", "'5 '", "6")]
-    assert voted(Program(True), texts, "5") == ["5", "5", "5", "6"]
+    assert voted(Program(True, contain=False), texts, "5") == ["5", "5", "5", "6"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from creditree.config.pilot import (
     preferred_precision,
     threads_for,
 )
-from creditree.config.reward import OPTIONS, build_verifier, reward_of
+from creditree.config.reward import OPTIONS, build_verifier, grading, located, reward_of
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
@@ -62,6 +62,7 @@ class Data:
             "sizes": self.splits.sizes,
             "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
             "grader": self.frame.reward,
+            "grading": grading(reward_of({"name": self.frame.reward})),
             "prompt": self.frame.prompt,
             "prompt_tokens": {
                 "median": self.lengths.median,
@@ -102,7 +103,7 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     groups = [] if request.by is None else check_groups(splits, request.by)
     threads = threads_for(request, shape)
     frame = Frame(
-        _written(request, found.grader), prompt.text, chat, preferred_precision(request, shape), threads, tokens
+        located(found.grader, Path.cwd()), prompt.text, chat, preferred_precision(request, shape), threads, tokens
     )
     guard, shared = _guard_problems(request, prompt, splits)
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)
@@ -177,12 +178,6 @@ def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[P
 
 def _verifier(reward: str) -> Verifier:
     return build_verifier(reward_of({"name": reward}))
-
-
-def _written(request: Request, grader: str) -> Any:
-    # A function is found from wherever the command is repeated.
-    source, colon, name = grader.rpartition(":")
-    return f"{Path(source).resolve()}:{name}" if colon and source.endswith(".py") else grader
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

@@ -166,7 +166,7 @@ class NativeDecoder:
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         addresses = [_address(array) for array in tables + outputs]
         ends = np.zeros(self.model.transformer.vocab_size, dtype=np.uint8)
-        ends[[token for token in self.model.eos_ids if token < len(ends)]] = True
+        ends[[token for token in self.model.eos_ids if 0 <= token < len(ends)]] = True
         fields = _int64([_address(ends), completions.tokens.shape[1], *addresses, len(completions)])
         sampling = np.array([completions.sampling.temperature, completions.sampling.top_p])
         paths, done = live.read.astype(np.int32), np.zeros(3, dtype=np.int64)
@@ -237,7 +237,8 @@ class NativeDecoder:
         store = self.store
         tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
         arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
-        return _int64([store.used, store.capacity, *tensors, *arrays, *(_pointer(layer) for layer in store.kv)])
+        layers = [_pointer(layer) for layer in store.kv] or [0] * len(self._layers)  # none before room was made
+        return _int64([store.used, store.capacity, *tensors, *arrays, *layers])
 
 
 def _check(status: int) -> None:

@@ -1,0 +1,34 @@
+"""How large a training step may be, from its configuration alone."""
+
+from creditree.config.schema import RunConfig
+from creditree.errors import ConfigError
+from creditree.methods import Method
+from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.dynamic import Dynamic
+from creditree.schedule.schedule import Schedule
+
+MOST_COMPLETIONS = 100_000
+"""Completions of a training step: more are surely not meant, and their trees alone fill a machine."""
+
+
+ASSUMED_GROWTH = 4.0
+"""What a schedule without a bound may multiply the configured number of problems by. Ours."""
+
+
+def most_problems(schedule: Schedule, problems: int) -> int:
+    """Return how many problems a step may have at most where `problems` are configured."""
+    if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
+        return int((schedule.batch_most or ASSUMED_GROWTH) * problems)
+    return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
+
+
+def check_step(config: RunConfig, method: Method) -> None:
+    """Raise ConfigError for a step of more than 100,000 completions: group, forks and problems multiply."""
+    problems = most_problems(method.schedule, config.train.problems_per_step)
+    each = method.explore.max_completions
+    if problems * each > MOST_COMPLETIONS:
+        raise ConfigError(
+            f"a training step would have {problems * each:,} completions, {each:,} of each of {problems:,} problems, "
+            f"and more than {MOST_COMPLETIONS:,} are not held; lower method.group (it is {method.explore.group:,}), "
+            f"what forks below it, or train.problems_per_step (it is {config.train.problems_per_step:,})."
+        )
