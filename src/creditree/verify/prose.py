@@ -13,6 +13,8 @@ LONGEST_END = 3_000
 """Characters at the end of an open text in which the answer is looked for."""
 MOST_SENTENCES = 40
 LONGEST_BARE = 500
+LIST_AS_TEXT = re.compile(r"\[\s*['\"]")
+"""How several accepted answers begin that somebody wrote as one text."""
 LONGEST_ACCEPTED = 400
 MOST_WORDS = 3
 """An accepted answer with more words is a sentence that holds the answer."""
@@ -78,16 +80,19 @@ def final_answer(completion: str) -> str | None:
 def accepted_answer(truth: str) -> str:
     """Return the answer that an accepted answer is or gives: what it boxes, states or writes behind ``####``.
 
-    One that is short and has no such mark is the answer itself.
+    One that is short and has no such mark is the answer itself. Prose without a number, and a list written as a text
+    (``['3', '4']``), are none: "".
     """
     if truth.isascii() and truth.isdigit():
         return truth
     place = located(truth)
-    if place is None:
+    if place is None or LIST_AS_TEXT.match(place.text):
         return ""
-    if place.how != "open" or len(place.text) > LONGEST_ACCEPTED:
+    if place.how != "open":
         return answer_in(place) or ""
     text = undressed(place.text)
+    if has_prose(text, MOST_WORDS) and len(text) > LONGEST_ACCEPTED:
+        return answer_in(place) or ""
     return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
 
 

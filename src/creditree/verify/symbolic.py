@@ -18,7 +18,6 @@ from math_verify import verify
 from creditree.problem import Status
 from creditree.verify.equations import as_list, by_name, chain, named_pairs, values
 from creditree.verify.latex import (
-    DEGREES,
     assigned_letter,
     base,
     closing,
@@ -46,6 +45,7 @@ LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
 WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
+DEGREE_NAMES = frozenset({"°", "degree", "degrees", "deg"})
 DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
 NORMAL_FORM = NormalizationConfig(
@@ -148,14 +148,12 @@ def _units_differ(answer: str, truth: str) -> bool:
 
 def _in_radians(answer: str, truth: str) -> tuple[str, str]:
     """Return both answers, one in degrees as a part of pi where the other has pi and no degrees."""
-    if (DEGREES.search(answer) is None) == (DEGREES.search(truth) is None):
-        return answer, truth
     return _radians(answer, truth), _radians(truth, answer)
 
 
 def _radians(text: str, other: str) -> str:
     found = quantity(text)
-    if found is None or found.unit != "°" or "pi" not in other.replace("π", "pi"):
+    if found is None or found.unit not in DEGREE_NAMES or "pi" not in other.replace("π", "pi"):
         return text
     share = found.number.value / 180
     return f"\\frac{{{share.numerator}\\pi}}{{{share.denominator}}}"
