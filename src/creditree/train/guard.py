@@ -59,8 +59,8 @@ class Guard:
         found = np.split(logprobs, np.cumsum([len(target) for target in targets])[:-1])
         if not np.isfinite(logprobs).all():
             raise NonFiniteError(
-                f"{self.source}: the log-probabilities of guard targets are not finite; what is measured is damaged, or "
-                "its weights have grown too large."
+                f"{self.source}: the log-probabilities of guard targets are not finite: what is measured is damaged, "
+                "or its weights have grown too large."
             )
         return {problem.id: -float(own.mean()) for problem, own in zip(self.problems, found, strict=True)}
 
