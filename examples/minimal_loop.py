@@ -76,7 +76,7 @@ def explore(model: Model, engine: InProcessEngine, task: Multiplication, problem
 
 def accuracy(examiner: Examiner, problems: Sequence[Problem], temperature: float) -> list[int]:
     """Return 0 or 1 for each held-out problem."""
-    return list(examiner.evaluate(problems, Sampling(temperature)).correct.values())
+    return [int(right or 0) for right in examiner.evaluate(problems, Sampling(temperature)).correct.values()]
 
 
 def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:

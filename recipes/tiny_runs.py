@@ -71,7 +71,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     chosen: dict[str, float] = {}
 
     def measure(temperatures: tuple[float, ...], count: int) -> dict[str, float]:
-        return {f"T={t:g}": examiner.evaluate(problems[:count], Sampling(t)).accuracy for t in temperatures}
+        return {f"T={t:g}": examiner.evaluate(problems[:count], Sampling(t)).accuracy or 0.0 for t in temperatures}
 
     def used() -> float:
         return sum(seconds.cpu.values())

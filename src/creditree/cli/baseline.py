@@ -133,7 +133,7 @@ def prompt_values(config: RunConfig) -> dict[str, Any]:
 
 
 def _correct(values: object, run: Path) -> list[int]:
-    correct = list(values.values()) if isinstance(values, dict) else []
+    correct = [value for value in values.values() if value is not None] if isinstance(values, dict) else []
     if not correct or not all(type(value) is int and value in (0, 1) for value in correct):
         raise RunError(f"{run / 'evaluation.json'} does not hold 0 or 1 for every problem; choose another run.")
     return correct

@@ -17,7 +17,7 @@ from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
-from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, Watcher, measure
 from creditree.evaluate.suite import SUITES
@@ -95,6 +95,12 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         out = progress_console(stderr=True)
         with continuing(kept), MeasureProgress(asked.total, out) as progress:
             known, found = _measured(asked, directory, progress, out)
+        cure = "add --out DIR, and what was sampled is kept and judged again when the command is repeated."
+        if directory is not None:
+            cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
+        for job, decodings in zip(asked.jobs, found, strict=True):
+            for name, sides in decodings.items():
+                check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
         record = _record(asked, found) | known
         if directory is not None:
             rows = [

@@ -105,7 +105,7 @@ def _observed(
     watcher.update(call.label, 0, 0, 0, total)
     fresh: list[Observation] = []
     done: list[Attempt] = []
-    correct, number = 0, call.log.next_call
+    correct, unjudged, number = 0, 0, call.log.next_call
     for piece in examiner.pieces(problems, samples):
         measured = Evaluation.of(examiner.examine(piece, call.sampling, samples))
         done += [replace(attempt, text="") for attempt in measured.all]
@@ -116,7 +116,8 @@ def _observed(
         fresh += new
         evidence = evidence.after([one.share for one in new])
         correct += measured.num_correct
-        watcher.update(call.label, len(done), 0, correct, total)
+        unjudged += measured.num_unjudged
+        watcher.update(call.label, len(done), 0, correct, total, unjudged)
         if call.options.stop_early and evidence.alarm_at is not None:
             break
     whole = Evaluation.of(done)
@@ -128,8 +129,8 @@ def _observed(
 def _is_judged(own: Sequence[Attempt]) -> bool:
     """Return whether any completion of a problem got a reward.
 
-    One without any is not observed. The baseline counts it as wrong, so leaving it out can only delay an alarm, and a
-    verifier that fails is not taken for a model that does.
+    One without any is not observed, as the baseline leaves it out: a verifier that fails is not taken for a model that
+    does.
     """
     return any(attempt.reward is not None for attempt in own)
 
@@ -145,7 +146,7 @@ def _failures(whole: Evaluation) -> tuple[str, ...]:
             f"({whole.first_failure})."
         )
     if wrong:
-        notes.append(f"Completions without a reward that count as wrong: {wrong} ({whole.first_failure}).")
+        notes.append(f"Completions without a reward that are left out: {wrong} ({whole.first_failure}).")
     return tuple(notes)
 
 
@@ -163,12 +164,14 @@ def _rows(baseline: Baseline) -> int:
 
 
 def _observation(call: Call, number: int, problem: Problem, own: Sequence[Attempt]) -> Observation:
+    share = Evaluation.of(own).accuracy
+    assert share is not None
     return Observation(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         call=number,
         digest=problem.digest,
         id=problem.id,
-        share=Evaluation.of(own).accuracy,
+        share=share,
         statuses=dict(Counter(attempt.status for attempt in own)),
         truncated=sum(attempt.truncated for attempt in own),
         tokens=sum(attempt.num_tokens for attempt in own),
@@ -184,6 +187,9 @@ def _base(
     asked = [problem for problem in problems if problem.id in observed]
     before = measure(examiner, asked, call.sampling, call.options.samples, InMemory(), watcher, f"{call.label}, base")
     old, key = before.share_correct, call.key.at("monitor", "base")
-    shares = [old[one.id] for one in fresh]
-    change = paired_change(shares, [one.share for one in fresh], key)
+    pairs = [one for one in fresh if one.id in old]
+    if not pairs:
+        raise DataError(f"no completion of the base model got a reward: {before.first_failure}")
+    shares = [old[one.id] for one in pairs]
+    change = paired_change(shares, [one.share for one in pairs], key)
     return BasePart(mean_over_problems(shares, key.at("interval")), before.num_truncated, change)

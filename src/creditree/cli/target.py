@@ -24,7 +24,7 @@ from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
 GENERATED = ("multiplication", "word_problems")
-SUFFIXES = (".jsonl", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json")
 PLAIN_TOKENS = 300
 """Longest completion of a plain model where the task does not say."""
 

@@ -29,7 +29,8 @@ from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import continuing
-from creditree.train.procedure import REPORT, run_training
+from creditree.train.outcome import REPORT
+from creditree.train.procedure import run_training
 from creditree.verify.verifier import closing
 
 GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"

@@ -1,15 +1,15 @@
 """The key `guard` of a configuration: problems that must not get worse while others are learned."""
 
-from math import isnan
-
 from pydantic import Field
 
 from creditree.config.block import Block, Problems, PromptBlock, Real
 from creditree.config.reward import RewardBlock, build_verifier
 from creditree.errors import DataError, did_you_mean
 from creditree.problem import Problem
+from creditree.tasks.cells import is_missing
 from creditree.tasks.table import Columns, Table, load_table
 from creditree.tasks.task import PromptTemplate
+from creditree.text import shown
 from creditree.train.guard import Guard
 from creditree.verify.verifier import Verifier
 
@@ -77,10 +77,9 @@ def _target(problem: Problem, column: str | None) -> str:
             f"that holds it.{did_you_mean(column, problem.columns)}"
         )
     value = problem.columns[column]
-    usable = isinstance(value, str | int | float) and not (isinstance(value, float) and isnan(value))
-    if not usable or not str(value).strip():
+    if not isinstance(value, str | int | float) or is_missing(value):
         raise DataError(
-            f"Guard problem '{problem.id}' has no text in column '{column}' (it holds {value!r}): "
+            f"Guard problem '{problem.id}' has no text in column '{column}' (it holds {shown(value)}): "
             "fill it or drop the row."
         )
     return str(value)

@@ -105,7 +105,7 @@ class SvampConfig(Block):
 
 
 class FileConfig(Block):
-    """Your own problems: JSONL, CSV or parquet."""
+    """Your own problems: JSONL, JSON, CSV or parquet."""
 
     name: Literal["file"]
     path: str = Field(description="file of the training problems, or hub:NAME (hub:NAME#SPLIT)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, DataError
 from creditree.evaluate.prompt import prompt_ids
 from creditree.models.load import Model
 from creditree.problem import Problem, Status
@@ -18,6 +18,9 @@ from creditree.verify.vote import votes
 
 CORRECT = 1.0
 """A completion is correct if its reward reaches this."""
+MOST_UNJUDGED = 0.05
+"""Share of completions without a reward above which nothing is concluded: were they all right, or all wrong, accuracy
+would move by as much as the effects that are looked for."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,35 +79,58 @@ class Evaluation:
 
     @property
     def num_unjudged(self) -> int:
-        """Completions without a reward; they count as wrong."""
+        """Completions without a reward: a judge that fails says nothing of them, and no figure counts them."""
         return sum(attempt.reward is None for attempt in self.all)
 
     @property
-    def mean_reward(self) -> float:
-        """The mean over problems of the mean reward of their completions; one without a reward counts as 0."""
-        means = [sum(reward or 0.0 for reward in rewards) / len(rewards) for rewards in self.rewards.values()]
-        return sum(means) / len(means)
+    def is_inconclusive(self) -> bool:
+        """Whether so many completions have no reward that nothing is concluded."""
+        return self.num_unjudged > MOST_UNJUDGED * self.num_completions
 
     @property
-    def correct(self) -> dict[str, int]:
-        """1 for each problem whose first completion is correct, else 0."""
-        return {name: int(is_correct(own[0])) for name, own in self.attempts.items()}
+    def judged(self) -> dict[str, tuple[Attempt, ...]]:
+        """The completions of every problem that have a reward; problems without one are left out."""
+        kept = {name: tuple(one for one in own if one.reward is not None) for name, own in self.attempts.items()}
+        return {name: own for name, own in kept.items() if own}
+
+    @property
+    def mean_reward(self) -> float | None:
+        """The mean over problems of the mean reward of their judged completions; None where none was judged."""
+        judged = self.judged
+        # divided first: a sum of huge rewards could overflow
+        means = [sum((one.reward or 0.0) / len(own) for one in own) for own in judged.values()]
+        return sum(mean / len(means) for mean in means) if means else None
+
+    @property
+    def correct(self) -> dict[str, int | None]:
+        """1 for each problem whose first completion is correct, 0 where it is not, None where it was not judged."""
+        return {name: None if own[0].reward is None else int(is_correct(own[0])) for name, own in self.attempts.items()}
 
     @property
     def share_correct(self) -> dict[str, float]:
-        """The share of each problem's completions that are correct."""
-        return {name: sum(map(is_correct, own)) / len(own) for name, own in self.attempts.items()}
+        """The share of each problem's judged completions that are correct; a problem without one is left out."""
+        return {name: sum(map(is_correct, own)) / len(own) for name, own in self.judged.items()}
 
     @property
-    def accuracy(self) -> float:
-        """Pass@1: the mean over problems of the share of correct completions."""
+    def accuracy(self) -> float | None:
+        """Pass@1: the mean over problems of the share of correct completions; None where none was judged."""
         shares = self.share_correct.values()
-        return sum(shares) / len(shares)
+        return sum(shares) / len(shares) if shares else None
 
 
 def is_correct(attempt: Attempt) -> bool:
-    """Return whether a completion is correct; one without a reward is not."""
-    return (attempt.reward or 0.0) >= CORRECT
+    """Return whether a completion is known to be correct."""
+    return attempt.reward is not None and attempt.reward >= CORRECT
+
+
+def check_judged(found: Mapping[str, Evaluation], cure: str) -> None:
+    """Raise DataError, which ends with the cure, for the first of some measurements that is inconclusive."""
+    for name, one in found.items():
+        if one.is_inconclusive:
+            raise DataError(
+                f"{name}: {one.num_unjudged} of {one.num_completions} completions got no reward ({one.first_failure}), "
+                f"more than {MOST_UNJUDGED:.0%}, so nothing is concluded; {cure}"
+            )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -191,6 +217,17 @@ class Examiner:
             for answer, (index, sample), verdict, vote in zip(
                 answers, drawn, verdicts, votes(self.verifier, answers, verdicts), strict=True
             )
+        ]
+
+    def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Return completions of `problems`, by id, as they are judged now; nothing is sampled."""
+        asked = [problems[one.problem_id] for one in attempts]
+        pairs = list(zip(asked, attempts, strict=True))
+        answers = [Answer(problem, self.prompt.render(problem), one.text) for problem, one in pairs]
+        verdicts = self.verifier.judge(answers)
+        return [
+            replace(one, reward=verdict.reward, status=verdict.status, detail=verdict.detail, vote=vote)
+            for one, verdict, vote in zip(attempts, verdicts, votes(self.verifier, answers, verdicts), strict=True)
         ]
 
     def _name(self, problem: Problem) -> str:

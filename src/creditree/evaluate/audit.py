@@ -7,7 +7,9 @@ from math import isfinite
 
 from creditree.errors import DataError
 from creditree.problem import Problem, Status, Verdict
+from creditree.tasks.cells import answers_in
 from creditree.tasks.rows import Row, read_rows
+from creditree.text import shown
 from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
@@ -100,24 +102,21 @@ def _answer(row: Row) -> Answer:
     prediction = _text(held)
     if prediction is None:
         raise DataError(
-            f"{_start(row)} has no text in the column 'prediction' (it holds {held!r}): put what the model wrote there."
+            f"{_start(row)} has no text in the column 'prediction' (it holds {shown(held)}): "
+            "put what the model wrote there."
         )
-    held = row.values["answers"] if "answers" in row.values else row.values.get("answer")
-    answers = tuple(_texts(held if isinstance(held, list) else [held]))
-    if not answers:
+    column = "answers" if "answers" in row.values else "answer"
+    held = row.values.get(column)
+    try:
+        answers = answers_in(held)
+    except ValueError as error:
         raise DataError(
-            f"{_start(row)} has no accepted answer in the column 'answers' (it holds {held!r}): "
-            "an answer is a text or a number, or a list of them."
-        )
+            f"{_start(row)} has no accepted answer in the column '{column}': it holds {shown(held)}, {error}."
+        ) from None
     columns: Mapping[str, object] = {
         name: value for name, value in row.values.items() if name not in ("id", "prediction", "answers", "label")
     }
     return Answer(Problem(str(row.values.get("id", row.label)), "", answers, columns), "", prediction)
-
-
-def _texts(values: Sequence[object]) -> list[str]:
-    texts = [text.strip() for value in values if (text := _text(value)) is not None]
-    return texts if len(texts) == len(values) and all(texts) else []
 
 
 def _text(value: object) -> str | None:
@@ -133,7 +132,7 @@ def _label(row: Row) -> bool | None:
     label = row.values["label"]
     known = label.strip().lower() if isinstance(label, str) else label
     if not isinstance(known, bool | int | str) or known not in (*YES, *NO):
-        raise DataError(f"{_start(row)} has the label {label!r}: a label is true or false, or 1 or 0.")
+        raise DataError(f"{_start(row)} has the label {shown(label)}: a label is true or false, or 1 or 0.")
     return known in YES
 
 

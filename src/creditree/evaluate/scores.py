@@ -20,7 +20,9 @@ from creditree.runs.attempts import Attempt
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scores:
-    """`passes` and `majorities` by k. `tokens_per_solved`: tokens of all completions for each correct one; None: none.
+    """`passes` and `majorities` by k, of the problems with at least k judged completions.
+
+    `tokens_per_solved`: tokens of all completions for each correct one; None: none was correct.
 
     For one completion a problem that is the tokens for each solved problem; for several, what one correct completion
     costs on average where problems are asked once each.
@@ -34,22 +36,27 @@ class Scores:
 
 def scores(found: Evaluation, ks: Sequence[int], key: Key) -> Scores:
     """Return the figures of an evaluation; `key` draws the bootstrap. Raises ValueError for a k that does not fit."""
+    passes, majorities = ({k: of(found, k) for k in ks} for of in (pass_values, majority_values))
     return Scores(
-        passes={k: mean_over_problems(pass_values(found, k), key.at("interval", "pass", k)) for k in ks},
-        majorities={k: mean_over_problems(majority_values(found, k), key.at("interval", "majority", k)) for k in ks},
+        passes={k: mean_over_problems(own, key.at("interval", "pass", k)) for k, own in passes.items() if own},
+        majorities={
+            k: mean_over_problems(own, key.at("interval", "majority", k)) for k, own in majorities.items() if own
+        },
         truncation_rate=found.num_truncated / found.num_completions,
         tokens_per_solved=found.num_tokens / found.num_correct if found.num_correct else None,
     )
 
 
 def pass_values(found: Evaluation, k: int) -> list[float]:
-    """Return the unbiased pass@k of every problem."""
-    return _by_problem(found, lambda own: pass_at_k(len(own), sum(map(is_correct, own)), k))
+    """Return the unbiased pass@k of every problem with at least k judged completions."""
+    return _by_problem(found, k, lambda own: pass_at_k(len(own), sum(map(is_correct, own)), k))
 
 
 def majority_values(found: Evaluation, k: int) -> list[float]:
     """Return the maj@k of every problem, expected over its subsets of k completions."""
-    return _by_problem(found, lambda own: majority_at_k([one.vote for one in own], [is_correct(one) for one in own], k))
+    return _by_problem(
+        found, k, lambda own: majority_at_k([one.vote for one in own], [is_correct(one) for one in own], k)
+    )
 
 
 def majority_vote(own: Sequence[Attempt]) -> str | None:
@@ -73,12 +80,13 @@ def mean_over_problems(values: Sequence[float], key: Key) -> Estimate:
 def difference(before: Evaluation, after: Evaluation, key: Key) -> Difference:
     """Return after - before in pass@1, paired by problem: `paired_change` of the shares of correct completions.
 
-    Raises ValueError where the problems differ.
+    Problems without a judged completion on one side make no pair. Raises ValueError where the problems differ.
     """
     if before.attempts.keys() != after.attempts.keys():
         raise ValueError("before and after were measured on different problems: they make no pairs")
     old, new = before.share_correct, after.share_correct
-    return paired_change([old[name] for name in new], list(new.values()), key)
+    pairs = [name for name in new if name in old]
+    return paired_change([old[name] for name in pairs], [new[name] for name in pairs], key)
 
 
 def paired_change(before: Sequence[float], after: Sequence[float], key: Key) -> Difference:
@@ -92,5 +100,6 @@ def paired_change(before: Sequence[float], after: Sequence[float], key: Key) -> 
     return paired_mean_difference(before, after, key.at("difference"))
 
 
-def _by_problem(found: Evaluation, value: Callable[[Sequence[Attempt]], float]) -> list[float]:
-    return [value(own) for own in found.attempts.values()]
+def _by_problem(found: Evaluation, k: int, value: Callable[[Sequence[Attempt]], float]) -> list[float]:
+    unjudged = {name for name, own in found.judged.items() if len(own) < k <= len(found.attempts[name])}
+    return [value(own) for name, own in found.judged.items() if name not in unjudged]

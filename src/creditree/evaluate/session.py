@@ -1,6 +1,6 @@
 """Measuring piece by piece: what is done is kept at once, and a measurement that was stopped goes on where it was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,6 +20,13 @@ class Examines(Protocol):
     def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
         """Return the judged completions of one piece."""
 
+    def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Return completions, with their texts, as they are judged now."""
+
+
+Revision = Callable[[Sequence[Attempt]], Sequence[Attempt]]
+"""Judges completions again, in their order."""
+
 
 class Kept(Protocol):
     """Where judged completions are kept: a folder, or memory."""
@@ -29,6 +36,9 @@ class Kept(Protocol):
 
     def add(self, attempts: Sequence[Attempt]) -> None:
         """Keep some more, all or none of them."""
+
+    def revise(self, judged: Revision) -> None:
+        """Put what `judged` makes of the completions without a reward in their place."""
 
 
 class InMemory:
@@ -41,18 +51,24 @@ class InMemory:
     def add(self, attempts: Sequence[Attempt]) -> None:
         """Do nothing: the caller holds what it needs."""
 
+    def revise(self, judged: Revision) -> None:
+        """Do nothing: a measurement in memory holds nothing from before."""
+
 
 class Watcher(Protocol):
     """Whoever shows the progress of a measurement."""
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
-        """Completions of `label` sampled since it began (`new`) and found there (`old`), correct ones, and all."""
+    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
+        """Completions of `label` sampled since it began (`new`) and found there (`old`), correct ones, and all.
+
+        `unjudged`: of new and old, those without a reward.
+        """
 
 
 class Unwatched:
     """Shows nothing."""
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
+    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         """Show nothing."""
 
 
@@ -68,10 +84,11 @@ def measure(
     """Return `samples` judged completions of every problem: those in `kept`, and the others sampled and added to it.
 
     A problem is done when all its completions are there, since a piece is kept as a whole or not at all. What is
-    sampled does not depend on what was there: every completion has its own random numbers. Raises RunError where
-    `kept` holds completions of other problems.
+    sampled does not depend on what was there: every completion has its own random numbers. What is there without a
+    reward, because who judges had failed, is judged again. Raises RunError where `kept` holds completions of other
+    problems.
     """
-    wanted = {problem.id for problem in problems}
+    wanted = {problem.id: problem for problem in problems}
     old = kept.read()
     done: dict[str, int] = {}
     for attempt in old:
@@ -82,15 +99,20 @@ def measure(
             f"{label}: the saved completions of problem '{foreign}' are not {samples} of a problem that is asked now; "
             "choose another directory."
         )
+    if any(attempt.reward is None for attempt in old):
+        kept.revise(lambda attempts: examiner.judge_again(wanted, attempts))
+        old = kept.read()
     found = list(old)
     correct = sum(map(is_correct, old))
     total = len(problems) * samples
-    watcher.update(label, 0, len(old), correct, total)
+    unjudged = sum(attempt.reward is None for attempt in old)
+    watcher.update(label, 0, len(old), correct, total, unjudged)
     for piece in examiner.pieces([problem for problem in problems if problem.id not in done], samples):
         attempts = examiner.examine(piece, sampling, samples)
         kept.add(attempts)
         found += [replace(attempt, text="") for attempt in attempts]
         correct += sum(map(is_correct, attempts))
-        watcher.update(label, len(found) - len(old), len(old), correct, total)
+        unjudged += sum(attempt.reward is None for attempt in attempts)
+        watcher.update(label, len(found) - len(old), len(old), correct, total, unjudged)
     order = {problem.id: place for place, problem in enumerate(problems)}
     return Evaluation.of(sorted(found, key=lambda attempt: order[attempt.problem_id]))

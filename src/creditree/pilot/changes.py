@@ -49,7 +49,7 @@ def examples(problems: Sequence[Problem], before: Evaluation, after: Evaluation)
     worse: list[Example] = []
     for problem in problems:
         old, new = before.attempts[problem.id][0], after.attempts[problem.id][0]
-        if is_correct(old) != is_correct(new):
+        if None not in (old.reward, new.reward) and is_correct(old) != is_correct(new):
             shown = Example(problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text))
             (better if is_correct(new) else worse).append(shown)
     return better[:MOST_EXAMPLES], worse[:MOST_EXAMPLES]
@@ -71,6 +71,7 @@ def changes_by_group(
     for problem in problems:
         groups.setdefault(str(problem.columns.get(column, "")), []).append(problem.id)
     old, new = before.share_correct, after.share_correct
+    groups = {name: [one for one in ids if one in old and one in new] for name, ids in groups.items()}
     found = [
         (name, ids, paired_change([old[one] for one in ids], [new[one] for one in ids], key.at("group", name)))
         for name, ids in sorted(groups.items())

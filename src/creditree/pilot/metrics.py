@@ -66,11 +66,11 @@ def measure_metric(
     it gives no number on one of them is left out. Raises DataError where none is left, or the column holds no number.
     """
     if metric.startswith(COLUMN):
-        values = _worth(metric.removeprefix(COLUMN), problems)
-        old, new = (
-            [value * is_correct(side.attempts[problem.id][0]) for problem, value in zip(problems, values, strict=True)]
-            for side in (before, after)
-        )
+        worth = zip(problems, _worth(metric.removeprefix(COLUMN), problems), strict=True)
+        firsts = [(value, before.attempts[one.id][0], after.attempts[one.id][0]) for one, value in worth]
+        judged = [(value, a, b) for value, a, b in firsts if None not in (a.reward, b.reward)]
+        old = [value * is_correct(a) for value, a, _ in judged]
+        new = [value * is_correct(b) for value, _, b in judged]
         return _measured(metric, old, new, key)
     with closing(load_reward(metric)) as function:
         sides = [

@@ -95,8 +95,8 @@ def expected_spread(correct: int, samples: int, group: int) -> float:
 
 def outlook(found: Evaluation, temperature: float, key: Key) -> Outlook:
     """Return what an evaluation with several completions a problem says; `key` draws the bootstrap."""
-    attempts = list(found.attempts.values())
-    samples = len(attempts[0])
+    samples = max(map(len, found.attempts.values()))
+    attempts = [own for own in found.judged.values() if len(own) == samples]  # one that a judge failed on tells nothing
     correct = [sum(map(is_correct, own)) for own in attempts]
     n = len(correct)
     signals = tuple(

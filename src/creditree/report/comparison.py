@@ -26,7 +26,7 @@ from creditree.runs.directory import RunDirectory
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ComparedRun:
-    """A run with its summary, and where it kept them the 0/1 of each problem after training, by decoding.
+    """A run with its summary, and where it kept them the 0/1 of each judged problem after training, by decoding.
 
     Runs of one `group` differ in their seed only, and are averaged; an empty group stands for the run alone.
     """
@@ -209,8 +209,9 @@ def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
     try:
         if not isinstance(data, Mapping):
             raise TypeError("'after' is missing")
-        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in data.items()}
-        if any(value not in (0, 1) for rows in data.values() for value in rows.values()):
+        judged = {d: {p: value for p, value in rows.items() if value is not None} for d, rows in data.items()}
+        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in judged.items()}
+        if any(value not in (0, 1) for rows in judged.values() for value in rows.values()):
             raise TypeError("it holds other numbers than 0 and 1")
     except (AttributeError, TypeError, ValueError) as error:
         raise RunError(

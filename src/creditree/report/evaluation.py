@@ -70,7 +70,7 @@ def average_entry(parts: Sequence[Sides], key: Key) -> dict[str, Any]:
 
 
 def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[float]:
-    return [value - before[name] for name, value in after.items()]
+    return [value - before[name] for name, value in after.items() if name in before]
 
 
 def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Problem]) -> list[dict[str, object]]:
@@ -130,8 +130,8 @@ def task_view(record: Mapping[str, Any]) -> RenderableType:
         parts.append(Text(f"{name}: {cost}, {percent(entry['truncation_rate'])} % of the completions truncated"))
         parts += [Text(line) for line in _rewards(name, entry)]
         if entry["unjudged"]:
-            parts.append(Text(f"{name}: {entry['unjudged']} completions got no reward and count as wrong: "
-                              f"{entry['first_failure']}"))  # fmt: skip
+            missing = f"{entry['unjudged']} of {entry['completions']} completions got no reward and are left out"
+            parts.append(Text(f"{name}: {missing}: {entry['first_failure']}"))
     parts += [Text(note) for note in record["notes"]]
     return Group(*parts)
 

@@ -13,9 +13,9 @@ from creditree.rng import Key
 
 @dataclass(frozen=True, slots=True)
 class GuardSide:
-    """What was measured once: 0/1 (greedy) and the target's loss in nats a token, by problem id."""
+    """What was measured once: 0/1 (greedy; None: not judged) and the target's loss in nats a token, by problem id."""
 
-    correct: Mapping[str, int]
+    correct: Mapping[str, int | None]
     loss: Mapping[str, float]
 
     def to_json(self) -> dict[str, object]:
@@ -27,7 +27,8 @@ class GuardSide:
         """Return what `to_json` made. Raises RunError that names `source` where it is none."""
         try:
             correct, loss = (dict(data[name]) for name in ("correct", "loss"))
-            return cls({str(k): int(v) for k, v in correct.items()}, {str(k): float(v) for k, v in loss.items()})
+            judged = {str(k): None if v is None else int(v) for k, v in correct.items()}
+            return cls(judged, {str(k): float(v) for k, v in loss.items()})
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise RunError(
                 f"{source} holds no measurement of the guard set ({error!r}); make the run again."

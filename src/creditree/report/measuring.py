@@ -46,13 +46,13 @@ class MeasureProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
-        """Take the state of one part: completions sampled now, found already, correct, and wanted."""
+    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
+        """Take the state of one part: completions sampled now, found already, correct, wanted, and without a reward."""
         if new == 0:
             self._old += old
             self._before = self._new
         self._new = self._before + new
-        text = self.line(label, new + old, correct, total)
+        text = self.line(label, new + old, correct, total, unjudged)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=self._new + self._old, left=self._left())
             return
@@ -66,10 +66,11 @@ class MeasureProgress:
         self._console.print(Text(text), soft_wrap=True)
 
     @staticmethod
-    def line(label: str, done: int, correct: int, total: int) -> str:
+    def line(label: str, done: int, correct: int, total: int, unjudged: int = 0) -> str:
         """Return the state of one part as text."""
-        share = f" | correct {percent(correct / done)} %" if done else ""
-        return f"{label}: {done:,} of {total:,} completions{share}"
+        share = f" | correct {percent(correct / (done - unjudged))} %" if done > unjudged else ""
+        missing = f" | without a reward {unjudged:,}" if unjudged else ""
+        return f"{label}: {done:,} of {total:,} completions{share}{missing}"
 
     def _left(self) -> str:
         if self._new == 0:

@@ -182,8 +182,8 @@ def _of_evaluation(path: Path) -> Measured:
     directory = EvaluationDirectory.read(path)
     results: dict[str, dict[str, dict[str, Asked]]] = {}
     for row in directory.problems():
-        if row.side == MEASURED:
-            asked = Asked(row.correct / row.completions, row.digest)
+        if row.side == MEASURED and row.completions > row.unjudged:
+            asked = Asked(row.correct / (row.completions - row.unjudged), row.digest)
             results.setdefault(row.decoding, {}).setdefault(row.task, {})[row.problem_id] = asked
     seed = directory.result().get("seed")
     return Measured(str(path), results, seed if isinstance(seed, int) else None)

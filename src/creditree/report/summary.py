@@ -36,29 +36,38 @@ TOKENS = {"sampled": "sampled", "decoded": "decoded", "forwarded": "forwarded", 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """Accuracy before and after on the same problems, under one way of decoding."""
+    """Accuracy before and after on the same problems, under one way of decoding.
+
+    `unjudged`: problems that are left out, because a completion got no reward on one side or both.
+    """
 
     before: Estimate
     after: Estimate
     difference: Difference
+    unjudged: int = 0
 
     @classmethod
-    def of(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Decoding":
-        """Compare 0/1 by problem id, in pairs. Raises ValueError where the problems are not the same."""
+    def of(cls, before: Mapping[str, int | None], after: Mapping[str, int | None]) -> "Decoding":
+        """Compare 0/1 by problem id, in pairs; None: not judged.
+
+        Raises ValueError where the problems are not the same, or none was judged on both sides.
+        """
         if before.keys() != after.keys():
             raise ValueError("before and after were measured on different problems: they make no pairs")
-        old, new = list(before.values()), [after[problem] for problem in before]
-        n = len(old)
-        return cls(wilson(sum(old), n), wilson(sum(new), n), paired_difference(old, new))
+        pairs = [(a, b) for a, b in ((before[one], after[one]) for one in before) if a is not None and b is not None]
+        old, new = [a for a, _ in pairs], [b for _, b in pairs]
+        n = len(pairs)
+        return cls(wilson(sum(old), n), wilson(sum(new), n), paired_difference(old, new), len(before) - n)
 
     def conclusion(self) -> str:
         """Return one sentence: what may be concluded."""
         d = self.difference
         interval = f"95 % interval {points(d.interval.low)} to {points(d.interval.high)}"
         evidence = f"{points(d.value)} points ({interval}), {p_value(d.p_value)}"
+        left_out = f" {self.unjudged} more got no reward and are left out." if self.unjudged else ""
         if d.p_value < LEVEL and 0 not in d.interval:
-            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}, n = {d.n}."
-        return f"before and after are not distinguishable at n = {d.n}: {evidence}."
+            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}, n = {d.n}.{left_out}"
+        return f"before and after are not distinguishable at n = {d.n}: {evidence}.{left_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +138,7 @@ def summary_view(summary: Summary) -> RenderableType:
     decided = [Text(f"{name}: {decoding.conclusion()}") for name, decoding in summary.decoding.items()]
     tables = summary_table(summary), *_reward_view(summary), cost_table(summary), Text(_seconds_line(summary)), Text()
     said = *map(Text, _started(summary)), *decided, *map(Text, conclusions(summary.rewards))
-    return Group(*tables, *said, *map(Text, _guarded(summary)))
+    return Group(*tables, *said, *map(Text, _last_words(summary)))
 
 
 def summary_table(summary: Summary) -> Table:
@@ -160,7 +169,7 @@ def summary_markdown(summary: Summary) -> str:
         _seconds_line(summary) + "\n",
         markdown_bullets(_started(summary)),
         markdown_bullets([f"{name}: {decoding.conclusion()}" for name, decoding in summary.decoding.items()]),
-        markdown_bullets([*conclusions(summary.rewards), *_guarded(summary)]),
+        markdown_bullets([*conclusions(summary.rewards), *_last_words(summary)]),
     ]
     return "\n".join(parts)
 
@@ -179,10 +188,11 @@ def _started(summary: Summary) -> list[str]:
     return [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
 
 
-def _guarded(summary: Summary) -> list[str]:
-    """Return what was concluded of the guard set, where there was one."""
-    guard = summary.extra.get("guard")
-    return [str(guard["conclusion"])] if isinstance(guard, Mapping) and "conclusion" in guard else []
+def _last_words(summary: Summary) -> list[str]:
+    """Return what was concluded of the guard set, where there was one, and why nothing was learned, if so."""
+    guard, nothing = summary.extra.get("guard"), summary.extra.get("nothing_learned")
+    concluded = [str(guard["conclusion"])] if isinstance(guard, Mapping) and "conclusion" in guard else []
+    return [*concluded, *([str(nothing)] if nothing else [])]
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
@@ -201,7 +211,7 @@ def _title(summary: Summary) -> str:
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
     return [
         (
-            name,
+            f"{name}, {d.unjudged} unjudged" if d.unjudged else name,
             percent_interval(d.before.value, d.before.interval),
             percent_interval(d.after.value, d.after.interval),
             points_interval(d.difference.value, d.difference.interval),
@@ -237,6 +247,8 @@ def decoding_json(decoding: Decoding) -> dict[str, object]:
             "p_value": d.p_value,
             "gained": d.gained,
             "lost": d.lost,
+            "n": d.n,
+            "unjudged": decoding.unjudged,
         },
     }
 
@@ -260,7 +272,7 @@ def _decoding(data: object) -> Decoding:
         gained=int(_number(d["gained"])),
         lost=int(_number(d["lost"])),
     )
-    return Decoding(before, after, difference)
+    return Decoding(before, after, difference, int(_number(d.get("unjudged", 0))))
 
 
 def _estimate(data: object) -> Estimate:

@@ -1,6 +1,6 @@
 """Judged completions of a measurement as parquet: one row a completion, in parts that are written once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
@@ -73,7 +73,23 @@ class AttemptParts:
         numbers = (path.rpartition("-")[2].partition(".")[0] for path in _parts(self._held, self._name))
         last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         name = f"{self._name}/part-{last + 1:06d}.parquet"
-        write_table(self._held, name, pa.Table.from_pylist([asdict(attempt) for attempt in attempts], schema=SCHEMA))
+        write_table(self._held, name, _table(attempts))
+
+
+    def revise(self, judged: Callable[[Sequence[Attempt]], Sequence[Attempt]]) -> None:
+        """Put what `judged` makes of the attempts without a reward in their place, part by part, each durably."""
+        for name in _parts(self._held, self._name):
+            attempts = _of_part(self._held, name)
+            places = [place for place, attempt in enumerate(attempts) if attempt.reward is None]
+            if places:
+                again = judged([attempts[place] for place in places])
+                for place, attempt in zip(places, again, strict=True):
+                    attempts[place] = attempt
+                write_table(self._held, name, _table(attempts))
+
+
+def _table(attempts: Sequence[Attempt]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(attempt) for attempt in attempts], schema=SCHEMA)
 
 
 def read_parts(held: HeldDirectory, name: str) -> list[Attempt]:
@@ -99,11 +115,11 @@ def forget_parts(held: HeldDirectory, names: Sequence[str]) -> None:
 
 
 def _all(held: HeldDirectory, name: str) -> list[Attempt]:
-    found: list[Attempt] = []
-    for part in _parts(held, name):
-        rows = read_table(held, part, SCHEMA.names, CURE)
-        found += record_of(list[Attempt], rows, held.path / part, CURE)
-    return found
+    return [attempt for part in _parts(held, name) for attempt in _of_part(held, part)]
+
+
+def _of_part(held: HeldDirectory, part: str) -> list[Attempt]:
+    return record_of(list[Attempt], read_table(held, part, SCHEMA.names, CURE), held.path / part, CURE)
 
 
 def _parts(held: HeldDirectory, name: str) -> list[str]:

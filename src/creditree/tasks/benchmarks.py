@@ -111,7 +111,7 @@ def _normal(row: Row) -> Row:
     question = _column(row, QUESTION_COLUMNS, "question")
     answer = _column(row, ANSWER_COLUMNS, "answer")
     given = row.values[answer]
-    answers = [_bare(one) for one in given] if isinstance(given, list | tuple) else [_bare(given)]
+    answers = [_bare(one) for one in given] if isinstance(given, list | tuple) else _bare(given)
     values = {name: value for name, value in row.values.items() if name not in ANSWER_COLUMNS}
     return replace(row, values=MappingProxyType(values | {"question": row.values[question], "answers": answers}))
 

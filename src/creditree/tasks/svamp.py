@@ -64,6 +64,6 @@ def _normal(row: Row) -> Row:
         **row.values,
         "id": row.values.get("ID"),
         "question": f"{body}{stop} {str(row.values['Question']).strip()}".strip(),
-        "answers": [answer],
+        "answers": answer,
     }
     return Row(row.label, row.place, MappingProxyType(values))

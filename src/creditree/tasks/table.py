@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -10,10 +9,13 @@ from typing import Literal
 from creditree.errors import ConfigError, DataError, did_you_mean
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.tasks.cells import LONGEST_QUESTION, answers_in, is_missing
 from creditree.tasks.rows import Row, read_rows
 from creditree.tasks.split import Slice, Split, order_of, slice_of
 from creditree.tasks.task import PromptTemplate, nth_of_passes
+from creditree.text import shortened, shown
 
+LONGEST_ID = 1000
 SLICES: tuple[Slice, ...] = ("training", "validation", "test")
 SPLIT_NAMES: dict[str, Slice] = {
     "train": "training",
@@ -91,7 +93,7 @@ def load_table(
     conflicts: Conflicts = "error",
     prompt: PromptTemplate = PromptTemplate(),
 ) -> Table:
-    """Read a task from JSONL, CSV or parquet, or from the hub (`creditree.tasks.rows.read_rows`).
+    """Read a task from JSONL, JSON, CSV or parquet, or from the hub (`creditree.tasks.rows.read_rows`).
 
     `path` holds the training rows. A held-out split is, in this order: its own file; the rows that the split column
     marks; the share (`validation`, `test`) of the training rows that a hash of the question picks.
@@ -164,7 +166,7 @@ def marked(row: Row, columns: Columns) -> Slice | None:
     slice_ = SPLIT_NAMES.get(str(mark).strip().lower())
     if slice_ is None:
         raise DataError(
-            f"{_start(row.place)} has '{mark}' in column '{columns.split}', which names no split: "
+            f"{_start(row.place)} has {shown(mark)} in column '{columns.split}', which names no split: "
             f"use one of {', '.join(SPLIT_NAMES)}."
         )
     return slice_
@@ -173,14 +175,36 @@ def marked(row: Row, columns: Columns) -> Slice | None:
 def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
     """Return the problem that a row holds. Raises DataError, which names its place, for a row without one."""
     question = _value(row, columns.question, "question")
-    if not isinstance(question, str) or not question.strip():
-        raise DataError(f"{_start(row.place)} has no question in column '{columns.question}': fill it or drop the row.")
+    if not isinstance(question, str) or is_missing(question):
+        raise DataError(
+            f"{_start(row.place)} has no question in column '{columns.question}' (it holds {shown(question)}): "
+            "fill it or drop the row."
+        )
+    if len(question) > LONGEST_QUESTION:
+        raise DataError(
+            f"{_start(row.place)} has a question of {len(question):,} characters, and at most {LONGEST_QUESTION:,} are "
+            "read: shorten it or drop the row."
+        )
     answer = columns.answer or ("answers" if "answer" not in row.values and "answers" in row.values else "answer")
-    answers = _answers(row, answer, _value(row, answer, "answer"))
-    identifier = row.values.get(columns.id)
-    return Problem(
-        row.label if identifier is None else str(identifier), question, answers, MappingProxyType(dict(row.values))
-    )
+    try:
+        answers = answers_in(_value(row, answer, "answer"))
+    except ValueError as error:
+        held = shown(row.values[answer])
+        raise DataError(f"{_start(row.place)} has no answer in column '{answer}': it holds {held}, {error}.") from None
+    return Problem(_id(row, columns.id), question, answers, MappingProxyType(dict(row.values)))
+
+
+def _id(row: Row, column: str) -> str:
+    identifier = row.values.get(column)
+    if identifier is None or is_missing(identifier):
+        return row.label
+    text = str(identifier)
+    if len(text) > LONGEST_ID:
+        raise DataError(
+            f"{_start(row.place)} has an id of {len(text):,} characters in column '{column}', and an id has at most "
+            f"{LONGEST_ID:,}: shorten it, or name another column."
+        )
+    return text
 
 
 def _value(row: Row, column: str, meaning: str) -> object:
@@ -190,23 +214,6 @@ def _value(row: Row, column: str, meaning: str) -> object:
             f"{did_you_mean(column, row.values)}"
         )
     return row.values[column]
-
-
-def _answers(row: Row, column: str, value: object) -> tuple[str, ...]:
-    values: Sequence[object] = value if isinstance(value, list | tuple) else [value]
-    usable = [
-        str(answer).strip()
-        for answer in values
-        if isinstance(answer, str | int | float)
-        and not isinstance(answer, bool)
-        and not (isinstance(answer, float) and isnan(answer))
-    ]
-    if not usable or len(usable) < len(values) or not all(usable):
-        raise DataError(
-            f"{_start(row.place)} has no answer in column '{column}' (it holds {value!r}): "
-            "an answer is a text or a number, or a list of them; fill it or drop the row."
-        )
-    return tuple(usable)
 
 
 def _without_repeats(
@@ -226,7 +233,8 @@ def _without_repeats(
             continue
         if problem.id in ids:
             raise DataError(
-                f"{_start(row.place)} has the id '{problem.id}' of {ids[problem.id].place}: ids must be different."
+                f"{_start(row.place)} has the id '{shortened(problem.id)}' of {ids[problem.id].place}: "
+                "ids must be different."
             )
         ids[problem.id] = row
         kept.append((slice_, problem))
@@ -245,7 +253,7 @@ def _refuse_conflict(one: tuple[Row, Problem], other: tuple[Row, Problem], confl
     if conflicts == "error":
         raise DataError(
             f"{_start(one[0].place)} and {other[0].place} ask the same question with different answers "
-            f"({' or '.join(one[1].answers)}; {' or '.join(other[1].answers)}): correct one, "
+            f"({shortened(' or '.join(one[1].answers))}; {shortened(' or '.join(other[1].answers))}): correct one, "
             "or set conflicts to 'drop' to leave such questions out."
         )
 

@@ -2,16 +2,23 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 from typing import Literal, Protocol
 
-from creditree.errors import ConfigError, did_you_mean
+import numpy as np
+from numpy.typing import NDArray
+
+from creditree.errors import ConfigError, DataError, did_you_mean
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.split import Split
+from creditree.text import shortened, shown
 
 NUM_HELD_OUT = 500
 """Problems in a held-out split of a generated task when no limit is given."""
+LONGEST_PROMPT = 500_000
+"""Characters of a prompt: tokenizers take minutes, or end the process, for texts of megabytes."""
 MOST_REPEATS = 20_000
 """Problems in a row that were there before, after which a generator is taken to have no others."""
 Chat = bool | Literal["auto"]
@@ -53,7 +60,7 @@ class PromptTemplate:
     def __post_init__(self) -> None:
         if not self.fields:
             raise ConfigError(
-                f"The prompt text {self.text!r} has no field, so every prompt would be the same: add {{question}}."
+                f"The prompt text {shown(self.text)} has no field, so every prompt would be the same: add {{question}}."
             )
         for written, name in self._written():
             if name is None or (name.isidentifier() and written == name):
@@ -70,21 +77,8 @@ class PromptTemplate:
         """Return the names in braces, in order."""
         return tuple(name for _, name in self._written() if name is not None)
 
-    def _written(self) -> list[tuple[str, str | None]]:
-        """Return the text in pieces: a literal one and None, or a field as it is written in its braces and its name."""
-        found: list[tuple[str, str | None]] = []
-        try:
-            for literal, name, spec, conversion in Formatter().parse(self.text):
-                if literal:
-                    found.append((literal, None))
-                if name is not None:
-                    extra = (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-                    found.append((name + extra, name))
-        except ValueError as error:
-            raise ConfigError(
-                f"The prompt text {self.text!r} is malformed ({error}): double a brace that is meant literally."
-            ) from error
-        return found
+    def _written(self) -> tuple[tuple[str, str | None], ...]:
+        return _parts_of(self.text)
 
     def check(self, columns: Collection[str]) -> None:
         """Raise ConfigError unless every field is ``question`` or one of `columns`."""
@@ -109,7 +103,14 @@ class PromptTemplate:
                 f"The prompt text asks for {{{missing[0]}}}, but problem {problem.id} has no such column."
                 f"{did_you_mean(missing[0], values)}"
             )
-        return [(text, False) if name is None else (str(values[name]), True) for text, name in self._written()]
+        found = [(text, False) if name is None else (str(values[name]), True) for text, name in self._written()]
+        length = sum(len(text) for text, _ in found)
+        if length > LONGEST_PROMPT:
+            raise DataError(
+                f"The prompt of problem '{shortened(problem.id)}' has {length:,} characters, and tokenizers are given "
+                f"{LONGEST_PROMPT:,} at most: shorten its columns, or leave the problem out."
+            )
+        return found
 
     def in_chat_format(self, encoder: TextEncoder) -> bool:
         """Return whether prompts are in the chat format of this model."""
@@ -168,5 +169,30 @@ def first_different(problems: Iterator[Problem], limit: int) -> tuple[Problem, .
 def nth_of_passes(problems: Sequence[Problem], key: Key, index: int) -> Problem:
     """Return the index-th problem of repeated passes over `problems`, each pass in a fresh random order."""
     number, position = divmod(index, len(problems))
-    order = key.at("pass", number).generator().permutation(len(problems))
-    return problems[int(order[position])]
+    return problems[int(order_of_pass(key, number, len(problems))[position])]
+
+
+@lru_cache(maxsize=8)
+def order_of_pass(key: Key, number: int, size: int) -> NDArray[np.int64]:
+    """Return the order of a pass. Kept, since a pass over n problems asks for it n times, and each costs n."""
+    order = key.at("pass", number).generator().permutation(size)
+    order.flags.writeable = False
+    return order
+
+
+@lru_cache(maxsize=64)
+def _parts_of(wording: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the text in pieces: a literal one and None, or a field as it is written in its braces and its name."""
+    found: list[tuple[str, str | None]] = []
+    try:
+        for literal, name, spec, conversion in Formatter().parse(wording):
+            if literal:
+                found.append((literal, None))
+            if name is not None:
+                extra = (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+                found.append((name + extra, name))
+    except ValueError as error:
+        raise ConfigError(
+            f"The prompt text {shown(wording)} is malformed ({error}): double a brace that is meant literally."
+        ) from error
+    return tuple(found)

@@ -2,35 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
-import numpy as np
 import torch
 
 from creditree.errors import DataError, ModelError, NonFiniteError, RunError
-from creditree.evaluate.accuracy import Evaluation
-from creditree.problem import Problem, fingerprint
-from creditree.report.curves import Series, plot_curves
+from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.problem import fingerprint
 from creditree.report.guard import GuardResult, GuardSide
 from creditree.report.progress import Watcher
-from creditree.report.rewards import RewardChange
-from creditree.report.summary import Decoding, Summary, summary_markdown
+from creditree.report.summary import Summary
 from creditree.runs.atomic import write_json
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
 from creditree.train.guard import Guard
 from creditree.train.inputs import BASE
+from creditree.train.outcome import summary_of, training_problems, write_report
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import cures
 from creditree.train.trainer import Trainer
+from creditree.train.watchdog import watched
 
 EVALUATION = "evaluation.json"
 GUARD_FILE = "guard.json"
 SUMMARY = "summary.json"
-REPORT = "report.md"
-CURVE = "reward.png"
-SMOOTHED = 10
-"""Steps that one point of the curve averages."""
 
 
 def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Summary:
@@ -44,6 +38,12 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     if parts.start is not None:
         parts.start.record(run, None if parts.inputs is None else parts.inputs.base)
     trainer = Trainer(parts, settings, run, watcher)
+    with watched(trainer.watchdog):
+        return _run(trainer)
+
+
+def _run(trainer: Trainer) -> Summary:
+    parts, run = trainer.parts, trainer.run
     trainer.restore()
     before, guard_before = _before(trainer, run), _guard_before(trainer, run)
     if not trainer.is_finished:
@@ -52,14 +52,32 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
         run.forget_measurement("trained")
     _train(trainer)
     after = _measured_after(trainer)
-    run.write_json(EVALUATION, {"before": before, "after": {name: found.correct for name, found in after.items()}})
-    summary = replace(_summary(trainer, before, after), rewards=_rewards(trainer, after))
+    if any(found.num_unjudged for found in before.values()):
+        before = examined(trainer, "base")  # who judges may work again: what has no reward yet is judged once more
+    run.write_json(EVALUATION, {"before": _correct(before), "after": _correct(after)})
+    check_judged(_named({"before": before, "after": after}), _continuing(run))
+    summary = summary_of(trainer, before, after)
     if parts.guard is not None and guard_before is not None:
         found = _guard_result(trainer, run, parts.guard, guard_before)
         summary = replace(summary, extra={**summary.extra, "guard": found})
-    _report(run, summary)
+    write_report(run, summary)
     run.write_json(SUMMARY, summary.to_json())
     return summary
+
+
+def _correct(sides: Mapping[str, Evaluation]) -> dict[str, dict[str, int | None]]:
+    return {name: found.correct for name, found in sides.items()}
+
+
+def _named(sides: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
+    return {f"{name} {side}": one for side, found in sides.items() for name, one in found.items()}
+
+
+def _continuing(run: RunDirectory) -> str:
+    return (
+        f"what was trained is saved in {run.trained}. When what judges works again, continue with --resume: it judges "
+        "them again, and samples nothing."
+    )
 
 
 def _measured_after(trainer: Trainer) -> dict[str, Evaluation]:
@@ -101,9 +119,9 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
         return ModelError(_no_way_back(trainer, error))
     _publish(trainer)
     learned = step > 0 and trainer.state.ledger.updates > 0
-    kept = f"the state after step {step}, the last sound one, is kept" if learned else "nothing was learned before that"
+    kept = f"the last sound state, after step {step}," if learned else "what it started from"
     return ModelError(
-        f"training stopped: {str(error).rstrip('.')}; {kept}, and saved in "
+        f"training stopped: {str(error).rstrip('.')}; {kept} is saved in "
         f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "
         f"(--from {run.path} goes on from what is saved) with "
         f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}."
@@ -122,8 +140,8 @@ def _train(trainer: Trainer) -> None:
         ) from error
 
 
-def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
-    """Return the 0/1 of what the run started from, by decoding and problem: measured now, or by an earlier process."""
+def _before(trainer: Trainer, run: RunDirectory) -> dict[str, Evaluation]:
+    """Return what the run started from, by decoding: measured now, or by an earlier process."""
     start = trainer.parts.start
     measured_first = "the base model" if start is None else start.words
     if not run.has(EVALUATION):
@@ -135,10 +153,15 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, dict[str, int]]:
         raise DataError(
             f"no completion of {measured_first} got a reward, so there is nothing to learn: {first.first_failure}"
         )
-    before = {name: found.correct for name, found in measured.items()}
+    for name, found in measured.items():
+        if found.is_inconclusive:
+            trainer.watcher.message(
+                f"{name}: {found.num_unjudged} of {found.num_completions} completions of {measured_first} got no "
+                f"reward ({found.first_failure}); they are judged again at the end"
+            )
     if not run.has(EVALUATION):
-        run.write_json(EVALUATION, {"before": before})
-    return before
+        run.write_json(EVALUATION, {"before": _correct(measured)})
+    return measured
 
 
 def _guard_before(trainer: Trainer, run: RunDirectory) -> GuardSide | None:
@@ -176,7 +199,7 @@ def _guard_result(trainer: Trainer, run: RunDirectory, guard: Guard, before: Gua
     digest = fingerprint(guard.problems)
     run.write_json(GUARD_FILE, {"sha256": digest, "before": before.to_json(), "after": after.to_json()})
     result = GuardResult.of(before, after, guard.tolerance, trainer.key.at("guard"))
-    training = _training(trainer)
+    training = training_problems(trainer)
     seen = None if training is None else {problem.question for problem in training}
     return {
         "source": guard.source,
@@ -185,112 +208,3 @@ def _guard_result(trainer: Trainer, run: RunDirectory, guard: Guard, before: Gua
         "also_in_training": None if seen is None else sum(problem.question in seen for problem in guard.problems),
         "notes": list(guard.notes),
     }
-
-
-def _summary(trainer: Trainer, before: dict[str, dict[str, int]], after: dict[str, Evaluation]) -> Summary:
-    state = trainer.state
-    counts = state.ledger
-    extra: dict[str, object] = {
-        "steps": {"done": state.step, "updates": counts.updates, "no_signal": counts.no_signal},
-        "completions": {
-            "sampled": counts.completions,
-            "without_reward": counts.failed_verdicts,
-            "unparsable": counts.unparsable,
-            "timeouts": counts.timeouts,
-            "crashes": counts.crashes,
-        },
-        "truncated": {name: found.num_truncated for name, found in after.items()},
-        "statuses": {name: dict(found.statuses) for name, found in after.items()},
-        "unjudged": {name: found.num_unjudged for name, found in after.items()},
-        "mean_reward": {name: found.mean_reward for name, found in after.items()},
-        "grading": trainer.parts.verifier.rules(),
-        "notes": _notes(trainer),
-        "data": _data(trainer),
-        "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
-    }
-    if trainer.parts.start is not None:
-        extra["start"] = trainer.parts.start.to_json()
-    if state.best_reward is not None:
-        extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
-    return Summary(
-        method=trainer.parts.method.name,
-        task=trainer.parts.task.name,
-        decoding={name: Decoding.of(before[name], found.correct) for name, found in after.items()},
-        seconds={
-            "total": trainer.elapsed_s,
-            "train": state.seconds.training_wall,
-            "train_cpu": state.seconds.training_cpu,
-            **state.seconds.wall,
-        },
-        tokens={
-            "sampled": counts.sampled,
-            "decoded": counts.decoded,
-            "unique_prefixes": counts.unique_prefixes,
-            "forwarded": counts.forwarded,
-            "in_loss": counts.in_loss,
-        },
-        extra=extra,
-    )
-
-
-def _rewards(trainer: Trainer, after: Mapping[str, Evaluation]) -> dict[str, RewardChange]:
-    """Return the mean rewards by decoding, where rewards are not all 0 or 1."""
-    sides = {name: Evaluation.of(trainer.run.attempts(name, "base")) for name in after}
-    key = trainer.key.at("reward")
-    changes = {name: RewardChange.of(sides[name], found, key.at(name)) for name, found in after.items()}
-    return {name: change for name, change in changes.items() if change is not None}
-
-
-def _asked(trainer: Trainer) -> bool:
-    """Return whether prompts were in the model's chat format."""
-    parts = trainer.parts
-    return parts.task.prompt.in_chat_format(parts.model.texts)
-
-
-def _notes(trainer: Trainer) -> list[str]:
-    settings = trainer.settings
-    seen = settings.evaluation_split == "validation" and settings.validation.every > 0
-    chosen = "The problems measured afterwards chose the adapter too (validation.every): it looks better than it is."
-    return [*trainer.parts.task.notes, *([chosen] if seen else []), *trainer.run.notes]
-
-
-def _data(trainer: Trainer) -> dict[str, object]:
-    """Return which problems were measured and trained on; a set of training problems has one sha256 in any order."""
-    measured, training = trainer.settings.measured(trainer.parts.task), _training(trainer)
-    return {
-        "split": trainer.settings.evaluation_split,
-        "n": len(measured),
-        "sha256": fingerprint(measured),
-        "training_sha256": None if training is None else fingerprint(training),
-    }
-
-
-def _training(trainer: Trainer) -> list[Problem] | None:
-    """Return all training problems, by id; None where they are generated without end."""
-    task = trainer.parts.task
-    if task.num_training is None:
-        return None
-    problems = (task.training(trainer.key.at("problems"), index) for index in range(task.num_training))
-    return sorted(problems, key=lambda problem: problem.id)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _report(run: RunDirectory, summary: Summary) -> None:
-    records: list[dict[str, Any]] = [record for record in run.metrics() if _is_number(record.get("reward_mean"))]
-    picture = ""
-    if records:
-        rewards = np.array([record["reward_mean"] for record in records])
-        width = min(SMOOTHED, len(rewards))
-        smooth = np.convolve(rewards, np.full(width, 1.0 / width), mode="valid")
-        plot_curves(
-            [Series(summary.method, [([record["step"] for record in records[width - 1 :]], smooth)])],
-            run.path / CURVE,
-            x_label="training step",
-            y_label=f"mean reward of the sampled groups, last {width} steps",
-            title=f"{summary.method} on {summary.task}",
-        )
-        picture = f"\n![reward by step]({CURVE})\n"
-    run.write_text(REPORT, summary_markdown(summary) + picture)

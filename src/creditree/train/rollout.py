@@ -8,6 +8,7 @@ import numpy as np
 
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.errors import NonFiniteError
+from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids
 from creditree.explore.explorer import Explorer, Fork
 from creditree.ledger import Ledger, Seconds
@@ -160,7 +161,11 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
     ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)
-    ledger.failed_verdicts += sum(tree.branches[leaf].reward is None for tree, leaf in homes)
+    rewards = [tree.branches[leaf].reward for tree, leaf in homes]
+    ledger.failed_verdicts += sum(reward is None for reward in rewards)
+    ledger.solved += sum(reward is not None and reward >= CORRECT for reward in rewards)
+    ledger.worthless += sum(reward == 0 for reward in rewards)
+    ledger.truncated += sum(tree.branches[leaf].finish_reason == "length" for tree, leaf in homes)
     verdicts = (tree.branches[leaf].verdict for tree, leaf in homes)
     statuses = Counter(verdict.status for verdict in verdicts if verdict is not None)
     ledger.unparsable += statuses["unparsable"]

@@ -1,6 +1,7 @@
 """What a training run is made of: its settings, and the parts that do the work."""
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 from creditree.engines.engine import Engine, Sampling
 from creditree.errors import ConfigError
@@ -127,11 +128,24 @@ def check_context(parts: Parts, settings: Settings) -> None:
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)
     training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))
-    for problem in (*measured, *training):
+    fixed: int | None = None
+    for problem in chain(measured, training):
+        if fixed is not None and fixed + _most_tokens(task.prompt.render(problem)) + longest <= limit:
+            continue
         prompt = len(prompt_ids(task.prompt, problem, parts.model))
+        fixed = prompt if fixed is None else fixed  # more than the wording around a question takes
         if prompt + longest > limit:
             raise ConfigError(
                 f"a prompt of {prompt} tokens (problem '{problem.id}') and sampling.max_new_tokens "
                 f"{longest} exceed the context of {limit} tokens of model '{parts.model.name}'; "
                 "lower sampling.max_new_tokens or shorten the prompt."
             )
+
+
+def _most_tokens(text: str) -> int:
+    """Return how many tokens a text may have: one for each byte, with what normalising adds where it is no ASCII."""
+    return len(text) if text.isascii() else _EXPANDED * len(text)
+
+
+_EXPANDED = 36
+"""Bytes that one character may become: 18 characters (U+FDFA, by NFKC) of two bytes."""

@@ -17,24 +17,38 @@ CAPITAL = (
     rf"(?:(?<!{WORD})(?<!\\)[(\[\"“«「‘'] ?(?P<closed>[A-Za-z]) ?[)\]\"”»」’']"
     rf"|(?<!{WORD})(?<!['’\\-])(?P<bare>[A-Z])(?!{WORD}|['’]|-\w))"
 )
-NAMED = rf"(?:(?i:(?:the )?(?:option|choice|letter|answer)) )?{CAPITAL}"
-IS = r"(?:is|was|are|would be|must be|should be|has to be|can only be)"
-GOOD = r"(?:(?:clearly|therefore|thus|indeed|the|our|my|only|most|final|one) )*(?:correct|right|best|true|answer)\b"
-HENCE = r"(?:therefore|thus|hence|so|consequently|accordingly|finally|in conclusion|to conclude|conclusion)"
-IT_IS = r"(?:it is|it's|it must be|it has to be|that is|that leaves|that makes it|this is|we get|we have)"
-TAKE = r"(?:choose|chose|pick|picked|select|selected|go with|going with|opt for|settle on)"
+SURELY = r"(?:(?:clearly|definitely|certainly|obviously|probably|likely|simply|indeed|therefore|thus|then) )?"
+NAMED = rf"(?i:{SURELY}(?:(?:the )?(?:option|choice|letter|answer) )?){CAPITAL}"
+IS = r"(?:is|was|are|would be|must be|should be|has to be|can only be|seems(?: to be)?|appears(?: to be)?|looks)"
+GOOD = (
+    r"(?:(?:(?:clearly|therefore|thus|indeed|the|our|my|only|most|final|one) )*"
+    r"(?:correct|right|best|true|answer|chosen|selected)\b|the only (?:one|option|choice)\b)"
+)
+FITS = r"(?:works|fits|holds|remains|applies|wins)\b"
+HENCE = (
+    r"(?:therefore|thus|hence|so|consequently|accordingly|finally|in conclusion|to conclude|conclusion|clearly"
+    r"|definitely|certainly|obviously|∴)"
+)
+IT_IS = (
+    r"(?:it is|it's|it must be|it has to be|that is|(?:that |which )?leaves|leaving|(?:that|which) makes it|this is"
+    r"|we get|we have)"
+)
+TAKE = r"(?:choose|chose|pick|picked|select|selected|go with|going with|opt for|settle on|vote for|say|guess)"
 ASSERTIONS = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (
-        rf"(?i:\b(?:option|choice|letter|answer) ?(?:{IS}|:|=) ?:? ?){NAMED}",
-        rf"{CAPITAL}[.:]? (?i:it {IS}\b|{IS} {GOOD})",
+        rf"(?i:\b(?:option|choice|letter|answer|ans\.?|pick|guess) ?(?:{IS}|:|=|(?<=\.)) ?:? ?){NAMED}",
+        rf"{CAPITAL}[.:]? (?i:it {IS}\b|{IS} {GOOD}|{FITS})",
         rf"(?i:\b(?:correct|right|best)(?: (?:option|choice|answer|letter))? ?[:=–-] ?){NAMED}",
-        rf"(?P<opened>\(?\b[A-Z]\)|^[A-Z][.:]) [^A-Z\n.;()]{{1,60}}? (?i:{IS} {GOOD})",
-        rf"(?i:\b{TAKE}) {NAMED}",
-        rf"(?i:\b{HENCE} ?[,:]? ?(?:{IT_IS} )?){NAMED}(?= ?(?:[.,;:!]|$))",
+        rf"(?P<opened>\(?\b[A-Z]\)|^[A-Z][.:]) [^A-Z\n.;()]{{1,60}}? (?i:{IS} {GOOD}|{FITS})",
+        rf"(?i:\b(?:{TAKE}|only)) {NAMED}",
+        rf"(?i:(?<!\w){HENCE} ?[,:]? ?(?:{IT_IS} )?){NAMED}(?= ?(?:[.,;:!]|$))",
         rf"(?i:\b{IT_IS}) {NAMED}(?= ?(?:[.;!]|$))",
         rf"^{NAMED},? (?i:because|since)\b",
+        rf"[.;:!?] ?{CAPITAL}(?= ?[.!]?$)",
+        rf"(?:选项|選項|正确的|正確的)(?:是|为|為|:) ?{CAPITAL}",
         rf"(?:选择|选|選擇|選) ?:? ?{CAPITAL}",
+        rf"{CAPITAL} ?(?:选项|選項|项|項)?是?(?:正确|正確)",
     )
 )
 MENTION = re.compile(
@@ -52,7 +66,7 @@ START = re.compile(
     rf"(?i:(?:the )?(?:option|choice|letter) )?"
     rf"(?:{CAPITAL}|(?P<small>[a-z])(?=[).:\]]? ?[,;]?(?:$| (?:because|since)\b)))"
 )
-ALONE = re.compile(r"(?:(?:the )?(?:option|choice|letter|answer) ?)?[\"'(\[]? ?[A-Z] ?[)\].:!\"']*", re.I)
+ALONE = re.compile(r"(?:(?:the )?(?:option|choice|letter|answer) ?)?[\"'(\[<]? ?[A-Z] ?[)\].:!,>\"']*", re.I)
 LISTED = re.compile(r"[(\[]?([A-Za-z])[)\].:](?: |$)")
 IN_LINE = re.compile(r"(?<!\w)[(\[]?([A-Z])[)\]]|(?<!\w)([A-Z])[.:](?= )")
 SAYS = re.compile(r"\b(?:is|are|was|so|because|since|thus|therefore|but|not|too|fits|wrong|right|correct|must)\b", re.I)
@@ -130,11 +144,17 @@ def _found(place: Located, options: Mapping[str, str]) -> str | None:
     ]
     if asserted:
         return max(asserted)[1]
-    opened = LISTED.match(last)
-    if option is not None and not (opened and NOT_AFTER.match(last, opened.end() - 1)):
-        return option
+    chosen_lines = [letter for line in lines if (letter := _option_line(line, options)) is not None]
+    if chosen_lines:
+        return chosen_lines[-1]
     mentioned = [letter for line in lines for match in MENTION.finditer(line) if (letter := _mentioned(match, options))]
     return mentioned[-1] if mentioned else None
+
+
+def _option_line(line: str, options: Mapping[str, str]) -> str | None:
+    """Return the option that a line is, or starts with and does not refuse."""
+    opened = LISTED.match(line)
+    return None if opened and NOT_AFTER.match(line, opened.end() - 1) else chosen(line, options)
 
 
 def _letter(match: re.Match[str], options: Mapping[str, str]) -> str | None:

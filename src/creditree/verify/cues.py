@@ -42,9 +42,11 @@ MOST_EMPTY = 4
 """Cues without anything behind them that are passed over."""
 
 LONGEST_CLAUSE = 2_000
-LEAD = re.compile(r"[\s*_`:>}]*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+")
+LEAD = re.compile(
+    r"(?:[\s*_`:>}#…]|\.(?=\.)|(?<=\.)\.)*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+"
+)
 SENTENCE_END = re.compile(
-    r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|;\s|\?(?=\s|$)|!(?=\s*+$|\s++[A-Z\"])|[。।]|(?<![0-9])[?!]|<\||</"
+    r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|;\s|\?(?=\s|$)|!++(?=\s*+$|\s++[A-Z\"])|[。।]|(?<![0-9])[?!]|<\||</"
 )
 ABBREVIATION = re.compile(r"(?:\b[A-Z]|\b(?:St|Mr|Mrs|Ms|Dr|Mt|Ft|No|vs|Jr|Sr|Prof|approx|ca|c|e\.g|i\.e))\Z")
 REASON = re.compile(
@@ -61,7 +63,9 @@ def stated_clause(text: str) -> str | None:
     if len(lowered) != len(text):  # a capital whose small letter is two characters: places would shift
         lowered = text
     nouns = NOUNS if text.isascii() else NOUNS + NOUNS_ELSEWHERE
-    places = sorted({place for noun in nouns for place in _occurrences(lowered, noun)}, reverse=True)
+    places = sorted({place for noun in nouns if noun in lowered for place in _occurrences(lowered, noun)}, reverse=True)
+    if not places:
+        return None
     last_line = text.rstrip().rfind("\n") + 1
     end, empty = len(text), 0
     for place in places:
@@ -89,7 +93,8 @@ def clause_at(text: str) -> str:
 
 def undressed(text: str) -> str:
     """Return `text` without emphasis, quotes around it, braces that nothing opened, and a full stop at its end."""
-    text = EMPHASIS.sub("", text).strip().strip("`").strip()
+    text = SMILES.sub("", text)
+    text = EMPHASIS.sub(lambda match: match["inside"] or "", text).strip().strip("`").rstrip("_*").strip()
     if text.count("}") > text.count("{"):
         text = text.rstrip("}").rstrip()
     quoted = QUOTED.fullmatch(text)
@@ -98,7 +103,11 @@ def undressed(text: str) -> str:
     return text[:-1].rstrip() if text.endswith(".") and not text.endswith("\\.") else text
 
 
-EMPHASIS = re.compile(r"(?<![\w)\]}*])\*{1,3}|\*{1,3}(?![\w(\[\\*])|\*\*\*?(?=[,.])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)")
+EMPHASIS = re.compile(
+    r"(?<![\w)\]}*])(?P<star>\*{1,3})(?=[^\s*])(?P<inside>[^*\n]{1,200}?)(?<=\S)(?P=star)(?![\w(\[\\*])"
+    r"|(?<![\w)\]}*])\*\*(?=[^\s*])|(?<=[^\s*])\*\*(?![\w(\[\\*])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)"
+)
+SMILES = re.compile(r"\s++[:;]-?[()DP]\Z|[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]++\s*\Z")
 QUOTED = re.compile(r"[\"“”'‘「『]([^\"“”'‘’「」『』]*+)[\"“”'’」』]?\.?")
 
 

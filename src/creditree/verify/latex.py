@@ -19,6 +19,10 @@ SPELLINGS = (
     ("±", "\\pm "), ("∪", "\\cup "), ("∩", "\\cap "), ("∈", "\\in "), ("∅", "\\emptyset "), ("²", "^2"), ("³", "^3"),
     ("½", "\\frac{1}{2}"), ("¼", "\\frac{1}{4}"), ("¾", "\\frac{3}{4}"), ("\u00a0", " "), ("\\nolinebreak", ""),
 )  # fmt: skip
+ENVIRONMENT = re.compile(
+    r"\\(?:begin|end)\{(?:align|aligned|alignat|equation|gather|gathered|split|displaymath|math)\*?\}"
+)
+"""Around a formula; what stands in it is one, in lines."""
 COMMAND_END = r"(?![A-Za-z])"
 SPACING = re.compile(r"(?<!\\)\\[!,;: ]|\\quad|\\qquad|~|\\(?:big|small|med)?skip" + COMMAND_END)
 THOUSANDS = re.compile(r"(?<![0-9.])([0-9]{1,3})((?:(?:,|\{,\})(?:\\[!,] ?)*[0-9]{3})+)(?![0-9])")
@@ -30,13 +34,14 @@ ANGLE_FUNCTION = re.compile(r"(?<![A-Za-z])\\?(?:sin|cos|tan|cot|sec|csc)(?![A-Z
 BRACKET = re.compile(r"\\\{|\\\}|[()\[\]]")
 UNIT_START = re.compile(
     r"(?<=[0-9})\]])\s*+(?=\\(?:text|mathrm|mbox)\s?\{)"
-    r"|(?<=[0-9})\]])\s++(?=[A-Za-z°]{2})|(?<=[a-z])\s?(?=\\text\s?\{)"
+    r"|(?<=[0-9})\]])\s++(?=[A-Za-z°]{2})|(?<=\\pi)\s++(?=[A-Za-z]{2})|(?<=[a-z])\s?(?=\\text\s?\{)"
 )
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))")
 SHORT_ROOT = re.compile(r"\\sqrt\s*([0-9A-Za-z])")
 SLASHED = re.compile(r"(-?[0-9]+)\s*/\s*([0-9]+)")
 ASSIGNED = re.compile(r"\s*([A-Za-z](?:\([A-Za-z]\))?)\s*=(?![=])\s*")
+INNER_SPACE = re.compile(r"(?P<digits>(?<=[0-9])\s++(?=[0-9]))|\s++")
 BASED = re.compile(r"[0-9A-Z]+_\{?([0-9]{1,2})\}?")
 PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0-9A-Za-z]+))")
 PLAIN_FUNCTION = re.compile(
@@ -59,6 +64,8 @@ def tidy(text: str) -> str:
                 text = re.sub(re.escape(old) + COMMAND_END, lambda _, new=new: new, text)  # type: ignore[misc]
         else:
             text = text.replace(old, new)
+    if ENVIRONMENT.search(text):
+        text = ENVIRONMENT.sub("", text).replace("&", "").strip().rstrip("\\").strip()
     text = CONSTANT.sub(lambda match: f" {match[1] or match[2]} ", text)
     text = _thousands_joined(text)
     text = SPACED_THOUSANDS.sub("", text)
@@ -127,7 +134,7 @@ def mathd(text: str) -> str:
     assigned = ASSIGNED.match(text)
     if assigned:
         text = text[assigned.end() :]
-    text = re.sub(r"\s+", "", text)
+    text = without_spaces(text)
     text = re.sub(r"(?<![0-9])\.(?=[0-9])", "0.", text)
     text = re.sub(r"\^\{([0-9A-Za-z])\}", r"^\1", text)
     slashed = SLASHED.fullmatch(text)
@@ -135,6 +142,11 @@ def mathd(text: str) -> str:
         sign = "-" if slashed[1].startswith("-") else ""
         return f"{sign}\\frac{{{slashed[1].lstrip('-')}}}{{{slashed[2]}}}"
     return "\\frac{1}{2}" if text == "0.5" else text
+
+
+def without_spaces(text: str) -> str:
+    """Return `text` without white space, but for one space between two digits: 1 2 is not 12."""
+    return INNER_SPACE.sub(lambda match: " " if match["digits"] else "", text)
 
 
 def assigned_letter(text: str) -> str:

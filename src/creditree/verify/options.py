@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from creditree.problem import Problem
 from creditree.verify.characters import cleaned
 
-QUOTES = "\"'“”‘’«»「」"
+QUOTES = "<>\"'“”‘’«»「」"
 COLUMNS = ("choices", "options")
-DRESS = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mathrm|mathbf|boxed)\s*|[*_`${}]|\\[,!; ]")
+DRESS = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mathrm|mathbf|boxed)\s*|[*_`${}]")
+GAP = re.compile(r"\\[,!;: ]|~|\\q?quad(?![A-Za-z])")
 # A bare letter, or one that something closes: "B", "(B)", "[B]", "B.", "B)", "B:", "(B) 12 apples".
 LETTER = re.compile(
-    r"(?:(?:the )?(?:option|choice|letter|answer) ?)?[(\[]? ?([A-Z]) ?(?:[)\].:!]+(?: |$)|$)", re.IGNORECASE
+    r"(?:(?:the )?(?:option|choice|letter|answer) ?)?[(\[]? ?([A-Z]) ?(?:[)\].:!]+(?: |$)|[-–—] |,?$)", re.IGNORECASE
 )
 ANOTHER = re.compile(
     r" ?(?:,|/|&|\+|;|,? ?\b(?:and|or)\b)? ?(?:(?:option|choice) )?[(\[]?[A-Z](?:[)\]]|[.:!]? ?$)", re.IGNORECASE
@@ -52,7 +53,7 @@ def chosen(text: str, options: Mapping[str, str]) -> str | None:
 
 def undressed(text: str) -> str:
     """Return `text` in form NFKC, where （Ｂ） is (B), without what letters are set in: bold, LaTeX, code."""
-    return DRESS.sub("", unicodedata.normalize("NFKC", cleaned(text)))
+    return DRESS.sub("", GAP.sub(" ", unicodedata.normalize("NFKC", cleaned(text))))
 
 
 def _plain(text: str) -> str:

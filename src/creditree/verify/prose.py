@@ -1,59 +1,38 @@
 """Reading the formula or number out of the place where a completion says its answer; words where there is neither."""
 
 import re
+from functools import lru_cache
 
+from creditree.verify.clause import (
+    JOINING,
+    LINK,
+    NUMBER,
+    behind_link,
+    is_bare,
+    is_name,
+    last_number,
+    said,
+    with_percent,
+)
 from creditree.verify.cues import SENTENCE_END, undressed
 from creditree.verify.final_answer import Located, located
-from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formulas, has_prose
-from creditree.verify.units import SHORT, SINGLE
+from creditree.verify.formulas import Formula, formulas, has_prose
+from creditree.verify.number import number_words
 
 LONGEST_END = 3_000
 """Characters at the end of an open text in which the answer is looked for."""
 MOST_SENTENCES = 40
-LONGEST_BARE = 500
+LIST_AS_TEXT = re.compile(r"\[\s*['\"]")
+"""How several accepted answers begin that somebody wrote as one text."""
 LONGEST_ACCEPTED = 400
 MOST_WORDS = 3
 """An accepted answer with more words is a sentence that holds the answer."""
-NAME = re.compile(
-    r"\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\s?\(\\?[A-Za-z](?:,\s?\\?[A-Za-z])?\))?"
-    r"|[|]?\\?(?:angle|triangle|overline|mathrm|text|operatorname)?\s?\{?\s?[A-Z]{1,4}\}?[|]?"
-)
-LINK = re.compile(
-    r"(?<![A-Za-z\\])(?:is|are|was|were|be|equals?|equal\sto|equalling|makes|gives|yields|leaves|becomes|costs|totals|to)"
-    r"(?![A-Za-z])|(?<![<>!=:\\])=(?![=>])|(?<![0-9]):(?![0-9])|:\s|[=≈⇒→]|->|=>|\\(?:approx|Rightarrow|implies|to)(?![A-Za-z])"
-)
-"""What stands before the value of something."""
 STRONG = re.compile(r"(?:is|are|was|were|be|equals?|equal\sto|to)\Z|[=:≈⇒→>]\s?\Z|\\approx\Z")
 CONCLUDING = re.compile(
     r"\b(?:so|thus|therefore|hence|then|finally|altogether|total|conclude|result|answer|overall|in all|left)\b",
     re.IGNORECASE,
 )
-LEAD = re.compile(
-    r"(?:(?:so|thus|therefore|hence|then|finally|consequently|answer|ans|final answer|result|solution|approximately"
-    r"|about|roughly|around|exactly|only|just|we (?:get|have|find|obtain)|it is|that is|i\.e\.|namely|or|also|∴|>|=|:)"
-    r"(?![A-Za-z])[\s,:>]*+)++",
-    re.IGNORECASE,
-)
-JOINING = re.compile(r"(?:\s|,|;|\\text\{|\}|\band\b|\bor\b)++")
-_SIGN = r"(?:(?<![\w)\]}])-)?"
-_DIGITS = r"[0-9]++(?:[,' \u00a0\u2009\u202f][0-9]{3}(?![0-9]))*+(?:[.,][0-9]++)*+"
-NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.^])(?<!\^\{{){_SIGN}(?:\\?[$€£¥₹]\s?)?(?:{_DIGITS}|\.[0-9]++)(?:\s?/\s?[0-9]++)?+(?:\s?\\?%)?+"
-    rf"|{_SIGN}(?:[0-9]++\s?)?\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}}"
-)
-TOUCHING = re.compile(rf"({NUMBER.pattern})(?P<whole>(?P<unit>[^\W\d_]{{1,3}})(?:\^\{{?[23]\}}?)?)")
-"""A number in prose with its unit right behind it."""
-BETWEEN = re.compile(
-    r"\s*+(?:,|;|-|and|or|to|&|plus|minus|times|by|over|of|out\sof|\+|\*|/|x|×)(?![A-Za-z])[\s$]*+(?:and\s|or\s)?",
-    re.IGNORECASE,
-)
-"""Between two numbers: they are one list, range or sum, and neither is the answer alone."""
-ASIDE = re.compile(
-    r"(?<![A-Za-z])(?:for|per|in|at|after|on|by|when|if|with|given|from|using|because|since|as|every|each|during|within"
-    r"|where|which|that|who|while|not|rather)(?![A-Za-z])|[(\[,;]",
-    re.IGNORECASE,
-)
-"""Between a number and a later one: the later one belongs to something else."""
+EXCLAMATION = re.compile(r"(?<=[0-9])!++\s*\Z")
 
 
 def final_answer(completion: str) -> str | None:
@@ -66,17 +45,23 @@ def final_answer(completion: str) -> str | None:
     return None if place is None else answer_in(place)
 
 
+@lru_cache(maxsize=4096)
 def accepted_answer(truth: str) -> str:
     """Return the answer that an accepted answer is or gives: what it boxes, states or writes behind ``####``.
 
-    One that is short and has no such mark is the answer itself.
+    One that is short and has no such mark is the answer itself. Prose without a number, and a list written as a text
+    (``['3', '4']``), are none: "".
     """
+    if truth.isascii() and truth.isdigit():
+        return truth
     place = located(truth)
-    if place is None:
+    if place is None or LIST_AS_TEXT.match(place.text):
         return ""
-    if place.how != "open" or len(place.text) > LONGEST_ACCEPTED:
+    if place.how != "open":
         return answer_in(place) or ""
     text = undressed(place.text)
+    if has_prose(text, MOST_WORDS) and len(text) > LONGEST_ACCEPTED:
+        return answer_in(place) or ""
     return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
 
 
@@ -87,30 +72,6 @@ def answer_in(place: Located) -> str | None:
     if place.how == "open":
         return _open(place.text) or None
     return said(place.text) or None
-
-
-def said(text: str, nesting: int = 0) -> str:
-    """Return the formula, number or words that a clause such as "$x$ is 42, in total" gives as the answer."""
-    text = undressed(text)
-    text = text[_lead(text) :]
-    text = _not_but(text)
-    inner = formulas(text)
-    if inner and inner[0].start == 0:
-        return _formula_first(text, inner, nesting)
-    if not inner and is_bare(text):
-        touching = TOUCHING.fullmatch(text) if nesting else None
-        return text if touching is None or touching["unit"] not in SINGLE | SHORT else f"{touching[1]} {touching[2]}"
-    if nesting < 3 and (rest := _behind_link(text, inner)) is not None:
-        return said(rest, nesting + 1)
-    if inner:
-        known = [formula for formula in inner if not _is_name(formula.text)]
-        return (known or inner)[0].text if known or not NUMBER.search(text) else _single(text)
-    return _prefix(text) or _single(text)
-
-
-def is_bare(text: str) -> bool:
-    """Return whether a text is one short line of an answer, not prose that contains one."""
-    return "\n" not in text and len(text) <= LONGEST_BARE and not has_prose(text, 0 if NUMBER.search(text) else 1)
 
 
 def _boxed(text: str) -> str | None:
@@ -125,7 +86,10 @@ def _boxed(text: str) -> str | None:
 def _open(text: str) -> str:
     """Return the value in the last sentence of `text` that has one."""
     if is_bare(text):
-        return said(text)
+        return said(EXCLAMATION.sub("", text))
+    words = number_words(undressed(text))
+    if words is not None and words[1] == len(undressed(text)):
+        return undressed(text)
     text = text[-LONGEST_END:]
     sentences = _sentences(text)[-MOST_SENTENCES:]
     weak = ""
@@ -146,13 +110,13 @@ def _value(sentence: str) -> tuple[str, bool]:
     if not inner and not NUMBER.search(sentence):
         return "", False
     concluding = bool(CONCLUDING.search(sentence))
-    known = [formula for formula in inner if not _is_name(formula.text)]
+    known = [formula for formula in inner if not is_name(formula.text)]
     tail = sentence[inner[-1].end :] if inner else sentence
     if not known or (NUMBER.search(tail) and LINK.search(tail)):
-        rest = _behind_link(sentence, inner)
+        rest = behind_link(sentence, inner)
         if rest is not None and NUMBER.search(rest):
             return said(rest, 1), True
-        return (_single(sentence), concluding) if NUMBER.search(_without(sentence, inner)) else ("", False)
+        return (last_number(sentence), concluding) if NUMBER.search(_without(sentence, inner)) else ("", False)
     return _last_formulas(sentence, inner, known[-1]), True
 
 
@@ -165,86 +129,7 @@ def _last_formulas(sentence: str, inner: list[Formula], last: Formula) -> str:
     before = sentence[: inner[first].start].rstrip()
     if first < index and STRONG.search(before):
         return ", ".join(formula.text for formula in inner[first : index + 1])
-    return _with_unit(last.text, sentence[last.end :])
-
-
-def _formula_first(text: str, inner: list[Formula], nesting: int) -> str:
-    rest = text[inner[0].end :]
-    if _is_name(inner[0].text) and nesting < 3:
-        link = LINK.match(rest.lstrip())
-        if link is not None and (value := said(rest.lstrip()[link.end() :], nesting + 1)):
-            return value
-    found, place = [inner[0].text], inner[0].end
-    for following in inner[1:]:
-        if not JOINING.fullmatch(text, place, following.start):
-            break
-        found.append(following.text)
-        place = following.end
-    return ", ".join(found) if len(found) > 1 else _with_unit(found[0], rest)
-
-
-def _with_unit(formula: str, rest: str) -> str:
-    """Return a formula with the percent sign that follows it."""
-    sign = re.match(r"\s?(?:\\?%|percent\b|pct\b)", rest)
-    return formula if sign is None else f"{formula}\\%"
-
-
-def _behind_link(text: str, inner: list[Formula]) -> str | None:
-    """Return what follows the last link outside of all formulas that has a formula or number behind it."""
-    last = None
-    for match in LINK.finditer(text):
-        if not any(formula.start <= match.start() < formula.end for formula in inner):
-            rest = text[match.end() :]
-            if NUMBER.search(rest) or (formulas(rest) if inner else []):
-                last = rest
-    return last
-
-
-def _prefix(text: str) -> str:
-    """Return what a text starts with before its first word of prose, with that word: "42 pens in all" is 42 pens."""
-    masked = COMMAND.sub(lambda match: " " * len(match[0]), text)
-    word = next((match for match in WORD.finditer(masked) if match[0].lower() not in FUNCTIONS), None)
-    if word is None:
-        return ""
-    start = text[: word.start()].rstrip(" ,;(\\{[~")
-    number = NUMBER.match(text)
-    if number is None and not re.match(r"[-+(]?\s?[0-9(\\√]", start):
-        return ""
-    following = NUMBER.search(text, word.start())
-    if following is not None and not ASIDE.search(text, len(start), following.start()):
-        return ""
-    end = ASIDE.search(text, len(start))
-    return text[: end.start() if end else len(text)].strip()
-
-
-def _single(text: str) -> str:
-    """Return the last number of a text; with what it is joined to, where that is another number, or a "not"."""
-    found = list(NUMBER.finditer(text))
-    if not found:
-        return text if len(text.split()) <= 12 else ""
-    last = len(found) - 1
-    while last and BETWEEN.fullmatch(text, found[last - 1].end(), found[last].start()):
-        last -= 1
-    start = found[last].start()
-    if re.search(r"(?:\bnot|\bno|n['’]t(?:\s\w+)?|≠|\\neq?)\s?\Z", text[:start]):
-        return text
-    if last < len(found) - 1:
-        return text[start : found[-1].end()]
-    return _with_unit(text[start : found[-1].end()], text[found[-1].end() :])
-
-
-def _not_but(text: str) -> str:
-    match = re.match(r"not\s[^,]{1,80}?,?\s(?:but(?:\srather)?|rather)\s", text, re.IGNORECASE)
-    return text[match.end() :] if match else text
-
-
-def _lead(text: str) -> int:
-    lead = LEAD.match(text)
-    return lead.end() if lead is not None and lead.end() < len(text) else 0
-
-
-def _is_name(formula: str) -> bool:
-    return NAME.fullmatch(formula) is not None
+    return with_percent(last.text, sentence[last.end :])
 
 
 def _without(text: str, inner: list[Formula]) -> str:

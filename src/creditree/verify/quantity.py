@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
+from creditree.verify.latex import ENVIRONMENT
 from creditree.verify.number import PlainNumber, decimal_comma, leading_number, number_words, plain_number
-from creditree.verify.units import NO_UNIT, Unit, differ, unit_of
+from creditree.verify.units import NO_UNIT, WRAPPED, Unit, differ, unit_of
 
 LONGEST = 3_000
 CURRENCY = re.compile(
-    r"(?P<sign>-)?\s?(?P<name>(?:US|C|A|CA|AU|HK|NZ)?\\?\$|\\?[€£¥₹₩₽]|\\(?:pounds|euro|yen)|[A-Z]{3}|Rs\.?)[\s\\,~]{0,3}(?=-?[0-9.])"
+    r"(?P<sign>-)?\s?(?P<name>(?:US|C|A|CA|AU|HK|NZ)?\\?\$|\\?[€£¥₹₩₽]|\\(?:pounds|euro|yen)|[A-Z]{3}|R\\?\$|R[spM]\.?|[Kk]r\.?|Fr\.?)[\s\\,~]{0,3}(?=-?[0-9.])"
 )
 MONEY = frozenset("$€£¥₹₩₽")
 LEAD = re.compile(r"(?:\\approx|\\sim|≈|~|about|approximately|roughly|exactly|around)(?![A-Za-z])\s*+")
@@ -57,6 +58,8 @@ def quantity(text: str) -> Quantity | None:
     if number is not None:
         return Quantity(number)
     text = _undressed(text)
+    if text.startswith(("\\text", "\\mathrm")):
+        text = WRAPPED.sub(lambda match: f"{match[1]} ", text).strip()
     named = NAMED.match(text)
     name = ""
     if named is not None:
@@ -155,4 +158,4 @@ def _undressed(text: str) -> str:
     text = re.sub(r"\\(?:displaystyle|left|right|bigl|bigr)(?![A-Za-z])", "", text).strip()
     if text.startswith("(") and text.endswith(")") and "(" not in text[1:] and "," not in text:
         text = text[1:-1].strip()
-    return text.rstrip(".").rstrip()
+    return ENVIRONMENT.sub("", text).strip().rstrip(".").rstrip()

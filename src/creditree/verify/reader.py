@@ -15,8 +15,8 @@ TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\(?:frac|sqrt|pi|cdot|times)(?![A-Za-z]))"
     r"|(?P<letter>[a-zA-Z])|(?P<sign>[-+*/^(){}]))"
 )
-NOT_LETTERS = frozenset("dDeEiI")
-"""Letters that may be a differential, a constant or the imaginary unit; only a small e is read, as the constant."""
+NOT_LETTERS = frozenset("DeEiI")
+"""Letters that may be an operator, a constant or the imaginary unit; only a small e is read, as the constant."""
 
 
 class UnknownError(Exception):
@@ -40,6 +40,8 @@ def _tokens(text: str) -> list[str]:
             raise UnknownError
         tokens.append(match[0].strip())
         place = match.end()
+    if "d" in tokens and "\\frac" in tokens:
+        raise UnknownError  # perhaps a differential
     # Two numbers side by side, or a whole number before a fraction: a product to some, a mixed number to others.
     for one, other in pairwise(tokens):
         if one[-1].isdigit() and (other[0].isdigit() or other[0] == "." or other == "\\frac"):

@@ -16,9 +16,8 @@ from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_la
 from math_verify import verify
 
 from creditree.problem import Status
-from creditree.verify.equations import as_list, chain, named_pairs, values
+from creditree.verify.equations import as_list, by_name, chain, named_pairs, values
 from creditree.verify.latex import (
-    DEGREES,
     assigned_letter,
     base,
     closing,
@@ -29,6 +28,7 @@ from creditree.verify.latex import (
     split_elements,
     tidy,
     unit_behind,
+    without_spaces,
 )
 from creditree.verify.quantity import quantities_equal, quantity
 from creditree.verify.reader import quickly_read
@@ -43,7 +43,9 @@ MOST_UNKNOWNS = 2
 """DeepScaleR's grader does not simplify differences with more letters than this."""
 LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
+WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
+DEGREE_NAMES = frozenset({"°", "degree", "degrees", "deg"})
 DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
 NORMAL_FORM = NormalizationConfig(
@@ -63,7 +65,8 @@ class Finding:
 def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Finding:
     """Return whether `answer` equals one of `truths`; ``unparsable`` where it is no formula and no equal text."""
     truths = [truth for truth in truths if not labels_differ(answer, truth)]
-    if any(mathd(answer) == mathd(truth) and not _units_differ(answer, truth) for truth in truths):
+    given = mathd(answer)
+    if any(_same_text(given, mathd(truth)) and not _units_differ(answer, truth) for truth in truths):
         return Finding(True)
     if _is_false_equation(answer):
         return Finding(False, "ok", "the two sides of the answer are not equal.")
@@ -75,6 +78,11 @@ def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Fin
     if read(exact) is None:
         return Finding(False, "unparsable", "the answer is not a formula that can be read.")
     return Finding(False)
+
+
+def _same_text(one: str, other: str) -> bool:
+    """Return whether two texts are the same; of words capitals do not count."""
+    return one == other or (WORDS.fullmatch(one) is not None and one.casefold() == other.casefold())
 
 
 def _equal(answer: str, truth: str, use_math_verify: bool) -> bool:
@@ -140,14 +148,12 @@ def _units_differ(answer: str, truth: str) -> bool:
 
 def _in_radians(answer: str, truth: str) -> tuple[str, str]:
     """Return both answers, one in degrees as a part of pi where the other has pi and no degrees."""
-    if (DEGREES.search(answer) is None) == (DEGREES.search(truth) is None):
-        return answer, truth
     return _radians(answer, truth), _radians(truth, answer)
 
 
 def _radians(text: str, other: str) -> str:
     found = quantity(text)
-    if found is None or found.unit != "°" or "pi" not in other.replace("π", "pi"):
+    if found is None or found.unit not in DEGREE_NAMES or "pi" not in other.replace("π", "pi"):
         return text
     share = found.number.value / 180
     return f"\\frac{{{share.numerator}\\pi}}{{{share.denominator}}}"
@@ -169,7 +175,9 @@ def deepscaler_equal(answer: str, truth: str) -> bool:
 
 
 def labels_differ(answer: str, truth: str) -> bool:
-    """Return whether both assign to a letter, or both name a base, and not the same one."""
+    """Return whether both assign to a letter, or both name a base, and not the same one; lists have their own names."""
+    if by_name(answer) is not None or by_name(truth) is not None:
+        return False
     return any(of(answer) and of(truth) and of(answer) != of(truth) for of in (assigned_letter, base))
 
 
@@ -214,7 +222,7 @@ def _with_imaginary_unit(formula: Any) -> Any:
 
 
 def _element_equal(answer: str, truth: str) -> bool:
-    if answer.replace(" ", "") == truth.replace(" ", ""):
+    if without_spaces(answer) == without_spaces(truth):
         return True
     answer_fraction, truth_fraction = _is_fraction(answer), _is_fraction(truth)
     if answer_fraction and truth_fraction:

@@ -14,7 +14,7 @@ ROWS: list[dict[str, Any]] = [
     {"id": "right", "prediction": "The answer is 5.", "answers": ["5"], "label": True},
     {"id": "wrong", "prediction": "4", "answers": ["5"], "label": 0},
     {"id": "false positive", "prediction": "50%", "answers": ["50"], "label": "false"},
-    {"id": "false negative", "prediction": "five", "answers": 5, "label": "1"},
+    {"id": "false negative", "prediction": "V", "answers": 5, "label": "1"},
 ]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from creditree.evaluate.accuracy import Evaluation
+from creditree.errors import DataError
+from creditree.evaluate.accuracy import Evaluation, check_judged
 from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import difference, majority_vote, mean_over_problems, paired_change, scores
 from creditree.evaluate.statistics import Estimate, Interval, bootstrap_mean, paired_difference, wilson
@@ -44,14 +45,14 @@ def test_attempts_are_put_in_order_and_counted() -> None:
 
 
 def test_scores_are_the_worked_example() -> None:
-    # pass@1: (1/2 + 0) / 2 = .25. pass@2: (1 + 0) / 2. maj@2: p is a tie of right and wrong (.5), q is wrong: .25.
-    # 60 tokens for one correct completion; 2 of 4 truncated.
+    # pass@1: (1/2 + 0) / 2 = .25. Of q only one completion was judged, so pass@2 and maj@2 are of p alone: 1, and .5
+    # for a tie of right and wrong. 60 tokens for one correct completion; 2 of 4 truncated.
     found = scores(SMALL, (1, 2), KEY)
-    assert {k: one.value for k, one in found.passes.items()} == {1: 0.25, 2: 0.5}
-    assert {k: one.value for k, one in found.majorities.items()} == {1: 0.25, 2: 0.25}
+    assert {k: one.value for k, one in found.passes.items()} == {1: 0.25, 2: 1.0}
+    assert {k: one.value for k, one in found.majorities.items()} == {1: 0.25, 2: 0.5}
     assert (found.tokens_per_solved, found.truncation_rate) == (60.0, 0.5)
-    # Both problems' pass@2 is 0 or 1: Wilson's interval of 1 of 2.
-    assert found.passes[2] == wilson(1, 2)
+    # Every problem's pass@2 is 0 or 1: Wilson's interval of 1 of 1.
+    assert found.passes[2] == wilson(1, 1)
     assert scores(evaluation({"p": [0.0]}), (1,), KEY).tokens_per_solved is None
     with pytest.raises(ValueError, match="k is 3"):
         scores(SMALL, (3,), KEY)
@@ -126,3 +127,37 @@ def test_an_average_difference_weighs_sets_equally() -> None:
     assert found.p_value == pytest.approx(0.5, abs=0.02)
     with pytest.raises(ValueError, match="do not belong together"):
         average_difference([], [], KEY)
+
+
+def lost(problem: str, index: int = 0) -> Attempt:
+    return attempt(problem, index, None, None)
+
+
+def test_what_a_judge_failed_on_is_in_no_figure() -> None:
+    """Of four problems one was not judged before and another not after: the pairs are a (0 -> 1) and b (1 -> 1)."""
+    before = Evaluation.of([attempt("a", 0, 0.0, "1"), attempt("b", 0, 1.0, "2"), lost("c"), attempt("d", 0, 0.0, "3")])
+    after = Evaluation.of([attempt("a", 0, 1.0, "1"), attempt("b", 0, 1.0, "2"), attempt("c", 0, 1.0, "4"), lost("d")])
+    assert before.correct == {"a": 0, "b": 1, "c": None, "d": 0}
+    assert before.accuracy == pytest.approx(1 / 3)
+    assert after.mean_reward == 1.0
+    change = difference(before, after, KEY)
+    assert (change.n, change.gained, change.lost) == (2, 1, 0)
+    nothing = Evaluation.of([lost("a"), lost("a", 1)])
+    assert (nothing.accuracy, nothing.mean_reward, nothing.share_correct) == (None, None, {})
+
+
+def test_nothing_is_concluded_from_more_than_one_missing_in_twenty() -> None:
+    """1 of 20 is 5 %, which is not above it; 2 of 39 is."""
+    few = Evaluation.of([lost("p0"), *(attempt(f"p{n}", 0, 1.0, "1") for n in range(1, 20))])
+    many = Evaluation.of([lost("p0"), lost("p1"), *(attempt(f"p{n}", 0, 1.0, "1") for n in range(2, 39))])
+    check_judged({"greedy": few}, "mend it.")
+    assert not few.is_inconclusive
+    with pytest.raises(
+        DataError, match=r"^greedy: 2 of 39 completions got no reward \(why\), more than 5%.*; mend it\.$"
+    ):
+        check_judged({"T=1": few, "greedy": many}, "mend it.")
+
+
+def test_huge_rewards_have_a_mean() -> None:
+    """1e308 four times: their sum is beyond what a float holds, their mean is not."""
+    assert evaluation({"a": [1e308, 1e308], "b": [1e308, 1e308]}).mean_reward == 1e308

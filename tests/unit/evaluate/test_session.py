@@ -1,6 +1,7 @@
 """Measuring piece by piece, with a stand-in for what samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from creditree.engines.engine import Sampling
 from creditree.errors import RunError
 from creditree.evaluate.session import InMemory, measure
 from creditree.problem import Problem
-from creditree.runs.attempts import Attempt, AttemptParts
+from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.held import HeldDirectory
 from creditree.runs.lock import RunLock
 
@@ -37,15 +38,21 @@ class Sampler:
             for index in range(samples)
         ]
 
+    def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
+        assert all(one.text == "words" and one.problem_id in problems for one in attempts)
+        return [replace(one, reward=None if one.problem_id == "q1" else 1.0, status="ok") for one in attempts]
+
 
 class Seen:
     """Remembers what it is told."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, int, int, int, int]] = []
+        self.unjudged: list[int] = []
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int) -> None:
+    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         self.lines.append((label, new, old, correct, total))
+        self.unjudged.append(unjudged)
 
 
 @pytest.fixture
@@ -76,3 +83,26 @@ def test_completions_of_something_else_are_refused(held: HeldDirectory) -> None:
     for problems, samples in ((PROBLEMS[:3], 3), (PROBLEMS, 4)):
         with pytest.raises(RunError, match="choose another directory\\."):
             measure(Sampler(), problems, Sampling(1.0), samples, AttemptParts(held, "parts"), Seen(), "t")
+
+
+def test_what_has_no_reward_is_judged_again_and_not_sampled_again(held: HeldDirectory) -> None:
+    """Of 3 completions each of q0 and q1, the judge had failed on the first two: q1's it still cannot judge."""
+    measure(Sampler(), PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t")
+    parts = AttemptParts(held, "parts")
+
+    def lost(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        raise AssertionError("all were judged")
+
+    parts.revise(lost)
+    first = [one for one in read_parts(held, "parts") if one.problem_id in ("q0", "q1")]
+    failed = [replace(one, reward=None if one.index < 2 else one.reward, status="crash") for one in first]
+    fresh = AttemptParts(held, "failed")
+    fresh.add(failed)
+    rest, seen = Sampler(), Seen()
+    found = measure(rest, PROBLEMS, Sampling(1.0), 3, fresh, seen, "t")
+    assert rest.asked == ["q2", "q3", "q4", "q5", "q6"]
+    assert found.rewards["q0"] == (1.0, 1.0, 0.0)
+    assert found.rewards["q1"] == (None, None, 1.0)
+    assert (seen.unjudged[0], seen.lines[0]) == (2, ("t", 0, 6, 3, 21))
+    kept = [one for one in read_parts(held, "failed") if one.problem_id == "q0"]
+    assert [(one.reward, one.text) for one in kept] == [(1.0, "words"), (1.0, "words"), (0.0, "words")]

@@ -39,11 +39,11 @@ def code(tmp_path: Path) -> str:
 
 
 def test_a_column_is_what_the_solved_problems_are_worth() -> None:
-    # Before: 0 + 2 + 0, after: 10 + 2 + 0, over three problems.
+    # Before: 0 + 2, after: 10 + 2, over the two of three problems that were judged on both sides.
     found = measure_metric("column:price", ASKED, PROMPTS, BEFORE, AFTER, KEY)
-    assert (found.name, found.problems) == ("column:price", 3)
-    assert (found.before, found.after) == pytest.approx((2 / 3, 4.0))
-    assert found.difference.value == pytest.approx(10 / 3)
+    assert (found.name, found.problems) == ("column:price", 2)
+    assert (found.before, found.after) == pytest.approx((1.0, 6.0))
+    assert found.difference.value == pytest.approx(5.0)
     assert (found.difference.gained, found.difference.lost) == (1, 0)
 
 

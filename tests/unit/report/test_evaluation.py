@@ -87,6 +87,8 @@ def test_views_say_the_same_in_words() -> None:
 
 
 def test_completions_without_a_reward_are_said() -> None:
-    failed = Evaluation.of([Attempt("a", 0, None, "crash", None, 3, truncated=False, detail="it broke")])
-    shown = text(task_view(record(decoding_entry({"measured": failed}, (1,), KEY))))
-    assert "1 completions got no reward and count as wrong: it broke" in shown
+    failed = Attempt("a", 0, None, "crash", None, 3, truncated=False, detail="it broke")
+    some = Evaluation.of([failed, *(Attempt("b", n, 1.0, "ok", "1", 3, truncated=False) for n in range(2))])
+    shown = text(task_view(record(decoding_entry({"measured": some}, (1,), KEY))))
+    assert "100.0 (" in shown
+    assert "1 of 3 completions got no reward and are left out: it broke" in shown

@@ -3,9 +3,10 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -23,127 +24,25 @@ from creditree.learner.stats import StepStats
 from creditree.learner.stretches import stretches_of
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS, Method
-from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.adapter import Adapter
 from creditree.objective.clipped import Clipped
-from creditree.problem import Problem, Verdict
+from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
-from creditree.runs.directory import RunDirectory
+from creditree.runs.directory import RunDirectory, Side
 from creditree.select.everything import Everything
-from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
 from creditree.train.examination import examined
 from creditree.train.interrupt import Interrupted
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.procedure import run_training
 from creditree.train.rollout import Rollout
-from creditree.train.settings import Parts, Settings, Validation, check_context
+from creditree.train.settings import Settings, Validation, check_context
 from creditree.train.start import Start
 from creditree.train.step import learn, train_step
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
-from creditree.verify.verifier import Answer, Verifier
-from tests.tiny_models import tiny
-
-T_SPMO = Method(
-    "t-spmo",
-    "",
-    Replay(6, 1, 1),
-    METHODS["t-spmo"]().credit,
-    METHODS["t-spmo"]().select,
-    METHODS["t-spmo"]().objective,
-)
-SETTINGS = Settings(
-    steps=6,
-    problems_per_step=2,
-    learning_rate=1e-2,
-    sampling=Sampling(0.7),
-    max_new_tokens=8,
-    evaluation_problems=4,
-    evaluation_temperatures=(0.0,),
-    checkpoint_every=100,
-    rollouts_every=0,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """A fake task: sums, told apart by their ids."""
-
-    name: str = "sums"
-    prompt: PromptTemplate = PromptTemplate()
-    num_training: int | None = None
-    notes: tuple[str, ...] = ()
-
-    def training(self, key: Key, index: int) -> Problem:
-        """Return the index-th training problem."""
-        a, b = (key.at("sum", index, side).integer(0, 99) for side in (0, 1))
-        return Problem(f"training-{index}", f"{a}+{b}=", (str(a + b),))
-
-    def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
-        """Return problems named after their split."""
-        return tuple(Problem(f"{split}-{n}", f"{n}+{n}=", (str(2 * n),)) for n in range(limit or 5))
-
-
-@dataclass(slots=True)
-class Scripted(Verifier):
-    """A fake verifier: training by the text's parity, the n-th validation as `accuracies` has it."""
-
-    accuracies: Sequence[float] = ()
-    training: Callable[[str], float | None] = lambda text: float(sum(map(ord, text)) % 2)
-    validations: int = 0
-
-    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
-        """Judge by the script."""
-        if answers[0].problem.id.startswith("validation"):
-            share = self.accuracies[self.validations]
-            self.validations += 1
-            return tuple(Verdict(float(n < share * len(answers))) for n in range(len(answers)))
-        rewards = [self.training(answer.completion) for answer in answers]
-        return tuple(Verdict(r, "crash" if r is None else "ok", "lost" if r is None else "") for r in rewards)
-
-
-@dataclass(slots=True)
-class Notes:
-    """A watcher that keeps what it is shown, the adapter after each step, and calls back."""
-
-    learner: Learner
-    after: Callable[[int], None] = lambda step: None
-    records: list[Mapping[str, object]] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    adapters: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-
-    def update(self, record: Mapping[str, object]) -> None:
-        """Keep a record."""
-        step = record["step"]
-        assert isinstance(step, int)
-        self.records.append(record)
-        self.adapters[step] = self.learner.trained.state()
-        self.after(step)
-
-    def message(self, text: str) -> None:
-        """Keep a sentence."""
-        self.messages.append(text)
-
-
-def parts_of(verifier: Scripted | None = None, method: Method = T_SPMO) -> Parts:
-    model = tiny("qwen2", torch.float32)
-    adapter = Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
-    learner = Learner(adapter, method.objective, OptimiserSpec(1e-2, micro_batch_tokens=16))
-    return Parts(model, learner, InProcessEngine(model), Sums(), verifier or Scripted(), method)
-
-
-def trainer_of(
-    path: Path, settings: Settings = SETTINGS, verifier: Scripted | None = None, method: Method = T_SPMO
-) -> tuple[Trainer, Notes]:
-    """Return a trainer over a new run directory, and its watcher."""
-    parts = parts_of(verifier, method)
-    notes = Notes(parts.learner)
-    return Trainer(parts, settings, RunDirectory.create(path, "seed: 0\n"), notes), notes
-
-
-def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+from tests.training import SETTINGS, Notes, Scripted, Sums, parts_of, same, trainer_of
 
 
 @pytest.mark.parametrize(
@@ -632,6 +531,24 @@ def test_what_was_measured_after_training_is_kept_unless_steps_are_made_again(tm
     shutil.rmtree(tmp_path / "checkpoints")
     resumed()
     assert attempts_of(tmp_path) == found
+
+
+def test_a_run_whose_rewards_are_no_verdicts_shows_their_means(tmp_path: Path) -> None:
+    """No completion is correct, as none has a reward of 1: accuracy says nothing, the mean reward does."""
+    parts = parts_of(Scripted(training=lambda text: sum(map(ord, text)) % 7 / 10))
+    with RunDirectory.resume(tmp_path, "seed: 0\n") as run:
+        summary = run_training(parts, replace(SETTINGS, steps=2), run, Notes(parts.learner))
+        assert summary is not None
+        found = summary.rewards["greedy"]
+        sides: dict[Side, float] = {
+            side: mean(one.reward or 0.0 for one in run.attempts("greedy", side)) for side in ("base", "trained")
+        }
+        assert (summary.main.before.value, summary.main.after.value) == (0.0, 0.0)
+        assert found.before.value == pytest.approx(sides["base"])
+        assert found.after.value == pytest.approx(sides["trained"])
+        assert found.difference.value == pytest.approx(sides["trained"] - sides["base"])
+        assert summary.extra["grading"] == {"grader": "Scripted"}
+        assert "mean reward" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_reward_that_judges_nothing_leaves_the_directory_free(tmp_path: Path) -> None:

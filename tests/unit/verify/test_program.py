@@ -1,6 +1,7 @@
 """Programs that misbehave: each gets its verdict, sees nothing of the caller, and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,14 @@ def test_a_program_that_is_shut_in_reaches_nothing(kind: str, tmp_path: Path) ->
     assert (verdict.reward, verdict.detail) == (1.0, ""), verdict
     assert not Path("/dev/shm/canary").exists()
     assert not Path("/tmp/canary").exists()
+
+
+def test_programs_can_be_shut_in_wherever_the_system_has_what_that_needs() -> None:
+    mount = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "mount"]
+    tool = shutil.which("unshare") and shutil.which("mount")
+    if not tool or subprocess.run([*mount, "-t", "tmpfs", "none", "/tmp"], capture_output=True).returncode:
+        pytest.skip("no namespaces here, or nothing to try them with")
+    assert containment().how != "none", containment().reason
 
 
 @needs_namespaces

@@ -17,7 +17,7 @@ from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.evaluate.accuracy import Evaluation, Examiner, is_correct
+from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
 from creditree.models.load import load_model
@@ -86,6 +86,9 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
                 for temperature in probed.temperatures
                 for name in [decoding_name(temperature)]
             ]
+    names = [decoding_name(temperature) for temperature in probed.temperatures]
+    cure = "when what judges works, repeat the command: nothing is sampled again."
+    check_judged(dict(zip(names, found, strict=True)), cure)
     del examiner, engine, model
     gc.collect()  # a model refers to itself, and the runs load their own
     outlooks = tuple(

@@ -1,0 +1,110 @@
+"""Tables in parquet files, read piece by piece: what a small file unfolds to is asked before it is read."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from creditree.errors import DataError
+from creditree.tasks.cells import LONGEST_CELL, check_values, plain_value
+from creditree.text import one_line, shown
+
+MOST_UNFOLDED = 8 * 10**9
+"""Bytes of all columns, unpacked."""
+PIECE = 1024
+
+
+def parquet_rows(file: Path, most_rows: int) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Yield the rows of a parquet file, numbered from 1, with values as other formats have them.
+
+    Floats of 32 and 16 bits are taken by their own shortest form (0.3, not 0.30000001192092896), decimals and dates as
+    text. Raises DataError for a file that cannot be read, or unfolds to more than a table can be.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        source = pyarrow.parquet.ParquetFile(file)
+        names = list(source.schema_arrow.names)
+        _check(source, names, file, most_rows)
+        texts = [field.name for field in source.schema_arrow if _is_text(field.type)]
+        source = pyarrow.parquet.ParquetFile(file, read_dictionary=texts)
+        number = 0
+        for batch in source.iter_batches(batch_size=PIECE):
+            columns = [_values(batch.column(place), name, file) for place, name in enumerate(names)]
+            for cells in zip(*columns, strict=True):
+                number += 1
+                values = dict(zip(names, cells, strict=True))
+                check_values(values, f"Row {number} of {file}")
+                yield number, values
+    except (pyarrow.ArrowException, MemoryError) as error:
+        reason = one_line(str(error), 200) or type(error).__name__
+        raise DataError(f"{file} is not readable as parquet ({reason}): write the file again.") from error
+
+
+def _check(source: Any, names: list[str], file: Path, most_rows: int) -> None:
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(f"{file} has the column {shown(twice)} twice: rename or remove one of them.")
+    found = source.metadata
+    if found.num_rows > most_rows:
+        raise DataError(f"{file} has {found.num_rows:,} rows, and at most {most_rows:,} are read: split it.")
+    unfolded = sum(found.row_group(place).total_byte_size for place in range(found.num_row_groups))
+    if unfolded > MOST_UNFOLDED:
+        raise DataError(
+            f"{file} unfolds to {unfolded / 1e9:.1f} GB, and at most {MOST_UNFOLDED / 1e9:.0f} GB are read: split it."
+        )
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _values(column: Any, name: str, file: Path) -> list[object]:
+    """Return the values of a column as Python's."""
+    from pyarrow import ArrowException, string, types
+
+    kind = column.type
+    if types.is_dictionary(kind) and _is_text(kind.value_type):
+        longest = max((len(text) for text in column.dictionary.to_pylist() if text is not None), default=0)
+        if longest > LONGEST_CELL:
+            raise DataError(
+                f"{file} has {longest:,} characters in a cell of column {shown(name)}, and a cell has at most "
+                f"{LONGEST_CELL:,}: shorten it."
+            )
+    try:
+        if types.is_temporal(kind) and not types.is_duration(kind):
+            written = column.cast(string()).to_pylist()
+            outside = next((text for text in written if text is not None and text.startswith("<")), None)
+            if outside is not None:
+                raise ValueError(outside.strip("<>"))
+            return list(written)
+        return [_plain(value, kind) for value in column.to_pylist()]
+    except UnicodeDecodeError:
+        raise
+    except (ArrowException, ArithmeticError, ValueError) as error:
+        raise DataError(
+            f"{file} has values in column {shown(name)} that cannot be read as {kind} ({one_line(str(error), 120)}): "
+            "write that column as text."
+        ) from error
+
+
+def _plain(value: Any, kind: Any) -> object:
+    """Return a value as other formats have it, floats by the shortest form of their own precision."""
+    from pyarrow import types
+
+    if isinstance(value, float) and (types.is_float32(kind) or types.is_float16(kind)):
+        return _shortest(value, kind)
+    if isinstance(value, list) and hasattr(kind, "value_type"):
+        return [_plain(one, kind.value_type) for one in value]
+    if isinstance(value, dict) and types.is_struct(kind):
+        return {key: _plain(one, kind.field(key).type) for key, one in value.items()}
+    return plain_value(value)
+
+
+def _shortest(value: float, kind: Any) -> float:
+    import numpy as np
+    from pyarrow import types
+
+    return float(str(np.float32(value) if types.is_float32(kind) else np.float16(value)))
