@@ -2,8 +2,9 @@
 
 Prints one JSON line. Completions are sampled and learned from at once, before any update, with rewards that are a hash
 of their text. `log_ratio_rms`, `log_ratio_max`, `clipped`: of the loss terms, with the engine's log-probabilities as
-old ones and with the learner's. `off`: distance of the gradient of `clipped` from that of the plain policy gradient in
-float64 over the same weights, as a share of its norm; `off_plain`: that of the plain one in the base's own precision.
+old ones and with the learner's. `from_plain`: distance of the gradient of `clipped` from that of the plain policy
+gradient in the same precision, as a share of its norm; `from_exact`: from the plain one in float64 over the same
+weights; `plain_from_exact`: of the plain one from that, so what the precision itself does.
 `pass_over_update`: CPU seconds of the pass that gives the learner's old ones, over those of the gradient; an update
 needs that pass for each mini-batch but the first, so `mini_batches` n costs (n - 1) / n of it.
 
@@ -136,20 +137,25 @@ def measured(name: str, dtype: Dtype, problems: int, group: int) -> dict[str, An
     batch = sampled(case, TASKS[name], problems, group)
     learner = case.learner(CLIPPED)
     own = learner.with_old_logprobs(batch)
-    exact = case.exact(name).gradient(PolicyGradient(), batch)
+    exact, plain = (one.gradient(PolicyGradient(), batch) for one in (case.exact(name), case))
     policy = learner.logprobs(batch)
 
-    def off(objective: Objective, given: Batch) -> float:
-        return float((case.gradient(objective, given) - exact).norm() / exact.norm())
+    def off(given: Batch) -> dict[str, float]:
+        found = case.gradient(CLIPPED, given)
+        return {"from_plain": _apart(found, plain), "from_exact": _apart(found, exact)}
 
     return {
         "terms": batch.num_terms,
-        "engine": ratios(batch.sampler_logprob, policy, batch.advantage) | {"off": off(CLIPPED, batch)},
-        "learner": ratios(own.old_logprob, policy, batch.advantage) | {"off": off(CLIPPED, own)},
+        "engine": ratios(batch.sampler_logprob, policy, batch.advantage) | off(batch),
+        "learner": ratios(own.old_logprob, policy, batch.advantage) | off(own),
         "recomputed": learner.recomputes_old,
-        "off_plain": off(PolicyGradient(), batch),
+        "plain_from_exact": _apart(plain, exact),
         **seconds(case, batch),
     }
+
+
+def _apart(found: torch.Tensor, true: torch.Tensor) -> float:
+    return float((found - true).norm() / true.norm())
 
 
 def main() -> None:
