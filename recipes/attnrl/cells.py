@@ -34,9 +34,12 @@ DECODING: dict[str, object] = {"method.influence_source": "decoding"}
 SCALED: dict[str, object] = DECODING | {"method.min_gap": 6, "method.gap_from": "response", "method.delta": 2}
 FIXED: dict[str, object] = {"method.schedule": "fixed"}
 TREE: dict[str, object] = {"method.name": "treerl"}
+ENTROPY: dict[str, object] = TREE | {"method.first_token": False}
+"""As it was measured: the first token of a completion was never forked."""
 ATTENTION: dict[str, object] = {"method.name": "attnrl", **SCALED}
 ALL_EXPANDED: dict[str, object] = {"method.expansion": "all"}
-ADAPTIVE: dict[str, object] = {"method.batch_decay": 0.5, "method.off_policy": False}
+BOUNDED: dict[str, object] = {"method.batch_decay": 0.5, "method.batch_least": 0.5, "method.batch_most": 4.0}
+ADAPTIVE: dict[str, object] = BOUNDED | {"method.off_policy": False}
 GROUP: dict[str, object] = {"method.name": "grpo", "method.group": 30, **CLIPPED}
 REPLAYED: dict[str, object] = {"method.name": "t-spmo", "method.group": 30, "method.l2": 0.0}
 
@@ -52,8 +55,8 @@ METHODS: dict[str, dict[str, object]] = {
         "method.k": 48,
     },
     "T-SPMO, G = 30": REPLAYED,
-    "TreeRL (entropy)": TREE,
-    "TreeRL, all weights": TREE | {"train.weights": "all"},
+    "TreeRL (entropy)": ENTROPY,
+    "TreeRL, all weights": ENTROPY | {"train.weights": "all"},
     "random steps": TREE | {"method.explore": "random_branching", "method.unit": "step"},
     "first two steps": TREE | {"method.explore": "first_steps"},
     "attention": ATTENTION | ALL_EXPANDED | FIXED,
@@ -62,12 +65,12 @@ METHODS: dict[str, dict[str, object]] = {
     "attention, adaptive, all expanded": ATTENTION | ADAPTIVE | ALL_EXPANDED,
     "AttnRL, on-policy": ATTENTION | ADAPTIVE,
     "AttnRL": ATTENTION | ADAPTIVE | {"method.off_policy": True},
-    "TreeRL, off-policy": TREE | {"method.off_policy": True},
+    "TreeRL, off-policy": ENTROPY | {"method.off_policy": True},
     "attnrl-paper": DECODING
+    | BOUNDED
     | {
         "method.name": "attnrl-paper",
         "method.delta": 2,
-        "method.batch_decay": 0.5,
         "method.off_policy": False,
     },
 }

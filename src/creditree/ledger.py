@@ -11,10 +11,12 @@ TRAINING_PHASES = ("sample", "judge", "explore", "credit", "learn")
 
 @dataclass(slots=True)
 class Seconds:
-    """Wall and CPU seconds by phase."""
+    """Wall and CPU seconds by phase. `stage`: the phase that runs now;  `entered`: how many were begun or ended."""
 
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
+    stage: str | None = field(default=None, compare=False)
+    entered: int = field(default=0, compare=False)
 
     @property
     def training_wall(self) -> float:
@@ -30,9 +32,11 @@ class Seconds:
     def phase(self, name: str) -> Iterator[None]:
         """Add the seconds that the block takes to phase `name`."""
         wall, cpu = perf_counter(), process_time()
+        outer, self.stage, self.entered = self.stage, name, self.entered + 1
         try:
             yield
         finally:
+            self.stage, self.entered = outer, self.entered + 1
             self.wall[name] = self.wall.get(name, 0.0) + perf_counter() - wall
             self.cpu[name] = self.cpu.get(name, 0.0) + process_time() - cpu
 

@@ -41,6 +41,7 @@ class Branch:
     model before token t; `influence[t]` the raw forward context influence of the step that holds token t
     (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that sampled token t and the softmax of
     the loss, for branches that are learned from after that policy was updated; None: no update came between.
+    `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
 
     Measured once a tree is whole, where selection or credit ask for it (`creditree.train.measure`): `residuals[t]`, the
     norm of what the adapter adds to the last hidden state before token t; `classes[t]`, which class of prefixes that
@@ -59,6 +60,7 @@ class Branch:
     residuals: FloatArray | None = None
     classes: IntArray | None = None
     old_logprobs: FloatArray | None = None
+    beside: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:
@@ -70,6 +72,11 @@ class Branch:
     def end(self) -> int:
         """Number of completion tokens from the root to this branch's leaf."""
         return self.fork + len(self.token_ids)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it was sampled from the root for its own sake, not as a fork of another."""
+        return self.parent is None and self.beside is None
 
     @property
     def reward(self) -> float | None:
@@ -117,7 +124,8 @@ class RolloutTree:
     def grown(self, *branches: Branch) -> "RolloutTree":
         """Return a new tree with `branches` appended.
 
-        A fork at or before its parent's own first token is re-homed to the branch that holds the token before it.
+        A fork at or before its parent's own first token is re-homed to the branch that holds the token before it; at
+        the first token of all it starts at the root, `beside` the branch that was its parent.
         Raises ValueError where the parent does not exist, or the fork lies past the parent's last token.
         """
         held = list(self.branches)
@@ -164,9 +172,9 @@ class RolloutTree:
 
     @property
     def forked(self) -> tuple[int, ...]:
-        """The leaves whose completions have more than one span: all but the chains from which nothing forks."""
-        parents = {branch.parent for branch in self.branches}
-        return tuple(i for i, branch in enumerate(self.branches) if branch.parent is not None or i in parents)
+        """The leaves of forks, and those that something was forked from: all but the chains that were left alone."""
+        origins = {branch.parent for branch in self.branches} | {branch.beside for branch in self.branches}
+        return tuple(i for i, branch in enumerate(self.branches) if not branch.is_chain or i in origins)
 
     def rewards(self, leaves: Sequence[int]) -> FloatArray:
         """Return the rewards of `leaves`; NaN where there is none."""
@@ -227,7 +235,8 @@ def _rehomed(branch: Branch, held: Sequence[Branch]) -> Branch:
         parent = held[parent].parent
     if parent is None and fork != 0:
         raise ValueError(f"a branch that starts at the root inherits no token, but its fork is {fork}")
-    return replace(branch, parent=parent)
+    beside = branch.parent if parent is None else None
+    return replace(branch, parent=parent, beside=branch.beside if beside is None else beside)
 
 
 Forest = tuple[RolloutTree, ...]

@@ -217,4 +217,4 @@ def test_dry_run_and_plan_know_the_saved_adapter(command: list[str], first: Path
     else:
         # Rank 4 on q_proj and v_proj of layers 4 and 5, half of the 5,120 numbers of rank 8.
         assert printed["step_at_most"]["trained_parameters"] == 2560
-        assert printed["config"]["guard"]["path"] == "guard.csv"
+        assert printed["config"]["guard"]["path"] == str(place / "guard.csv")

@@ -191,7 +191,7 @@ def test_no_damage_ends_in_a_traceback(
     ]
     whole = tmp_path / "whole"
     shutil.copytree(run, whole)
-    for file in sorted(path.relative_to(run) for path in whole.rglob("*") if path.is_file() and path.name != ".lock"):
+    for file in sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and path.name != ".lock"):
         for command in commands:
             for made in (run, tmp_path / "state", tmp_path / "next"):
                 shutil.rmtree(made, ignore_errors=True)
@@ -219,8 +219,14 @@ def test_a_link_inside_a_run_is_not_written_through(run: Path, tmp_path: Path) -
     shutil.move(run / "checkpoints", outside)
     os.symlink(outside, run / "checkpoints")
     (outside / "step-000099").mkdir()
-    with RunDirectory.resume(run, config) as directory, pytest.raises(RunError, match="checkpoints is a symbolic link"):
-        directory.restore()
+    with pytest.raises(RunError, match="checkpoints is a symbolic link"):
+        RunDirectory.resume(run, config)
+    (run / "checkpoints").unlink()
+    with RunDirectory.resume(run, config) as directory:
+        os.symlink(outside, run / "checkpoints")
+        with pytest.raises(RunError, match="checkpoints is a symbolic link"):
+            directory.restore()
+    (run / "checkpoints").unlink()
     assert (outside / "step-000099").is_dir()
     (run / ".lock").unlink(missing_ok=True)
     (tmp_path / "precious").write_text("content")

@@ -100,6 +100,15 @@ def test_another_base_under_the_same_name_is_noticed(place: Path, refuse: Refuse
     assert not (place / "next" / "config.yaml").exists()
 
 
+def test_an_adapter_with_a_flipped_bit_is_not_gone_on_from(place: Path, refuse: Refuse) -> None:
+    weights = place / "run" / "adapter" / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+    assert f"{weights.name} has another content than" in refuse("train", "--from", "run", "--run", "next")
+    assert not (place / "next" / "config.yaml").exists()
+
+
 def test_a_run_is_measured_from_anywhere(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

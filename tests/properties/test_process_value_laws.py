@@ -82,7 +82,8 @@ def test_dropped_are_the_chains_that_nothing_forks_from(tree: RolloutTree) -> No
     kept, dropped = process_value(tree, unexpanded="keep"), process_value(tree)
     holders = [leaf for leaf in tree.leaves for other in tree.leaves if other != leaf and _share(tree, leaf, other)]
     for leaf in tree.leaves:
-        alone = leaf not in holders
+        beside = [branch.beside for branch in tree.branches]
+        alone = leaf not in holders and beside[leaf] is None and leaf not in beside
         if alone or kept[leaf] is None:
             assert dropped[leaf] is None
         else:

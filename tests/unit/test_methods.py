@@ -143,8 +143,10 @@ def test_attnrl_has_the_constants_of_the_authors_code() -> None:
     assert method.credit == ProcessValue(value="leaves", root="mean", weighting="after", unexpanded="drop")
     assert (method.select, method.objective) == (Everything("tokens"), CLIPPED)
     assert method.schedule == Adaptive(
-        easy_filter="influence", zero_filter="forked", rows_per_problem=30, batch_decay=0.9, off_policy=True
+        easy_filter="influence", zero_filter="forked", rows_per_problem=None, batch_decay=0.9, off_policy=True
     )
+    assert (method.schedule.batch_least, method.schedule.batch_most) == (None, None)
+    assert method.schedule.start(64, method.explore.max_completions)["target"] == 64 * 6 * 5
 
 
 def test_attnrl_as_printed_differs_where_paper_and_code_disagree() -> None:

@@ -85,6 +85,7 @@ class MethodConfig(Block):
     )
     uncertainty: Literal["surprisal", "entropy"] | None = Field(None, description="entropy: what is uncertain")
     masked: bool | None = Field(None, description="entropy: nothing is forked after what announces the answer")
+    first_token: bool | None = Field(None, description="entropy: the first token of a completion may be forked")
     unit: Literal["token", "step"] | None = Field(None, description="random_branching: where a fork may be")
     quantile: Real | None = Field(
         None, description="attention, attention_replay: steps of this quantile of influence or above"
@@ -175,13 +176,19 @@ class MethodConfig(Block):
     zero_filter: Literal["forked", "all", "none"] | None = Field(
         None, description="adaptive: problems are dropped whose completions (those that were forked) have one reward"
     )
-    rows_per_problem: Whole | None = Field(None, description="adaptive: completions to train on, a configured problem")
+    rows_per_problem: Whole | None = Field(
+        None, description="adaptive: completions to train on, a configured problem; none: all of a tree"
+    )
     batch_decay: Real | None = Field(None, description="adaptive: inertia of the number of problems; 1: fixed")
     batch_rounding: Literal["ceil", "round"] | None = Field(
         None, description="adaptive: number of problems, to a whole"
     )
-    batch_least: Real | None = Field(None, description="adaptive: at least this times train.problems_per_step")
-    batch_most: Real | None = Field(None, description="adaptive: at most this times train.problems_per_step")
+    batch_least: Real | None = Field(
+        None, description="adaptive: at least this times train.problems_per_step; none: no bound"
+    )
+    batch_most: Real | None = Field(
+        None, description="adaptive: at most this times train.problems_per_step; none: no bound"
+    )
     draw_limit: Real | None = Field(None, description="dynamic: draw at most this times train.problems_per_step")
 
     def build(self) -> Method:

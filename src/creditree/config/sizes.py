@@ -11,10 +11,14 @@ MOST_COMPLETIONS = 100_000
 """Completions of a training step: more are surely not meant, and their trees alone fill a machine."""
 
 
+ASSUMED_GROWTH = 4.0
+"""What a schedule without a bound may multiply the configured number of problems by. Ours."""
+
+
 def most_problems(schedule: Schedule, problems: int) -> int:
     """Return how many problems a step may have at most where `problems` are configured."""
     if isinstance(schedule, Adaptive) and schedule.batch_decay < 1:
-        return int(schedule.batch_most * problems)
+        return int((schedule.batch_most or ASSUMED_GROWTH) * problems)
     return int(schedule.draw_limit * problems) if isinstance(schedule, Dynamic) else problems
 
 

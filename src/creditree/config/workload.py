@@ -23,6 +23,7 @@ from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.schedule.adaptive import Adaptive
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
@@ -89,6 +90,7 @@ def workload_of(
         validates=config.validation.every > 0,
         on_host=on_host,
         most_problems=most_problems(method.schedule, settings.problems_per_step),
+        problems_assumed=isinstance(method.schedule, Adaptive) and method.schedule.batch_most is None,
         mini_batch=train.mini_batch,
         off_policy=method.schedule.off_policy,
     )

@@ -38,6 +38,9 @@ def pick_branches(
     score where that is 0). The earliest of them are taken that lie `min_gap` tokens or more from the start, from one
     another and from what is already `forked`.
 
+    Where no step has any influence, all are equal: every eligible step is a candidate, and as in the authors' code
+    those from `think_step` on too, unless `quantile_over` or `fallback` are ours.
+
     `gap_from`: the start is that of the ``prompt`` (the authors' code) or of the ``response``.
     `quantile_over`: all ``steps``, zeros included (the authors' code), or the ``eligible`` ones: no excluded step, and
     none of the last `delta`, whose influence is 0 by definition.
@@ -54,7 +57,9 @@ def pick_branches(
     if think_step is not None:
         eligible[think_step:] = False
     measured = eligible & (np.arange(len(y)) < len(y) - delta)
-    candidates = eligible & (y >= _threshold(y[measured if quantile_over == "eligible" else starts >= after], quantile))
+    ranked = y[measured if quantile_over == "eligible" else starts >= after]
+    none = (quantile_over, fallback) == ("steps", "first_steps") and not (ranked > 0).any()
+    candidates = free.copy() if none else eligible & (y >= _threshold(ranked, quantile))
     lead = prompt_tokens if gap_from == "prompt" else 0
     taken = [(at, int(stops[starts == at].max(initial=at))) for at in forked]
 

@@ -27,22 +27,27 @@ class Node:
     """A branch as something to fork. `taken`: offsets of its completion at which it, or what it inherits, was forked.
 
     Its own tokens lie at offsets [fork, end); the one at `fork` is another choice at a point that was forked already,
-    or the first of the completion, so a rule never takes it.
+    so a rule never takes it, or the first of the completion (of a `chain`), which a rule may take.
     """
 
     branch: int
     fork: int
     completion: IntArray
     taken: tuple[int, ...]
+    chain: bool = False
 
     @property
     def end(self) -> int:
         """Number of tokens of the completion."""
         return len(self.completion)
 
-    def is_open(self, at: int) -> bool:
-        """Return whether the token at offset `at` is this branch's own, not its first, and was not forked before."""
-        return self.fork < at < self.end and at not in self.taken
+    def is_open(self, at: int, *, first_token: bool = False) -> bool:
+        """Return whether the token at offset `at` is this branch's own, not its first, and was not forked before.
+
+        `first_token`: that of a chain is open too.
+        """
+        first = self.fork if first_token and self.chain else self.fork + 1
+        return first <= at < self.end and at not in self.taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +131,16 @@ def nodes_below(tree: RolloutTree) -> dict[int, list[Node]]:
     forks: dict[int, set[int]] = {index: set() for index in tree.leaves}
     chain_of: list[int] = []
     for index, branch in enumerate(tree.branches):
-        chain_of.append(index if branch.parent is None else chain_of[branch.parent])
-        if branch.parent is not None:
-            forks[branch.parent].add(branch.fork)
+        origin = branch.beside if branch.parent is None else branch.parent
+        chain_of.append(index if origin is None else chain_of[origin])
+        if origin is not None:
+            forks[origin].add(branch.fork)
     below: dict[int, list[Node]] = {}
     for index, chain in enumerate(chain_of):
         path = tree.path(index)
         ends = np.cumsum([stop for _, stop in path])
         taken = {at for (held, _), end in zip(path, ends, strict=True) for at in forks[held] if at <= end}
-        node = Node(index, tree.branches[index].fork, tree.completion(index), tuple(sorted(taken)))
+        branch = tree.branches[index]
+        node = Node(index, branch.fork, tree.completion(index), tuple(sorted(taken)), branch.is_chain)
         below.setdefault(chain, []).append(node)
     return below

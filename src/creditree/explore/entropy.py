@@ -23,12 +23,14 @@ class Entropy(Branching):
     that it was sampled from before temperature and top-p (the printed formula, and AttnRL's version of TreeRL).
     `masked`: nothing is forked after a token that announces the answer (TreeRL's code; AttnRL's has no mask).
 
-    Never forked: the first token of a completion or of a side branch (that draws another chain, or another branch at
-    the same point), and the last token of a completion.
+    `first_token`: the first token of a chain may be forked (both codes): the continuations are whole completions that
+    belong to its tree. Never forked: the first token of a side branch (that draws another branch at the same point),
+    and the last token of a completion.
     """
 
     uncertainty: Uncertainty = "surprisal"
     masked: bool = True
+    first_token: bool = True
     name: ClassVar[str] = "entropy"
 
     def __post_init__(self) -> None:
@@ -47,7 +49,9 @@ class Entropy(Branching):
             scores = self._scores(tree, node.branch)
             stop = min(node.end - 1, self._concluded(node))
             found += [
-                (-float(scores[at - node.fork]), at, node.branch) for at in range(node.fork, stop) if node.is_open(at)
+                (-float(scores[at - node.fork]), at, node.branch)
+                for at in range(node.fork, stop)
+                if node.is_open(at, first_token=self.first_token)
             ]
         return [(branch, at) for _, at, branch in sorted(found)[: self.points]]
 

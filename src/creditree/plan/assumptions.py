@@ -39,7 +39,8 @@ def _problems(work: Workload) -> str | None:
     flying = " The first round of the next problems is sampled beside the forks." if work.off_policy else ""
     if work.at_most.problems == work.problems:
         return flying.strip() or None
-    return f"Problems a step: {work.at_most.problems} at most, {work.problems} to expect.{flying}"
+    bound = "are assumed at most, since method.batch_most sets no bound" if work.problems_assumed else "at most"
+    return f"Problems a step: {work.at_most.problems} {bound}, {work.problems} to expect.{flying}"
 
 
 def _updates(work: Workload) -> str | None:

@@ -70,8 +70,8 @@ class Workload:
 
     `all_weights`: every weight learns, no adapter;  `validates`: a copy of the best weights is kept;  `on_host`: the
     memory in question is the host's, so that copies for checkpoints are in it;  `most_problems`: what a schedule may
-    raise `problems` to;  `mini_batch`: completions of one optimiser step (None: all);  `off_policy`: the groups of the
-    next problems are sampled beside the forks of these.
+    raise `problems` to (`problems_assumed`: a guess, where it has no bound);  `mini_batch`: completions of one
+    optimiser step (None: all);  `off_policy`: the groups of the next problems are sampled beside the forks of these.
     """
 
     shape: Shape
@@ -101,6 +101,7 @@ class Workload:
     validates: bool = False
     on_host: bool = True
     most_problems: int = 0
+    problems_assumed: bool = False
     mini_batch: int | None = None
     off_policy: bool = False
 

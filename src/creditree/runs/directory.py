@@ -13,7 +13,7 @@ from creditree.runs.checkpoint import Checkpoint, load_latest, remove_after, sav
 from creditree.runs.checksums import CHECKSUMS
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
-from creditree.runs.held import HeldDirectory, claimed
+from creditree.runs.held import HeldDirectory, claimed, refuse_link
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
 from creditree.runs.records import read_bytes, text_of
@@ -34,6 +34,7 @@ _STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 """What a run starts with; its configuration last, because that is what makes the directory a run."""
 
 _FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", "summary.json", "report.md", "reward.png")
+_FOLDERS = (_CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, "adapter", "model")
 _CONFIG_CURE = "put back what it was, or choose another run; creditree eval RUN/adapter --task NAME works without it"
 
 Side = Literal["base", "trained"]
@@ -94,7 +95,7 @@ class RunDirectory(HeldDirectory):
             if not os.path.lexists(path / _CONFIG):
                 return cls._begun(path, lock, config_yaml)
             run = cls(path, lock)
-            run._refuse_folders()
+            run._refuse_unusable()
             difference = describe_difference(run.config_yaml, config_yaml)
             if difference:
                 raise RunError(
@@ -121,12 +122,15 @@ class RunDirectory(HeldDirectory):
                 f"Run directory {path} holds {remains[0]} but no {_CONFIG}; remove it or choose another directory."
             )
         run = cls(path, lock, started=True)
+        run._refuse_unusable()
         run.write_json(_CODE, describe_environment(), checked=False)
         run.write_text(_CONFIG, config_yaml)
         return run
 
-    def _refuse_folders(self) -> None:
-        """Raise RunError at once for a folder where a file would be written after hours of training."""
+    def _refuse_unusable(self) -> None:
+        """Raise RunError at once for a folder where a file would be written after hours of training, and for a link."""
+        for name in (*_FILES, *_FOLDERS):
+            refuse_link(self.path / name)
         for name in _FILES:
             if (self.path / name).is_dir():
                 raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")

@@ -29,19 +29,20 @@ class Adaptive(Staged):
     `zero_filter` drops a problem whose completions all have the same reward: only those that share tokens with others
     count (``forked``: the authors' code, which trains on no other), or ``all``; ``none`` drops nothing. Problems are
     told apart by their forests, so one that is drawn twice is two.
-    `batch_decay`, `batch_rounding`: of `next_batch_size`, whose target is `rows_per_problem` times the configured
-    number of problems, and whose bounds are `batch_least` and `batch_most` times that number; decay 1 keeps it fixed.
+    `batch_decay`, `batch_rounding`: of `next_batch_size`, whose target is `rows_per_problem` (None: all completions of
+    a tree, 30 for the papers') times the configured number of problems; `batch_least` and `batch_most` times that
+    number are its bounds (None, as in paper and code: there is none). Decay 1 keeps it fixed.
     `off_policy`: the first round of the next problems shares an engine call with the later rounds of these.
     """
 
     easy_filter: EasyFilter = "influence"
     influence_decay: float | None = None
     zero_filter: ZeroFilter = "forked"
-    rows_per_problem: int = 30
+    rows_per_problem: int | None = None
     batch_decay: float = 0.9
     batch_rounding: BatchRounding = "ceil"
-    batch_least: float = 0.5
-    batch_most: float = 4.0
+    batch_least: float | None = None
+    batch_most: float | None = None
     threshold: float = 1.0
     off_policy: bool = True
     separators: Separators = field(default=Separators(), kw_only=True, repr=False, metadata={"fitted": True})
@@ -52,11 +53,12 @@ class Adaptive(Staged):
         check_choice("method.easy_filter", self.easy_filter, get_args(EasyFilter))
         check_choice("method.zero_filter", self.zero_filter, get_args(ZeroFilter))
         check_choice("method.batch_rounding", self.batch_rounding, get_args(BatchRounding))
-        check_least("method.rows_per_problem", self.rows_per_problem, 1)
+        check_least("method.rows_per_problem", 1 if self.rows_per_problem is None else self.rows_per_problem, 1)
         check_fraction("method.batch_decay", self.batch_decay)
         if self.influence_decay is not None and not 0.0 <= self.influence_decay < 1.0:
             raise ConfigError(f"method.influence_decay is {self.influence_decay}: it must be at least 0 and below 1.")
-        if not 0.0 < self.batch_least <= 1.0 <= self.batch_most:
+        least, most = self.batch_least, self.batch_most
+        if not (least is None or 0.0 < least <= 1.0) or not (most is None or most >= 1.0):
             raise ConfigError(
                 f"method.batch_least is {self.batch_least} and method.batch_most is {self.batch_most}: they multiply "
                 "the configured number of problems, so set the first above 0 and at most 1, the second 1 or more."
@@ -66,17 +68,18 @@ class Adaptive(Staged):
         """Return this schedule with the separators of the tokenizer at hand."""
         return replace(self, separators=separators)
 
-    def start(self, problems_per_step: int) -> ScheduleState:
+    def start(self, problems_per_step: int, completions: int = 1) -> ScheduleState:
         """Return the state of a fresh run.
 
-        `problems` to draw next, `nominal` as configured, `rows` of the last update;  `influence_mean` of the
-        `influence_count` all-correct problems so far;  of the last batch: `expanded`, `all_correct`, and of these
-        `filtered`, which were not expanded.
+        `problems` to draw next, `nominal` as configured, `rows` of the last update, `target` the rows that are wanted;
+        `influence_mean` of the `influence_count` all-correct problems so far;  of the last batch: `expanded`,
+        `all_correct`, and of these `filtered`, which were not expanded.
         """
         return {
             "problems": problems_per_step,
             "nominal": problems_per_step,
             "rows": 0,
+            "target": problems_per_step * (completions if self.rows_per_problem is None else self.rows_per_problem),
             "influence_mean": 0.0,
             "influence_count": 0,
             "expanded": 0,
@@ -124,11 +127,11 @@ class Adaptive(Staged):
             problems = next_batch_size(
                 problems,
                 rows,
-                self.rows_per_problem * nominal,
+                int(state["target"]),
                 decay=self.batch_decay,
                 rounding=self.batch_rounding,
-                least=ceil(self.batch_least * nominal),
-                most=floor(self.batch_most * nominal),
+                least=1 if self.batch_least is None else ceil(self.batch_least * nominal),
+                most=None if self.batch_most is None else floor(self.batch_most * nominal),
             )
         return state | {"problems": problems, "rows": rows}
 

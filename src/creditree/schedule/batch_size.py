@@ -22,12 +22,12 @@ def next_batch_size(
 
     B = `problems`; `rows` completions were left to train on after the last update, `target` are wanted. At the fixed
     point rows = target. `rounding`: ``ceil``, with the ratio's term rounded down before (the authors' code), or
-    ``round`` to the nearest (as printed). No row at all counts as one.
+    ``round`` to the nearest (as printed). Where no row was left there is no ratio, and B stays.
 
     Rounding swallows steps of less than one problem: at decay 0.9, B stays where fewer than 10 (ceil, downwards) or 5
     (round) problems are missing, so small batches need a smaller decay.
     """
-    wanted = problems * target / max(rows, 1)
+    wanted = problems * target / rows if rows else float(problems)
     if rounding == "ceil":
         size = ceil(decay * problems + (1.0 - decay) * floor(wanted + _ROUNDING_ERROR) - _ROUNDING_ERROR)
     else:

@@ -32,7 +32,7 @@ class Dynamic(Staged):
         """Never: how many more to draw is known only when a step's problems are finished."""
         return False
 
-    def start(self, problems_per_step: int) -> ScheduleState:
+    def start(self, problems_per_step: int, completions: int = 1) -> ScheduleState:
         """Return the state of a fresh run."""
         return {"problems": problems_per_step}
 

@@ -20,7 +20,7 @@ class Fixed(Staged):
     off_policy: bool = False
     name: ClassVar[str] = "fixed"
 
-    def start(self, problems_per_step: int) -> ScheduleState:
+    def start(self, problems_per_step: int, completions: int = 1) -> ScheduleState:
         """Return the state of a fresh run."""
         return {"problems": problems_per_step}
 

@@ -20,8 +20,8 @@ class Schedule(Protocol):
         """Whether the first round of the next problems shares an engine call with the later rounds of these."""
         ...
 
-    def start(self, problems_per_step: int) -> ScheduleState:
-        """Return the state of a fresh run."""
+    def start(self, problems_per_step: int, completions: int = 1) -> ScheduleState:
+        """Return the state of a fresh run; `completions`: what the explorer samples of a problem, at most."""
         ...
 
     def num_problems(self, state: ScheduleState) -> int:

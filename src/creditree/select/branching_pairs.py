@@ -24,8 +24,9 @@ class BranchingPairs:
 
     `u_norm` says which pairs U counts (the paper prints |U| and leaves this open): ``branching`` those at prefixes with
     at least two different next tokens (at most 2 (L - 1) for L distinct completions), ``all`` every pair, ``nonzero``
-    those whose advantage is not 0. U is the union over the trees of the forest; a pair of two trees counts in each,
-    because each tree estimates its advantage from its own completions.
+    those of ``branching`` whose advantage is not 0 (where prefixes match by their tokens, no other pair has one). U is
+    the union over the trees of the forest; a pair of two trees counts in each, because each tree estimates its
+    advantage from its own completions.
 
     Where prefixes count as one though their tokens differ (`PrefixGain.match`), a prefix branches if at least two
     different tokens follow the prefixes of its class. A pair stays one of prefix and token: pi(v|p) differs within a

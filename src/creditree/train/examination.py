@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from creditree.engines.engine import Sampling
-from creditree.evaluate.accuracy import Evaluation
-from creditree.evaluate.session import Unwatched, measure
+from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.session import measure
 from creditree.report.guard import GuardSide
 from creditree.report.wording import decoding_name
 from creditree.runs.directory import Side
@@ -27,7 +27,7 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
         for temperature in settings.evaluation_temperatures:
             name, sampling = decoding_name(temperature), Sampling(temperature, settings.sampling.top_p)
             kept = trainer.run.measurement(name, side)
-            found[name] = measure(trainer.examiner, problems, sampling, 1, kept, Unwatched(), f"{name}, {side}")
+            found[name] = measure(trainer.examiner, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
     return found
 
 
@@ -36,7 +36,9 @@ def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:
     examiner = replace(trainer.examiner, verifier=guard.verifier, prompt=guard.prompt)
     kept = trainer.run.measurement(GUARD, side)
     with as_measured(trainer, side):
-        found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, Unwatched(), f"{GUARD}, {side}")
+        found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, trainer.watchdog, f"{GUARD}, {side}")
+        cure = "when what judges works again, continue with --resume."
+        check_judged({f"guard set, {side}": found}, cure)
         return GuardSide(found.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
 
 

@@ -96,7 +96,7 @@ def _described(branch: Branch) -> Flying:
 
 def _branch(entry: Flying, take: Callable[[str, int], NDArray[Any]]) -> Branch:
     count = entry["tokens"]
-    signals = {name: take(name, count) if name in entry["signals"] else None for name in _SIGNALS}
+    signals: dict[str, Any] = {name: take(name, count) if name in entry["signals"] else None for name in _SIGNALS}
     return Branch(
         entry["parent"],
         entry["fork"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.batch import pack
-from creditree.errors import ConfigError
+from creditree.errors import ConfigError, NonFiniteError
 from creditree.evaluate.prompt import prompt_ids
 from creditree.learner.learner import Learner
 from creditree.models.load import Model
@@ -57,6 +57,11 @@ class Guard:
         ones = [((np.ones(len(target)),),) for target in targets]
         logprobs = learner.logprobs(pack(forests, ones, ones, keep_zero_advantage=True))
         found = np.split(logprobs, np.cumsum([len(target) for target in targets])[:-1])
+        if not np.isfinite(logprobs).all():
+            raise NonFiniteError(
+                f"{self.source}: the log-probabilities of guard targets are not finite: what is measured is damaged, "
+                "or its weights have grown too large."
+            )
         return {problem.id: -float(own.mean()) for problem, own in zip(self.problems, found, strict=True)}
 
     def _target_ids(self, target: str, model: Model) -> IntArray:

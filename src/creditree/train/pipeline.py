@@ -40,7 +40,7 @@ class Pipeline:
         self, rollout: Rollout, task: Task, explorer: Explorer, schedule: Schedule, key: Key, problems_per_step: int
     ) -> None:
         self.rollout, self.task, self.explorer, self.schedule, self.key = rollout, task, explorer, schedule, key
-        self.state: ScheduleState = schedule.start(problems_per_step)
+        self.state: ScheduleState = schedule.start(problems_per_step, explorer.max_completions)
         self.flying: list[Exploring] = []
         self.next_problem = 0
         self._asked: list[Problem] = []

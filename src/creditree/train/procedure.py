@@ -20,6 +20,7 @@ from creditree.train.outcome import summary_of, training_problems, write_report
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import cures
 from creditree.train.trainer import Trainer
+from creditree.train.watchdog import watched
 
 EVALUATION = "evaluation.json"
 GUARD_FILE = "guard.json"
@@ -37,6 +38,12 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     if parts.start is not None:
         parts.start.record(run, None if parts.inputs is None else parts.inputs.base)
     trainer = Trainer(parts, settings, run, watcher)
+    with watched(trainer.watchdog):
+        return _run(trainer)
+
+
+def _run(trainer: Trainer) -> Summary:
+    parts, run = trainer.parts, trainer.run
     trainer.restore()
     before, guard_before = _before(trainer, run), _guard_before(trainer, run)
     if not trainer.is_finished:
@@ -112,9 +119,9 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
         return ModelError(_no_way_back(trainer, error))
     _publish(trainer)
     learned = step > 0 and trainer.state.ledger.updates > 0
-    kept = f"the state after step {step}, the last sound one" if learned else "what it started from"
+    kept = f"the last sound state, after step {step}," if learned else "what it started from"
     return ModelError(
-        f"training stopped: {str(error).rstrip('.')}; {kept}, is saved in "
+        f"training stopped: {str(error).rstrip('.')}; {kept} is saved in "
         f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "
         f"(--from {run.path} goes on from what is saved) with "
         f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}."

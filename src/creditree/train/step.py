@@ -88,8 +88,8 @@ class StepResult:
 
 
 def _first_round(forest: Forest) -> list[int]:
-    """Return the judged completions of a problem that were sampled from its prompt."""
-    return [leaf for leaf in forest[0].rewarded if forest[0].branches[leaf].parent is None]
+    """Return the judged completions of a problem that were sampled from its prompt, without forks."""
+    return [leaf for leaf in forest[0].rewarded if forest[0].branches[leaf].is_chain]
 
 
 def train_step(

@@ -23,6 +23,7 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, is_unjudged, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
 from creditree.train.step import Skip, StepResult, learn
+from creditree.train.watchdog import Watchdog
 
 MOST_TOLD = 5
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
@@ -56,6 +57,7 @@ class Trainer:
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self.keeper = Keeper(parts.learner, run, settings.checkpoint_every_s)
+        self.watchdog = Watchdog(watcher, lambda: self.state.seconds)
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0

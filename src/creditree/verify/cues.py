@@ -42,7 +42,9 @@ MOST_EMPTY = 4
 """Cues without anything behind them that are passed over."""
 
 LONGEST_CLAUSE = 2_000
-LEAD = re.compile(r"[\s*_`:>}]*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+")
+LEAD = re.compile(
+    r"(?:[\s*_`:>}#…]|\.(?=\.)|(?<=\.)\.)*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+"
+)
 SENTENCE_END = re.compile(
     r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|;\s|\?(?=\s|$)|!++(?=\s*+$|\s++[A-Z\"])|[。।]|(?<![0-9])[?!]|<\||</"
 )
@@ -91,6 +93,7 @@ def clause_at(text: str) -> str:
 
 def undressed(text: str) -> str:
     """Return `text` without emphasis, quotes around it, braces that nothing opened, and a full stop at its end."""
+    text = SMILES.sub("", text)
     text = EMPHASIS.sub(lambda match: match["inside"] or "", text).strip().strip("`").rstrip("_*").strip()
     if text.count("}") > text.count("{"):
         text = text.rstrip("}").rstrip()
@@ -104,6 +107,7 @@ EMPHASIS = re.compile(
     r"(?<![\w)\]}*])(?P<star>\*{1,3})(?=[^\s*])(?P<inside>[^*\n]{1,200}?)(?<=\S)(?P=star)(?![\w(\[\\*])"
     r"|(?<![\w)\]}*])\*\*(?=[^\s*])|(?<=[^\s*])\*\*(?![\w(\[\\*])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)"
 )
+SMILES = re.compile(r"\s++[:;]-?[()DP]\Z|[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]++\s*\Z")
 QUOTED = re.compile(r"[\"“”'‘「『]([^\"“”'‘’「」『』]*+)[\"“”'’」』]?\.?")
 
 

@@ -1,9 +1,11 @@
 """Mathematical answers: DeepScaleR's rules, then math-verify with a second look, in processes that can be killed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from creditree.problem import Verdict
+from creditree.problem import Problem, Verdict
+from creditree.text import shortened
 from creditree.verify.characters import cleaned
 from creditree.verify.latex import mathd
 from creditree.verify.pool import Job, WorkerPool
@@ -11,6 +13,8 @@ from creditree.verify.prose import accepted_answer, final_answer
 from creditree.verify.quantity import RULES, quantities_equal, quantity
 from creditree.verify.verifier import Answer, Rules, Verifier
 
+OPERATION = re.compile(r"[0-9)}]\s*(?:[-+*/×·^!]|\\(?:times|cdot|div))|\\(?:sqrt|frac|binom)")
+LONGEST_SHOWN = 60
 LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
 
@@ -75,7 +79,7 @@ class Mathematics(Verifier):
         """Return the verdict where it needs no formula, else the answer and the accepted ones to compare."""
         truths = tuple(map(accepted_answer, answer.problem.answers))
         if not any(truths):
-            return Verdict(None, "crash", f"problem {answer.problem.id}: it has no accepted answer to compare with.")
+            return Verdict(None, "crash", _unusable(answer.problem))
         given = final_answer(answer.completion)
         if given is None:
             return Verdict(0.0, "unparsable", "the completion gives no answer.")
@@ -87,8 +91,10 @@ class Mathematics(Verifier):
         if decided is not None:
             return Verdict(1.0 if decided else 0.0, answer=given)
         short = tuple(truth for truth in truths if len(truth) <= LONGEST_ANSWER)
-        if not short:
-            return Verdict(0.0, "ok", "the accepted answers are too long to be read as formulas.", given)
+        if not any(short):
+            return Verdict(None, "crash", _unusable(answer.problem))
+        if _restates(given, answer.problem) and any(map(quantity, short)):
+            return Verdict(0.0, "ok", "the answer is the question's own expression, not its value.", given)
         return given, short
 
     def _numbers(self, given: str, truths: Sequence[str]) -> bool | None:
@@ -104,3 +110,19 @@ class Mathematics(Verifier):
             doubtful = number.is_doubtful or any(other.is_doubtful for other in known)
             return False if len(known) == len(others) and not doubtful else None
         return True if any(mathd(given) == mathd(truth) for truth in truths) else None
+
+
+def _unusable(problem: Problem) -> str:
+    texts = ", ".join(shortened(truth, LONGEST_SHOWN) for truth in problem.answers)
+    return (
+        f"problem {problem.id}: no accepted answer is a formula, a number or a short text ({texts}); "
+        "write the answer alone, or behind ####, or use a verifier that can judge it."
+    )
+
+
+def _restates(given: str, problem: Problem) -> bool:
+    """Return whether an answer that is still to be worked out stands in the question: 123 * 4 for "What is 123*4?"."""
+    if not OPERATION.search(given):
+        return False
+    asked, plain = (re.sub(r"\\(?:times|cdot)|[×·]", "*", text) for text in (problem.question, given))
+    return re.sub(r"[\s$]", "", plain) in re.sub(r"[\s$]", "", asked)

@@ -1,5 +1,6 @@
 """Numbers: integers, decimals, fractions, percent; compared exactly, or within a tolerance."""
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +8,13 @@ from fractions import Fraction
 
 from creditree.errors import ConfigError
 from creditree.problem import Verdict
-from creditree.verify.number import PlainNumber
+from creditree.verify.number import MOST_DIGITS, PlainNumber
 from creditree.verify.prose import accepted_answer, final_answer
 from creditree.verify.quantity import RULES, Quantity, last_side, quantity, readings
 from creditree.verify.verifier import Answer, Rules, Verifier
 
+LONG_DIGITS = re.compile(rf"[0-9]{{{MOST_DIGITS + 1},}}+")
+"""Too long to be read; the same digits are the same number."""
 NOISY = 16
 """Digits from which a decimal may be the float nearest to a shorter one."""
 LONGEST_NOISE = 25
@@ -25,7 +28,8 @@ class Numeric(Verifier):
     """Reward 1 if the number that the completion answers with equals an accepted one, else 0.
 
     The number is read out of the one place where the completion says its answer (see `located`): a box, a tag, a stated
-    clause, else the last sentence with a number. A unit behind it does not count, unless both have one and they differ.
+    clause, else the last sentence with a number; more than one number there, or a number inside something else, such as
+    5 or 6, 5x and ``\\sqrt{5}``, is none. A unit behind it does not count, unless both have one and they differ.
     `tolerance`: largest relative difference, and largest absolute one where the accepted number is 0; at 0 numbers are
     compared exactly, so 0.333 is not 1/3. A percent sign may be meant either way: 5 % equals 5 and 0.05. A completion
     without a number is ``unparsable`` with reward 0; a problem without an accepted number is a ``crash`` without one.
@@ -57,17 +61,20 @@ class Numeric(Verifier):
         return one == other or (first is not None and second is not None and self._equal(first, second))
 
     def _verdict(self, answer: Answer) -> Verdict:
-        accepted = [
-            found for truth in answer.problem.answers for text in [accepted_answer(truth)] for found in _accepted(text)
-        ]
-        if not accepted:
+        texts = [accepted_answer(truth) for truth in answer.problem.answers]
+        accepted = [found for text in texts for found in _accepted(text)]
+        long = [text for text in texts if LONG_DIGITS.fullmatch(text)]
+        given = final_answer(answer.completion)
+        if given in long:
+            return Verdict(1.0, answer=given)
+        if not accepted and not long:
             return Verdict(
                 None,
                 "crash",
                 f"problem {answer.problem.id}: no accepted answer is a number ({', '.join(answer.problem.answers)}); "
                 "use a verifier that can judge it.",
             )
-        found = answered_number(answer.completion)
+        found = None if given is None else _read(given)
         if found is None:
             return Verdict(0.0, "unparsable", "the completion has no number where its answer stands.")
         right = any(self._equal(found, number) for number in accepted)
@@ -79,16 +86,6 @@ class Numeric(Verifier):
 
     def _near(self, found: Fraction, accepted: Fraction) -> bool:
         return abs(found - accepted) <= Fraction(self.tolerance) * (abs(accepted) or 1)
-
-
-def answered_number(completion: str) -> Quantity | None:
-    """Return the number that a completion answers with, or None.
-
-    It is the number that the one place where the answer stands holds, perhaps with a unit; more than one number there,
-    or a number inside something else, such as 5 or 6, 5x and ``\\sqrt{5}``, is none.
-    """
-    answer = final_answer(completion)
-    return None if answer is None else _read(answer)
 
 
 def without_noise(number: PlainNumber, text: str) -> PlainNumber:

@@ -11,7 +11,7 @@ from creditree.verify.units import NO_UNIT, WRAPPED, Unit, differ, unit_of
 
 LONGEST = 3_000
 CURRENCY = re.compile(
-    r"(?P<sign>-)?\s?(?P<name>(?:US|C|A|CA|AU|HK|NZ)?\\?\$|\\?[€£¥₹₩₽]|\\(?:pounds|euro|yen)|[A-Z]{3}|Rs\.?)[\s\\,~]{0,3}(?=-?[0-9.])"
+    r"(?P<sign>-)?\s?(?P<name>(?:US|C|A|CA|AU|HK|NZ)?\\?\$|\\?[€£¥₹₩₽]|\\(?:pounds|euro|yen)|[A-Z]{3}|R\\?\$|R[spM]\.?|[Kk]r\.?|Fr\.?)[\s\\,~]{0,3}(?=-?[0-9.])"
 )
 MONEY = frozenset("$€£¥₹₩₽")
 LEAD = re.compile(r"(?:\\approx|\\sim|≈|~|about|approximately|roughly|exactly|around)(?![A-Za-z])\s*+")

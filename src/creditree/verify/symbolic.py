@@ -18,7 +18,6 @@ from math_verify import verify
 from creditree.problem import Status
 from creditree.verify.equations import as_list, by_name, chain, named_pairs, values
 from creditree.verify.latex import (
-    DEGREES,
     assigned_letter,
     base,
     closing,
@@ -45,7 +44,10 @@ MOST_UNKNOWNS = 2
 LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
 WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
+ALTERNATIVES = re.compile(r"\\text\s*\{\s*or\s*\}|(?<![A-Za-z])or(?![A-Za-z])")
+INEQUALITY = re.compile(r"[<>]|\\[lg]eq(?![A-Za-z])")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
+DEGREE_NAMES = frozenset({"°", "degree", "degrees", "deg"})
 DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
 NORMAL_FORM = NormalizationConfig(
@@ -148,14 +150,12 @@ def _units_differ(answer: str, truth: str) -> bool:
 
 def _in_radians(answer: str, truth: str) -> tuple[str, str]:
     """Return both answers, one in degrees as a part of pi where the other has pi and no degrees."""
-    if (DEGREES.search(answer) is None) == (DEGREES.search(truth) is None):
-        return answer, truth
     return _radians(answer, truth), _radians(truth, answer)
 
 
 def _radians(text: str, other: str) -> str:
     found = quantity(text)
-    if found is None or found.unit != "°" or "pi" not in other.replace("π", "pi"):
+    if found is None or found.unit not in DEGREE_NAMES or "pi" not in other.replace("π", "pi"):
         return text
     share = found.number.value / 180
     return f"\\frac{{{share.numerator}\\pi}}{{{share.denominator}}}"
@@ -192,6 +192,9 @@ def read(text: str) -> Any:
 def _read(text: str) -> Any:
     if not text or _depth(text) > DEEPEST or LARGE_BINOMIAL.search(text):
         return None
+    parts = ALTERNATIVES.split(text)
+    if len(parts) > 1 and all(map(INEQUALITY.search, parts)):
+        return _either([_read(part.strip()) for part in parts])
     try:
         normal = normalize_latex(text, NORMAL_FORM)
         formula = quickly_read(normal)
@@ -202,6 +205,14 @@ def _read(text: str) -> Any:
     except Exception:  # whatever a grammar makes of what a model wrote
         return None
     return None if formula is None or is_too_large(formula) else _with_real_roots(_with_imaginary_unit(formula))
+
+
+def _either(inequalities: list[Any]) -> Any:
+    """Return the set of numbers that satisfy one of several inequalities, None where they are not such."""
+    try:
+        return sympy.Or(*inequalities).as_set() if all(one is not None for one in inequalities) else None
+    except Exception:  # of several letters, or of none
+        return None
 
 
 def _with_real_roots(formula: Any) -> Any:

@@ -94,7 +94,11 @@ SYMBOLS = (
     ("^\\circ", "°"), ("^{\\circ}", "°"), ("\\degree", "°"), ("\\circ", "°"), ("^o", "°"), ("\\Omega", "Ω"),
     ("\\mu", "µ"), ("\\cdot", "·"), ("\\pounds", "£"), ("\\euro", "€"), ("\\yen", "¥"), ("\\%", "%"), ("\\$", "$"),
 )  # fmt: skip
-GAPS = re.compile(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\\(?:left|right|displaystyle)(?![A-Za-z])")
+ROMAN = re.compile(r"\{\\(?:rm|bf|it)(?![A-Za-z])([^{}]*)\}")
+OVER = re.compile(r"\\[dt]?frac\s?\{(\\(?:text|mathrm)\s?\{[^{}]*\})\}\s?\{(\\(?:text|mathrm)\s?\{[^{}]*\})\}")
+GAPS = re.compile(
+    r"\\[hv]space\*?\s?\{[^{}]*\}|\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\\(?:left|right|displaystyle)(?![A-Za-z])"
+)
 EXPONENT = re.compile(r"\s?\^\s?\{?\s?-?[1-4]\s?\}?")
 WORDS = re.compile(r"[^\W\d_]+(?:[/·][^\W\d_]+)*|[°℃℉′″'\"$€£¥₹₩₽¢%µ]+[^\W\d_]?")
 REST = re.compile(r"[^\d_^\\{}=+<>*|\[\]&#@~]*+")
@@ -123,9 +127,10 @@ def unit_of(rest: str) -> Unit | None:
         return NO_UNIT
     for symbol, plain in SYMBOLS:
         rest = rest.replace(symbol, plain)
+    rest = OVER.sub(r"\1/\2", ROMAN.sub(r"\\text{\1}", rest)) if "{\\" in rest else rest
     wrapped = WRAPPED.search(rest) is not None
     rest = WRAPPED.sub(lambda match: f" {match[1]} ", rest)
-    plain_rest = GAPS.sub(" ", rest)
+    plain_rest = re.sub(r"\s*+/\s*+", "/", GAPS.sub(" ", rest))
     exponents = "".join(re.findall(r"[2-4]", "".join(EXPONENT.findall(plain_rest))))
     plain_rest = EXPONENT.sub("", plain_rest)
     if REST.fullmatch(plain_rest) is None:

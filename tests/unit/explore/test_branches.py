@@ -139,6 +139,8 @@ def greedy(case: dict[str, Any], gap: int) -> list[Step]:
     if threshold == 0 and any(s > 0 for s in pool):
         threshold = min(s for s in pool if s > 0)
     lead = case["prompt_tokens"] if case["gap_from"] == "prompt" else 0
+    if (case["quantile_over"], case["fallback"]) == ("steps", "first_steps") and not any(s > 0 for s in pool):
+        last = len(case["steps"])  # 0 >= 0: what was set to 0 behind the thinking is a candidate as well
     chosen: list[Step] = []
     for k, (start, stop) in enumerate(case["steps"]):
         far = start + lead >= gap and all(start - end >= gap for _, end in chosen)

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from creditree.credit.process import process_value
 from creditree.explore.attention import Attention
 from creditree.explore.baselines import FirstSteps, RandomBranching
 from creditree.explore.branching import Branching, nodes_below
 from creditree.explore.entropy import Entropy
+from creditree.problem import Verdict
 from creditree.rng import Key
 from creditree.steps import Separators
 from creditree.tree import Branch, RolloutTree
@@ -39,10 +41,35 @@ def two_branches() -> RolloutTree:
 def test_golden_surprisal_pools_the_branches_of_a_tree() -> None:
     # Open: chain 0 at 1 (.2), 2 (.5), 4 (.5), not 0, 3 (forked), 5 (last); branch 2 at 4 (.7), 5 (.5), not 3, 6.
     tree = two_branches()
-    assert chosen(Entropy(points=1), tree) == [(2, 4)]
-    assert chosen(Entropy(points=3), tree) == [(2, 4), (0, 2), (0, 4)]
-    assert chosen(Entropy(points=9), tree) == [(2, 4), (0, 2), (0, 4), (2, 5), (0, 1)]
-    assert chosen(Entropy(points=9), tree, 1) == [(1, 1)]
+    later = Entropy(points=9, first_token=False)
+    assert chosen(replace(later, points=1), tree) == [(2, 4)]
+    assert chosen(replace(later, points=3), tree) == [(2, 4), (0, 2), (0, 4)]
+    assert chosen(later, tree) == [(2, 4), (0, 2), (0, 4), (2, 5), (0, 1)]
+    assert chosen(later, tree, 1) == [(1, 1)]
+
+
+def test_golden_the_first_token_of_a_chain_is_open_once() -> None:
+    # Surprisal 9 at offset 0 of chain 0 and at 3 of branch 2, which is its first: only the chain's may be forked.
+    tree = two_branches()
+    assert chosen(Entropy(points=2), tree) == [(0, 0), (2, 4)]
+    # Forked there, the new completion is of chain 0's tree; its own first token, and the chain's, are taken.
+    grown = tree.grown(surprised([6, 3, 3], [9.0, 0.8, 9.0], 0, 0))
+    assert (grown.branches[3].parent, grown.branches[3].beside, grown.branches[3].is_chain) == (None, 0, False)
+    assert chosen(Entropy(points=2), grown) == [(3, 1), (2, 4)]
+    assert chosen(Entropy(points=2), grown, 1) == [(1, 0), (1, 1)]
+    assert grown.forked == (0, 2, 3)
+
+
+def test_a_continuation_from_the_first_token_is_trained_on() -> None:
+    # Rewards 1, 0, 1, V(root) 2/3: chain 1 is let alone; A = 2 (R - V(root)) of the chain and of its continuation.
+    tree = root().grown(
+        surprised([3, 1], [9.0, 0.1]), surprised([4, 1], [0.1, 0.1]), surprised([6, 1], [0.1, 0.1], 0, 0)
+    )
+    judged = tree.judged({0: Verdict(1.0), 1: Verdict(0.0), 2: Verdict(1.0)})
+    first, alone, other = process_value(judged)
+    assert alone is None
+    assert first == pytest.approx([2 / 3, 2 / 3])
+    assert other == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_golden_conclusion_mask_reaches_what_inherits_it() -> None:
@@ -51,7 +78,7 @@ def test_golden_conclusion_mask_reaches_what_inherits_it() -> None:
         surprised([3, 3, 5, 3, 3, 1], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
         surprised([3, 3, 1], [0.9, 0.9, 0.9], 0, 4),
     )
-    masked = Entropy(points=9, separators=SEPARATORS)
+    masked = Entropy(points=9, first_token=False, separators=SEPARATORS)
     assert chosen(masked, tree) == [(0, 2), (0, 1)]
     assert chosen(replace(masked, masked=False), tree) == [(1, 5), (0, 3), (0, 2), (0, 1)]
 
@@ -60,7 +87,7 @@ def test_golden_entropy_is_another_number() -> None:
     tree = root().grown(
         replace(surprised([3] * 5, [0.0, 0.9, 0.1, 0.1, 0.0]), entropies=np.array([2.0, 0.1, 0.3, 0.8, 2.0]))
     )
-    assert chosen(Entropy(points=1, uncertainty="entropy"), tree) == [(0, 3)]
+    assert chosen(Entropy(points=1, first_token=False, uncertainty="entropy"), tree) == [(0, 3)]
     assert chosen(Entropy(points=1), tree) == [(0, 1)]
 
 

@@ -52,6 +52,7 @@ def head() -> Record:
         "command": "creditree pilot problems.csv --budget 30m",
         "working_directory": "/home/ann/pilots",
         "data": {
+            "grader": "numeric",
             "findings": [
                 {"kind": "split", "severity": "note", "text": "110 problems to train on", "places": []},
                 {"kind": "conflicts", "severity": "caution", "text": "questions left out: 2",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.errors import RunError
-from creditree.runs.metrics import MetricsLog, plain
+from creditree.runs.metrics import Mark, MetricsLog, plain
 
 
 def test_plain_turns_numpy_into_json_and_what_is_not_finite_into_null() -> None:
@@ -65,6 +65,22 @@ def test_truncating_drops_later_steps_and_keeps_the_bytes_of_others(tmp_path: Pa
     assert log.path.read_bytes() == lines[0] + lines[1] + lines[3]
     log.truncate_after(-1)
     assert log.path.read_bytes() == b""
+
+
+def test_a_mark_stands_for_the_lines_up_to_its_step(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    marks = []
+    for step in (1, 2, 3):
+        log.append({"step": step})
+        marks.append(log.mark(step))
+    assert marks[1] == log.mark(2) == MetricsLog(log.path).mark(2) == Mark.of(b'{"step": 1}\n{"step": 2}\n')
+    log.truncate_after(2)
+    assert log.damage(marks[1]) == ""
+    assert log.damage(marks[2]) == "holds 2 of the 3 lines that it had"
+    log.append({"step": 3, "loss": 1.0})
+    assert log.damage(marks[2]) == "has other lines than it had"
+    log.path.unlink()
+    assert MetricsLog(log.path).damage(marks[2]) == "holds 0 of the 3 lines that it had"
 
 
 @pytest.mark.parametrize("line", ["{torn", "[1]", '{"loss": 1}', '{"step": "1"}', ""])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from creditree.credit import process_value
 from creditree.errors import ConfigError
+from creditree.explore.attention import Attention
 from creditree.fields import ZERO
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.dynamic import Dynamic
@@ -143,19 +144,29 @@ def test_a_problem_is_dropped_iff_no_token_has_an_advantage(tree: RolloutTree) -
 
 
 def test_golden_adaptive_batch() -> None:
-    # Target 8 * 30 = 240. 120 rows left: floor(8 * 2) = 16; 7.2 + 1.6 = 8.8, up. Bounds 4 and 32.
+    # Target 8 * 30 = 240. 120 rows left: floor(8 * 2) = 16; 7.2 + 1.6 = 8.8, up.
     schedule = Adaptive()
-    state = schedule.after(schedule.start(8), 120)
-    assert (schedule.num_problems(state), state["rows"]) == (9, 120)
-    for _ in range(3):
-        state = schedule.after(state, 0)
-    assert schedule.num_problems(state) == 32
+    state = schedule.after(schedule.start(8, 30), 120)
+    assert (schedule.num_problems(state), state["rows"], state["target"]) == (9, 120, 240)
+    assert schedule.num_problems(schedule.after(state, 0)) == 9  # no row, no ratio
+    # Without bounds, 1 row: 8.1 + .1 * 9 * 240 = 224.1, up. With them 4 and 32.
+    assert schedule.num_problems(schedule.after(state, 1)) == 225
+    bounded = Adaptive(batch_least=0.5, batch_most=4.0)
+    state = bounded.after(state, 1)
+    assert bounded.num_problems(state) == 32
     for _ in range(60):
-        state = schedule.after(state, 10_000)
-    assert schedule.num_problems(state) == 9  # .9 * 9 = 8.1, up
-    assert schedule.num_problems(schedule.after(schedule.start(8) | {"problems": 3}, 240)) == 4
+        state = bounded.after(state, 10_000)
+    assert bounded.num_problems(state) == 9  # .9 * 9 = 8.1, up
+    assert bounded.num_problems(bounded.after(bounded.start(8, 30) | {"problems": 3}, 240)) == 4
     fixed = Adaptive(batch_decay=1.0)
-    assert fixed.num_problems(fixed.after(fixed.start(8), 1)) == 8
+    assert fixed.num_problems(fixed.after(fixed.start(8, 30), 1)) == 8
+
+
+def test_the_rows_that_are_wanted_follow_the_trees_shape() -> None:
+    """M (1 + N L T) leaves of a tree: 6 * 5 for (6, 2, 1, 2), 4 * 10 for (4, 3, 1, 3)."""
+    assert Adaptive().start(8, Attention(6, 2, 1, 2).max_completions)["target"] == 240
+    assert Adaptive().start(8, Attention(4, 3, 1, 3).max_completions)["target"] == 320
+    assert Adaptive(rows_per_problem=7).start(8, 40)["target"] == 56
 
 
 def test_golden_dynamic_sampling() -> None:

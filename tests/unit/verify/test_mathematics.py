@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from unicodedata import digit
 
 import pytest
 
@@ -84,7 +86,8 @@ def adversarial_statuses(count: int, deadline_s: float, workers: int, folder: Pa
     assert not list(folder.glob(f"{MARKER}*"))
     # Some are right: what is seen of "5" and marks is 5, and so is the last number of some that say nothing else.
     rewarded = [made[i] for i, verdict in enumerate(verdicts) if verdict.reward != 0.0]
-    assert all(truth == "5" and "5" in text for _, text, truth in rewarded), rewarded
+    # A five of any script is one.
+    assert all(truth == "5" and 5 in [digit(letter, None) for letter in text] for _, text, truth in rewarded), rewarded
     assert len(rewarded) < count / 100 + 1
     statuses: dict[str, int] = {}
     for verdict in verdicts:
@@ -96,6 +99,59 @@ def test_adversarial_answers_neither_hang_nor_run_nor_crash_the_grader(tmp_path:
     statuses = adversarial_statuses(3 * len(MAKERS), 0.3, 1, tmp_path)
     assert statuses["unparsable"] > len(MAKERS)
     assert sum(statuses.values()) == 3 * len(MAKERS)
+
+
+READ_ALL = """
+from creditree.verify.latex import mathd
+from creditree.verify.prose import accepted_answer, final_answer
+from creditree.verify.quantity import last_side, quantity
+from tests.unit.verify.adversarial import adversarial
+
+for _, text, _ in adversarial({count}):
+    given = final_answer(text)
+    for part in (given or "", accepted_answer(text), text[-600:]):
+        quantity(part)
+        last_side(part)
+        if len(part) <= 600:
+            mathd(part)
+print("read")
+"""
+
+
+def test_no_reader_hangs_on_any_text() -> None:
+    """In a process that is given two minutes: about a second of them where every reader takes linear time."""
+    root = Path(__file__).resolve().parents[3]
+    paths = os.pathsep.join([str(root), str(root / "src")])
+    command = [sys.executable, "-c", READ_ALL.format(count=len(MAKERS))]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "read\n", done.stderr
+
+
+def test_a_number_with_separators_is_read_at_once() -> None:
+    googol = "1" + ",\\!000" * 33 + "\\,\\text{ grains}"
+    verdicts = Mathematics().judge([answer(f"\\boxed{{{googol}}}", "1" + "0" * 99), answer("\\boxed{1,\\,,\\,x}", "1")])
+    assert [verdict.reward for verdict in verdicts[:1]] == [1.0]
+
+
+def test_references_that_cannot_be_compared_with_give_no_reward() -> None:
+    prose = "It follows from the lemma that every such map is bounded and that its kernel is closed in its domain"
+    truths = ("['3', '4']", prose, "", "x+" * 400 + "1")
+    verdicts = Mathematics().judge([answer("\\boxed{3}", truth) for truth in truths])
+    assert [(verdict.reward, verdict.status) for verdict in verdicts] == [(None, "crash")] * 4
+    assert all("no accepted answer is a formula, a number or a short text" in verdict.detail for verdict in verdicts)
+
+
+def test_the_same_text_is_right_whatever_its_size() -> None:
+    for text in ("7" * 700, "x+" * 400 + "1"):
+        assert Mathematics().judge([answer(f"\\boxed{{{text}}}", text)])[0].reward == 1.0
+
+
+def test_the_question_restated_is_no_answer() -> None:
+    asked = Problem("p", "What is $12 \\cdot 34$?", ("408",))
+    (restated,) = Mathematics().judge([Answer(asked, "", "The answer is 12 * 34.")])
+    assert (restated.reward, restated.status) == (0.0, "ok")
 
 
 @pytest.mark.slow
