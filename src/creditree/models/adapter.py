@@ -14,6 +14,7 @@ from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.models.directory import as_others, full_name
 from creditree.models.load import Model
 from creditree.models.lora import LoraSpec as LoraSpec
+from creditree.models.reading import one_sentence, reason_of
 from creditree.models.saved_adapter import SavedAdapter
 from creditree.rng import Key
 
@@ -24,7 +25,11 @@ class Adapter:
     folder: ClassVar[str] = "adapter"
 
     def __init__(self, model: Model, spec: LoraSpec, key: Key) -> None:
-        """Attach a fresh adapter: A Kaiming-uniform from `key`, B zero, so that the model is unchanged at first."""
+        """Attach a fresh adapter: A Kaiming-uniform from `key`, B zero, so that the model is unchanged at first.
+
+        Raises ConfigError for layers or targets that the model does not have, ModelError for what cannot be allocated
+        or represented.
+        """
         self.model = model
         self.spec = spec
         transformer = model.transformer
@@ -39,15 +44,22 @@ class Adapter:
             bias="none",
             task_type="CAUSAL_LM",
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key.at("lora").integer(0, 2**63 - 1))
-            self.peft: PeftModel = get_peft_model(transformer.model, config)
-        if transformer.dtype == torch.float64:
-            self.peft.to(torch.float64)
+        with one_sentence(self._too_large):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(key.at("lora").integer(0, 2**63 - 1))
+                self.peft: PeftModel = get_peft_model(transformer.model, config)
+            if transformer.dtype == torch.float64:
+                self.peft.to(torch.float64)
+            self.peft.eval()
+            self._link()
         config.base_model_name_or_path = full_name(model.name)
         config.target_modules = sorted(spec.targets)  # peft makes a set, in any order
-        self.peft.eval()
-        self._link()
+
+    def _too_large(self, error: BaseException) -> str:
+        return (
+            f"an adapter of rank {self.spec.rank} and alpha {self.spec.scaled_by} cannot be put on model "
+            f"'{self.model.name}' ({reason_of(error)}); set lora.rank or lora.alpha to less."
+        )
 
     @torch.no_grad()
     def _link(self) -> None:

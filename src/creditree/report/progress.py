@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isclose
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
@@ -178,7 +179,9 @@ class Progress:
         if self._validation is not None:
             parts.append(f"validation {percent(self._validation)} %")
             # Where rewards are not 0 or 1, the share of correct completions says less than their mean.
-            if self._validation_reward is not None and self._validation_reward != self._validation:
+            if self._validation_reward is not None and not isclose(
+                self._validation_reward, self._validation, abs_tol=5e-4
+            ):
                 parts.append(f"validation reward {self._validation_reward:.3f}")
         return parts
 

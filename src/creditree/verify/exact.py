@@ -10,6 +10,8 @@ from creditree.verify.verifier import Answer, Rules, Verifier
 
 COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|tt|normal)?|mathrm|mathbf|emph)\s?\{([^{}]*)\}")
 EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\$)(?=\S)((?:(?!\1).)+)(?<=\S)\1(?!\w)")
+MARK = re.compile(r"(?:[>#•*]{1,6}|-) +")
+"""What Markdown begins a quotation, a heading or an item of a list with."""
 MOST_LAYERS = 3
 QUOTED = re.compile(r"[\"“„«「]([^\"“”„«»「」]+)[\"“”»」]")
 
@@ -20,8 +22,8 @@ class ExactText(Verifier):
 
     The answer is what is boxed, in ``<answer>``, or behind "answer is"; where nothing marks it, the last line, and for
     an accepted answer of n lines the last n lines. Runs of white space count as one space; a full stop at the end,
-    emphasis (``**Paris**``, ``\\text{Paris}``) and quotes around the whole do not count; capitals do unless
-    `ignore_case`. A completion without an answer is ``unparsable`` with reward 0.
+    emphasis (``**Paris**``, ``\\text{Paris}``, ``> Paris``) and quotes around the whole do not count; capitals do
+    unless `ignore_case`. A completion without an answer is ``unparsable`` with reward 0.
     """
 
     ignore_case: bool = False
@@ -57,7 +59,8 @@ class ExactText(Verifier):
         """Return a text as it is compared: without emphasis, quotes and a full stop around it."""
         text = " ".join(text.split())
         for _ in range(MOST_LAYERS):
-            text = EMPHASIS.sub(r"\2", COMMAND.sub(r"\1", text)).strip()
+            mark = MARK.match(text)
+            text = EMPHASIS.sub(r"\2", COMMAND.sub(r"\1", text[mark.end() :] if mark else text)).strip()
             text = text[:-1].rstrip() if len(text) > 1 and text[-1] in ".。" else text
             quoted = QUOTED.fullmatch(text)
             text = quoted[1].strip() if quoted else text

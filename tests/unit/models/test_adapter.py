@@ -86,6 +86,13 @@ def test_a_projection_that_the_layers_do_not_have_is_refused(target: str, words:
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("spec", [LoraSpec(rank=10**12), LoraSpec(rank=10**30), LoraSpec(rank=2, alpha=1.5e308)])
+def test_what_cannot_be_allocated_or_represented_is_one_sentence(spec: LoraSpec) -> None:
+    with pytest.raises(ModelError, match=r"set lora\.rank or lora\.alpha to less") as error:
+        Adapter(tiny(dtype=torch.float32), spec, Key.of(0))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fresh_adapter_changes_nothing(family: str) -> None:
     model = tiny(family)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from unicodedata import digit
 
 import pytest
 
@@ -85,7 +86,8 @@ def adversarial_statuses(count: int, deadline_s: float, workers: int, folder: Pa
     assert not list(folder.glob(f"{MARKER}*"))
     # Some are right: what is seen of "5" and marks is 5, and so is the last number of some that say nothing else.
     rewarded = [made[i] for i, verdict in enumerate(verdicts) if verdict.reward != 0.0]
-    assert all(truth == "5" and "5" in text for _, text, truth in rewarded), rewarded
+    # A five of any script is one.
+    assert all(truth == "5" and 5 in [digit(letter, None) for letter in text] for _, text, truth in rewarded), rewarded
     assert len(rewarded) < count / 100 + 1
     statuses: dict[str, int] = {}
     for verdict in verdicts:
