@@ -134,6 +134,8 @@ def test_an_adapter_that_was_lost_is_seen_early_and_other_tests_are_refused(
     file = run / "adapter" / "adapter_model.safetensors"
     monitor(run, place / "fresh.csv", "--problems", "5")
     save_file({name: 0 * tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    assert "has another content than when it was written" in refuse("monitor", run, place / "fresh.csv")
+    (run / "adapter" / "creditree.sha256").unlink()
     refused = refuse("monitor", run, place / "fresh.csv")
     assert "adapter is '" in refused
     assert "begin a new test with another --state" in refused

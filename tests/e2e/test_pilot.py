@@ -12,7 +12,7 @@ import pytest
 
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.tasks import Multiplication
+from creditree.tasks import Multiplication, WordProblems
 from tests.e2e.command import Refuse, creditree, creditree_json, start
 
 MODEL = ("--model", "builtin:multiplication")
@@ -86,6 +86,28 @@ def test_where_nothing_is_ever_solved_it_says_so_and_does_not_train(hopeless: tu
     assert "result" not in record
     assert not (out / "run").exists()
     assert "## Can it work here?" in (out / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_where_the_grader_cannot_read_the_answers_it_is_the_suspect(tmp_path: Path) -> None:
+    """The model answers 31, and the table has "Room 31": nothing is right, and it is not the model's fault."""
+    task = WordProblems()
+    problems = [task.training(Key.of(5), index) for index in range(80)]
+    rooms = [replace(one, answers=(f"Room {one.answers[0]}",)) for one in problems]
+    table, out = write(tmp_path / "rooms.csv", rooms), tmp_path / "out"
+    asked = ("pilot", table, "--model", "builtin:word_problems", "--budget", "40s", "--out", out)
+    record = creditree_json(*asked)
+    assert record["recommendation"]["decision"] == "suspect_grader"
+    assert record["outlook"]["suspicion"]["right"] == 0
+    assert record["data"]["grading"]["grader"] == "exact"
+    said = "the grader, not the model, is the suspect"
+    assert said in record["recommendation"]["text"]
+    assert said in " ".join((out / "report.md").read_text(encoding="utf-8").split())
+    assert said in " ".join(creditree(*asked).stdout.split())
+    lines = creditree("grade", out / "suspect.jsonl", "--grader", "exact", "--json").stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert found
+    assert all(row["reward"] == 0.0 and row["answer"].lstrip("-").isdigit() for row in found)
 
 
 def test_a_refused_table_leaves_the_directory_free(refuse: Refuse, tmp_path: Path, table: Path) -> None:

@@ -12,7 +12,7 @@ MOST_DIGITS = 50_000
 
 
 def is_too_large(formula: Any) -> bool:
-    """Return whether evaluating a formula would write out a number of a size that no answer has."""
+    """Return whether evaluating a formula would write out a number of a size that no answer has, or divide by zero."""
     try:
         return any(_is_large(node) for node in sympy.preorder_traversal(formula))
     except (AttributeError, TypeError):
@@ -21,6 +21,8 @@ def is_too_large(formula: Any) -> bool:
 
 def _is_large(node: Any) -> bool:
     if isinstance(node, sympy.Pow):
+        if node.base == 0 and node.exp.is_negative:
+            return True  # a division by zero has no value
         return digits(node.exp) > math.log10(LARGEST_EXPONENT) or digits(node) > MOST_DIGITS
     if isinstance(node, sympy.factorial | sympy.binomial):
         return any(digits(argument) > math.log10(LARGEST_FACTORIAL) for argument in node.args)

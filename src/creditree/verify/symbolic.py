@@ -44,6 +44,8 @@ MOST_UNKNOWNS = 2
 LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
 WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
+ALTERNATIVES = re.compile(r"\\text\s*\{\s*or\s*\}|(?<![A-Za-z])or(?![A-Za-z])")
+INEQUALITY = re.compile(r"[<>]|\\[lg]eq(?![A-Za-z])")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
 DEGREE_NAMES = frozenset({"°", "degree", "degrees", "deg"})
 DEEPEST = 20
@@ -190,6 +192,9 @@ def read(text: str) -> Any:
 def _read(text: str) -> Any:
     if not text or _depth(text) > DEEPEST or LARGE_BINOMIAL.search(text):
         return None
+    parts = ALTERNATIVES.split(text)
+    if len(parts) > 1 and all(map(INEQUALITY.search, parts)):
+        return _either([_read(part.strip()) for part in parts])
     try:
         normal = normalize_latex(text, NORMAL_FORM)
         formula = quickly_read(normal)
@@ -200,6 +205,14 @@ def _read(text: str) -> Any:
     except Exception:  # whatever a grammar makes of what a model wrote
         return None
     return None if formula is None or is_too_large(formula) else _with_real_roots(_with_imaginary_unit(formula))
+
+
+def _either(inequalities: list[Any]) -> Any:
+    """Return the set of numbers that satisfy one of several inequalities, None where they are not such."""
+    try:
+        return sympy.Or(*inequalities).as_set() if all(one is not None for one in inequalities) else None
+    except Exception:  # of several letters, or of none
+        return None
 
 
 def _with_real_roots(formula: Any) -> Any:

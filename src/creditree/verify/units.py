@@ -130,7 +130,7 @@ def unit_of(rest: str) -> Unit | None:
     rest = OVER.sub(r"\1/\2", ROMAN.sub(r"\\text{\1}", rest)) if "{\\" in rest else rest
     wrapped = WRAPPED.search(rest) is not None
     rest = WRAPPED.sub(lambda match: f" {match[1]} ", rest)
-    plain_rest = GAPS.sub(" ", rest)
+    plain_rest = re.sub(r"\s*+/\s*+", "/", GAPS.sub(" ", rest))
     exponents = "".join(re.findall(r"[2-4]", "".join(EXPONENT.findall(plain_rest))))
     plain_rest = EXPONENT.sub("", plain_rest)
     if REST.fullmatch(plain_rest) is None:

@@ -1,0 +1,128 @@
+"""Run commands in forked processes, several at once, each with a limit, and say how each ended."""
+
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+
+import creditree.cli.describe
+import creditree.cli.evaluate
+import creditree.cli.grade
+import creditree.cli.sweep
+import creditree.cli.train  # noqa: F401 - here once, and not in every process
+from creditree.cli.main import run
+
+Check = Callable[[str], str]
+"""From what a command printed to what is wrong with it, "" for nothing."""
+LIMIT_S = 60.0
+AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One input: its family, how it was made, the command that reads it, and what its success must have printed."""
+
+    family: str
+    kind: str
+    folder: Path
+    arguments: tuple[str, ...]
+    check: Check = lambda _: ""
+    act: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a case ended: ``works``, ``refused`` (one sentence, exit code 2), or what must not be."""
+
+    case: Case
+    name: str
+    detail: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        return self.name not in ("works", "refused")
+
+
+def outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
+    """Run all cases; each in a process of its own, killed after 60 seconds."""
+    running: dict[int, tuple[Case, float]] = {}
+    waiting = iter(cases)
+    case = next(waiting, None)
+    while case is not None or running:
+        if case is not None and len(running) < AT_ONCE:
+            running[_started(case)] = (case, time.monotonic())
+            case = next(waiting, None)
+            continue
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid in running:
+            yield _outcome(running.pop(pid)[0], status)
+        late = [pid for pid, (_, begun) in running.items() if time.monotonic() - begun > LIMIT_S]
+        for pid in late:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            yield Outcome(running.pop(pid)[0], "hang", f"more than {LIMIT_S:.0f} s")
+        if not pid:
+            time.sleep(0.005)
+
+
+def _started(case: Case) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = _run(case)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(case: Case) -> int:
+    """Run the command of a case in this process, a child's, with its words in files."""
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(case.folder / f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout = TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
+    sys.stderr = TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
+    warnings.resetwarnings()  # the suite makes errors of them
+    warnings.simplefilter("ignore")
+    os.chdir(case.folder)
+    sys.argv = ["creditree", *case.arguments]
+    try:
+        if case.act is not None:
+            case.act()
+        else:
+            run()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def _outcome(case: Case, status: int) -> Outcome:
+    out, err = ((case.folder / f".{name}").read_bytes().decode(errors="replace") for name in ("out", "err"))
+    whole = (err.strip().splitlines() or [""])[-1]
+    last = whole[:300]
+    if os.WIFSIGNALED(status):
+        return Outcome(case, "crash", f"signal {os.WTERMSIG(status)}: {last}")
+    code = os.WEXITSTATUS(status)
+    if "Traceback (most recent call last)" in err or code not in (0, 2):
+        return Outcome(case, "traceback", f"exit {code}: {last}")
+    if any(
+        (ord(one) < 32 and one not in "\n\t") or 127 <= ord(one) < 160 or one in "\u202e\u2066" for one in out + err
+    ):
+        return Outcome(case, "escape", repr(last))
+    if code == 0:
+        wrong = case.check(out)
+        return Outcome(case, "wrong content" if wrong else "works", wrong)
+    sentences = [line for line in err.splitlines() if line.startswith("creditree: ")]
+    if len(sentences) != 1 or not whole.endswith((".", "?", ")")):
+        return Outcome(case, "no sentence", last)
+    return Outcome(case, "refused", last)

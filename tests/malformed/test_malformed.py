@@ -1,0 +1,74 @@
+"""Whatever is fed in: it works with the right content, or it is one sentence and exit code 2; never a traceback."""
+
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from creditree.cli.main import run
+from tests.malformed.families import CONFIG, Sources, cases
+from tests.malformed.outcomes import Outcome, outcomes
+from tests.tiny_models import char_tokenizer, random_model
+
+SEED = 20261126
+QUICK = {"configuration": 14, "override": 16, "sweep": 4, "data": 22, "predictions": 6}
+ALL = {"configuration": 260, "override": 260, "sweep": 60, "data": 320, "predictions": 100, "model": 70, "run": 70}
+
+
+def table(found: list[Outcome]) -> str:
+    """Return how many inputs of each family ended how."""
+    names = sorted({one.name for one in found})
+    lines = ["family        " + "".join(f"{name:>14}" for name in names)]
+    for family in dict.fromkeys(one.case.family for one in found):
+        counts = Counter(one.name for one in found if one.case.family == family)
+        lines.append(f"{family:14}" + "".join(f"{counts[name]:14}" for name in names))
+    return "\n".join(lines)
+
+
+def ended(folder: Path, counts: dict[str, int], sources: Sources) -> list[Outcome]:
+    found = []
+    for outcome in outcomes(cases(folder, SEED, counts, sources)):
+        found.append(outcome)
+        shutil.rmtree(outcome.case.folder)
+        if outcome.is_fault:  # shown at once, for who waits
+            print(f"{outcome.name}: {outcome.case.family}, {outcome.case.kind}: {outcome.detail}", file=sys.stderr)
+    print(table(found))
+    return found
+
+
+def faults(found: list[Outcome]) -> list[str]:
+    return [f"{one.name}: {one.case.family}, {one.case.kind}: {one.detail}" for one in found if one.is_fault]
+
+
+def test_a_sample_of_malformed_inputs(tmp_path: Path) -> None:
+    found = ended(tmp_path, QUICK, Sources())
+    assert not faults(found)
+    assert {one.name for one in found} == {"works", "refused"}
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
+    """Return a model directory and a finished run."""
+    model, trained = tmp_path / "model", tmp_path / "trained"
+    random_model("llama", torch.float32).save_pretrained(model)
+    char_tokenizer().save_pretrained(model)
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["creditree", "train", str(config), "--run", str(trained)])
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert not stopped.value.code
+    return Sources(model, trained)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(5400)
+def test_a_thousand_malformed_inputs(tmp_path: Path, sources: Sources) -> None:
+    assert sum(ALL.values()) >= 1000
+    found = ended(tmp_path / "cases", ALL, sources)
+    assert len(found) == sum(ALL.values())
+    assert not faults(found)
