@@ -8,6 +8,8 @@ from typing import Any
 
 from creditree.models.chat import ChatTemplate, Message
 from creditree.models.ends import Ends, ends_of, not_applied, not_applied_note
+from creditree.models.reading import one_sentence, reason_of
+from creditree.text import shown
 
 Pieces = Sequence[tuple[str, bool]]
 """A text in pieces, and whether each comes from data."""
@@ -75,7 +77,8 @@ class Texts:
 
     def exact(self, token_ids: Sequence[int]) -> str:
         """Return the text of token ids, every one of them."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        with one_sentence(lambda error: f"the tokenizer of '{self.name}' cannot decode ({reason_of(error)})."):
+            return str(self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def encode(self, pieces: Pieces) -> list[int]:
         """Return the token ids of a plain text, with the special tokens that the tokenizer begins a text with.
@@ -88,7 +91,7 @@ class Texts:
             before, after = self._around()
             ids = [*before, *self._cut_ids(text, cuts), *after]
         else:
-            ids = list(self.tokenizer.encode(text))
+            ids = self._ids(text)
         if ids and ids[-1] == self.tokenizer.eos_token_id:
             bare = self._cut_ids(text, cuts)
             return ids if bare and ids[-len(bare) :] == bare else ids[:-1]
@@ -110,11 +113,18 @@ class Texts:
             whole += held[int(number)] + rest
         return self._cut_ids(whole, cuts)
 
+    def _ids(self, text: str, **options: bool) -> list[int]:
+        """Return the tokens of a text. Raises ModelError where the tokenizer fails: it may lack letters, or give up."""
+        with one_sentence(
+            lambda error: f"the tokenizer of '{self.name}' cannot encode {shown(text)} ({reason_of(error)})."
+        ):
+            return list(self.tokenizer.encode(text, **options))
+
     def _cut_ids(self, text: str, cuts: Sequence[int]) -> list[int]:
         """Return the ids of a text whose control tokens are cut into plain text where data made them."""
         bounds = [0, *cuts, len(text)]
         pieces = [text[start:stop] for start, stop in pairwise(bounds)]
-        return [token for piece in pieces for token in self.tokenizer.encode(piece, add_special_tokens=False)]
+        return [token for piece in pieces for token in self._ids(piece, add_special_tokens=False)]
 
     def _cuts(self, pieces: Pieces) -> list[int]:
         """Return the places behind the first letter of each control token that data has a part in."""
@@ -161,7 +171,7 @@ class Texts:
 
     def _around(self) -> tuple[list[int], list[int]]:
         """Return the tokens that the tokenizer puts before and behind every text."""
-        whole, bare = self.tokenizer.encode(PROBE[0]), self.tokenizer.encode(PROBE[0], add_special_tokens=False)
+        whole, bare = self._ids(PROBE[0]), self._ids(PROBE[0], add_special_tokens=False)
         for start in range(len(whole) - len(bare) + 1):
             if whole[start : start + len(bare)] == bare:
                 return whole[:start], whole[start + len(bare) :]

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from creditree.errors import ModelError
 from creditree.models.load import load_model
 from creditree.models.reading import one_sentence, reason_of
+from creditree.models.texts import Texts
 from tests.tiny_models import char_tokenizer, random_model
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0d2f\nsize 4711\n"
@@ -160,6 +161,30 @@ def test_what_is_no_error_passes_and_a_panic_does_not() -> None:
             raise foreign
     with pytest.raises(KeyboardInterrupt), one_sentence(reason_of):
         raise KeyboardInterrupt
+
+
+class Failing:
+    """A tokenizer that gives up, as real ones do at some texts: with a bare Exception."""
+
+    eos_token_id, chat_template = 1, None
+
+    def encode(self, text: str, **_options: object) -> list[int]:
+        """Fail."""
+        raise Exception(f"no token\nfor {text}")
+
+    def decode(self, *_ids: object, **_options: object) -> str:
+        """Fail."""
+        raise Exception("no such token")
+
+
+def test_a_tokenizer_that_fails_at_a_text_is_one_sentence() -> None:
+    texts = Texts("own", Failing())
+    with pytest.raises(
+        ModelError, match=r"^the tokenizer of 'own' cannot encode '7§' \(Exception: no token for 7§\)\.$"
+    ):
+        texts.encode([("7§", True)])
+    with pytest.raises(ModelError, match="the tokenizer of 'own' cannot decode"):
+        texts.exact([3])
 
 
 def test_memory_that_is_not_there_is_said_as_such(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
