@@ -193,7 +193,8 @@ def _without_lists(lines: Sequence[str], options: Mapping[str, str]) -> Iterator
         for one, line in zip(known, lines, strict=True)
     ]
     follows = [bool(one) and bool(other) and ord(other) == ord(one) + 1 for one, other in pairwise(letters)]
-    for line, before, after in zip(lines, [False, *follows], [*follows, False], strict=True):
+    around = [False, *follows, False][: len(lines) + 1]  # without lines there is nothing around them
+    for line, (before, after) in zip(lines, pairwise(around), strict=True):
         if not (before or after):
             yield _without_list(line, options)
 

@@ -80,7 +80,7 @@ def _boxed(text: str) -> str | None:
     if spoken and NUMBER.search(text) and has_prose(text.replace("\\text", ""), 1):
         plain = re.sub(r"\\(?:text|mbox|textbf|mathrm)\s?\{([^{}]*)\}", r"\1", text)
         return said(plain)
-    return text or None
+    return text.rstrip("。") or None
 
 
 def _open(text: str) -> str:

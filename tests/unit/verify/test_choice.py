@@ -137,6 +137,8 @@ def test_a_choice_in_other_scripts_and_languages(text: str, letter: str) -> None
         "\\boxed{A, C}",
         "\\boxed{7}, so (C)",
         "",
+        "**",
+        "$$",
         "<think>It is (C). Let me",
         "A) 7\nB) 8\nC) 9\nD) 10",
         "A. seven\nB. eight",
@@ -176,10 +178,28 @@ def test_options_by_their_text() -> None:
     assert choice("So I.", choices=[str(n) for n in range(9)]) == "I"
 
 
-@given(st.text(alphabet="ABCab(). ,:optinchscrewa\n", max_size=60))
+PIECES = [
+    "A",
+    "B",
+    "(C)",
+    "option ",
+    "answer is ",
+    r"\boxed{",
+    "}",
+    "<answer>",
+    "</answer>",
+    "$",
+    "**",
+    "\n",
+    ". ",
+    "7",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.characters(), max_size=12).map("".join))
 def test_no_text_makes_it_raise(text: str) -> None:
-    found = choice(text)
-    assert found is None or found in text.upper()
+    assert choice(text) in (None, *map(chr, range(ord("A"), ord("Z") + 1)))
+    choice(text, options=["a", text])
 
 
 @pytest.mark.parametrize(

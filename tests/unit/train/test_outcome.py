@@ -1,0 +1,113 @@
+"""What a run says of itself: why nothing was learned, and what is concluded where a judge has failed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
+from creditree.errors import DataError
+from creditree.ledger import Ledger
+from creditree.problem import Verdict
+from creditree.runs.directory import RunDirectory
+from creditree.train.outcome import nothing_learned
+from creditree.train.procedure import run_training
+from creditree.verify.verifier import Answer
+from tests.training import SETTINGS, Notes, Scripted, parts_of
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (
+            Ledger(completions=100, truncated=97, unparsable=97, worthless=100),
+            "cut off at 2 tokens; .* sampling.max_new",
+        ),
+        (Ledger(completions=100, unparsable=96, worthless=100), "no completion an answer was found; .* task.prompt"),
+        (Ledger(completions=100, solved=100), "every completion was right; .* harder problems"),
+        (Ledger(completions=100, failed_verdicts=20, solved=80), "every completion was right"),
+        (Ledger(completions=100, worthless=100), "every completion got the reward 0; .* easier problems"),
+        (Ledger(completions=100, solved=50, worthless=50), "in each problem all completions got the same reward"),
+        (Ledger(completions=100), "in each problem all completions got the same reward"),  # 0.5, say
+        (Ledger(completions=100, failed_verdicts=100), "no completion got a reward; what is saved is what the run"),
+        (Ledger(completions=100, skipped=3, worthless=9), "every update was left out"),
+    ],
+)
+def test_a_run_without_an_update_says_why(counts: Ledger, words: str) -> None:
+    found = nothing_learned(counts, 50, 2)
+    assert found is not None
+    assert found.startswith("Nothing was learned: in none of the 50 steps there was an update (updates: 0), because ")
+    assert re.search(words, found), found
+
+
+def test_a_run_with_an_update_says_nothing_of_that() -> None:
+    assert nothing_learned(Ledger(completions=100, truncated=100, updates=1), 50, 2) is None
+
+
+class Counting(InProcessEngine):
+    """An engine that counts what it is asked."""
+
+    asked = 0
+
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+        """Count and sample."""
+        self.asked += len(requests)
+        return super().sample(requests, sampling)
+
+
+@dataclass(slots=True)
+class Failing(Scripted):
+    """A verifier that fails on so many of the test problems, one measurement after the other."""
+
+    failures: list[int] = field(default_factory=list)
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        """Judge by the script, but for the first few of a measurement."""
+        verdicts = Scripted.judge(self, answers)
+        if not answers[0].problem.id.startswith("test"):
+            return verdicts
+        lost = self.failures.pop(0)
+        return tuple(Verdict(None, "crash", "it is down") if n < lost else one for n, one in enumerate(verdicts))
+
+
+def test_a_judge_that_fails_afterwards_concludes_nothing_and_judges_again_on_resume(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=2, evaluation_problems=40)
+    parts = parts_of(Failing(failures=[0, 3]))
+    with (
+        RunDirectory.create(tmp_path / "run", "seed: 0\n") as run,
+        pytest.raises(DataError, match=r"^greedy after: 3 of 40 completions got no reward \(it is down\), .*--resume"),
+    ):
+        run_training(parts, settings, run, Notes(parts.learner))
+    assert (tmp_path / "run" / "adapter").is_dir()
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+    whole = parts_of(Failing(failures=[0, 0]))
+    with RunDirectory.create(tmp_path / "whole", "seed: 0\n") as run:
+        expected = run_training(whole, settings, run, Notes(whole.learner))
+    again = parts_of(Failing(failures=[0]))
+    engine = Counting(again.model)
+    again = replace(again, engine=engine)
+    with RunDirectory.resume(tmp_path / "run", "seed: 0\n") as run:
+        found = run_training(again, settings, run, Notes(again.learner))
+    assert engine.asked == 0
+    assert found.decoding == expected.decoding
+    assert found.main.unjudged == 0
+
+
+def test_a_few_without_a_reward_are_left_out_in_pairs_and_said(tmp_path: Path) -> None:
+    """One of 40 before, two of 40 after, who judges fails on them at the end too: at most two make no pair."""
+    parts = parts_of(Failing(failures=[1, 2, 1]))
+    with RunDirectory.create(tmp_path / "run", "seed: 0\n") as run:
+        found = run_training(parts, replace(SETTINGS, steps=1, evaluation_problems=40), run, Notes(parts.learner))
+        kept = run.read_json("evaluation.json")
+        report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert (found.main.difference.n, found.main.unjudged) == (38, 2)
+    assert found.main.conclusion().endswith(" 2 more got no reward and are left out.")
+    assert "greedy, 2 unjudged" in report
+    after = kept["after"]
+    assert isinstance(after, dict)
+    assert list(after["greedy"].values()).count(None) == 2
+    assert found.to_json()["difference"]["unjudged"] == 2  # type: ignore[index]
