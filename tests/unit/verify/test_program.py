@@ -191,7 +191,12 @@ Program(True, deadline_s=300.0, contain={contain}).judge([Answer(Problem("p", "?
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_program_ends_with_the_caller(contain: bool, number: signal.Signals, tmp_path: Path) -> None:
     code = HOLDER.format(mark="/tmp/mark" if contain else str(tmp_path / "mark"), contain=contain)
-    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
     found: list[int] = []
     limit = time.monotonic() + 60
     while time.monotonic() < limit and not found:
