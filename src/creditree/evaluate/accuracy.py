@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import fsum
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.errors import ConfigError, DataError
@@ -97,9 +98,8 @@ class Evaluation:
     def mean_reward(self) -> float | None:
         """The mean over problems of the mean reward of their judged completions; None where none was judged."""
         judged = self.judged
-        # divided first: a sum of huge rewards could overflow
-        means = [sum((one.reward or 0.0) / len(own) for one in own) for own in judged.values()]
-        return sum(mean / len(means) for mean in means) if means else None
+        means = [_mean([one.reward or 0.0 for one in own]) for own in judged.values()]
+        return _mean(means) if means else None
 
     @property
     def correct(self) -> dict[str, int | None]:
@@ -232,3 +232,10 @@ class Examiner:
 
     def _name(self, problem: Problem) -> str:
         return problem.digest if self.by_digest else problem.id
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return fsum(values) / len(values)
+    except OverflowError:  # rewards so large that their sum is no float
+        return fsum(value / len(values) for value in values)
