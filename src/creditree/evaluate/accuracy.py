@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import isfinite
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.errors import ConfigError, DataError
@@ -96,10 +97,8 @@ class Evaluation:
     @property
     def mean_reward(self) -> float | None:
         """The mean over problems of the mean reward of their judged completions; None where none was judged."""
-        judged = self.judged
-        # divided first: a sum of huge rewards could overflow
-        means = [sum((one.reward or 0.0) / len(own) for one in own) for own in judged.values()]
-        return sum(mean / len(means) for mean in means) if means else None
+        means = [_mean([one.reward or 0.0 for one in own]) for own in self.judged.values()]
+        return _mean(means) if means else None
 
     @property
     def correct(self) -> dict[str, int | None]:
@@ -116,6 +115,11 @@ class Evaluation:
         """Pass@1: the mean over problems of the share of correct completions; None where none was judged."""
         shares = self.share_correct.values()
         return sum(shares) / len(shares) if shares else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    total = sum(values)
+    return total / len(values) if isfinite(total) else sum(value / len(values) for value in values)
 
 
 def is_correct(attempt: Attempt) -> bool:
