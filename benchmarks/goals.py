@@ -151,7 +151,7 @@ GOALS = (
     Goal("generation, small", 3, faster(_SMALL, "generate")),
     Goal("generation, small, bf16", 2.8, faster(_BF16, "generate")),
     Goal("generation, small, G = 50", 2.4, faster(_G50, "generate")),
-    Goal("generation against `generate`, the worst of all sizes", 1, never_slower),
+    Goal("generation against generate, the worst of all sizes", 1, never_slower),
     Goal("GRPO step, tiny", 4, faster(_TINY, "step")),
     Goal("GRPO step, small", 2.3, faster(_SMALL, "step")),
     Goal("GRPO step, small, bf16", 4, faster(_BF16, "step")),

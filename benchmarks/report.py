@@ -95,7 +95,7 @@ def throughput_table(raw: Raw) -> str:
                     f"{statistics.median(w['tokens_sampled'] / w['rows_decoded'] for w in size['work']):.3g}",
                 ]
             )
-    return markdown_table(["model", "rows", "creditree", "`generate`", "ratio", "tokens / rows decoded"], lines)
+    return markdown_table(["model", "rows", "creditree", "generate", "ratio", "tokens / rows decoded"], lines)
 
 
 def provenance(raw: Raw) -> str:

@@ -60,11 +60,15 @@ class CountedLearner:
         """What the learner says."""
         return self.learner.keep_zero_advantage
 
-    def step(self, batch: Batch, key: Key, learning_rate: float) -> StepStats:
+    def with_old_logprobs(self, batch: Batch) -> Batch:
+        """Return what the learner does."""
+        return self.learner.with_old_logprobs(batch)
+
+    def step(self, batch: Batch, key: Key, learning_rate: float, *, at_old: bool = False) -> StepStats:
         """Make one optimiser step."""
         self.logit_positions = len(set(batch.row.tolist()))
         with self.counter or nullcontext():
-            return self.learner.step(batch, key, learning_rate)
+            return self.learner.step(batch, key, learning_rate, at_old=at_old)
 
 
 def rewards(completions: list[str]) -> list[float]:

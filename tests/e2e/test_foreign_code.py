@@ -72,7 +72,8 @@ def test_a_reward_that_cannot_be_imported_is_refused_before_training(
     source: str, reason: str, tmp_path: Path, refuse: Refuse
 ) -> None:
     (tmp_path / "judge.py").write_text(source)
-    config = write_config(tmp_path / "run.yaml", reward={"name": "judge.py:score", "deadline": 1})
+    deadline = 1 if "longer than" in reason else 60
+    config = write_config(tmp_path / "run.yaml", reward={"name": "judge.py:score", "deadline": deadline})
     assert reason in refuse("train", config, "--run", tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
 
@@ -88,9 +89,9 @@ def test_a_reward_that_prints_hangs_and_leaves_does_not_spoil_the_output(tmp_pat
     )
     rows = tmp_path / "rows.jsonl"
     found = {}
-    for prediction in ("5", "7", "8"):
+    for prediction, seconds in (("5", "60"), ("7", "60"), ("8", "2")):
         rows.write_text(json.dumps({"id": "a", "prediction": prediction, "answers": ["5"]}) + "\n")
-        done = creditree("grade", rows, "--grader", f"{tmp_path}/judge.py:score", "--json", "--deadline", "2")
+        done = creditree("grade", rows, "--grader", f"{tmp_path}/judge.py:score", "--json", "--deadline", seconds)
         (line,) = map(json.loads, done.stdout.splitlines())
         found[prediction] = (line["reward"], line["status"])
         assert "looking" in done.stderr

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from math import isfinite
+from math import fsum
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.errors import ConfigError, DataError
@@ -97,7 +97,8 @@ class Evaluation:
     @property
     def mean_reward(self) -> float | None:
         """The mean over problems of the mean reward of their judged completions; None where none was judged."""
-        means = [_mean([one.reward or 0.0 for one in own]) for own in self.judged.values()]
+        judged = self.judged
+        means = [_mean([one.reward or 0.0 for one in own]) for own in judged.values()]
         return _mean(means) if means else None
 
     @property
@@ -115,11 +116,6 @@ class Evaluation:
         """Pass@1: the mean over problems of the share of correct completions; None where none was judged."""
         shares = self.share_correct.values()
         return sum(shares) / len(shares) if shares else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    total = sum(values)
-    return total / len(values) if isfinite(total) else sum(value / len(values) for value in values)
 
 
 def is_correct(attempt: Attempt) -> bool:
@@ -236,3 +232,10 @@ class Examiner:
 
     def _name(self, problem: Problem) -> str:
         return problem.digest if self.by_digest else problem.id
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return fsum(values) / len(values)
+    except OverflowError:  # rewards so large that their sum is no float
+        return fsum(value / len(values) for value in values)

@@ -47,7 +47,7 @@ def load_tokenizer(name: str, *, offline: bool = False) -> PreTrainedTokenizerBa
         found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             where, local_files_only=offline, trust_remote_code=False
         )
-        _ = found.get_vocab(), found.eos_token_id  # what was not read yet is read now
+        _ = found.get_vocab(), found.eos_token_id, found.encode("1")  # what was not read yet is read now
         return found
 
 

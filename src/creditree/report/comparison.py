@@ -9,6 +9,7 @@ from rich.text import Text
 
 from creditree.errors import RunError
 from creditree.evaluate.statistics import Difference, holm, mean_and_spread, paired_difference
+from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.summary import LEVEL, Summary
 from creditree.report.wording import (
     count,
@@ -176,6 +177,16 @@ def group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ..
 
 
 def _conclusions(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
+    return [*_paired(runs, decoding), *_mean_rewards(runs, decoding)]
+
+
+def _mean_rewards(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
+    """Return the mean rewards of runs whose rewards are not all 0 or 1, where accuracy does not say it all."""
+    found = [(run.name, run.summary.rewards[decoding]) for run in runs if decoding in run.summary.rewards]
+    return [*(f"{name}: {change.sentence()}." for name, change in found), *([REWARD_NOTE] if found else [])]
+
+
+def _paired(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
     pairs = pair_runs(runs, decoding)
     if not pairs:
         return (

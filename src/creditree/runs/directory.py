@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -39,13 +39,6 @@ _CONFIG_CURE = "put back what it was, or choose another run; creditree eval RUN/
 
 Side = Literal["base", "trained"]
 """What is measured: what the run started from, and what it trained."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Resumed:
-    """What ``resumed.json`` holds."""
-
-    notes: tuple[str, ...] = ()
 
 
 class RunDirectory(HeldDirectory):
@@ -228,7 +221,7 @@ class RunDirectory(HeldDirectory):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run's results should know: where it was continued under other circumstances."""
-        return self.read_record(_NOTES, _Resumed).notes if self.has(_NOTES) else ()
+        return self.read_record(_NOTES, dict[str, tuple[str, ...]]).get("notes", ()) if self.has(_NOTES) else ()
 
     def note(self, *sentences: str) -> None:
         """Add to the run's notes what is not among them."""

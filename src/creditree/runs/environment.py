@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from creditree.errors import RunError
+
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "safetensors", "pyarrow")
 _MIB = 2**20
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -54,17 +56,21 @@ def content_digest(folder: Path) -> str:
     """Return 16 hexadecimal digits that tell saved weights apart: of names, sizes, and both ends of every file.
 
     A file of up to 2 MiB is read whole, of a larger one the first and the last MiB: enough to see that weights were
-    trained further, without reading gigabytes. Looks at ``*.safetensors`` and ``*.json`` of the folder itself.
+    trained further, without reading gigabytes. Looks at ``*.safetensors`` and ``*.json`` of the folder itself. Raises RunError
+    for one that cannot be read.
     """
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_MIB))
-            if size > _MIB:
-                file.seek(max(_MIB, size - _MIB))
-                digest.update(file.read())
+        try:
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(_MIB))
+                if size > _MIB:
+                    file.seek(max(_MIB, size - _MIB))
+                    digest.update(file.read())
+        except OSError as error:
+            raise RunError(f"Cannot read {path}: {error.strerror}; restore it, or choose another directory.") from error
     return digest.hexdigest()[:16]
 
 

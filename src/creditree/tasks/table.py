@@ -1,5 +1,6 @@
 """A task from a table: each row a problem, in named columns."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from creditree.tasks.task import PromptTemplate, nth_of_passes
 from creditree.text import shortened, shown
 
 LONGEST_ID = 1000
+_NOISE = re.compile(r"-?(?=[\d.]{17,}$)\d+\.\d*(?:0{6}|9{6})\d+")
 SLICES: tuple[Slice, ...] = ("training", "validation", "test")
 SPLIT_NAMES: dict[str, Slice] = {
     "train": "training",
@@ -242,6 +244,12 @@ def _without_repeats(
     notes = []
     if len(read) > len(kept):
         notes.append(f"Rows left out because they repeat a question: {len(read) - len(kept)}.")
+    noisy = [answer for _, problem in remaining for answer in problem.answers if _NOISE.fullmatch(answer)]
+    if noisy:
+        notes.append(
+            f"Answers that look like a number with rounding noise: {len(noisy)}, the first {shown(noisy[0])}; round "
+            "them, or set reward.tolerance with the grader numeric."
+        )
     if contradicted:
         notes.append(f"Questions left out because their rows have different answers: {len(contradicted)}.")
     if not remaining:

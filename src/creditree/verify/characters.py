@@ -10,6 +10,7 @@ RAISED = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁴": "4", "⁵": "5", "
           "⁺": "+", "⁻": "-", "⁼": "=", "⁽": "(", "⁾": ")", "ⁿ": "n"}  # fmt: skip
 LOWERED = {chr(0x2080 + digit): str(digit) for digit in range(10)} | {"₊": "+", "₋": "-"}
 RUNS = ((re.compile(f"[{''.join(RAISED)}]++"), "^", RAISED), (re.compile(f"[{''.join(LOWERED)}]++"), "_", LOWERED))
+RAISED_FRACTION = re.compile("([⁰¹²³⁴-⁹]++)[⁄/]([₀-₉]++)")
 VULGAR = re.compile(r"(?P<before>[0-9])?(?P<sign>[¼½¾⅐-⅞])")
 """½ and its kind; behind a digit it makes a mixed number."""
 
@@ -50,8 +51,12 @@ def plain(text: str) -> str:
     text = MARKS.sub("", text)
     if text.isascii():
         return text
-    text = unicodedata.normalize("NFC", text).translate(PLAIN)
+    text = RAISED_FRACTION.sub(_fraction, unicodedata.normalize("NFC", text)).translate(PLAIN)
     return OTHER_DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
+
+
+def _fraction(match: re.Match[str]) -> str:
+    return f"\\frac{{{''.join(map(RAISED.__getitem__, match[1]))}}}{{{''.join(map(LOWERED.__getitem__, match[2]))}}}"
 
 
 def _vulgar(match: re.Match[str]) -> str:

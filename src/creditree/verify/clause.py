@@ -63,6 +63,19 @@ HEDGE = re.compile(r"\bor\s(?:maybe|perhaps|possibly|even|else)\s")
 PARENTHESIS = re.compile(r"(?<=[0-9}%])\s++\((?!\s*mod)(?=[^()]*(?:[A-Za-z]{2}|=))[^()]*\)")
 
 
+OPTION = re.compile(
+    r"(?:\\text(?:bf)?\s?\{\s?\([A-H]\)\s*\}|\([A-H]\)|[A-H]\))[\s\\,:]*(?=[-+]?[0-9.]|\$[^$]*[0-9]|\\[dt]?frac|\\\$)"
+)
+"""The letter of an option before its value."""
+WITHIN = re.compile(r"(?<![A-Za-z])(?:in|per|every|within|during)\s\Z")
+
+
+def without_option(text: str) -> str:
+    """Return an answer without the letter of the option that it is the value of: ``(C) 15`` is 15."""
+    option = OPTION.match(text)
+    return text if option is None else text[option.end() :]
+
+
 def said(text: str, nesting: int = 0) -> str:
     """Return the formula, number or words that a clause such as "$x$ is 42, in total" gives as the answer."""
     text = undressed(text)
@@ -157,6 +170,8 @@ def last_number(text: str, is_clause: bool = False) -> str:
         return text if len(text.split()) <= MOST_TEXT else ""
     last = len(found) - 1
     while is_clause and last and ASIDE.search(text, found[last - 1].end(), found[last].start()):
+        last -= 1
+    while not is_clause and last and WITHIN.search(text, found[last - 1].end(), found[last].start()):
         last -= 1
     end, first = found[last].end(), last
     while first and BETWEEN.fullmatch(text, found[first - 1].end(), found[first].start()):

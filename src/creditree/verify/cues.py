@@ -93,13 +93,14 @@ def clause_at(text: str) -> str:
 
 def undressed(text: str) -> str:
     """Return `text` without emphasis, quotes around it, braces that nothing opened, and a full stop at its end."""
-    text = SMILES.sub("", text)
+    text = SMILES.sub("", HTML.sub("", text) if "<" in text else text)
     text = EMPHASIS.sub(lambda match: match["inside"] or "", text).strip().strip("`").rstrip("_*").strip()
     if text.count("}") > text.count("{"):
         text = text.rstrip("}").rstrip()
     quoted = QUOTED.fullmatch(text)
     if quoted:
         text = quoted[1].strip()
+    text = text.rstrip("。．")
     return text[:-1].rstrip() if text.endswith(".") and not text.endswith("\\.") else text
 
 
@@ -107,8 +108,9 @@ EMPHASIS = re.compile(
     r"(?<![\w)\]}*])(?P<star>\*{1,3})(?=[^\s*])(?P<inside>[^*\n]{1,200}?)(?<=\S)(?P=star)(?![\w(\[\\*])"
     r"|(?<![\w)\]}*])\*\*(?=[^\s*])|(?<=[^\s*])\*\*(?![\w(\[\\*])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)"
 )
+HTML = re.compile(r"</?(?:b|i|u|p|br|em|strong|code|span|div)\s?/?>", re.IGNORECASE)
 SMILES = re.compile(r"\s++[:;]-?[()DP]\Z|[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]++\s*\Z")
-QUOTED = re.compile(r"[\"“”'‘「『]([^\"“”'‘’「」『』]*+)[\"“”'’」』]?\.?")
+QUOTED = re.compile(r"[\"“”'‘「『«【]([^\"“”'‘’「」『』«»【】]*+)[\"“”'’」』»】]?\.?")
 
 
 def _behind(text: str, place: int, last_line: int) -> int | None:

@@ -8,9 +8,9 @@ EQUALS = re.compile(r"(?<![<>!=:\\])=(?![=>])")
 APPROXIMATES = re.compile(r"\\approx(?![A-Za-z])|≈")
 OTHER_RELATION = re.compile(r"[<>≠≤≥]|\\(?:ne|neq|leq?|geq?|lt|gt|in|subset|cup|pm|to|mid|quad|text)(?![A-Za-z])")
 NAME = re.compile(r"\s*(?P<name>\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\(\s?\\?[A-Za-z0-9]\s?\))?'{0,2})\s*=(?!=)\s*")
-LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+LETTER = re.compile(r"[A-Za-z]")
 CONSTANTS = re.compile(
-    r"\\?(?:sqrt|frac|cdot|times|pi|left|right|div|ln|log|sin|cos|tan|binom|text|ldots|dots)(?![A-Za-z])"
+    r"\\?(?:sqrt|[dtc]?frac|cdot|times|pi|left|right|div|ln|log|sin|cos|tan|binom|text|ldots|dots)(?![A-Za-z])"
 )
 COMMA_GROUPS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 SEPARATORS = re.compile(r";|\\q?quad(?![A-Za-z])")
@@ -48,7 +48,7 @@ def _depth(text: str) -> int:
 
 
 def has_unknown(text: str) -> bool:
-    """Return whether a formula has a letter in it that is no constant and no function."""
+    """Return whether a formula has a letter in it that is no constant and no function; commands count as letters."""
     return LETTER.search(CONSTANTS.sub(" ", text)) is not None
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 DELIMITER = re.compile(r"\\.|\$\$|\$|\n\s*\n", re.DOTALL)
 CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$"}
-WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}+|(?![\x00-\x7f\u0370-\u03ff\u00b5\u2126])[^\W\d_]++")
-"""Three letters or more; of any other script, but Greek, one is enough."""
+WORD = re.compile(
+    r"(?<![\\A-Za-z])[A-Za-z]{3,}+|[\u0370-\u03ff]{3,}+|(?![\x00-\x7f\u0370-\u03ff\u00b5\u2126])[^\W\d_]++"
+)
+"""Three letters or more; of any script but Latin and Greek one is enough."""
 COMMAND = re.compile(r"\\[A-Za-z]++(?:\{[A-Za-z ,.()]*+\})?")
 FUNCTIONS = frozenset(
     {"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "and", "max", "min", "mod", "gcd", "lcm", "det"}

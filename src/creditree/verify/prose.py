@@ -13,6 +13,7 @@ from creditree.verify.clause import (
     last_number,
     said,
     with_percent,
+    without_option,
 )
 from creditree.verify.cues import SENTENCE_END, undressed
 from creditree.verify.final_answer import Located, located
@@ -67,20 +68,17 @@ def accepted_answer(truth: str) -> str:
 
 def answer_in(place: Located) -> str | None:
     """Return the answer in a place that `located` found."""
-    if place.how == "box":
-        return _boxed(place.text)
-    if place.how == "open":
-        return _open(place.text) or None
-    return said(place.text) or None
+    read = {"box": _boxed, "open": _open}.get(place.how, said)
+    return without_option(read(place.text)) or None
 
 
-def _boxed(text: str) -> str | None:
+def _boxed(text: str) -> str:
     """Return the answer in a box: all of it, but of a sentence, which starts with words, its value."""
     spoken = re.match(r"\\(?:text|mbox|textbf|mathrm)\s?\{\s?[A-Za-z]{2,}\s|[A-Z]?[a-z]{2,}\s", text)
     if spoken and NUMBER.search(text) and has_prose(text.replace("\\text", ""), 1):
         plain = re.sub(r"\\(?:text|mbox|textbf|mathrm)\s?\{([^{}]*)\}", r"\1", text)
         return said(plain)
-    return text or None
+    return text.rstrip("。")
 
 
 def _open(text: str) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native import cache as cache_module
 from creditree.engines.native import library as library_module
-from creditree.engines.native.compiler import compiler_path
+from creditree.engines.native.compiler import compiler_at, compiler_path
 from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.native.library import identity, library
 from creditree.rng import Key
@@ -108,6 +109,34 @@ def test_a_compiler_that_makes_nonsense_is_found_out_before_it_is_kept(
     assert library("float32") is None
     assert "cannot be loaded" in caplog.text
     assert list(kept(tmp_path).iterdir()) == []
+
+
+def test_a_compiler_that_takes_too_long_is_ended_with_all_that_it_started(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that it started holds its error stream: who ended the first alone would wait for the second."""
+    script, number = tmp_path / "c++", tmp_path / "number"
+    script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\nsleep 3000 &\necho $! > {number}\nwait\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiler_at(str(script))
+    monkeypatch.setattr("creditree.engines.native.compiler._SECONDS", 2)
+    assert library("float32") is None
+    assert "it took more than 2 seconds" in caplog.text
+    deadline = time.monotonic() + 10
+    while is_running(int(number.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(int(number.read_text()))
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there, and more than what its parent has not taken note of."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @needs_compiler

@@ -168,6 +168,7 @@ sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *sys.argv[1:]]))
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_native_code_under_the_address_sanitizer(tmp_path: Path) -> None:
     """Its own tests, with every read and write outside its arrays and all undefined behaviour ending the process."""
     runtimes = [_runtime(name) for name in ("libasan.so", "libubsan.so")]
@@ -180,7 +181,7 @@ def test_native_code_under_the_address_sanitizer(tmp_path: Path) -> None:
     }
     tests = [str(Path(__file__).with_name(name)) for name in ("test_native.py", "test_not_finite.py")]
     command = [sys.executable, "-c", SANITIZED, *tests, "-m", "not slow"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "passed" in done.stdout
 

@@ -15,6 +15,7 @@ from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.static.graphs import Step, rehearse
 from creditree.engines.static.grid import Grid, Traffic, arrange, length_bucket, row_bucket, stage_bucket
 from creditree.engines.static.record import Recorder
+from creditree.engines.static.step import DecodeStep
 from creditree.engines.static.watch import CHECK_EVERY, Watch
 from creditree.models import quantise
 from creditree.models.adapter import Adapter, LoraSpec
@@ -35,10 +36,12 @@ class Counted(Recorder):
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
         self.replays: list[int] = []
+        self.steps: list[Step] = []
 
     def record(self, step: Step, state: Sequence[torch.Tensor]) -> Step:
         index = len(self.replays)
         self.replays.append(0)
+        self.steps.append(step)
 
         def replay() -> None:
             self.replays[index] += 1
@@ -406,3 +409,16 @@ def test_a_check_waits_for_the_one_before_it_only() -> None:
     answers.append(watch.all_finished())  # what the second asked, although a third answer is under way
     assert answers == [False, False, True]
     assert device.log == ["record 0", "record 1", "wait 0", "record 2", "wait 1"]
+
+
+def test_recorded_steps_read_the_ends_from_memory_that_the_decoder_holds() -> None:
+    """A CUDA graph keeps no tensor alive: all steps must share one that outlives them."""
+    model = tiny()
+    engine = static_engine(model)
+    decoder = decoder_of(engine)
+    decoder.recorder = counted = Counted()
+    engine.sample(requests(2, 4, budget=40), Sampling(1.0))
+    engine.sample(requests(2, 4, budget=40), Sampling(0.5))
+    steps = [step for step in counted.steps if isinstance(step, DecodeStep)]
+    assert len(steps) > 1
+    assert all(step.ends is decoder._ends for step in steps)

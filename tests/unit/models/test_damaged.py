@@ -1,6 +1,7 @@
 """Model directories that cannot be read, whatever the libraries raise: one sentence that names the file at fault."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_a_weight_that_is_no_number_is_named(bad: float, dtype: str, model: Path
     assert refusal(model, dtype) == (
         f"the weights of model '{model}' hold NaN or infinite numbers ({name}); get or save them again."
     )
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    os.mkfifo(model / "model.safetensors")
+    assert f"'model.safetensors' in model directory '{model}' is a pipe or a device" in refusal(model)
+
+
+def test_a_tokenizer_whose_longest_text_is_no_number(model: Path) -> None:
+    path = model / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": "long"}))
+    assert "could not be loaded" in refusal(model)
 
 
 def test_finite_weights_whose_logits_are_not(model: Path) -> None:

@@ -1,13 +1,18 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from creditree.errors import RunError
+from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.statistics import mcnemar_exact
 from creditree.report.comparison import ComparedRun, compare_json, compare_markdown, compare_view, pair_runs
+from creditree.report.rewards import NOTE, RewardChange
 from creditree.report.summary import Decoding, Summary
+from creditree.rng import Key
+from creditree.runs.attempts import Attempt
 from creditree.runs.directory import RunDirectory
 
 N = 200
@@ -49,6 +54,19 @@ def test_pairs_are_mcnemar_tests_with_holms_adjustment() -> None:
         .conclusion()
         .startswith("a and a are not distinguishable at n = 200: 0.0 (-1.5, +1.5) points, p = 1.000.")
     )
+
+
+def test_runs_whose_rewards_are_not_0_and_1_show_their_means() -> None:
+    def rewards(value: float) -> Evaluation:
+        return Evaluation.of(Attempt(f"q{n}", 0, value, "ok", None, 5, False) for n in range(4))
+
+    change = RewardChange.of(rewards(0.25), rewards(0.5), Key.of(0))
+    assert change is not None
+    graded = replace(A, summary=replace(A.summary, rewards={"greedy": change}))
+    text = compare_markdown([graded, B])
+    assert "a: mean reward 0.250 (0.250, 0.250) before, 0.500 (0.500, 0.500) after, +0.250" in text
+    assert NOTE in text
+    assert NOTE not in compare_markdown([A, B])
 
 
 def test_holm_can_take_a_claim_back() -> None:

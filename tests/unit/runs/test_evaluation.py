@@ -99,3 +99,6 @@ def test_the_content_of_weights_is_told_apart_by_both_ends(tmp_path: Path) -> No
     assert content_digest(tmp_path) == before
     (tmp_path / "config.json").write_text("{}")
     assert content_digest(tmp_path) != before
+    (tmp_path / "base.json").mkdir()
+    with pytest.raises(RunError, match=r"^Cannot read .*base\.json: Is a directory; restore it"):
+        content_digest(tmp_path)

@@ -246,3 +246,10 @@ def test_a_pass_is_put_in_order_once_however_often_it_is_asked() -> None:
 def test_a_table_of_the_new_format(tmp_path: Path) -> None:
     path = written(tmp_path, ".json", [{"question": f"{n}+1=", "answer": n + 1} for n in range(40)])
     assert len(load_table(path, validation=0.2, test=0.2).slices["training"]) > 10
+
+
+def test_answers_with_rounding_noise_are_noted(tmp_path: Path) -> None:
+    answers = [0.1 * 3, 0.30000001192092896, 12.000000000000002, 0.3, 1 / 3, 2.5]
+    path = written(tmp_path, ".jsonl", [{"question": f"{n}", "answer": answer} for n, answer in enumerate(answers)])
+    (note,) = load_table(path, validation=0, test=0).notes
+    assert "rounding noise: 3, the first '0.30000000000000004'" in note

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -115,8 +116,20 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reward(file: Path) -> Iterator[IsolatedReward]:
-    with closing(load_reward(f"{file}:judge", deadline_s=2.0, memory_bytes=400 << 20)) as reward:
+def patient(file: Path) -> Iterator[IsolatedReward]:
+    with started(file, 60.0) as reward:
+        yield reward
+
+
+@pytest.fixture(scope="module")
+def impatient(file: Path) -> Iterator[IsolatedReward]:
+    with started(file, 2.0) as reward:
+        yield reward
+
+
+@contextmanager
+def started(file: Path, deadline_s: float) -> Iterator[IsolatedReward]:
+    with closing(load_reward(f"{file}:judge", deadline_s=deadline_s, memory_bytes=400 << 20)) as reward:
         assert reward.judge([answer("[1.0]")])[0].reward == 1.0
         yield reward
 
@@ -127,8 +140,9 @@ def answer(completion: str) -> Answer:
 
 @pytest.mark.parametrize(("kind", "expected", "reason"), KINDS, ids=[re.sub(r"\W+", "-", kind) for kind, *_ in KINDS])
 def test_what_a_function_does_gives_a_verdict_and_the_next_call_is_judged(
-    reward: IsolatedReward, kind: str, expected: float | None, reason: str
+    patient: IsolatedReward, impatient: IsolatedReward, kind: str, expected: float | None, reason: str
 ) -> None:
+    reward = impatient if reason == "longer than" else patient
     (verdict,) = reward.judge([answer(kind)])
     assert verdict.reward == expected
     assert reason in verdict.detail or expected is not None

@@ -37,6 +37,7 @@ from creditree.runs.atomic import write_text, writing
 from creditree.tasks.rows import read_rows
 from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate
+from creditree.text import json_escaped
 from creditree.verify import Verifier, closing
 
 GUARD_PROBLEMS = 200
@@ -204,6 +205,6 @@ def _write(folder: Path, stem: str, splits: Splits) -> Files:
         rows = [dict(one.columns) | {"id": one.id} for one in splits.problems(slice_)]
         for row in rows:
             row.pop("split", None)
-        lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        lines = (json_escaped(json.dumps(row, ensure_ascii=False, default=str)) + "\n" for row in rows)
         write_text(folder / f"{names[slice_]}.jsonl", "".join(lines))
     return Files(*(folder / f"{names[slice_]}.jsonl" for slice_ in SLICES))

@@ -15,7 +15,7 @@ from pathlib import Path
 BUILDING = "building-"
 """Before the name of a folder in which a compiler works."""
 _ABANDONED_S = 600.0
-"""A folder of a compiler that nobody has touched for so long is a killed one's: compiling is stopped after 120 s."""
+"""A folder of a compiler that nobody has touched for so long is a killed one's: compiling is stopped after 300 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """The C++ compiler of this machine, and what it makes of the native decoder's sources."""
 
 import atexit
+import contextlib
 import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,8 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
     "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
 )
-_SECONDS = 120
+_SECONDS = 300
+"""Compiling takes ten seconds of a processor; a busy machine may give it a tenth of one."""
 _PROBE = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
@@ -81,11 +84,20 @@ def build(compiler: Compiler, dtype: str, target: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> str | None:
-    """Run a command to its end; return why it failed, or None. It does not outlive this process's end."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    """Run a command to its end; return why it failed, or None. It does not outlive this process's end.
+
+    It has a session of its own, as a compiler starts others: all of them are ended together.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
     def stop() -> None:
-        process.kill()
+        _end(process)
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -93,7 +105,7 @@ def _run(command: list[str], folder: Path) -> str | None:
     try:
         _, said = process.communicate(timeout=_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _end(process)
         process.communicate()
         return f"it took more than {_SECONDS} seconds"
     finally:
@@ -103,6 +115,11 @@ def _run(command: list[str], folder: Path) -> str | None:
     lines = said.decode(errors="replace").strip().splitlines()
     wanted = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
     return wanted.strip() or f"exit code {process.returncode}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _first_line(error: Exception) -> str:

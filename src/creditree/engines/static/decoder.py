@@ -63,6 +63,7 @@ class StaticDecoder:
         self._layers: tuple[LeanLayer | None, ...] = ()
         self._adapters: tuple[object, ...] = ()
         self._rope: Rope | None = None
+        self._ends: Tensor | None = None  # held here: recorded steps read its memory, and refer to no tensor
         self._weight_bytes = sum(parameter.nbytes for parameter in model.transformer.model.parameters())
 
     def fits(self) -> bool:
@@ -130,8 +131,9 @@ class StaticDecoder:
 
     def _step(self, buffers: Buffers, sampling: Sampling, stage: int) -> DecodeStep:
         keep = self.store.keep_layer
-        ends = torch.tensor(self.model.eos_ids, device=self.model.transformer.device)
-        return DecodeStep(self.model.transformer, buffers, sampling, stage, ends, keep)
+        if self._ends is None:
+            self._ends = torch.tensor(self.model.eos_ids, device=self.model.transformer.device)
+        return DecodeStep(self.model.transformer, buffers, sampling, stage, self._ends, keep)
 
     def _recorded(self, buffers: Buffers, sampling: Sampling, stage: int) -> Step:
         steps = self._grids[buffers.grid][1]
