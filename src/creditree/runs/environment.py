@@ -61,6 +61,8 @@ def content_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        if path.exists() and not path.is_file() and not path.is_dir():  # nobody may ever write to a pipe
+            raise RunError(f"{path} is a pipe or a device, not a file; remove it, or choose another directory.")
         try:
             size = path.stat().st_size
             digest.update(f"{path.name} {size}\n".encode())

@@ -57,7 +57,7 @@ class StepResult:
     def reward_mean(self) -> float:
         """Mean reward of the first groups; NaN where no completion has one."""
         found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
-        return sum(reward / len(found) for reward in found) if found else float("nan")  # a sum could overflow
+        return float(np.mean(found)) if found else float("nan")
 
     @property
     def mixed_share(self) -> float:

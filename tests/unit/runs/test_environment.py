@@ -1,11 +1,13 @@
 import importlib.util
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from creditree.errors import RunError
 from creditree.runs import environment
-from creditree.runs.environment import describe_environment, git_commit
+from creditree.runs.environment import content_digest, describe_environment, git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -61,3 +63,9 @@ def test_the_cuda_version_is_read_without_importing_torch(tmp_path: Path, monkey
     assert environment._cuda_version() == "12.8"
     (package / "version.py").write_text("cuda: Optional[str] = None\n")
     assert environment._cuda_version() is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(RunError, match="is a pipe or a device"):
+        content_digest(tmp_path)
