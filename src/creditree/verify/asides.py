@@ -54,6 +54,7 @@ CORRECTION = re.compile(
     re.IGNORECASE,
 )
 """Between an answer and the one that takes its place."""
+FARTHEST = 3_000
 ASKING = re.compile(
     r"[^\w]{0,12}(?:(?:so|then|but|and|wait|hmm|now)\W{1,4}){0,3}(?:is|are|was|were|could|can|would|might|may|should"
     r"|does|do|did|what\s(?:if|about)|how\sabout|why|isn['’]t|couldn['’]t|shouldn['’]t)\b",
@@ -80,10 +81,13 @@ def is_question(sentence: str) -> bool:
 
 
 def corrected(text: str, end: int | None = None) -> str | None:
-    """Return what takes the place of an answer behind "no wait," or the like, by place `end`; None without."""
+    """Return what takes the place of an answer behind "no wait," or the like, by place `end`; None without.
+
+    It is looked for in the first `FARTHEST` characters.
+    """
     found = None
-    inner = formulas(text) if "$" in text or "\\" in text else []
-    for match in CORRECTION.finditer(text):
+    inner = formulas(text[:FARTHEST]) if "$" in text or "\\" in text else []
+    for match in CORRECTION.finditer(text, 0, FARTHEST):
         if end is not None and match.start() > end:
             break
         if not _inside(match.start(), inner):

@@ -8,6 +8,8 @@ from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formula
 from creditree.verify.units import SHORT, SINGLE
 
 LONGEST_BARE = 500
+LONGEST_SAID = 3_000
+"""Characters of a clause in which its value is looked for."""
 MOST_TEXT = 12
 """Words of an answer that is neither a formula nor a number."""
 NAME = re.compile(
@@ -54,20 +56,22 @@ ASIDE = re.compile(
 )
 """Between a number and a later one: the later one belongs to something else."""
 NO_VALUE = re.compile(
-    r"(?:\b(?:(?:not|no|never|hardly)(?:\s(?:longer|more|quite|exactly|necessarily|just|only|simply|really|even|the))?|than|at\smost|at\sleast|up\sto|under|below|above|beyond|except|either|(?:anything|all|nothing)\sbut"
+    r"(?:\b(?:(?:not|no|never|hardly|cannot)(?:\s(?:longer|more|quite|exactly|necessarily|just|only|simply|really|even|the|be|equals?(?:\sto)?))?|than|at\smost|at\sleast|up\sto|under|below|above|beyond|except|either|(?:anything|all|nothing)\sbut"
     r"|(?:half|twice|double|triple|thrice|third|quarter|root|square|cube|reciprocal|opposite|inverse|multiple|logarithm)"
-    r"(?:\sof)?(?:\sthe)?)|n['’]t(?:\s\w+)?|≠|\\neq?)\s?\Z",
+    r"(?:\sof)?(?:\sthe)?)|n['’]t(?:\s(?:equal\sto|\w+))?|≠|\\neq?)\s?\Z",
     re.IGNORECASE,
 )
 """Before a number that is a bound, is denied, or is only a part of what is meant."""
 SPOKEN = re.compile(r"(?<=\S)\s(?:is|are|was|be)\s(?=[-+$\\(]{0,3}[0-9])")
 """A link in a text so short that its words could be those of a formula: "8*2 is 16"."""
 DENIED = re.compile(
-    r"(?:\b(?:not|never|no\slonger|no|rather\sthan|instead\sof)(?:\s(?:longer|quite|exactly|necessarily|just|only|simply|even))?"
-    r"|n['’]t(?:\s(?:equal|be))?)\s\Z",
+    r"(?:\b(?:not|never|cannot|no\slonger|no|rather\sthan|instead\sof)(?:\s(?:longer|quite|exactly|necessarily|just|only|simply|even|be|equals?(?:\sto)?))?"
+    r"|n['’]t(?:\s(?:equals?(?:\sto)?|be))?)\s\Z",
     re.IGNORECASE,
 )
 """Before a formula that is said not to be the answer."""
+DENYING = re.compile(r"(?:\b(?:not|never|cannot)|n['’]t)\s\Z", re.IGNORECASE)
+"""Before a link that denies."""
 OTHERWISE = re.compile(r"\b(?:otherwise|else)\b")
 NEGATIVE = re.compile(r"(?:negative|minus)\s+(?=\$?[0-9.\\])", re.IGNORECASE)
 HEDGE = re.compile(r"\bor\s(?:maybe|perhaps|possibly|even|else)\s")
@@ -103,6 +107,8 @@ def said(text: str, nesting: int = 0) -> str:
         if HEDGE.search(text) or (OTHERWISE.search(text) and NUMBER.match(text)):
             return text
         text = PARENTHESIS.sub("", text)
+    if len(text) > LONGEST_SAID:
+        text, inner = text[:LONGEST_SAID], [formula for formula in inner if formula.end <= LONGEST_SAID]
     if nesting < 3 and (rest := behind_link(text, inner)) is not None:
         return said(rest, nesting + 1)
     if inner:
@@ -147,7 +153,8 @@ def behind_link(text: str, inner: list[Formula]) -> str | None:
     for match in LINK.finditer(text):
         if match.end() > last:
             break
-        if not any(formula.start <= match.start() < formula.end for formula in inner):
+        within = any(formula.start <= match.start() < formula.end for formula in inner)
+        if not within and not DENYING.search(text, max(0, match.start() - 8), match.start()):
             found = match.end()
     return None if found is None else text[found:]
 

@@ -145,7 +145,8 @@ def _value(sentence: str) -> tuple[str, bool]:
 
 def _is_asserted(sentence: str, name: Formula) -> bool:
     """Return whether a sentence says its value to be a letter, with nothing of weight behind it."""
-    strong = STRONG.search(sentence[: name.start].rstrip()) is not None
+    before = sentence[: name.start]
+    strong = STRONG.search(before.rstrip()) is not None and not DENIED.search(before[-40:])
     return strong and not NUMBER.search(sentence, name.end) and not LINK.search(sentence, name.end)
 
 
