@@ -2,6 +2,7 @@
 
 import re
 
+from creditree.verify.asides import PARENTHESIS, TRAIL, corrected
 from creditree.verify.cues import undressed
 from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formulas, has_prose
 from creditree.verify.units import SHORT, SINGLE
@@ -13,15 +14,17 @@ NAME = re.compile(
     r"\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\s?\(\\?[A-Za-z](?:,\s?\\?[A-Za-z])?\))?"
     r"|[|]?\\?(?:angle|triangle|overline|mathrm|text|operatorname)?\s?\{?\s?[A-Z]{1,4}\}?[|]?"
 )
+CONSTANT = re.compile(r"\\(?:pi|infty|emptyset|varnothing|R)")
+"""A command that names one value."""
 LINK = re.compile(
-    r"(?<![A-Za-z\\])(?:is|are|was|were|be|equals?|equal\sto|equalling|makes|gives|yields|leaves|becomes|costs|totals|namely|(?:comes|amounts|adds\sup|sums\sup|up)\sto)"
+    r"(?<![A-Za-z\\])(?:is|are|was|were|be|equals?|equal\sto|equalling|makes|gives|yields|leaves|becomes|costs|totals|namely|(?:we|you|I)\s(?:get|obtain)|(?:comes|amounts|adds\sup|sums\sup|up)\sto)"
     r"(?![A-Za-z])|(?<![<>!=:\\])=(?![=>])|(?<![0-9]):(?![0-9])|:\s|[=≈⇒→]|->|=>|\\(?:approx|Rightarrow|implies|to)(?![A-Za-z])"
 )
 """What stands before the value of something."""
 LEAD = re.compile(
     r"(?:(?:so|thus|therefore|hence|then|finally|consequently|answer|ans|final answer|result|solution|approximately"
     r"|about|roughly|around|exactly|only|just|we (?:get|have|find|obtain)|it(?: is|['’]s)|that(?: is|['’]s)|i\.e\."
-    r"|namely|or|also|∴|>|=|:)"
+    r"|at(?=\s[$\\]?[0-9])|namely|or|also|∴|>|=|:)"
     r"(?![A-Za-z])[\s,:>]*+)++",
     re.IGNORECASE,
 )
@@ -40,7 +43,7 @@ _MEASURE = (
 )
 BETWEEN = re.compile(
     rf"\s{_MEASURE}\s(?:and\s)?|"
-    r"\s*+(?:,|;|-|and|or|to|&|plus|minus|times|by|over|of|out\sof|\+|\*|/|x|×)(?![A-Za-z])[\s$]*+(?:and\s|or\s)?",
+    r":|\s*+(?:,|;|-|and|or|to|&|plus|minus|times|by|over|of|out\sof|\+|\*|/|x|×)(?![A-Za-z])[\s$]*+(?:and\s|or\s)?",
     re.IGNORECASE,
 )
 """Between two numbers: they are one list, range or sum, and neither is the answer alone."""
@@ -51,16 +54,23 @@ ASIDE = re.compile(
 )
 """Between a number and a later one: the later one belongs to something else."""
 NO_VALUE = re.compile(
-    r"(?:\b(?:not|no|than|at\smost|at\sleast|up\sto|under|below|above|beyond|except|either|(?:anything|all|nothing)\sbut"
+    r"(?:\b(?:(?:not|no|never|hardly)(?:\s(?:longer|more|quite|exactly|necessarily|just|only|simply|really|even|the))?|than|at\smost|at\sleast|up\sto|under|below|above|beyond|except|either|(?:anything|all|nothing)\sbut"
     r"|(?:half|twice|double|triple|thrice|third|quarter|root|square|cube|reciprocal|opposite|inverse|multiple|logarithm)"
     r"(?:\sof)?(?:\sthe)?)|n['’]t(?:\s\w+)?|≠|\\neq?)\s?\Z",
     re.IGNORECASE,
 )
 """Before a number that is a bound, is denied, or is only a part of what is meant."""
+SPOKEN = re.compile(r"(?<=\S)\s(?:is|are|was|be)\s(?=[-+$\\(]{0,3}[0-9])")
+"""A link in a text so short that its words could be those of a formula: "8*2 is 16"."""
+DENIED = re.compile(
+    r"(?:\b(?:not|never|no\slonger|no|rather\sthan|instead\sof)(?:\s(?:longer|quite|exactly|necessarily|just|only|simply|even))?"
+    r"|n['’]t(?:\s(?:equal|be))?)\s\Z",
+    re.IGNORECASE,
+)
+"""Before a formula that is said not to be the answer."""
 OTHERWISE = re.compile(r"\b(?:otherwise|else)\b")
 NEGATIVE = re.compile(r"(?:negative|minus)\s+(?=\$?[0-9.\\])", re.IGNORECASE)
 HEDGE = re.compile(r"\bor\s(?:maybe|perhaps|possibly|even|else)\s")
-PARENTHESIS = re.compile(r"(?<=[0-9}%])\s++\((?!\s*mod)(?=[^()]*(?:[A-Za-z]{2}|=))[^()]*\)")
 
 
 OPTION = re.compile(
@@ -78,13 +88,15 @@ def without_option(text: str) -> str:
 
 def said(text: str, nesting: int = 0) -> str:
     """Return the formula, number or words that a clause such as "$x$ is 42, in total" gives as the answer."""
-    text = undressed(text)
-    text = text[_lead(text) :]
+    text = undressed(corrected(text) or text)
+    text = TRAIL.sub("", text[_lead(text) :])
     text = NEGATIVE.sub("-", _not_but(text), count=1) if text[:1] in "nNmM" else text
     inner = formulas(text)
     if inner and inner[0].start == 0:
         return _formula_first(text, inner, nesting)
     if not inner and is_bare(text):
+        spoken = list(SPOKEN.finditer(text))
+        text = text[spoken[-1].end() :] if spoken else text
         touching = TOUCHING.fullmatch(text) if nesting else None
         return text if touching is None or touching["unit"] not in SINGLE | SHORT else f"{touching[1]} {touching[2]}"
     if not inner:
@@ -95,6 +107,8 @@ def said(text: str, nesting: int = 0) -> str:
         return said(rest, nesting + 1)
     if inner:
         known = [formula for formula in inner if not is_name(formula.text)]
+        if DENIED.search(text[: (known or inner)[0].start]):
+            return text
         return (known or inner)[0].text if known or not NUMBER.search(text) else last_number(text)
     return _prefix(text) or last_number(text, is_clause=True)
 
@@ -194,4 +208,4 @@ def _lead(text: str) -> int:
 
 def is_name(formula: str) -> bool:
     """Return whether a formula only names something, such as ``n``, ``f(x)`` and ``\\angle ABC``."""
-    return NAME.fullmatch(formula) is not None
+    return NAME.fullmatch(formula) is not None and CONSTANT.fullmatch(formula) is None

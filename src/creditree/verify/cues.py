@@ -5,6 +5,7 @@ Every pattern is tried at the words of `NOUNS` only and repeats nothing without 
 
 import re
 
+from creditree.verify.asides import asks, corrected
 from creditree.verify.formulas import Formula, formulas
 
 NOUNS = ("answer", "####", "respuesta", "reponse", "antwort", "risposta", "resposta", "antwoord", "svar", "cevap")
@@ -42,17 +43,19 @@ MOST_EMPTY = 4
 """Cues without anything behind them that are passed over."""
 
 LONGEST_CLAUSE = 2_000
+MOST_CORRECTIONS = 4
 LEAD = re.compile(
     r"(?:[\s*_`:>}#…]|\.(?=\.)|(?<=\.)\.)*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+"
 )
 SENTENCE_END = re.compile(
-    r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|;\s|\?(?=\s|$)|!++(?=\s*+$|\s++[A-Z\"])|[。।]|(?<![0-9])[?!]|<\||</"
+    r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|(?<!\\);\s|\?(?=\s|$)|(?<!\\)!++(?=\s*+$|\s++[A-Z\"])|[。।]"
+    r"|(?<![0-9\\])[?!]|<\||</"
 )
 ABBREVIATION = re.compile(r"(?:\b[A-Z]|\b(?:St|Mr|Mrs|Ms|Dr|Mt|Ft|No|vs|Jr|Sr|Prof|approx|ca|c|e\.g|i\.e))\Z")
 REASON = re.compile(
     r",?\s(?:because|since|instead\sof|rather\sthan|due\sto|as\sopposed\sto|porque|weil|denn|так\sкак|perché|parce\sque)\b"
     r"|,\s{0,3}(?:so|which|where|when|not|but|as|given|if|while|for|thus|hence|therefore|and\snot)\b"
-    r"|\snot\s(?=[-+$\\(]*[0-9])|[,(]?\s?(?:因为|因為|而不是|不是|所以|因此)|,\s{0,3}\"\w{1,20}\"\s?:",
+    r"|,\sno\s(?:more|less|fewer)\b|\snot\s(?=[-+$\\(]*[0-9])|[,(]?\s?(?:因为|因為|而不是|不是|所以|因此)|,\s{0,3}\"\w{1,20}\"\s?:",
     re.IGNORECASE,
 )
 
@@ -72,7 +75,7 @@ def stated_clause(text: str) -> str | None:
         start = _behind(text, place, last_line)
         if start is None or start > end:
             continue
-        clause = clause_at(text[start : min(end, start + LONGEST_CLAUSE)])
+        clause = "" if asks(text, place, start) else clause_at(text[start : min(end, start + LONGEST_CLAUSE)])
         if clause:
             return clause
         end, empty = place, empty + 1
@@ -82,10 +85,18 @@ def stated_clause(text: str) -> str | None:
 
 
 def clause_at(text: str) -> str:
-    """Return the answer that `text` starts with: to the end of its first sentence, without a reason; perhaps ""."""
-    text = text[LEAD.match(text).end() :]  # type: ignore[union-attr]
-    inner = formulas(text) if "$" in text or "\\(" in text or "\\[" in text else []
-    end = _first_outside(SENTENCE_END, text, inner)
+    """Return the answer that `text` starts with: to the end of its first sentence, without a reason; perhaps "".
+
+    Where another answer takes its place at once ("7. No wait, 8"), it is that one.
+    """
+    for _ in range(MOST_CORRECTIONS):
+        text = text[LEAD.match(text).end() :]  # type: ignore[union-attr]
+        inner = formulas(text) if "$" in text or "\\(" in text or "\\[" in text else []
+        end = _first_outside(SENTENCE_END, text, inner)
+        better = corrected(text, end)
+        if better is None:
+            break
+        text = better
     clause = text[:end]
     reason = _first_outside(REASON, clause, inner)
     return undressed(clause[:reason] if clause[:reason].strip() else clause)
@@ -132,6 +143,18 @@ def _occurrences(text: str, word: str) -> list[int]:
         found.append(place)
         place = text.find(word, place + len(word))
     return found
+
+
+def sentence_ends(text: str, inner: list[Formula]) -> list[int]:
+    """Return where the sentences of a text end, but for the last one; formulas and abbreviations have no end."""
+    ends = []
+    for match in SENTENCE_END.finditer(text):
+        if any(formula.start <= match.start() < formula.end for formula in inner):
+            continue
+        if match["stop"] and ABBREVIATION.search(text, max(0, match.start() - 8), match.start()):
+            continue
+        ends.append(match.end())
+    return ends
 
 
 def _first_outside(pattern: re.Pattern[str], text: str, inner: list[Formula]) -> int:

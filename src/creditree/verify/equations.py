@@ -10,7 +10,7 @@ OTHER_RELATION = re.compile(r"[<>≠≤≥]|\\(?:ne|neq|leq?|geq?|lt|gt|in|subse
 NAME = re.compile(r"\s*(?P<name>\\?[A-Za-z]{1,12}(?:_\{?\w{1,6}\}?)?(?:\(\s?\\?[A-Za-z0-9]\s?\))?'{0,2})\s*=(?!=)\s*")
 LETTER = re.compile(r"[A-Za-z]")
 CONSTANTS = re.compile(
-    r"\\?(?:sqrt|[dtc]?frac|cdot|times|pi|left|right|div|ln|log|sin|cos|tan|binom|text|ldots|dots)(?![A-Za-z])"
+    r"\\?(?:sqrt|[dtc]?frac|cdot|times|pi|left|right|div|ln|log|sin|cos|tan|binom|text|[cl]?dots)(?![A-Za-z])"
 )
 COMMA_GROUPS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 SEPARATORS = re.compile(r";|\\q?quad(?![A-Za-z])")

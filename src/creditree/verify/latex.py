@@ -12,7 +12,8 @@ SPELLINGS = (
     ("\\varnothing", "\\emptyset"), ("\\O", "\\emptyset"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\lbrack", "["),
     ("\\rbrack", "]"), ("\\lvert", "|"), ("\\rvert", "|"), ("\\vert", "|"), ("\\le", "\\leq"), ("\\ge", "\\geq"),
     ("\\lt", "<"), ("\\gt", ">"), ("\\land", ","), ("\\lor", ","), ("\\wedge", ","), ("\\vee", ","), ("\\ast", "*"),
-    ("\\mathbb", "\\mathbb"), ("\\arctg", "\\arctan"), ("\\tg", "\\tan"), ("\\ctg", "\\cot"), ("\\lg", "\\log"),
+    ("\\R", "\\mathbb R"), ("ℝ", "\\mathbb R "), ("ℤ", "\\mathbb Z "), ("ℕ", "\\mathbb N "), ("ℚ", "\\mathbb Q "),
+    ("\\arctg", "\\arctan"), ("\\tg", "\\tan"), ("\\ctg", "\\cot"), ("\\lg", "\\log"),
     ("\\mathbf", "\\mathrm"), ("\\bm", ""), ("\\leqslant", "\\leq"), ("\\geqslant", "\\geq"), ("\\neq", "\\ne"),
     ("\\infin", "\\infty"), ("\\inftyty", "\\infty"), ("−", "-"), ("–", "-"), ("×", "\\times "), ("·", "\\cdot "),
     ("÷", "/"), ("π", "\\pi "), ("∞", "\\infty "), ("°", "^\\circ "), ("≤", "\\leq "), ("≥", "\\geq "), ("≠", "\\ne "),
@@ -25,7 +26,7 @@ ENVIRONMENT = re.compile(
 """Around a formula; what stands in it is one, in lines."""
 COMMAND_END = r"(?![A-Za-z])"
 SPACING = re.compile(r"(?<!\\)\\[!,;: ]|\\quad|\\qquad|~|\\(?:big|small|med)?skip" + COMMAND_END)
-THOUSANDS = re.compile(r"(?<![0-9.])([0-9]{1,3})((?:(?:,|\{,\})(?:\\[!,] ?)*[0-9]{3})+)(?![0-9])")
+THOUSANDS = re.compile(r"(?<![0-9.])([0-9]{1,3})((?:(?:\\! ?)?(?:,|\{,\})(?:\\[!,] ?)*[0-9]{3})+)(?![0-9])")
 SPACED_THOUSANDS = re.compile(r"(?<=[0-9])(?:\\[!,:] ?|\{,\})(?=[0-9]{3}(?![0-9]))")
 CONSTANT = re.compile(r"\\(?:mathrm|text|operatorname|rm)\s*(?:\{\s*([eidπ])\s*\}|\s([eid])" + COMMAND_END + ")")
 DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ" + COMMAND_END + r")|\\degree" + COMMAND_END)
@@ -47,6 +48,9 @@ PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0
 PLAIN_FUNCTION = re.compile(
     r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty|theta|alpha|beta)(?![A-Za-z])"
 )
+BOARD_LETTER = re.compile(r"\\mathbb\s*+(?:\{\s?([A-Z])\s?\}|([A-Z])" + COMMAND_END + ")")
+NATURAL_LOG = re.compile(r"\\log\s*+_\s*+(?:\{\s?e\s?\}|e" + COMMAND_END + ")")
+GREATER = re.compile(r"(>=?|≥|\\geq?" + COMMAND_END + ")")
 ROOT_OF_BRACKET = re.compile(r"\\sqrt\s*+(\[[^\[\]]*\])?\s*+\(([^()]*)\)")
 ROOT_SIGN = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0-9]+|[A-Za-z]))")
 
@@ -67,12 +71,23 @@ def tidy(text: str) -> str:
     if ENVIRONMENT.search(text):
         text = ENVIRONMENT.sub("", text).replace("&", "").strip().rstrip("\\").strip()
     text = CONSTANT.sub(lambda match: f" {match[1] or match[2]} ", text)
+    text = NATURAL_LOG.sub(r"\\ln ", BOARD_LETTER.sub(lambda match: f"\\mathbb{{{match[1] or match[2]}}}", text))
     text = _thousands_joined(text)
     text = SPACED_THOUSANDS.sub("", text)
     text = _without_degrees(SPACING.sub(" ", text))
     text = text.replace("$", "").replace("%", "").strip()
     text = _plain_functions(without_unit(text))
-    return text[:-1].rstrip() if text.endswith(".") else text
+    return _ascending(text[:-1].rstrip() if text.endswith(".") else text)
+
+
+def _ascending(text: str) -> str:
+    """Return ``2 > x > 1`` as ``1 < x < 2``; anything but such a chain as it is."""
+    parts = GREATER.split(text)
+    if len(parts) != 5 or not all(map(str.strip, parts)) or "<" in text or "=" in "".join(parts[::2]):
+        return text
+    upper, first, middle, second, lower = parts
+    turned = ["<" if sign == ">" else "\\leq" for sign in (second, first)]
+    return f"{lower.strip()} {turned[0]} {middle.strip()} {turned[1]} {upper.strip()}"
 
 
 def without_unit(text: str) -> str:

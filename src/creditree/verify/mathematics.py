@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from creditree.problem import Problem, Verdict
 from creditree.text import shortened
 from creditree.verify.characters import cleaned
+from creditree.verify.final_answer import located
 from creditree.verify.latex import mathd
 from creditree.verify.pool import Job, WorkerPool
-from creditree.verify.prose import accepted_answer, final_answer
+from creditree.verify.prose import accepted_answer, final_answer, option_in
 from creditree.verify.quantity import RULES, quantities_equal, quantity
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 OPERATION = re.compile(r"[0-9)}]\s*(?:[-+*/×·^!]|\\(?:times|cdot|div))|\\(?:sqrt|frac|binom)")
+PRODUCT = re.compile(r"[0-9][0-9.,]*+(?:\s?(?:\*|×|·|\\(?:times|cdot)(?![A-Za-z]))\s?[0-9][0-9.,]*+)++")
+LETTER = re.compile(r"\(?[A-H]\)?|\\(?:text(?:bf)?|mathrm)\{\(?[A-H]\)?\}")
 LONGEST_SHOWN = 60
 LONGEST_ANSWER = 600
 """Characters of an answer, or of an accepted one, that is still read as a formula."""
@@ -26,7 +29,8 @@ class Mathematics(Verifier):
     The final answer is found by `final_answer`; a completion without one is ``unparsable``. Equal texts and plain
     numbers are judged at once; anything else is compared in a worker of `pool` (see `symbolic`), where a ``timeout``
     and a ``crash`` are reward 0: such an answer may be meant to hurt, and must not be worth more than a wrong one.
-    With `math_verify` off only DeepScaleR's rules count, by which 2/4 is not 1/2.
+    Of ``(D) 15`` the value counts, and the letter where the accepted answer is one. A product of numbers that is all of
+    an open text, as ``12*5``, is no number. With `math_verify` off only DeepScaleR's rules count: 2/4 is not 1/2.
     """
 
     pool: WorkerPool = field(default_factory=WorkerPool)
@@ -80,14 +84,19 @@ class Mathematics(Verifier):
         truths = tuple(map(accepted_answer, answer.problem.answers))
         if not any(truths):
             return Verdict(None, "crash", _unusable(answer.problem))
-        given = final_answer(answer.completion)
+        lettered = all(map(LETTER.fullmatch, truths))
+        given = (option_in(answer.completion) if lettered else None) or final_answer(answer.completion)
         if given is None:
             return Verdict(0.0, "unparsable", "the completion gives no answer.")
+        if lettered and given in {re.sub(r"[^A-H]", "", truth) for truth in truths}:
+            return Verdict(1.0, answer=given)
         if given in truths or any(given == cleaned(truth) for truth in answer.problem.answers):
             return Verdict(1.0, answer=given)
         if len(given) > LONGEST_ANSWER:
             return Verdict(0.0, "unparsable", f"the answer has {len(given)} characters.")
         decided = self._numbers(given, truths)
+        if decided is None and _is_product(given, answer.completion) and any(map(quantity, truths)):
+            return Verdict(0.0, "ok", "the answer is a product that is not worked out.", given)
         if decided is not None:
             return Verdict(1.0 if decided else 0.0, answer=given)
         short = tuple(truth for truth in truths if len(truth) <= LONGEST_ANSWER)
@@ -118,6 +127,14 @@ def _unusable(problem: Problem) -> str:
         f"problem {problem.id}: no accepted answer is a formula, a number or a short text ({texts}); "
         "write the answer alone, or behind ####, or use a verifier that can judge it."
     )
+
+
+def _is_product(given: str, completion: str) -> bool:
+    """Return whether an answer is a product of plain numbers, and all of a text that marks no answer."""
+    if PRODUCT.fullmatch(given) is None:
+        return False
+    place = located(completion)
+    return place is not None and place.how == "open" and place.text.strip(" $.\n") == given
 
 
 def _restates(given: str, problem: Problem) -> bool:

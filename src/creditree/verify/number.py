@@ -12,7 +12,10 @@ MOST_DIGITS = 640
 MOST_EXPONENT = 400
 """Largest power of ten that is written out."""
 
-SEPARATOR = r"(?:~|\\text\{,\}|,(?:\\[!,:;]\ ?)?|\ ?\{\ ?,\ ?\}\ ?(?:\\!)?|\\[!,:;]\ ?|\\\ |[\ \u00a0\u2009\u202f'’])"
+SEPARATOR = (
+    r"(?:~|\\text\{,\}|(?:\\!\ ?)?,(?:\\[!,:;]\ ?)?"
+    r"|\ ?\{\ ?,\ ?\}\ ?(?:\\!)?|\\[!,:;]\ ?|\\\ |[\ \u00a0\u2009\u202f'’])"
+)
 """Between groups of three digits. A comma and a space part the elements of a list, so they are none."""
 DIGITS = (
     rf"(?>(?!0)[0-9]{{1,3}}(?:{SEPARATOR}[0-9]{{3}}(?![0-9]))++"

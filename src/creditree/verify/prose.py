@@ -2,11 +2,15 @@
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
+from creditree.verify.asides import STRONG, consequence, corrected, is_question, without_asides
 from creditree.verify.clause import (
+    DENIED,
     JOINING,
     LINK,
     NUMBER,
+    OPTION,
     behind_link,
     is_bare,
     is_name,
@@ -15,7 +19,7 @@ from creditree.verify.clause import (
     with_percent,
     without_option,
 )
-from creditree.verify.cues import SENTENCE_END, undressed
+from creditree.verify.cues import sentence_ends, undressed
 from creditree.verify.final_answer import Located, located
 from creditree.verify.formulas import Formula, formulas, has_prose
 from creditree.verify.number import number_words
@@ -28,11 +32,12 @@ LIST_AS_TEXT = re.compile(r"\[\s*['\"]")
 LONGEST_ACCEPTED = 400
 MOST_WORDS = 3
 """An accepted answer with more words is a sentence that holds the answer."""
-STRONG = re.compile(r"(?:is|are|was|were|be|equals?|equal\sto|to)\Z|[=:≈⇒→>]\s?\Z|\\approx\Z")
 CONCLUDING = re.compile(
     r"\b(?:so|thus|therefore|hence|then|finally|altogether|total|conclude|result|answer|overall|in all|left)\b",
     re.IGNORECASE,
 )
+CONSTANTS = frozenset({"e", "i"})
+"""Letters that may be a number as well as a name."""
 EXCLAMATION = re.compile(r"(?<=[0-9])!++\s*\Z")
 
 
@@ -66,6 +71,16 @@ def accepted_answer(truth: str) -> str:
     return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
 
 
+def option_in(completion: str) -> str | None:
+    """Return the letter of the option whose letter and value a completion gives as its answer: D of ``(D) 15``."""
+    place = located(completion)
+    if place is None:
+        return None
+    read = {"box": _boxed, "open": _open}.get(place.how, said)
+    option = OPTION.match(read(place.text))
+    return None if option is None else re.sub(r".*?([A-H])\).*", r"\1", option[0])
+
+
 def answer_in(place: Located) -> str | None:
     """Return the answer in a place that `located` found."""
     read = {"box": _boxed, "open": _open}.get(place.how, said)
@@ -82,8 +97,10 @@ def _boxed(text: str) -> str:
 
 
 def _open(text: str) -> str:
-    """Return the value in the last sentence of `text` that has one."""
+    """Return the value in the last sentence of `text` that has one and is no question."""
     if is_bare(text):
+        if is_question(text):
+            return ""
         return said(EXCLAMATION.sub("", text))
     words = number_words(undressed(text))
     if words is not None and words[1] == len(undressed(text)):
@@ -92,7 +109,7 @@ def _open(text: str) -> str:
     sentences = _sentences(text)[-MOST_SENTENCES:]
     weak = ""
     for sentence in reversed(sentences):
-        value, is_strong = _value(sentence)
+        value, is_strong = ("", False) if is_question(sentence) else _value(sentence)
         if not value:
             continue
         if is_strong or weak:
@@ -103,12 +120,20 @@ def _open(text: str) -> str:
 
 def _value(sentence: str) -> tuple[str, bool]:
     """Return the value that a sentence ends in, or "", and whether its form says that it is the result."""
-    sentence = undressed(sentence)
+    sentence = without_asides(undressed(sentence))
+    sentence = corrected(sentence) or sentence
+    concluding = bool(CONCLUDING.search(sentence))
+    following = consequence(sentence)
+    if following is not None:
+        if NUMBER.match(following) and LINK.search(following) is None:
+            return said(following, 1), True
+        sentence = following
     inner = formulas(sentence)
     if not inner and not NUMBER.search(sentence):
         return "", False
-    concluding = bool(CONCLUDING.search(sentence))
-    known = [formula for formula in inner if not is_name(formula.text)]
+    known = [one for one in inner if not is_name(one.text) and not DENIED.search(sentence[: one.start][-40:])]
+    if inner and not known and (concluding or inner[-1].text in CONSTANTS) and _is_asserted(sentence, inner[-1]):
+        return inner[-1].text, concluding
     tail = sentence[inner[-1].end :] if inner else sentence
     if not known or (NUMBER.search(tail) and LINK.search(tail)):
         rest = behind_link(sentence, inner)
@@ -116,6 +141,12 @@ def _value(sentence: str) -> tuple[str, bool]:
             return said(rest, 1), True
         return (last_number(sentence), concluding) if NUMBER.search(_without(sentence, inner)) else ("", False)
     return _last_formulas(sentence, inner, known[-1]), True
+
+
+def _is_asserted(sentence: str, name: Formula) -> bool:
+    """Return whether a sentence says its value to be a letter, with nothing of weight behind it."""
+    strong = STRONG.search(sentence[: name.start].rstrip()) is not None
+    return strong and not NUMBER.search(sentence, name.end) and not LINK.search(sentence, name.end)
 
 
 def _last_formulas(sentence: str, inner: list[Formula], last: Formula) -> str:
@@ -137,10 +168,5 @@ def _without(text: str, inner: list[Formula]) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    inner = formulas(text)
-    ends, start = [], 0
-    for match in SENTENCE_END.finditer(text):
-        if not any(formula.start <= match.start() < formula.end for formula in inner):
-            ends.append(text[start : match.end()])
-            start = match.end()
-    return [*ends, text[start:]]
+    ends = [0, *sentence_ends(text, formulas(text)), len(text)]
+    return [text[start:end] for start, end in pairwise(ends)]

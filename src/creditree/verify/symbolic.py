@@ -47,6 +47,7 @@ WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
 ALTERNATIVES = re.compile(r"\\text\s*\{\s*or\s*\}|(?<![A-Za-z])or(?![A-Za-z])")
 INEQUALITY = re.compile(r"[<>]|\\[lg]eq(?![A-Za-z])")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
+DOTS = re.compile(r"\\[cl]?dots(?![A-Za-z])|\.\.\.|…")
 DEGREE_NAMES = frozenset({"°", "degree", "degrees", "deg"})
 DEEPEST = 20
 IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath|\\operatorname")
@@ -117,7 +118,7 @@ def _formulas_equal(answer: str, truth: str, use_math_verify: bool) -> bool:
 
 def _is_false_equation(text: str) -> bool:
     """Return whether an answer is an equation of two numbers that are not equal, such as 5 = 6."""
-    sides = chain(text)
+    sides = [] if DOTS.search(text) else chain(text)
     return len(sides) == 2 and _surely_differ(*sides)
 
 

@@ -96,6 +96,8 @@ SYMBOLS = (
 )  # fmt: skip
 ROMAN = re.compile(r"\{\\(?:rm|bf|it)(?![A-Za-z])([^{}]*)\}")
 OVER = re.compile(r"\\[dt]?frac\s?\{(\\(?:text|mathrm)\s?\{[^{}]*\})\}\s?\{(\\(?:text|mathrm)\s?\{[^{}]*\})\}")
+STOPPED = re.compile(r"(?<![A-Za-z.])(?:[A-Za-z]\.){1,3}[A-Za-z](?![A-Za-z])\.?")
+"""An abbreviation with a stop behind every letter: p.m., m.p.h."""
 GAPS = re.compile(
     r"\\[hv]space\*?\s?\{[^{}]*\}|\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\\(?:left|right|displaystyle)(?![A-Za-z])"
 )
@@ -128,6 +130,7 @@ def unit_of(rest: str) -> Unit | None:
     for symbol, plain in SYMBOLS:
         rest = rest.replace(symbol, plain)
     rest = OVER.sub(r"\1/\2", ROMAN.sub(r"\\text{\1}", rest)) if "{\\" in rest else rest
+    rest = STOPPED.sub(lambda match: match[0].replace(".", ""), rest) if "." in rest else rest
     wrapped = WRAPPED.search(rest) is not None
     rest = WRAPPED.sub(lambda match: f" {match[1]} ", rest)
     plain_rest = re.sub(r"\s*+/\s*+", "/", GAPS.sub(" ", rest))
@@ -135,7 +138,9 @@ def unit_of(rest: str) -> Unit | None:
     plain_rest = EXPONENT.sub("", plain_rest)
     if REST.fullmatch(plain_rest) is None:
         return None
-    words = [word for word in WORDS.findall(plain_rest) if word.casefold() not in FILLERS]
+    words = WORDS.findall(plain_rest)
+    inches = words[-1:] == ["in"]  # at the end "in" has nothing to lead to, so it is the unit
+    words = [word for word in words if word.casefold() not in FILLERS] + ["in"] * inches
     if not words:
         return None
     if not wrapped and not _may_touch(plain_rest, words[0]):

@@ -179,7 +179,7 @@ ROW = b'{"question": "a", "answer": "1"}\n'
         ("a.csv", b"question,answer\na,\x001\n", ["Row 1", "NUL"]),
         ("a.jsonl", b'{"question": "a\\u0000", "answer": "1"}', ["Line 1", "NUL", "'question'"]),
         ("a.csv", b"question,answer\na,1\nb,2,3\n", ["Row 2", "more cells"]),
-        ("a.csv", gzip.compress(b"question,answer\n"), ["gzip", "unpack it"]),
+        ("a.csv", gzip.compress(b"question,answer\n", mtime=0), ["gzip", "unpack it"]),
         ("a.csv.gz", b"", ["'.gz'"]),
         ("a.csv", b"PK\x03\x04....", [".xlsx"]),
         ("a.jsonl", b"PAR1....", ["give it the suffix .parquet"]),
