@@ -25,7 +25,7 @@ def most_problems(schedule: Schedule, problems: int) -> int:
 
 
 def check_step(config: RunConfig, method: Method) -> None:
-    """Raise ConfigError for a step of more than 100,000 completions, or 100,000,000 tokens: all that makes them multiplies."""
+    """Raise ConfigError for a step of more than 100,000 completions, or 100,000,000 tokens."""
     problems = most_problems(method.schedule, config.train.problems_per_step)
     each = method.explore.max_completions
     if problems * each > MOST_COMPLETIONS:
