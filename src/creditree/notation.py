@@ -91,9 +91,9 @@ def _refusal(problem: str, mark: yaml.Mark) -> ConstructorError:
 
 def _check_number(written: str, mark: yaml.Mark) -> None:
     if _BASE_60.fullmatch(written):
-        raise _refusal(f"{shown(written)} would be a number to the base 60; quote it, or write it in full", mark)
+        raise _refusal(f"{shown(written)} would be a number to the base 60, so write it in full", mark)
     if _OCTAL.fullmatch(written):
-        raise _refusal(f"{shown(written)} would be a number to the base 8; leave out the zero before it", mark)
+        raise _refusal(f"{shown(written)} would be a number to the base 8, so leave out the zero before it", mark)
 
 
 def _check_size(root: yaml.Node) -> None:

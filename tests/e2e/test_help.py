@@ -1,14 +1,12 @@
-"""`creditree --help` is instant and imports nothing heavy; and this test can fail."""
+"""`creditree --help` imports nothing heavy, which is what makes it instant (`benchmarks/start.py` has the seconds)."""
 
 import subprocess
 import sys
-from time import perf_counter
 
 import pytest
 
 from tests.e2e.command import ENVIRONMENT
 
-LIMIT_S = 0.5
 HEAVY = (
     "torch",
     "transformers",
@@ -25,16 +23,6 @@ HEAVY = (
 HELP = "import sys; sys.argv = ['creditree', '--help']; from creditree.cli.main import run; run()"
 
 
-def best_seconds(code: str) -> float:
-    """Return the fastest of five runs: what the command needs when the machine is free."""
-    seconds = []
-    for _ in range(5):
-        started = perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=ENVIRONMENT)
-        seconds.append(perf_counter() - started)
-    return min(seconds)
-
-
 def heavy_imports(code: str) -> set[str]:
     """Return the heavy packages that the code has imported when it ends."""
     listing = f"[m for m in {HEAVY!r} if m in sys.modules]"
@@ -45,18 +33,13 @@ def heavy_imports(code: str) -> set[str]:
     return set(eval(done.stderr.strip().splitlines()[-1]))
 
 
-def test_help_is_instant_and_light() -> None:
+def test_help_is_light() -> None:
     assert heavy_imports(HELP) == set()
-    assert best_seconds(HELP) < LIMIT_S
 
 
 @pytest.mark.parametrize("package", ["torch", "pydantic"])
 def test_the_check_on_imports_can_fail(package: str) -> None:
     assert package in heavy_imports(f"import {package}\n" + HELP)
-
-
-def test_the_check_on_time_can_fail() -> None:
-    assert best_seconds(f"import time; time.sleep({LIMIT_S})\n" + HELP) > LIMIT_S
 
 
 def test_help_names_every_command() -> None:

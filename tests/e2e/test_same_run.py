@@ -139,6 +139,7 @@ def test_an_adapter_is_saved_the_same_in_every_process(place: Path) -> None:
         (["train", "run.yaml", "--run", ""], "--run"),
         (["quickstart", "--run="], "--run"),
         (["eval", ""], "an argument"),
+        (["eval", "  "], "an argument"),
         (["eval", "run", "--out", ""], "--out"),
         (["monitor", "run", "", "--state", "x"], "an argument"),
     ],

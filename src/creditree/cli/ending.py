@@ -30,7 +30,7 @@ class Commands(TyperGroup):
         """Return what is left to the command. Raises ConfigError for an empty word: most often an unset variable."""
         for before, word in pairwise(["creditree", *args]):
             unset = word.startswith("--") and word.endswith("=") and word.count("=") == 1
-            if word == "" or unset:
+            if not word.strip() or unset:
                 whose = word[:-1] if unset else before if before.startswith("--") else "an argument"
                 raise ConfigError(f"{whose} is an empty text, such as that of an unset variable; say what is meant.")
         return super().parse_args(ctx, args)

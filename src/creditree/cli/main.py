@@ -94,7 +94,7 @@ def plan(
     memory: MemoryOption = None,
     prompt_tokens: Annotated[
         int | None,
-        typer.Option("--prompt-tokens", min=1, max=10**9, help="Longest prompt; default: looked up."),
+        typer.Option("--prompt-tokens", min=1, max=10**7, help="Longest prompt; default: looked up."),
     ] = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -141,7 +141,7 @@ def evaluate(
         str | None, typer.Option("--k", metavar="K,K,...", help="pass@k and maj@k for these; default: 1 and --samples.")
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, max=10**9, help="Tokens of a completion, at most.")
+        int | None, typer.Option("--max-new-tokens", min=1, max=10**7, help="Tokens of a completion, at most.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
     out: Annotated[

@@ -41,7 +41,7 @@ def pilot(
     ] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option("--max-new-tokens", min=1, max=10**9, help="Of a completion; default: by what is seen."),
+        typer.Option("--max-new-tokens", min=1, max=10**7, help="Of a completion; default: by what is seen."),
     ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="Limit such as 8GB; default: 80 % of what is free.")

@@ -22,7 +22,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         value = read_values(text)
     except NotationError as error:
-        raise ConfigError(f"--set {shortened(override)}: the value is not valid YAML{error}; quote it.") from None
+        raise ConfigError(
+            f"--set {shortened(override)}: the value is not valid YAML{error}; quote it where a text is meant."
+        ) from None
     set_key(values, name.strip(), value, f"--set {shortened(override)}")
 
 

@@ -10,6 +10,8 @@ from creditree.schedule.schedule import Schedule
 MOST_COMPLETIONS = 100_000
 """Completions of a training step: more are surely not meant, and their trees alone fill a machine."""
 
+MOST_TOKENS = 100_000_000
+"""Tokens of a training step's completions: at 10,000 a second they would take three hours to draw."""
 
 ASSUMED_GROWTH = 4.0
 """What a schedule without a bound may multiply the configured number of problems by. Ours."""
@@ -23,7 +25,7 @@ def most_problems(schedule: Schedule, problems: int) -> int:
 
 
 def check_step(config: RunConfig, method: Method) -> None:
-    """Raise ConfigError for a step of more than 100,000 completions: group, forks and problems multiply."""
+    """Raise ConfigError for a step of more than 100,000 completions, or 100,000,000 tokens."""
     problems = most_problems(method.schedule, config.train.problems_per_step)
     each = method.explore.max_completions
     if problems * each > MOST_COMPLETIONS:
@@ -31,4 +33,11 @@ def check_step(config: RunConfig, method: Method) -> None:
             f"a training step would have {problems * each:,} completions, {each:,} of each of {problems:,} problems, "
             f"and more than {MOST_COMPLETIONS:,} are not held; lower method.group (it is {method.explore.group:,}), "
             f"what forks below it, or train.problems_per_step (it is {config.train.problems_per_step:,})."
+        )
+    tokens = config.sampling.max_new_tokens
+    if problems * each * tokens > MOST_TOKENS:
+        raise ConfigError(
+            f"a training step would have up to {problems * each * tokens:,} tokens, {tokens:,} of each of "
+            f"{problems * each:,} completions, and more than {MOST_TOKENS:,} are not held; lower "
+            f"sampling.max_new_tokens (it is {tokens:,})."
         )

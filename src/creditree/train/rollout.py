@@ -19,13 +19,10 @@ from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
 from creditree.tree import Branch, Forest, RolloutTree
 from creditree.trie import TokenTrie
+from creditree.verify.reward_function import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
 
 OldLogprobs = Callable[[Forest], tuple[Forest, int]]
-
-
-LARGEST_REWARD = 1e30
-"""Sums of squares of larger rewards leave the range of float64, and their losses that of float32."""
 
 
 class HugeRewardError(NonFiniteError):

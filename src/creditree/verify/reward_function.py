@@ -18,6 +18,8 @@ RewardCallable = Callable[..., object]
 Offered = dict[str, list[object]]
 LONGEST_REASON = 300
 """Characters of an exception's text that a verdict repeats."""
+LARGEST_REWARD = 1e30
+"""Sums of squares of larger rewards leave the range of float64, and their losses that of float32."""
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
@@ -27,10 +29,10 @@ class RewardFunction(Verifier):
 
     The arguments are ``prompts`` and ``completions`` (texts), ``answers`` (lists of accepted texts), ``question``,
     ``id``, and every column of the problems' rows; a function without ``**kwargs`` gets those that it names. It
-    returns, or its coroutine does, one finite number an answer. Anything else (NaN, infinity, None, a text, a wrong
-    length, whatever it raises but KeyboardInterrupt) gives verdicts ``crash`` without a reward, which name the row and
-    are never trained on. What the function reads is not known, so a completion votes for its final answer, as
-    `final_answer` finds it.
+    returns, or its coroutine does, one finite number an answer, of the size 1e30 at most. Anything else (NaN, infinity,
+    None, a text, a wrong length, whatever it raises but KeyboardInterrupt) gives verdicts ``crash`` without a reward,
+    which name the row and are never trained on. What the function reads is not known, so a completion votes for its
+    final answer, as `final_answer` finds it.
 
     This is for a function that lives in the calling program. It has no deadline, and one that ends its process ends the
     program: `load_reward` gives a function of a file or module a process of its own.
@@ -148,7 +150,11 @@ def _listed(returned: object, expected: int) -> list[object] | None:
 
 def _reward(returned: object) -> float | str:
     number = _number(returned)
-    return number if number is not None and isfinite(number) else f"returned {_shown(returned)}, not a finite number"
+    if number is None or not isfinite(number):
+        return f"returned {_shown(returned)}, not a finite number"
+    if abs(number) > LARGEST_REWARD:
+        return f"returned {_shown(returned)}, and rewards have at most the size {LARGEST_REWARD:g}"
+    return number
 
 
 def _number(reward: object) -> float | None:

@@ -89,11 +89,14 @@ def test_an_iterator_of_numbers_is_a_list_of_rewards() -> None:
         (b"1", "b'1'"),
         ([1.0], "[1.0]"),
         (1j, "1j"),
+        (-3e30, "-3e+30"),
         (10**400, "1000"),
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_what_is_not_a_finite_number_is_reported_with_its_row_and_spares_the_others(wrong: object, shown: str) -> None:
+def test_what_is_not_a_number_to_learn_from_is_reported_with_its_row_and_spares_the_others(
+    wrong: object, shown: str
+) -> None:
     first, second = RewardFunction(lambda **_: [1.0, wrong]).judge(ANSWERS)
     assert (first.reward, first.status) == (1.0, "ok")
     assert (second.reward, second.status) == (None, "crash")
