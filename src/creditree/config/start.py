@@ -48,11 +48,12 @@ def started(config: RunConfig, *, offline: bool = False) -> RunConfig:
 def located(config: RunConfig) -> RunConfig:
     """Return the configuration with absolute paths of model and problems: a run is read from anywhere.
 
-    What is no path stays: names of built-in models and of the hub. Reward functions are found by their own rule.
+    What is no path stays: names of built-in models and of the hub. A file of problems that is gone has its path still,
+    so that a run names the file, and not another configuration. Reward functions are found by their own rule.
     """
     model = _placed(config.model, ("name",), os.path.isdir)
-    task = _placed(config.task, ("path", "validation_path", "test_path"), os.path.exists)
-    guard = _placed(config.guard, ("path",), os.path.exists)
+    task = _placed(config.task, ("path", "validation_path", "test_path"), bool)
+    guard = _placed(config.guard, ("path",), bool)
     return config.model_copy(update={"model": model, "task": task, "guard": guard})
 
 

@@ -193,3 +193,12 @@ def test_a_plan_counts_the_guard_s_prompts(tmp_path: Path) -> None:
     plain = parse_config("task: multiplication", "run.yaml")
     guarded = parse_config(f"task: multiplication\nguard: {{path: '{tmp_path / 'g.csv'}'}}", "run.yaml")
     assert workload_of(guarded)[1].tokens > 60 > workload_of(plain)[1].tokens
+
+
+def test_a_file_of_problems_has_its_whole_path_even_where_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = started(parse_config("task: {name: file, path: sums.csv}\nguard: {path: old.csv}\n"))
+    assert isinstance(found.task, FileConfig)
+    assert (found.task.path, found.guard.path) == (str(tmp_path / "sums.csv"), str(tmp_path / "old.csv"))
