@@ -199,6 +199,6 @@ def test_a_file_of_problems_has_its_whole_path_even_where_it_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = started(parse_config("task: {name: file, path: sums.csv}\nguard: {path: old.csv}\n"))
+    found = started(parse_config("task: {name: file, path: sums.csv}\nguard: {path: old.csv}\n", "c.yaml"))
     assert isinstance(found.task, FileConfig)
     assert (found.task.path, found.guard.path) == (str(tmp_path / "sums.csv"), str(tmp_path / "old.csv"))
