@@ -1,4 +1,4 @@
-"""Signals that ask a program to stop: Ctrl-C, a scheduler's SIGTERM, and the SIGHUP of a terminal that goes away."""
+"""Signals that ask a program to stop: Ctrl-C, SIGTERM, SIGHUP of a lost terminal, SIGXCPU of a processor limit."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name))
 """What stops a program so that it may end in good order; all of them mean the same."""
 
 FIRST_SIGNAL_CODE = 128

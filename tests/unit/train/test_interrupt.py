@@ -13,7 +13,9 @@ def ring(*numbers: int) -> None:
         signal.raise_signal(number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGXCPU, 152)]
+)
 def test_a_signal_interrupts_where_nothing_has_to_be_finished(number: int, code: int) -> None:
     before = [signal.getsignal(one) for one in SIGNALS]
     with pytest.raises(Interrupted) as stop, raising():
