@@ -5,8 +5,16 @@ from creditree.runs.directory import RunDirectory
 from creditree.train.start import run_of
 
 
-def tell_edited(named: str) -> None:
-    """Say so, where that configuration was used: it was edited, which is allowed, or it is damaged."""
+def edited(named: str) -> str:
+    """Return a sentence where the configuration that is used was edited, which is allowed, or damaged; else "".
+
+    Raises RunError where the run's checksums cannot be read: ask before there is work to lose.
+    """
     run = run_of(named)
-    if run is not None and (words := RunDirectory.read(run).edited):
+    return "" if run is None else RunDirectory.read(run).edited
+
+
+def tell_edited(named: str) -> None:
+    """Say what `edited` finds, if anything."""
+    if words := edited(named):
         tell(words)

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from creditree.cli.edited import tell_edited
+from creditree.cli.edited import edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
+from creditree.cli.stream import tell
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
@@ -85,7 +86,7 @@ class _Measurement:
 def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str]) -> None:
     """Measure the target, and where a run trained it, its base too, on the same problems and random numbers."""
     quiet_libraries()
-    asked = _measurement(options, overrides)
+    asked, words = _measurement(options, overrides), edited(options.target)
     settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
     opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
     with opened as directory:
@@ -110,7 +111,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
             directory.finish(rows, record)
-    tell_edited(options.target)
+    if words:
+        tell(words)
     if as_json:
         print_json(record)
         return

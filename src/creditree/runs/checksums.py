@@ -122,7 +122,13 @@ def seal(folder: Path) -> None:
 
 
 def check_sealed(folder: Path, cure: str) -> None:
-    """Raise RunError, which ends with the cure, where a file of a sealed folder is damaged or missing."""
+    """Raise RunError, which ends with the cure, where a file of a sealed folder is damaged or missing.
+
+    The checksums were written whole: where there are none, or the last line is cut, they are damaged themselves.
+    """
+    sums = folder / CHECKSUMS
+    if sums.is_file() and not sums.read_bytes().endswith(b"\n"):
+        raise RunError(f"{sums} is empty or cut off; {_UNCHECKED}.")
     for name, words in Checksums(folder).damages().items():
         raise RunError(f"{folder / name} {words}; {cure}.")
 

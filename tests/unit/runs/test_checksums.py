@@ -70,3 +70,13 @@ def test_a_folder_that_is_copied_brings_its_checksums(tmp_path: Path) -> None:
     (tmp_path / "inner" / "weights.safetensors").unlink()
     with pytest.raises(RunError, match="cannot be read: No such file or directory; copy it again"):
         check_sealed(tmp_path, "copy it again")
+
+
+@pytest.mark.parametrize("left", [0, 40])
+def test_checksums_of_a_folder_that_are_cut_are_no_leave_to_read_unchecked(left: int, tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"12345678")
+    seal(tmp_path)
+    sums = tmp_path / "creditree.sha256"
+    sums.write_bytes(sums.read_bytes()[:left])
+    with pytest.raises(RunError, match="is empty or cut off; remove it, and the files beside it are read unchecked"):
+        check_sealed(tmp_path, "copy it again")
