@@ -65,9 +65,9 @@ def test_stopped_in_the_second_run_and_repeated_equals_uninterrupted(
     while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 3):
         time.sleep(0.005)
     process.send_signal(how)
-    printed, _ = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == code
-    assert how is signal.SIGKILL or "repeat the command to continue" in printed
+    assert how is signal.SIGKILL or "repeat the command to continue" in said
     done = out / "group=4" / "seed-0" / "summary.json"
     before = done.stat().st_mtime_ns
     listed = creditree_json("sweep", sweep, "--out", out, "--dry-run")

@@ -202,7 +202,7 @@ def _measured(
             examiner.check(job.problems)
         for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
             out.print(note, soft_wrap=True)
-        known = {"base": asdict(base), "texts": model.texts.to_json()}
+        known = {"base_model": asdict(base), "texts": model.texts.to_json()}
         return known, [
             {
                 decoding_name(temperature): {

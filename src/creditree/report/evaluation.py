@@ -29,7 +29,7 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
         entry["difference"] = difference_json(difference(sides[BASE], sides[MEASURED], key))
         change = RewardChange.of(sides[BASE], sides[MEASURED], key.at("reward"))
         if change is not None:
-            entry["reward"] = change.to_json()
+            entry["reward_change"] = change.to_json()
     return entry
 
 
@@ -140,8 +140,8 @@ def _rewards(name: str, entry: Mapping[str, Any]) -> list[str]:
     """Return the mean reward in words, where accuracy does not say it all."""
     if not (entry["graded"] or entry.get("base", {}).get("graded")):
         return []
-    if "reward" in entry:
-        return [f"{name}: {RewardChange.from_json(entry['reward']).sentence()}. {REWARD_NOTE}"]
+    if "reward_change" in entry:
+        return [f"{name}: {RewardChange.from_json(entry['reward_change']).sentence()}. {REWARD_NOTE}"]
     reward = entry["mean_reward"]
     shown = reward_text(reward["value"], Interval(*reward["interval"]))
     return [f"{name}: mean reward {shown}, 95 % interval. {REWARD_NOTE}"]

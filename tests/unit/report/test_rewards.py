@@ -110,6 +110,6 @@ def test_an_evaluation_shows_them() -> None:
     assert alone["mean_reward"]["value"] == pytest.approx(0.62)
     assert f"greedy: mean reward 0.620 (0.616, 0.624), 95 % interval. {NOTE}" in shown(alone)
     paired = decoding_entry({"measured": HIGH, "base": LOW}, (1,), KEY)
-    assert paired["reward"]["difference"]["value"] == pytest.approx(0.1)
+    assert paired["reward_change"]["difference"]["value"] == pytest.approx(0.1)
     assert "mean reward 0.520 (0.516, 0.524) before, 0.620" in shown(paired)
     assert "mean reward" not in shown(decoding_entry({"measured": PLAIN}, (1,), KEY))
