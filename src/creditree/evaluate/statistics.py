@@ -53,6 +53,17 @@ class Difference:
     gained: int
     lost: int
 
+    def to_json(self) -> dict[str, object]:
+        """Return the difference as every record has it."""
+        return {
+            "value": self.value,
+            "interval": [self.interval.low, self.interval.high],
+            "p_value": self.p_value,
+            "n": self.n,
+            "gained": self.gained,
+            "lost": self.lost,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:

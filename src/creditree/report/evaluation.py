@@ -9,7 +9,7 @@ from rich.text import Text
 from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import difference, majority_vote, scores
-from creditree.evaluate.statistics import Difference, Estimate, Interval
+from creditree.evaluate.statistics import Estimate, Interval
 from creditree.problem import Problem
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, num_graded, reward_estimate, reward_text
@@ -26,7 +26,7 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
     entry = _figures(sides[MEASURED], ks, key)
     if BASE in sides:
         entry["base"] = _figures(sides[BASE], ks, key)
-        entry["difference"] = difference_json(difference(sides[BASE], sides[MEASURED], key))
+        entry["difference"] = difference(sides[BASE], sides[MEASURED], key).to_json()
         change = RewardChange.of(sides[BASE], sides[MEASURED], key.at("reward"))
         if change is not None:
             entry["reward_change"] = change.to_json()
@@ -65,7 +65,7 @@ def average_entry(parts: Sequence[Sides], key: Key) -> dict[str, Any]:
         entry["base"] = {"pass@1": estimate_json(average([one.passes[1] for one in base]))}
         differences = [difference(sides[BASE], sides[MEASURED], key) for sides in parts]
         changes = [_changes(sides[BASE].share_correct, sides[MEASURED].share_correct) for sides in parts]
-        entry["difference"] = difference_json(average_difference(differences, changes, key))
+        entry["difference"] = average_difference(differences, changes, key).to_json()
     return entry
 
 
@@ -98,18 +98,6 @@ def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Prob
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
     """Return an estimate as JSON has it."""
     return {"value": estimate.value, "interval": [estimate.interval.low, estimate.interval.high]}
-
-
-def difference_json(change: Difference) -> dict[str, Any]:
-    """Return a paired difference as JSON has it."""
-    return {
-        "value": change.value,
-        "interval": [change.interval.low, change.interval.high],
-        "p_value": change.p_value,
-        "n": change.n,
-        "gained": change.gained,
-        "lost": change.lost,
-    }
 
 
 def task_view(record: Mapping[str, Any]) -> RenderableType:

@@ -11,7 +11,7 @@ from rich.text import Text
 from creditree.evaluate.scores import mean_over_problems
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.evaluate.statistics import Difference, Estimate, Interval, wilson
-from creditree.report.evaluation import difference_json, estimate_json
+from creditree.report.evaluation import estimate_json
 from creditree.report.wording import p_value, percent, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 from creditree.runs.observations import Observation
@@ -114,7 +114,7 @@ def monitor_record(found: Monitored) -> dict[str, Any]:
         record["base"] = estimate_json(found.base.estimate) | {
             "n": found.base.estimate.n,
             "truncated": found.base.truncated,
-            "difference": difference_json(found.base.difference),
+            "difference": found.base.difference.to_json(),
         }
     return record
 

@@ -80,17 +80,10 @@ class RewardChange:
 
     def to_json(self) -> dict[str, Any]:
         """Return the change as ``summary.json`` has it."""
-        d = self.difference
         return {
             "before": _estimate_json(self.before),
             "after": _estimate_json(self.after),
-            "difference": {
-                "value": d.value,
-                "interval": [d.interval.low, d.interval.high],
-                "p_value": d.p_value,
-                "gained": d.gained,
-                "lost": d.lost,
-            },
+            "difference": self.difference.to_json(),
         }
 
     @classmethod

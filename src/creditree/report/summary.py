@@ -237,19 +237,10 @@ def _seconds_line(summary: Summary) -> str:
 
 def decoding_json(decoding: Decoding) -> dict[str, object]:
     """Return "before", "after" and "difference" as ``summary.json`` has them."""
-    d = decoding.difference
     return {
         "before": _estimate_json(decoding.before),
         "after": _estimate_json(decoding.after),
-        "difference": {
-            "value": d.value,
-            "interval": [d.interval.low, d.interval.high],
-            "p_value": d.p_value,
-            "gained": d.gained,
-            "lost": d.lost,
-            "n": d.n,
-            "unjudged": decoding.unjudged,
-        },
+        "difference": decoding.difference.to_json() | {"unjudged": decoding.unjudged},
     }
 
 

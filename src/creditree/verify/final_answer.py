@@ -122,11 +122,6 @@ def unboxed(answer: str) -> str:
     return answer if inside is None else inside
 
 
-def stated(text: str) -> str | None:
-    """Return what follows the last ``answer is`` or its like, to the end of its sentence; None without."""
-    return stated_clause(text)
-
-
 def _last_tag(text: str) -> tuple[int, int] | None:
     """Return where the content of the last closed ``<answer>`` starts and ends."""
     opened, found = None, None

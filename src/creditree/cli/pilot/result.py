@@ -23,7 +23,7 @@ from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
 from creditree.pilot.store import PilotDirectory
 from creditree.problem import Problem
-from creditree.report.evaluation import difference_json, estimate_json
+from creditree.report.evaluation import estimate_json
 from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
@@ -175,7 +175,7 @@ def _difference(found: Any) -> dict[str, Any]:
     return {
         "before": estimate_json(found.before),
         "after": estimate_json(found.after),
-        "difference": difference_json(found.difference),
+        "difference": found.difference.to_json(),
     }
 
 
@@ -216,7 +216,7 @@ def _metric(
         "before": found.before,
         "after": found.after,
         "problems": found.problems,
-        "difference": difference_json(found.difference),
+        "difference": found.difference.to_json(),
     }
 
 
@@ -232,7 +232,7 @@ def _groups(asked: Sequence[Problem], column: str, sides: Mapping[Side, Evaluati
             "n": one.n,
             "before": one.before,
             "after": one.after,
-            "difference": difference_json(one.difference),
+            "difference": one.difference.to_json(),
             "adjusted_p_value": one.adjusted_p,
         }
         for one in changes_by_group(asked, column, sides["base"], sides["trained"], key)
