@@ -125,8 +125,8 @@ def _entropy(untempered: Tensor, sampling: Sampling) -> Tensor | None:
 def _by_blocks(weights: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
     """Return for each member the first index whose cumulative sum of its row exceeds `uniform` of the row's total.
 
-    `weights` [n, V];  `row`, `uniform` [m]. Only the block that the index lies in is accumulated. A token of weight 0 is
-    never returned.
+    `weights` [n, V];  `row`, `uniform` [m]. Only the block that the index lies in is accumulated. A token of weight 0
+    is never returned.
     """
     num_tokens = weights.shape[1]
     blocks = _blocks(weights, 0.0)
