@@ -1,4 +1,4 @@
-"""What a user should know of the pace on a GPU: where the seconds of the first step went, and what no graph launched."""
+"""The pace on a GPU: where the seconds of the first step went, and what no graph launched."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from creditree.report.wording import count, duration
 from creditree.train.watchdog import STAGES
 
 EAGER_CURE = (
-    "update PyTorch and the GPU's driver, and leave memory free on the GPU; of a base in int8 or nf4, try it in bfloat16 "
+    "update PyTorch and the GPU's driver, leave memory free on the GPU, and load a base in int8 or nf4 in bfloat16 "
     "(model.dtype)"
 )
 
@@ -23,8 +23,8 @@ def first_step(step: int, before: Mapping[str, float], after: Mapping[str, float
     parts = ", ".join(f"{STAGES[name]} {duration(seconds)}" for name, seconds in spent.items() if seconds >= 0.05)
     plural = "" if cost.captures == 1 else "s"
     return (
-        f"step {step} took {duration(sum(spent.values()))}{f' ({parts})' if parts else ''}, with {cost.captures} decoding "
-        f"step{plural} recorded as graphs and kernels compiled for the first time; the steps that follow take less"
+        f"step {step} took {duration(sum(spent.values()))}{f' ({parts})' if parts else ''}, with {cost.captures} "
+        f"decoding step{plural} recorded as graphs and kernels compiled for the first time; later steps take less"
     )
 
 
@@ -33,6 +33,6 @@ def eager_words(counts: Ledger) -> str | None:
     if counts.eager == 0:
         return None
     return (
-        f"{count(counts.eager)} decoding steps were launched kernel by kernel instead of as recorded CUDA graphs, which "
-        f"makes sampling several times as slow (the metric eager): {EAGER_CURE}"
+        f"{count(counts.eager)} decoding steps were launched kernel by kernel instead of as recorded CUDA graphs, "
+        f"which makes sampling several times as slow (the metric eager): {EAGER_CURE}"
     )

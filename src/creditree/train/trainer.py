@@ -215,7 +215,7 @@ class Trainer:
             self.watcher.message(f"step {self.state.step}: {result.stats.note}")
 
     def _tell_pace(self, result: StepResult, before: dict[str, float]) -> None:
-        """Show where the seconds of this process's first step went, and once if decoding is slower than it has to be."""
+        """Show where the seconds of this process's first step went, and once if steps were not recorded."""
         self._steps_made += 1
         state = self.state
         words = first_step(state.step, before, state.seconds.wall, result.cost) if self._steps_made == 1 else None
