@@ -86,7 +86,7 @@ class StaticDecoder:
         arranged = arrange(live.row, int(live.length.max()), longest, traffic, self._grids)
         buffers = self._buffers(arranged.grid)
         self._step(buffers, completions.sampling, 1).draw(buffers.fill(arranged, completions, live, self.store))
-        watch, eager = Watch(buffers.left), self.recorder.eager
+        watch, eager, captures = Watch(buffers.left), self.recorder.eager, self.recorder.captured
         for column in range(longest - 1):
             self._recorded(buffers, completions.sampling, stage_bucket(column, buffers.grid.length))()
             if (column + 1) % CHECK_EVERY == 0 and watch.all_finished():
@@ -97,6 +97,7 @@ class StaticDecoder:
         self._keep(placed, arranged, buffers)
         ledger.decoded += int((drawn - 1).sum())
         ledger.eager += self.recorder.eager - eager
+        ledger.captures += self.recorder.captured - captures
 
     def _collect(self, completions: Completions, live: Live, arranged: Arrangement, buffers: Buffers) -> None:
         width = completions.tokens.shape[1]
