@@ -16,6 +16,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.measure import with_old_logprobs
+from creditree.train.pace import eager_words, first_step
 from creditree.train.pipeline import Pipeline
 from creditree.train.record import metrics_record, mismatch_record
 from creditree.train.rollout import HugeRewardError, Rollout
@@ -62,6 +63,8 @@ class Trainer:
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0
+        self._steps_made = 0
+        self._eager_told = False
         self._started = perf_counter()
         self._judged = self._whole()
         self.keeper.begin(self._judged)
@@ -141,6 +144,7 @@ class Trainer:
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
         rate = settings.learning_rate_at(state.step, state.seconds)
+        before = dict(state.seconds.wall)
         result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
@@ -163,6 +167,7 @@ class Trainer:
         self.keeper.done(whole, proven=is_proven(result))
         self.watcher.update(record)
         self._tell(result)
+        self._tell_pace(result, before)
         self._check_course(result, whole)
 
     def _sampled_and_learned(self, rate: float) -> StepResult:
@@ -213,6 +218,18 @@ class Trainer:
             self._skips_told += 1
         if result.stats.note is not None:
             self.watcher.message(f"step {self.state.step}: {result.stats.note}")
+
+    def _tell_pace(self, result: StepResult, before: dict[str, float]) -> None:
+        """Show where the seconds of this process's first step went, and once if steps were not recorded."""
+        self._steps_made += 1
+        state = self.state
+        words = first_step(state.step, before, state.seconds.wall, result.cost) if self._steps_made == 1 else None
+        if words is not None:
+            self.watcher.message(words)
+        slow = None if self._eager_told else eager_words(result.cost)
+        if slow is not None:
+            self._eager_told = True
+            self.watcher.message(f"warning: step {state.step}: {slow}")
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0

@@ -86,7 +86,7 @@ class StaticDecoder:
         arranged = arrange(live.row, int(live.length.max()), longest, traffic, self._grids)
         buffers = self._buffers(arranged.grid)
         self._step(buffers, completions.sampling, 1).draw(buffers.fill(arranged, completions, live, self.store))
-        watch, eager = Watch(buffers.left), self.recorder.eager
+        watch, eager, captures = Watch(buffers.left), self.recorder.eager, self.recorder.captured
         tokens = len(live.which)
         for column in range(longest - 1):
             self._recorded(buffers, completions.sampling, stage_bucket(column, buffers.grid.length))()
@@ -103,6 +103,7 @@ class StaticDecoder:
         self._keep(placed, arranged, buffers)
         ledger.decoded += int((drawn - 1).sum())
         ledger.eager += self.recorder.eager - eager
+        ledger.captures += self.recorder.captured - captures
 
     def _collect(self, completions: Completions, live: Live, arranged: Arrangement, buffers: Buffers) -> None:
         width = completions.tokens.shape[1]
