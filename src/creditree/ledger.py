@@ -57,7 +57,8 @@ class Ledger:
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `skipped`: updates that were left out because something in them was not finite, or the gradient too large
     - `failed_verdicts`: completions that got no reward (never trained on)
-    - `eager`: decoding steps on a GPU that no recorded graph launched, each several times as slow as one that is
+    - `captures`: decoding steps recorded as graphs on a GPU;  `eager`: decoding steps there that no graph launched,
+      each several times as slow as one that is
     - `truncated`: completions that were cut off at the limit of tokens;  `solved`, `worthless`: with a reward of at
       least 1, and of exactly 0
     - `unparsable`, `timeouts`, `crashes`: completions by the status of their verdict; the others were `ok`
@@ -76,6 +77,7 @@ class Ledger:
     no_signal: int = 0
     skipped: int = 0
     failed_verdicts: int = 0
+    captures: int = 0
     eager: int = 0
     truncated: int = 0
     solved: int = 0

@@ -189,10 +189,11 @@ def _started(summary: Summary) -> list[str]:
 
 
 def _last_words(summary: Summary) -> list[str]:
-    """Return what was concluded of the guard set, where there was one, and why nothing was learned, if so."""
-    guard, nothing = summary.extra.get("guard"), summary.extra.get("nothing_learned")
+    """Return what was concluded of the guard set, why nothing was learned, and why it was slow, where that is so."""
+    guard = summary.extra.get("guard")
     concluded = [str(guard["conclusion"])] if isinstance(guard, Mapping) and "conclusion" in guard else []
-    return [*concluded, *([str(nothing)] if nothing else [])]
+    told = (summary.extra.get(name) for name in ("nothing_learned", "eager"))
+    return [*concluded, *(str(one) for one in told if one)]
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")

@@ -12,6 +12,7 @@ from creditree.report.curves import Series, plot_curves
 from creditree.report.rewards import RewardChange
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
+from creditree.train.pace import eager_words
 from creditree.train.trainer import Trainer
 
 REPORT = "report.md"
@@ -50,9 +51,14 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         "data": _data(trainer),
         "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
     }
+    if trainer.parts.inputs is not None:
+        extra["base_model"] = trainer.parts.inputs.base.to_json()
     lesson = nothing_learned(counts, state.step, trainer.settings.max_new_tokens)
     if lesson is not None:
         extra["nothing_learned"] = lesson
+    slow = eager_words(counts)
+    if slow is not None:
+        extra["eager"] = slow
     if trainer.parts.start is not None:
         extra["start"] = trainer.parts.start.to_json()
     if state.best_reward is not None:

@@ -13,9 +13,10 @@ from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.measure import with_old_logprobs
+from creditree.train.pace import eager_words, first_step
 from creditree.train.pipeline import Pipeline
 from creditree.train.record import metrics_record, mismatch_record
 from creditree.train.rollout import HugeRewardError, Rollout
@@ -49,6 +50,7 @@ class Trainer:
             settings.sampling,
             settings.max_new_tokens,
             partial(with_old_logprobs, parts.learner),
+            lambda pulse: self.watchdog.beat("", pulse),
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
@@ -61,6 +63,8 @@ class Trainer:
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0
+        self._steps_made = 0
+        self._eager_told = False
         self._started = perf_counter()
         self._judged = self._whole()
         self.keeper.begin(self._judged)
@@ -89,29 +93,33 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the settings, and write a checkpoint.
 
-        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, or `GRACE_S` later
+        where that takes longer, the second at once. A step that was stopped in its midst is made again on resume.
         Raises NonFiniteError where nothing could be learned in `max_skipped` steps in a row, or validation found the
         weights unusable: `Keeper.back` goes back to sound ones. Raises DataError where nothing was judged in
         `max_unjudged` steps in a row; the checkpoint is then the one from before them.
         """
-        try:
-            with finishing(self._stopping) as request:
+        with finishing(self._stopping) as request:
+            try:
                 while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
                 self.keeper.save()
-        except NonFiniteError:
-            raise
-        except BaseException:  # whatever it is: the last whole step is in memory
-            self.keeper.save()
-            raise
+            except NonFiniteError:
+                raise
+            except BaseException:  # whatever it is: the last whole step is in memory
+                self.keeper.save()
+                raise
         if request.number is not None and not self.is_finished:
             raise Interrupted(request.number)
 
     def _stopping(self, number: int) -> None:
         again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
-        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
+        self.watcher.message(
+            f"{signal.Signals(number).name}: stopping after this step, or without it in {GRACE_S:.0f} s; {again} to "
+            "stop at once"
+        )
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -136,6 +144,7 @@ class Trainer:
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
         rate = settings.learning_rate_at(state.step, state.seconds)
+        before = dict(state.seconds.wall)
         result = self._sampled_and_learned(rate)
         state.step += 1
         state.ledger.add(result.cost)
@@ -158,6 +167,7 @@ class Trainer:
         self.keeper.done(whole, proven=is_proven(result))
         self.watcher.update(record)
         self._tell(result)
+        self._tell_pace(result, before)
         self._check_course(result, whole)
 
     def _sampled_and_learned(self, rate: float) -> StepResult:
@@ -209,6 +219,18 @@ class Trainer:
         if result.stats.note is not None:
             self.watcher.message(f"step {self.state.step}: {result.stats.note}")
 
+    def _tell_pace(self, result: StepResult, before: dict[str, float]) -> None:
+        """Show where the seconds of this process's first step went, and once if steps were not recorded."""
+        self._steps_made += 1
+        state = self.state
+        words = first_step(state.step, before, state.seconds.wall, result.cost) if self._steps_made == 1 else None
+        if words is not None:
+            self.watcher.message(words)
+        slow = None if self._eager_told else eager_words(result.cost)
+        if slow is not None:
+            self._eager_told = True
+            self.watcher.message(f"warning: step {state.step}: {slow}")
+
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
@@ -216,7 +238,8 @@ class Trainer:
         spec, state = self.settings.validation, self.state
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
-            found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
+            sampling = Sampling(spec.temperature, self.settings.sampling.top_p)
+            found = self.examiner.evaluate(problems, sampling, told=lambda pulse: self.watchdog.beat("", pulse))
         if found.mean_reward is None or found.is_inconclusive:
             self.watcher.message(
                 f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "

@@ -1,65 +1,23 @@
 """Recorded steps, with a device that keeps the rules of CUDA's graphs and of the memory that they share."""
 
-import gc
 import warnings
-import weakref
-from collections.abc import Sequence
 
 import pytest
 import torch
 
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.static.graphs import Graph, Step, rehearse
+from creditree.engines.static.graphs import Graph, Step
 from creditree.engines.static.record import Recorder
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model
 from creditree.rng import Key
 from creditree.tree import token_array
+from tests.strict_graphs import StrictGraphs
 from tests.tiny_models import tiny
 from tests.unit.engines.test_static import assert_same, decoder_of, requests, static_engine, torch_engine
 
 CPU = torch.device("cpu")
-
-
-class _Recorded:
-    def __init__(self, step: Step) -> None:
-        self._step = step
-
-    def replay(self) -> None:
-        self._step()
-
-
-class StrictGraphs:
-    """A pool lives from the first capture in it to the end of its last graph; later captures in it are refused.
-
-    A capture runs nothing. `broken` captures fail, the next ones first.
-    """
-
-    def __init__(self, broken: int = 0) -> None:
-        self.broken = broken
-        self.tried = 0
-        self.warmed_up = 0
-        self._alive: dict[object, weakref.WeakSet[_Recorded]] = {}
-
-    def new_pool(self) -> object:
-        return object()
-
-    def warm_up(self, step: Step, state: Sequence[torch.Tensor]) -> None:
-        self.warmed_up += 1
-        rehearse(step, state)
-
-    def capture(self, step: Step, pool: object) -> Graph:
-        self.tried += 1
-        if self.broken > 0:
-            self.broken -= 1
-            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
-        gc.collect()
-        if pool in self._alive and not self._alive[pool]:
-            raise RuntimeError("use_count > 0 INTERNAL ASSERT FAILED: a pool is used again after its last graph")
-        graph = _Recorded(step)
-        self._alive.setdefault(pool, weakref.WeakSet()).add(graph)
-        return graph
 
 
 def engine_with(graphs: StrictGraphs, model: Model) -> tuple[InProcessEngine, Recorder]:
