@@ -14,15 +14,15 @@ HERE = Path(__file__).resolve().parent
 METHODS = ("grpo", "s-grpo", "t-spmo")
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
-TRIED = (7e-4, 2e-3)
-"""Learning rates that are tried for every method alike."""
+TRIED = (1e-3, 3e-4)
+"""Learning rates that are tried for every method alike, with half of the tokens."""
 
 Kind = Literal["base", "tuning", "final"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A model on a task: the sampled tokens of a run, what differs from the YAML, and the learning rates chosen.
+    """A model on a task: the sampled tokens of a final run, what differs from the YAML, and the learning rates chosen.
 
     `chosen`: by method, from the tuning cells in results/; a method that is not in it has not been tuned yet.
     """
@@ -36,9 +36,9 @@ class Setup:
 
 
 SETUPS = (
-    Setup("svamp-qwen", "qwen", "svamp", 32_000, {}),
-    Setup("svamp-smollm2", "smollm2", "svamp", 32_000, {}),
-    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 32_000, {}),
+    Setup("svamp-qwen", "qwen", "svamp", 40_000, {}),
+    Setup("svamp-smollm2", "smollm2", "svamp", 40_000, {}),
+    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 40_000, {}),
 )
 
 
@@ -68,6 +68,11 @@ class RealCell:
     def file(self) -> str:
         """Stem of its raw file, and name of its run directory."""
         return f"{self.table}--{self.name}--seed{self.seed}".replace(" ", "_").replace("=", "")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that it samples in training."""
+        return self.setup.tokens // 2 if self.kind == "tuning" else self.setup.tokens
 
     def configuration(self, weights: Path, data: Path | None) -> dict[str, Any]:
         """Return its configuration as nested values: the YAML of task and method, and what the cell says."""

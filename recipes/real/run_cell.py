@@ -89,7 +89,7 @@ def run_cell(cell: RealCell, places: Places) -> None:
     config = check_config(cell.configuration(places.weights, places.data), cell.file)
     parts, settings = build_parts(config), build_settings(config)
     with closing(parts.verifier), RunDirectory.resume(places.work / cell.file, dump_config(config)) as run:
-        trainer = Budgeted(parts, settings, run, Printer(), cell.setup.tokens)
+        trainer = Budgeted(parts, settings, run, Printer(), cell.tokens)
         trainer.restore()
         if cell.kind == "base":
             with parts.learner.trained.off():

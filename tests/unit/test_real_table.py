@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from recipes.real import report
-from recipes.real.cells import METHODS, SETUPS, RealCell, Setup, all_cells, cells_of
+from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, RealCell, Setup, all_cells, cells_of
 from recipes.real.run_cell import Places, run_cell
+from recipes.tables import load
 
 KEYS: tuple[tuple[str, object], ...] = (
     ("model.name", "builtin:multiplication"),
@@ -82,19 +83,19 @@ def test_the_report_compares_in_pairs_over_problems() -> None:
 
 
 def test_the_best_rate_is_that_of_the_mean_of_both_decodings() -> None:
-    rates = report.TRIED
+    rates = TRIED
     cells = {f"grpo lr={rate:g}": [raw("t", "x", 0, 3 + place, rate)] for place, rate in enumerate(rates)}
     assert report.best_rate(cells, "grpo") == rates[-1]
 
 
 def test_the_chosen_rates_are_those_of_the_raw_files() -> None:
-    found = report.load(report.HERE / "results")
+    found = load(HERE / "results")
     for setup in SETUPS:
         for method, rate in setup.chosen.items():
             assert rate == report.best_rate(found[f"tuning-{setup.name}"], method)
 
 
 def test_the_readme_is_what_the_report_writes() -> None:
-    text = (report.HERE / "README.md").read_text(encoding="utf-8")
-    for name, section in report.sections(report.load(report.HERE / "results")).items():
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    for name, section in report.sections(load(HERE / "results")).items():
         assert section in text, name
