@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from creditree.config.load import parse_config
-from tests.e2e.command import creditree, python
+from tests.e2e.command import creditree, python, typed
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recipes beside it and a finished quickstart in it."""
     path = tmp_path_factory.mktemp("user")
     (path / "recipes").symlink_to(ROOT / "recipes")
-    done = creditree("quickstart", "--run", "runs/quickstart", cwd=path)
+    done = typed("quickstart", "--run", "runs/quickstart", cwd=path)
     for words in ("before", "after", "greedy", "T=0.3", "T=1", "Saved", "Try next"):
         assert words in done.stdout
     return path
