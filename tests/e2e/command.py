@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import yaml
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
@@ -27,6 +28,12 @@ SMALL: dict[str, Any] = {
     "log": {"checkpoint_every": 4, "rollouts_every": 2},
 }
 """A run of seconds on the real built-in model."""
+
+STOPPED = pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough)],
+)
+"""A command is killed, or interrupted; `make test` interrupts a training run only."""
 
 
 def write_config(path: Path, **blocks: Any) -> Path:
@@ -79,7 +86,7 @@ class Command:
 
 COMMANDS = ("train", "evaluate", "sweep", "monitor", "pilot.command", "compare", "grade", "plan")
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload([f"creditree.cli.{name}" for name in COMMANDS])
+FORKS.set_forkserver_preload(["pytest", *(f"creditree.cli.{name}" for name in COMMANDS)])
 
 
 def _command(arguments: list[str], cwd: Path | None, printed: list[Path]) -> None:

@@ -30,6 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_the_quickstart_lifts_greedy_accuracy_from_below_10_to_at_least_85_percent(place: Path) -> None:
     summary = json.loads((place / "runs" / "quickstart" / "summary.json").read_text())
     assert summary["method"] == "t-spmo"
@@ -41,6 +42,7 @@ def test_the_quickstart_lifts_greedy_accuracy_from_below_10_to_at_least_85_perce
     assert (place / "runs" / "quickstart" / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.thorough
 def test_every_command_runs(place: Path) -> None:
     commands = [line for block in blocks("console") for line in block.strip().splitlines()]
     assert len(commands) >= 5
@@ -52,6 +54,7 @@ def test_every_command_runs(place: Path) -> None:
     assert re.search(r"runs/grpo.*(better|worse|not distinguishable)", printed, flags=re.DOTALL)
 
 
+@pytest.mark.thorough
 def test_the_python_example_runs(place: Path) -> None:
     (example,) = blocks("python")
     assert len([line for line in example.splitlines() if line.strip()]) <= 13
