@@ -35,7 +35,10 @@ class TileSums {
     void sum(int groups, const void* weights, int64_t stride, const uint32_t* rows, int64_t steps, Ahead& ahead) {
         const int64_t group = steps * SIDE * SIDE;
         const char* w = static_cast<const char*>(weights);
-        _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
         for (int64_t i = 0; i < steps; i++, w += 64, rows += SIDE * SIDE) {
             ahead.ask();
             _tile_loadd(4, w, stride);
