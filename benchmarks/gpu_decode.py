@@ -27,7 +27,7 @@ from benchmarks.gpu_record import RESULTS, Stopwatch, write
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.static.decoder import StaticDecoder
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.record import Kernels, Recorder
 from creditree.models.load import Dtype, load_model
 from creditree.models.random_weights import random_model
 from creditree.models.shapes import PUBLIC_SHAPES, RANDOM, public_name
@@ -46,14 +46,14 @@ def prompts(rows: int, length: int, turn: int) -> list[IntArray]:
     return [generator.integers(3, 200, size=length) for _ in range(-(-rows // GROUP))]
 
 
-def ours(options: argparse.Namespace, *, compiled: bool) -> tuple[Work, torch.nn.Module]:
+def ours(options: argparse.Namespace, kernels: Kernels | None) -> tuple[Work, torch.nn.Module]:
     """Return what samples with the engine, and its model."""
     model = load_model(options.model, options.dtype, options.device)
     static = True if options.device == "cpu" else None
     engine = InProcessEngine(model, native=False, static=static)
     decoder = engine._decoder()
     assert isinstance(decoder, StaticDecoder), "this model is not decoded in static shapes"
-    decoder.recorder = Recorder(model.transformer.device, compiled)
+    decoder.recorder = Recorder(model.transformer.device, kernels)
 
     def sample(turn: int, rows: int) -> Sampled:
         asked, left = [], rows
@@ -107,8 +107,9 @@ def theirs(options: argparse.Namespace, *, continuous: bool) -> tuple[Work, torc
 
 
 SYSTEMS: dict[str, Callable[[argparse.Namespace], tuple[Work, torch.nn.Module]]] = {
-    "creditree": lambda options: ours(options, compiled=False),
-    "creditree-compiled": lambda options: ours(options, compiled=True),
+    "creditree": lambda options: ours(options, None),
+    "creditree-plain": lambda options: ours(options, "plain"),
+    "creditree-fused": lambda options: ours(options, "fused"),
     "generate": lambda options: theirs(options, continuous=False),
     "continuous": lambda options: theirs(options, continuous=True),
 }

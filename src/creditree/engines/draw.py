@@ -57,8 +57,11 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
     return Drawn(token, untempered[row, token], sampler, _entropy(untempered, sampling))
 
 
-def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
+def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling, row: Tensor | None = None) -> Drawn:
     """Draw one token from each row: `draw` for `logits` [n, V] and `uniform` [n], without a look at any result.
+
+    With `row` [m] (in any order), one for each of m members from the row that it stands on, with `uniform` [m]; the
+    entropy is then each member's, too.
 
     The distribution is summed in blocks, of which one is accumulated: fewer passes over all logits. Sums are float64 of
     terms in the logits' precision, float32 at least; in float64 the tokens are `draw`'s but for rounding. A row without
@@ -67,12 +70,19 @@ def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
     logits, untempered, distribution = _distributions(logits, sampling)
     if distribution is None:
         token = logits.argmax(dim=-1)
+        token = token if row is None else token.index_select(0, row)
         sampler = torch.zeros_like(uniform)
     else:
-        token = _by_blocks(distribution.exp(), uniform)
-        sampler = distribution.gather(-1, token[:, None])[:, 0]
-    logprob = untempered.gather(-1, token[:, None])[:, 0]
-    return Drawn(token, logprob, sampler, _entropy(untempered, sampling))
+        token = _by_blocks(distribution.exp(), uniform, row)
+        sampler = _at(distribution, token, row)
+    entropy = _entropy(untempered, sampling)
+    if entropy is not None and row is not None:
+        entropy = entropy.index_select(0, row)
+    return Drawn(token, _at(untempered, token, row), sampler, entropy)
+
+
+def _at(table: Tensor, token: Tensor, row: Tensor | None) -> Tensor:
+    return table.gather(-1, token[:, None])[:, 0] if row is None else table[row, token]
 
 
 def _distributions(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -89,10 +99,10 @@ def _entropy(untempered: Tensor, sampling: Sampling) -> Tensor | None:
     return -(untempered.exp() * untempered).sum(dim=-1) if sampling.entropies else None
 
 
-def _by_blocks(weights: Tensor, uniform: Tensor) -> Tensor:
+def _by_blocks(weights: Tensor, uniform: Tensor, row: Tensor | None) -> Tensor:
     """Return for each row of `weights` [n, V] the first index whose cumulative sum exceeds `uniform` [n] of the total.
 
-    A token of weight 0 is never returned.
+    With `row` [m]: for each of m members that stand on these rows. A token of weight 0 is never returned.
     """
     num_tokens = weights.shape[1]
     size = math.gcd(num_tokens, _BLOCK)
@@ -101,11 +111,14 @@ def _by_blocks(weights: Tensor, uniform: Tensor) -> Tensor:
         weights = torch.nn.functional.pad(weights, (0, -weights.shape[1] % size))
     blocks = weights.view(len(weights), -1, size)
     ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    ends = ends if row is None else ends.index_select(0, row)
     target = _below(uniform * ends[:, -1], ends[:, -1])
     # past the end only where the sums are NaN
     which = torch.searchsorted(ends, target[:, None], right=True).clamp(max=ends.shape[1] - 1)
     before = torch.where(which > 0, ends.gather(-1, (which - 1).clamp(min=0)), 0.0)
-    inside = blocks.gather(1, which[:, :, None].expand(-1, 1, size))[:, 0].cumsum(dim=-1, dtype=torch.float64)
+    own = torch.arange(len(blocks), device=blocks.device) if row is None else row
+    block = blocks[own, which[:, 0]]
+    inside = block.cumsum(dim=-1, dtype=torch.float64)
     rest = _below(target - before[:, 0], inside[:, -1])
     token = which[:, 0] * size + torch.searchsorted(inside, rest[:, None], right=True)[:, 0]
     return token.clamp(max=num_tokens - 1)
