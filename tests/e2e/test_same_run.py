@@ -120,7 +120,8 @@ def test_a_run_is_measured_from_anywhere(
     app(["eval", str(place / "run"), "--problems", "1", "--temperature", "0", "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert found["data"]["source"] == str(place / "rows.jsonl")
-    assert found["base_model"]["sha256"] == json.loads((place / "run" / "adapter" / "base.json").read_text())["sha256"]
+    base = json.loads((place / "run" / "adapter" / "base.json").read_text())
+    assert found["base_model"] == base == json.loads((place / "run" / "summary.json").read_text())["base_model"]
 
 
 def test_a_run_that_is_not_there_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

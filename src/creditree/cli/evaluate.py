@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ def _measured(
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         base = Base.of(model, config.model.dtype)
         if directory is not None:
-            directory.keep_base(asdict(base))
+            directory.keep_base(base.to_json())
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
@@ -202,7 +202,7 @@ def _measured(
             examiner.check(job.problems)
         for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
             out.print(note, soft_wrap=True)
-        known = {"base_model": asdict(base), "texts": model.texts.to_json()}
+        known = {"base_model": base.to_json(), "texts": model.texts.to_json()}
         return known, [
             {
                 decoding_name(temperature): {

@@ -12,6 +12,7 @@ from creditree.config.load import check_config, parse_values
 from creditree.config.schema import FileConfig, LoraBlock, RunConfig
 from creditree.errors import ConfigError
 from creditree.models.adapter import LoraSpec, saved_spec
+from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.train.start import find_start, is_adapter, run_of
@@ -51,10 +52,15 @@ def located(config: RunConfig) -> RunConfig:
     What is no path stays: names of built-in models and of the hub. A file of problems that is gone has its path still,
     so that a run names the file, and not another configuration. Reward functions are found by their own rule.
     """
-    model = _placed(config.model, ("name",), os.path.isdir)
+    model = _placed(config.model, ("name",), _is_local)
     task = _placed(config.task, ("path", "validation_path", "test_path"), bool)
     guard = _placed(config.guard, ("path",), bool)
     return config.model_copy(update={"model": model, "task": task, "guard": guard})
+
+
+def _is_local(name: str) -> bool:
+    """Return whether a model's name is the path of a directory or of a GGUF file."""
+    return os.path.isdir(name) or (is_gguf(name) and os.path.isfile(name))
 
 
 def _placed(block: B, keys: Sequence[str], is_path: Callable[[str], bool]) -> B:
@@ -109,7 +115,7 @@ def _check_kind(config: RunConfig, named: str, folder: Path) -> None:
 
 def _on_base(config: RunConfig, named: str, base: str) -> RunConfig:
     given = config.model.name
-    base = os.path.abspath(base) if os.path.isdir(base) else base
+    base = os.path.abspath(base) if _is_local(base) else base
     if "name" in config.model.model_fields_set and given != base:
         raise ConfigError(
             f"model.name is '{given}', but what train.start '{named}' holds was trained on '{base}'; leave model.name "

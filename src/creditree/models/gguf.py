@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def converted(path: Path) -> Path:
     GGUF, and where the package `gguf` is missing.
     """
     _check(path)
-    digest = file_sha256(path)
+    digest = _digest(path)
     target = _cache() / f"{path.stem[:80]}-{digest[:16]}"
     if (target / SOURCE).is_file():
         return target
@@ -54,10 +55,35 @@ def converted(path: Path) -> Path:
     return target
 
 
+def source_sha256(name: str) -> str | None:
+    """Return the sha256 of the GGUF file that a model name means; None where it means no such file.
+
+    The name may also be that of a directory that a file was converted into.
+    """
+    if is_gguf(name):
+        return _digest(Path(name).expanduser())
+    try:
+        said = json.loads((Path(name).expanduser() / SOURCE).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # another directory, or no directory at all
+        return None
+    return said if isinstance(said, str) else None
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """Return the sha256 of a file, read again only where it has changed: a run asks several times."""
+    about = path.stat()
+    return _read_digest(path, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_digest(path: Path, *_about: int) -> str:
+    return file_sha256(path)
 
 
 def _check(path: Path) -> None:

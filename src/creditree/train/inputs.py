@@ -6,6 +6,7 @@ from pathlib import Path
 
 from creditree.errors import ModelError, RunError
 from creditree.models.digest import weights_digest
+from creditree.models.gguf import source_sha256
 from creditree.models.load import Model
 from creditree.problem import Problem, fingerprint
 from creditree.rng import Key
@@ -23,16 +24,35 @@ _UNKNOWN = "remove it to go on without knowing whether problems, reward and weig
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base model: its name, the precision that it is held in, and the sha256 of its weights in that precision."""
+    """A base model: its name, the precision that it is held in, and the sha256 of its weights in that precision.
+
+    `gguf`: the sha256 of the GGUF file that it came from, weights, tokenizer and chat template in one; None: from none.
+    """
 
     name: str
     dtype: str
     sha256: str
+    gguf: str | None = None
 
     @classmethod
     def of(cls, model: Model, dtype: str) -> "Base":
         """Return what stands for a model that was just loaded. Every weight is read."""
-        return cls(model.name, dtype, weights_digest(model.transformer))
+        return cls(model.name, dtype, weights_digest(model.transformer), source_sha256(model.name))
+
+    def to_json(self) -> dict[str, str]:
+        """Return it for a record; what there is none of is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def difference(self, held: "Base") -> str | None:
+        """Return what is not as it was held, in words that a sentence goes on with, or None.
+
+        Weights in another precision have another digest, and are not compared. The file is, where both have one.
+        """
+        if held.dtype == self.dtype and held.sha256 != self.sha256:
+            return f"has other weights than {{}} (sha256 {_short(held.sha256)} then, {_short(self.sha256)} now)"
+        if held.gguf is not None and self.gguf is not None and held.gguf != self.gguf:
+            return f"is another GGUF file than {{}} (sha256 {_short(held.gguf)} then, {_short(self.gguf)} now)"
+        return None
 
     def check(self, trained: Path) -> None:
         """Raise ModelError where what lies in a folder was trained on other weights, as far as that can be told.
@@ -43,11 +63,11 @@ class Base:
             return
         cure = "restore it, or remove it to go on without knowing whether the base model is the same"
         held = record_of(Base, object_of(read_bytes(trained / BASE, cure), trained / BASE, cure), trained / BASE, cure)
-        if held.dtype == self.dtype and held.sha256 != self.sha256:
+        difference = self.difference(held)
+        if difference is not None:
+            words = difference.format(f"the base that '{trained}' was trained on")
             raise ModelError(
-                f"model '{self.name}' has other weights than the base that '{trained}' was trained on (sha256 "
-                f"{held.sha256[:12]} then, {self.sha256[:12]} now); put back what it was, or say where it lies with "
-                "model.name."
+                f"model '{self.name}' {words}; put back what it was, or say where it lies with model.name."
             )
 
 
@@ -85,11 +105,11 @@ class Inputs:
                     f"{words} of run {run.path} changed since it was started (sha256 {_short(before)} then, "
                     f"{_short(now)} now); put back what was there, or train in another run directory."
                 )
-        if held.base.sha256 != self.base.sha256:
+        difference = self.base.difference(held.base)
+        if difference is not None:
+            words = difference.format(f"when run {run.path} was started")
             raise RunError(
-                f"The base model '{self.base.name}' has other weights than when run {run.path} was started (sha256 "
-                f"{_short(held.base.sha256)} then, {_short(self.base.sha256)} now); put back what it was, or train in "
-                "another run directory."
+                f"The base model '{self.base.name}' {words}; put back what it was, or train in another run directory."
             )
         if held.engine != self.engine:
             self._note(

@@ -51,6 +51,8 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         "data": _data(trainer),
         "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
     }
+    if trainer.parts.inputs is not None:
+        extra["base_model"] = trainer.parts.inputs.base.to_json()
     lesson = nothing_learned(counts, state.step, trainer.settings.max_new_tokens)
     if lesson is not None:
         extra["nothing_learned"] = lesson

@@ -1,7 +1,7 @@
 """The whole of a run: measure the base, train, measure again, save what was trained and say what may be concluded."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
 
@@ -102,7 +102,7 @@ def _publish(trainer: Trainer) -> None:
     with trainer.run.published(trained.folder) as folder:
         trained.save(folder)
         if trainer.parts.inputs is not None:
-            write_json(folder / BASE, asdict(trainer.parts.inputs.base))
+            write_json(folder / BASE, trainer.parts.inputs.base.to_json())
 
 
 def _no_way_back(trainer: Trainer, error: NonFiniteError) -> str:

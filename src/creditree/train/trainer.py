@@ -13,7 +13,7 @@ from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.measure import with_old_logprobs
 from creditree.train.pace import eager_words, first_step
@@ -50,6 +50,7 @@ class Trainer:
             settings.sampling,
             settings.max_new_tokens,
             partial(with_old_logprobs, parts.learner),
+            lambda pulse: self.watchdog.beat("", pulse),
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
@@ -92,29 +93,33 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the settings, and write a checkpoint.
 
-        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, or `GRACE_S` later
+        where that takes longer, the second at once. A step that was stopped in its midst is made again on resume.
         Raises NonFiniteError where nothing could be learned in `max_skipped` steps in a row, or validation found the
         weights unusable: `Keeper.back` goes back to sound ones. Raises DataError where nothing was judged in
         `max_unjudged` steps in a row; the checkpoint is then the one from before them.
         """
-        try:
-            with finishing(self._stopping) as request:
+        with finishing(self._stopping) as request:
+            try:
                 while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
                 self.keeper.save()
-        except NonFiniteError:
-            raise
-        except BaseException:  # whatever it is: the last whole step is in memory
-            self.keeper.save()
-            raise
+            except NonFiniteError:
+                raise
+            except BaseException:  # whatever it is: the last whole step is in memory
+                self.keeper.save()
+                raise
         if request.number is not None and not self.is_finished:
             raise Interrupted(request.number)
 
     def _stopping(self, number: int) -> None:
         again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
-        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
+        self.watcher.message(
+            f"{signal.Signals(number).name}: stopping after this step, or without it in {GRACE_S:.0f} s; {again} to "
+            "stop at once"
+        )
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -233,7 +238,8 @@ class Trainer:
         spec, state = self.settings.validation, self.state
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
-            found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
+            sampling = Sampling(spec.temperature, self.settings.sampling.top_p)
+            found = self.examiner.evaluate(problems, sampling, told=lambda pulse: self.watchdog.beat("", pulse))
         if found.mean_reward is None or found.is_inconclusive:
             self.watcher.message(
                 f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "

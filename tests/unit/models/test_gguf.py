@@ -48,6 +48,17 @@ def test_it_is_converted_once_and_says_from_what(tmp_path: Path, cache: Path, mo
     assert [entry.name for entry in first.parent.iterdir()] == [first.name]
 
 
+def test_a_run_can_say_which_file_its_model_came_from(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path)
+    digest = sha256(path.read_bytes()).hexdigest()
+    assert gguf.source_sha256(str(path)) == digest
+    assert gguf.source_sha256(str(gguf.converted(path))) == digest
+    assert gguf.source_sha256(str(tmp_path)) is gguf.source_sha256("builtin:arithmetic") is None
+    path.write_bytes(path.read_bytes() + b"\0")  # as another chat template would: no weight is another
+    assert gguf.source_sha256(str(path)) == sha256(path.read_bytes()).hexdigest() != digest
+
+
 def test_what_is_no_gguf_is_refused(tmp_path: Path, cache: Path) -> None:
     other = tmp_path / "text.gguf"
     other.write_text("version https://git-lfs")

@@ -16,6 +16,7 @@ from creditree.train.inputs import Base, Inputs, training_digest
 from tests.tiny_models import tiny
 
 BASE = Base("some/model", "float32", "b" * 64)
+GGUF = replace(BASE, gguf="d" * 64)
 INPUTS = Inputs("1" * 64, "2" * 64, None, None, "3" * 64, None, BASE, "native, x, gcc")
 CONFIG = "seed: 0\n"
 
@@ -48,10 +49,14 @@ def test_the_same_run_goes_on_in_silence(tmp_path: Path) -> None:
             {"base": replace(BASE, sha256="c" * 64)},
             r"^The base model 'some/model' has other weights .*b{12} then",
         ),
+        (
+            {"base": replace(GGUF, gguf="e" * 64)},
+            r"^The base model 'some/model' is another GGUF file than when run .*\(sha256 d{12} then, e{12} now\)",
+        ),
     ],
 )
 def test_what_differs_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
-    record(tmp_path, INPUTS)
+    record(tmp_path, replace(INPUTS, base=GGUF))
     with pytest.raises(RunError, match=words):
         record(tmp_path, replace(INPUTS, **change))  # type: ignore[arg-type]
 
@@ -88,6 +93,16 @@ def test_order_and_number_of_training_problems_count() -> None:
     }
     assert len(digests) == 4
     assert training_digest(Multiplication()) is None
+
+
+def test_the_file_is_compared_where_both_have_one() -> None:
+    """A run from before files were recorded, or on the directory that a file was converted into, goes on."""
+    assert GGUF.difference(BASE) is BASE.difference(GGUF) is None
+    other = replace(GGUF, dtype="bfloat16", sha256="f" * 64)
+    assert other.difference(GGUF) is None
+    assert "another GGUF file than the base" in (replace(other, gguf="a").difference(GGUF) or "").format("the base")
+    assert "gguf" not in BASE.to_json()
+    assert GGUF.to_json()["gguf"] == "d" * 64
 
 
 def test_what_was_trained_knows_its_base(tmp_path: Path) -> None:

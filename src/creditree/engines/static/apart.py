@@ -31,11 +31,16 @@ def decode_apart(steps: Steps, store: PrefixStore, completions: Completions, liv
     read, length = live.read[arranged.context], live.length[arranged.context]
     buffers.fill(Load(read, length, arranged.row, arranged.row, budget, uniform), store)
     steps.first(buffers, completions.sampling).draw(buffers.states(live.slot[arranged.context], store))
-    watch = Watch(buffers.left)
+    watch, tokens = Watch(buffers.left), len(which)
     for column in range(longest - 1):
         steps.recorded(buffers, completions.sampling, stage_bucket(column, buffers.grid.length))()
-        if (column + 1) % CHECK_EVERY == 0 and watch.all_finished():
+        if (column + 1) % CHECK_EVERY:
+            continue
+        if watch.all_finished():
             break
+        if watch.unfinished is not None:  # at least so many tokens, of the check before
+            tokens += CHECK_EVERY * watch.unfinished
+            completions.beat(len(which) - watch.unfinished, tokens, column + 1)
     found = buffers.download()[:, arranged.row, :longest]
     ended = np.isin(found[0], ends) & (np.arange(longest) < budget[:, None])
     stopped = ended.any(axis=1)

@@ -14,6 +14,7 @@ from creditree.tree import FloatArray, IntArray
 
 KINDS = 4
 """Numbers of a drawn token: id, log-probability, sampler's log-probability, entropy."""
+_ALIGNED = 256
 
 
 class Arena:
@@ -22,7 +23,7 @@ class Arena:
     def __init__(self, transformer: Transformer, keeps_trunk: bool) -> None:
         self._transformer = transformer
         self._keeps_trunk = keeps_trunk
-        self._held: dict[str, Tensor] = {}
+        self._held = self._room(0)
 
     def shapes(self, grid: Grid) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a grid's tensors."""
@@ -36,18 +37,28 @@ class Arena:
 
     def grow(self, grid: Grid) -> bool:
         """Make room for a grid; return whether anything moved: then views taken before must not be used again."""
-        needed = {name: int(np.prod(shape)) for name, shape in self.shapes(grid).items()}
-        if all(name in self._held and len(self._held[name]) >= size for name, size in needed.items()):
+        needed = sum(_aligned(shape) for shape in self.shapes(grid).values())
+        if len(self._held) >= needed:
             return False
-        sizes = {name: max(size, len(self._held.get(name, ()))) for name, size in needed.items()}
-        self._held.clear()  # first, so that old and new are not held together
-        for name, size in sizes.items():
-            self._held[name] = torch.zeros(size, dtype=self._transformer.dtype, device=self._transformer.device)
+        self._held = self._room(0)  # first, so that old and new are not held together
+        self._held = self._room(needed)
         return True
+
+    def _room(self, size: int) -> Tensor:
+        return torch.zeros(size, dtype=self._transformer.dtype, device=self._transformer.device)
 
     def views(self, grid: Grid) -> dict[str, Tensor]:
         """Return the tensors of a grid, which `grow` made room for."""
-        return {name: self._held[name][: int(np.prod(s))].view(s) for name, s in self.shapes(grid).items()}
+        found, start = {}, 0
+        for name, shape in self.shapes(grid).items():
+            found[name] = self._held[start : start + int(np.prod(shape))].view(shape)
+            start += _aligned(shape)
+        return found
+
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    """Return the numbers of a tensor, rounded up so that the next one begins where kernels like it best."""
+    return -(-int(np.prod(shape)) // _ALIGNED) * _ALIGNED
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -90,9 +90,9 @@ class StaticDecoder:
         settings = getattr(transformer.config, "rope_parameters", None) or {}
         return None not in transformer.lean_layers and settings.get("rope_type", "default") in _FIXED_ROPES
 
-    def prefill(self, contexts: Sequence[Context]) -> None:
+    def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Store keys, values and last hidden states of the contexts' new tokens."""
-        self._prefill.prefill(contexts)
+        self._prefill.prefill(contexts, read)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw every completion to its end; what was computed is put into the store."""

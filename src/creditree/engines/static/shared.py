@@ -53,6 +53,7 @@ def decode_shared(steps: Steps, store: PrefixStore, completions: Completions, li
         stopped = np.isin(last, ends)
         completions.stopped[standing.which] = stopped
         going = ~stopped & (completions.drawn[standing.which] < completions.budget[standing.which])
+        completions.beat()
         standing = standing.of(np.flatnonzero(going))
         if not len(standing.which):
             return forwarded
