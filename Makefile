@@ -9,7 +9,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test newest check format bench bench-big real proof clean
+.PHONY: quickstart test test-all newest check format bench bench-big real proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -22,9 +22,15 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)
 	$(BIN)/creditree quickstart --run runs/quickstart
 
-# Everything that runs in seconds; `make proof` runs the rest. The slowest are listed at the end.
+# Every part of the package in five minutes on two cores: what to run after each change. The slowest tests are listed.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --durations=20
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not thorough" --durations=20
+
+# All tests but those of `make proof`: first `test`, then the ones it leaves out, which have the marker `thorough`: more
+# cases of the same laws, more crosses and families, more kinds of malformed input. make runs a target once, so that
+# `make test test-all` runs no test twice.
+test-all: test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "thorough and not slow" --durations=20
 
 # The same tests with the newest versions that the package allows, in an environment of its own: drift is seen here first.
 newest:

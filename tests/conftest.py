@@ -8,6 +8,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "local"))
 
+NO_PROBLEMS = "no problem sets at"
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -28,5 +31,14 @@ def shared_data() -> Path:
     named = os.environ.get("CREDITREE_SHARED_DATA")
     folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no problem sets at {folder}: set CREDITREE_SHARED_DATA to a folder that has svamp.jsonl")
+        pytest.skip(f"{NO_PROBLEMS} {folder}: set CREDITREE_SHARED_DATA to a folder that has svamp.jsonl")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give all tests that miss the folder one place: pytest's summary has one line for each place and reason."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and NO_PROBLEMS in report.longrepr[2]:
+        report.longrepr = (__file__, 0, report.longrepr[2])
+    return report

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from creditree.cli.baseline import Baseline, MonitorOptions
 from creditree.cli.output import progress_console
@@ -107,7 +108,8 @@ def _observed(
     done: list[Attempt] = []
     correct, unjudged, number = 0, 0, call.log.next_call
     for piece in examiner.pieces(problems, samples):
-        measured = Evaluation.of(examiner.examine(piece, call.sampling, samples))
+        told = partial(watcher.beat, call.label)
+        measured = Evaluation.of(examiner.examine(piece, call.sampling, samples, told))
         done += [replace(attempt, text="") for attempt in measured.all]
         judged = [problem for problem in piece if _is_judged(measured.attempts[problem.id])]
         new = [_observation(call, number, problem, measured.attempts[problem.id]) for problem in judged]

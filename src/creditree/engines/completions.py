@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.pulse import Heart
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec
 from creditree.tree import IntArray, token_array
@@ -22,9 +23,14 @@ class Completions:
     """
 
     def __init__(
-        self, requests: Sequence[SampleRequest], members: Sequence[tuple[int, Key]], sampling: Sampling
+        self,
+        requests: Sequence[SampleRequest],
+        members: Sequence[tuple[int, Key]],
+        sampling: Sampling,
+        heart: Heart | None = None,
     ) -> None:
         self.requests = requests
+        self._heart = heart
         self.owner = np.array([index for index, _ in members], dtype=np.int64)
         asked = [requests[index] for index in self.owner]
         entropies = sampling.entropies or any(one.signals.entropies for one in asked)
@@ -51,6 +57,15 @@ class Completions:
     def __len__(self) -> int:
         """How many completions there are."""
         return len(self.owner)
+
+    def beat(self, *counts: int) -> None:
+        """Tell how far they are drawn, if anybody listens; decoders call it at every position, or every moment.
+
+        `counts`: ended completions, tokens, and the position, where a decoder keeps them elsewhere while it runs.
+        """
+        if self._heart is not None and self._heart.listens:
+            ended = self.stopped | (self.drawn >= self.budget)
+            self._heart.drew(*(counts or (int(ended.sum()), int(self.drawn.sum()), int(self.drawn.max()))))
 
     @property
     def slots_at_most(self) -> int:

@@ -1,6 +1,6 @@
 """What forwards tokens for the in-process engine: torch anywhere, native code where it can."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,12 +22,15 @@ BoolArray = NDArray[np.bool_]
 class Decoder(Protocol):
     """Forwards contexts into the store, and decodes completions from there to their ends."""
 
-    def prefill(self, contexts: Sequence[Context]) -> None:
-        """Store keys, values and last hidden states of the contexts' new tokens; earlier contexts come first."""
+    def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
+        """Store keys, values and last hidden states of the contexts' new tokens; earlier contexts come first.
+
+        `read` is told how many tokens were forwarded, pass by pass.
+        """
         ...
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
-        """Draw every completion to its end. Adds to `ledger.decoded`."""
+        """Draw every completion to its end, with a beat (`Completions.beat`) now and then. Adds to `ledger.decoded`."""
         ...
 
 
@@ -42,10 +45,12 @@ class TorchDecoder:
         self.store = store
         self.prefill_tokens = prefill_tokens
 
-    def prefill(self, contexts: Sequence[Context]) -> None:
+    def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Forward the new tokens of contexts of any lengths, padded to a pass."""
         for start, stop in self._passes([context.new for context in contexts]):
             self._pass(contexts[start:stop])
+            if read is not None:
+                read(sum(context.new for context in contexts[start:stop]))
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw a token for each completion, split the rows that differ, forward each new prefix once; until all end."""
@@ -56,6 +61,7 @@ class TorchDecoder:
             step += 1
             stopped = np.isin(tokens, self.model.eos_ids)
             completions.stopped[live.which] = stopped
+            completions.beat()
             going = ~stopped & (step < completions.budget[live.which])
             left = int((completions.budget[live.which] - step)[going].sum())
             if sums is None:

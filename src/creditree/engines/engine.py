@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from creditree.engines.pulse import Told
 from creditree.errors import ConfigError
 from creditree.ledger import Ledger
 from creditree.rng import Key
@@ -67,8 +68,13 @@ class Engine(Protocol):
         """How many completions it decodes together."""
         ...
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
-        """Return the samples of each request, in the order of its keys, and what they cost."""
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
+        """Return the samples of each request, in the order of its keys, and what they cost.
+
+        `told` hears how far the call is, a few times a second at most.
+        """
         ...
 
     def forget(self) -> None:

@@ -11,6 +11,7 @@ from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
+from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import check_requests, no_distribution
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.store import ROOT, PrefixStore
@@ -68,7 +69,9 @@ class InProcessEngine:
         return self.store.trunk(token_ids, parent)
 
     @torch.no_grad()
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
         """Return each request's samples in the order of its keys.
 
         Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite, before any
@@ -78,21 +81,28 @@ class InProcessEngine:
             return [], Ledger()
         check_requests(self.model, requests)
         try:
-            return self._sample(requests, sampling)
+            return self._sample(requests, sampling, told)
         except NonFiniteError:
             self.forget()
             raise no_distribution(self.model) from None
 
-    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def _sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
+    ) -> tuple[list[list[Sample]], Ledger]:
         decoder = self._decoder(max(len(one.context_ids) + one.max_new_tokens for one in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         found: list[list[Sample]] = [[] for _ in requests]
-        for start in range(0, len(flat), self.max_rows):
-            completions = Completions(requests, flat[start : start + self.max_rows], sampling)
+        chunks = [flat[start : start + self.max_rows] for start in range(0, len(flat), self.max_rows)]
+        positions = [max(requests[index].max_new_tokens for index, _ in chunk) for chunk in chunks]
+        heart = Heart(len(flat), sum(positions), told)
+        for chunk, longest in zip(chunks, positions, strict=True):
+            completions = Completions(requests, chunk, sampling, heart)
             self._make_room(completions)
-            live = self._prefill(decoder, completions, ledger)
+            live = self._prefill(decoder, completions, ledger, heart)
+            completions.beat()
             decoder.decode(completions, live, ledger)
+            heart.ended(len(chunk), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
                 score(self.store, completions, self._prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
@@ -114,7 +124,7 @@ class InProcessEngine:
             return native
         return self._static if self._static is not None and self._static.fits() else self._torch
 
-    def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger) -> Live:
+    def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger, heart: Heart) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""
         places: dict[bytes, int] = {}
         different: list[IntArray] = []
@@ -130,7 +140,8 @@ class InProcessEngine:
         last = np.array([context.slots[-1] for context in contexts], dtype=np.int64)
         new = [contexts[place] for place in np.flatnonzero(~self.store.is_decoded(last))]
         if new:
-            decoder.prefill(new)
+            heart.reads(sum(context.new for context in new))
+            decoder.prefill(new, heart.has_read)
         ledger.decoded += len(new)
         ledger.prefilled += sum(context.new for context in new)
         length = np.array([len(ids) for ids in different], dtype=np.int64)

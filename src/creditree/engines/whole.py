@@ -11,6 +11,7 @@ from creditree.engines.draw import draw_into
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.influence import Wanted, score_by
+from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import check_requests, no_distribution
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
@@ -63,19 +64,25 @@ class WholeEngine(Engine):
         return None
 
     @torch.no_grad()
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
         """Return each request's samples in the order of its keys.
 
         Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite.
         """
         check_requests(self.model, requests)
         ledger, found = Ledger(), list[list[Sample]]([] for _ in requests)
-        for members in self._batches(requests):
-            completions = Completions(requests, members, sampling)
+        batches = list(self._batches(requests))
+        positions = [max(requests[index].max_new_tokens for index, _ in members) for members in batches]
+        heart = Heart(sum(map(len, batches)), sum(positions), told)
+        for members, longest in zip(batches, positions, strict=True):
+            completions = Completions(requests, members, sampling, heart)
             try:
                 self._decode(completions, ledger)
             except NonFiniteError:
                 raise no_distribution(self.model) from None
+            heart.ended(len(members), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
                 self._score(completions, ledger)
             for place, index in enumerate(completions.owner):
@@ -113,6 +120,7 @@ class WholeEngine(Engine):
             step += 1
             stopped = np.isin(tokens, self.model.eos_ids)
             completions.stopped[which] = stopped
+            completions.beat()
             going = ~stopped & (step < completions.budget[which])
             if not going.any():
                 return

@@ -7,7 +7,9 @@ from itertools import chain
 from math import fsum
 
 from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.engines.pulse import Told
 from creditree.errors import ConfigError, DataError
+from creditree.evaluate.pieces import rows_at_once
 from creditree.evaluate.prompt import prompt_ids
 from creditree.models.load import Model
 from creditree.problem import Problem, Status
@@ -172,17 +174,26 @@ class Examiner:
                     f"'{self.model.name}' only {limit}; leave the problem out, or use another model."
                 )
 
-    def evaluate(self, problems: Sequence[Problem], sampling: Sampling, samples: int = 1) -> Evaluation:
+    def evaluate(
+        self, problems: Sequence[Problem], sampling: Sampling, samples: int = 1, told: Told | None = None
+    ) -> Evaluation:
         """Sample and judge `samples` completions of each problem; texts are not kept."""
-        parts = (self.examine(piece, sampling, samples) for piece in self.pieces(problems, samples))
+        parts = (self.examine(piece, sampling, samples, told) for piece in self.pieces(problems, samples))
         return Evaluation.of(replace(attempt, text="") for part in parts for attempt in part)
 
     def pieces(self, problems: Sequence[Problem], samples: int) -> list[Sequence[Problem]]:
-        """Return the problems in pieces of as many completions as the engine decodes together."""
-        size = max(1, self.engine.max_rows // samples)
+        """Return the problems in pieces that take about half a minute each, of one problem at least.
+
+        They are sized by model, length and machine, not by a clock: a measurement that is made again, or goes on after
+        a stop, has the same pieces. No more completions are in one than the engine decodes together.
+        """
+        rows = min(self.engine.max_rows, rows_at_once(self.model, self.max_new_tokens))
+        size = max(1, rows // samples)
         return [problems[start : start + size] for start in range(0, len(problems), size)]
 
-    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
+    def examine(
+        self, problems: Sequence[Problem], sampling: Sampling, samples: int, told: Told | None = None
+    ) -> list[Attempt]:
         """Sample and judge one piece. What the engine stored of it is dropped, so that memory does not grow."""
         self.engine.forget()
         requests = [
@@ -193,7 +204,7 @@ class Examiner:
             )
             for problem in problems
         ]
-        found, _ = self.engine.sample(requests, sampling)
+        found, _ = self.engine.sample(requests, sampling, told)
         self.engine.forget()
         answers = [
             Answer(problem, self.prompt.render(problem), self.model.text(sample.token_ids))

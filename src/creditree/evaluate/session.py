@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from creditree.engines.engine import Sampling
+from creditree.engines.pulse import Pulse, Told
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.problem import Problem
@@ -17,8 +19,10 @@ class Examines(Protocol):
     def pieces(self, problems: Sequence[Problem], samples: int) -> Sequence[Sequence[Problem]]:
         """Return the problems in pieces that are sampled together."""
 
-    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
-        """Return the judged completions of one piece."""
+    def examine(
+        self, problems: Sequence[Problem], sampling: Sampling, samples: int, told: Told | None = None
+    ) -> list[Attempt]:
+        """Return the judged completions of one piece; `told` hears how far they are sampled."""
 
     def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
         """Return completions, with their texts, as they are judged now."""
@@ -64,12 +68,8 @@ class Watcher(Protocol):
         `unjudged`: of new and old, those without a reward.
         """
 
-
-class Unwatched:
-    """Shows nothing."""
-
-    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
-        """Show nothing."""
+    def beat(self, label: str, pulse: Pulse) -> None:
+        """How far the present piece of `label` is sampled."""
 
 
 def measure(
@@ -108,7 +108,7 @@ def measure(
     unjudged = sum(attempt.reward is None for attempt in old)
     watcher.update(label, 0, len(old), correct, total, unjudged)
     for piece in examiner.pieces([problem for problem in problems if problem.id not in done], samples):
-        attempts = examiner.examine(piece, sampling, samples)
+        attempts = examiner.examine(piece, sampling, samples, partial(watcher.beat, label))
         kept.add(attempts)
         found += [replace(attempt, text="") for attempt in attempts]
         correct += sum(map(is_correct, attempts))

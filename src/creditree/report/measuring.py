@@ -1,6 +1,7 @@
 """The progress of a measurement: a bar on a terminal, a plain line now and then elsewhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from creditree.report.wording import duration, percent
+from creditree.engines.pulse import Pulse
+from creditree.report.wording import duration, percent, pulse_words
 
 
 class MeasureProgress:
@@ -30,6 +32,7 @@ class MeasureProgress:
         self._begun = clock()
         self._new = self._old = self._before = 0
         self._shown_at = float("-inf")
+        self._text = ""
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -52,13 +55,25 @@ class MeasureProgress:
             self._old += old
             self._before = self._new
         self._new = self._before + new
-        text = self.line(label, new + old, correct, total, unjudged)
+        text = self._text = self.line(label, new + old, correct, total, unjudged)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=self._new + self._old, left=self._left())
             return
         if new == 0 or new + old == total or self._clock() - self._shown_at >= self._every:
             self._shown_at = self._clock()
             left = self._left()
+            self._console.print(Text(f"{text} | {left}" if left else text), soft_wrap=True)
+
+    def beat(self, label: str, pulse: Pulse) -> None:
+        """Take how far the present piece of a part is sampled."""
+        left = self._left_at_most(pulse)
+        words = pulse_words(replace(pulse, left_s=None))
+        text = f"{self._text or label} | now {words}"
+        if self._bar is not None and self._task is not None:
+            done = self._new + self._old + pulse.finished
+            self._bar.update(self._task, description=text, completed=done, left=left)
+        elif self._clock() - self._shown_at >= self._every:
+            self._shown_at = self._clock()
             self._console.print(Text(f"{text} | {left}" if left else text), soft_wrap=True)
 
     def message(self, text: str) -> None:
@@ -71,6 +86,13 @@ class MeasureProgress:
         share = f" | correct {percent(correct / (done - unjudged))} %" if done > unjudged else ""
         missing = f" | without a reward {unjudged:,}" if unjudged else ""
         return f"{label}: {done:,} of {total:,} completions{share}{missing}"
+
+    def _left_at_most(self, pulse: Pulse) -> str:
+        """Return the time left by the pieces before, or at first by the present one."""
+        if self._new or pulse.left_s is None:
+            return self._left()
+        rest = (self._total - self._old) / pulse.rows * (pulse.seconds + pulse.left_s) - pulse.seconds
+        return f"at most {duration(rest)} left"
 
     def _left(self) -> str:
         if self._new == 0:

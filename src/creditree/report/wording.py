@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from creditree.engines.pulse import Pulse
 from creditree.evaluate.statistics import Interval
 from creditree.text import printable
 
@@ -16,6 +17,16 @@ _SMALLEST_P = 1e-10
 def decoding_name(temperature: float) -> str:
     """Return ``greedy`` for temperature 0, else such as ``T=0.3``."""
     return "greedy" if temperature == 0 else f"T={temperature:g}"
+
+
+def pulse_words(pulse: Pulse) -> str:
+    """Return ``12 of 64 completions sampled, 4.32 k tokens, 310 tokens/s, at most 40 s left``."""
+    if pulse.to_read and pulse.read < pulse.to_read:
+        return f"reading prompts, {count(pulse.read)} of {count(pulse.to_read)} tokens"
+    rate = [] if pulse.tokens_per_s is None else [f"{count(pulse.tokens_per_s)} tokens/s"]
+    left = [] if pulse.left_s is None else [f"at most {duration(pulse.left_s)} left"]
+    sampled = f"{pulse.finished:,} of {pulse.rows:,} completions sampled, {count(pulse.tokens)} tokens"
+    return ", ".join([sampled, *rate, *left])
 
 
 def percent(share: float) -> str:

@@ -1,6 +1,8 @@
 """Signals that ask a program to stop: Ctrl-C, SIGTERM, SIGHUP of a lost terminal, SIGXCPU of a processor limit."""
 
+import _thread
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,10 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 FIRST_SIGNAL_CODE = 128
 """Shells add a signal's number to this for the exit code of what it ended: 130 for Ctrl-C, 143 for SIGTERM."""
+
+
+GRACE_S = 3.0
+"""Seconds that work which was asked to stop has to come to a good place; then it is interrupted where it is."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -57,16 +63,18 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def finishing(told: Callable[[int], None]) -> Iterator[Request]:
+def finishing(told: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[Request]:
     """Let the first signal ask the block to stop where it likes, and call `told`; the second raises `Interrupted`.
 
-    After the second, further ones are ignored until the block has ended: it is saving what it has.
+    A block that has not ended `grace_s` seconds after the first is sent the second. After the second, further ones are
+    ignored until the block has ended: it is saving what it has.
     """
-    request = Request()
+    request, impatience = Request(), _Impatience(grace_s)
 
     def ask(number: int, frame: FrameType | None) -> None:
         if not request.made:
             request.number = number
+            impatience.begin(number)
             told(number)
             return
         for one in SIGNALS:
@@ -74,7 +82,38 @@ def finishing(told: Callable[[int], None]) -> Iterator[Request]:
         raise Interrupted(number)
 
     with _handled(ask):
-        yield request
+        try:
+            yield request
+        finally:
+            impatience.end()
+
+
+class _Impatience:
+    """Sends a signal to the main thread after a while, unless `end` comes first."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s, self._lock, self._over = grace_s, threading.Lock(), False
+        self._timer: threading.Timer | None = None
+
+    def begin(self, number: int) -> None:
+        self._timer = threading.Timer(self._grace_s, self._send, (number,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        with self._lock:
+            self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _send(self, number: int) -> None:
+        with self._lock:
+            if self._over:
+                return
+            if hasattr(signal, "pthread_kill"):  # wakes a main thread that waits for another process, too
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+            else:
+                _thread.interrupt_main(signal.Signals(number))
 
 
 @contextmanager

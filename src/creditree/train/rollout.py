@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids
@@ -35,6 +36,7 @@ class Rollout:
 
     `max_new_tokens` bounds a whole completion, kept tokens of a replay included. `old_logprobs` completes a forest that
     is learned from after an update, and says how many tokens that took; without it, what the engine says counts.
+    `told` hears how far an engine call is.
     """
 
     model: Model
@@ -44,6 +46,7 @@ class Rollout:
     sampling: Sampling
     max_new_tokens: int
     old_logprobs: OldLogprobs | None = None
+    told: Told | None = None
 
     def grow(
         self, explorer: Explorer, problems: Sequence[Problem], keys: Sequence[Key], seconds: Seconds
@@ -104,7 +107,7 @@ class Rollout:
                 taken[fork.tree] = taken.get(fork.tree, 0) + fork.count
                 requests.append(_request(one, grown[-1][fork.tree], fork, first))
                 homes.append((place, fork))
-        samples, cost = self.engine.sample(requests, self.sampling)
+        samples, cost = self.engine.sample(requests, self.sampling, self.told)
         ledger.add(cost)
         for (place, fork), drawn in zip(homes, samples, strict=True):
             tree = grown[place][fork.tree].grown(*(_branch(fork, sample) for sample in drawn))

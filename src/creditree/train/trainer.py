@@ -10,10 +10,12 @@ import torch
 from creditree.engines.engine import Sampling
 from creditree.errors import DataError, NonFiniteError
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.first_look import cure_settings
+from creditree.evaluate.legible import Alarm, Counts, Kind
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from creditree.train.interrupt import Interrupted, finishing
+from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.measure import with_old_logprobs
 from creditree.train.pace import eager_words, first_step
@@ -25,6 +27,7 @@ from creditree.train.soundness import divergence, is_proven, is_unjudged, skip_w
 from creditree.train.state import State, sorted_by_owner
 from creditree.train.step import Skip, StepResult, learn
 from creditree.train.watchdog import Watchdog
+from creditree.tree import RolloutTree
 
 MOST_TOLD = 5
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
@@ -50,6 +53,7 @@ class Trainer:
             settings.sampling,
             settings.max_new_tokens,
             partial(with_old_logprobs, parts.learner),
+            lambda pulse: self.watchdog.beat("", pulse),
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
@@ -62,6 +66,7 @@ class Trainer:
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0
+        self._alarm: Alarm | None = None
         self._steps_made = 0
         self._eager_told = False
         self._started = perf_counter()
@@ -92,29 +97,33 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the settings, and write a checkpoint.
 
-        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, the second at once.
+        Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, or `GRACE_S` later
+        where that takes longer, the second at once. A step that was stopped in its midst is made again on resume.
         Raises NonFiniteError where nothing could be learned in `max_skipped` steps in a row, or validation found the
         weights unusable: `Keeper.back` goes back to sound ones. Raises DataError where nothing was judged in
         `max_unjudged` steps in a row; the checkpoint is then the one from before them.
         """
-        try:
-            with finishing(self._stopping) as request:
+        with finishing(self._stopping) as request:
+            try:
                 while not self.is_finished and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
                 self.keeper.save()
-        except NonFiniteError:
-            raise
-        except BaseException:  # whatever it is: the last whole step is in memory
-            self.keeper.save()
-            raise
+            except NonFiniteError:
+                raise
+            except BaseException:  # whatever it is: the last whole step is in memory
+                self.keeper.save()
+                raise
         if request.number is not None and not self.is_finished:
             raise Interrupted(request.number)
 
     def _stopping(self, number: int) -> None:
         again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
-        self.watcher.message(f"{signal.Signals(number).name}: stopping after this step; {again} to stop at once")
+        self.watcher.message(
+            f"{signal.Signals(number).name}: stopping after this step, or without it in {GRACE_S:.0f} s; {again} to "
+            "stop at once"
+        )
 
     def use_best(self) -> None:
         """Put the adapter of the best validation back, where there was a validation."""
@@ -207,6 +216,7 @@ class Trainer:
         for detail in sorted(failures - self._told)[: MOST_TOLD - len(self._told)]:
             self._told.add(detail)
             self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
+        self._check_legible(result)
         for skip in result.skips:
             if self._skips_told < MOST_SKIPS_TOLD:
                 self.watcher.message(f"step {self.state.step}: an update is left out: {skip_words(skip)}")
@@ -226,6 +236,22 @@ class Trainer:
             self._eager_told = True
             self.watcher.message(f"warning: step {state.step}: {slow}")
 
+    def _check_legible(self, result: StepResult) -> None:
+        """Warn where nearly all that steps sample is cut off, or has no answer."""
+        cost = result.cost
+        if not result.explored:
+            return
+        if self._alarm is None:
+            problem = result.explored[0][0].problem
+            self._alarm = Alarm(cure_settings(self.examiner, problem), self.watcher.message)
+        leaves = [(tree, leaf) for forest in result.explored for tree in forest for leaf in tree.rewarded]
+
+        def example(kind: Kind) -> str:
+            return next((self.rollout.text(*one) for one in leaves if _has(*one, kind)), "")
+
+        counts = Counts(cost.completions, cost.truncated, cost.unparsable)
+        self._alarm.take(counts, example, f"step {self.state.step}: ")
+
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
@@ -233,7 +259,8 @@ class Trainer:
         spec, state = self.settings.validation, self.state
         problems = self.parts.task.held_out("validation", spec.problems)
         with state.seconds.phase("validate"):
-            found = self.examiner.evaluate(problems, Sampling(spec.temperature, self.settings.sampling.top_p))
+            sampling = Sampling(spec.temperature, self.settings.sampling.top_p)
+            found = self.examiner.evaluate(problems, sampling, told=lambda pulse: self.watchdog.beat("", pulse))
         if found.mean_reward is None or found.is_inconclusive:
             self.watcher.message(
                 f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "
@@ -245,6 +272,13 @@ class Trainer:
         else:
             state.worse += 1
         return found
+
+
+def _has(tree: RolloutTree, leaf: int, kind: Kind) -> bool:
+    branch = tree.branches[leaf]
+    if kind == "truncated":
+        return branch.finish_reason == "length"
+    return branch.verdict is not None and branch.verdict.status == "unparsable"
 
 
 def _failures(result: StepResult) -> set[str]:

@@ -5,16 +5,17 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
 
+from creditree.engines.pulse import Pulse
 from creditree.ledger import Seconds
 from creditree.report.measuring import MeasureProgress
 from creditree.report.progress import Watcher
-from creditree.report.wording import duration
+from creditree.report.wording import duration, pulse_words
 
 STILL_S = 60.0
 """Seconds without a sign of life after which the stage is named, and again after twice as many, and so on."""
 LOOK_S = 5.0
 MEASURE_S = 15.0
-"""Seconds between two lines on how far a measurement is."""
+"""Seconds between two lines on how far a measurement, or what a step samples, is."""
 STAGES = {
     "sample": "sampling",
     "judge": "judging",
@@ -38,7 +39,8 @@ class Watchdog:
         self._moved = clock()
         self._wait = STILL_S
         self._part = ""
-        self._shown = clock()
+        self._shown = self._call = clock()
+        self._tokens = 0
 
     def look(self) -> None:
         """Tell which stage stands still, if one has for long."""
@@ -58,6 +60,17 @@ class Watchdog:
         if self._clock() - self._shown >= MEASURE_S:
             self._shown = self._clock()
             self._watcher.message(MeasureProgress.line(label, new + old, correct, total, unjudged))
+
+    def beat(self, label: str, pulse: Pulse) -> None:
+        """Take how far an engine call is, of the measurement `label` or of the present stage; show it now and then."""
+        now = self._clock()
+        if pulse.tokens < self._tokens:  # another call
+            self._call = now
+        self._tokens, self._moved, self._wait = pulse.tokens, now, STILL_S
+        stage = self._seconds().stage or "sample"
+        if now - max(self._shown, self._call) >= MEASURE_S:
+            self._shown = now
+            self._watcher.message(f"{label or STAGES.get(stage, stage)}: {pulse_words(pulse)}")
 
     def _moved_on(self, seconds: Seconds) -> bool:
         seen = (seconds.stage, seconds.entered)

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from creditree.config import machine
-from creditree.config.machine import SHARE, default_device, peak_memory, usable_memory
+from creditree.config.machine import SHARE, default_device, fastest_precision, peak_memory, usable_memory
+from creditree.engines.native import library
 
 LATE = 10_000_000
 """The system counts pages a little late."""
@@ -44,3 +45,22 @@ def test_without_the_file_of_the_system_the_resident_size_is_the_peak(monkeypatc
 
 def test_the_device_is_one_that_torch_has() -> None:
     assert default_device() in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("flags", "native", "device", "expected"),
+    [
+        ("avx2", True, "cpu", "bfloat16"),
+        ("avx2 avx512_bf16", False, "cpu", "bfloat16"),
+        ("avx2", False, "cpu", "float32"),
+        ("avx2", False, "cuda:1", "bfloat16"),
+    ],
+)
+def test_bfloat16_is_fastest_unless_torch_has_to_emulate_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, native: bool, device: str, expected: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"model name: bfloat16 maker\nflags: fpu {flags}\n")
+    monkeypatch.setattr(machine, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setenv(library.SWITCH, "1" if native else "0")
+    monkeypatch.setattr(library, "compiler_path", lambda: "/usr/bin/c++")
+    assert fastest_precision(device).dtype == expected

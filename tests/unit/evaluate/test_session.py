@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from creditree.engines.engine import Sampling
+from creditree.engines.pulse import Pulse, Told
 from creditree.errors import RunError
 from creditree.evaluate.session import InMemory, measure
 from creditree.problem import Problem
@@ -27,7 +28,11 @@ class Sampler:
     def pieces(self, problems: Sequence[Problem], samples: int) -> list[Sequence[Problem]]:
         return [problems[start : start + 2] for start in range(0, len(problems), 2)]
 
-    def examine(self, problems: Sequence[Problem], sampling: Sampling, samples: int) -> list[Attempt]:
+    def examine(
+        self, problems: Sequence[Problem], sampling: Sampling, samples: int, told: Told | None = None
+    ) -> list[Attempt]:
+        if told is not None:
+            told(Pulse(len(problems) * samples))
         if self.stop_after == 0:
             raise KeyboardInterrupt
         self.stop_after -= 1
@@ -49,10 +54,14 @@ class Seen:
     def __init__(self) -> None:
         self.lines: list[tuple[str, int, int, int, int]] = []
         self.unjudged: list[int] = []
+        self.beats: list[tuple[str, int]] = []
 
     def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         self.lines.append((label, new, old, correct, total))
         self.unjudged.append(unjudged)
+
+    def beat(self, label: str, pulse: Pulse) -> None:
+        self.beats.append((label, pulse.rows))
 
 
 @pytest.fixture
@@ -72,6 +81,7 @@ def test_a_stopped_measurement_goes_on_where_it_was(held: HeldDirectory) -> None
     # Of 3 completions an even problem has one right, an odd one two: 12 kept have 1 + 2 + 1 + 2 = 6.
     assert seen.lines[0] == ("t", 0, 12, 6, 21)
     assert seen.lines[-1] == ("t", 9, 12, 10, 21)
+    assert seen.beats == [("t", 6), ("t", 3)]
     again = Sampler(0)
     assert (
         measure(again, PROBLEMS, Sampling(1.0), 3, AttemptParts(held, "parts"), Seen(), "t").attempts == whole.attempts

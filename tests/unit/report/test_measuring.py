@@ -2,6 +2,7 @@ import io
 
 from rich.console import Console
 
+from creditree.engines.pulse import Pulse
 from creditree.report.measuring import MeasureProgress
 
 
@@ -31,6 +32,28 @@ def test_lines_have_the_share_and_the_time_left_without_what_was_there_before() 
         "a greedy: 200 of 200 completions | correct 75.0 % | 20.0 s left",
         "b greedy: 0 of 100 completions | 20.0 s left",
         "b greedy: 100 of 100 completions | correct 0.0 % | 0.0 s left",
+    ]
+
+
+def test_a_piece_that_lasts_is_told_with_a_bound_of_the_time_left() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=80)
+    with MeasureProgress(40, console, clock=lambda: now[0]) as progress:
+        progress.update("a", 0, 8, 2, 40)
+        now[0] = 9.0
+        progress.beat("a", Pulse(8, 1, 90, 9.0, 11.0))  # too early for a line
+        now[0] = 12.0
+        progress.beat("a", Pulse(8, 2, 900, 10.0, 6.0))
+        now[0] = 20.0
+        progress.update("a", 8, 8, 6, 40)
+        now[0] = 30.0
+        progress.beat("a", Pulse(8, 0, 0, 0.0, None, 300, 1500))
+    now_words = "now 2 of 8 completions sampled, 900 tokens, 90 tokens/s"
+    assert written(console) == [
+        "a: 8 of 40 completions | correct 25.0 %",
+        # 8 rows take 16 s at most, 32 four times that; 10 are over.
+        f"a: 8 of 40 completions | correct 25.0 % | {now_words} | at most 54.0 s left",
+        "a: 16 of 40 completions | correct 37.5 % | now reading prompts, 300 of 1.50 k tokens | 1 min 30 s left",
     ]
 
 

@@ -46,6 +46,33 @@ def test_the_second_signal_interrupts_whichever_it_is_and_later_ones_are_ignored
     assert stop.value.number == signal.SIGINT
 
 
+def test_a_block_that_does_not_end_in_time_is_interrupted() -> None:
+    def wait() -> None:
+        with finishing(lambda number: None, grace_s=0.01):
+            ring(signal.SIGTERM)
+            threading.Event().wait(60.0)
+
+    def work() -> None:
+        with finishing(lambda number: None, grace_s=0.01):
+            ring(signal.SIGINT)
+            while True:
+                pass
+
+    with pytest.raises(Interrupted) as stop:
+        wait()
+    assert stop.value.number == signal.SIGTERM
+    with pytest.raises(Interrupted):
+        work()
+
+
+def test_a_block_that_ends_in_time_is_left_alone() -> None:
+    with raising():
+        with finishing(lambda number: None, grace_s=0.05) as request:
+            ring(signal.SIGTERM)
+        threading.Event().wait(0.15)
+    assert request.made
+
+
 def test_inside_a_block_that_raises_another_may_finish_first() -> None:
     with raising():
         with finishing(lambda number: None) as request:

@@ -9,6 +9,7 @@ import pytest
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.engines.pulse import Told
 from creditree.errors import DataError
 from creditree.ledger import Ledger
 from creditree.problem import Verdict
@@ -52,10 +53,12 @@ class Counting(InProcessEngine):
 
     asked = 0
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
         """Count and sample."""
         self.asked += len(requests)
-        return super().sample(requests, sampling)
+        return super().sample(requests, sampling, told)
 
 
 @dataclass(slots=True)

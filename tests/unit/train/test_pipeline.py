@@ -11,6 +11,7 @@ import torch
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.engines.pulse import Told
 from creditree.explore.baselines import RandomBranching
 from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
@@ -79,10 +80,12 @@ class Watched:
         """What the engine says."""
         return self.engine.max_rows
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
         """Note and pass on."""
         self.calls.append([len(one.context_ids) - (one.prompt_tokens or 0) for one in requests])
-        return self.engine.sample(requests, sampling)
+        return self.engine.sample(requests, sampling, told)
 
     def forget(self) -> None:
         """Pass on."""

@@ -14,6 +14,7 @@ import torch
 from creditree.batch import Batch
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.engines.pulse import Told
 from creditree.errors import DataError, ModelError, NonFiniteError
 from creditree.learner.learner import Learner
 from creditree.learner.stats import StepStats
@@ -102,12 +103,14 @@ class Sick(InProcessEngine):
     calls = 0
     at: Sequence[int] = ()
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
         """Fail as the engine does, or sample."""
         self.calls += 1
         if self.calls - 1 in self.at:
             raise NonFiniteError("logits are NaN.")
-        return super().sample(requests, sampling)
+        return super().sample(requests, sampling, told)
 
 
 def test_logits_that_are_not_finite_skip_the_step_with_its_problems(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from creditree.batch import Batch, pack
-from creditree.engines.engine import Sampling
+from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.engines.pulse import Pulse, Told
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
@@ -33,7 +35,7 @@ from creditree.runs.directory import RunDirectory, Side
 from creditree.select.everything import Everything
 from creditree.tasks.task import PromptTemplate
 from creditree.train.examination import examined
-from creditree.train.interrupt import Interrupted
+from creditree.train.interrupt import Interrupted, finishing
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.procedure import run_training
 from creditree.train.rollout import Rollout
@@ -192,7 +194,8 @@ def test_steps_without_any_reward_are_counted_and_told_once(tmp_path: Path) -> N
     assert ledger.failed_verdicts == ledger.completions == 2 * 2 * 6
     assert ledger.no_signal == 2
     assert [record["reward_mean"] for record in notes.records] == [None, None]
-    assert notes.messages == ["step 1: a completion got no reward and is not trained on: lost"]
+    told = [one for one in notes.messages if "got no reward" in one]
+    assert told == ["step 1: a completion got no reward and is not trained on: lost"]
     assert same(before, trainer.parts.learner.trained.state())
     for record in notes.records:
         json.dumps(record, allow_nan=False)
@@ -226,7 +229,9 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     assert stopped.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is handler
     assert trainer.state.step == 3
-    assert notes.messages == ["SIGINT: stopping after this step; press Ctrl-C again to stop at once"]
+    assert notes.messages[-1] == (
+        "SIGINT: stopping after this step, or without it in 3 s; press Ctrl-C again to stop at once"
+    )
     trainer.run.close()
 
     parts = parts_of()
@@ -239,6 +244,48 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     assert same(expected.adapters[6], parts.learner.trained.state())
     assert again.state.ledger == whole.state.ledger
     assert again.elapsed_s > trainer.state.earlier_s
+
+
+def test_a_step_that_lasts_is_stopped_in_its_midst_and_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, expected = trainer_of(tmp_path / "whole")
+    whole.train()
+    trainer, _ = trainer_of(tmp_path / "run")
+    monkeypatch.setattr("creditree.train.trainer.finishing", partial(finishing, grace_s=0.01))
+
+    class Slow(InProcessEngine):
+        """Needs for ever from its sixth call on: the second of the third step."""
+
+        calls = 0
+
+        def sample(
+            self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+        ) -> tuple[list[list[Sample]], Ledger]:
+            self.calls += 1
+            found = super().sample(requests, sampling, told)
+            if self.calls == 6:
+                signal.raise_signal(signal.SIGTERM)
+                while True:
+                    assert told is not None
+                    told(Pulse(1))
+            return found
+
+    trainer.rollout = replace(trainer.rollout, engine=Slow(trainer.parts.model))
+    trainer.pipeline.rollout = trainer.rollout
+    with pytest.raises(Interrupted) as stopped:
+        trainer.train()
+    assert stopped.value.exit_code == 143
+    assert trainer.state.step == 2
+    trainer.run.close()
+
+    parts = parts_of()
+    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
+    again.restore()
+    assert again.state.step == 2
+    again.train()
+    assert same(expected.adapters[6], parts.learner.trained.state())
+    assert again.state.ledger == whole.state.ledger
 
 
 def test_ctrl_c_after_the_last_step_is_no_interruption(tmp_path: Path) -> None:
@@ -272,6 +319,15 @@ def test_an_error_keeps_the_steps_before_it(tmp_path: Path) -> None:
     checkpoint, _ = trainer.run.restore()
     assert checkpoint is not None
     assert checkpoint.step == 2
+
+
+def test_steps_that_nobody_can_read_are_told_once(tmp_path: Path) -> None:
+    """Random weights end no completion within two tokens."""
+    trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, steps=4, max_new_tokens=2))
+    trainer.train()
+    (told,) = [one for one in notes.messages if "cut off" in one]
+    assert told.startswith("step 1: 29 of 30 completions were cut off at 2 tokens")
+    assert told.endswith("Set sampling.max_new_tokens to 8, or ask for a shorter answer in task.prompt.text.")
 
 
 def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from creditree.engines.pulse import Pulse
 from creditree.ledger import Seconds
 from creditree.train.watchdog import Watchdog, watched
 
@@ -62,6 +63,25 @@ def test_a_measurement_that_goes_on_is_shown_and_one_that_does_not_is_named() ->
         now[0] += 60.0
         dog.look()
     assert told.messages[2:] == ["still measuring (greedy, base): nothing has moved for 1 min 00 s"]
+
+
+def test_a_long_engine_call_is_shown_now_and_then_and_is_life() -> None:
+    told, seconds, now = Told(), Seconds(), [0.0]
+    dog = Watchdog(told, lambda: seconds, lambda: now[0])
+    with seconds.phase("sample"):
+        for second in range(1, 41):
+            now[0] = float(second)
+            dog.beat("", Pulse(8, second // 10, 50 * second, float(second), 100.0 - second))
+            dog.look()
+    assert told.messages == [
+        "sampling: 1 of 8 completions sampled, 750 tokens, 50 tokens/s, at most 1 min 25 s left",
+        "sampling: 3 of 8 completions sampled, 1.50 k tokens, 50 tokens/s, at most 1 min 10 s left",
+    ]
+    for call in range(20):  # calls of 8 s each
+        for second in range(1, 9):
+            now[0] = 41.0 + 8 * call + second
+            dog.beat("greedy, base", Pulse(8, 0, 50 * second, float(second), 1.0))
+    assert len(told.messages) == 2
 
 
 def test_it_looks_while_the_block_runs_and_ends_with_it() -> None:

@@ -2,7 +2,7 @@
 
 import ctypes
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ from creditree.tree import IntArray
 _PATIENCE_S = 0.2
 """Native calls return this often, so that Ctrl-C is heard."""
 _ROOM_STEPS = 32
-_ROWS_A_CALL = 1024
+_ROWS_A_CALL, _FEWEST_ROWS = 1024, 64
+_WORK_A_CALL = 50_000_000_000
+"""Rows times weights of one call of a prefill, about: some seconds of a slow core."""
 _NOT_FINITE = -2
 
 
@@ -139,7 +141,7 @@ class NativeDecoder:
         self._handle = ctypes.c_void_p(code.creditree_new(*(_at(array) for array in arrays)))
         weakref.finalize(self, code.creditree_free, self._handle)
 
-    def prefill(self, contexts: Sequence[Context]) -> None:
+    def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Forward the contexts' new tokens one by one, in order: a row for each."""
         paths = np.concatenate([context.slots for context in contexts]).astype(np.int32)
         starts, lengths = [], []
@@ -150,12 +152,24 @@ class NativeDecoder:
             at += len(context.slots)
         first, size = (np.concatenate(parts).astype(np.int64) for parts in (starts, lengths))
         self._code.creditree_cells(self._handle, _at(self._cells()))
-        for start in range(0, len(size), _ROWS_A_CALL):
-            piece = slice(start, start + _ROWS_A_CALL)
+        rows = self._rows_a_call
+        for start in range(0, len(size), rows):
+            piece = slice(start, start + rows)
             status = self._code.creditree_forward(
                 self._handle, _at(paths), len(paths), _at(first[piece]), _at(size[piece]), len(size[piece])
             )
             _check(status)
+            if read is not None:
+                read(len(size[piece]))
+
+    @property
+    def _rows_a_call(self) -> int:
+        """Rows of one call of a prefill: so many that Ctrl-C is heard within seconds, and weights are read seldom."""
+        return max(_FEWEST_ROWS, min(_ROWS_A_CALL, _WORK_A_CALL // max(1, self._num_weights)))
+
+    @property
+    def _num_weights(self) -> int:
+        return sum(one.weight.numel() for layer in self._layers for one in layer.projections)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""
@@ -186,6 +200,7 @@ class NativeDecoder:
             going = self._code.creditree_run(self._handle, ctypes.c_double(_PATIENCE_S), _at(done))
             self.store.used = int(done[1])
             _check(going)
+            completions.beat()
         ledger.decoded += int(done[0])
         ledger.influence_tokens += int(done[2])
 

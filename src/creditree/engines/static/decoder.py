@@ -1,6 +1,6 @@
 """Decoding in static shapes: on CUDA a step is one graph launch, and the host waits for nothing until the end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -72,9 +72,9 @@ class StaticDecoder:
         settings = getattr(transformer.config, "rope_parameters", None) or {}
         return None not in transformer.lean_layers and settings.get("rope_type", "default") in _FIXED_ROPES
 
-    def prefill(self, contexts: Sequence[Context]) -> None:
+    def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Store keys, values and last hidden states of the contexts' new tokens."""
-        self._prefill.prefill(contexts)
+        self._prefill.prefill(contexts, read)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw every completion to its end, then put what was computed into the store."""
@@ -87,10 +87,16 @@ class StaticDecoder:
         buffers = self._buffers(arranged.grid)
         self._step(buffers, completions.sampling, 1).draw(buffers.fill(arranged, completions, live, self.store))
         watch, eager, captures = Watch(buffers.left), self.recorder.eager, self.recorder.captured
+        tokens = len(live.which)
         for column in range(longest - 1):
             self._recorded(buffers, completions.sampling, stage_bucket(column, buffers.grid.length))()
-            if (column + 1) % CHECK_EVERY == 0 and watch.all_finished():
+            if (column + 1) % CHECK_EVERY:
+                continue
+            if watch.all_finished():
                 break
+            if watch.unfinished is not None:  # at least so many tokens, of the check before
+                tokens += CHECK_EVERY * watch.unfinished
+                completions.beat(len(live.which) - watch.unfinished, tokens, column + 1)
         self._collect(completions, live, arranged, buffers)
         drawn = completions.drawn[live.which]
         placed = place(self.store, live.slot[live.row], completions.tokens[live.which], drawn)

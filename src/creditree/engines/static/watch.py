@@ -24,6 +24,8 @@ class Watch:
         self._event = event or (torch.cuda.Event if left.is_cuda else _Nothing)
         self._pending: Any = None
         self._checks = 0
+        self.unfinished: int | None = None
+        """Rows that had not ended one check before the last one; None before the second check."""
 
     def all_finished(self) -> bool:
         """Ask anew, and return what the last call asked; False at the first call."""
@@ -36,7 +38,8 @@ class Watch:
         if before is None:
             return False
         before.synchronize()
-        return int(self._host[1 - place]) == 0
+        self.unfinished = int(self._host[1 - place])
+        return self.unfinished == 0
 
 
 class _Nothing:

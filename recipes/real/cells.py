@@ -1,0 +1,106 @@
+"""The cells of the table: which models, tasks, methods, learning rates and seeds are run, and in what order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from recipes.real.fetch import SOURCES
+
+HERE = Path(__file__).resolve().parent
+METHODS = ("grpo", "s-grpo", "t-spmo")
+SEEDS = (0, 1, 2)
+TUNING_SEED = 100
+TRIED = (1e-3, 3e-4)
+"""Learning rates that are tried for every method alike, with half of the tokens."""
+
+Kind = Literal["base", "tuning", "final"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A model on a task: the sampled tokens of a final run, what differs from the YAML, and the learning rates chosen.
+
+    `chosen`: by method, from the tuning cells in results/; a method that is not in it has not been tuned yet.
+    """
+
+    name: str
+    model: str
+    task: str
+    tokens: int
+    chosen: dict[str, float]
+    keys: tuple[tuple[str, object], ...] = ()
+
+
+SETUPS = (
+    Setup("svamp-qwen", "qwen", "svamp", 40_000, {}),
+    Setup("svamp-smollm2", "smollm2", "svamp", 40_000, {}),
+    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 40_000, {}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RealCell:
+    """One process: a setup, a method at a learning rate, and a seed; `base` measures the model as it is."""
+
+    setup: Setup
+    kind: Kind
+    method: str = "grpo"
+    learning_rate: float = 0.0
+    seed: int = 0
+
+    @property
+    def table(self) -> str:
+        """The table that it belongs to."""
+        return f"tuning-{self.setup.name}" if self.kind == "tuning" else self.setup.name
+
+    @property
+    def name(self) -> str:
+        """Its row there."""
+        if self.kind == "base":
+            return "base"
+        return f"{self.method} lr={self.learning_rate:g}" if self.kind == "tuning" else self.method
+
+    @property
+    def file(self) -> str:
+        """Stem of its raw file, and name of its run directory."""
+        return f"{self.table}--{self.name}--seed{self.seed}".replace(" ", "_").replace("=", "")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that it samples in training."""
+        return self.setup.tokens // 2 if self.kind == "tuning" else self.setup.tokens
+
+    def configuration(self, weights: Path, data: Path | None) -> dict[str, Any]:
+        """Return its configuration as nested values: the YAML of task and method, and what the cell says."""
+        path = HERE / f"{self.setup.task}_{self.method.replace('-', '_')}.yaml"
+        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values["seed"] = self.seed
+        values["model"]["name"] = str(weights / SOURCES[self.setup.model].file)
+        values["train"]["threads"] = 1
+        values["train"]["learning_rate"] = self.learning_rate or values["train"]["learning_rate"]
+        values["evaluation"]["split"] = "validation" if self.kind == "tuning" else "test"
+        if self.setup.task == "svamp" and data is not None:
+            values["task"]["path"] = str(data)
+        for name, value in self.setup.keys:
+            block, key = name.split(".")
+            values[block][key] = value
+        return values
+
+
+def cells_of(setup: Setup) -> Iterator[RealCell]:
+    """Yield base and tuning, then what is tuned: all methods with one seed before the next seed."""
+    yield RealCell(setup, "base")
+    for rate, method in product(TRIED, METHODS):
+        yield RealCell(setup, "tuning", method, rate, TUNING_SEED)
+    for seed, method in product(SEEDS, METHODS):
+        if method in setup.chosen:
+            yield RealCell(setup, "final", method, setup.chosen[method], seed)
+
+
+def all_cells() -> list[RealCell]:
+    """Return every cell, in the order in which they are run: a table that is cut off is a valid one."""
+    return [cell for setup in SETUPS for cell in cells_of(setup)]
