@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from creditree.cli.edited import edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
@@ -16,9 +15,11 @@ from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
+from creditree.evaluate.example import Example
+from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, Watcher, measure
 from creditree.evaluate.suite import SUITES
@@ -93,9 +94,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
         kept = "nothing was kept: add --out DIR to be able to continue"
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
-        out = progress_console(stderr=True)
-        with continuing(kept), MeasureProgress(asked.total, out) as progress:
-            known, found = _measured(asked, directory, progress, out)
+        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
+            known, found = _measured(asked, directory, progress)
         cure = "add --out DIR, and what was sampled is kept and judged again when the command is repeated."
         if directory is not None:
             cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
@@ -177,9 +177,11 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
 
 
 def _measured(
-    asked: _Measurement, directory: EvaluationDirectory | None, watcher: Watcher, out: Console
+    asked: _Measurement, directory: EvaluationDirectory | None, progress: MeasureProgress
 ) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
-    """Return what is known of the base model (its digest, what ends its answers) and, for each job, what was found.
+    """Return what is known beside the figures, and, for each job, what was found.
+
+    Known are the base model (its digest, what ends its answers), and each job's first prompt and completion.
 
     What was found is by decoding and side.
     """
@@ -193,7 +195,7 @@ def _measured(
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
-        engine = InProcessEngine(model, rows_of(config))
+        engine = engine_for(model, rows_of(config))
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
             for job, verifier in zip(asked.jobs, verifiers, strict=True)
@@ -201,24 +203,40 @@ def _measured(
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
         for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
-            out.print(note, soft_wrap=True)
-        known = {"base_model": base.to_json(), "texts": model.texts.to_json()}
-        return known, [
+            progress.message(note)
+        looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
+        found = [
             {
                 decoding_name(temperature): {
-                    side: _side(asked, job, examiner, temperature, side, trained, directory, watcher)
+                    side: _side(asked, job, look, temperature, side, trained, directory, progress)
                     for side in asked.sides
                 }
                 for temperature in asked.temperatures
             }
-            for job, examiner in zip(asked.jobs, examiners, strict=True)
+            for job, look in zip(asked.jobs, looks, strict=True)
         ]
+        pairs = zip(asked.jobs, looks, strict=True)
+        first = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
+        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
+
+
+_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--set task.prompt.text", "reward_key": "--reward"}
+"""What the settings are called here that cure completions which nobody can read."""
+
+
+def _first(asked: _Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
+    """Return the first example of a job: as it was seen, or of the completions that an earlier command kept."""
+    if look.example is not None:
+        return look.example
+    assert directory is not None  # else everything was sampled now
+    kept = directory.attempts(job.name, decoding_name(asked.temperatures[0]), MEASURED)
+    return Example.first(look.examiner.model, look.examiner.prompt, job.problems[0], kept)
 
 
 def _side(
     asked: _Measurement,
     job: Job,
-    examiner: Examiner,
+    look: FirstLook,
     temperature: float,
     side: str,
     trained: Trained | None,
@@ -230,7 +248,7 @@ def _side(
     label = f"{job.name} {decoding}" + (", base" if side == BASE else "")
     sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
     with trained.off() if side == BASE and trained is not None else nullcontext():
-        return measure(examiner, job.problems, sampling, samples, kept, watcher, label)
+        return measure(look, job.problems, sampling, samples, kept, watcher, label)
 
 
 def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) -> dict[str, Any]:

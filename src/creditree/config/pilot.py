@@ -17,18 +17,11 @@ from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
-from creditree.tasks.benchmarks import BOXED, INTEGER
 from creditree.tasks.task import Chat
+from creditree.tasks.wording import WORDINGS
 
-PROMPTS: Mapping[str, str] = {
-    "last_integer": INTEGER,
-    "numeric": "{question}\nReason step by step, and finish with: The answer is NUMBER.\n",
-    "choice": "{question}\nReason step by step, and finish with: The answer is LETTER.\n",
-    "math": BOXED,
-    "exact": "{question}\nReason step by step, and finish with a line: The answer is ...\n",
-}
-"""Wording by grader, where the user gives none; the built-in models know no instructions."""
 BARE = "{question}\n"
+"""Wording for the built-in models, which know no instructions."""
 KNOWN_RATE, KNOWN_SIZE = 1e-4, 1.5e9
 """Learning rate of arXiv 2504.20834 (section 4) for a model of so many parameters."""
 LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
@@ -143,7 +136,7 @@ def default_prompt(model: str, grader: str) -> tuple[str, Chat]:
     """Return the wording for a model and a grader, and whether it is in the chat format."""
     if model.startswith(BUILTIN):
         return BARE, False
-    return PROMPTS.get(grader, "{question}\n"), "auto"
+    return WORDINGS.get(grader, BARE), "auto"
 
 
 def values_of(request: Request, files: Files, frame: Frame) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from creditree.evaluate.example import Example
 from creditree.evaluate.statistics import Interval
 from creditree.report.document import Block, Bullets, Callout, Code, Details, Heading, Paragraph, Picture, Rows
 from creditree.report.wording import count, duration, p_value, percent, percent_interval, points_interval
@@ -165,6 +166,7 @@ def _outlook(record: Mapping[str, Any]) -> list[Block]:
             "A group is mixed where some completions are right and some wrong: only these teach. Spread: standard "
             "deviation of the rewards in a group."
         ),
+        Details("The first prompt and completion of the base model", (Code(str(Example.from_json(found["first"]))),)),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import pyarrow as pa
 
 from creditree.errors import RunError
-from creditree.runs.attempts import AttemptParts
+from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.environment import describe_environment
 from creditree.runs.held import HeldDirectory, claimed, same_settings
 from creditree.runs.lock import RunLock
@@ -128,6 +128,10 @@ class EvaluationDirectory(HeldDirectory):
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:
         """Return the completions of one side under one decoding, to be read and added to."""
         return AttemptParts(self, f"{COMPLETIONS}/{task}/{decoding}/{side}")
+
+    def attempts(self, task: str, decoding: str, side: str) -> list[Attempt]:
+        """Return the same with their texts. Raises RunError where none is kept."""
+        return read_parts(self, f"{COMPLETIONS}/{task}/{decoding}/{side}")
 
     def finish(self, problems: list[dict[str, object]], result: object) -> None:
         """Write the table of problems and the result; an earlier one is replaced."""

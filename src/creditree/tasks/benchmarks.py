@@ -12,12 +12,10 @@ from creditree.tasks.rows import LoadDataset, Row, hub_rows, read_rows
 from creditree.tasks.split import Slice, order_of
 from creditree.tasks.table import Columns, Table, marked, problem_of, table_of
 from creditree.tasks.task import PromptTemplate
+from creditree.tasks.wording import BOXED, INTEGER
 
 BenchmarkName = Literal["gsm8k", "math500", "aime24", "aime25", "amc23", "minerva", "olympiadbench"]
 
-BOXED = "{question} Let's think step by step and output the final answer within \\boxed{{}}."
-"""AttnRL (arXiv 2509.26628), table 4: one user message, in the chat format where the tokenizer has one."""
-INTEGER = "{question}\nReason step by step, and finish with the answer as one integer.\n"
 MATH_TOKENS = 32_768
 """Longest completion in AttnRL's tables (arXiv 2509.26628)."""
 SHORT_TOKENS = 1024

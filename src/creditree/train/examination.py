@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.example import Example
+from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.session import measure
 from creditree.report.guard import GuardSide
 from creditree.report.wording import decoding_name
@@ -23,12 +25,21 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
     """
     settings, found = trainer.settings, {}
     problems = settings.measured(trainer.parts.task)
+    look = FirstLook(trainer.examiner, trainer.watcher.message, shows=side == "base")
     with as_measured(trainer, side):
         for temperature in settings.evaluation_temperatures:
             name, sampling = decoding_name(temperature), Sampling(temperature, settings.sampling.top_p)
             kept = trainer.run.measurement(name, side)
-            found[name] = measure(trainer.examiner, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
+            found[name] = measure(look, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
     return found
+
+
+def first_example(trainer: Trainer) -> Example:
+    """Return the first prompt and completion that were measured before training. Raises RunError where none is kept."""
+    settings, parts = trainer.settings, trainer.parts
+    first = settings.measured(parts.task)[0]
+    kept = trainer.run.attempts(decoding_name(settings.evaluation_temperatures[0]), "base")
+    return Example.first(parts.model, parts.task.prompt, first, kept)
 
 
 def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:

@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.example import Example
+from creditree.evaluate.legible import Counts
 from creditree.ledger import Ledger
 from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
+from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
+from creditree.train.examination import first_example
 from creditree.train.pace import eager_words
 from creditree.train.trainer import Trainer
 
@@ -47,6 +51,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         "unjudged": {name: found.num_unjudged for name, found in after.items()},
         "mean_reward": {name: found.mean_reward for name, found in after.items()},
         "grading": trainer.parts.verifier.rules(),
+        "first": first_example(trainer).to_json(),
         "notes": _notes(trainer),
         "data": _data(trainer),
         "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
@@ -85,25 +90,22 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
     )
 
 
-MOSTLY = 0.95
-"""Share of the completions that counts as all of them, where the cause is named for which nothing was learned."""
-
-
 def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int) -> str | None:
     """Return why a run without any update learned nothing, and what may help; None where it made one."""
     if counts.updates:
         return None
     judged = counts.completions - counts.failed_verdicts
+    trouble = Counts(counts.completions, counts.truncated, counts.unparsable).trouble()
     causes = (
         (counts.skipped > 0, "every update was left out, as told above", ""),
         (judged == 0, "no completion got a reward", ""),
         (
-            counts.truncated >= MOSTLY * counts.completions,
+            trouble == "truncated",
             f"nearly all completions were cut off at {max_new_tokens:,} tokens",
             "raise sampling.max_new_tokens",
         ),
         (
-            counts.unparsable >= MOSTLY * judged,
+            trouble == "unparsable",
             "in nearly no completion an answer was found",
             "look at the completions in rollouts/, and at task.prompt and reward",
         ),
@@ -190,4 +192,10 @@ def write_report(run: RunDirectory, summary: Summary) -> None:
             title=f"{summary.method} on {summary.task}",
         )
         picture = f"\n![reward by step]({CURVE})\n"
-    run.write_text(REPORT, summary_markdown(summary) + picture)
+    first = summary.extra.get("first")
+    run.write_text(REPORT, summary_markdown(summary) + picture + (_first(first) if isinstance(first, Mapping) else ""))
+
+
+def _first(example: Mapping[str, Any]) -> str:
+    blocks = Heading("The first prompt and completion, before training"), Code(str(Example.from_json(example)))
+    return f"\n{to_markdown(blocks)}"

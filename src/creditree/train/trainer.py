@@ -10,6 +10,8 @@ import torch
 from creditree.engines.engine import Sampling
 from creditree.errors import DataError, NonFiniteError
 from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.first_look import cure_settings
+from creditree.evaluate.legible import Alarm, Counts, Kind
 from creditree.report.progress import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
@@ -25,6 +27,7 @@ from creditree.train.soundness import divergence, is_proven, is_unjudged, skip_w
 from creditree.train.state import State, sorted_by_owner
 from creditree.train.step import Skip, StepResult, learn
 from creditree.train.watchdog import Watchdog
+from creditree.tree import RolloutTree
 
 MOST_TOLD = 5
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
@@ -63,6 +66,7 @@ class Trainer:
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0
+        self._alarm: Alarm | None = None
         self._steps_made = 0
         self._eager_told = False
         self._started = perf_counter()
@@ -212,6 +216,7 @@ class Trainer:
         for detail in sorted(failures - self._told)[: MOST_TOLD - len(self._told)]:
             self._told.add(detail)
             self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
+        self._check_legible(result)
         for skip in result.skips:
             if self._skips_told < MOST_SKIPS_TOLD:
                 self.watcher.message(f"step {self.state.step}: an update is left out: {skip_words(skip)}")
@@ -230,6 +235,22 @@ class Trainer:
         if slow is not None:
             self._eager_told = True
             self.watcher.message(f"warning: step {state.step}: {slow}")
+
+    def _check_legible(self, result: StepResult) -> None:
+        """Warn where nearly all that steps sample is cut off, or has no answer."""
+        cost = result.cost
+        if not result.explored:
+            return
+        if self._alarm is None:
+            problem = result.explored[0][0].problem
+            self._alarm = Alarm(cure_settings(self.examiner, problem), self.watcher.message)
+        leaves = [(tree, leaf) for forest in result.explored for tree in forest for leaf in tree.rewarded]
+
+        def example(kind: Kind) -> str:
+            return next((self.rollout.text(*one) for one in leaves if _has(*one, kind)), "")
+
+        counts = Counts(cost.completions, cost.truncated, cost.unparsable)
+        self._alarm.take(counts, example, f"step {self.state.step}: ")
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
@@ -251,6 +272,13 @@ class Trainer:
         else:
             state.worse += 1
         return found
+
+
+def _has(tree: RolloutTree, leaf: int, kind: Kind) -> bool:
+    branch = tree.branches[leaf]
+    if kind == "truncated":
+        return branch.finish_reason == "length"
+    return branch.verdict is not None and branch.verdict.status == "unparsable"
 
 
 def _failures(result: StepResult) -> set[str]:

@@ -11,7 +11,6 @@ from creditree.config.pilot import (
     BARE,
     HIGHEST_RATE,
     LOWEST_RATE,
-    PROMPTS,
     SMALL,
     Files,
     Frame,
@@ -32,6 +31,7 @@ from creditree.models.shapes import Shape
 from creditree.pilot.graders import NARROW, WIDE
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
+from creditree.tasks.wording import WORDINGS
 
 FILES = Files(Path("p.jsonl"), Path("p-validation.jsonl"), Path("p-test.jsonl"))
 FRAME = Frame("last_integer", "{question}\n", False, "bfloat16", None, 512, temperature=0.7)
@@ -67,7 +67,7 @@ def test_wording_by_model_and_grader() -> None:
     assert default_prompt("builtin:multiplication", "math") == (BARE, False)
     for grader in (*NARROW, *WIDE):
         text, chat = default_prompt("Qwen/Qwen2-1.5B", grader)
-        assert (text, chat) == (PROMPTS[grader], "auto")
+        assert (text, chat) == (WORDINGS[grader], "auto")
         assert text.format(question="Why?").startswith("Why?")
     assert default_prompt("Qwen/Qwen2-1.5B", "mine.py:score") == ("{question}\n", "auto")
 

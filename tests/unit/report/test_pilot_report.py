@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from creditree.evaluate.example import Example
 from creditree.evaluate.statistics import Estimate, Interval
 from creditree.pilot.concentration import Concentration, TokenShare
 from creditree.pilot.outlook import Outlook, Signal
@@ -12,6 +13,7 @@ from creditree.report.document import Block, Bullets, Callout, Code, Details, He
 from creditree.report.pilot import pilot_blocks, pilot_sentence
 
 Record = dict[str, Any]
+FIRST = Example("q", "<|user|>1+1?", 5, "It is 2.", 3, False, 1.0, "ok", "", "2", ("2",)).to_json()
 
 
 def estimate(value: float) -> Record:
@@ -68,6 +70,7 @@ def head() -> Record:
             "group": 8,
             "detectable_gain": 0.081,
             "seconds_to_detect": None,
+            "first": FIRST,
         },
     }  # fmt: skip
 
@@ -248,6 +251,8 @@ def test_the_outlook_has_a_row_a_temperature() -> None:
         "50% of the groups of 8 are mixed. The test sees gains from about 8 points on in four of five cases."
     )
     assert "on 96 training problems, K = 16 completions each" in to_markdown(blocks)
+    assert "  | <|user|>1+1?" in to_markdown(blocks)
+    assert "reward 1; answer found '2', expected '2'; 3 tokens, ended by itself" in to_markdown(blocks)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import ceil
 from time import monotonic
 
@@ -16,8 +17,10 @@ from creditree.config.pilot import KNOWN_RATE, Frame, Request, Setting, fitted, 
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
+from creditree.evaluate.example import Example
+from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
 from creditree.models.load import load_model
@@ -42,13 +45,14 @@ LONGER = 1.25
 class Base:
     """What was seen of the base model, by temperature; the frame of all runs; and how fast it answers.
 
-    `suspicion`: what speaks against the grader, where its completions do.
+    `first`: the first prompt with its completion;  `suspicion`: what speaks against the grader, where completions do.
     """
 
     outlooks: tuple[Outlook, ...]
     chosen: Outlook
     frame: Frame
     probe: Probe
+    first: Example
     suspicion: Suspicion | None = None
 
 
@@ -69,27 +73,29 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         begun = monotonic()
         model = load_model(request.model, config.model.dtype, request.device)
         load_s = monotonic() - begun
-        engine = InProcessEngine(model, rows_of(config))
+        engine = engine_for(model, rows_of(config))
         prompt = PromptTemplate(frame.prompt, frame.chat)
         for note in text_notes(prompt, model.texts):
             out.print(note, soft_wrap=True)
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
-            directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s)))
+            with MeasureProgress(SAMPLES, out) as progress:
+                told = partial(progress.beat, "timing the base model")
+                directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s, told)))
         probed = directory.read_as("probe", Probe)
         asked = problems[: probed.problems]
         with MeasureProgress(len(asked) * SAMPLES * len(probed.temperatures), out) as progress:
+            look = FirstLook(examiner, progress.message, keys=_KEYS)
             found = [
-                measure(
-                    examiner, asked, Sampling(temperature), SAMPLES, directory.sampled(name), progress, f"base, {name}"
-                )
+                measure(look, asked, Sampling(temperature), SAMPLES, directory.sampled(name), progress, f"base, {name}")
                 for temperature in probed.temperatures
                 for name in [decoding_name(temperature)]
             ]
     names = [decoding_name(temperature) for temperature in probed.temperatures]
     cure = "when what judges works, repeat the command: nothing is sampled again."
     check_judged(dict(zip(names, found, strict=True)), cure)
-    del examiner, engine, model
+    first = _first(directory, asked[0], names[0], examiner)
+    del look, examiner, engine, model
     gc.collect()  # a model refers to itself, and the runs load their own
     outlooks = tuple(
         outlook(one, temperature, key.at("outlook", index))
@@ -97,7 +103,16 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     )
     chosen = best_temperature(outlooks)
     learned = _framed(request, data, frame, chosen, found[outlooks.index(chosen)])
-    return Base(outlooks, chosen, learned, probed, _suspicion(directory, asked, probed))
+    return Base(outlooks, chosen, learned, probed, first, _suspicion(directory, asked, probed))
+
+
+_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--prompt", "reward_key": "--reward"}
+"""What the settings are called here that cure completions which nobody can read."""
+
+
+def _first(directory: PilotDirectory, problem: Problem, name: str, examiner: Examiner) -> Example:
+    """Return the first prompt and completion, with what the base model was asked."""
+    return Example.first(examiner.model, examiner.prompt, problem, read_parts(directory, f"base/{name}"))
 
 
 def _suspicion(directory: PilotDirectory, asked: Sequence[Problem], probed: Probe) -> Suspicion | None:

@@ -6,6 +6,7 @@ from math import ceil
 from time import monotonic
 
 from creditree.engines.engine import Sampling
+from creditree.engines.pulse import Told
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Examiner
 from creditree.pilot.outlook import GROUPS
@@ -38,23 +39,25 @@ class Probe:
     temperatures: tuple[float, ...]
 
 
-def probe(examiner: Examiner, problems: Sequence[Problem], budget_s: float, load_s: float) -> Probe:
+def probe(
+    examiner: Examiner, problems: Sequence[Problem], budget_s: float, load_s: float, told: Told | None = None
+) -> Probe:
     """Time a few problems, and choose how many are looked at: 16 to 96, in 15 % of the budget where that suffices.
 
     Where 16 problems at three temperatures would take more than 35 % of it, they are sampled at T = 1 only. Raises
     ConfigError, soon, where even that would.
     """
-    _sample(examiner, problems[:1], 1)  # what is slow only once
+    _sample(examiner, problems[:1], 1, told)  # what is slow only once
     begun = monotonic()
-    _sample(examiner, problems[:1], SAMPLES)
+    _sample(examiner, problems[:1], SAMPLES, told)
     _check((monotonic() - begun) / SAMPLES / ALONE, budget_s)
-    completion_s = _timed(examiner, problems, SAMPLES)
+    completion_s = _timed(examiner, problems, SAMPLES, told)
     _check(completion_s, budget_s)
     everywhere = LEAST * SAMPLES * len(TEMPERATURES) * completion_s <= MOST_SHARE * budget_s
     temperatures = TEMPERATURES if everywhere else TEMPERATURES[-1:]
     affordable = int(SHARE * budget_s / (SAMPLES * len(temperatures) * completion_s))
     count = min(MOST, max(LEAST, affordable), len(problems))
-    return Probe(completion_s, _timed(examiner, problems, 1), load_s, count, temperatures)
+    return Probe(completion_s, _timed(examiner, problems, 1, told), load_s, count, temperatures)
 
 
 def _check(completion_s: float, budget_s: float) -> None:
@@ -67,19 +70,19 @@ def _check(completion_s: float, budget_s: float) -> None:
         )
 
 
-def _timed(examiner: Examiner, problems: Sequence[Problem], samples: int) -> float:
+def _timed(examiner: Examiner, problems: Sequence[Problem], samples: int, told: Told | None) -> float:
     """Return the seconds of one completion among many, `samples` of each problem."""
     probed = PROBED
     while True:
         asked = problems[:probed]
         begun = monotonic()
-        _sample(examiner, asked, samples)
+        _sample(examiner, asked, samples, told)
         seconds = monotonic() - begun
         if seconds >= LEAST_TIMED_S or probed >= min(MOST_PROBED, len(problems)):
             return seconds / (len(asked) * samples)
         probed *= 2
 
 
-def _sample(examiner: Examiner, problems: Sequence[Problem], samples: int) -> None:
+def _sample(examiner: Examiner, problems: Sequence[Problem], samples: int, told: Told | None) -> None:
     for piece in examiner.pieces(problems, samples):
-        examiner.examine(piece, Sampling(1.0), samples)
+        examiner.examine(piece, Sampling(1.0), samples, told)

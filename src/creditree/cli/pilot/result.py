@@ -65,6 +65,7 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> d
         d = best.summary.main.difference
         expected, latest = seconds_to_detect(d.value, d.interval.low, best.seconds, detectable)
         record["seconds_to_detect"] = {"expected": expected, "latest": latest}
+    record["first"] = base.first.to_json()
     if kind == "no_signal":
         record["advice"] = advice(base.chosen)
     record["suspicion"] = None if base.suspicion is None else base.suspicion.to_json()
