@@ -3,11 +3,13 @@
     PYTHONPATH=src:. python benchmarks/gpu_decode.py --system creditree [--rows 8 50 400] [--out DIR]
 
 The roofline: a step reads every weight once (an embedding that is not the output head too is not read), so n rows get
-at most n * bandwidth / bytes of weights tokens a second; the bandwidth is that of a copy kernel on the same device, its
-reads and writes counted. Systems: `creditree` (the engine: a graph a step), `creditree-compiled` (with torch.compile
-before the capture), `generate` and `continuous` (transformers' `generate` and `generate_batch`). Every figure is of a
-whole call (prompt, sampling, and for the engine the store too), after one that warms up; prompts are of 100 random
-tokens, one for every 50 completions; no completion ends early. Nothing has an adapter.
+at most n * bandwidth / bytes of weights tokens a second; the bandwidth is the larger of those of a copy (reads and
+writes counted) and of a sum (reads alone), measured on the same device just before. Systems: `creditree` (the engine: a
+graph a step, with the kernels that measure faster), `plain` and `fused` (with these kernels), `shared` (a model made
+surer of its tokens, at T = 0.3: rows apart, then shared, then whichever was faster), `generate` and `continuous`
+(transformers' `generate` and `generate_batch`). Every figure is of a whole call (prompt, sampling, and for the engine
+the store too), after one that warms up; prompts are of 100 random tokens, one for every 50 completions; no completion
+ends early. Nothing has an adapter. The record is written after each number of rows.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,11 +26,11 @@ import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import RESULTS, Stopwatch, write
+from benchmarks.gpu_record import EAGER_STATUS, RESULTS, Stopwatch, write
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.static.decoder import StaticDecoder
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.record import Kernels, Recorder
 from creditree.models.load import Dtype, load_model
 from creditree.models.random_weights import random_model
 from creditree.models.shapes import PUBLIC_SHAPES, RANDOM, public_name
@@ -46,27 +49,40 @@ def prompts(rows: int, length: int, turn: int) -> list[IntArray]:
     return [generator.integers(3, 200, size=length) for _ in range(-(-rows // GROUP))]
 
 
-def ours(options: argparse.Namespace, *, compiled: bool) -> tuple[Work, torch.nn.Module]:
+def ours(options: argparse.Namespace, kernels: Kernels | None) -> tuple[Work, torch.nn.Module]:
     """Return what samples with the engine, and its model."""
     model = load_model(options.model, options.dtype, options.device)
     static = True if options.device == "cpu" else None
-    engine = InProcessEngine(model, native=False, static=static)
+    engine = InProcessEngine(model, max(options.rows), native=False, static=static)
+    sharp = options.system == "shared"
+    if sharp:
+        with torch.no_grad():
+            model.transformer.ends[1].weight.mul_(options.sharpness)
+        model.transformer.link()
     decoder = engine._decoder()
     assert isinstance(decoder, StaticDecoder), "this model is not decoded in static shapes"
-    decoder.recorder = Recorder(model.transformer.device, compiled)
+    decoder.recorder = Recorder(model.transformer.device, kernels)
 
     def sample(turn: int, rows: int) -> Sampled:
         asked, left = [], rows
+        recorder = decoder.recorder
         for place, prompt in enumerate(prompts(rows, options.prompt_tokens, turn)):
             keys = tuple(Key.of(turn).at(place, member) for member in range(min(left, GROUP)))
             asked.append(SampleRequest(prompt, keys, options.tokens))
             left -= GROUP
         engine.forget()
-        found, _ = engine.sample(asked, Sampling(1.0))
-        recorder = decoder.recorder
-        return sum(len(one.token_ids) for samples in found for one in samples), {
+        sampling = Sampling(0.3 if sharp else 1.0)
+        found, cost = engine.sample(asked, sampling)
+        sampled = sum(len(one.token_ids) for samples in found for one in samples)
+        return sampled, {
             "graphs": recorder.captured,
+            "eager": recorder.eager,
             "failure": recorder.failure,
+            "kernels": recorder.kernels,
+            "kernel_paces_ms": {name: 1000 * pace for name, pace in recorder.paces.items()},
+            "not_fused": recorder.not_fused,
+            "decoded_share": cost.decoded / sampled,
+            "paces": [asdict(pace) for (one, _), pace in decoder.paces.items() if one == sampling],
         }
 
     return sample, model.transformer.model
@@ -107,24 +123,30 @@ def theirs(options: argparse.Namespace, *, continuous: bool) -> tuple[Work, torc
 
 
 SYSTEMS: dict[str, Callable[[argparse.Namespace], tuple[Work, torch.nn.Module]]] = {
-    "creditree": lambda options: ours(options, compiled=False),
-    "creditree-compiled": lambda options: ours(options, compiled=True),
+    "creditree": lambda options: ours(options, None),
+    "plain": lambda options: ours(options, "plain"),
+    "fused": lambda options: ours(options, "fused"),
+    "shared": lambda options: ours(options, None),
     "generate": lambda options: theirs(options, continuous=False),
     "continuous": lambda options: theirs(options, continuous=True),
 }
 
 
-def bandwidth(device: str) -> float:
-    """Return the bytes a second that a copy kernel reads and writes: the best of some copies."""
+def bandwidths(device: str) -> dict[str, float]:
+    """Return the bytes a second that a copy reads and writes, and that a sum reads: the best of some of each."""
     size = (1 << 30) if device != "cpu" else (1 << 26)
-    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
-    best = float("inf")
-    for _ in range(8):
-        watch = Stopwatch(device)
-        for _ in range(4):
-            target.copy_(source)
-        best = min(best, watch.seconds() / 4)
-    return 2 * size / best
+    source, target = (torch.zeros(size // 4, dtype=torch.float32, device=device) for _ in range(2))
+
+    def best(work: Callable[[], object], moved: int) -> float:
+        seconds = float("inf")
+        for _ in range(8):
+            watch = Stopwatch(device)
+            for _ in range(4):
+                work()
+            seconds = min(seconds, watch.seconds() / 4)
+        return moved / seconds
+
+    return {"copy": best(lambda: target.copy_(source), 2 * size), "read": best(source.sum, size)}
 
 
 def read_bytes(model: Any) -> int:
@@ -134,9 +156,10 @@ def read_bytes(model: Any) -> int:
     return int(total if embed is head else total - embed.numel() * embed.element_size())
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Return tokens a second for each number of rows."""
-    fastest = bandwidth(options.device)
+def measure(options: argparse.Namespace, settings: dict[str, Any]) -> bool:
+    """Write tokens a second for each number of rows once it is known; return whether graphs launched all steps."""
+    measured = bandwidths(options.device)
+    fastest = max(measured.values())
     sample, model = SYSTEMS[options.system](options)
     weights = read_bytes(model)
     table = []
@@ -157,10 +180,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             | {"first_call_s": first, "step_ms": 1000 * rows / rate, **extra}
         )
         print(
-            f"{options.system} {rows} rows: {rate:.0f} tokens/s, {rate / roofline:.0%} of the roofline", file=sys.stderr
+            f"{options.system} {rows} rows: {rate:.0f} tokens/s, {rate / roofline:.0%} of the roofline",
+            file=sys.stderr,
+            flush=True,
         )
-    peak = None if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
-    return {"weights_mb": weights / 1e6, "bandwidth_gb_per_s": fastest / 1e9, "rows": table, "peak_allocated_mb": peak}
+        peak = None if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
+        speeds = {name: speed / 1e9 for name, speed in measured.items()}
+        found = {"weights_mb": weights / 1e6, "bandwidth_gb_per_s": speeds, "rows": table, "peak_allocated_mb": peak}
+        write(options.name or f"decode-{options.system}", settings | found, options.device, options.out)
+    return not any(row.get("eager") for row in table)
 
 
 def main() -> None:
@@ -173,14 +201,15 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--sharpness", type=float, default=8.0, help="of system shared: what multiplies the final norm")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--name", help="of the record; default: decode-SYSTEM")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     settings = {name: value for name, value in vars(options).items() if name not in ("out", "name", "rows")}
-    record = {"benchmark": "gpu_decode", **settings, "model": Path(options.model).name, **measure(options)}
-    write(options.name or f"decode-{options.system}", record, options.device, options.out)
+    settings |= {"benchmark": "gpu_decode", "model": Path(options.model).name}
+    sys.exit(0 if measure(options, settings) else EAGER_STATUS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What the GPU scripts share: where their records go, and what each record says of machine and code."""
+"""What the GPU scripts share: where their records go, and what each record says of machine and code.
+
+All records of a run are lines of one file, `gpu.jsonl` (on a CPU `smoke.jsonl`), each written when it is known: what is
+cut off loses nothing that was finished. Of several lines with one name the last one counts.
+"""
 
 import json
 import os
@@ -12,6 +16,8 @@ import torch
 from creditree.runs.environment import describe_environment
 
 RESULTS = Path(__file__).resolve().parent / "results"
+EAGER_STATUS = 8
+"""Exit status of a script in which a decoding step was not launched by a graph."""
 
 
 def describe(device: str) -> dict[str, object]:
@@ -24,13 +30,39 @@ def describe(device: str) -> dict[str, object]:
     return found
 
 
+def record_file(device: str, out: Path) -> Path:
+    """Return the file of the records."""
+    return out / f"{'smoke' if device == 'cpu' else 'gpu'}.jsonl"
+
+
 def write(name: str, record: Mapping[str, Any], device: str, out: Path, *, quiet: bool = False) -> None:
-    """Print a record as one JSON line unless `quiet`, and write it to gpu-NAME.json (on a CPU smoke-NAME.json)."""
-    line = json.dumps({**record, "device": device, "environment": describe(device)})
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{'smoke' if device == 'cpu' else 'gpu'}-{name}.json").write_text(line + "\n", encoding="utf-8")
+    """Add a record as one JSON line to the file, on the disk before this returns; print it unless `quiet`."""
+    line = json.dumps({"name": name, **record, "device": device, "environment": describe(device)})
+    append(line, record_file(device, out))
     if not quiet:
         print(line, flush=True)
+
+
+def append(line: str, path: Path) -> None:
+    """Add a line to a file, and wait until the disk has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the last whole record of each name; a line that was cut off is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and "name" in record:
+            found[record["name"]] = record
+    return found
 
 
 class Stopwatch:

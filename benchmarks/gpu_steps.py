@@ -1,9 +1,10 @@
 """Training steps on the GPU by `step.py`, in a process each, with the peak of memory beside what `plan` predicts.
 
-    PYTHONPATH=src:. python benchmarks/gpu_steps.py --method grpo --group 8 --dtype bfloat16 [--out DIR]
+    PYTHONPATH=src:. python benchmarks/gpu_steps.py --method grpo --group 16 --problems 8 --dtype bfloat16 [--out DIR]
 
-`peak_allocated_mb` is `torch.cuda.max_memory_allocated` over the timed steps; `planned_mb` is `creditree.plan`'s peak
-with torch's decoding, `static_mb` what static decoding holds besides (see `StaticDecoder`), which no plan counts.
+`peak_allocated_mb` is `torch.cuda.max_memory_allocated` over the timed steps; `planned_mb` what `creditree.plan`
+expects in torch's allocator, `planned_at_most_mb` what it allows for. Where the records hold TRL's step too, its
+seconds are shown beside ours.
 """
 
 import argparse
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import RESULTS, write
+from benchmarks.gpu_record import EAGER_STATUS, RESULTS, read, record_file, write
+from creditree.models.shapes import shape_of
+from creditree.plan.prediction import predict
+from creditree.plan.workload import Workload
 from creditree.rng import Key
 
 STEP = Path(__file__).resolve().with_name("step.py")
@@ -32,50 +36,68 @@ def run_step(options: argparse.Namespace, prompts: Path) -> dict[str, Any]:
     """Run `step.py` and return its record."""
     named = {"model": options.model, "method": options.method, "group": options.group, "dtype": options.dtype}
     named |= {"max-new-tokens": options.max_new_tokens, "steps": options.steps, "warmup": options.warmup}
-    named |= {"device": options.device, "prompts": prompts}
+    named |= {"device": options.device, "prompts": prompts, "problems": options.problems}
     command = [sys.executable, str(STEP), *(f"--{name}={value}" for name, value in named.items()), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return record
 
 
-def planned(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what is predicted, in MB, or why nothing is: the plan is another part of the package, and may change."""
-    try:
-        from creditree.engines.static.grid import Grid, length_bucket, row_bucket
-        from creditree.models.shapes import shape_of
-        from creditree.plan.prediction import predict
-        from creditree.plan.workload import NUM_BYTES, Workload
-
-        shape = shape_of(options.model)
-        assert shape is not None
-        layers = tuple(range(shape.num_layers - max(1, shape.num_layers // 3), shape.num_layers))  # step.py's
-        work = Workload(
-            shape,
-            options.dtype,
-            layers,
-            options.prompt_tokens,
-            options.max_new_tokens,
-            options.group,
-            learns={"t-spmo": "branching"}.get(options.method, "everything"),  # type: ignore[arg-type]
-            native=False,
-        )
-        rows = row_bucket(options.group, 1)
-        grid = Grid(1, rows, length_bucket(options.prompt_tokens), length_bucket(options.max_new_tokens))
-        item, size = NUM_BYTES[options.dtype], 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim
-        static = (grid.rows * grid.length + grid.copies * grid.context) * size * item
-        static += grid.rows * grid.length * shape.hidden_size * item
-        return {"planned_mb": predict(work).total / 1e6, "static_mb": static / 1e6}
-    except Exception as error:
-        return {"planned_mb": None, "why_not_planned": f"{type(error).__name__}: {error}"}
+def workload(options: argparse.Namespace) -> Workload:
+    """Return what the plan knows of the step: the last third of the layers is adapted, as in `step.py`."""
+    shape = shape_of(options.model)
+    assert shape is not None
+    return Workload(
+        shape,
+        options.dtype,
+        tuple(range(shape.num_layers - max(1, shape.num_layers // 3), shape.num_layers)),
+        options.prompt_tokens,
+        options.max_new_tokens,
+        options.group,
+        problems=options.problems,
+        learns={"t-spmo": "branching"}.get(options.method, "everything"),  # type: ignore[arg-type]
+        native=False,
+        static=options.device != "cpu",
+    )
 
 
-def main() -> None:
-    """Measure one method in one precision and write what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def planned(work: Workload) -> dict[str, float]:
+    """Return what is predicted for torch's allocator, in MB."""
+    return {
+        name: max(phase.in_torch for phase in predict(work, expected=expected).phases) / 1e6
+        for name, expected in (("planned_mb", True), ("planned_at_most_mb", False))
+    }
+
+
+def memory_words(record: dict[str, Any], plan: dict[str, float]) -> str:
+    """Return one line on the peak: measured, planned, and the gap in percent."""
+    peak = record["peak_allocated_mb"]
+    if peak is None:
+        return f"memory: planned {plan['planned_mb']:.0f} MB"
+    gap = 100 * (plan["planned_mb"] / peak - 1)
+    return f"memory: peak {peak:.0f} MB, planned {plan['planned_mb']:.0f} MB ({gap:+.1f} %)"
+
+
+def beside(device: str, out: Path) -> dict[str, float]:
+    """Print and return TRL's seconds a step over ours, for each of our methods that the records have on this work."""
+    found = read(record_file(device, out))
+    theirs = (found.get("trl") or {}).get("step")
+    ratios: dict[str, float] = {}
+    for name in ("grpo", "t-spmo"):
+        if theirs and name in found:
+            ratios[name] = theirs["wall_s"]["step"] / found[name]["step"]["wall_s"]["step"]
+            print(f"{name} step: {ratios[name]:.1f} times as fast as TRL's GRPO step", file=sys.stderr, flush=True)
+    return ratios
+
+
+def options_of(description: str | None) -> argparse.Namespace:
+    """Return the options, which TRL's side of the comparison takes too."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", help="of the record; default: step-METHOD-gGROUP-DTYPE")
     parser.add_argument("--model", default="random:qwen2-1.5b")
     parser.add_argument("--method", default="grpo")
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--problems", type=int, default=1)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--prompt-tokens", type=int, default=100)
     parser.add_argument("--max-new-tokens", type=int, default=300)
@@ -83,13 +105,22 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure one method in one precision and write what came out."""
+    options = options_of(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         prompts = Path(folder) / "prompts.txt"
         write_prompts(prompts, options.prompt_tokens)
         record = run_step(options, prompts)
-    name = f"step-{options.method}-g{options.group}-{options.dtype}"
-    write(name, {"benchmark": "gpu_step", "step": record, **planned(options)}, options.device, options.out)
+    name = options.name or f"step-{options.method}-g{options.group}-{options.dtype}"
+    plan = planned(workload(options))
+    write(name, {"benchmark": "gpu_step", "step": record, **plan}, options.device, options.out)
+    print(f"{name}: {record['wall_s']['step']:.2f} s a step; {memory_words(record, plan)}", file=sys.stderr, flush=True)
+    beside(options.device, options.out)
+    sys.exit(EAGER_STATUS if record["eager"] else 0)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python benchmarks/step.py --model DIR --method grpo --group 8 --max-new-tokens 64 --prompts FILE --json
 
 `--model` also takes `random:qwen2-1.5b` and other public shapes: random weights, nothing downloaded. The prompts file
-has one prompt a line; one prompt is one update. The method is as its paper has it, except that nothing is measured that
-TRL's defaults would not do: no KL penalty, no replay (`--replays` brings it back), and the loss at the temperature of
-sampling. `update` is credit, packing, forward, backward and optimiser. `flops` and `logit_positions` (where the loss
-needs logits) are those of one update more; operations are counted on a CPU only, since a counter cannot look into
-compiled attention.
+has one prompt a line; `--problems` prompts are one update. The method is as its paper has it, except that nothing is
+measured that TRL's defaults would not do: no KL penalty, no replay (`--replays` brings it back), and the loss at the
+temperature of sampling. `update` is credit, packing, forward, backward and optimiser. `flops` and `logit_positions`
+(where the loss needs logits) are those of one update more; operations are counted on a CPU only, since a counter cannot
+look into compiled attention.
 """
 
 import argparse
@@ -139,11 +139,12 @@ class Bench:
     def step(self) -> None:
         """Run the next step."""
         index = len(self.ledgers)
-        problem = self.problems[index % len(self.problems)]
+        count = self.options.problems
+        problems = [self.problems[(index * count + place) % len(self.problems)] for place in range(count)]
         seconds = Seconds()
         cpu, wall = process_time(), perf_counter()
         result = train_step(
-            self.parts, self.rollout, [problem], Key.of(self.options.seed).at("step", index), LEARNING_RATE, seconds
+            self.parts, self.rollout, problems, Key.of(self.options.seed).at("step", index), LEARNING_RATE, seconds
         )
         self.clock.add("step", process_time() - cpu, perf_counter() - wall)
         for phase, names in {"generate": ("sample",), "update": ("credit", "learn")}.items():
@@ -195,6 +196,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         **(bench.clock.medians(options.warmup, options.steps) if options.steps else {}),
         **work,
         "updates": sum(ledger["updates"] for ledger in timed),  # fewer than steps: completions were all equal
+        "eager": sum(ledger.eager for ledger in bench.ledgers),
         **counted,
         "peak_rss_mb": peak_rss,
         "rss_import_mb": rss_import,
@@ -212,6 +214,7 @@ WORK = {
     "unique_nodes": "unique_prefixes",
     "tokens_forwarded": "forwarded",
     "loss_terms": "in_loss",
+    "captures": "captures",
 }
 """Keys of the record, and the counts of the ledger that they are the medians of."""
 
@@ -222,6 +225,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="a directory, a hub name, or random:NAME")
     parser.add_argument("--method", choices=sorted(METHODS), default="grpo")
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--problems", type=int, default=1, help="prompts of one step")
     parser.add_argument("--max-new-tokens", type=int, default=64)
     parser.add_argument("--prompts", type=Path, required=True, help="a file with one prompt a line")
     parser.add_argument("--steps", type=int, default=5, help="timed steps; 0: count the work alone")

@@ -87,6 +87,8 @@ class StepClock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the step."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         now = (process_time(), perf_counter())
         clock = self.trainer.clock
         clock.add("step", now[0] - self.ended[0], now[1] - self.ended[1])
@@ -104,19 +106,20 @@ class StepClock(TrainerCallback):
 
 def config(options: argparse.Namespace, directory: str) -> Any:
     """Return TRL's settings: its defaults, but for sizes, logging, and what the options change."""
-    micro = options.micro_batch or options.group
+    together = options.group * options.problems
+    micro = options.micro_batch or together
     settings: dict[str, Any] = {"gradient_checkpointing": False} if options.no_checkpointing else {}
     return GRPOConfig(
         output_dir=directory,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=options.group // micro,
+        gradient_accumulation_steps=together // micro,
         num_generations=options.group,
         max_completion_length=options.max_new_tokens,
         temperature=options.temperature,
         max_steps=options.warmup + options.steps + options.flops,
         bf16=options.dtype == "bfloat16",  # autocast, as is its default; without it bf16 weights take the same time
         shuffle_dataset=False,
-        use_cpu=True,
+        use_cpu=options.device == "cpu",
         dataloader_pin_memory=False,
         logging_strategy="no",
         save_strategy="no",
@@ -169,14 +172,15 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "system": "trl",
         **{name: Path(value).name if name in ("model", "prompts") else value for name, value in vars(options).items()},
         **trainer.clock.medians(options.warmup, options.steps),
-        "tokens_sampled": options.group * options.max_new_tokens,
+        "tokens_sampled": options.group * options.problems * options.max_new_tokens,
         "tokens_forwarded": trainer.forwarded,
-        "loss_terms": options.group * options.max_new_tokens,
+        "loss_terms": options.group * options.problems * options.max_new_tokens,
         "flops": trainer.flops,
         "peak_rss_mb": trainer.peak_rss_mb,
         "rss_import_mb": rss_import,
         "rss_model_mb": rss_model,
         "weights_mb": weights_mb,
+        "peak_allocated_mb": torch.cuda.max_memory_allocated() / 1e6 if options.device != "cpu" else None,
         "trained_parameters": trained,
         "versions": {name: version(name) for name in LIBRARIES},
     }
@@ -187,6 +191,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a directory")
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--problems", type=int, default=1, help="prompts of one step")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--max-new-tokens", type=int, default=64)
     parser.add_argument("--prompts", type=Path, required=True, help="a file with one prompt a line")
     parser.add_argument("--steps", type=int, default=5)
@@ -194,7 +200,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--no-checkpointing", action="store_true", help="switch gradient checkpointing off")
-    parser.add_argument("--micro-batch", type=int, help="completions a forward pass; default: the group")
+    parser.add_argument("--micro-batch", type=int, help="completions a forward pass; default: all of a step")
     parser.add_argument("--flops", action="store_true", help="run one step more and count its update's operations")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

@@ -20,11 +20,13 @@ class _Recorded:
 class StrictGraphs:
     """A pool lives from the first capture in it to the end of its last graph; later captures in it are refused.
 
-    A capture runs nothing. `broken` captures fail, the next ones first.
+    A capture runs nothing. `broken` captures fail, the next ones first;  `paces`: seconds of graphs, in the order in
+    which they are asked for.
     """
 
-    def __init__(self, broken: int = 0) -> None:
+    def __init__(self, broken: int = 0, paces: Sequence[float] = ()) -> None:
         self.broken = broken
+        self.paces = list(paces)
         self.tried = 0
         self.warmed_up = 0
         self._alive: dict[object, weakref.WeakSet[_Recorded]] = {}
@@ -47,3 +49,7 @@ class StrictGraphs:
         graph = _Recorded(step)
         self._alive.setdefault(pool, weakref.WeakSet()).add(graph)
         return graph
+
+    def seconds(self, graph: Graph, state: Sequence[torch.Tensor]) -> float:
+        rehearse(graph.replay, state)
+        return self.paces.pop(0)

@@ -164,6 +164,12 @@ class LeanLayer:
 
     def __call__(self, hidden: Tensor, turn: Turn, plan: AttentionPlan, rows: Tensor | None = None) -> Tensor:
         """Return the layer's output [B, Q, width], at the positions `rows` [R] only if given."""
+        return self.forward(hidden, turn, plan, self.index, rows)
+
+    def forward(
+        self, hidden: Tensor, turn: Turn, plan: AttentionPlan, index: int, rows: Tensor | None = None
+    ) -> Tensor:
+        """Compute the layer as number `index` of the plan: it reads nothing that tells it from its neighbours."""
         if rows is None:
             kinds = _heads(self.heads, hidden, turn)
         else:
@@ -171,7 +177,7 @@ class LeanLayer:
             hidden, turn = hidden.index_select(1, rows), (turn[0].index_select(1, rows), turn[1].index_select(1, rows))
             kinds = (*_heads(self.queries, hidden, turn), *seen)
         query, key, value = (kind.transpose(1, 2) for kind in kinds)
-        attended = plan.attend(self.index, query, key, value, self.scaling).transpose(1, 2)
+        attended = plan.attend(index, query, key, value, self.scaling).transpose(1, 2)
         return _rest(self.rest, hidden, attended.flatten(2))
 
 

@@ -224,6 +224,7 @@ def test_the_compositions_of_the_papers_methods() -> None:
         "grpo": ["group", "group_relative", "everything", "policy_gradient"],
         "s-grpo": ["group", "group_relative", "early_and_random", "policy_gradient"],
         "t-spmo": ["replay", "prefix_gain", "branching_pairs", "likelihood"],
+        "t-spmo-paper": ["replay", "prefix_gain", "branching_pairs", "likelihood"],
         "treerl": ["entropy", "process_value", "everything", "clipped"],
         "attnrl": ["attention", "process_value", "everything", "clipped"],
         "attnrl-paper": ["attention", "process_value", "everything", "clipped"],

@@ -38,7 +38,7 @@ class Counted(Recorder):
         self.replays: list[int] = []
         self.steps: list[Step] = []
 
-    def record(self, step: Step, state: Sequence[torch.Tensor]) -> Step:
+    def record(self, step: Step, state: Sequence[torch.Tensor], fused: Step | None = None) -> Step:
         index = len(self.replays)
         self.replays.append(0)
         self.steps.append(step)
@@ -53,7 +53,7 @@ class Counted(Recorder):
 class Rehearsing(Recorder):
     """Warms a step up, as before a capture, and then runs it as it is."""
 
-    def record(self, step: Step, state: Sequence[torch.Tensor]) -> Step:
+    def record(self, step: Step, state: Sequence[torch.Tensor], fused: Step | None = None) -> Step:
         rehearse(step, state)
         rehearse(step, state)
         return step
@@ -421,4 +421,4 @@ def test_recorded_steps_read_the_ends_from_memory_that_the_decoder_holds() -> No
     engine.sample(requests(2, 4, budget=40), Sampling(0.5))
     steps = [step for step in counted.steps if isinstance(step, DecodeStep)]
     assert len(steps) > 1
-    assert all(step.ends is decoder._ends for step in steps)
+    assert all(step.ends is decoder.steps.ends for step in steps)

@@ -1,6 +1,6 @@
 """Attention of one new token a row: to the context that its copy's rows share, and to the row's own tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,17 @@ class SplitPlan:
     bias: Tensor
     wide: bool
     """Whether products of low precision can be had in float32, as they were summed."""
+
+    def alone(self, layer: int) -> "SplitPlan":
+        """Return the plan of one layer, which is number 0 of it: plans of all layers are then alike."""
+        part = slice(layer, layer + 1)
+        return replace(
+            self,
+            context_keys=self.context_keys[part],
+            context_values=self.context_values[part],
+            keys=self.keys[part],
+            values=self.values[part],
+        )
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Return the attention outputs [B, H, 1, D] for queries of that shape and keys and values [B, H_kv, 1, D]."""

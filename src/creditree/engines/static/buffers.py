@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from creditree.engines.completions import Completions, Live
 from creditree.engines.static.attention import SplitPlan, has_wide_products
-from creditree.engines.static.grid import Arrangement, Grid
+from creditree.engines.static.grid import Grid
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.models.transformer import Rope, Transformer
-from creditree.tree import FloatArray
+from creditree.tree import FloatArray, IntArray
 
 KINDS = 4
 """Numbers of a drawn token: id, log-probability, sampler's log-probability, entropy."""
+_ALIGNED = 256
 
 
 class Arena:
@@ -23,7 +23,7 @@ class Arena:
     def __init__(self, transformer: Transformer, keeps_trunk: bool) -> None:
         self._transformer = transformer
         self._keeps_trunk = keeps_trunk
-        self._held: dict[str, Tensor] = {}
+        self._held = self._room(0)
 
     def shapes(self, grid: Grid) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a grid's tensors."""
@@ -37,27 +37,58 @@ class Arena:
 
     def grow(self, grid: Grid) -> bool:
         """Make room for a grid; return whether anything moved: then views taken before must not be used again."""
-        needed = {name: int(np.prod(shape)) for name, shape in self.shapes(grid).items()}
-        if all(name in self._held and len(self._held[name]) >= size for name, size in needed.items()):
+        needed = sum(_aligned(shape) for shape in self.shapes(grid).values())
+        if len(self._held) >= needed:
             return False
-        sizes = {name: max(size, len(self._held.get(name, ()))) for name, size in needed.items()}
-        self._held.clear()  # first, so that old and new are not held together
-        for name, size in sizes.items():
-            self._held[name] = torch.zeros(size, dtype=self._transformer.dtype, device=self._transformer.device)
+        self._held = self._room(0)  # first, so that old and new are not held together
+        self._held = self._room(needed)
         return True
+
+    def _room(self, size: int) -> Tensor:
+        return torch.zeros(size, dtype=self._transformer.dtype, device=self._transformer.device)
 
     def views(self, grid: Grid) -> dict[str, Tensor]:
         """Return the tensors of a grid, which `grow` made room for."""
-        return {name: self._held[name][: int(np.prod(s))].view(s) for name, s in self.shapes(grid).items()}
+        found, start = {}, 0
+        for name, shape in self.shapes(grid).items():
+            found[name] = self._held[start : start + int(np.prod(shape))].view(shape)
+            start += _aligned(shape)
+        return found
+
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    """Return the numbers of a tensor, rounded up so that the next one begins where kernels like it best."""
+    return -(-int(np.prod(shape)) // _ALIGNED) * _ALIGNED
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load:
+    """What a grid is filled with: c contexts, and m completions on their rows.
+
+    `read` [c, L]: slots of the contexts' tokens;  `length` [c];  `place` [m]: each completion's number in the grid;
+    `row` [m];  `budget` [m]: columns at most;  `uniform` [m, T];  `token` [c]: what the rows of the contexts, one each,
+    forward first; None where the first tokens are still to be drawn.
+    """
+
+    read: IntArray
+    length: IntArray
+    place: IntArray
+    row: IntArray
+    budget: IntArray
+    uniform: FloatArray
+    token: IntArray | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Buffers:
-    """Tensors of one grid, with B = C R rows: C copies of a context, R rows each.
+    """Tensors of one grid, with B = C R rows (C copies of a context, R rows each) on which M completions stand.
 
     `token` [B]: to forward next;  `column` [1]: where it stands among the new ones;  `start` [B]: position of the first
-    new one;  `budget` [B];  `done` [B];  `left` [1]: rows not done;  `uniform` [B, T];  `out` [KINDS, B, T];
+    new one;  `budget` [M];  `done` [M];  `left` [1]: completions not done;  `uniform` [M, T];  `out` [KINDS, M, T];
     `context_bias` [C, P]: 0, or -inf past a context's end. Of `rope`, row p is of position p.
+
+    Each completion has a row of its own (`row` None, M = B); or `row` [M] says on which it stands, and it is done
+    there when it draws another token than its row goes on with, after `drawn` [M] draws.
     """
 
     grid: Grid
@@ -66,6 +97,8 @@ class Buffers:
     start: Tensor
     budget: Tensor
     done: Tensor
+    drawn: Tensor
+    row: Tensor | None
     left: Tensor
     uniform: Tensor
     out: Tensor
@@ -77,7 +110,7 @@ class Buffers:
     @classmethod
     def of(cls, grid: Grid, transformer: Transformer, large: dict[str, Tensor], rope: Rope) -> "Buffers":
         """Make the small tensors of a grid."""
-        device, rows = transformer.device, grid.rows
+        device, rows, members = transformer.device, grid.rows, grid.members
 
         def whole(size: int) -> Tensor:
             return torch.zeros(size, dtype=torch.int64, device=device)
@@ -91,11 +124,13 @@ class Buffers:
             token=whole(rows),
             column=whole(1),
             start=whole(rows),
-            budget=whole(rows),
-            done=torch.ones(rows, dtype=torch.bool, device=device),
+            budget=whole(members),
+            done=torch.ones(members, dtype=torch.bool, device=device),
+            drawn=whole(members),
+            row=whole(members) if grid.shared else None,
             left=whole(1),
-            uniform=double(rows, grid.length),
-            out=double(KINDS, rows, grid.length),
+            uniform=double(members, grid.length),
+            out=double(KINDS, members, grid.length),
             context_bias=torch.zeros(grid.copies, grid.context, dtype=kind, device=device),
             large=large,
             rope=rope,
@@ -105,29 +140,38 @@ class Buffers:
     @property
     def state(self) -> tuple[Tensor, ...]:
         """What a step both reads and writes."""
-        return self.token, self.column, self.done, self.left
+        return self.token, self.column, self.done, self.drawn, self.left
 
-    def fill(self, arranged: Arrangement, completions: Completions, live: Live, store: PrefixStore) -> Tensor:
-        """Take completions and their contexts' keys and values; return each row's last hidden state, [B, width].
+    def fill(self, load: "Load", store: PrefixStore) -> None:
+        """Take completions and their contexts' keys and values.
 
-        Unused rows have a budget of 0 and are done from the start; unused copies have a context of no token.
+        What is not used has a budget of 0 and is done from the start; unused copies have a context of no token.
         """
-        grid, used = self.grid, len(arranged.context)
-        length, last = np.zeros(grid.copies, dtype=np.int64), np.full(grid.copies, ROOT, dtype=np.int64)
-        length[:used], last[:used] = live.length[arranged.context], live.slot[arranged.context]
+        grid, used = self.grid, len(load.length)
+        length = np.zeros(grid.copies, dtype=np.int64)
+        length[:used] = load.length
         slots = np.full((grid.copies, grid.context), ROOT, dtype=np.int64)
-        width = min(grid.context, live.read.shape[1])
-        slots[:used, :width] = live.read[arranged.context, :width]
-        budget = np.zeros(grid.rows, dtype=np.int64)
-        budget[arranged.row] = completions.budget[live.which]
-        uniform = np.zeros((grid.rows, grid.length))
-        uniform[arranged.row, : completions.uniform.shape[1]] = completions.uniform[live.which]
+        width = min(grid.context, load.read.shape[1])
+        slots[:used, :width] = load.read[:, :width]
+        budget, uniform = np.zeros(grid.members, dtype=np.int64), np.zeros((grid.members, grid.length))
+        budget[load.place] = load.budget
+        columns = min(grid.length, load.uniform.shape[1])
+        uniform[load.place, :columns] = load.uniform[:, :columns]
         outside = np.where(np.arange(grid.context) < length[:, None], 0.0, -np.inf)
         _upload(self.start, np.repeat(length, grid.each))
         _upload(self.budget, budget)
         _upload(self.uniform, uniform)
         _upload(self.context_bias, outside)
+        if self.row is not None:
+            row = np.zeros(grid.members, dtype=np.int64)
+            row[load.place] = load.row
+            _upload(self.row, row)
+        if load.token is not None:
+            token = np.zeros(grid.rows, dtype=np.int64)
+            token[:used] = load.token
+            _upload(self.token, token)
         self.column.zero_()
+        self.drawn.zero_()
         torch.le(self.budget, 0, out=self.done)
         for name in ("keys", "values"):
             self.large[name].zero_()  # what another grid left there could be no number, and 0 times that is none either
@@ -136,7 +180,12 @@ class Buffers:
             keys, values = store.read(layer, where, store.transformer.num_kv_heads)
             self.large["context_keys"][layer].copy_(keys)
             self.large["context_values"][layer].copy_(values)
-        return store.hidden(last).repeat_interleave(grid.each, dim=0)
+
+    def states(self, slots: IntArray, store: PrefixStore) -> Tensor:
+        """Return each row's hidden state before its first draw [B, width]: that of its context's last token."""
+        last = np.full(self.grid.copies, ROOT, dtype=np.int64)
+        last[: len(slots)] = slots
+        return store.hidden(last).repeat_interleave(self.grid.each, dim=0)
 
     def plan(self, stage: int) -> SplitPlan:
         """Return the attention of a step at a column below `stage`."""

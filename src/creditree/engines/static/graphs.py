@@ -8,6 +8,7 @@ from torch import Tensor
 
 Step = Callable[[], None]
 _WARM_UPS = 2
+_TIMED = 8
 
 
 class Graph(Protocol):
@@ -31,6 +32,10 @@ class Graphs(Protocol):
 
     def capture(self, step: Step, pool: object) -> Graph:
         """Record the step without running it. Raises RuntimeError where it cannot be, or the pool is gone."""
+        ...
+
+    def seconds(self, graph: Graph, state: Sequence[Tensor]) -> float:
+        """Replay the step a few times, undo it, and return the seconds of a replay."""
         ...
 
 
@@ -65,6 +70,17 @@ class CudaGraphs:
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             return self._captured(step, pool)
+
+    def seconds(self, graph: Graph, state: Sequence[Tensor]) -> float:
+        """Time replays between two events on the device, after one that is not counted."""
+        rehearse(graph.replay, state)
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        for _ in range(_TIMED):
+            rehearse(graph.replay, state)
+        ended.record()
+        ended.synchronize()
+        return float(begun.elapsed_time(ended)) / 1000 / _TIMED
 
     def _captured(self, step: Step, pool: Any) -> Graph:
         graph = torch.cuda.CUDAGraph()

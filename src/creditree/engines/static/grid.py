@@ -16,17 +16,31 @@ _MOST_WASTE = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """`copies` contexts of at most `context` tokens, each with `each` rows of at most `length` new tokens."""
+    """`copies` contexts of at most `context` tokens, each with `each` rows of at most `length` new tokens.
+
+    `standing`: completions on all rows together; None: one a row.
+    """
 
     copies: int
     each: int
     context: int
     length: int
+    standing: int | None = None
 
     @property
     def rows(self) -> int:
         """How many rows there are, unused ones included."""
         return self.copies * self.each
+
+    @property
+    def shared(self) -> bool:
+        """Whether several completions stand on a row."""
+        return self.standing is not None
+
+    @property
+    def members(self) -> int:
+        """How many completions there is room for."""
+        return self.rows if self.standing is None else self.standing
 
     def holds(self, other: "Grid") -> bool:
         """Whether what fits `other` fits this grid too, its rows a copy aside."""
@@ -113,7 +127,7 @@ def arrange(
 
     best = min((rounded_up(least(each)) for each in choices), key=traffic.bytes_of)
     bound = _MOST_WASTE * traffic.bytes_of(best)
-    fitting = [one for one in held if one.holds(least(one.each)) and traffic.bytes_of(one) <= bound]
+    fitting = [one for one in held if not one.shared and one.holds(least(one.each)) and traffic.bytes_of(one) <= bound]
     grid = min(fitting, key=traffic.bytes_of, default=best)
     copies = -(-members // grid.each)
     first_copy = np.concatenate([[0], np.cumsum(copies)[:-1]])

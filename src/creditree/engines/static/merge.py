@@ -10,20 +10,29 @@ from creditree.tree import IntArray
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Placed:
-    """Slots [n] that hold nothing yet, and where what belongs there was computed: `member` [n], `column` [n]."""
+    """Slots [n] that hold nothing yet, and where what belongs there was computed: `member` [n], `column` [n].
+
+    `path` [m, T]: the slot of each member's prefix that ends at a column; the root where it has none.
+    """
 
     slot: IntArray
     member: IntArray
     column: IntArray
+    path: IntArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Level:
-    """The different prefixes of one length: index of the one before (in the level before), last token, first member."""
+    """The different prefixes of one length: index of the one before (in the level before), last token, first member.
+
+    `going`: the members that have one of them, and `which` of them it is.
+    """
 
     before: IntArray
     token: IntArray
     member: IntArray
+    going: IntArray
+    which: IntArray
 
 
 def place(store: PrefixStore, before: IntArray, tokens: IntArray, drawn: IntArray) -> Placed:
@@ -36,12 +45,15 @@ def place(store: PrefixStore, before: IntArray, tokens: IntArray, drawn: IntArra
     levels = _levels(number, tokens, drawn)
     count = sum(len(level.token) for level in levels)
     store.reserve(count, count)
-    slots, found = parents, [Placed(*(np.zeros(0, dtype=np.int64) for _ in range(3)))]
+    slots, path = parents, np.full(tokens.shape, ROOT, dtype=np.int64)
+    found = [(slots[:0], slots[:0], slots[:0])]
     for column, level in enumerate(levels):
         slots = _children(store, slots[level.before], level.token)
+        path[level.going, column] = slots[level.which]
         new = np.flatnonzero(~store.is_decoded(slots))
-        found.append(Placed(slots[new], level.member[new], np.full(len(new), column)))
-    return Placed(*(np.concatenate([getattr(one, name) for one in found]) for name in ("slot", "member", "column")))
+        found.append((slots[new], level.member[new], np.full(len(new), column)))
+    slot, member, number = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Placed(slot, member, number, path)
 
 
 def _levels(number: IntArray, tokens: IntArray, drawn: IntArray) -> list[_Level]:
@@ -54,7 +66,7 @@ def _levels(number: IntArray, tokens: IntArray, drawn: IntArray) -> list[_Level]
             number[going] * vocabulary + tokens[going, column], return_index=True, return_inverse=True
         )
         before, token = np.divmod(pair, vocabulary)
-        levels.append(_Level(before, token, going[first]))
+        levels.append(_Level(before, token, going[first], going, inverse))
         number = number.copy()
         number[going] = inverse
     return levels

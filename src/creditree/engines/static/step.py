@@ -1,14 +1,16 @@
-"""One step of static decoding: forward the last token of every row, draw the next one, all on the device."""
+"""One step of static decoding: forward the last token of every row, draw the next ones, all on the device."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from creditree.engines.draw import draw_each
+from creditree.engines.draw import Drawn, draw_each
 from creditree.engines.engine import Sampling
+from creditree.engines.static.attention import SplitPlan
 from creditree.engines.static.buffers import Buffers
-from creditree.models.transformer import Transformer
+from creditree.engines.static.fused import fused_draw, fused_layers
+from creditree.models.transformer import Rope, Transformer
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -16,7 +18,7 @@ class DecodeStep:
     """Reads and writes `buffers` only, in shapes that do not depend on their contents: it can be captured.
 
     `stage`: how much of the rows' own caches is read; a step at a column of `stage` or more needs another one. `ends`:
-    the tokens that end a completion.
+    the tokens that end a completion. `fused`: by compiled kernels.
     """
 
     transformer: Transformer
@@ -25,6 +27,7 @@ class DecodeStep:
     stage: int
     ends: Tensor
     keep_layer: int | None
+    fused: bool = False
 
     def __call__(self) -> None:
         """Forward the tokens at `column`, draw those of the next column, and move on."""
@@ -34,9 +37,9 @@ class DecodeStep:
         plan = to.plan(self.stage)
         hidden = model.embed(to.token[:, None])
         if self.keep_layer is not None:
-            hidden = model.layers(hidden, (cos, sin), plan, 0, self.keep_layer)
+            hidden = self._layers(hidden, (cos, sin), plan, 0, self.keep_layer)
             to.large["trunk"].index_copy_(1, to.column, hidden)
-        hidden = model.layers(hidden, (cos, sin), plan, self.keep_layer or 0)
+        hidden = self._layers(hidden, (cos, sin), plan, self.keep_layer or 0, model.num_layers)
         to.large["hidden"].index_copy_(1, to.column, hidden)
         to.column.add_(1)
         self.draw(hidden[:, 0])
@@ -45,12 +48,36 @@ class DecodeStep:
         """Draw the tokens at `column` from the states before them [B, width], after the last layer, before the norm."""
         to = self.buffers
         logits = self.transformer.logits(self.transformer.norm(hidden))
-        drawn = draw_each(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling)
+        draws = fused_draw() if self.fused else draw_each
+        drawn = draws(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
         kinds = [drawn.token, drawn.logprob, drawn.sampler_logprob]
         kinds += [] if drawn.entropy is None else [drawn.entropy]
         found = torch.stack([kind.to(to.out.dtype) for kind in kinds])
         to.out[: len(kinds)].index_copy_(2, to.column, found[:, :, None])
-        to.token.copy_(drawn.token)
-        ended = (drawn.token[:, None] == self.ends).any(dim=1)
-        to.done.logical_or_(ended | (to.column + 1 >= to.budget))
+        ended = (drawn.token[:, None] == self.ends).any(dim=1) | (to.column + 1 >= to.budget)
+        if to.row is None:
+            to.token.copy_(drawn.token)
+        else:
+            ended |= self._parted(drawn, to.row, (ended | to.done).logical_not())
+        to.done.logical_or_(ended)
         to.left.copy_(to.done.logical_not().sum(0, keepdim=True))
+
+    def _parted(self, drawn: Drawn, row: Tensor, going: Tensor) -> Tensor:
+        """Let each row go on with the token that most of its completions drew; return which drew another one [M].
+
+        `going` [M]: who goes on, and has a vote. Of equally many votes the first completion's count.
+        """
+        to, members = self.buffers, len(row)
+        place = torch.arange(members, device=row.device)
+        votes = (row[:, None] == row) & (drawn.token[:, None] == drawn.token) & going
+        rank = votes.sum(dim=1) * going * members + members - 1 - place
+        best = torch.full_like(to.token, -1).scatter_reduce(0, row, rank, "amax")
+        to.token.copy_(drawn.token.index_select(0, members - 1 - best.remainder(members)))
+        to.drawn.add_(to.done.logical_not())
+        return drawn.token != to.token.index_select(0, row)
+
+    def _layers(self, hidden: Tensor, rope: Rope, plan: SplitPlan, start: int, stop: int) -> Tensor:
+        if not self.fused:
+            return self.transformer.layers(hidden, rope, plan, start, stop)
+        layers = [layer for layer in self.transformer.lean_layers[start:stop] if layer is not None]
+        return fused_layers(layers, hidden, rope, plan, start)
