@@ -36,7 +36,7 @@ def test_they_replace_those_of_a_file(tmp_path: Path) -> None:
         (TrainOptions(None, model="some/model"), "both --model NAME and --task NAME"),
         (TrainOptions(None, model="some/model", task="file"), "add --data FILE"),
         (TrainOptions(None, model="some/model", task="multiplication", data="x.csv"), "are generated; use --task file"),
-        (TrainOptions(None, model="some/model", task="swamp"), "did you mean 'svamp'"),
+        (TrainOptions(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
     ],
 )
 def test_what_is_missing_is_said(options: TrainOptions, words: str) -> None:
