@@ -6,6 +6,7 @@ from creditree.cli.describe import method_record
 from creditree.config.build import build_lora, build_settings
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
+from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
@@ -41,6 +42,8 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
         cost["adapted_layers"] = list(layers)
         adapter = shape.lora_parameters(lora.rank, len(layers), lora.targets)
         cost["trained_parameters"] = shape.num_parameters if everything else adapter
+        if shape.whole is not None:
+            cost["note"] = note_of(config.model.name, shape.whole)
     return cost
 
 
@@ -75,4 +78,6 @@ def dry_run_text(config: RunConfig) -> str:
         lines.append(f"  updates   {size} in layers {layers[0]} to {layers[-1]} ({len(layers)} of the model's)")
     else:
         lines.append("  updates   an adapter (the model's shape is not known before it is loaded)")
+    if "note" in cost:
+        lines += ["", cost["note"]]
     return "\n".join(lines)

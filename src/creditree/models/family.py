@@ -7,6 +7,8 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 
+from creditree.models.quantise import QuantisedLinear
+
 FAMILY = ("Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer", "MistralDecoderLayer")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _IN_ATTENTION = 4
@@ -23,11 +25,16 @@ class Lora:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Projection:
-    """A matrix [outputs, inputs], its bias and its adapter, where it has them and they are switched on."""
+    """A linear layer's matrix [outputs, inputs], its bias and its adapter, where it has them and they are switched on.
+
+    `weight` holds the matrix, or the codes of a layer that is `quantised`.
+    """
 
     weight: Tensor
     bias: Tensor | None
     lora: Lora | None
+    outputs: int
+    quantised: QuantisedLinear | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,13 +89,13 @@ def _hooked(layer: Any) -> bool:
 
 
 def _projection(module: Any) -> Projection | None:
-    if type(module) is torch.nn.Linear:
-        return Projection(module.weight, module.bias, None)
-    if type(module) is not LoraLinear or type(module.base_layer) is not torch.nn.Linear or module.merged:
+    if _is_linear(module):
+        return _of(module, None)
+    if type(module) is not LoraLinear or not _is_linear(module.base_layer) or module.merged:
         return None
     base = module.base_layer
     if module.disable_adapters or not module.active_adapters:
-        return Projection(base.weight, base.bias, None)
+        return _of(base, None)
     name = module.active_adapters[0]
     plain = len(module.active_adapters) == 1 and not module.use_dora.get(name) and not module.lora_bias.get(name)
     dropout = module.lora_dropout[name]
@@ -96,4 +103,13 @@ def _projection(module: Any) -> Projection | None:
         return None
     lora: Any = module
     a, b = lora.lora_A[name].weight, lora.lora_B[name].weight
-    return Projection(base.weight, base.bias, Lora(a, b, float(lora.scaling[name])))
+    return _of(base, Lora(a, b, float(lora.scaling[name])))
+
+
+def _is_linear(module: Any) -> bool:
+    return type(module) is torch.nn.Linear or isinstance(module, QuantisedLinear)
+
+
+def _of(base: Any, lora: Lora | None) -> Projection:
+    quantised = base if isinstance(base, QuantisedLinear) else None
+    return Projection(base.weight, base.bias, lora, base.out_features, quantised)

@@ -16,13 +16,22 @@ from importlib.resources import files
 from pathlib import Path
 
 from creditree.engines.native.cache import BUILDING, keep
+from creditree.errors import ConfigError
 
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
-SOURCES = ("vectors.h", "products.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp")
+SOURCES = (
+    *("vectors.h", "formats.h", "products.h", "matrix_unit.h", "attention.h", "influence.h", "model.h"),
+    *("distribution.h", "rollout.h", "decode.cpp"),
+)
 FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
+    *("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
     "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
 )
+ISA = "CREDITREE_ISA"
+"""This environment variable names the instructions to use, one of `ISAS`; unset, all that the processor has."""
+ISAS = {"native": "native", "avx512": "x86-64-v4", "avx2": "x86-64-v3"}
+"""What the compiler calls them. Without instructions for bfloat16, it is widened in registers."""
+_NEEDS = {"native": set[str](), "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "avx2": {"avx2", "fma"}}
 _SECONDS = 300
 """Compiling takes ten seconds of a processor; a busy machine may give it a tenth of one."""
 _PROBE = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
@@ -59,7 +68,17 @@ def compiler_at(path: str) -> Compiler:
 def digest_of(compiler: Compiler) -> str:
     """Return what names a library: its sources, the compiler with its flags, and the processor it is made for."""
     sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
-    return hashlib.sha256(repr((sources, compiler.version, FLAGS, _processor())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((sources, compiler.version, flags(), _processor())).encode()).hexdigest()[:16]
+
+
+def flags() -> tuple[str, ...]:
+    """Return what the compiler is told. Raises ConfigError for instructions that are unknown or not there."""
+    isa = os.environ.get(ISA) or "native"
+    if isa not in ISAS:
+        raise ConfigError(f"the environment variable {ISA} is '{isa}'; set {', '.join(ISAS)}, or none.")
+    if not _NEEDS[isa] <= set(_processor().split()):
+        raise ConfigError(f"the environment variable {ISA} is '{isa}', which this processor does not have; unset it.")
+    return (*FLAGS, f"-march={ISAS[isa]}")
 
 
 def build(compiler: Compiler, dtype: str, target: Path) -> None:
@@ -72,7 +91,7 @@ def build(compiler: Compiler, dtype: str, target: Path) -> None:
         for source in SOURCES:
             (folder / source).write_bytes(files(__package__).joinpath(source).read_bytes())
         made = folder / target.name
-        command = [compiler.path, *FLAGS, f"-DKIND={KINDS[dtype]}", str(folder / "decode.cpp"), "-o", str(made)]
+        command = [compiler.path, *flags(), f"-DKIND={KINDS[dtype]}", str(folder / "decode.cpp"), "-o", str(made)]
         if _run([*command, "-fopenmp"], folder) is not None:
             failure = _run(command, folder)
             if failure is not None:

@@ -27,16 +27,20 @@ static Sampling<S>* make(const int64_t* sizes, const double* numbers, const int6
     std::memcpy(&w.size, sizes, sizeof(Sizes));
     w.eps = C(numbers[0]), w.scaling = C(numbers[1]);
     w.embed = pointer<S>(*at++), w.final_norm = pointer<S>(*at++);
-    w.head = pointer<S>(*at++), w.head_bias = pointer<S>(*at++);
+    w.head.weights = pointer<S>(*at++), w.head.bias = pointer<S>(*at++), w.head.outputs = w.size.vocab;
     w.cos = pointer<C>(*at++), w.sin = pointer<C>(*at++);
     for (int64_t i = 0; i < w.size.layers; i++) {
         Layer<S> layer;
         layer.input_norm = pointer<S>(*at++), layer.post_norm = pointer<S>(*at++);
         layer.q_norm = pointer<S>(*at++), layer.k_norm = pointer<S>(*at++);
         for (Linear<S>& l : layer.linear) {
-            l.weight = pointer<S>(*at++), l.bias = pointer<S>(*at++);
-            l.lora_a = pointer<C>(*at++), l.lora_b = pointer<C>(*at++);
-            l.rank = *at++, l.lora_scale = C(*scales++);
+            l.base.format = Format(*at++), l.base.outputs = *at++;
+            l.base.weights = pointer<void>(*at++), l.base.bias = pointer<S>(*at++), l.base.scale = pointer<float>(*at++);
+            l.base.nf4 = {pointer<float>(at[0]), pointer<uint8_t>(at[1]), pointer<float>(at[2]), pointer<float>(at[3]),
+                          float(*scales++)};
+            at += 4;
+            l.lora_a.weights = pointer<C>(*at++), l.lora_b.weights = pointer<C>(*at++);
+            l.lora_a.outputs = *at++, l.lora_b.outputs = l.base.outputs, l.lora_scale = C(*scales++);
         }
         w.layers.push_back(layer);
     }

@@ -13,12 +13,11 @@ from torch import Tensor
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.draw import NO_DISTRIBUTION
 from creditree.engines.native.library import library
+from creditree.engines.native.weights import Weights, pointer, read_weights
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
-from creditree.models.family import LayerWeights, norm_eps, read_layer
 from creditree.models.load import Model
-from creditree.models.transformer import Transformer
 from creditree.tree import IntArray
 
 _PATIENCE_S = 0.2
@@ -59,13 +58,9 @@ def _decoder(model: Model, store: PrefixStore, positions: int) -> "NativeDecoder
     transformer = model.transformer
     if transformer.device.type != "cpu":
         return None
-    layers = [read_layer(layer) for layer in transformer.decoder_layers]
-    ends = _ends(transformer)
-    found = [layer for layer in layers if layer is not None and _plain(layer, transformer.dtype)]
-    if ends is None or len(found) != len(layers) or len({layer.eps for layer in found} | {ends.eps}) != 1:
-        return None
-    code = library(str(transformer.dtype).removeprefix("torch."))
-    return None if code is None else NativeDecoder(model, store, code, found, ends, positions)
+    weights = read_weights(transformer)
+    code = None if weights is None else library(str(transformer.dtype).removeprefix("torch."))
+    return None if weights is None or code is None else NativeDecoder(model, store, code, weights, positions)
 
 
 def _agrees(model: Model) -> bool:
@@ -93,51 +88,21 @@ def _agrees(model: Model) -> bool:
     return bool(off.median() <= tolerance)
 
 
-class _Ends:
-    """Embedding, final norm and head."""
-
-    def __init__(self, embed: Tensor, norm: Tensor, head: Tensor, head_bias: Tensor | None, eps: float) -> None:
-        self.embed, self.norm, self.head, self.head_bias, self.eps = embed, norm, head, head_bias, eps
-
-
-def _ends(transformer: Transformer) -> _Ends | None:
-    embed, norm, head = transformer.ends
-    eps = norm_eps(norm)
-    if eps is None or (type(embed), type(head)) != (torch.nn.Embedding, torch.nn.Linear):
-        return None
-    tensors = [embed.weight, norm.weight, head.weight] + ([] if head.bias is None else [head.bias])
-    if not all(tensor.is_contiguous() and tensor.dtype == transformer.dtype for tensor in tensors):
-        return None
-    return _Ends(embed.weight, norm.weight, head.weight, head.bias, eps)
-
-
-def _plain(layer: LayerWeights, dtype: torch.dtype) -> bool:
-    """Whether every tensor is laid out as native code reads it, adapters in the type that sums are kept in."""
-    adapter = torch.float64 if dtype == torch.float64 else torch.float32
-    base = [layer.input_norm, layer.post_norm, *(t for t in (layer.q_norm, layer.k_norm) if t is not None)]
-    for one in layer.projections:
-        base += [one.weight] if one.bias is None else [one.weight, one.bias]
-        if one.lora is not None and not all(t.dtype == adapter and t.is_contiguous() for t in (one.lora.a, one.lora.b)):
-            return False
-    return all(tensor.dtype == dtype and tensor.is_contiguous() for tensor in base)
-
-
 class NativeDecoder:
     """The decoder of one engine call. Reads weights and writes the store in place; nothing is copied.
 
     `positions`: the longest context with its completion.
     """
 
-    def __init__(
-        self, model: Model, store: PrefixStore, code: Any, layers: Sequence[LayerWeights], ends: _Ends, positions: int
-    ) -> None:
+    def __init__(self, model: Model, store: PrefixStore, code: Any, weights: Weights, positions: int) -> None:
         self.model = model
         self.store = store
         self._code = code
-        self._layers, self._ends = layers, ends
+        self._weights = weights
         self._rope = self._turns(positions)
-        weights, scales = self._weights()
-        arrays = (self._sizes(), np.array([ends.eps, model.transformer.scaling]), weights, scales, self._cells())
+        addresses, numbers = weights.addresses(self._rope)
+        sums = np.array([weights.eps, model.transformer.scaling])
+        arrays = (self._sizes(), sums, _int64(addresses), np.array(numbers), self._cells())
         self._handle = ctypes.c_void_p(code.creditree_new(*(_at(array) for array in arrays)))
         weakref.finalize(self, code.creditree_free, self._handle)
 
@@ -169,7 +134,7 @@ class NativeDecoder:
 
     @property
     def _num_weights(self) -> int:
-        return sum(one.weight.numel() for layer in self._layers for one in layer.projections)
+        return sum(one.weight.numel() for layer in self._weights.layers for one in layer.projections)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""
@@ -223,36 +188,23 @@ class NativeDecoder:
 
     def _sizes(self) -> IntArray:
         transformer = self.model.transformer
-        mlp = self._layers[0].projections[4].weight.shape[0]
+        mlp = self._weights.layers[0].projections[4].outputs
         heads = transformer.num_heads, transformer.num_kv_heads, transformer.head_dim
         keep = -1 if self.store.keep_layer is None else self.store.keep_layer
         width, vocab = transformer.hidden_size, transformer.vocab_size
-        rows = len(self._ends.embed), len(self._rope[0])
-        return _int64([len(self._layers), width, *heads, mlp, vocab, keep, torch.get_num_threads(), *rows])
+        rows = len(self._weights.embed), len(self._rope[0])
+        return _int64([len(self._weights.layers), width, *heads, mlp, vocab, keep, torch.get_num_threads(), *rows])
 
     def _turns(self, positions: int) -> tuple[Tensor, Tensor]:
         kind = torch.float64 if self.model.transformer.dtype == torch.float64 else torch.float32
-        cos, sin = self.model.transformer.rope(self._ends.embed[:1, None], torch.arange(positions)[None])
+        cos, sin = self.model.transformer.rope(self._weights.embed[:1, None], torch.arange(positions)[None])
         return cos[0].to(kind).contiguous(), sin[0].to(kind).contiguous()
-
-    def _weights(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        ends = (self._ends.embed, self._ends.norm, self._ends.head, self._ends.head_bias, *self._rope)
-        addresses, scales = [_pointer(t) for t in ends], []
-        for layer in self._layers:
-            addresses += [_pointer(t) for t in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)]
-            for one in layer.projections:
-                a, b, rank, scale = (None, None, 0, 0.0) if one.lora is None else (
-                    one.lora.a, one.lora.b, one.lora.a.shape[0], one.lora.scaling
-                )  # fmt: skip
-                addresses += [_pointer(one.weight), _pointer(one.bias), _pointer(a), _pointer(b), rank]
-                scales.append(scale)
-        return _int64(addresses), np.array(scales)
 
     def _cells(self) -> NDArray[np.int64]:
         store = self.store
-        tensors = [_pointer(store.last_hidden), _pointer(store.trunk_hidden)]
+        tensors = [pointer(store.last_hidden), pointer(store.trunk_hidden)]
         arrays = [_address(a) for a in (store.first_child, store.next_sibling, store.token, store.decoded)]
-        layers = [_pointer(layer) for layer in store.kv] or [0] * len(self._layers)  # none before room was made
+        layers = [pointer(layer) for layer in store.kv] or [0] * len(self._weights.layers)  # none before room was made
         return _int64([store.used, store.capacity, *tensors, *arrays, *layers])
 
 
@@ -274,7 +226,3 @@ def _address(array: NDArray[Any] | None) -> int:
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
-
-
-def _pointer(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else int(tensor.data_ptr())

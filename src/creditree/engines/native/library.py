@@ -20,6 +20,7 @@ from creditree.engines.native.compiler import (
     compiler_path,
     digest_of,
 )
+from creditree.errors import ConfigError
 
 SWITCH = "CREDITREE_NATIVE"
 """Set to 0, this environment variable keeps the engine on torch."""
@@ -46,7 +47,7 @@ def prepare(dtype: str = "float32") -> None:
 def _prepared(dtype: str) -> None:
     if not can_compile(dtype):
         return
-    with contextlib.suppress(BuildError, OSError):  # said by `library`
+    with contextlib.suppress(BuildError, ConfigError, OSError):  # said by `library`
         _built(dtype)
 
 

@@ -1,17 +1,19 @@
 // A decoder of the Llama family over the caller's tensors, and a store of keys and values shared by prefixes.
 #pragma once
 #include <algorithm>
+#include <initializer_list>
 #include <vector>
 
+#include "attention.h"
 #include "influence.h"
+#include "matrix_unit.h"
 
 enum Projection { Q, K, V, O, GATE, UP, DOWN, PROJECTIONS };
 
 template <class S>
 struct Linear {
-    const S *weight, *bias;
-    const Compute<S> *lora_a, *lora_b;  // null without an adapter
-    int64_t rank;
+    Matrix<S> base;
+    Matrix<Compute<S>> lora_a, lora_b;  // without weights where there is no adapter
     Compute<S> lora_scale;
 };
 
@@ -33,7 +35,8 @@ template <class S>
 struct Weights {
     Sizes size;
     Compute<S> eps, scaling;
-    const S *embed, *final_norm, *head, *head_bias;
+    const S *embed, *final_norm;
+    Matrix<S> head;
     const Compute<S> *cos, *sin;  // [positions, head_dim]
     std::vector<Layer<S>> layers;
 };
@@ -101,13 +104,13 @@ class Decoder {
             normalise(&hidden_[i * H], w.final_norm, H, &normed_[i * H]);
         }
         out.resize(n * w.size.vocab);
-        product(normed_.data(), H, n, w.head, w.size.vocab, H, w.head_bias, out.data(), w.size.vocab,
-                int(w.size.threads));
+        const Part<S> part{&w.head, out.data(), w.size.vocab};
+        multiply(normed_, n, H, &part, 1);
     }
 
    private:
     static constexpr size_t AT_ONCE = 256;
-    Buffer<C> hidden_, qkv_, gate_, up_, low_, wide_;
+    Buffer<C> hidden_, qkv_, gate_, up_, low_, wide_;  // wide_: rows that are multiplied, in the type of sums
     Buffer<S> normed_, mixed_, narrow_;
 
     void piece(const Row<C>* rows, int64_t n) {
@@ -124,17 +127,15 @@ class Decoder {
             const Layer<S>& layer = w.layers[index];
             if (index == z.keep_layer && store.trunk) keep(rows, n, store.trunk);
             for (int64_t i = 0; i < n; i++) normalise(&hidden_[i * H], layer.input_norm, H, &normed_[i * H]);
-            linear(layer.linear[Q], normed_, n, H, queries, qkv_.data(), width);
-            linear(layer.linear[K], normed_, n, H, keys, qkv_.data() + queries, width);
-            linear(layer.linear[V], normed_, n, H, keys, qkv_.data() + queries + keys, width);
+            linear(layer, normed_, n, H, {{Q, qkv_.data(), width}, {K, qkv_.data() + queries, width},
+                                          {V, qkv_.data() + queries + keys, width}});
             for (int64_t i = 0; i < n; i++) place(layer, index, rows[i], &qkv_[i * width]);
             attend(index, rows, n, width);
-            linear(layer.linear[O], mixed_, n, queries, H, hidden_.data(), H, true);
+            linear(layer, mixed_, n, queries, {{O, hidden_.data(), H, true}});
             for (int64_t i = 0; i < n; i++) normalise(&hidden_[i * H], layer.post_norm, H, &normed_[i * H]);
-            linear(layer.linear[GATE], normed_, n, H, z.mlp, gate_.data(), z.mlp);
-            linear(layer.linear[UP], normed_, n, H, z.mlp, up_.data(), z.mlp);
+            linear(layer, normed_, n, H, {{GATE, gate_.data(), z.mlp}, {UP, up_.data(), z.mlp}});
             gated(n * z.mlp);
-            linear(layer.linear[DOWN], narrow_, n, z.mlp, H, hidden_.data(), H, true);
+            linear(layer, narrow_, n, z.mlp, {{DOWN, hidden_.data(), H, true}});
         }
         keep(rows, n, store.hidden);
         for (int64_t i = 0; i < n; i++) store.decoded[rows[i].slot()] = 1;
@@ -164,16 +165,52 @@ class Decoder {
         for (int64_t j = 0; j < size; j++) narrow(x[j] * scale * widen(weight[j]), to[j]);
     }
 
-    void linear(const Linear<S>& l, const Buffer<S>& x, int64_t n, int64_t inputs, int64_t outputs, C* y,
-                int64_t y_stride, bool add = false) {
+    struct Output {
+        Projection which;
+        C* y;
+        int64_t stride;
+        bool add = false;
+    };
+
+    // y (+)= x W^T + bias + scale x A^T B^T, for projections of the same rows x [n, inputs].
+    void linear(const Layer<S>& layer, const Buffer<S>& x, int64_t n, int64_t inputs,
+                std::initializer_list<Output> outputs) {
+        Part<S> parts[PROJECTIONS];
+        int count = 0;
+        bool adapted = false;
+        for (const Output& out : outputs) {
+            parts[count++] = {&layer.linear[out.which].base, out.y, out.stride, out.add};
+            adapted |= layer.linear[out.which].lora_a.weights != nullptr;
+        }
+        multiply(x, n, inputs, parts, count);
+        if (!adapted) return;
+        const C* wide = widened_rows(x, n * inputs);
+        for (const Output& out : outputs) {
+            const Linear<S>& l = layer.linear[out.which];
+            if (!l.lora_a.weights) continue;
+            const int threads = int(w.size.threads);
+            low_.resize(n * l.lora_a.outputs);
+            const Part<C> down{&l.lora_a, low_.data(), l.lora_a.outputs};
+            product<C>(wide, n, inputs, &down, 1, threads);
+            const Part<C> up{&l.lora_b, out.y, out.stride, true, l.lora_scale};
+            product<C>(low_.data(), n, l.lora_a.outputs, &up, 1, threads);
+        }
+    }
+
+    void multiply(const Buffer<S>& x, int64_t n, int64_t inputs, const Part<S>* parts, int count) {
         const int threads = int(w.size.threads);
-        product(x.data(), inputs, n, l.weight, outputs, inputs, l.bias, y, y_stride, threads, add);
-        if (!l.lora_a) return;
-        wide_.resize(n * inputs), low_.resize(n * l.rank);
-        for (int64_t i = 0; i < n * inputs; i++) wide_[i] = widen(x[i]);
-        product<C>(wide_.data(), inputs, n, l.lora_a, l.rank, inputs, (const C*)nullptr, low_.data(), l.rank, threads);
-        product<C>(low_.data(), l.rank, n, l.lora_b, outputs, l.rank, (const C*)nullptr, y, y_stride, threads, true,
-                   l.lora_scale);
+        if constexpr (std::is_same<S, bf16>::value)
+            if (has_matrix_unit()) return unit_product(x.data(), n, inputs, parts, count, threads);
+        product<S>(widened_rows(x, n * inputs), n, inputs, parts, count, threads);
+    }
+
+    const C* widened_rows(const Buffer<S>& x, int64_t size) {
+        if constexpr (std::is_same<S, C>::value) return x.data();
+        wide_.resize(size);
+        int64_t i = 0;
+        for (; i + lanes <= size; i += lanes) store_part(&wide_[i], widened(&x[i]), lanes);
+        for (; i < size; i++) wide_[i] = widen(x[i]);
+        return wide_.data();
     }
 
     void rotate(C* x, int64_t position) const {
@@ -206,83 +243,22 @@ class Decoder {
 
     void attend(int64_t index, const Row<C>* rows, int64_t n, int64_t width) {
         const Sizes& z = w.size;
-            const bool shared = z.threads > 1 && n * rows[n - 1].length * z.heads * z.head_dim > WORTH_SHARING;
+        const int64_t D = z.head_dim, group = z.heads / z.kv_heads;
+        const bool shared = z.threads > 1 && n * rows[n - 1].length * z.heads * D > WORTH_SHARING;
 #pragma omp parallel for num_threads(int(z.threads)) if (shared) schedule(dynamic)
         for (int64_t job = 0; job < n * z.kv_heads; job++) {
-            const int64_t i = job / z.kv_heads, g = job % z.kv_heads, group = z.heads / z.kv_heads;
-            const int64_t first = g * group * z.head_dim;
-            for (int64_t h = 0; h < group; h += 4)
-                heads(int(std::min<int64_t>(4, group - h)), index, rows[i], g, g * group + h,
-                      &qkv_[i * width + first + h * z.head_dim],
-                      &mixed_[i * z.heads * z.head_dim + first + h * z.head_dim]);
-        }
-    }
-
-    void heads(int count, int64_t index, const Row<C>& row, int64_t g, int64_t head, const C* q, S* out) const {
-        if (count == 1) some_heads<1>(index, row, g, head, q, out);
-        if (count == 2) some_heads<2>(index, row, g, head, q, out);
-        if (count == 3) some_heads<3>(index, row, g, head, q, out);
-        if (count == 4) some_heads<4>(index, row, g, head, q, out);
-    }
-
-    // Attention of M query heads, from `head` on, that share keys and values.
-    template <int M>
-    void some_heads(int64_t index, const Row<C>& row, int64_t g, int64_t head, const C* q, S* out) const {
-        const int64_t D = w.size.head_dim, T = row.length, stride = 2 * w.size.kv_heads * D;
-        const int64_t room = (T + lanes - 1) / lanes * lanes;
-        const S* keys = store.kv[index] + g * D;
-        const S* values = keys + w.size.kv_heads * D;
-        thread_local Buffer<C> scores;
-        thread_local Buffer<S> query;
-        scores.assign(M * room, -std::numeric_limits<C>::infinity());
-        query.resize(M * D);
-        for (int64_t j = 0; j < M * D; j++) narrow(q[j] * w.scaling, query[j]);
-        constexpr int N = 16 / (M == 3 ? 4 : M);
-        const S *left[M], *right[N];
-        for (int m = 0; m < M; m++) left[m] = &query[m * D];
-        C found[M][N];
-        for (int64_t t = 0; t < T; t += N) {
-            const int64_t have = std::min<int64_t>(N, T - t);
-            for (int64_t j = 0; j < N; j++) right[j] = keys + row.path[t + std::min(j, have - 1)] * stride;
-            tile<M, N>(left, right, D, found);
-            for (int m = 0; m < M; m++)
-                for (int64_t j = 0; j < have; j++) scores[m * room + t + j] = found[m][j];
-        }
-        for (int m = 0; m < M; m++) {
-            const C norm = softmax(&scores[m * room], room);
-            if (row.sums) row.sums->add(index, head + m, &scores[m * room], norm);
-            mix(&scores[m * room], norm, values, row, stride, out + m * D);
-        }
-    }
-
-    // e^(x - max x) in place; returns 1 / their sum.
-    static C softmax(C* x, int64_t room) {
-        const C top = *std::max_element(x, x + room);
-        Vec sum = {};
-        for (int64_t t = 0; t < room; t += lanes) {
-            const Vec e = exponential(load<Vec>(x + t) - top);
-            store_part(x + t, e, lanes);
-            sum += e;
-        }
-        return C(1 / total(sum));
-    }
-
-    void mix(const C* share, C norm, const S* values, const Row<C>& row, int64_t stride, S* out) const {
-        const int64_t D = w.size.head_dim;
-        int64_t d = 0;
-        for (; d + 2 * lanes <= D; d += 2 * lanes) {
-            Vec a = {}, b = {};
-            for (int64_t t = 0; t < row.length; t++) {
-                const S* v = values + row.path[t] * stride + d;
-                a += share[t] * widened(v);
-                b += share[t] * widened(v + lanes);
+            const Row<C>& row = rows[job / z.kv_heads];
+            const int64_t g = job % z.kv_heads;
+            const S* keys = store.kv[index] + g * D;
+            const Attention<S> attention{keys, keys + z.kv_heads * D, 2 * z.kv_heads * D, D, row.path, row.length};
+            for (int64_t h = 0; h < group; h += 4) {
+                const int64_t head = g * group + h;
+                attention.heads(std::min<int64_t>(4, group - h), &qkv_[job / z.kv_heads * width + head * D], w.scaling,
+                                &mixed_[(job / z.kv_heads * z.heads + head) * D],
+                                [&](int m, const C* share, C norm) {
+                                    if (row.sums) row.sums->add(index, head + m, share, norm);
+                                });
             }
-            for (int i = 0; i < lanes; i++) narrow(a[i] * norm, out[d + i]), narrow(b[i] * norm, out[d + lanes + i]);
-        }
-        for (; d < D; d++) {
-            C sum = 0;
-            for (int64_t t = 0; t < row.length; t++) sum += share[t] * widen(values[row.path[t] * stride + d]);
-            narrow(sum * norm, out[d]);
         }
     }
 

@@ -5,9 +5,10 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
-#if defined(__AVX512BF16__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -46,7 +47,7 @@ struct bf16 {
     uint16_t bits;
 };
 
-// `value` is what one weight is; `compute` what is accumulated; a load of `step` values feeds one vector of sums.
+// What numbers of a type are computed in, and a vector of those.
 template <class S>
 struct Kind;
 
@@ -54,22 +55,24 @@ template <>
 struct Kind<float> {
     typedef float compute;
     typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
-    static constexpr int lanes = VECTOR_BYTES / 4, step = lanes;
+    static constexpr int lanes = VECTOR_BYTES / 4;
 };
 
 template <>
 struct Kind<double> {
     typedef double compute;
     typedef double vec __attribute__((vector_size(VECTOR_BYTES)));
-    static constexpr int lanes = VECTOR_BYTES / 8, step = lanes;
+    static constexpr int lanes = VECTOR_BYTES / 8;
 };
 
 template <>
-struct Kind<bf16> {
-    typedef float compute;
-    typedef Kind<float>::vec vec;
-    static constexpr int lanes = VECTOR_BYTES / 4, step = 2 * lanes;
-};
+struct Kind<bf16> : Kind<float> {};
+
+template <>
+struct Kind<int8_t> : Kind<float> {};
+
+template <class S>
+using Compute = typename Kind<S>::compute;
 
 typedef int32_t ivec __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t uvec __attribute__((vector_size(VECTOR_BYTES)));
@@ -81,9 +84,13 @@ inline T load(const S* p) {
     return found;
 }
 
-// The first `count` values, zeros behind them.
+// The first `count` values, zeros behind them. Nothing behind them is read.
 template <class T, class S>
 inline T load_part(const S* p, int count) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same<T, Kind<float>::vec>::value)
+        return (T)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
+#endif
     T found;
     std::memset(&found, 0, sizeof(T));
     std::memcpy(&found, p, count * sizeof(S));
@@ -96,6 +103,7 @@ inline void store_part(S* p, const T& from, int count) {
 }
 
 inline float widen(float x) { return x; }
+inline float widen(int8_t x) { return x; }
 inline double widen(double x) { return x; }
 inline float widen(bf16 x) {
     uint32_t bits = uint32_t(x.bits) << 16;
@@ -109,29 +117,25 @@ inline void narrow(float x, bf16& to) {  // to nearest, ties to even
     to.bits = (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// acc + x w, for one load of each.
-inline Kind<float>::vec multiply_add(Kind<float>::vec acc, const float*, Kind<float>::vec x, Kind<float>::vec w) {
-    return acc + x * w;
-}
-inline Kind<double>::vec multiply_add(Kind<double>::vec acc, const double*, Kind<double>::vec x, Kind<double>::vec w) {
-    return acc + x * w;
-}
-inline Kind<float>::vec multiply_add(Kind<float>::vec acc, const bf16*, Kind<float>::vec x, Kind<float>::vec w) {
-#if defined(__AVX512BF16__) && VECTOR_BYTES == 64
-    return (Kind<float>::vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)w);
-#else
-    const uvec xb = (uvec)x, wb = (uvec)w;
-    acc += (Kind<float>::vec)(xb << 16) * (Kind<float>::vec)(wb << 16);
-    return acc + (Kind<float>::vec)(xb & 0xffff0000u) * (Kind<float>::vec)(wb & 0xffff0000u);
-#endif
-}
-
-// `lanes` values of a stored row, in the type that is computed in.
+// `lanes` stored values, in the type that is computed in.
 inline Kind<float>::vec widened(const float* p) { return load<Kind<float>::vec>(p); }
 inline Kind<double>::vec widened(const double* p) { return load<Kind<double>::vec>(p); }
 inline Kind<float>::vec widened(const bf16* p) {
     typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2)));
     return (Kind<float>::vec)(__builtin_convertvector(load<half>(p), uvec) << 16);
+}
+inline Kind<float>::vec widened(const int8_t* p) {
+    typedef int8_t quarter __attribute__((vector_size(VECTOR_BYTES / 4)));
+    return __builtin_convertvector(__builtin_convertvector(load<quarter>(p), ivec), Kind<float>::vec);
+}
+
+// The same of the first `count` values, zeros behind them.
+template <class S>
+inline typename Kind<S>::vec widened_part(const S* p, int count) {
+    if constexpr (std::is_same<S, Compute<S>>::value) return load_part<typename Kind<S>::vec>(p, count);
+    S part[Kind<S>::lanes] = {};
+    std::memcpy(part, p, count * sizeof(S));
+    return widened(part);
 }
 
 template <int G, int N>
@@ -147,24 +151,21 @@ inline V halve(V a, V b, std::index_sequence<I...>) {
            __builtin_shufflevector(a, b, lane_of<G, N>(I, 1)...);
 }
 
-// Sum each of N vectors over its N lanes: lane i of the result is the sum of v[i]. The order of the additions is the
-// same for every lane, so a sum does not depend on its place.
-template <int N, class V>
+// Sum each of COUNT vectors, a power of two, over its N lanes: lane i of the result is the sum of v[i]. The order of
+// the additions is the same for every lane and COUNT, so a sum does not depend on its place or its company.
+template <int N, int COUNT, int G = 1, class V>
 inline V sums(V* v) {
-    if constexpr (N >= 2) {
+    if constexpr (G == N) {
+        return v[0];
+    } else if constexpr (COUNT > 1) {
         UNROLL
-        for (int i = 0; i < N / 2; i++) v[i] = halve<1>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
+        for (int i = 0; i < COUNT / 2; i++)
+            v[i] = halve<G>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
+        return sums<N, COUNT / 2, 2 * G>(v);
+    } else {
+        v[0] = halve<G>(v[0], v[0], std::make_index_sequence<N>());
+        return sums<N, 1, 2 * G>(v);
     }
-    if constexpr (N >= 4) {
-        UNROLL
-        for (int i = 0; i < N / 4; i++) v[i] = halve<2>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
-    }
-    if constexpr (N >= 8) {
-        UNROLL
-        for (int i = 0; i < N / 8; i++) v[i] = halve<4>(v[2 * i], v[2 * i + 1], std::make_index_sequence<N>());
-    }
-    if constexpr (N >= 16) v[0] = halve<8>(v[0], v[1], std::make_index_sequence<N>());
-    return v[0];
 }
 
 template <class V>

@@ -1,0 +1,112 @@
+// How weights are stored, and a few of them in the type that is computed in.
+#pragma once
+#include <algorithm>
+#include <type_traits>
+
+#include "vectors.h"
+
+enum Format : int64_t { PLAIN, INT8, NF4 };
+
+constexpr int64_t NF4_BLOCK = 64;         // weights that share one scale
+constexpr int64_t NF4_SCALES = 256;       // scales that share one scale of their own
+
+// The scales of an nf4 matrix, and the 16 values of its codes; `scales` null: `sizes` holds the scales themselves.
+struct Nf4Scales {
+    const float* values;
+    const uint8_t* scales;
+    const float *scale_values, *sizes;
+    float offset;
+
+    float of(int64_t block) const {
+        return scales ? scale_values[scales[block]] * sizes[block / NF4_SCALES] + offset : sizes[block];
+    }
+};
+
+// The 16 values of a block's codes, rounded as the learner's matrix is: low bytes, then high bytes.
+struct Nf4Table {
+    uint8_t low[16], high[16];
+
+    Nf4Table(const Nf4Scales& scales, int64_t block) {
+        const float scale = scales.of(block);
+        for (int i = 0; i < 16; i++) {
+            bf16 value;
+            narrow(scales.values[i] * scale, value);
+            low[i] = uint8_t(value.bits), high[i] = uint8_t(value.bits >> 8);
+        }
+    }
+
+    bf16 of(int code) const { return {uint16_t(low[code] | high[code] << 8)}; }
+
+    // The values of `count` pairs of codes, the first of a pair in the high half of its byte.
+    void expand(const uint8_t* codes, int64_t count, bf16* to) const {
+        int64_t i = 0;
+#if defined(__AVX2__)
+        const __m128i mask = _mm_set1_epi8(15);
+        const __m256i lows = _mm256_broadcastsi128_si256(load<__m128i>(low));
+        const __m256i highs = _mm256_broadcastsi128_si256(load<__m128i>(high));
+        for (; i + 16 <= count; i += 16) {
+            const __m128i both = load<__m128i>(codes + i);
+            const __m128i first = _mm_and_si128(_mm_srli_epi16(both, 4), mask), second = _mm_and_si128(both, mask);
+            // so that the halves of a 256-bit unpack, each of its own 128 bits, come out in order
+            const __m256i code = _mm256_permute4x64_epi64(
+                _mm256_set_m128i(_mm_unpackhi_epi8(first, second), _mm_unpacklo_epi8(first, second)), 0xd8);
+            const __m256i a = _mm256_shuffle_epi8(lows, code), b = _mm256_shuffle_epi8(highs, code);
+            const __m256i found[2] = {_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
+            std::memcpy(to + 2 * i, found, sizeof(found));
+        }
+#endif
+        for (; i < count; i++) to[2 * i] = of(codes[i] >> 4), to[2 * i + 1] = of(codes[i] & 15);
+    }
+};
+
+// A matrix [outputs, inputs]; `scale`, of int8 codes: what sums of each output are multiplied by.
+template <class S>
+struct Matrix {
+    Format format = PLAIN;
+    const void* weights = nullptr;
+    const S* bias = nullptr;
+    int64_t outputs = 0;
+    const float* scale = nullptr;
+    Nf4Scales nf4{};
+
+    const S* plain() const { return static_cast<const S*>(weights); }
+    const int8_t* int8() const { return static_cast<const int8_t*>(weights); }
+    int64_t bits() const { return format == PLAIN ? 8 * sizeof(S) : format == INT8 ? 8 : 4; }
+    const char* address(int64_t value) const { return static_cast<const char*>(weights) + value * bits() / 8; }
+
+    // Write values [start, start + count) of the matrix, row by row, to `to`: of the type computed in, or bfloat16.
+    template <class T>
+    void expand(int64_t start, int64_t count, T* to) const {
+        if (format == PLAIN) convert(plain() + start, count, to);
+        if (format == INT8) convert(int8() + start, count, to);
+        if (format == NF4) expand_nf4(start, count, to);
+    }
+
+   private:
+    template <class W, class T>
+    static void convert(const W* from, int64_t count, T* to) {
+        if constexpr (std::is_same<W, T>::value) {
+            std::memcpy(to, from, count * sizeof(T));
+        } else if constexpr (std::is_same<T, Compute<W>>::value) {
+            constexpr int lanes = Kind<W>::lanes;
+            int64_t i = 0;
+            for (; i + lanes <= count; i += lanes) store_part(to + i, widened(from + i), lanes);
+            for (; i < count; i++) to[i] = T(widen(from[i]));
+        } else {
+            for (int64_t i = 0; i < count; i++) narrow(widen(from[i]), to[i]);
+        }
+    }
+
+    template <class T>
+    void expand_nf4(int64_t start, int64_t count, T* to) const {
+        const uint8_t* codes = static_cast<const uint8_t*>(weights);
+        bf16 values[NF4_BLOCK];
+        for (int64_t done = 0; done < count;) {
+            const int64_t at = start + done, block = at / NF4_BLOCK;
+            const int64_t here = std::min(count - done, (block + 1) * NF4_BLOCK - at);
+            Nf4Table(nf4, block).expand(codes + at / 2, here / 2, values);  // rows and blocks have even sizes
+            convert(values, here, to + done);
+            done += here;
+        }
+    }
+};
