@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import gpu_exactness, gpu_trl
 from benchmarks.gpu_record import EAGER_STATUS, read, record_file, write
+from benchmarks.gpu_steps import beside
 from benchmarks.step import Bench
 from creditree.train.settings import Parts
 
@@ -93,7 +94,7 @@ def test_without_trl_its_seconds_are_null_and_it_is_said_why(tmp_path: Path, mon
 
 def test_our_step_is_shown_beside_trls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("trl", {"step": {"wall_s": {"step": 12.0}}}, "cpu", tmp_path, quiet=True)
-    assert gpu_trl.beside("cpu", tmp_path) == {}
+    assert beside("cpu", tmp_path) == {}
     write("grpo", {"step": {"wall_s": {"step": 2.0}}}, "cpu", tmp_path, quiet=True)
-    assert gpu_trl.beside("cpu", tmp_path) == {"grpo": 6.0}
+    assert beside("cpu", tmp_path) == {"grpo": 6.0}
     assert "6.0 times as fast" in capsys.readouterr().err
