@@ -33,10 +33,14 @@ test-all: test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "thorough and not slow" --durations=20
 
 # The same tests with the newest versions that the package allows, in an environment of its own: drift is seen here first.
+# It prints the versions, and where they differ from constraints.txt.
 newest:
 	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet torch==2.13.0
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]' torch==2.13.0
+	$(NEWEST)/bin/python -m pip freeze --exclude-editable | sed 's/+.*//' | LC_ALL=C sort | tee $(NEWEST)/versions.txt
+	@echo "Tested versions (<) that differ from the newest (>):"
+	@grep -v '^#' constraints.txt | LC_ALL=C sort | diff - $(NEWEST)/versions.txt | grep '^[<>]' || echo none
 	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 check: $(READY)

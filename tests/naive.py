@@ -23,7 +23,7 @@ def naive_sample(
     ids, logprobs = list(context), []
     for uniform in key.uniforms(budget):
         with torch.no_grad():
-            logits = model.transformer.model(torch.tensor([ids]), use_cache=False).logits[0, -1].double()
+            logits = model.network.model(torch.tensor([ids]), use_cache=False).logits[0, -1].double()
         if sampling.temperature == 0:
             token = int(logits.argmax())
         else:
@@ -63,7 +63,7 @@ def naive_loss(
     weights: Sequence[tuple[TokenField, ...]],
 ) -> torch.Tensor:
     """Return the loss by one whole forward pass for each branch, with gradient; mean over problems."""
-    total = torch.zeros((), dtype=trained.model.transformer.dtype)
+    total = torch.zeros((), dtype=trained.model.network.dtype)
     for forest, forest_advantages, forest_weights in zip(forests, advantages, weights, strict=True):
         for tree, tree_advantages, tree_weights in zip(forest, forest_advantages, forest_weights, strict=True):
             for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
@@ -83,7 +83,7 @@ def naive_loss(
 
 def _logprobs(trained: Trained, context: np.ndarray, tokens: np.ndarray, temperature: float) -> torch.Tensor:
     ids = torch.tensor(np.concatenate([context, tokens]))[None]
-    logits = trained.model.transformer.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1]
+    logits = trained.model.network.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.log_softmax(logits / temperature, -1)[torch.arange(len(tokens)), torch.tensor(np.array(tokens))]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.explore.explorer import Explorer
 from creditree.fields import TokenField
 from creditree.ledger import Seconds
@@ -31,7 +31,7 @@ def sampled_forests(
     model: Model, explorer: Explorer, problems: int = 2, budget: int = 10, temperature: float = 0.5
 ) -> list[Forest]:
     """Sample one judged forest a problem."""
-    rollout = Rollout(model, InProcessEngine(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)
+    rollout = Rollout(model, engine_for(model), DigitParity(), PromptTemplate(), Sampling(temperature), budget)
     questions = [Problem(str(p), "3*4="[: 2 + p], ("12",)) for p in range(problems)]
     forests, _ = rollout.grow(explorer, questions, [Key.of(5).at(p) for p in range(problems)], Seconds())
     return forests

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -17,9 +19,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from creditree.models.architecture import attention_of
 from creditree.models.attention import ATTENTION
 from creditree.models.load import Model
 from creditree.models.transformer import Transformer
+from creditree.models.whole import WholeModel
 
 ALPHABET = "0123456789*+-=() abcdefghijklmnopqrstuvwxyz?.,\n"
 FAMILIES = ("qwen2", "qwen3", "llama")
@@ -37,6 +41,40 @@ _SHAPE: dict[str, Any] = {
     "pad_token_id": 0,
     "bos_token_id": None,
 }
+
+
+_WINDOW = 6
+"""Tokens that sliding layers attend to: fewer than any test's sequence has."""
+_GEMMA: dict[str, Any] = {"head_dim": 8, "sliding_window": _WINDOW, "query_pre_attn_scalar": 8, "bos_token_id": None}
+OTHERS: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": _WINDOW},
+    "phi3": {"sliding_window": _WINDOW, "tie_word_embeddings": False},
+    "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 16, "init_std": 0.3, "enable_bias": True},
+    "smollm3": {"no_rope_layers": [1, 0, 1, 0], "sliding_window": _WINDOW, "use_sliding_window": True},
+    "qwen3_moe": {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "gemma2": _GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+    "gemma3_text": _GEMMA | {"layer_types": ["sliding_attention", "full_attention"] * 2},
+}
+"""Types that are run by their own forward pass, with what makes them so."""
+
+
+def other_model(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0, **changes: Any) -> PreTrainedModel:
+    """Return a random 4-layer model of one of the other types, in evaluation mode, with its own attention."""
+    own = CONFIG_MAPPING[kind]
+    mapped = getattr(own, "attribute_map", {})
+    config: Any = own(**{mapped.get(key, key): value for key, value in (_SHAPE | OTHERS[kind] | changes).items()})
+    torch.manual_seed(seed)
+    model: Any = AutoModelForCausalLM.from_config(config, attn_implementation=attention_of(config)).to(dtype).eval()
+    if dtype == torch.float64 and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # grouped products have no float64
+    model.requires_grad_(False)
+    return model  # type: ignore[no-any-return]
+
+
+def other(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0, **changes: Any) -> Model:
+    """Return a wrapped random model of one of the other types with its tokenizer."""
+    return Model(f"random:{kind}", WholeModel(other_model(kind, dtype, seed, **changes), "it is so"), char_tokenizer())
 
 
 def char_tokenizer() -> PreTrainedTokenizerFast:

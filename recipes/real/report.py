@@ -58,6 +58,15 @@ def main_table(cells: dict[str, list[Record]]) -> str:
     return markdown_table(header, rows)
 
 
+def base_alone(record: Record) -> str:
+    """Return the base model's accuracies, for a setup of which nothing else has been run."""
+    found = ", ".join(f"{decoding} {_base(record, decoding)}" for decoding in DECODINGS)
+    length = sum(one["tokens"] for one in record["evaluation"].values()) / sum(
+        one["completions"] for one in record["evaluation"].values()
+    )
+    return f"Base model: {found}; {length:.0f} tokens a completion. Its runs of learning are still in the queue.\n"
+
+
 def _base(record: Record, decoding: str) -> str:
     found = record["evaluation"][decoding]
     estimate = wilson(round(found["accuracy"] * found["completions"]), found["completions"])
@@ -149,7 +158,9 @@ def sections(found: Found) -> dict[str, str]:
         cells, tuning = found.get(setup.name, {}), found.get(f"tuning-{setup.name}", {})
         if tuning:
             made[f"tuning-{setup.name}"] = tuning_table(tuning)
-        if any(name in cells for name in METHODS):
+        if set(cells) == {"base"}:
+            made[setup.name] = base_alone(cells["base"][0])
+        elif "base" in cells:
             parts = (main_table(cells), differences(cells), equal_seconds(cells))
             made[setup.name] = "\n".join(parts)
     return made
@@ -160,7 +171,7 @@ def main(readme: Path = HERE / "README.md") -> None:
     found = load(HERE / "results")
     write(readme, sections(found) | {"provenance": provenance(found)})
     for setup in SETUPS:
-        if any(name in found.get(setup.name, {}) for name in METHODS):
+        if any(name in found.get(setup.name, {}) for name in METHODS):  # one that is only measured has no curve
             picture(found[setup.name], setup)
 
 

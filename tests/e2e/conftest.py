@@ -1,12 +1,21 @@
-"""A command that is refused, in this process."""
+"""Commands: one that is refused, in this process, and the end of the process that others are forked from."""
 
 import sys
+from collections.abc import Iterator
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 
 import pytest
 
 from creditree.cli.main import run
 from tests.e2e.command import Refuse
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """End the process that commands are forked from, so that its processor time is counted as the tests' own."""
+    yield
+    _forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.command import creditree, creditree_json, start
+from tests.e2e.command import STOPPED, creditree, creditree_json, start
 
 SAMPLES = 6
 SUITE = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench")
@@ -80,7 +80,7 @@ def wait_for_parts(out: Path, count: int, process: Any) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@STOPPED
 def test_killed_and_repeated_samples_only_what_is_missing(
     how: signal.Signals, code: int, data: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from creditree.cli.main import run as command_line
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks import Multiplication
-from tests.e2e.command import Refuse, creditree, start, write_config
+from tests.e2e.command import STOPPED, Refuse, creditree, start, write_config
 
 Monitor = Callable[..., Any]
 """Runs `creditree monitor --json`."""
@@ -155,7 +155,7 @@ SEVERAL = ("--samples", "3", "--decoding", "T=0.3", "--set", "train.max_rows=3")
 """Several completions a problem, in many small pieces."""
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@STOPPED
 def test_killed_and_repeated_it_measures_what_is_missing(
     how: signal.Signals, code: int, place: Path, run: Path, monitor: Monitor
 ) -> None:

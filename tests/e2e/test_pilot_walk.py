@@ -66,6 +66,7 @@ def test_the_commands_are_those_that_are_expected() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_the_check_found_what_the_script_spoiled(walked: Path) -> None:
     record = json.loads((walked / "pilots/words/report.json").read_text())
     found = {one["kind"]: one["text"] for one in record["data"]["findings"]}
@@ -76,6 +77,7 @@ def test_the_check_found_what_the_script_spoiled(walked: Path) -> None:
     assert sum(record["data"]["sizes"].values()) == 600
 
 
+@pytest.mark.thorough
 def test_the_report_has_the_gain_and_its_evidence(walked: Path) -> None:
     record = json.loads((walked / "pilots/words/report.json").read_text())
     d = record["result"]["difference"]
@@ -98,6 +100,7 @@ def rows(walked: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.thorough
 def test_better_and_worse_examples_are_what_was_measured(walked: Path) -> None:
     record = json.loads((walked / "pilots/words/report.json").read_text())
     d, shown = record["result"]["difference"], record["examples"]
@@ -108,6 +111,7 @@ def test_better_and_worse_examples_are_what_was_measured(walked: Path) -> None:
         assert one["before"].split()[-1:] != one["answers"][:1]
 
 
+@pytest.mark.thorough
 def test_the_html_report_stands_alone(walked: Path) -> None:
     page = (walked / "pilots/words/report.html").read_text(encoding="utf-8")
     parser = Balanced()
@@ -123,6 +127,7 @@ def test_the_html_report_stands_alone(walked: Path) -> None:
         assert f"## {heading}" in markdown
 
 
+@pytest.mark.thorough
 def test_a_second_command_only_shows_the_report(walked: Path) -> None:
     before = (walked / "pilots/words/report.json").stat().st_mtime_ns
     (command,) = (one for one in commands() if one.startswith("creditree pilot"))
@@ -131,6 +136,7 @@ def test_a_second_command_only_shows_the_report(walked: Path) -> None:
     assert (walked / "pilots/words/report.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.thorough
 def test_going_on_starts_from_the_pilots_adapter_and_reports_the_guard(walked: Path) -> None:
     summary = json.loads((walked / "runs/retrained/summary.json").read_text())
     assert summary["guard"]["n"] == 100

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from creditree.runs.directory import RunDirectory
-from tests.e2e.command import creditree, python, write_config
+from tests.e2e.command import creditree, python, typed, write_config
 from tests.e2e.test_resume import VALIDATION, content, stop_at
 
 MODEL = {"name": "builtin:multiplication", "dtype": "nf4"}
@@ -21,7 +21,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -> None:
     """To the bit: weights are quantised again, to the same codes. Nothing but the run's own words is printed."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    done = creditree("train", config, "--run", whole)
+    done = typed("train", config, "--run", whole)
     assert "bitsandbytes" not in done.stdout + done.stderr
     assert "Warning" not in done.stdout + done.stderr
     assert stop_at(config, run, 5, signal.SIGKILL) == -signal.SIGKILL

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from creditree.config.load import parse_config
-from tests.e2e.command import creditree, python
+from tests.e2e.command import creditree, python, typed
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,12 +24,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recipes beside it and a finished quickstart in it."""
     path = tmp_path_factory.mktemp("user")
     (path / "recipes").symlink_to(ROOT / "recipes")
-    done = creditree("quickstart", "--run", "runs/quickstart", cwd=path)
+    done = typed("quickstart", "--run", "runs/quickstart", cwd=path)
     for words in ("before", "after", "greedy", "T=0.3", "T=1", "Saved", "Try next"):
         assert words in done.stdout
     return path
 
 
+@pytest.mark.thorough
 def test_the_quickstart_lifts_greedy_accuracy_from_below_10_to_at_least_85_percent(place: Path) -> None:
     summary = json.loads((place / "runs" / "quickstart" / "summary.json").read_text())
     assert summary["method"] == "t-spmo"
@@ -41,6 +42,7 @@ def test_the_quickstart_lifts_greedy_accuracy_from_below_10_to_at_least_85_perce
     assert (place / "runs" / "quickstart" / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.thorough
 def test_every_command_runs(place: Path) -> None:
     commands = [line for block in blocks("console") for line in block.strip().splitlines()]
     assert len(commands) >= 5
@@ -52,6 +54,7 @@ def test_every_command_runs(place: Path) -> None:
     assert re.search(r"runs/grpo.*(better|worse|not distinguishable)", printed, flags=re.DOTALL)
 
 
+@pytest.mark.thorough
 def test_the_python_example_runs(place: Path) -> None:
     (example,) = blocks("python")
     assert len([line for line in example.splitlines() if line.strip()]) <= 13

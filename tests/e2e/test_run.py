@@ -15,7 +15,7 @@ from creditree.models.directory import locate
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from tests.e2e.command import creditree, creditree_json, write_config
+from tests.e2e.command import creditree, creditree_json, typed, write_config
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "t-spmo"
-    done = creditree("train", config, "--run", path)
+    done = typed("train", config, "--run", path)
     for words in ("step 6/6", "greedy", "sampled", "decoded", "forwarded", "Saved"):
         assert words in done.stdout
     assert done.stderr == ""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.command import SMALL, creditree, creditree_json, start
+from tests.e2e.command import SMALL, STOPPED, creditree, creditree_json, start
 from tests.e2e.test_resume import content
 
 RUNS = [("group=4", 0), ("group=6", 0), ("group=4", 1), ("group=6", 1)]
@@ -55,7 +55,7 @@ def test_the_record_has_runs_cases_and_pairs(whole: Path) -> None:
     assert "| group=4 | 2 |" in (whole / "sweep.md").read_text()
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@STOPPED
 def test_stopped_in_the_second_run_and_repeated_equals_uninterrupted(
     how: signal.Signals, code: int, sweep: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -1,11 +1,14 @@
 """What a run would do, said without loading the model or asking the network."""
 
+from dataclasses import asdict
 from typing import Any
 
 from creditree.cli.describe import method_record
 from creditree.config.build import build_lora, build_settings
+from creditree.config.defaults import Choices
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
+from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
@@ -41,19 +44,27 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
         cost["adapted_layers"] = list(layers)
         adapter = shape.lora_parameters(lora.rank, len(layers), lora.targets)
         cost["trained_parameters"] = shape.num_parameters if everything else adapter
+        if shape.whole is not None:
+            cost["note"] = note_of(config.model.name, shape.whole)
     return cost
 
 
-def dry_run_record(config: RunConfig) -> dict[str, Any]:
+def dry_run_record(config: RunConfig, choices: Choices = ()) -> dict[str, Any]:
     """Return the JSON form of a dry run."""
     return {
         "config": config.model_dump(mode="json") | {"method": config.method.resolved().model_dump(exclude_none=True)},
         "method": method_record(config.method.build()),
         "step_at_most": step_cost(config),
+        "chosen": [asdict(choice) for choice in choices],
     }
 
 
-def dry_run_text(config: RunConfig) -> str:
+def choices_text(choices: Choices) -> str:
+    """Return what was chosen and why, a line each."""
+    return "\n".join(["chosen, where the configuration does not say:", *(f"  {choice}" for choice in choices)])
+
+
+def dry_run_text(config: RunConfig, choices: Choices = ()) -> str:
     """Return the plain form of a dry run."""
     cost = step_cost(config)
     layers = cost.get("adapted_layers")
@@ -62,6 +73,7 @@ def dry_run_text(config: RunConfig) -> str:
     lines = [
         dump_config(config).rstrip(),
         "",
+        *([choices_text(choices), ""] if choices else []),
         f"Each of {cost['steps']} steps, at most:",
         f"  samples   {cost['sampled_tokens']:,} tokens: {cost['completions']:,} completions of {problems}",
         "            (each prefix that completions share is decoded once)",
@@ -75,4 +87,6 @@ def dry_run_text(config: RunConfig) -> str:
         lines.append(f"  updates   {size} in layers {layers[0]} to {layers[-1]} ({len(layers)} of the model's)")
     else:
         lines.append("  updates   an adapter (the model's shape is not known before it is loaded)")
+    if "note" in cost:
+        lines += ["", cost["note"]]
     return "\n".join(lines)

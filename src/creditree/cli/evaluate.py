@@ -15,7 +15,7 @@ from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.config.reward import build_verifier, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.example import Example
@@ -195,7 +195,7 @@ def _measured(
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
-        engine = InProcessEngine(model, rows_of(config))
+        engine = engine_for(model, rows_of(config))
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
             for job, verifier in zip(asked.jobs, verifiers, strict=True)

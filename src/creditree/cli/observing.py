@@ -12,7 +12,7 @@ from creditree.cli.output import progress_console
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.evaluate.scores import mean_over_problems, paired_change
@@ -83,7 +83,7 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Foun
         trained = load_trained(model, call.baseline.run.trained)
         examiner = Examiner(
             model,
-            InProcessEngine(model, _rows(call.baseline)),
+            engine_for(model, _rows(call.baseline)),
             verifier,
             call.table.prompt,
             config.sampling.max_new_tokens,

@@ -18,11 +18,14 @@ from creditree.config.schema import (
     WordProblemsConfig,
 )
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native.library import identity
+from creditree.engines.whole import engine_for
+from creditree.explore.attention_replay import AttentionReplay
+from creditree.explore.branching import Branching
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
+from creditree.models.influence import check_observed
 from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
@@ -136,11 +139,12 @@ def build_settings(config: RunConfig) -> Settings:
 
 def build_parts(config: RunConfig) -> Parts:
     """Load the model, say what of it learns, and make everything else that a run needs."""
-    from creditree.config.room import check_room  # these need the functions above
+    from creditree.config.defaults import resolved  # these need the functions above
+    from creditree.config.room import check_room
     from creditree.config.start import started
     from creditree.config.workload import settled
 
-    config = settled(started(config))
+    config = settled(resolved(started(config))[0])
     check_room(config)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -151,6 +155,8 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
+    if isinstance(method.explore, Branching | AttentionReplay) and method.explore.signals.influence is not None:
+        check_observed(method.explore.signals.influence, model.network)
     inputs = _inputs(config, task, guard, model)  # before all weights learn
     train = config.train
     trained: Trained
@@ -174,7 +180,7 @@ def build_parts(config: RunConfig) -> Parts:
         train.weight_decay,
         train.skip_grad_norm,
     )
-    engine = InProcessEngine(model, rows, keep_layer=trained.first_layer, stored_tokens=stored)
+    engine = engine_for(model, rows, trained.first_layer, stored)
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
     check_context(parts, build_settings(config))
@@ -185,7 +191,8 @@ def _inputs(config: RunConfig, task: Task, guard: Guard | None, model: Model) ->
     """Return the digests of all that the run depends on."""
     settings = build_settings(config)
     validation = task.held_out("validation", settings.validation.problems) if settings.validation.every > 0 else None
-    engine = identity(config.model.dtype, config.model.device)
+    native = identity(config.model.dtype, config.model.device)
+    engine = ", ".join(native.values()) if model.whole is None else f"the forward pass of {model.whole.name}"
     return Inputs(
         training=training_digest(task),
         measured=problems_digest(settings.measured(task)),
@@ -194,5 +201,5 @@ def _inputs(config: RunConfig, task: Task, guard: Guard | None, model: Model) ->
         reward=code_digest(config.reward),
         guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
         base=Base.of(model, config.model.dtype),
-        engine=", ".join(engine.values()),
+        engine=engine,
     )

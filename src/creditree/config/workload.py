@@ -15,12 +15,14 @@ from creditree.explore.branching import Branching
 from creditree.explore.explorer import Explorer
 from creditree.explore.replay import Replay
 from creditree.methods import Method
+from creditree.models.architecture import note_of
 from creditree.models.load import load_texts
-from creditree.models.shapes import RANDOM, shape_of
+from creditree.models.quantise import QUANTISATIONS
+from creditree.models.shapes import RANDOM, Shape, shape_of
 from creditree.models.texts import Texts
 from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
 from creditree.plan.prediction import PARTS, predict
-from creditree.plan.workload import Branches, Influence, Learns, Reach, Workload
+from creditree.plan.workload import NUM_BYTES, Branches, Influence, Learns, Reach, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.schedule.adaptive import Adaptive
@@ -58,6 +60,8 @@ def workload_of(
             f"the shape of model '{config.model.name}' is not known without asking the network; give a directory, "
             "download the model first, or name a public model of that shape, such as random:qwen2-1.5b."
         )
+    if shape.whole is not None:
+        raise ConfigError(_not_predicted(config, shape))
     method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
     explore, select, everything = method.explore, method.select, train.weights == "all"
@@ -95,6 +99,17 @@ def workload_of(
         off_policy=method.schedule.off_policy,
     )
     return work, prompt
+
+
+def _not_predicted(config: RunConfig, shape: Shape) -> str:
+    model = config.model
+    size = f", which take {show_bytes(shape.num_parameters * NUM_BYTES[model.dtype])} in {model.dtype}"
+    size = "" if model.dtype in QUANTISATIONS else size
+    memory = "" if config.train.memory is None else " without train.memory"
+    return (
+        f"{note_of(model.name, shape.whole or '')}; its memory and work are not predicted beyond its "
+        f"{shape.num_parameters:,} weights{size}: try it with --set train.steps=2{memory}."
+    )
 
 
 def _most_measured(config: RunConfig) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.engines.completions import Completions, Context, Live
-from creditree.engines.draw import draw
+from creditree.engines.draw import draw_into
 from creditree.engines.step_sums import ObservedPlan, StepSums
 from creditree.engines.store import PrefixStore, StorePlan
 from creditree.ledger import Ledger
@@ -103,17 +103,7 @@ class TorchDecoder:
     def _draw(self, completions: Completions, live: Live, step: int) -> IntArray:
         transformer = self.model.transformer
         logits = transformer.logits(transformer.norm(self.store.hidden(live.slot)))
-        device = logits.device
-        uniform = torch.from_numpy(completions.uniform[live.which, step]).to(device)
-        drawn = draw(logits, torch.from_numpy(live.row).to(device), uniform, completions.sampling)
-        tokens = np.asarray(drawn.token.cpu().numpy(), dtype=np.int64)
-        completions.tokens[live.which, step] = tokens
-        completions.logprobs[live.which, step] = drawn.logprob.double().cpu().numpy()
-        completions.sampler_logprobs[live.which, step] = drawn.sampler_logprob.double().cpu().numpy()
-        if completions.entropies is not None and drawn.entropy is not None:
-            completions.entropies[live.which, step] = drawn.entropy.double().cpu().numpy()[live.row]
-        completions.drawn[live.which] = step + 1
-        return tokens
+        return draw_into(completions, live.which, live.row, logits, step)
 
     def _observed(
         self, live: Live, tokens: IntArray, going: BoolArray, last: BoolArray, sums: StepSums, ledger: Ledger

@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from creditree.engines.completions import Completions
 from creditree.engines.engine import Sampling
 from creditree.errors import NonFiniteError
+from creditree.tree import IntArray
 
 NO_DISTRIBUTION = "logits are NaN or infinite"
 _BLOCK, _SMALLEST_BLOCK = 512, 16
@@ -81,6 +84,20 @@ def _drawn(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> 
         sampler = shifted[row, token] / sampling.temperature - weights.sum(dim=-1).log()[row]
     entropy = _entropy(shifted - log_total[:, None], sampling) if sampling.entropies else None
     return Drawn(token, shifted[row, token] - log_total[row], sampler, entropy)
+
+
+def draw_into(completions: Completions, which: IntArray, row: IntArray, logits: Tensor, step: int) -> IntArray:
+    """Draw token `step` of the completions `which` [m], standing on rows `row` [m] of `logits`; return the tokens."""
+    uniform = torch.from_numpy(completions.uniform[which, step]).to(logits.device)
+    drawn = draw(logits, torch.from_numpy(row).to(logits.device), uniform, completions.sampling)
+    tokens = np.asarray(drawn.token.cpu().numpy(), dtype=np.int64)
+    completions.tokens[which, step] = tokens
+    completions.logprobs[which, step] = drawn.logprob.double().cpu().numpy()
+    completions.sampler_logprobs[which, step] = drawn.sampler_logprob.double().cpu().numpy()
+    if completions.entropies is not None and drawn.entropy is not None:
+        completions.entropies[which, step] = drawn.entropy.double().cpu().numpy()[row]
+    completions.drawn[which] = step + 1
+    return tokens
 
 
 def _first_largest(shifted: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
+from creditree.engines.requests import check_requests, no_distribution
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.store import ROOT, PrefixStore
-from creditree.errors import DataError, NonFiniteError
+from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
-from creditree.models.influence import check_influence
 from creditree.models.load import Model
 from creditree.tree import IntArray
 
@@ -79,16 +79,12 @@ class InProcessEngine:
         """
         if not requests:
             return [], Ledger()
-        self._check(requests)
+        check_requests(self.model, requests)
         try:
             return self._sample(requests, sampling, told)
         except NonFiniteError:
             self.forget()
-            raise NonFiniteError(
-                f"model '{self.model.name}' computes logits that are NaN or infinite, so nothing can be sampled from "
-                "it: its weights, or those of its adapter, are damaged or have grown too large; get them again, or "
-                "train from an earlier checkpoint with a smaller learning rate."
-            ) from None
+            raise no_distribution(self.model) from None
 
     def _sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
@@ -127,24 +123,6 @@ class InProcessEngine:
         if native is not None:
             return native
         return self._static if self._static is not None and self._static.fits() else self._torch
-
-    def _check(self, requests: Sequence[SampleRequest]) -> None:
-        limit, known = self.model.transformer.max_positions, self.model.transformer.num_embeddings
-        for request in requests:
-            outside = request.context_ids[(request.context_ids < 0) | (request.context_ids >= known)]
-            if len(outside):
-                raise DataError(
-                    f"a prompt holds token {outside[0]}, but model '{self.model.name}' has embeddings for tokens 0 to "
-                    f"{known - 1} only; use the model's own tokenizer, or add rows to its embedding."
-                )
-            if len(request.context_ids) + request.max_new_tokens > limit:
-                raise DataError(
-                    f"a prompt of {len(request.context_ids)} tokens and {request.max_new_tokens} new ones exceed the "
-                    f"context of {limit} tokens of model '{self.model.name}'; shorten the prompt or lower "
-                    "sampling.max_new_tokens."
-                )
-            if request.signals.influence is not None:
-                check_influence(request.signals.influence, self.model.transformer)
 
     def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger, heart: Heart) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""

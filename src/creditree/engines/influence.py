@@ -1,6 +1,6 @@
 """Influence of the steps of sampled completions by a pass over what is stored of them: keys and values are there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +13,21 @@ from creditree.ledger import Ledger
 from creditree.models.influence import first_query, influence, whole_steps
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step, split_steps
-from creditree.tree import IntArray
+from creditree.tree import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Wanted:
+class Wanted:
     """A completion, prompt included, whose tokens from `first` on count for its steps."""
 
     index: int
     token_ids: IntArray
     steps: list[Step]
     first: int
+
+
+Pass = Callable[[Sequence[Wanted], InfluenceSpec], Sequence[FloatArray]]
+"""Scores completions in one forward pass: that of each step, prompt first."""
 
 
 def score(store: PrefixStore, completions: Completions, tokens_a_pass: int, ledger: Ledger) -> None:
@@ -33,38 +37,51 @@ def score(store: PrefixStore, completions: Completions, tokens_a_pass: int, ledg
     forwarded: those from step `delta` on. Completions of about the same length share a pass, of `tokens_a_pass` tokens
     at most, padding and what is read included; or of one completion.
     """
-    wanted: dict[InfluenceSpec, list[_Wanted]] = {}
+
+    def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
+        return _pass(store, wanted, spec, ledger)
+
+    score_by(scored, completions, lambda longest: tokens_a_pass // longest)
+
+
+def score_by(scored: Pass, completions: Completions, together: Callable[[int], int]) -> None:
+    """Fill `completions.influence` by passes over as many completions as `together` allows of a length, or one."""
+    wanted: dict[InfluenceSpec, list[Wanted]] = {}
     for index in np.flatnonzero(~completions.scored):
         spec = completions.requests[completions.owner[index]].signals.influence
         if spec is None:
             continue
-        one = _wanted(store, completions, int(index), spec)
+        one = _wanted(completions, int(index), spec)
         if one is not None:
             wanted.setdefault(spec, []).append(one)
+    assert completions.influence is not None
     for spec, found in wanted.items():
-        for part in _passes(sorted(found, key=lambda one: len(one.token_ids)), tokens_a_pass):
-            ledger.influence_tokens += _pass(store, completions, part, spec)
+        for part in _passes(sorted(found, key=lambda one: len(one.token_ids)), together):
+            for one, scores in zip(part, scored(part, spec), strict=True):
+                of_token = np.repeat(scores, [stop - start for start, stop in one.steps])
+                drawn = int(completions.drawn[one.index])
+                completions.influence[one.index, :drawn] = of_token[len(of_token) - drawn :]
 
 
-def _wanted(store: PrefixStore, completions: Completions, index: int, spec: InfluenceSpec) -> _Wanted | None:
+def _wanted(completions: Completions, index: int, spec: InfluenceSpec) -> Wanted | None:
     own = completions.tokens[index, : completions.drawn[index]]
     whole = np.concatenate([completions.requests[completions.owner[index]].context_ids, own])
     prompt = int(completions.prompt_tokens[index])
     steps = whole_steps(prompt, split_steps(whole[prompt:], spec.separators))
     first = first_query(steps, spec.delta)
-    return None if first is None else _Wanted(index, whole, steps, first)
+    return None if first is None else Wanted(index, whole, steps, first)
 
 
-def _passes(wanted: Sequence[_Wanted], tokens_a_pass: int) -> Iterator[Sequence[_Wanted]]:
+def _passes(wanted: Sequence[Wanted], together: Callable[[int], int]) -> Iterator[Sequence[Wanted]]:
     start = 0
     for stop in range(1, len(wanted) + 1):
-        if stop == len(wanted) or len(wanted[stop].token_ids) * (stop + 1 - start) > tokens_a_pass:
+        if stop == len(wanted) or stop + 1 - start > together(len(wanted[stop].token_ids)):
             yield wanted[start:stop]
             start = stop
 
 
-def _pass(store: PrefixStore, completions: Completions, wanted: Sequence[_Wanted], spec: InfluenceSpec) -> int:
-    """Score completions in one pass; return how many tokens it forwarded."""
+def _pass(store: PrefixStore, wanted: Sequence[Wanted], spec: InfluenceSpec, ledger: Ledger) -> Sequence[FloatArray]:
+    """Return the scores of completions by one pass over what is not stored of them."""
     stored = [store.find(one.token_ids[:-1]) for one in wanted]
     first = min(min(one.first, len(slots)) for one, slots in zip(wanted, stored, strict=True))
     read = torch.tensor([slots[:first] for slots in stored], dtype=torch.int64, device=store.transformer.device)
@@ -73,10 +90,5 @@ def _pass(store: PrefixStore, completions: Completions, wanted: Sequence[_Wanted
         return store.read(layer, read, heads)
 
     ids, steps = [one.token_ids for one in wanted], [one.steps for one in wanted]
-    found = influence(store.transformer, ids, steps, spec, first, past if first else None)
-    assert completions.influence is not None
-    for one, scores in zip(wanted, found, strict=True):
-        of_token = np.repeat(scores, [stop - start for start, stop in one.steps])
-        drawn = int(completions.drawn[one.index])
-        completions.influence[one.index, :drawn] = of_token[len(of_token) - drawn :]
-    return sum(len(one.token_ids) - first for one in wanted)
+    ledger.influence_tokens += sum(len(one.token_ids) - first for one in wanted)
+    return influence(store.transformer, ids, steps, spec, first, past if first else None)

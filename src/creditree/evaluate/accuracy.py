@@ -157,7 +157,7 @@ class Examiner:
 
         `fixed_length`: shorter completions are no cure, since the caller cannot change their length.
         """
-        limit = self.model.transformer.max_positions
+        limit = self.model.network.max_positions
         for problem in problems:
             length = len(prompt_ids(self.prompt, problem, self.model))
             if length + self.max_new_tokens > limit:

@@ -16,7 +16,7 @@ from creditree.runs.attempts import Attempt
 
 def cure_settings(examiner: Examiner, problem: Problem, keys: Mapping[str, str] | None = None) -> Settings:
     """Return the settings that can cure what nobody can read; `keys` are the names that the user has for them."""
-    room = examiner.model.transformer.max_positions - len(prompt_ids(examiner.prompt, problem, examiner.model))
+    room = examiner.model.network.max_positions - len(prompt_ids(examiner.prompt, problem, examiner.model))
     grader: Any = examiner.verifier.rules().get("grader", "")
     return Settings(examiner.max_new_tokens, room, str(grader), examiner.prompt.text, **(keys or {}))
 

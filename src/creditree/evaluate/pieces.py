@@ -19,7 +19,7 @@ def rows_at_once(model: Model, max_new_tokens: int) -> int:
     2 FLOP a weight and token. It depends on nothing that changes from call to call, so the same measurement is cut the
     same way.
     """
-    transformer = model.transformer
-    weights = sum(parameter.numel() for parameter in transformer.model.parameters())
-    work = CUDA_FLOP if transformer.device.type == "cuda" else THREAD_FLOP * torch.get_num_threads()
+    network = model.network
+    weights = sum(parameter.numel() for parameter in network.model.parameters())
+    work = CUDA_FLOP if network.device.type == "cuda" else THREAD_FLOP * torch.get_num_threads()
     return max(FEWEST, int(work / (2 * weights * MEAN_SHARE * max_new_tokens)))

@@ -13,9 +13,10 @@ from creditree.errors import ModelError
 from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.mismatch import Mismatch
+from creditree.learner.passes import Passes
+from creditree.learner.rows import Rows
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
-from creditree.learner.stretches import stretches_of
 from creditree.learner.update import LARGEST_WEIGHT, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
@@ -87,7 +88,7 @@ class Learner:
         On a base below float32 (bfloat16, int8, nf4) engine and learner round differently, and the ratio of new and old
         would clip tokens before anything was learned. In float32 and float64 they agree to rounding.
         """
-        return self.trained.model.transformer.dtype not in (torch.float32, torch.float64)
+        return self.trained.model.network.dtype not in (torch.float32, torch.float64)
 
     def with_old_logprobs(self, batch: Batch) -> Batch:
         """Return the batch with this learner's log-probabilities as the old ones of its fresh terms, if it needs them.
@@ -101,21 +102,21 @@ class Learner:
 
     def loss(self, batch: Batch) -> float:
         """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
-        return self._skeleton(batch).loss(stretches_of(batch, self.micro_batch_tokens))
+        return self._over(batch).loss(self.micro_batch_tokens)
 
     def states(self, batch: Batch) -> FloatArray:
         """Return the last hidden state before each term's token, after the final norm [M, width], without gradient."""
-        states, _ = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens))
+        states, _ = self._over(batch).states(self.micro_batch_tokens)
         return np.asarray(states.double().cpu().numpy())
 
     def logprobs(self, batch: Batch, temperature: float = 1.0) -> FloatArray:
         """Return log softmax(logits / temperature) of each term's token [M], at least in float32, without gradient."""
-        found = self._skeleton(batch).logprobs(stretches_of(batch, self.micro_batch_tokens), temperature)
+        found = self._over(batch).logprobs(self.micro_batch_tokens, temperature)
         return np.asarray(found.double().cpu().numpy())
 
     def residuals(self, batch: Batch) -> FloatArray:
         """Return |h - h_base| [M] of those states, with what is trained and without it."""
-        states, base = self._skeleton(batch).states(stretches_of(batch, self.micro_batch_tokens), base=True)
+        states, base = self._over(batch).states(self.micro_batch_tokens, base=True)
         assert base is not None
         return np.asarray(torch.linalg.vector_norm(states.double() - base.double(), dim=-1).cpu().numpy())
 
@@ -202,10 +203,10 @@ class Learner:
 
     def _gradient(self, batch: Batch, key: Key, at_old: bool) -> tuple[float, int, Mismatch]:
         self.optimiser.zero_grad()
-        skeleton, stretches = self._skeleton(batch), stretches_of(batch, self.micro_batch_tokens)
-        skeleton.at_old, skeleton.replaces_old = at_old, at_old and self.recomputes_old
+        passes = self._over(batch)
+        passes.at_old, passes.replaces_old = at_old, at_old and self.recomputes_old
         with self.trained.learning(key):
-            return skeleton.gradient(stretches), skeleton.num_clipped, skeleton.mismatch
+            return passes.gradient(self.micro_batch_tokens), passes.num_clipped, passes.mismatch
 
     def _shrink(self, batch: Batch) -> None:
         self.optimiser.zero_grad()
@@ -228,7 +229,10 @@ class Learner:
             grads.append(matrix.grad.add_(matrix, alpha=factor))
         return torch.nn.utils.get_total_norm(grads)
 
-    def _skeleton(self, batch: Batch) -> Skeleton:
+    def _over(self, batch: Batch) -> Passes:
+        """Return the passes over a batch, in the way in which the model is run."""
+        if self.trained.model.whole is not None:
+            return Rows(self.trained, self.objective, batch, self.trained.model.whole)
         store = self.trunk_store if self.trained.first_layer > 0 else None
         trunk = None if store is None else store.trunk(batch.token_ids, batch.parent)
         return Skeleton(self.trained, self.objective, batch, trunk)

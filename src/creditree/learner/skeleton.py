@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.batch import Batch
-from creditree.learner.head import Predictions, TermLoss, head_loss, token_logprobs
-from creditree.learner.mismatch import Mismatch
-from creditree.learner.stretches import Stretch
+from creditree.learner.head import Predictions, head_loss, token_logprobs
+from creditree.learner.passes import Passes
+from creditree.learner.stretches import Stretch, stretches_of
 from creditree.models.trained import Trained
 from creditree.models.transformer import Rope
 from creditree.models.tree_attention import KeysValues, TreePlan, TreeShape, TreeTokens
@@ -41,41 +39,36 @@ class _Passage:
     base_plan: TreePlan
 
 
-class Skeleton:
-    """A batch and the passes over it.
+class Skeleton(Passes):
+    """A batch and the passes over it, layer by layer, in stretches.
 
     The layers below the first adapted one are the same for policy and reference: they run once, without autograd, or
-    not at all where `trunk` [N, hidden] has their outputs. `num_clipped`: terms that a clip kept from learning so far.
-
-    `at_old`: the policy is the one that sampled the fresh terms, so `mismatch` is measured on them; `replaces_old`: and
-    what the passes compute takes the place of their old log-probabilities.
+    not at all where `trunk` [N, hidden] has their outputs.
     """
 
     def __init__(self, trained: Trained, objective: Objective, batch: Batch, trunk: Tensor | None = None) -> None:
-        self.trained, self.objective, self.batch = trained, objective, batch
+        super().__init__(trained, objective, batch)
         self._transformer = trained.model.transformer
         self._shared = self._transformer.num_heads // self._transformer.num_kv_heads
-        self.num_clipped = 0
-        self.at_old, self.replaces_old, self.mismatch = False, False, Mismatch()
         self._trunk = trunk
         self._tree = TreeTokens(batch.enter, batch.exit)
         self._order = np.argsort(batch.row, kind="stable")
 
-    def gradient(self, stretches: Sequence[Stretch]) -> float:
-        """Add the gradient of the loss over some stretches to the trained matrices; return the loss."""
-        return sum(self._walk(stretch, (), learns=True) for stretch in stretches)
+    def gradient(self, max_tokens: int) -> float:
+        """Add the gradient of the loss to the trained matrices; return the loss."""
+        return sum(self._walk(stretch, (), learns=True) for stretch in stretches_of(self.batch, max_tokens))
 
-    def loss(self, stretches: Sequence[Stretch]) -> float:
-        """Return the loss over some stretches, without gradient."""
-        return sum(self._walk(stretch, (), learns=False) for stretch in stretches)
+    def loss(self, max_tokens: int) -> float:
+        """Return the loss, without gradient."""
+        return sum(self._walk(stretch, (), learns=False) for stretch in stretches_of(self.batch, max_tokens))
 
     @torch.no_grad()
-    def states(self, stretches: Sequence[Stretch], *, base: bool = False) -> tuple[Tensor, Tensor | None]:
+    def states(self, max_tokens: int, *, base: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return the states after the final norm that predict each term [M, width]: the policy's, and the base's."""
         shape = self.batch.num_terms, self._transformer.hidden_size
         states = torch.empty(shape, dtype=self._transformer.dtype, device=self._transformer.device)
         of_base = torch.empty_like(states) if base else None
-        for terms, asked, passage in self._passages(stretches):
+        for terms, asked, passage in self._passages(stretches_of(self.batch, max_tokens)):
             if of_base is not None:
                 with self.trained.off():
                     of_base[terms] = self._transformer.norm(self._base(passage))[0][asked.row]
@@ -83,11 +76,11 @@ class Skeleton:
         return states, of_base
 
     @torch.no_grad()
-    def logprobs(self, stretches: Sequence[Stretch], temperature: float = 1.0) -> Tensor:
+    def logprobs(self, max_tokens: int, temperature: float = 1.0) -> Tensor:
         """Return log softmax(logits / temperature)[token] of each term [M], at least in float32."""
         kind = torch.promote_types(self._transformer.dtype, torch.float32)
         found = torch.empty(self.batch.num_terms, dtype=kind, device=self._transformer.device)
-        for terms, asked, passage in self._passages(stretches):
+        for terms, asked, passage in self._passages(stretches_of(self.batch, max_tokens)):
             found[terms] = token_logprobs(self._transformer, self._policy(passage)[0], asked, temperature)
         return found
 
@@ -190,29 +183,6 @@ class Skeleton:
         if len(tokens) == self.batch.num_tokens:
             return self._order
         return self._order[np.isin(self.batch.row[self._order], tokens)]
-
-    def _loss_of(self, terms: IntArray, reference: Tensor | None) -> TermLoss:
-        kind = torch.promote_types(self._transformer.dtype, torch.float32)
-        batch = self.batch
-        arrays = (batch.weight, batch.advantage, batch.old_logprob, batch.sampler_logprob)
-        weight, advantage, old, said = (self._tensor(array[terms]).to(kind) for array in arrays)
-        fresh = self._tensor(batch.fresh[terms])
-
-        def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
-            base = None if reference is None else reference[chosen]
-            before = old[chosen]
-            if self.at_old:
-                compared, now = fresh[chosen], logprobs.detach()
-                self.mismatch += Mismatch.of(said[chosen][compared], now[compared])
-                before = torch.where(compared, now, before) if self.replaces_old else before
-            clipped = self.objective.clipped(logprobs, advantage[chosen], before)
-            self.num_clipped += 0 if clipped is None else int(clipped.sum())
-            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], before)).sum()
-
-        return loss_of
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._transformer.device)
 
 
 def _leaves(pair: KeysValues) -> KeysValues:

@@ -7,13 +7,15 @@ from typing import ClassVar
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
-from creditree.errors import ConfigError, ModelError, did_you_mean
+from creditree.errors import ModelError
 from creditree.models.directory import as_others, full_name
 from creditree.models.load import Model
 from creditree.models.lora import LoraSpec as LoraSpec
+from creditree.models.projections import has_conv1d, projections
 from creditree.models.reading import one_sentence, reason_of
 from creditree.models.saved_adapter import SavedAdapter
 from creditree.rng import Key
@@ -32,28 +34,31 @@ class Adapter:
         """
         self.model = model
         self.spec = spec
-        transformer = model.transformer
-        self.layer_indices = spec.layer_indices(transformer.num_layers)
-        _check_targets(transformer.model, spec.targets)
+        network = model.network
+        self.layer_indices = spec.layer_indices(network.num_layers)
+        self._named = projections(network, spec.targets)
+        pattern = None if model.whole is None else network.layers_name
         config = LoraConfig(
             r=spec.rank,
             lora_alpha=spec.scaled_by,  # type: ignore[arg-type]
             lora_dropout=spec.dropout,
-            target_modules=list(spec.targets),
+            target_modules=list(self._named),
             layers_to_transform=list(self.layer_indices),
+            layers_pattern=pattern,
+            fan_in_fan_out=has_conv1d(network, self._named),
             bias="none",
             task_type="CAUSAL_LM",
         )
         with one_sentence(self._too_large):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(key.at("lora").integer(0, 2**63 - 1))
-                self.peft: PeftModel = get_peft_model(transformer.model, config)
-            if transformer.dtype == torch.float64:
+                self.peft: PeftModel = get_peft_model(network.model, config)
+            if network.dtype == torch.float64:
                 self.peft.to(torch.float64)
             self.peft.eval()
             self._link()
         config.base_model_name_or_path = full_name(model.name)
-        config.target_modules = sorted(spec.targets)  # peft makes a set, in any order
+        config.target_modules = sorted(self._named)  # peft makes a set, in any order
 
     def _too_large(self, error: BaseException) -> str:
         return (
@@ -67,7 +72,7 @@ class Adapter:
         held = [matrix.clone() for matrix in self.matrices]
         for matrix in self.matrices:
             matrix.add_(0.1 / self.spec.rank)
-        self.model.transformer.link()
+        self.model.network.link()
         for matrix, before in zip(self.matrices, held, strict=True):
             matrix.copy_(before)
 
@@ -90,7 +95,8 @@ class Adapter:
     def description(self) -> str:
         """How many numbers are trained, and in which layers."""
         first, last = self.layer_indices[0], self.layer_indices[-1]
-        return f"{self.num_parameters:,} trained parameters in layers {first} to {last}"
+        other = "" if set(self._named) == set(self.spec.targets) else f" ({', '.join(self._named)})"
+        return f"{self.num_parameters:,} trained parameters in layers {first} to {last}{other}"
 
     @contextmanager
     def learning(self, key: Key) -> Iterator[None]:
@@ -98,7 +104,9 @@ class Adapter:
         if self.spec.dropout == 0:
             yield
             return
-        self.peft.train()
+        layers = [module for module in self.peft.modules() if isinstance(module, LoraLayer)]
+        for layer in layers:  # and nothing else: the base may have dropout of its own, which is off in sampling
+            layer.train()
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(key.at("dropout").integer(0, 2**63 - 1))
@@ -149,17 +157,3 @@ def saved_spec(directory: Path) -> tuple[str | None, LoraSpec]:
     """
     saved = SavedAdapter.read(directory)
     return saved.base, saved.spec
-
-
-def _check_targets(model: torch.nn.Module, targets: tuple[str, ...]) -> None:
-    linear = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and ".layers." in name
-    }
-    for target in targets:
-        if target not in linear:
-            raise ConfigError(
-                f"lora.targets names '{target}', which is no projection in this model's layers."
-                f"{did_you_mean(target, linear)}"
-            )

@@ -28,16 +28,16 @@ class AllWeights:
 
     def __init__(self, model: Model) -> None:
         """Make every weight of `model` learn. Raises ModelError for weights of too little precision, or quantised."""
-        transformer = model.transformer
-        if transformer.dtype not in TRAINABLE or any(not p.is_floating_point() for p in transformer.model.parameters()):
+        network = model.network
+        if network.dtype not in TRAINABLE or any(not p.is_floating_point() for p in network.model.parameters()):
             raise ModelError(
                 f"the weights of model '{model.name}' are not float32, and smaller numbers would lose most updates to "
                 "rounding; set model.dtype: float32, or train an adapter."
             )
         self.model = model
-        transformer.model.requires_grad_(True)
-        transformer.link()
-        self._named: dict[str, torch.nn.Parameter] = dict(transformer.model.named_parameters())
+        network.model.requires_grad_(True)
+        network.link()
+        self._named: dict[str, torch.nn.Parameter] = dict(network.model.named_parameters())
         self._base = {name: weight.detach().clone() for name, weight in self._named.items()}
 
     @property
@@ -83,16 +83,16 @@ class AllWeights:
 
     def save(self, directory: Path) -> None:
         """Write model and tokenizer as transformers does (safetensors): a directory like any other model's."""
-        self.model.transformer.model.save_pretrained(str(directory))
+        self.model.network.model.save_pretrained(str(directory))
         self.model.tokenizer.save_pretrained(str(directory))
         as_others(directory)
 
     def load(self, directory: Path) -> None:
         """Set the weights from a directory that `save` or transformers wrote."""
-        transformer = self.model.transformer
-        dtype: Dtype = "float64" if transformer.dtype == torch.float64 else "float32"
-        saved = load_model(str(directory.absolute()), dtype, str(transformer.device))
-        self.load_state(dict(saved.transformer.model.named_parameters()))
+        network = self.model.network
+        dtype: Dtype = "float64" if network.dtype == torch.float64 else "float32"
+        saved = load_model(str(directory.absolute()), dtype, str(network.device))
+        self.load_state(dict(saved.network.model.named_parameters()))
 
     @torch.no_grad()
     def _exchange(self) -> None:

@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from creditree.errors import ModelError
+from creditree.models.layout import NotLayeredError
 
 ATTENTION = "creditree"
 _ONE_BY_ONE: ContextVar[bool] = ContextVar("_ONE_BY_ONE", default=False)
@@ -94,9 +94,9 @@ def _attention(
 ) -> tuple[Tensor, None]:
     if plan is None:
         if _ONE_BY_ONE.get():
-            raise ModelError(
+            raise NotLayeredError(
                 f"{type(module).__name__} does not pass its layer's keywords on to the attention function, so its "
-                "layers cannot be told what to attend to; use a Qwen2, Qwen3 or Llama."
+                "layers cannot be told what to attend to"
             )
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[arg-type]
         return out, None

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from creditree.errors import ModelError
+from creditree.models.network import Network
 from creditree.models.quantise import QuantisedLinear
-from creditree.models.transformer import Transformer
 
 _BASE_LAYER = "base_layer."
 """What peft puts into the name of a weight that has an adapter."""
@@ -20,7 +20,7 @@ _ADAPTER = ".lora_"
 _WORKERS = 4
 
 
-def weights_digest(source: Transformer | Path) -> str:
+def weights_digest(source: Network | Path) -> str:
     """Return sha256 over names, types, shapes and bytes of weights: of a loaded base model, or of a directory's files.
 
     Of a loaded model those of the base alone count, in the precision that it is held in: with an adapter attached the

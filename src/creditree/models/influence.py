@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from creditree.errors import ConfigError
+from creditree.models.network import Network
 from creditree.models.transformer import Transformer
+from creditree.models.whole import WholeModel
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step
 from creditree.tree import FloatArray, IntArray
@@ -106,6 +108,13 @@ class InfluencePlan:
             self._keep(sums)
         return out
 
+    def observe(self, layer: int, share: Tensor) -> None:
+        """Take the attention weights [N, H, T, T] of a whole layer, as a model gives them."""
+        if self._layers is None or layer in self._layers:
+            sums = share.new_zeros(share.shape[0], share.shape[1], share.shape[3], dtype=self.scores.dtype)
+            self._add(sums, share.to(self.scores.dtype), 0, share.shape[3])
+            self._keep(sums)
+
     def _add(self, sums: Tensor, share: Tensor, start: int, stop: int) -> None:
         """Add the queries [start, stop) with softmaxes `share` [N, H, Q, stop] to the column sums [N, H, T]."""
         most = max(self.table.most[start:stop])
@@ -174,13 +183,35 @@ def influence(
     return [row[: len(one)] for row, one in zip(found, steps, strict=True)]
 
 
-def check_influence(spec: InfluenceSpec, transformer: Transformer) -> None:
+@torch.no_grad()
+def influence_of_whole(
+    model: WholeModel, token_ids: Sequence[IntArray], steps: Sequence[Sequence[Step]], spec: InfluenceSpec
+) -> list[FloatArray]:
+    """Return what `influence` does, from the attention weights that a model's own forward pass gives.
+
+    All layers' weights are there at once. Raises ConfigError where the model gives none.
+    """
+    table = StepTable.of(steps, spec.delta, model.device, torch.promote_types(model.dtype, torch.float32))
+    plan = InfluencePlan(table, spec.layers, spec.heads)
+    for layer, share in enumerate(model.attentions(token_ids)):
+        plan.observe(layer, share)
+    found = plan.scores.double().cpu().numpy()
+    return [row[: len(one)] for row, one in zip(found, steps, strict=True)]
+
+
+def check_observed(spec: InfluenceSpec, network: Network) -> None:
+    """Raise ConfigError where the influence of steps cannot be had of a model at all, or not as `spec` says."""
+    check_influence(spec, network)
+    network.check_attention()
+
+
+def check_influence(spec: InfluenceSpec, network: Network) -> None:
     """Raise ConfigError where `spec` names layers or heads that the model does not have, or none, or delta < 0."""
     if spec.delta < 0:
         raise ConfigError(f"influence.delta is {spec.delta}: a step counts from 0 or more steps after it.")
     for name, chosen, have in (
-        ("layers", spec.layers, transformer.num_layers),
-        ("heads", spec.heads, transformer.num_heads),
+        ("layers", spec.layers, network.num_layers),
+        ("heads", spec.heads, network.num_heads),
     ):
         if chosen is not None and (not chosen or not all(0 <= index < have for index in chosen)):
             raise ConfigError(

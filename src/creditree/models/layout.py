@@ -8,6 +8,16 @@ from transformers import PreTrainedModel
 from creditree.errors import ModelError
 
 USE = "use a Qwen2, Qwen3 or Llama"
+
+
+class NotLayeredError(ModelError):
+    """A model cannot be run layer by layer; its own forward pass may still do. `reason`: why, in words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}; {USE}.")
+
+
 _PARTS = ("embed_tokens", "layers", "norm", "rotary_emb")
 
 
@@ -17,23 +27,21 @@ def kind_of(model: PreTrainedModel) -> str:
 
 
 def check_layout(model: PreTrainedModel) -> None:
-    """Raise ModelError for a model that is not embedding, layers, norm and head, or without rotary positions."""
+    """Raise NotLayeredError for a model that is not embedding, layers, norm and head, or without rotary positions."""
     decoder = getattr(model, "model", None)
     if decoder is None or not all(hasattr(decoder, part) for part in _PARTS) or not hasattr(model, "lm_head"):
-        raise ModelError(f"{kind_of(model)} is not laid out as embedding, layers, norm and head; {USE}.")
+        raise NotLayeredError(f"{kind_of(model)} is not laid out as embedding, layers, norm and head")
 
 
 def check_windows(name: str, config: Any) -> None:
-    """Raise ModelError for layers that attend to something else than everything before."""
+    """Raise NotLayeredError for layers that attend to something else than everything before."""
     layer_types = set(getattr(config, "layer_types", None) or ["full_attention"])
     if layer_types != {"full_attention"}:
-        raise ModelError(f"{name} has layers of type {sorted(layer_types)}; only full attention is supported.")
+        kinds = ", ".join(sorted(layer_types - {"full_attention"}))
+        raise NotLayeredError(f"{name} has layers of type {kinds}, and not of full attention alone")
     window = getattr(config, "sliding_window", None)
     if not hasattr(config, "layer_types") and window is not None and window < config.max_position_embeddings:
-        raise ModelError(
-            f"{name} attends to the last {window} tokens only; only full attention is supported, "
-            "so use a model without a sliding window."
-        )
+        raise NotLayeredError(f"{name} attends to the last {window} tokens only")
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:

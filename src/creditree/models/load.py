@@ -9,14 +9,16 @@ from transformers import PreTrainedTokenizerBase
 
 from creditree.errors import ConfigError, ModelError
 from creditree.models import quantise
-from creditree.models.architecture import check_architecture
+from creditree.models.architecture import attention_of, check_architecture, note_of
 from creditree.models.attention import ATTENTION
 from creditree.models.directory import locate
 from creditree.models.finite import check_finite
+from creditree.models.layout import NotLayeredError
 from creditree.models.reading import load_config, load_generation, load_tokenizer, load_weights, reading
 from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
 from creditree.models.vocabulary import check_vocabulary
+from creditree.models.whole import WholeModel
 from creditree.steps import Separators, find_separators
 
 Dtype = Literal["float32", "bfloat16", "int8", "nf4", "float64"]
@@ -26,18 +28,37 @@ THINK_END = "</think>"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Model:
-    """A base model, ready to sample from and to adapt; `texts`: what goes into it and comes out of it."""
+    """A base model, ready to sample from and to adapt; `texts`: what goes into it and comes out of it.
+
+    `network`: the model itself, and the way in which it is run.
+    """
 
     name: str
-    transformer: Transformer
+    network: Transformer | WholeModel
     tokenizer: PreTrainedTokenizerBase
     texts: Texts = field(init=False)
 
     def __post_init__(self) -> None:
-        network: Any = self.transformer.model
-        generation = getattr(network, "generation_config", None)
-        texts = Texts(self.name, self.tokenizer, network.config, generation, self.transformer.vocab_size)
+        model: Any = self.network.model
+        generation = getattr(model, "generation_config", None)
+        notes = () if self.whole is None else (note_of(self.name, self.whole.reason),)
+        texts = Texts(self.name, self.tokenizer, model.config, generation, self.network.vocab_size, notes)
         object.__setattr__(self, "texts", texts)
+
+    @property
+    def whole(self) -> WholeModel | None:
+        """The network, where it is run by its own forward pass; else None."""
+        return self.network if isinstance(self.network, WholeModel) else None
+
+    @property
+    def transformer(self) -> Transformer:
+        """The network's layers, one by one. Raises ModelError where it is run by its own forward pass."""
+        if isinstance(self.network, WholeModel):
+            raise ModelError(
+                f"{note_of(self.name, self.network.reason)}; what was asked for needs its layers, so use a Qwen2, "
+                "Qwen3 or Llama."
+            )
+        return self.network
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -61,28 +82,27 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     """Load model and tokenizer. Raises ModelError, or ConfigError for the device, with one sentence.
 
     Checked here: tokenizer and embedding belong together, no weight is NaN or infinite, and the layers can be run one
-    by one (`Transformer`).
+    by one (`Transformer`), or else the whole model by its own forward pass (`WholeModel`).
     """
     check_device(device)
     if name.startswith("random:"):
         return _random(name, dtype, device)
     config = load_config(name)
     options = _loading_options(name, config, dtype, device)
+    with reading(name, locate(name), "config.json"):
+        reason = check_architecture(config)
+        attention = ATTENTION if reason is None else attention_of(config)
     tokenizer = load_tokenizer(name)
-    try:
-        model = load_weights(name, attn_implementation=ATTENTION, **options)
-        check_vocabulary(name, tokenizer, len(model.get_input_embeddings().weight))
-        transformer = _wrapped(name, model, dtype, device)
-    except ModelError:
-        check_architecture(config)  # what cannot be supported may fail in any way: then this says so
-        raise
-    found = Model(name, transformer, tokenizer)
+    model = load_weights(name, attn_implementation=attention, **options)
+    check_vocabulary(name, tokenizer, len(model.get_input_embeddings().weight))
+    _place(name, model, dtype, device)
+    found = Model(name, _run_as(model.eval(), reason), tokenizer)
     found.texts.check()
     return found
 
 
-def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
-    """Return the model in its final precision and place, its layers at hand."""
+def _place(name: str, model: Any, dtype: Dtype, device: str) -> None:
+    """Bring the model into its final precision and place."""
     check_finite(f"the weights of model '{name}'", dict(model.named_parameters()))
     model.requires_grad_(False)
     with reading(name, locate(name), "its weights"):
@@ -93,7 +113,18 @@ def _wrapped(name: str, model: Any, dtype: Dtype, device: str) -> Transformer:
         else:
             torch.nn.Module.to(model, device)
         _own(model)
-    return Transformer(model.eval())
+
+
+def _run_as(model: Any, reason: str | None) -> Transformer | WholeModel:
+    """Return the model with the way in which it is run: by itself for a `reason`, or where its layers show one."""
+    if reason is None:
+        try:
+            return Transformer(model)
+        except NotLayeredError as error:  # what only the weights at hand show
+            reason = error.reason
+            check_architecture(model.config)
+            model.set_attn_implementation(attention_of(model.config))
+    return WholeModel(model, reason)
 
 
 def load_texts(name: str, *, offline: bool) -> Texts:
@@ -103,7 +134,10 @@ def load_texts(name: str, *, offline: bool) -> Texts:
     """
     tokenizer, config = load_tokenizer(name, offline=offline), load_config(name, offline=offline)
     rows = getattr(config, "vocab_size", None)
-    return Texts(name, tokenizer, config, load_generation(name, offline=offline), rows)
+    with reading(name, locate(name), "config.json"):
+        reason = check_architecture(config)
+    notes = () if reason is None else (note_of(name, reason),)
+    return Texts(name, tokenizer, config, load_generation(name, offline=offline), rows, notes)
 
 
 def check_device(device: str) -> None:

@@ -33,7 +33,6 @@ BLOCK = 64
 """Weights that share one scale, of nf4 (QLoRA)."""
 BLOCK_OF_SCALES = 256
 """Scales that share one scale of their own (QLoRA)."""
-_HEAD = "lm_head"
 _AT_ONCE = 1 << 18
 """Weights quantised together, a multiple of both blocks: bitsandbytes makes five float32 copies of them."""
 
@@ -234,11 +233,11 @@ def quantise(model: Any, kind: Quantisation, device: str) -> None:
     """Quantise a model in place, matrix by matrix, on `device`, where it ends up.
 
     A model whose weights are mapped from a file, as `from_pretrained` leaves them on a CPU, is never in memory whole.
-    Raises ModelError for a matrix that cannot be packed.
+    Raises ModelError for a matrix that cannot be packed, and where most of the model lies in no linear layer.
     """
-    for name, module in list(model.named_modules()):
-        if type(module) is not torch.nn.Linear or name == _HEAD:
-            continue
+    linear = [(name, module) for name, module in model.named_modules() if _is_quantised_in(model, module)]
+    _check_share(model, sum(module.weight.numel() for _, module in linear))
+    for name, module in linear:
         if kind == "nf4" and module.in_features % 2:
             raise ModelError(
                 f"layer {name} has {module.in_features} inputs, and nf4 packs two weights of a row in a byte; set "
@@ -251,6 +250,23 @@ def quantise(model: Any, kind: Quantisation, device: str) -> None:
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(device, COMPUTE, copy=True)  # a copy lets go of the file
     torch.nn.Module.to(model, device)  # buffers: the rotary angles stay float32
+
+
+def _is_quantised_in(model: Any, module: torch.nn.Module) -> bool:
+    return type(module) is torch.nn.Linear and module is not model.get_output_embeddings()
+
+
+def _check_share(model: Any, quantised: int) -> None:
+    """Raise ModelError where more than half of a model, its embedding and head apart, would stay as it is."""
+    ends = {
+        id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
+    rest = sum(parameter.numel() for parameter in model.parameters()) - sum(one.numel() for one in ends.values())
+    if 2 * quantised < rest:
+        raise ModelError(
+            f"{type(model).__name__} has {quantised / rest:.0%} of its weights in linear layers, so quantised it would "
+            "be no smaller; set model.dtype to bfloat16."
+        )
 
 
 def is_quantised(model: torch.nn.Module) -> bool:

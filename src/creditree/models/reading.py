@@ -117,18 +117,22 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def one_sentence(sentence: Callable[[BaseException], str]) -> Iterator[None]:
-    """Run a block of foreign code; what it raises becomes a ModelError with the sentence for it."""
+def one_sentence(sentence: Callable[[BaseException], str | ModelError]) -> Iterator[None]:
+    """Run a block of foreign code; what it raises becomes a ModelError with the sentence for it, or the one given."""
     try:
         yield
     except CreditreeError:
         raise
     except Exception as error:
-        raise ModelError(sentence(error)) from error
+        raise _as_error(sentence(error)) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # Ctrl-C and the like
             raise
-        raise ModelError(sentence(error)) from error
+        raise _as_error(sentence(error)) from error
+
+
+def _as_error(said: str | ModelError) -> ModelError:
+    return said if isinstance(said, ModelError) else ModelError(said)
 
 
 def reason_of(error: BaseException) -> str:

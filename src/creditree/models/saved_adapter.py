@@ -25,7 +25,7 @@ from creditree.models.reading import object_problem, one_sentence, reason_of, we
 from creditree.text import shown
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-_MATRIX = re.compile(r"base_model\.model\.(model\.layers\.(\d+)\.(?:\w+\.)*(\w+))\.lora_([AB])\.weight")
+_MATRIX = re.compile(r"base_model\.model\.((?:[A-Za-z_]\w*\.)+(\d+)\.(?:\w+\.)*(\w+))\.lora_([AB])\.weight")
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 """How matrices may have begun: others change the base weights too, or take them from elsewhere."""
 _READ = {
@@ -63,8 +63,6 @@ class SavedAdapter:
         ranks = {module: _rank(directory, module, sides) for module, sides in shapes.items()}
         scaling = {module: _scaling(directory, config, module, rank) for module, rank in ranks.items()}
         places = sorted({_parts(directory, name)[1:] for name in found})
-        if len(places) != len(ranks):
-            raise ModelError(f"the adapter in '{directory}' adapts several modules of a layer that have one name.")
         rank = max(ranks.values())
         spec = LoraSpec(
             rank=rank,

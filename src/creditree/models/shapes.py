@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from creditree.errors import ModelError, did_you_mean
-from creditree.models.architecture import check_architecture
+from creditree.models.architecture import check_architecture, num_parameters
 from creditree.models.directory import locate
+from creditree.models.network import longest_sequence
 from creditree.models.reading import load_config, reading
 
 RANDOM = "random:"
@@ -18,7 +19,8 @@ class Shape:
     """Sizes of a decoder-only model.
 
     `tied`: the output head is the embedding;  `qkv_bias`: queries, keys and values have a bias (Qwen2);  `qk_norm`:
-    queries and keys are normed head by head (Qwen3).
+    queries and keys are normed head by head (Qwen3). `whole`: why it is run by its own forward pass, None for layer by
+    layer; `counted`: the numbers of such a model, whose layers may be anything.
     """
 
     num_layers: int
@@ -32,10 +34,14 @@ class Shape:
     tied: bool = True
     qkv_bias: bool = False
     qk_norm: bool = False
+    whole: str | None = None
+    counted: int | None = None
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers the base model holds, where it is of the Llama family: RMS norms and a gated MLP."""
+        """How many numbers the base model holds: as counted, or of the Llama family, RMS norms and a gated MLP."""
+        if self.counted is not None:
+            return self.counted
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         attention = 2 * self.hidden_size * (queries + keys)
         attention += (queries + 2 * keys) * self.qkv_bias + 2 * self.head_dim * self.qk_norm
@@ -45,6 +51,8 @@ class Shape:
 
     def projection(self, target: str) -> tuple[int, int] | None:
         """Return (inputs, outputs) of a projection by its name in a layer, or None for one that is not known."""
+        if self.whole is not None:
+            return None
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         known = {
             "q_proj": (self.hidden_size, queries),
@@ -107,9 +115,9 @@ def shape_of(name: str, *, offline: bool = True) -> Shape | None:
     if not Path(where).is_dir() and not _is_at_hand(where, offline=offline):
         return None
     config = load_config(name, offline=offline)
-    check_architecture(config)
     with reading(name, where, "config.json"):
-        shape = _shape(config)
+        reason = check_architecture(config)
+        shape = _shape(config) if reason is None else _whole_shape(config, reason)
     if min(shape.num_layers, shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.vocab_size) < 1:
         raise ModelError(f"model '{name}' could not be loaded (config.json: a size is below 1); get or save it again.")
     return shape
@@ -124,6 +132,23 @@ def _is_at_hand(name: str, *, offline: bool) -> bool:
     return True
 
 
+def _whole_shape(config: Any, reason: str) -> Shape:
+    """Return the shape of a model that is run by its own forward pass: what every one of them says, and a count."""
+    heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
+    return Shape(
+        num_layers=int(config.num_hidden_layers),
+        hidden_size=hidden,
+        num_heads=heads,
+        num_kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+        head_dim=int(getattr(config, "head_dim", None) or hidden // heads),
+        intermediate_size=int(getattr(config, "intermediate_size", None) or 4 * hidden),
+        vocab_size=int(config.vocab_size),
+        max_positions=longest_sequence(config),
+        whole=reason,
+        counted=num_parameters(config),
+    )
+
+
 def _shape(config: Any) -> Shape:
     heads = int(config.num_attention_heads)
     return Shape(
@@ -134,7 +159,7 @@ def _shape(config: Any) -> Shape:
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
         intermediate_size=int(config.intermediate_size),
         vocab_size=int(config.vocab_size),
-        max_positions=int(config.max_position_embeddings),
+        max_positions=longest_sequence(config),
         tied=bool(config.tie_word_embeddings),
         qkv_bias=config.model_type == "qwen2",
         qk_norm=config.model_type == "qwen3",

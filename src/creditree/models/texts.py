@@ -30,11 +30,18 @@ class Texts:
     """
 
     def __init__(
-        self, name: str, tokenizer: Any, config: Any = None, generation: Any = None, rows: int | None = None
+        self,
+        name: str,
+        tokenizer: Any,
+        config: Any = None,
+        generation: Any = None,
+        rows: int | None = None,
+        more_notes: tuple[str, ...] = (),
     ) -> None:
         self.name, self.tokenizer = name, tokenizer
         self.chat = ChatTemplate(name, tokenizer)
         self._config, self._generation, self._rows = config, generation, rows
+        self._more_notes = more_notes
 
     @cached_property
     def ends(self) -> Ends:
@@ -62,8 +69,8 @@ class Texts:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the ends of completions, and of settings that are not applied."""
-        return (*self.ends.notes, *not_applied_note(self.not_applied))
+        """What a user should know of the ends of completions, of settings not applied, and how the model is run."""
+        return (*self.ends.notes, *not_applied_note(self.not_applied), *self._more_notes)
 
     def to_json(self) -> dict[str, object]:
         """Return which tokens end a completion, who says so, and what is not applied, for a record."""

@@ -10,28 +10,28 @@ from transformers import PreTrainedModel
 from creditree.errors import ModelError
 from creditree.models.attention import ATTENTION, AttentionPlan, CausalPlan, KeptPlan, one_by_one
 from creditree.models.head import Head
-from creditree.models.layout import USE, check_layout, check_sizes, check_windows, kind_of
+from creditree.models.layout import NotLayeredError, check_layout, check_sizes, check_windows, kind_of
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
+from creditree.models.network import Network
 from creditree.models.norm import Norm
 from creditree.models.reading import one_sentence, reason_of
 
 Rope = tuple[Tensor, Tensor]
 
 
-class Transformer:
+class Transformer(Network):
     """Layer-wise access to a decoder-only model of transformers (embedding -> layers -> norm -> head).
 
     Works for every architecture whose forward pass is exactly that chain, with full attention and rotary positions, and
     whose layers hand their keywords on to the attention function (Qwen2, Qwen3, Llama, Mistral, ...). Checked on the
     model itself when it is wrapped, on ten tokens: a prompt in one pass, two branches from its end in another, against
-    the model's own forward pass of the two sequences. Raises ModelError otherwise; attention that is called without a
-    plan raises it at any time.
+    the model's own forward pass of the two sequences. Raises NotLayeredError otherwise, and wherever attention is
+    called without a plan.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.config: Any = model.config
+        super().__init__(model)
         check_layout(model)
         check_windows(kind_of(model), self.config)
         decoder: Any = model.model
@@ -40,7 +40,9 @@ class Transformer:
         self._lean: list[LeanLayer | None] = [None] * len(decoder.layers)
         self._norm: Norm | None = None
         self._lean_head: Head | None = None
-        with one_sentence(lambda error: f"{kind_of(model)} cannot be run layer by layer ({reason_of(error)}); {USE}."):
+        with one_sentence(
+            lambda error: NotLayeredError(f"{kind_of(model)} cannot be run layer by layer ({reason_of(error)})")
+        ):
             self._check()
             self.link()
 
@@ -48,11 +50,6 @@ class Transformer:
     def num_layers(self) -> int:
         """How many decoder layers there are."""
         return len(self._decoder.layers)
-
-    @property
-    def num_heads(self) -> int:
-        """Query heads of a layer."""
-        return int(self.config.num_attention_heads)
 
     @property
     def num_kv_heads(self) -> int:
@@ -90,34 +87,14 @@ class Transformer:
         return 2 * self.head_dim * self.num_kv_heads
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the hidden states."""
-        return int(self.config.hidden_size)
+    def embedding(self) -> Any:
+        """The module that embeds tokens."""
+        return self._decoder.embed_tokens
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The base weights' data type."""
-        return self._decoder.embed_tokens.weight.dtype  # type: ignore[no-any-return]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self._decoder.embed_tokens.weight.device  # type: ignore[no-any-return]
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows of the output head."""
-        return int(self._head.weight.shape[0])
-
-    @property
-    def num_embeddings(self) -> int:
-        """Rows of the embedding: token ids from 0 up to here exist."""
-        return int(self._decoder.embed_tokens.weight.shape[0])
-
-    @property
-    def max_positions(self) -> int:
-        """The model's context length, in tokens."""
-        return int(self.config.max_position_embeddings)
+    def head(self) -> Any:
+        """The module that predicts tokens."""
+        return self._head
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return the embeddings [B, Q, hidden] of token ids [B, Q]."""
@@ -219,13 +196,6 @@ class Transformer:
         self._lean_head = Head.read(self._head)
         self.model.train(was_training)
 
-    def _some_ids(self, count: int) -> Tensor:
-        return (torch.arange(count, device=self.device) * 7 % min(self.num_embeddings, 97)).unsqueeze(0)
-
-    def _agree(self, ours: Tensor, theirs: Tensor) -> bool:
-        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        return torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max()))
-
     @torch.no_grad()
     def _check(self) -> None:
         """Raise ModelError unless this chain, in two passes with a tree's plan, gives what the model's forward gives.
@@ -237,9 +207,8 @@ class Transformer:
             self.model.set_attn_implementation(ATTENTION)
         check_sizes(self._sizes())
         if self.num_embeddings != self.vocab_size:
-            raise ModelError(
-                f"{kind_of(self.model)} embeds {self.num_embeddings} tokens and predicts {self.vocab_size}; use one "
-                "whose embedding and head have the same tokens."
+            raise NotLayeredError(
+                f"{kind_of(self.model)} embeds {self.num_embeddings} tokens and predicts {self.vocab_size}"
             )
         was_training = self.model.training
         self.model.eval()
@@ -260,9 +229,9 @@ class Transformer:
                 "are finite; its config.json (rotary angles, epsilon of the norms) may belong to other weights."
             )
         if not self._agree(ours, theirs):
-            raise ModelError(
+            raise NotLayeredError(
                 f"{kind_of(self.model)} does more than embedding, layers, norm and head, so its layers cannot be run "
-                f"one by one; {USE}."
+                "one by one"
             )
 
     def _sizes(self) -> dict[str, int]:

@@ -33,7 +33,7 @@ class Guard:
 
     def check(self, model: Model, max_new_tokens: int) -> None:
         """Raise ConfigError where a prompt with a completion, or with its target, exceeds the model's context."""
-        limit = model.transformer.max_positions
+        limit = model.network.max_positions
         for problem, target in zip(self.problems, self.targets, strict=True):
             prompt, wanted = len(prompt_ids(self.prompt, problem, model)), len(self._target_ids(target, model))
             if prompt + max(max_new_tokens, wanted) > limit:

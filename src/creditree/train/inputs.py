@@ -37,7 +37,7 @@ class Base:
     @classmethod
     def of(cls, model: Model, dtype: str) -> "Base":
         """Return what stands for a model that was just loaded. Every weight is read."""
-        return cls(model.name, dtype, weights_digest(model.transformer), source_sha256(model.name))
+        return cls(model.name, dtype, weights_digest(model.network), source_sha256(model.name))
 
     def to_json(self) -> dict[str, str]:
         """Return it for a record; what there is none of is left out."""

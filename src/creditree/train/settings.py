@@ -120,7 +120,7 @@ def check_context(parts: Parts, settings: Settings) -> None:
     Looks at every training problem of a finite task, and at the held-out problems that are measured. Raises DataError
     for a split that is needed and empty.
     """
-    task, limit = parts.task, parts.model.transformer.max_positions
+    task, limit = parts.task, parts.model.network.max_positions
     longest = settings.longest_completion(parts.method.schedule)
     if parts.guard is not None:
         parts.guard.check(parts.model, longest)

@@ -50,6 +50,6 @@ def cures(parts: Parts, settings: Settings, last: Skip | None) -> str:
     found = [f"a train.learning_rate below {settings.learning_rate:g}"]
     if parts.learner.spec.eps < FAINT_EPS:
         found.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")
-    if parts.model.transformer.dtype is not torch.float32:
+    if parts.model.network.dtype is not torch.float32:
         found.append("model.dtype float32")
     return " or ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)

@@ -12,7 +12,11 @@ from creditree.errors import ConfigError
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "src" / "creditree" / "config" / "quickstart.yaml"
 RECIPES = sorted(
-    [*(ROOT / "recipes").glob("*.yaml"), *(ROOT / "recipes" / "token_efficient_rl").glob("*.yaml"), SHIPPED]
+    [
+        *(ROOT / "recipes").glob("*.yaml"),
+        *(path for name in ("token_efficient_rl", "real") for path in (ROOT / "recipes" / name).glob("*.yaml")),
+        SHIPPED,
+    ]
 )
 
 

@@ -86,13 +86,21 @@ def test_an_unknown_projection_has_no_size() -> None:
     assert shape.lora_parameters(8, 7, ("q_proj", "c_attn")) is None
 
 
-def test_what_cannot_be_known_is_none_and_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_known_is_none() -> None:
     assert shape_of("nobody-here/no-such-model") is None
+
+
+def test_a_model_that_is_run_by_its_own_forward_pass_is_counted(tmp_path: Path) -> None:
     config = GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=64, n_positions=32, bos_token_id=0, eos_token_id=1)
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     char_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="GPT2LMHeadModel is not laid out as embedding, layers, norm and head"):
-        shape_of(str(tmp_path))
+    shape = shape_of(str(tmp_path))
+    assert shape is not None
+    assert shape.whole == "GPT2LMHeadModel is not laid out as embedding, layers, norm and head"
+    # embeddings (64 + 32) * 16; three norms of 32; attention 16 * 48 + 48 + 16 * 16 + 16; MLP 2 * 16 * 64 + 80
+    assert shape.num_parameters == 96 * 16 + 96 + 1088 + 2128
+    assert (shape.num_layers, shape.num_heads, shape.max_positions) == (1, 2, 32)
+    assert shape.lora_parameters(8, 1, ("q_proj", "v_proj")) is None
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:

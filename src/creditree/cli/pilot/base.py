@@ -13,11 +13,12 @@ from rich.console import Console
 
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.probe import SAMPLES, Probe, probe
-from creditree.config.pilot import KNOWN_RATE, Frame, Request, Setting, fitted, precisions, run_config
+from creditree.config.defaults import KNOWN_RATE
+from creditree.config.pilot import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
@@ -73,7 +74,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         begun = monotonic()
         model = load_model(request.model, config.model.dtype, request.device)
         load_s = monotonic() - begun
-        engine = InProcessEngine(model, rows_of(config))
+        engine = engine_for(model, rows_of(config))
         prompt = PromptTemplate(frame.prompt, frame.chat)
         for note in text_notes(prompt, model.texts):
             out.print(note, soft_wrap=True)

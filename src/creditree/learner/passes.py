@@ -1,0 +1,69 @@
+"""What all passes over a batch have in common: the loss of its terms, and what is noted on the way."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from creditree.batch import Batch
+from creditree.learner.head import TermLoss
+from creditree.learner.mismatch import Mismatch
+from creditree.models.trained import Trained
+from creditree.objective.objective import Objective
+from creditree.tree import IntArray
+
+
+class Passes(ABC):
+    """A batch and the passes over it, in parts of at most `max_tokens` tokens, on which no result depends.
+
+    `num_clipped`: terms that a clip kept from learning so far. `at_old`: the policy is the one that sampled the fresh
+    terms, so `mismatch` is measured on them; `replaces_old`: and what the passes compute takes the place of their old
+    log-probabilities.
+    """
+
+    def __init__(self, trained: Trained, objective: Objective, batch: Batch) -> None:
+        self.trained, self.objective, self.batch = trained, objective, batch
+        self._network = trained.model.network
+        self.num_clipped = 0
+        self.at_old, self.replaces_old, self.mismatch = False, False, Mismatch()
+
+    @abstractmethod
+    def gradient(self, max_tokens: int) -> float:
+        """Add the gradient of the loss to the trained matrices; return the loss."""
+
+    @abstractmethod
+    def loss(self, max_tokens: int) -> float:
+        """Return the loss, without gradient."""
+
+    @abstractmethod
+    def states(self, max_tokens: int, *, base: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return the states after the final norm that predict each term [M, width]: the policy's, and the base's."""
+
+    @abstractmethod
+    def logprobs(self, max_tokens: int, temperature: float = 1.0) -> Tensor:
+        """Return log softmax(logits / temperature)[token] of each term [M], at least in float32."""
+
+    def _loss_of(self, terms: IntArray, reference: Tensor | None) -> TermLoss:
+        kind = torch.promote_types(self._network.dtype, torch.float32)
+        batch = self.batch
+        arrays = (batch.weight, batch.advantage, batch.old_logprob, batch.sampler_logprob)
+        weight, advantage, old, said = (self._tensor(array[terms]).to(kind) for array in arrays)
+        fresh = self._tensor(batch.fresh[terms])
+
+        def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
+            base = None if reference is None else reference[chosen]
+            before = old[chosen]
+            if self.at_old:
+                compared, now = fresh[chosen], logprobs.detach()
+                self.mismatch += Mismatch.of(said[chosen][compared], now[compared])
+                before = torch.where(compared, now, before) if self.replaces_old else before
+            clipped = self.objective.clipped(logprobs, advantage[chosen], before)
+            self.num_clipped += 0 if clipped is None else int(clipped.sum())
+            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], before)).sum()
+
+        return loss_of
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._network.device)
