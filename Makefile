@@ -38,9 +38,9 @@ newest:
 	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet torch==2.13.0
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]' torch==2.13.0
-	$(NEWEST)/bin/python -m pip freeze --exclude-editable | tee $(NEWEST)/versions.txt
+	$(NEWEST)/bin/python -m pip freeze --exclude-editable | sed 's/+.*//' | LC_ALL=C sort | tee $(NEWEST)/versions.txt
 	@echo "Tested versions (<) that differ from the newest (>):"
-	@grep -v '^#' constraints.txt | diff - $(NEWEST)/versions.txt | grep '^[<>]' || echo none
+	@grep -v '^#' constraints.txt | LC_ALL=C sort | diff - $(NEWEST)/versions.txt | grep '^[<>]' || echo none
 	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 check: $(READY)

@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
-    made = trial(options.device, 200 if options.device != "cpu" else 20)
+    made = trial(options.device, 200 if options.device != "cpu" else 8)
     recorder = made.decoder.recorder
     record: dict[str, Any] = {"captures": made.total.captures, "eager": made.total.eager, "failure": recorder.failure}
     record |= {"recording_s": recorder.seconds, "calls": made.calls}

@@ -11,6 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.goals import GOALS, Goal, Raw, Record
+from benchmarks.gpu_goals import RECORDS, WORKS, gpu_goals
+from benchmarks.gpu_record import read
 from benchmarks.measure import PHASES
 from creditree.report.wording import markdown_table
 
@@ -21,8 +23,10 @@ NOT_MEASURED = "not measured"
 
 
 def load(results: Path = RESULTS) -> Raw:
-    """Return the raw records by the name of their file."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    """Return the raw records by the name of their file; those of the GPU together, by their own names."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    records = results / f"{RECORDS}.jsonl"
+    return found | ({RECORDS: read(records)} if records.is_file() else {})
 
 
 def number(value: float) -> str:
@@ -98,6 +102,17 @@ def throughput_table(raw: Raw) -> str:
     return markdown_table(["model", "rows", "creditree", "generate", "ratio", "tokens / rows decoded"], lines)
 
 
+def plan_table() -> str:
+    """Return what the plan says of the steps that the GPU is to make: nothing in it is measured."""
+    header = ["step", "peak, expected", "peak, at most", "sampling", "update"]
+    lines = [
+        [name, f"{number(work.planned_gb)} GB", f"{number(work.planned_at_most_gb)} GB"]
+        + [f"{number(tf)} TFLOP" for tf in (work.sampling_tf, work.update_tf)]
+        for name, work in WORKS.items()
+    ]
+    return markdown_table(header, lines)
+
+
 def provenance(raw: Raw) -> str:
     """Return what the runs were made with."""
     environments: list[dict[str, Any]] = [record["environment"] for record in raw.values()]
@@ -119,6 +134,8 @@ def sections(raw: Raw) -> dict[str, str]:
     }
     return {
         "goals": markdown_table(header, [goal_line(goal, raw) for goal in GOALS]),
+        "gpu goals": markdown_table(header, [goal_line(goal, raw) for goal in gpu_goals()]),
+        "gpu plan": plan_table(),
         "seconds": seconds_table(raw),
         "throughput": throughput_table(raw),
         "provenance": provenance(used),

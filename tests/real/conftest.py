@@ -30,7 +30,13 @@ def smollm2() -> Model:
     return load_model(weights("smollm2"), "float32")
 
 
-@pytest.fixture
-def own_smollm2() -> Model:
-    """Return the same for one test alone, which may put an adapter on it."""
-    return load_model(weights("smollm2"), "float32")
+@pytest.fixture(scope="package")
+def gemma3() -> Model:
+    """Return the pretrained model that is run by its own forward pass, in float32."""
+    return load_model(weights("gemma3"), "float32")
+
+
+@pytest.fixture(params=["smollm2", "gemma3"])
+def own(request: pytest.FixtureRequest) -> Model:
+    """Return a pretrained model, of either way to be run, for one test alone, which may put an adapter on it."""
+    return load_model(weights(request.param), "float32")

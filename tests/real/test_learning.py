@@ -10,7 +10,7 @@ from peft import PeftModel
 
 from creditree.config.method import MethodConfig
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.ledger import Seconds
 from creditree.models.adapter import Adapter, LoraSpec
@@ -41,15 +41,15 @@ def adapter_of(model: Model) -> Adapter:
 
 
 @pytest.mark.parametrize("name", ["t-spmo", "grpo"])
-def test_loss_and_gradient_are_the_plain_ones(own_smollm2: Model, name: str) -> None:
+def test_loss_and_gradient_are_the_plain_ones(own: Model, name: str) -> None:
     method = MethodConfig.model_validate(
         {"name": name, "group": 4, **({"l2": 0.0} if name == "t-spmo" else {})}
     ).build()
-    adapter = adapter_of(own_smollm2)
+    adapter = adapter_of(own)
     learner = Learner(adapter, method.objective, OptimiserSpec(max_grad_norm=1e9))
-    parts = Parts(own_smollm2, learner, InProcessEngine(own_smollm2), WordProblems(), DigitParity(), method)
+    parts = Parts(own, learner, engine_for(own), WordProblems(), DigitParity(), method)
     before = adapter.state()
-    rollout = Rollout(own_smollm2, parts.engine, parts.verifier, PromptTemplate(), Sampling(1.0), BUDGET)
+    rollout = Rollout(own, parts.engine, parts.verifier, PromptTemplate(), Sampling(1.0), BUDGET)
     result = train_step(parts, rollout, PROBLEMS, Key.of(4), 1e-4, Seconds())
     assert result.stats.updated
     found = [matrix.grad.numpy().copy() for matrix in adapter.matrices if matrix.grad is not None]
@@ -65,17 +65,17 @@ def test_loss_and_gradient_are_the_plain_ones(own_smollm2: Model, name: str) -> 
     assert min(float(np.abs(gradient).max()) for gradient in plain) > 0
 
 
-def test_the_adapter_gives_the_same_logits_in_plain_peft(own_smollm2: Model, tmp_path: Path) -> None:
+def test_the_adapter_gives_the_same_logits_in_plain_peft(own: Model, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    adapter = adapter_of(own_smollm2)
+    adapter = adapter_of(own)
     adapter.save(tmp_path / "adapter")
     ids = torch.tensor([[1, 504, 2, 30, 41, 900]])
     with torch.no_grad():
-        ours = own_smollm2.transformer.model(input_ids=ids, use_cache=False).logits
+        ours = own.network.model(input_ids=ids, use_cache=False).logits
         with adapter.off():
-            base = own_smollm2.transformer.model(input_ids=ids, use_cache=False).logits
-    plain: Any = AutoModelForCausalLM.from_pretrained(locate(own_smollm2.name), dtype=torch.float32)
+            base = own.network.model(input_ids=ids, use_cache=False).logits
+    plain: Any = AutoModelForCausalLM.from_pretrained(locate(own.name), dtype=torch.float32)
     loaded = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
     with torch.no_grad():
         theirs = loaded(input_ids=ids, use_cache=False).logits

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import influence, report, step
 from benchmarks.cases import CASES, OUR_VARIANTS, TRL_VARIANTS
 from benchmarks.goals import GOALS, Goal
+from benchmarks.gpu_goals import LARGE, LARGE_NF4, RECORDS, gpu_goals
 from benchmarks.measure import Clock, peak_resident_mb, read_prompts, resident_mb, reward_of, spread
 from benchmarks.models import MODELS, model_directory, prompt_file
 from benchmarks.vs_trl import compare, over_imports, over_weights, run_rounds
@@ -168,8 +169,33 @@ def test_a_goal_is_met_at_its_bound_or_on_its_good_side() -> None:
 
 
 def test_what_was_not_measured_says_so() -> None:
-    for goal in GOALS:
+    for goal in (*GOALS, *gpu_goals()):
         assert report.goal_line(goal, {})[2:] == [report.NOT_MEASURED, ""]
+
+
+def test_goals_of_the_gpu_are_read_from_its_records() -> None:
+    """8 rows: 500 of 1,000 tokens/s; 50 rows not measured. TRL 12 s, ours 2. Peak 4 GB; eager steps 3 + 2."""
+    step = {"wall_s": {"step": 2.0}, "peak_allocated_mb": 4000.0, "eager": 2}
+    records = {
+        "decode-0.5b": {"rows": [{"rows": 8, "all": [500.0], "roofline": 1000.0}]},
+        "grpo": {"step": step},
+        "trl": {"step": {"wall_s": {"step": 12.0}}},
+        "t-spmo-1.5b": {"step": step | {"eager": 0}},
+        "graphs": {"eager": 3},
+    }
+    lines = {goal.what: report.goal_line(goal, {RECORDS: records}) for goal in gpu_goals()}
+    assert lines["decoding Qwen2.5-0.5B, 8 rows: of the roofline"][1:] == ["≥ 60 %", "50 %", "no"]
+    assert lines["decoding Qwen2.5-0.5B, 50 rows: of the roofline"][2] == report.NOT_MEASURED
+    assert lines["GRPO step, Qwen2.5-0.5B, 8 x 16, 256 tokens, against TRL's"][2:] == ["6 x", "yes"]
+    assert lines["Qwen2-1.5B, T-SPMO, G = 50, bf16: peak"][2:] == ["4 GB", "yes"]
+    assert lines["decoding steps that no graph launched"][2:] == ["5", "no"]
+    without = {RECORDS: records | {"trl": {"step": None}}}
+    assert report.goal_line(gpu_goals()[5], without)[2] == report.NOT_MEASURED
+
+
+def test_the_plan_says_that_the_large_model_fits() -> None:
+    assert LARGE.planned_gb < 4.6
+    assert LARGE_NF4.planned_gb < 2.7
 
 
 def test_the_document_is_what_the_report_writes() -> None:

@@ -114,7 +114,16 @@ def test_a_method_of_such_a_cross_cannot_be_made() -> None:
 def test_names_and_paper() -> None:
     papers = {name: make().paper for name, make in METHODS.items()}
     assert all(make().name == name for name, make in METHODS.items())
-    assert list(papers) == ["grpo", "s-grpo", "t-spmo", "treerl", "attnrl", "attnrl-paper", "deepscaler"]
+    assert list(papers) == [
+        "grpo",
+        "s-grpo",
+        "t-spmo",
+        "t-spmo-paper",
+        "treerl",
+        "attnrl",
+        "attnrl-paper",
+        "deepscaler",
+    ]
     assert [papers[name].split()[-1] for name in ("grpo", "s-grpo", "t-spmo")] == ["2504.20834"] * 3
     assert [papers[name] for name in ("treerl", "attnrl", "attnrl-paper")] == [
         "arXiv 2506.11902",
@@ -212,14 +221,18 @@ def test_s_grpo_has_the_papers_constants() -> None:
 
 def test_t_spmo_has_the_papers_constants() -> None:
     """Group 50 and L2 0.01 in the loss: the paper's. One replay of each kind, r = 1 and how to count U: ours."""
-    assert METHODS["t-spmo"]() == Method(
-        "t-spmo",
+    assert METHODS["t-spmo-paper"]() == Method(
+        "t-spmo-paper",
         "arXiv 2504.20834",
         Replay(group=50, successes=1, failures=1, threshold=1.0),
         PrefixGain(),
         BranchingPairs(u_norm="branching"),
         Likelihood(kl=0.0, l2=L2Penalty(0.01, decoupled=False), loss_temperature=1.0),
     )
+
+
+def test_t_spmo_is_the_paper_s_without_the_penalty_that_stops_it() -> None:
+    assert METHODS["t-spmo"]() == replace(METHODS["t-spmo-paper"](), name="t-spmo", objective=Likelihood())
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -1,9 +1,11 @@
 """What a run would do, said without loading the model or asking the network."""
 
+from dataclasses import asdict
 from typing import Any
 
 from creditree.cli.describe import method_record
 from creditree.config.build import build_lora, build_settings
+from creditree.config.defaults import Choices
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.models.architecture import note_of
@@ -47,16 +49,22 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
     return cost
 
 
-def dry_run_record(config: RunConfig) -> dict[str, Any]:
+def dry_run_record(config: RunConfig, choices: Choices = ()) -> dict[str, Any]:
     """Return the JSON form of a dry run."""
     return {
         "config": config.model_dump(mode="json") | {"method": config.method.resolved().model_dump(exclude_none=True)},
         "method": method_record(config.method.build()),
         "step_at_most": step_cost(config),
+        "chosen": [asdict(choice) for choice in choices],
     }
 
 
-def dry_run_text(config: RunConfig) -> str:
+def choices_text(choices: Choices) -> str:
+    """Return what was chosen and why, a line each."""
+    return "\n".join(["chosen, where the configuration does not say:", *(f"  {choice}" for choice in choices)])
+
+
+def dry_run_text(config: RunConfig, choices: Choices = ()) -> str:
     """Return the plain form of a dry run."""
     cost = step_cost(config)
     layers = cost.get("adapted_layers")
@@ -65,6 +73,7 @@ def dry_run_text(config: RunConfig) -> str:
     lines = [
         dump_config(config).rstrip(),
         "",
+        *([choices_text(choices), ""] if choices else []),
         f"Each of {cost['steps']} steps, at most:",
         f"  samples   {cost['sampled_tokens']:,} tokens: {cost['completions']:,} completions of {problems}",
         "            (each prefix that completions share is decoded once)",

@@ -57,6 +57,10 @@ def train(
         Path | None, typer.Argument(help="Configuration (YAML); with --from RUN it may be left out: the run's.")
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run directory to write.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Base model: a directory, hub name or GGUF file; with --task no YAML.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Task by name, such as svamp, gsm8k or file.")] = None,
     resume: ResumeOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")
@@ -84,7 +88,7 @@ def train(
     from creditree.config.trust import reward_override
 
     overrides = (*reward_override(reward), *(set_ or []), *memory_override(memory))
-    options = TrainOptions(config, start, data, guard, overrides, trust_run)
+    options = TrainOptions(config, model, task, start, data, guard, overrides, trust_run)
     train_command(options, run, resume=resume, dry_run=dry_run, as_json=json)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from creditree.cli.output import console, print_json
+from creditree.config.defaults import chosen
 from creditree.config.load import load_config
 from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import RunConfig
@@ -76,7 +77,7 @@ class Plan:
 
 def plan_command(path: Path, *, prompt_tokens: int | None, as_json: bool, overrides: Sequence[str]) -> None:
     """Predict the memory and work of a run."""
-    config = started(load_config(path, overrides), offline=True)
+    config, _ = chosen(started(load_config(path, overrides), offline=True), offline=True)
     plan = Plan.of(config, prompt_tokens)
     if as_json:
         print_json(plan.to_json())

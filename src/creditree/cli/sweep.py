@@ -12,7 +12,8 @@ from rich.console import Console
 from creditree.cli.compare import shared_decoding
 from creditree.cli.output import console, print_json, progress_console
 from creditree.cli.train import train_into
-from creditree.config.load import dump_config
+from creditree.config.defaults import resolved
+from creditree.config.load import dump_config, parse_config
 from creditree.config.start import started
 from creditree.config.sweep import SweepRun, load_sweep
 from creditree.config.workload import settled
@@ -120,7 +121,9 @@ def _check_held(runs: Sequence[SweepRun], out: Path) -> None:
         if _state(run, out) == "new":
             continue
         held = RunDirectory.read(out / run.folder)
-        difference = describe_difference(held.config_yaml, dump_config(settled(started(run.config))))
+        recorded = parse_config(held.config_yaml, str(held.path / "config.yaml"))
+        config, _ = resolved(started(run.config), recorded=recorded)
+        difference = describe_difference(held.config_yaml, dump_config(settled(config)))
         if difference:
             raise RunError(
                 f"{out / run.folder} was made with another configuration: {difference}; repeat the sweep as it was, or "

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from creditree.config.build import build_task
+from creditree.config.defaults import TOKENS
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
+from creditree.config.start import GENERATED
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
@@ -23,9 +25,8 @@ from creditree.tasks.split import Split
 from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
-GENERATED = ("multiplication", "word_problems")
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".json")
-PLAIN_TOKENS = 300
+PLAIN_TOKENS = TOKENS
 """Longest completion of a plain model where the task does not say."""
 
 

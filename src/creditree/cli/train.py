@@ -11,15 +11,16 @@ from shlex import quote
 
 from rich.console import Console
 
-from creditree.cli.dry_run import dry_run_record, dry_run_text
+from creditree.cli.dry_run import choices_text, dry_run_record, dry_run_text
 from creditree.cli.edited import tell_edited
 from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
 from creditree.config.build import build_parts, build_settings
+from creditree.config.defaults import resolved
 from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.room import check_room
 from creditree.config.schema import RunConfig
-from creditree.config.start import run_values, started, with_data
+from creditree.config.start import named_task, run_values, started, with_data
 from creditree.config.trust import check_trust
 from creditree.config.workload import memory_note, settled
 from creditree.errors import ConfigError, RunError
@@ -41,11 +42,14 @@ GRPO = "'method={name: grpo, group: 16, kl: 0, loss_temperature: 0.5}'"
 class TrainOptions:
     """Which configuration was asked for; None where the command line did not say.
 
-    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set;
+    `model`, `task`: instead of a file's, or of a whole file;  `start`: what to go on from (`train.start`);  `data`:
+    file of the task;  `guard`: file of the guard set;
     `trusted`: code that the run to go on from names may run.
     """
 
     config: Path | None
+    model: str | None = None
+    task: str | None = None
     start: str | None = None
     data: str | None = None
     guard: str | None = None
@@ -61,9 +65,18 @@ class TrainOptions:
             values, where = run_values(self.start)
             cure = ", or choose --reward"
             check_trust(values, f"run '{Path(where).parent}'", self.overrides, trusted=self.trusted, cure=cure)
+        elif self.model is not None and self.task is not None:
+            values, where = {}, "the command line"
         else:
-            raise ConfigError("creditree train needs a configuration: name a YAML file, or a finished run with --from.")
-        if self.data is not None:
+            raise ConfigError(
+                "creditree train needs a configuration: name a YAML file, a finished run with --from, or both --model "
+                "NAME and --task NAME, such as --task svamp."
+            )
+        if self.model is not None:
+            set_key(values, "model.name", self.model, "--model")
+        if self.task is not None:
+            values |= {"task": named_task(self.task, self.data)}
+        elif self.data is not None:
             values = with_data(values, where, self.data)
         if self.start is not None:
             set_key(values, "train.start", self.start, "--from")
@@ -73,7 +86,10 @@ class TrainOptions:
 
     def flags(self) -> tuple[str, ...]:
         """Return the options as they are written on a command line."""
-        named = {"--from": self.start, "--data": self.data, "--guard": self.guard}
+        named = {
+            "--model": self.model, "--task": self.task, "--from": self.start, "--data": self.data,
+            "--guard": self.guard,
+        }  # fmt: skip
         return (*(part for name, value in named.items() if value for part in (name, value)),
                 *(["--trust-run"] if self.trusted else []), *_overriding(self.overrides))  # fmt: skip
 
@@ -82,11 +98,11 @@ def train_command(options: TrainOptions, run: Path | None, *, resume: bool, dry_
     """Train as the configuration says, or say what that would do."""
     config = options.load()
     if dry_run:
-        config = started(config, offline=True)
+        config, choices = resolved(started(config, offline=True), offline=True)
         if as_json:
-            print_json(dry_run_record(config))
+            print_json(dry_run_record(config, choices))
         else:
-            print_text(dry_run_text(config))
+            print_text(dry_run_text(config, choices))
         return
     if run is None:
         raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
@@ -129,13 +145,18 @@ def _train(config: RunConfig, run: Path, *, resume: bool, as_json: bool) -> None
 def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> Summary:
     """Train into a run directory, with progress on `out`. Raises Interrupted where a signal stopped it."""
     quiet_libraries()
-    config = settled(started(config))
+    is_there = resume and os.path.lexists(run / "config.yaml")
+    recorded = _recorded(run) if is_there else None
+    config, choices = resolved(started(config), recorded=recorded)
+    config = settled(config)
     check_room(config)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, dump_config(config)) as directory:
         parts, settings = build_parts(config), build_settings(config)
         size = parts.learner.trained.description
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}", soft_wrap=True)
+        if choices:
+            out.print(choices_text(choices), soft_wrap=True)
         if config.train.memory is not None:
             out.print(memory_note(config))
         if parts.start is not None:
@@ -154,6 +175,10 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))
             return run_training(parts, settings, directory, watcher)
+
+
+def _recorded(run: Path) -> RunConfig:
+    return parse_config(RunDirectory.read(run).config_yaml, str(run / "config.yaml"))
 
 
 def _print_summary(out: Console, summary: Summary, run: Path) -> None:

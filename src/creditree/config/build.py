@@ -139,11 +139,12 @@ def build_settings(config: RunConfig) -> Settings:
 
 def build_parts(config: RunConfig) -> Parts:
     """Load the model, say what of it learns, and make everything else that a run needs."""
-    from creditree.config.room import check_room  # these need the functions above
+    from creditree.config.defaults import resolved  # these need the functions above
+    from creditree.config.room import check_room
     from creditree.config.start import started
     from creditree.config.workload import settled
 
-    config = settled(started(config))
+    config = settled(resolved(started(config))[0])
     check_room(config)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)

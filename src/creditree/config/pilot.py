@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from creditree.config.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.config.load import check_config
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import RunConfig
@@ -22,16 +22,10 @@ from creditree.tasks.wording import WORDINGS
 
 BARE = "{question}\n"
 """Wording for the built-in models, which know no instructions."""
-KNOWN_RATE, KNOWN_SIZE = 1e-4, 1.5e9
-"""Learning rate of arXiv 2504.20834 (section 4) for a model of so many parameters."""
-LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
-FINAL_RATE = 0.1
 NO_LIMIT = 100_000
 """Training steps where time is the limit."""
 PRECISIONS = ("bfloat16", "int8", "nf4")
 """Tried in this order where the preferred precision does not fit."""
-SMALL = 50_000_000
-"""On a CPU, models of up to so many parameters are used in float32, and by one thread: several wait for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +118,9 @@ class Setting:
 def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
     """Return settings in the order of preference: T-SPMO and GRPO, each at two learning rates a factor of 3 apart.
 
-    The higher rate is 1e-4 sqrt(1.5e9 / parameters), within 2e-5 to 8e-3: the rate of arXiv 2504.20834 at the size of
-    its model, and about what the built-in models of 0.6 M learn best with; in between it is a guess, hence the trials.
+    The higher rate is that of `usual_rate`, which is a guess for most sizes, hence the trials.
     """
-    rate = min(HIGHEST_RATE, max(LOWEST_RATE, KNOWN_RATE * sqrt(KNOWN_SIZE / num_parameters)))
-    high, low = (float(f"{one:.2g}") for one in (rate, rate / 3))
+    high, low = usual_rate(num_parameters), usual_rate(num_parameters, share=1 / 3)
     return (Setting("t-spmo", high), Setting("grpo", high), Setting("t-spmo", low), Setting("grpo", low))
 
 
@@ -179,11 +171,11 @@ def run_config(
         "final_learning_rate": FINAL_RATE,
     }
     values = shared | {"method": method, "train": train} | {name: dict(block) for name, block in blocks.items()}
-    return check_config(apply_overrides(values, request.overrides), "the pilot's run")
+    return explicit(check_config(apply_overrides(values, request.overrides), "the pilot's run"))
 
 
 def threads_for(request: Request, shape: Shape) -> int | None:
-    """Return 1 for a small model on a CPU, else None: as many as torch chooses."""
+    """Return 1 for a small model on a CPU, where several wait for one another; else None: as many as torch chooses."""
     return 1 if not request.device.startswith("cuda") and shape.num_parameters <= SMALL else None
 
 

@@ -45,7 +45,11 @@ class LoraBlock(Block):
     layers: str | float | list[int] = Field(
         "1/3", description="fraction of the layers, from the last; or a list of indices"
     )
-    targets: list[str] = Field(["q_proj", "v_proj"], description="projections that get an adapter", min_length=1)
+    targets: list[str] = Field(
+        ["q_proj", "v_proj"],
+        description="projections that get an adapter, by Llama's or the model's own names",
+        min_length=1,
+    )
 
     @field_validator("layers", mode="before")
     @classmethod

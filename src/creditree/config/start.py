@@ -15,7 +15,11 @@ from creditree.models.adapter import LoraSpec, saved_spec
 from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
+from creditree.tasks.rows import is_on_hub
 from creditree.train.start import find_start, is_adapter, run_of
+
+GENERATED = ("multiplication", "word_problems")
+"""Tasks whose problems come from no file."""
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -53,14 +57,19 @@ def located(config: RunConfig) -> RunConfig:
     so that a run names the file, and not another configuration. Reward functions are found by their own rule.
     """
     model = _placed(config.model, ("name",), _is_local)
-    task = _placed(config.task, ("path", "validation_path", "test_path"), bool)
-    guard = _placed(config.guard, ("path",), bool)
+    task = _placed(config.task, ("path", "validation_path", "test_path"), _is_file)
+    guard = _placed(config.guard, ("path",), _is_file)
     return config.model_copy(update={"model": model, "task": task, "guard": guard})
 
 
 def _is_local(name: str) -> bool:
     """Return whether a model's name is the path of a directory or of a GGUF file."""
     return os.path.isdir(name) or (is_gguf(name) and os.path.isfile(name))
+
+
+def _is_file(path: str) -> bool:
+    """Return whether what is named as the place of problems is a file: names of the hub are none."""
+    return bool(path) and not is_on_hub(path)
 
 
 def _placed(block: B, keys: Sequence[str], is_path: Callable[[str], bool]) -> B:
@@ -83,6 +92,15 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
         wording = {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
         task = {"name": "file", "path": path, "prompt": wording}
     return {**values, "task": task, "reward": config.reward.written}
+
+
+def named_task(name: str, path: str | None) -> dict[str, Any]:
+    """Return the task of a name, on a file where one is named. Raises ConfigError where it cannot have one."""
+    if path is not None and name in GENERATED:
+        raise ConfigError(f"--data names a file, but the problems of task '{name}' are generated; use --task file.")
+    if path is None and name == "file":
+        raise ConfigError("--task file needs the file of its problems: add --data FILE.")
+    return {"name": name} | ({} if path is None else {"path": path})
 
 
 def run_values(named: str) -> tuple[dict[str, Any], str]:

@@ -22,7 +22,9 @@ from creditree.models.network import Network
 from creditree.models.reading import one_sentence, reason_of
 from creditree.tree import IntArray
 
-NEEDED = ("input_ids", "attention_mask", "past_key_values", "use_cache")
+NEEDED = ("input_ids", "attention_mask", "use_cache")
+CACHE = ("cache", "past_key_values")
+"""What forward passes call the cache, since transformers 5.24 and before."""
 
 
 class WholeModel(Network):
@@ -40,9 +42,11 @@ class WholeModel(Network):
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self.name = type(model).__name__
         check_cache(self.name, self.config)
-        missing = [name for name in NEEDED if name not in self._takes]
+        caches = [name for name in CACHE if name in self._takes]
+        missing = [name for name in NEEDED if name not in self._takes] + ([] if caches else ["past_key_values"])
         if missing:
             raise ModelError(f"the forward pass of {self.name} takes no {missing[0]}, so it cannot be continued.")
+        self._cache = caches[0]
         self.pads = True
         if self.dtype == torch.float64 and hasattr(model, "set_experts_implementation"):
             model.set_experts_implementation("eager")  # grouped products have no float64
@@ -122,7 +126,7 @@ class WholeModel(Network):
 
     def _last(self, ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         last = torch.tensor([ids.shape[1] - 1], device=ids.device)
-        out = self._forward(ids, mask, last, past_key_values=cache, use_cache=True)
+        out = self._forward(ids, mask, last, use_cache=True, **{self._cache: cache})
         return out.logits[:, -1]  # type: ignore[no-any-return]
 
     def _forward(self, ids: Tensor, mask: Tensor, keep: Tensor | None, **more: Any) -> Any:

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
+from creditree.config.defaults import HIGHEST_RATE, LOWEST_RATE, SMALL
 from creditree.config.load import dump_config
 from creditree.config.pilot import (
     BARE,
-    HIGHEST_RATE,
-    LOWEST_RATE,
-    SMALL,
     Files,
     Frame,
     Request,

@@ -43,6 +43,13 @@ def config_of(start: Path | str, *overrides: str) -> RunConfig:
     return parse_config(text, "run.yaml", overrides)
 
 
+def test_problems_on_the_hub_are_no_file() -> None:
+    block = "{name: file, path: 'hub:some/set', test_path: tests.csv}"
+    task = started(parse_config(f"task: {block}\n", "run.yaml")).task
+    assert isinstance(task, FileConfig)
+    assert (task.path, task.test_path) == ("hub:some/set", str(Path("tests.csv").absolute()))
+
+
 @pytest.mark.parametrize("place", ["", "adapter"])
 def test_the_adapter_s_shape_and_base_are_the_saved_one_s(saved: Path, place: str) -> None:
     found = started(config_of(saved / place))

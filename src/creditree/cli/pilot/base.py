@@ -13,7 +13,8 @@ from rich.console import Console
 
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.probe import SAMPLES, Probe, probe
-from creditree.config.pilot import KNOWN_RATE, Frame, Request, Setting, fitted, precisions, run_config
+from creditree.config.defaults import KNOWN_RATE
+from creditree.config.pilot import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.config.reward import build_verifier
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling

@@ -1,0 +1,286 @@
+"""What the settings of a real model are where the configuration does not say: chosen here, each with its reason.
+
+docs/defaults.md has the table, with the sources. Models below `SMALL` keep the defaults of the schema, with which the
+built-in ones learn.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from creditree.config.build import build_lora
+from creditree.config.machine import default_device, fastest_precision, usable_memory
+from creditree.config.memory import show_bytes
+from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
+from creditree.config.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
+from creditree.errors import CreditreeError
+from creditree.explore.group import Group
+from creditree.explore.replay import Replay
+from creditree.methods import AS_PRINTED
+from creditree.models.shapes import Shape, shape_of
+from creditree.objective.likelihood import Likelihood
+from creditree.objective.policy_gradient import PolicyGradient
+from creditree.plan.fit import choose
+from creditree.plan.prediction import predict
+from creditree.schedule.fixed import Fixed
+from creditree.tasks.benchmarks import BENCHMARKS
+
+SMALL = 50_000_000
+"""Parameters below which a model is none that others trained on much text."""
+TEMPERATURE, TOKENS, MOST_TOKENS = 0.7, 300, 1024
+KNOWN_RATE, KNOWN_SIZE = 1e-4, 1.5e9
+"""Learning rate of arXiv 2504.20834 (section 4) for a model of so many parameters."""
+LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
+FINAL_RATE = 0.1
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A setting that the configuration does not say, what was chosen, and why: a clause without a full stop."""
+
+    key: str
+    value: Any
+    why: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"{self.key} {self.value}: {self.why}"
+
+
+Choices = tuple[Choice, ...]
+Found = tuple[Any, str] | None
+"""A value and why; None: nothing is chosen."""
+
+
+def usual_rate(num_parameters: int, share: float = 1.0) -> float:
+    """Return a share of 1e-4 sqrt(1.5e9 / parameters), which is kept within 2e-5 to 8e-3, to two digits.
+
+    That is the rate of arXiv 2504.20834 at the size of its model, and about what the built-in models of 0.6 M learn
+    best with; in between it is a guess.
+    """
+    rate = min(HIGHEST_RATE, max(LOWEST_RATE, KNOWN_RATE * sqrt(KNOWN_SIZE / num_parameters)))
+    return float(f"{share * rate:.2g}")
+
+
+def chosen(config: RunConfig, *, offline: bool = False, recorded: RunConfig | None = None) -> tuple[RunConfig, Choices]:
+    """Return the configuration with a choice for what it does not say, and the choices.
+
+    `recorded`: of the run that is continued, whose values are taken without another choice. `offline`: the model's
+    shape is not asked for over the network; where it is not known, nothing is chosen.
+    """
+    if recorded is not None:
+        missing = [key for key in (*RULES, *ROWS) if not _is_set(config, key)]
+        for key in missing:
+            config = _with(config, key, _value(recorded, key))
+        return config, ()
+    shape = _real(config, offline=offline)
+    if shape is None:
+        return config, ()
+    choices: list[Choice] = []
+    for key, rule in RULES.items():
+        found = None if _is_set(config, key) else rule(config, shape)
+        if found is not None:
+            choices.append(Choice(key, *found))
+            config = _with(config, key, found[0])
+    return config, tuple(choices)
+
+
+def resolved(
+    config: RunConfig, *, offline: bool = False, recorded: RunConfig | None = None
+) -> tuple[RunConfig, Choices]:
+    """Return what `chosen` returns, with rows and micro-batches of a real model as they fit the memory that is free."""
+    config, choices = chosen(config, offline=offline, recorded=recorded)
+    if recorded is not None or _real(config, offline=offline) is None:
+        return config, choices
+    fitted = _fitted(config, offline=offline)
+    for choice in fitted:
+        config = _with(config, choice.key, choice.value)
+    return config, (*choices, *fitted)
+
+
+def _real(config: RunConfig, *, offline: bool) -> Shape | None:
+    """Return the shape of a real model; None for a small one, or where it is not known: loading it says why."""
+    try:
+        shape = shape_of(config.model.name, offline=offline)
+    except CreditreeError:
+        return None
+    return None if shape is None or shape.num_parameters < SMALL else shape
+
+
+def explicit(config: RunConfig) -> RunConfig:
+    """Return the configuration with every key as if it had been written: nothing of it is chosen any more."""
+    return RunConfig.model_validate(config.model_dump())
+
+
+def _is_set(config: RunConfig, key: str) -> bool:
+    block, _, name = key.partition(".")
+    return name in getattr(config, block).model_fields_set
+
+
+def _value(config: RunConfig, key: str) -> Any:
+    block, _, name = key.partition(".")
+    return getattr(getattr(config, block), name, None)
+
+
+def _with(config: RunConfig, key: str, value: Any) -> RunConfig:
+    name, _, own = key.partition(".")
+    block: BaseModel = getattr(config, name)
+    if own not in type(block).model_fields:
+        return config
+    return config.model_copy(update={name: block.model_copy(update={own: value})})
+
+
+def _on_gpu(config: RunConfig) -> bool:
+    return config.model.device.startswith("cuda")
+
+
+def _path(config: RunConfig, shape: Shape) -> Found:
+    if not isinstance(config.task, SvampConfig):
+        return None
+    here = next((path for suffix in SUFFIXES if (path := Path(f"svamp{suffix}")).is_file()), None)
+    return None if here is None else (str(here.absolute()), "it is in this directory; without it the hub is asked")
+
+
+def _device(config: RunConfig, shape: Shape) -> Found:
+    return ("cuda", "torch finds a GPU here") if default_device() == "cuda" else None
+
+
+def _dtype(config: RunConfig, shape: Shape) -> Found:
+    if config.train.weights == "all":
+        return None
+    found = fastest_precision(config.model.device)
+    return found.dtype, found.why
+
+
+def _rank(config: RunConfig, shape: Shape) -> Found:
+    return None if config.train.weights == "all" else (16, "as arXiv 2504.20834")
+
+
+def _layers(config: RunConfig, shape: Shape) -> Found:
+    if config.train.weights == "all":
+        return None
+    count = len(build_lora(config.lora).layer_indices(shape.num_layers))
+    return "1/3", f"the last {count} of {shape.num_layers}, as arXiv 2504.20834: the layers below run without gradient"
+
+
+def _temperature(config: RunConfig, shape: Shape) -> Found:
+    return TEMPERATURE, "cooler, a model's completions of a problem are alike; hotter, small models lose the thread"
+
+
+def _tokens(config: RunConfig, shape: Shape) -> Found:
+    task = config.task
+    wanted, why = TOKENS, "as arXiv 2504.20834, and in creditree eval"
+    if isinstance(task, BenchmarkConfig):
+        own = BENCHMARKS[task.name].max_new_tokens
+        wanted, why = min(own, MOST_TOKENS), f"{task.name} is measured with {own:,}, and training samples many more"
+    room = shape.max_positions // 2
+    return (wanted, why) if wanted <= room else (room, f"half of the model's context of {shape.max_positions:,}")
+
+
+def _is_open(config: RunConfig) -> bool:
+    """Whether the method's numbers may be chosen: not those of a paper's own composition."""
+    method = config.method.build()
+    return method.name not in AS_PRINTED and isinstance(method.schedule, Fixed)
+
+
+def _group(config: RunConfig, shape: Shape) -> Found:
+    if not _is_open(config) or not isinstance(config.method.build().explore, Group | Replay):
+        return None
+    if _on_gpu(config):
+        return 16, "a GPU decodes many rows at the price of one, and a larger group compares better"
+    return 8, "the group of arXiv 2504.20834's GRPO; on a CPU every completion takes its time"
+
+
+def _replays(config: RunConfig, shape: Shape) -> Found:
+    if not _is_open(config) or not isinstance(config.method.build().explore, Replay):
+        return None
+    return 0, "replay samples up to three times the completions of a step"
+
+
+def _loss_temperature(config: RunConfig, shape: Shape) -> Found:
+    method = config.method.build()
+    if not _is_open(config) or not isinstance(method.objective, Likelihood | PolicyGradient):
+        return None
+    return config.sampling.temperature, "the loss is of the policy that samples (sampling.temperature)"
+
+
+def _problems(config: RunConfig, shape: Shape) -> Found:
+    if not _is_open(config):
+        return None
+    if _on_gpu(config):
+        return 8, "several problems share an update, and the GPU's rows are used"
+    return 4, "several problems share an update, and a step stays within minutes"
+
+
+def _rate(config: RunConfig, shape: Shape) -> Found:
+    if config.train.weights == "all":
+        return None
+    size = f"{shape.num_parameters / 1e6:,.0f} M"
+    return usual_rate(shape.num_parameters), f"1e-4 sqrt(1.5 G / {size} parameters): that of arXiv 2504.20834, scaled"
+
+
+def _final_rate(config: RunConfig, shape: Shape) -> Found:
+    return FINAL_RATE, "the rate falls to a tenth, so that what was learned settles"
+
+
+def _measured(config: RunConfig, shape: Shape) -> Found:
+    return None if _on_gpu(config) else (100, "on a CPU, before and after; 500 show smaller gains, and take longer")
+
+
+def _temperatures(config: RunConfig, shape: Shape) -> Found:
+    return None if _on_gpu(config) else ([0.0], "greedy alone: each further one takes as long again")
+
+
+RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
+    "task.path": _path,
+    "model.device": _device,
+    "model.dtype": _dtype,
+    "lora.rank": _rank,
+    "lora.layers": _layers,
+    "sampling.temperature": _temperature,
+    "sampling.max_new_tokens": _tokens,
+    "method.group": _group,
+    "method.successes": _replays,
+    "method.failures": _replays,
+    "method.loss_temperature": _loss_temperature,
+    "train.problems_per_step": _problems,
+    "train.learning_rate": _rate,
+    "train.final_learning_rate": _final_rate,
+    "evaluation.problems": _measured,
+    "evaluation.temperatures": _temperatures,
+}
+"""In this order: a later rule may look at what an earlier one has chosen."""
+
+ROWS = ("train.max_rows", "train.micro_batch_tokens", "train.stored_tokens")
+
+
+def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
+    """Return rows, micro-batch and held tokens for the memory that is free now; none with a limit of one's own."""
+    train, device = config.train, config.model.device
+    if train.memory is not None or (device.startswith("cuda") and not torch.cuda.is_available()):
+        return []
+    if "auto" not in (train.max_rows, train.micro_batch_tokens, train.stored_tokens):
+        return []
+    try:
+        work, _ = workload_of(config, offline=offline)
+    except CreditreeError:  # building the run says it better
+        return []
+    limit, free = usable_memory(device), free_of(train)
+    found = work if predict(work).total <= limit else choose(work, limit, free)
+    if found is None:
+        return []
+    why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"
+    values = (found.max_rows, found.micro_batch_tokens, found.stored_tokens)
+    is_free = (free.max_rows, free.micro_batch_tokens, free.stored_tokens)
+    usual = (DEFAULT_ROWS, DEFAULT_MICRO_BATCH, None)
+    return [
+        Choice(key, value, why)
+        for key, value, mine, default in zip(ROWS, values, is_free, usual, strict=True)
+        if mine and (key == ROWS[0] or value != default)
+    ]

@@ -1,0 +1,45 @@
+"""What `creditree train` is asked for: a file, a run, or a model and a task by name."""
+
+from pathlib import Path
+
+import pytest
+
+from creditree.cli.train import TrainOptions
+from creditree.config.schema import FileConfig, SvampConfig
+from creditree.errors import ConfigError
+
+
+def test_a_model_and_a_task_need_no_file() -> None:
+    options = TrainOptions(None, model="random:qwen2-1.5b", task="svamp", data="rows.jsonl", overrides=("seed=3",))
+    config = options.load()
+    assert isinstance(config.task, SvampConfig)
+    assert (config.model.name, config.task.path, config.seed) == ("random:qwen2-1.5b", "rows.jsonl", 3)
+    assert options.flags() == (
+        "--model", "random:qwen2-1.5b", "--task", "svamp", "--data", "rows.jsonl", "--set", "seed=3",
+    )  # fmt: skip
+
+
+def test_they_replace_those_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: {name: builtin:multiplication, device: cpu}\ntask: {name: svamp, path: old.jsonl}\n")
+    config = TrainOptions(path, model="some/model").load()
+    assert (config.model.name, config.model.device, config.task.path) == ("some/model", "cpu", "old.jsonl")  # type: ignore[union-attr]
+    config = TrainOptions(path, task="file", data="mine.csv").load()
+    assert isinstance(config.task, FileConfig)
+    assert config.task.path == "mine.csv"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (TrainOptions(None), "name a YAML file, a finished run with --from, or both --model NAME and --task NAME"),
+        (TrainOptions(None, model="some/model"), "both --model NAME and --task NAME"),
+        (TrainOptions(None, model="some/model", task="file"), "add --data FILE"),
+        (TrainOptions(None, model="some/model", task="multiplication", data="x.csv"), "are generated; use --task file"),
+        (TrainOptions(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
+    ],
+)
+def test_what_is_missing_is_said(options: TrainOptions, words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        options.load()
+    assert words in str(refused.value)
