@@ -29,7 +29,7 @@ class Distribution {
         : logits_(logits), vocab_(vocab), sampler_(sampler), share_(vocab) {
         is_sound_ = are_below_infinity(logits, vocab);
         if (!is_sound_) return;
-        top_ = *std::max_element(logits, logits + vocab);
+        top_ = largest(logits, vocab);
         const double t = sampler.temperature;
         if (t != 1 || sampler.entropies) log_sum_ = std::log(fill(1.0));
         if (t > 0) tempered_ = fill(C(1 / t));
@@ -85,6 +85,22 @@ class Distribution {
         return !found;
     }
 
+    static C largest(const C* x, int64_t size) {
+        constexpr int lanes = Kind<C>::lanes;
+        C top = x[0];
+        int64_t i = 0;
+        if (size >= lanes) {
+            Vec most = load<Vec>(x);
+            for (i = lanes; i + lanes <= size; i += lanes) {
+                const Vec other = load<Vec>(x + i);
+                most = other > most ? other : most;
+            }
+            for (int j = 0; j < lanes; j++) top = std::max(top, most[j]);
+        }
+        for (; i < size; i++) top = std::max(top, x[i]);
+        return top;
+    }
+
     // share = e^(scale (logit - max)); blocks_ their running sums. Returns the sum.
     double fill(C scale) {
         constexpr int lanes = Kind<C>::lanes;
@@ -95,9 +111,11 @@ class Distribution {
             const int64_t stop = std::min(vocab_, start + BLOCK);
             for (int64_t i = start; i < stop; i += lanes) {
                 const int have = int(std::min<int64_t>(lanes, stop - i));
-                Vec e = exponential((load_part<Vec>(logits_ + i, have) - top_) * scale);
+                const bool whole = have == lanes;
+                Vec e = exponential(((whole ? load<Vec>(logits_ + i) : load_part<Vec>(logits_ + i, have)) - top_) * scale);
                 for (int j = have; j < lanes; j++) e[j] = 0;
-                store_part(&share_[i], e, have);
+                if (whole) store_part(&share_[i], e, lanes);
+                else store_part(&share_[i], e, have);
                 acc += e;
             }
             blocks_.push_back(sum += total(acc));

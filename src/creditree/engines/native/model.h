@@ -262,14 +262,14 @@ class Decoder {
         }
     }
 
-    // narrow_ = silu(gate) * up
+    // narrow_ = silu(gate) * up; the last ones as all the others, so that no row's bits depend on where it stands
     void gated(int64_t size) {
-        int64_t j = 0;
-        for (; j + lanes <= size; j += lanes) {
-            const Vec g = load<Vec>(&gate_[j]);
-            const Vec found = g / (C(1) + exponential(-g)) * load<Vec>(&up_[j]);
-            for (int i = 0; i < lanes; i++) narrow(found[i], narrow_[j + i]);
+        for (int64_t j = 0; j < size; j += lanes) {
+            const int count = int(std::min<int64_t>(lanes, size - j));
+            const Vec g = count == lanes ? load<Vec>(&gate_[j]) : load_part<Vec>(&gate_[j], count);
+            const Vec u = count == lanes ? load<Vec>(&up_[j]) : load_part<Vec>(&up_[j], count);
+            const Vec found = g / (C(1) + exponential(-g)) * u;
+            for (int i = 0; i < count; i++) narrow(found[i], narrow_[j + i]);
         }
-        for (; j < size; j++) narrow(gate_[j] / (C(1) + std::exp(-gate_[j])) * up_[j], narrow_[j]);
     }
 };

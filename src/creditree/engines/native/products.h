@@ -78,7 +78,7 @@ inline void tile(const C* const* x, const W* const* w, int64_t size, C (*out)[N]
                 V right = widened(w[n] + k);
                 IN_REGISTER(right);
                 UNROLL
-                for (int m = 0; m < M; m++) acc[m * N + n] += left[m] * right;
+                for (int m = 0; m < M; m++) acc[m * N + n] = fused(acc[m * N + n], left[m], right);
             }
         }
     }
@@ -91,7 +91,7 @@ inline void tile(const C* const* x, const W* const* w, int64_t size, C (*out)[N]
         for (int n = 0; n < N; n++) {
             const V right = widened_part(w[n] + k, count);
             UNROLL
-            for (int m = 0; m < M; m++) acc[m * N + n] += left[m] * right;
+            for (int m = 0; m < M; m++) acc[m * N + n] = fused(acc[m * N + n], left[m], right);
         }
     }
     alignas(64) C flat[(M * N + lanes - 1) / lanes * lanes];

@@ -138,6 +138,27 @@ inline typename Kind<S>::vec widened_part(const S* p, int count) {
     return widened(part);
 }
 
+// acc + a b with one rounding, always: a compiler that is free to fuse may do it in one function and not in the next,
+// and sums would then depend on which of them was called.
+inline Kind<float>::vec fused(Kind<float>::vec acc, Kind<float>::vec a, Kind<float>::vec b) {
+#if defined(__AVX512F__)
+    return (Kind<float>::vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)acc);
+#elif defined(__FMA__)
+    return (Kind<float>::vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)acc);
+#else
+    return acc + a * b;
+#endif
+}
+inline Kind<double>::vec fused(Kind<double>::vec acc, Kind<double>::vec a, Kind<double>::vec b) {
+#if defined(__AVX512F__)
+    return (Kind<double>::vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)acc);
+#elif defined(__FMA__)
+    return (Kind<double>::vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)acc);
+#else
+    return acc + a * b;
+#endif
+}
+
 template <int G, int N>
 constexpr int lane_of(int i, int high) {
     const int block = i / (2 * G) * (2 * G), place = i % (2 * G);
