@@ -18,6 +18,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_config(tmp_path_factory.mktemp("config") / "run.yaml", model=MODEL, validation=VALIDATION)
 
 
+@pytest.mark.thorough
 def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -> None:
     """To the bit: weights are quantised again, to the same codes. Nothing but the run's own words is printed."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -39,6 +40,7 @@ def test_int8_from_the_command_line(config: Path, tmp_path: Path) -> None:
     assert len(list(RunDirectory.read(run).metrics())) == 2
 
 
+@pytest.mark.thorough
 def test_bitsandbytes_says_nothing_when_peft_imports_it() -> None:
     """It does, whatever the base model: on CPUs with AVX512-BF16 it misses a kernel that nobody asked for."""
     assert python("-W", "error::UserWarning", "-c", "import creditree.models.adapter").stderr == ""
