@@ -37,9 +37,9 @@ class Setup:
 
 
 SETUPS = (
-    Setup("svamp-qwen", "qwen", "svamp", 36_000, {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 1e-3}),
-    Setup("svamp-smollm2", "smollm2", "svamp", 36_000, {}),
-    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 36_000, {}),
+    Setup("svamp-qwen", "qwen", "svamp", 30_000, {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 1e-3}),
+    Setup("svamp-smollm2", "smollm2", "svamp", 30_000, {}),
+    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, {}),
 )
 
 

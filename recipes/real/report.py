@@ -11,7 +11,7 @@ import numpy as np
 
 from creditree.evaluate.statistics import Difference, holm, paired_mean_difference, wilson
 from creditree.report.curves import Series, plot_curves
-from creditree.report.wording import markdown_table, p_value, percent_interval, points_interval
+from creditree.report.wording import markdown_table, p_value, points_interval
 from creditree.rng import Key
 from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, Setup
 from recipes.tables import Found, Record, cost, load, provenance, spread, write
@@ -40,14 +40,16 @@ def accuracies(records: Sequence[Record], decoding: str) -> list[float]:
 def main_table(cells: dict[str, list[Record]]) -> str:
     """Return the table of a setup: base, and every method that has been run."""
     names = [name for name in METHODS if name in cells]
-    header = ["", *DECODINGS, "k tokens", "% in loss", "training, CPU s", "% of it in update", "seeds"]
-    rows = [["base", *(_base(cells["base"][0], decoding) for decoding in DECODINGS), "0", "–", "0", "–", "–"]]
+    header = ["", *DECODINGS, "tokens, greedy", "% cut off", "k tokens", "% in loss", "CPU s", "% in update", "seeds"]
+    base = cells["base"]
+    rows = [["base", *(_base(base[0], decoding) for decoding in DECODINGS), *_length(base), *["–"] * 5]]
     for name in names:
         records = cells[name]
         rows.append(
             [
                 name,
                 *(spread(accuracies(records, decoding)) for decoding in DECODINGS),
+                *_length(records),
                 f"{cost(records, 'sampled') / 1e3:.1f}",
                 f"{100 * cost(records, 'in_loss') / cost(records, 'sampled'):.1f}",
                 spread_whole([record["curve"][-1]["cpu_s"] for record in records]),
@@ -56,6 +58,13 @@ def main_table(cells: dict[str, list[Record]]) -> str:
             ]
         )
     return markdown_table(header, rows)
+
+
+def _length(records: Sequence[Record]) -> tuple[str, str]:
+    """Return the mean length of greedy completions, and the percentage of them that the limit of tokens cut off."""
+    found = [record["evaluation"][DECODINGS[0]] for record in records]
+    length = np.mean([one["tokens"] / one["completions"] for one in found])
+    return f"{length:.1f}", f"{100 * np.mean([one['truncated'] / one['completions'] for one in found]):.0f}"
 
 
 def base_alone(record: Record) -> str:
@@ -70,7 +79,8 @@ def base_alone(record: Record) -> str:
 def _base(record: Record, decoding: str) -> str:
     found = record["evaluation"][decoding]
     estimate = wilson(round(found["accuracy"] * found["completions"]), found["completions"])
-    return percent_interval(estimate.value, estimate.interval) + " %"
+    low, high = (spread([value]) for value in (estimate.interval.low, estimate.interval.high))
+    return f"{spread([estimate.value])} ({low} to {high})"
 
 
 def spread_whole(values: Sequence[float]) -> str:
@@ -162,7 +172,7 @@ def sections(found: Found) -> dict[str, str]:
             made[setup.name] = base_alone(cells["base"][0])
         elif "base" in cells:
             parts = (main_table(cells), differences(cells), equal_seconds(cells))
-            made[setup.name] = "\n".join(parts)
+            made[setup.name] = "\n".join((*parts, f"![training reward]({setup.name}.png)\n"))
     return made
 
 

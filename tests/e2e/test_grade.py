@@ -69,7 +69,7 @@ def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
         (["grade", bare], "has no suffix"),
         (["grade", tmp_path / "none.jsonl"], "does not exist"),
         (["grade", rows, "--grader", "mth"], "did you mean 'math'"),
-        (["grade", rows, "--grader", "program"], "allow_execution: true"),
+        (["grade", rows, "--grader", "program"], "add --set allow_execution=true"),
         (["grade", rows, "--grader", "exact", "--deadline", "3"], "no effect on exact"),
         (["verify-audit", unlabelled], "has no label"),
     ]

@@ -58,7 +58,7 @@ def raw(table: str, name: str, seed: int, right: int, rate: float = 0.0) -> dict
 
     def shares(count: int) -> dict[str, Any]:
         share = {f"p{index}": float(index < count) for index in range(10)}
-        return {"accuracy": count / 10, "completions": 10, "share_correct": share}
+        return {"accuracy": count / 10, "completions": 10, "tokens": 120, "truncated": 1, "share_correct": share}
 
     evaluation = {"greedy": shares(right), "T=0.3": shares(right + 1)}
     found = {"table": table, "name": name, "seed": seed, "learning_rate": rate, "evaluation": evaluation}
@@ -78,7 +78,7 @@ def test_the_report_compares_in_pairs_over_problems() -> None:
     found = report.compared(cells["base"], cells["grpo"], "greedy")
     assert found.value == pytest.approx(0.2)  # (3 + 5) / 2 - 2 = 2 of ten
     assert (found.gained, found.lost) == (3, 0)
-    assert "| grpo | .400 ± .141 | .500 ± .141 | 1.0 | 10.0 | 20 ± 0 | 25 | 2 |" in report.main_table(cells)
+    assert "| grpo | .400 ± .141 | .500 ± .141 | 12.0 | 10 | 1.0 | 10.0 | 20 ± 0 | 25 | 2 |" in report.main_table(cells)
     assert "| grpo − base | +20.0 " in report.differences(cells)
 
 

@@ -28,6 +28,10 @@ README = (Path(train.__file__).parent / "README.md").read_text(encoding="utf-8")
 BUILTIN = Path(str(creditree.models.__file__)).parent / "builtin"
 NAMES = sorted(train.RECIPES)
 MODELS = pytest.mark.parametrize("name", NAMES)
+FEW = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "multiplication" else pytest.mark.thorough) for name in NAMES]
+)
+"""Where each takes seconds: `make test` is content with the quickstart's."""
 NUM_STEPS = 5
 
 
@@ -45,16 +49,13 @@ def first_steps(name: str) -> tuple[list[float], Qwen2ForCausalLM]:
     return losses, model
 
 
-@MODELS
+@FEW
 def test_the_first_losses_are_as_recorded(name: str) -> None:
     losses, _ = first_steps(name)
     assert losses == pytest.approx([float(loss) for loss in recorded(name, "first losses")], abs=2e-3)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["multiplication", *(pytest.param(one, marks=pytest.mark.thorough) for one in NAMES if one != "multiplication")],
-)
+@FEW
 def test_the_first_steps_are_deterministic(name: str) -> None:
     (losses, model), (again, other) = first_steps(name), first_steps(name)
     assert again == losses
@@ -112,7 +113,7 @@ def test_the_tokenizer_of_the_stories_has_a_token_a_word_and_keeps_any_text() ->
 @pytest.mark.parametrize(
     ("name", "task", "low", "high"),
     [
-        ("long_multiplication", Multiplication(8, 1), 0.15, 0.5),
+        pytest.param("long_multiplication", Multiplication(8, 1), 0.15, 0.5, marks=pytest.mark.thorough),
         ("multiplication", Multiplication(3, 1), 0.02, 0.1),
         ("word_problems", WordProblems(), 0.2, 0.5),
     ],

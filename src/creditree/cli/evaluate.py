@@ -12,7 +12,8 @@ from creditree.cli.edited import edited
 from creditree.cli.output import console, print_json, progress_console, quiet_libraries
 from creditree.cli.stream import tell
 from creditree.cli.target import EvalOptions, Job, find_jobs
-from creditree.config.reward import build_verifier, grading
+from creditree.cli.unfinished import unfinished
+from creditree.config.reward import build_verifier, code_digest, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
@@ -89,7 +90,8 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
     quiet_libraries()
     asked, words = _measurement(options, overrides), edited(options.target)
     settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
-    opened = nullcontext(None) if options.out is None else EvaluationDirectory.open(options.out, settings)
+    code = [code_digest(job.config.reward) for job in asked.jobs]
+    opened = unfinished(settings, code) if options.out is None else EvaluationDirectory.open(options.out, settings)
     with opened as directory:
         kept = "nothing was kept: add --out DIR to be able to continue"
         if directory is not None:
@@ -103,7 +105,7 @@ def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str
             for name, sides in decodings.items():
                 check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
         record = _record(asked, found) | known
-        if directory is not None:
+        if directory is not None and options.out is not None:
             rows = [
                 row
                 for job, decodings in zip(asked.jobs, found, strict=True)

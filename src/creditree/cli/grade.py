@@ -84,6 +84,11 @@ def verifier_of(grader: str, deadline: float | None, workers: int | None, overri
     if deadline is not None and not isfinite(deadline):
         raise ConfigError(f"--deadline is {deadline}: write seconds, such as 5.")
     values = apply_overrides({"name": grader}, overrides)
+    if grader == "program" and not values.get("allow_execution"):
+        raise ConfigError(
+            "the grader program runs what the model writes on this machine; if that is acceptable, add "
+            "--set allow_execution=true."
+        )
     limits = {"deadline": deadline, "workers": workers}
     if grader in OPTIONS and "deadline" not in OPTIONS[grader] and (deadline or workers):
         raise ConfigError(f"--deadline and --workers have no effect on {grader}, which needs no process; remove them.")

@@ -181,7 +181,15 @@ def object_problem(path: Path) -> str | None:
         return f"it is not a valid JSON file: {error.msg} in line {error.lineno}"
     except (OSError, ValueError, RecursionError) as error:
         return reason_of(error)
-    return None if isinstance(value, dict) else f"it holds a {type(value).__name__}, not a JSON object"
+    return (
+        None if isinstance(value, dict) else f"it holds {_KINDS.get(type(value), 'something else')}, not a JSON object"
+    )
+
+
+_KINDS: dict[type, str] = {
+    list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null",
+}  # fmt: skip
+"""What JSON calls what Python makes of it."""
 
 
 def weights_problem(path: Path) -> str | None:

@@ -77,8 +77,10 @@ def adapted(model: Model) -> Adapter:
 
 
 def batch_of(model: Model) -> Batch:
-    forests = sampled_forests(model, METHOD.explore)
-    return pack(forests, *credited(METHOD, forests), keep_zero_advantage=True)
+    forests = sampled_forests(model, METHOD.explore, problems=3)
+    batch = pack(forests, *credited(METHOD, forests), keep_zero_advantage=True)
+    assert batch.advantage.any()  # a step without signal updates nothing
+    return batch
 
 
 def through_modules(adapter: Adapter) -> list[Any]:

@@ -2,10 +2,19 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from creditree.train.interrupt import SIGNALS, Interrupted, continuing, finishing, raising
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Heed a lost terminal, which tests that run under nohup ignore."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def ring(*numbers: int) -> None:
