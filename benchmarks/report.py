@@ -102,6 +102,27 @@ def throughput_table(raw: Raw) -> str:
     return markdown_table(["model", "rows", "creditree", "generate", "ratio", "tokens / rows decoded"], lines)
 
 
+def real_decode_records(results: Path = RESULTS) -> list[Record]:
+    """Return what `real_decode.py` measured, a record for each cell."""
+    path = results / "real_decode.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def real_decode_table(records: list[Record]) -> str:
+    """Return tokens a second of pretrained models beside the limits of the machine and two other programs."""
+    header = ["model", "precision", "instructions", "threads", "rows", "tokens a second", "generate", "llama.cpp"]
+    header += ["read, GB a second", "of reading", "of float32 peak", "of the nearer limit"]
+    lines = [
+        [one["model"], one["dtype"], one["isa"], str(one["threads"]), str(one["rows"]), number(one["tokens_per_s"])]
+        + [number(one[key]) if one[key] else "" for key in ("generate_tokens_per_s", "llama_cpp_tokens_per_s")]
+        + [number(one["read_gb_per_s"])]
+        + [f"{100 * one[key]:.0f} %" for key in ("of_read", "of_peak", "of_limit")]
+        for one in records
+    ]
+    made = sorted({f"{one['environment']['cpu']}, commit {one['environment']['commit']}" for one in records})
+    return markdown_table(header, lines) + "".join(f"\nMade on {one}.\n" for one in made)
+
+
 def plan_table() -> str:
     """Return what the plan says of the steps that the GPU is to make: nothing in it is measured."""
     header = ["step", "peak, expected", "peak, at most", "sampling", "update"]
@@ -138,6 +159,7 @@ def sections(raw: Raw) -> dict[str, str]:
         "gpu plan": plan_table(),
         "seconds": seconds_table(raw),
         "throughput": throughput_table(raw),
+        "real decode": real_decode_table(real_decode_records()),
         "provenance": provenance(used),
     }
 

@@ -24,6 +24,7 @@ def run(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_piece_runs_on_a_cpu(tmp_path: Path) -> None:
     done = run(tmp_path, "--seconds", "1700")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,7 +19,7 @@ from creditree.rng import Key
 from creditree.tree import token_array
 from creditree.trie import TokenTrie
 from tests.strict_graphs import StrictGraphs
-from tests.tiny_models import FAMILIES, tiny
+from tests.tiny_models import tiny
 from tests.unit.engines.test_static import assert_same, decoder_of, requests, static_engine, torch_engine
 
 
@@ -57,13 +57,19 @@ def both(
 
 
 @pytest.mark.usefixtures("sharing")
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    "sampling", [Sampling(1.0), Sampling(0.3, entropies=True), Sampling(0.0), Sampling(0.8, 0.7)], ids=str
+    ("family", "sampling"),
+    [
+        ("qwen2", Sampling(1.0)),
+        ("qwen3", Sampling(0.3, entropies=True)),
+        ("llama", Sampling(0.8, 0.7)),
+        ("qwen2", Sampling(0.0)),
+    ],
+    ids=str,
 )
 def test_same_tokens_and_numbers_and_each_prefix_forwarded_once(family: str, sampling: Sampling) -> None:
     model = sharpened(tiny(family), 3.0)
-    _, cost, plain = both(model, requests(3, 8, budget=40), sampling)
+    _, cost, plain = both(model, requests(2, 6, budget=36), sampling)
     assert cost.decoded == plain.decoded
     assert cost.prefilled == plain.prefilled
 
@@ -71,7 +77,7 @@ def test_same_tokens_and_numbers_and_each_prefix_forwarded_once(family: str, sam
 @pytest.mark.usefixtures("sharing")
 def test_completions_of_many_blocks() -> None:
     model = sharpened(endless(), 6.0)
-    found, cost, plain = both(model, requests(2, 16, budget=70), Sampling(0.5))
+    found, cost, plain = both(model, requests(1, 12, budget=70), Sampling(0.5))
     lengths = [len(sample.token_ids) for samples in found for sample in samples]
     assert max(lengths) > 4 * BLOCK
     assert cost.decoded == plain.decoded < 0.8 * sum(lengths)
@@ -103,7 +109,7 @@ def test_more_rows_than_there_is_room_for_wait(monkeypatch: pytest.MonkeyPatch) 
 def test_the_store_and_forks_after_it() -> None:
     model = sharpened(tiny(), 3.0)
     ours, theirs = static_engine(model, keep_layer=2), torch_engine(model, keep_layer=2)
-    asked = requests(2, 8, budget=30)
+    asked = requests(2, 5, budget=30)
     found, _ = ours.sample(asked, Sampling(0.5))
     theirs.sample(asked, Sampling(0.5))
     assert ours.store.used == theirs.store.used
@@ -124,16 +130,16 @@ def test_the_store_and_forks_after_it() -> None:
 
 @pytest.mark.usefixtures("sharing")
 def test_few_steps_are_recorded() -> None:
-    """Rows double from 8 on: of 20 contexts and up to 60 rows, grids of 8, 16, 32 and 64 rows at most."""
+    """Rows double from 8 on: of 6 contexts and up to 18 rows, grids of 8, 16 and 32 rows at most."""
     model = endless()
     engine = static_engine(model)
     recorder = decoder_of(engine).recorder = Recorder(torch.device("cpu"), graphs=StrictGraphs())
-    asked = [SampleRequest(token_array([5 + p, 9]), tuple(Key.of(p).at(i) for i in range(3)), 50) for p in range(20)]
+    asked = [SampleRequest(token_array([5 + p, 9]), tuple(Key.of(p).at(i) for i in range(3)), 36) for p in range(6)]
     for _ in range(2):
         engine.forget()
         _, cost, _ = both(model, asked, Sampling(0.7), engine)
         assert cost.eager == 0
-    assert 0 < recorder.captured <= 4
+    assert 0 < recorder.captured <= 3
     assert cost.captures == 0
 
 

@@ -59,6 +59,36 @@ struct Nf4Table {
     }
 };
 
+// Codes from -127 to 127 as bfloat16, which holds them exactly.
+inline void as_bf16(const int8_t* codes, int64_t count, bf16* to) {
+    int64_t i = 0;
+#if defined(__AVX512VBMI__)
+    // low and high bytes of 0 to 127, looked up 64 at a time; negative numbers differ in the sign alone
+    alignas(64) static const struct Bytes {
+        uint8_t low[128], high[128];
+        Bytes() {
+            for (int j = 0; j < 128; j++) {
+                bf16 value;
+                narrow(float(j), value);
+                low[j] = uint8_t(value.bits), high[j] = uint8_t(value.bits >> 8);
+            }
+        }
+    } bytes;
+    const __m512i low0 = load<__m512i>(bytes.low), low1 = load<__m512i>(bytes.low + 64);
+    const __m512i high0 = load<__m512i>(bytes.high), high1 = load<__m512i>(bytes.high + 64);
+    const __m512i sign = _mm512_set1_epi8(char(128)), order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+    for (; i + 64 <= count; i += 64) {
+        // so that the halves of an unpack, each of its own 128 bits, come out in order
+        const __m512i code = _mm512_permutexvar_epi64(order, load<__m512i>(codes + i)), size = _mm512_abs_epi8(code);
+        const __m512i low = _mm512_permutex2var_epi8(low0, size, low1);
+        const __m512i high = _mm512_or_si512(_mm512_permutex2var_epi8(high0, size, high1), _mm512_and_si512(code, sign));
+        const __m512i found[2] = {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
+        std::memcpy(to + i, found, sizeof(found));
+    }
+#endif
+    for (; i < count; i++) narrow(float(codes[i]), to[i]);
+}
+
 // A matrix [outputs, inputs]; `scale`, of int8 codes: what sums of each output are multiplied by.
 template <class S>
 struct Matrix {
@@ -87,6 +117,8 @@ struct Matrix {
     static void convert(const W* from, int64_t count, T* to) {
         if constexpr (std::is_same<W, T>::value) {
             std::memcpy(to, from, count * sizeof(T));
+        } else if constexpr (std::is_same<W, int8_t>::value && std::is_same<T, bf16>::value) {
+            as_bf16(from, count, to);
         } else if constexpr (std::is_same<T, Compute<W>>::value) {
             constexpr int lanes = Kind<W>::lanes;
             int64_t i = 0;

@@ -85,7 +85,8 @@ inline void pack(const bf16* x, int64_t rows, int64_t size, Buffer<uint32_t>& pa
 }
 
 // Weight rows `first` to `first + have` where they lie, or else a copy, filled up with zeros, that a tile can be read of.
-inline const bf16* readable(const Matrix<bf16>& matrix, int64_t first, int64_t have, int64_t size, int64_t& stride) {
+inline const bf16* readable(const Matrix<bf16>& matrix, int64_t first, int64_t have, int64_t size, int64_t& stride,
+                            Ahead& ahead) {
     constexpr int64_t side = TileSums::SIDE, step = TileSums::STEP;
     stride = size * int64_t(sizeof(bf16));
     if (matrix.format == PLAIN && have == side && size % step == 0) return matrix.plain() + first * size;
@@ -93,7 +94,10 @@ inline const bf16* readable(const Matrix<bf16>& matrix, int64_t first, int64_t h
     const int64_t width = (size + step - 1) / step * step;
     held.resize(side * width);
     if (have < side || width > size) std::fill(held.begin(), held.end(), bf16{0});
-    for (int64_t n = 0; n < have; n++) matrix.expand((first + n) * size, size, &held[n * width]);
+    for (int64_t n = 0; n < have; n++) {
+        ahead.ask();
+        matrix.expand((first + n) * size, size, &held[n * width]);
+    }
     stride = width * int64_t(sizeof(bf16));
     return held.data();
 }
@@ -114,9 +118,9 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
         for (int64_t b = 0; b < panels.count(); b++) {
             const PanelAt at = panels.at(b);
             const Part<bf16>& part = parts[at.part];
+            Ahead ahead = panels.ahead(b, passes * steps + (part.matrix->format == PLAIN ? 0 : side));
             int64_t stride;
-            const bf16* weights = readable(*part.matrix, at.first, at.have, size, stride);
-            Ahead ahead = panels.ahead(b, passes * steps);
+            const bf16* weights = readable(*part.matrix, at.first, at.have, size, stride, ahead);
             for (int64_t row = 0; row < rows; row += at_once) {
                 const int groups = int((std::min(rows - row, at_once) + side - 1) / side);
                 tiles.sum(groups, weights, stride, &packed[row * steps * side], steps, ahead);
