@@ -183,7 +183,10 @@ def test_a_start_that_has_changed_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--run", "runs/x"], "needs a configuration: name a YAML file, or a finished run with --from"),
+        (
+            ["train", "--run", "runs/x"],
+            "needs a configuration: name a YAML file, a finished run with --from, or both --model",
+        ),
         (["train", "--from", "nowhere", "--dry-run"], "train.start 'nowhere' does not exist; give a run directory"),
         (["train", "--from", "alone", "--dry-run"], "'alone' lies in no run directory, so its task is not known"),
         (["train", "run.yaml", "--from", ".", "--dry-run"], "train.start '.' holds no run and no adapter"),

@@ -48,6 +48,7 @@ def stop_at(asked: Sequence[str | Path], there: Callable[[], bool], how: signal.
     return process.returncode
 
 
+@pytest.mark.thorough
 def test_interrupted_and_killed_it_goes_on_where_it_was(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = ("pilot", table, *MODEL, "--budget", "20s", "--out", out)

@@ -18,6 +18,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_config(tmp_path_factory.mktemp("config") / "run.yaml", model=MODEL, validation=VALIDATION)
 
 
+@pytest.mark.thorough
 def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -> None:
     """To the bit: weights are quantised again, to the same codes. Nothing but the run's own words is printed."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -29,8 +30,10 @@ def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -
     assert content(run) == content(whole)
     assert any(record["updates"] for record in RunDirectory.read(whole).metrics())
     assert yaml.safe_load((whole / "config.yaml").read_text())["model"]["dtype"] == "nf4"
-    evaluated = creditree("eval", whole, "--json", "--set", "evaluation.problems=20")
-    assert all(" completions" in line for line in evaluated.stderr.splitlines())
+    evaluated = typed("eval", whole, "--json", "--set", "evaluation.problems=20")
+    assert "20 of 20 completions" in evaluated.stderr
+    assert "bitsandbytes" not in evaluated.stderr
+    assert "Warning" not in evaluated.stderr
 
 
 def test_int8_from_the_command_line(config: Path, tmp_path: Path) -> None:
@@ -39,6 +42,7 @@ def test_int8_from_the_command_line(config: Path, tmp_path: Path) -> None:
     assert len(list(RunDirectory.read(run).metrics())) == 2
 
 
+@pytest.mark.thorough
 def test_bitsandbytes_says_nothing_when_peft_imports_it() -> None:
     """It does, whatever the base model: on CPUs with AVX512-BF16 it misses a kernel that nobody asked for."""
     assert python("-W", "error::UserWarning", "-c", "import creditree.models.adapter").stderr == ""

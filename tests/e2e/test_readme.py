@@ -75,6 +75,7 @@ def test_every_folder_of_the_tree_is_there() -> None:
     assert here <= listed
 
 
+@pytest.mark.thorough
 def test_the_minimal_loop_is_short_and_learns() -> None:
     source = (ROOT / "examples" / "minimal_loop.py").read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 150

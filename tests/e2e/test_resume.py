@@ -115,6 +115,7 @@ ATTNRL = {
 """One step off-policy: problems are in flight when a step ends, and the schedule has a state."""
 
 
+@pytest.mark.thorough
 def test_a_pipeline_killed_with_problems_in_flight_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     config = write_config(tmp_path / "attnrl.yaml", **ATTNRL)
     whole, run = tmp_path / "whole", tmp_path / "run"

@@ -227,10 +227,10 @@ _KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--set task.prompt.text
 
 
 def _first(asked: _Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
-    """Return the first example of a job: as it was seen, or of the completions that an earlier command kept."""
-    if look.example is not None:
+    """Return the first example of a job; of completions that are kept, whichever command sampled them."""
+    if directory is None:
+        assert look.example is not None  # everything was sampled now
         return look.example
-    assert directory is not None  # else everything was sampled now
     kept = directory.attempts(job.name, decoding_name(asked.temperatures[0]), MEASURED)
     return Example.first(look.examiner.model, look.examiner.prompt, job.problems[0], kept)
 

@@ -17,6 +17,8 @@ def name(case: Case) -> str:
 
 
 COSTLY = {
+    "small-grpo-adapter-float32-G8-T32-1024",
+    "normed-grpo-adapter-float32-G8-T48-128",
     "small-treerl-all-float32-G4-T64-96",
     "tiny-attnrl-decoding-int8-G4-T64-1024",
     "normed-t-spmo-adapter-nf4-G12-T64-1024",
