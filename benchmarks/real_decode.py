@@ -45,7 +45,7 @@ STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
 MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
-Timed = Callable[[int], dict[str, float]]
+Timed = Callable[[int], dict[str, float] | None]
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace, model: Model, rows: int, threads: int) 
         for index in range(options.rounds + 1):
             for name in work if index % 2 else reversed(work):
                 found = work[name](index)
-                raw[name] += [found] if index else []  # the first round warms up
+                raw[name] += [found] if index and found else []  # the first round warms up
             raw["read_gb_per_s"].append(peaks.read_gb_per_s())
             raw["gflop_per_s"].append(peaks.gflop_per_s())
         said = side.system if isinstance(side, LlamaCpp) else side
@@ -99,7 +99,7 @@ def figures(raw: dict[str, list[Any]], load: Load, count: int, size: int) -> dic
     """Return medians over rounds, and shares of the limits."""
     done = load.rows * load.steps
     speed = {
-        name: done / statistics.median(one["wall_s"] for one in raw[name]) if name in raw else None
+        name: done / statistics.median(one["wall_s"] for one in raw[name]) if raw.get(name) else None
         for name in ("creditree", "generate", "llama_cpp")
     }
     read, peak = (statistics.median(raw[name]) for name in ("read_gb_per_s", "gflop_per_s"))
