@@ -42,6 +42,7 @@ from creditree.runs.environment import describe_environment
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
+MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
 Timed = Callable[[int], dict[str, float]]
@@ -122,17 +123,15 @@ def table(options: argparse.Namespace) -> None:
     """Measure every cell, those of most interest first, in a process for each file, precision and instruction set."""
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "real_decode.jsonl").write_text("", encoding="utf-8")
-    both = [("native", model, dtype, False) for model in ("smollm2", "qwen") for dtype in DTYPES]
-    alone = [
-        (isa, model, dtype, True)
-        for isa in ("avx2", "avx512")
-        for model in ("smollm2", "qwen")
-        for dtype in (DTYPES if model == "smollm2" else DTYPES[:2])
+    both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
+    alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
+        ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]
     ]
-    two = [("native", model, dtype, True) for model in ("smollm2", "qwen") for dtype in DTYPES[:2]]
+    alone += [("avx512", "smollm2", dtype, True) for dtype in DTYPES[:3]]
+    two = [("native", model, dtype, True) for model in MODELS for dtype in DTYPES[:2]]
     for place, (isa, model, dtype, is_alone) in enumerate(both + alone + two):
         command = [sys.executable, str(Path(__file__).resolve()), "--model", model, "--dtype", dtype, "--isa", isa]
-        command += ["--threads", "2" if place >= len(both + alone) else "1", "--prompt", str(options.prompt)]
+        command += ["--threads", "2" if place >= len(both + alone) else "1", "--prompt", "1"]
         command += ["--rounds", str(options.rounds), "--cache", str(options.cache), "--results", str(options.results)]
         command += ["--rows", "1", "8", "64", *(["--alone"] if is_alone else [])]
         subprocess.run(command, check=False)

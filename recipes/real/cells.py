@@ -36,10 +36,12 @@ class Setup:
     keys: tuple[tuple[str, object], ...] = ()
 
 
+TWO_BY_TWO = (("task.digits_a", 2), ("task.digits_b", 2))
 SETUPS = (
     Setup("svamp-qwen", "qwen", "svamp", 30_000, {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 1e-3}),
     Setup("svamp-smollm2", "smollm2", "svamp", 30_000, {}),
-    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, {}),
+    Setup("multiplication-3x1-qwen", "qwen", "multiplication", 30_000, {}),
+    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, {}, TWO_BY_TWO),
 )
 
 
