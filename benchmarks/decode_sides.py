@@ -110,18 +110,23 @@ class LlamaCpp:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.system = self._answer()["system"].strip()
+        self.system = ""
+        answer = self._answer()
+        self.system = answer["system"].strip() if answer else self.system
         self._load = load
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("llama.cpp ended early")
+            self.system = f"llama.cpp crashed (exit code {self._process.wait()})"
+            return None
         return json.loads(line)
 
-    def run(self, index: int) -> dict[str, float]:
-        """Return the seconds of a round."""
+    def run(self, index: int) -> dict[str, float] | None:
+        """Return the seconds of a round; None after llama.cpp has crashed."""
+        if self._process.poll() is not None:
+            return None
         assert self._process.stdin is not None
         prompts = [ids.tolist() for ids in self._load.prompts(index)]
         self._process.stdin.write(json.dumps(prompts) + "\n")

@@ -3,7 +3,9 @@
 import ctypes
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,18 +18,7 @@ class Peaks:
     """What the cores can do at most, with the instructions that the decoder uses."""
 
     def __init__(self, cache: Path, threads: int, weight_bytes: int) -> None:
-        compiler = compiler_path()
-        if compiler is None:
-            raise SystemExit("There is no C++ compiler: install g++ or clang++.")
-        cache.mkdir(parents=True, exist_ok=True)
-        target = cache / f"peaks-{os.getpid()}.so"
-        sources = HERE.parent / "src" / "creditree" / "engines" / "native"
-        command = [compiler, *flags(), "-fopenmp", f"-I{sources}", str(HERE / "machine_peaks.cpp"), "-o", str(target)]
-        subprocess.run(command, check=True)
-        self._code = ctypes.CDLL(str(target))
-        target.unlink()
-        self._code.read_seconds.restype = self._code.float_operations.restype = ctypes.c_double
-        self._code.read_seconds.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+        self._code = _compiled(cache)
         self._block = np.ones(weight_bytes, dtype=np.uint8)
         self._threads = threads
 
@@ -39,3 +30,20 @@ class Peaks:
     def gflop_per_s(self) -> float:
         """Multiply and add in registers."""
         return float(self._code.float_operations(self._threads) / 1e9)
+
+
+@cache
+def _compiled(folder: Path) -> Any:
+    compiler = compiler_path()
+    if compiler is None:
+        raise SystemExit("There is no C++ compiler: install g++ or clang++.")
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"peaks-{os.getpid()}.so"
+    sources = HERE.parent / "src" / "creditree" / "engines" / "native"
+    command = [compiler, *flags(), "-fopenmp", f"-I{sources}", str(HERE / "machine_peaks.cpp"), "-o", str(target)]
+    subprocess.run(command, check=True)
+    code = ctypes.CDLL(str(target))
+    target.unlink()
+    code.read_seconds.restype = code.float_operations.restype = ctypes.c_double
+    code.read_seconds.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+    return code

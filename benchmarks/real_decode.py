@@ -42,9 +42,10 @@ from creditree.runs.environment import describe_environment
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
+MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
-Timed = Callable[[int], dict[str, float]]
+Timed = Callable[[int], dict[str, float] | None]
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def measure(options: argparse.Namespace, model: Model, rows: int, threads: int) 
         for index in range(options.rounds + 1):
             for name in work if index % 2 else reversed(work):
                 found = work[name](index)
-                raw[name] += [found] if index else []  # the first round warms up
+                raw[name] += [found] if index and found else []  # the first round warms up
             raw["read_gb_per_s"].append(peaks.read_gb_per_s())
             raw["gflop_per_s"].append(peaks.gflop_per_s())
         said = side.system if isinstance(side, LlamaCpp) else side
@@ -98,7 +99,7 @@ def figures(raw: dict[str, list[Any]], load: Load, count: int, size: int) -> dic
     """Return medians over rounds, and shares of the limits."""
     done = load.rows * load.steps
     speed = {
-        name: done / statistics.median(one["wall_s"] for one in raw[name]) if name in raw else None
+        name: done / statistics.median(one["wall_s"] for one in raw[name]) if raw.get(name) else None
         for name in ("creditree", "generate", "llama_cpp")
     }
     read, peak = (statistics.median(raw[name]) for name in ("read_gb_per_s", "gflop_per_s"))
@@ -122,17 +123,15 @@ def table(options: argparse.Namespace) -> None:
     """Measure every cell, those of most interest first, in a process for each file, precision and instruction set."""
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "real_decode.jsonl").write_text("", encoding="utf-8")
-    both = [("native", model, dtype, False) for model in ("smollm2", "qwen") for dtype in DTYPES]
-    alone = [
-        (isa, model, dtype, True)
-        for isa in ("avx2", "avx512")
-        for model in ("smollm2", "qwen")
-        for dtype in (DTYPES if model == "smollm2" else DTYPES[:2])
+    both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
+    alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
+        ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]
     ]
-    two = [("native", model, dtype, True) for model in ("smollm2", "qwen") for dtype in DTYPES[:2]]
+    alone += [("avx512", "smollm2", dtype, True) for dtype in DTYPES[:3]]
+    two = [("native", model, dtype, True) for model in MODELS for dtype in DTYPES[:2]]
     for place, (isa, model, dtype, is_alone) in enumerate(both + alone + two):
         command = [sys.executable, str(Path(__file__).resolve()), "--model", model, "--dtype", dtype, "--isa", isa]
-        command += ["--threads", "2" if place >= len(both + alone) else "1", "--prompt", str(options.prompt)]
+        command += ["--threads", "2" if place >= len(both + alone) else "1", "--prompt", "1"]
         command += ["--rounds", str(options.rounds), "--cache", str(options.cache), "--results", str(options.results)]
         command += ["--rows", "1", "8", "64", *(["--alone"] if is_alone else [])]
         subprocess.run(command, check=False)

@@ -6,10 +6,10 @@ built-in ones learn.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
@@ -33,9 +33,12 @@ from creditree.tasks.benchmarks import BENCHMARKS
 SMALL = 50_000_000
 """Parameters below which a model is none that others trained on much text."""
 TEMPERATURE, TOKENS, MOST_TOKENS = 0.7, 300, 1024
-KNOWN_RATE, KNOWN_SIZE = 1e-4, 1.5e9
-"""Learning rate of arXiv 2504.20834 (section 4) for a model of so many parameters."""
-LOWEST_RATE, HIGHEST_RATE = 2e-5, 8e-3
+KNOWN_RATE = 1e-4
+"""Learning rate of arXiv 2504.20834 (section 4), for a model of 1.5 G parameters."""
+HIGHEST_RATE = 5e-3
+RATES = ((6e5, HIGHEST_RATE), (5e8, 5e-4), (1.5e9, KNOWN_RATE))
+"""Parameters and learning rate: of the built-in models; half of the better of two in recipes/real, whose runs are
+short; of arXiv 2504.20834."""
 FINAL_RATE = 0.1
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -59,12 +62,9 @@ Found = tuple[Any, str] | None
 
 
 def usual_rate(num_parameters: int, share: float = 1.0) -> float:
-    """Return a share of 1e-4 sqrt(1.5e9 / parameters), which is kept within 2e-5 to 8e-3, to two digits.
-
-    That is the rate of arXiv 2504.20834 at the size of its model, and about what the built-in models of 0.6 M learn
-    best with; in between it is a guess.
-    """
-    rate = min(HIGHEST_RATE, max(LOWEST_RATE, KNOWN_RATE * sqrt(KNOWN_SIZE / num_parameters)))
+    """Return a share of the rate between `RATES`, to two digits: linear in logarithms, and level beyond its ends."""
+    sizes, rates = np.log([size for size, _ in RATES]), np.log([rate for _, rate in RATES])
+    rate = np.exp(np.interp(np.log(num_parameters), sizes, rates))
     return float(f"{share * rate:.2g}")
 
 
@@ -222,7 +222,7 @@ def _rate(config: RunConfig, shape: Shape) -> Found:
     if config.train.weights == "all":
         return None
     size = f"{shape.num_parameters / 1e6:,.0f} M"
-    return usual_rate(shape.num_parameters), f"1e-4 sqrt(1.5 G / {size} parameters): that of arXiv 2504.20834, scaled"
+    return usual_rate(shape.num_parameters), f"for {size} parameters, between rates that are known (docs/defaults.md)"
 
 
 def _final_rate(config: RunConfig, shape: Shape) -> Found:

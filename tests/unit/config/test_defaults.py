@@ -42,7 +42,7 @@ def test_a_real_model_gets_settings_with_reasons() -> None:
     assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 300)
     assert (config.method.group, config.method.successes, config.method.loss_temperature) == (8, 0, 0.7)
     assert config.method.build().objective.l2.coefficient == 0
-    assert (config.train.problems_per_step, config.train.learning_rate) == (4, 9.9e-05)  # 1.54 G parameters
+    assert (config.train.problems_per_step, config.train.learning_rate) == (4, 1e-4)  # 1.54 G parameters
     assert (config.evaluation.problems, config.evaluation.temperatures) == (100, [0.0])
     assert {choice.key for choice in choices} == set(RULES) - {"task.path", "model.device"}
     assert all(len(str(choice)) <= 120 and not choice.why.endswith(".") for choice in choices)
@@ -141,11 +141,12 @@ def test_the_file_of_svamp_is_found_in_the_directory(tmp_path: Path, monkeypatch
     assert choices[0].key == "task.path"
 
 
-def test_the_rate_is_the_paper_s_at_its_size_and_bounded() -> None:
-    assert usual_rate(1_500_000_000) == 1e-4
-    assert usual_rate(135_000_000) == 3.3e-4  # 1e-4 sqrt(11.1)
-    assert usual_rate(135_000_000, share=1 / 3) == 1.1e-4
-    assert (usual_rate(1), usual_rate(10**13)) == (8e-3, 2e-5)
+def test_the_rate_is_that_of_known_sizes_between_them_and_level_beyond() -> None:
+    assert (usual_rate(600_000), usual_rate(500_000_000), usual_rate(1_500_000_000)) == (5e-3, 5e-4, 1e-4)
+    # A factor of 10 between 6e5 and 5e8, 2.921 decades: 5e-3 / 10^((8.130 - 5.778) / 2.921) = 5e-3 / 10^0.805
+    assert usual_rate(135_000_000) == 7.8e-4
+    assert usual_rate(135_000_000, share=1 / 3) == 2.6e-4
+    assert (usual_rate(1), usual_rate(10**13)) == (5e-3, 1e-4)
 
 
 def test_a_model_that_is_not_at_hand_is_left_to_loading() -> None:

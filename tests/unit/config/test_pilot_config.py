@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from creditree.config.defaults import HIGHEST_RATE, LOWEST_RATE, SMALL
+from creditree.config.defaults import HIGHEST_RATE, KNOWN_RATE, SMALL
 from creditree.config.load import dump_config
 from creditree.config.pilot import (
     BARE,
@@ -47,7 +47,7 @@ def shape(num_parameters: int) -> Shape:
 
 
 def test_settings_by_size() -> None:
-    # 1e-4 sqrt(1.5e9 / 0.6e6) = 1e-4 * 50 = 0.005, a third of it 0.0017.
+    # The rate at that size is 0.005, a third of it 0.0017.
     assert settings_to_try(600_000) == (
         Setting("t-spmo", 0.005),
         Setting("grpo", 0.005),
@@ -57,7 +57,7 @@ def test_settings_by_size() -> None:
     # The paper's own size and rate.
     assert {one.learning_rate for one in settings_to_try(1_500_000_000)} == {1e-4, 3.3e-5}
     assert settings_to_try(10)[0].learning_rate == HIGHEST_RATE
-    assert settings_to_try(10**13)[0].learning_rate == LOWEST_RATE
+    assert settings_to_try(10**13)[0].learning_rate == KNOWN_RATE
     assert Setting("grpo", 0.0017).name == "grpo, learning rate 0.0017"
 
 

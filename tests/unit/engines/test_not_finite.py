@@ -179,7 +179,10 @@ def test_native_code_under_the_address_sanitizer(tmp_path: Path) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:detect_odr_violation=0",
         "XDG_CACHE_HOME": str(tmp_path),
     }
-    tests = [str(Path(__file__).with_name(name)) for name in ("test_native.py", "test_not_finite.py")]
+    tests = [
+        str(Path(__file__).with_name(name))
+        for name in ("test_native.py", "test_native_products.py", "test_not_finite.py")
+    ]
     command = [sys.executable, "-c", SANITIZED, *tests, "-m", "not slow"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

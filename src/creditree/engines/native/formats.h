@@ -22,28 +22,43 @@ struct Nf4Scales {
     }
 };
 
-// The 16 values of a block's codes, rounded as the learner's matrix is: low bytes, then high bytes.
-struct Nf4Table {
-    uint8_t low[16], high[16];
-
+// The 16 values of a block's codes, rounded as the learner's matrix is.
+class Nf4Table {
+   public:
     Nf4Table(const Nf4Scales& scales, int64_t block) {
         const float scale = scales.of(block);
+#if defined(__AVX2__)
+        const __m256i first = rounded(scales.values, scale), second = rounded(scales.values + 8, scale);
+        const __m256i all = _mm256_permute4x64_epi64(_mm256_packus_epi32(first, second), 0xd8);
+        store_part(values_, all, 16);
+#if !defined(__AVX512BW__)
+        store_part(low_, packed(_mm256_and_si256(all, _mm256_set1_epi16(255))), 16);
+        store_part(high_, packed(_mm256_srli_epi16(all, 8)), 16);
+#endif
+#else
         for (int i = 0; i < 16; i++) {
             bf16 value;
             narrow(scales.values[i] * scale, value);
-            low[i] = uint8_t(value.bits), high[i] = uint8_t(value.bits >> 8);
+            values_[i] = value.bits;
         }
+#endif
     }
-
-    bf16 of(int code) const { return {uint16_t(low[code] | high[code] << 8)}; }
 
     // The values of `count` pairs of codes, the first of a pair in the high half of its byte.
     void expand(const uint8_t* codes, int64_t count, bf16* to) const {
         int64_t i = 0;
-#if defined(__AVX2__)
+#if defined(__AVX512BW__)
+        const __m512i values = _mm512_castsi256_si512(load<__m256i>(values_)), second = _mm512_set1_epi32(0xf0000);
+        for (; i + 16 <= count; i += 16) {
+            const __m512i both = _mm512_cvtepu8_epi32(load<__m128i>(codes + i));
+            const __m512i code =
+                _mm512_or_si512(_mm512_srli_epi32(both, 4), _mm512_and_si512(_mm512_slli_epi32(both, 16), second));
+            store_part(to + 2 * i, _mm512_permutexvar_epi16(code, values), 32);
+        }
+#elif defined(__AVX2__)
         const __m128i mask = _mm_set1_epi8(15);
-        const __m256i lows = _mm256_broadcastsi128_si256(load<__m128i>(low));
-        const __m256i highs = _mm256_broadcastsi128_si256(load<__m128i>(high));
+        const __m256i lows = _mm256_broadcastsi128_si256(load<__m128i>(low_));
+        const __m256i highs = _mm256_broadcastsi128_si256(load<__m128i>(high_));
         for (; i + 16 <= count; i += 16) {
             const __m128i both = load<__m128i>(codes + i);
             const __m128i first = _mm_and_si128(_mm_srli_epi16(both, 4), mask), second = _mm_and_si128(both, mask);
@@ -55,8 +70,26 @@ struct Nf4Table {
             std::memcpy(to + 2 * i, found, sizeof(found));
         }
 #endif
-        for (; i < count; i++) to[2 * i] = of(codes[i] >> 4), to[2 * i + 1] = of(codes[i] & 15);
+        for (; i < count; i++) to[2 * i].bits = values_[codes[i] >> 4], to[2 * i + 1].bits = values_[codes[i] & 15];
     }
+
+   private:
+    uint16_t values_[16];
+#if defined(__AVX2__)
+    // Eight values times a scale as bfloat16, to nearest, ties to even, in 32 bits each.
+    static __m256i rounded(const float* values, float scale) {
+        const __m256i bits = _mm256_castps_si256(_mm256_mul_ps(load<__m256>(values), _mm256_set1_ps(scale)));
+        const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+        return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+    }
+#endif
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+    uint8_t low_[16], high_[16];
+
+    static __m128i packed(__m256i words) {
+        return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    }
+#endif
 };
 
 // Codes from -127 to 127 as bfloat16, which holds them exactly.
@@ -136,8 +169,13 @@ struct Matrix {
         for (int64_t done = 0; done < count;) {
             const int64_t at = start + done, block = at / NF4_BLOCK;
             const int64_t here = std::min(count - done, (block + 1) * NF4_BLOCK - at);
-            Nf4Table(nf4, block).expand(codes + at / 2, here / 2, values);  // rows and blocks have even sizes
-            convert(values, here, to + done);
+            const Nf4Table table(nf4, block);  // rows and blocks have even sizes
+            if constexpr (std::is_same<T, bf16>::value) {
+                table.expand(codes + at / 2, here / 2, to + done);
+            } else {
+                table.expand(codes + at / 2, here / 2, values);
+                convert(values, here, to + done);
+            }
             done += here;
         }
     }

@@ -121,10 +121,18 @@ inline void narrow(float x, bf16& to) {  // to nearest, ties to even
 inline Kind<float>::vec widened(const float* p) { return load<Kind<float>::vec>(p); }
 inline Kind<double>::vec widened(const double* p) { return load<Kind<double>::vec>(p); }
 inline Kind<float>::vec widened(const bf16* p) {
+#if defined(__AVX2__) && VECTOR_BYTES == 32  // of the loops below compilers make more instructions
+    return (Kind<float>::vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(load<__m128i>(p)), 16);
+#endif
     typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2)));
     return (Kind<float>::vec)(__builtin_convertvector(load<half>(p), uvec) << 16);
 }
 inline Kind<float>::vec widened(const int8_t* p) {
+#if defined(__AVX512F__)
+    return (Kind<float>::vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load<__m128i>(p)));
+#elif defined(__AVX2__)
+    return (Kind<float>::vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#endif
     typedef int8_t quarter __attribute__((vector_size(VECTOR_BYTES / 4)));
     return __builtin_convertvector(__builtin_convertvector(load<quarter>(p), ivec), Kind<float>::vec);
 }
