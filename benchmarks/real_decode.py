@@ -1,7 +1,7 @@
 """Tokens a second that a pretrained model is decoded at, beside what the machine allows, `generate` and llama.cpp.
 
     python benchmarks/real_decode.py --model smollm2 --rows 8 --dtype bfloat16 --json
-    python benchmarks/real_decode.py --table          every cell of docs/BENCHMARKS.md, about a quarter of an hour
+    python benchmarks/real_decode.py --table          the cells of docs/BENCHMARKS.md that are not in the raw results
 
 All three draw at temperature 1 from the same short prompts, one completion a prompt, as many steps, on as many threads;
 no token ends a completion. In every round each goes once, in alternating order, and the memory is read once:
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`
 from benchmarks.decode_sides import Endless, Generate, LlamaCpp, Load, Ours, llama_file, source_file, weights_of
 from benchmarks.llama_environment import LLAMA_VERSION, llama_python
 from benchmarks.machine_peaks import Peaks
+from benchmarks.report import real_decode_records
 from benchmarks.trl_environment import cache_directory
 from creditree.engines.native.compiler import ISA, ISAS
 from creditree.engines.native.library import identity
@@ -42,6 +43,7 @@ from creditree.runs.environment import describe_environment
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
+ROWS = (1, 8, 64)
 MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
@@ -120,9 +122,12 @@ def figures(raw: dict[str, list[Any]], load: Load, count: int, size: int) -> dic
 
 
 def table(options: argparse.Namespace) -> None:
-    """Measure every cell, those of most interest first, in a process for each file, precision and instruction set."""
+    """Measure the cells that are not there yet, in a process for each file, precision, instructions and threads.
+
+    Those of most interest come first; whoever stops it keeps what was measured, and goes on with the same command.
+    """
     options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "real_decode.jsonl").write_text("", encoding="utf-8")
+    there = [(one["isa"], one["model"], one["dtype"], one["threads"]) for one in real_decode_records(options.results)]
     both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
     alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
         ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]
@@ -130,10 +135,13 @@ def table(options: argparse.Namespace) -> None:
     alone += [("avx512", "smollm2", dtype, True) for dtype in DTYPES[:3]]
     two = [("native", model, dtype, True) for model in MODELS for dtype in DTYPES[:2]]
     for place, (isa, model, dtype, is_alone) in enumerate(both + alone + two):
+        threads = 2 if place >= len(both + alone) else 1
+        if there.count((isa, model, dtype, threads)) >= len(ROWS):
+            continue
         command = [sys.executable, str(Path(__file__).resolve()), "--model", model, "--dtype", dtype, "--isa", isa]
-        command += ["--threads", "2" if place >= len(both + alone) else "1", "--prompt", "1"]
+        command += ["--threads", str(threads), "--prompt", "1"]
         command += ["--rounds", str(options.rounds), "--cache", str(options.cache), "--results", str(options.results)]
-        command += ["--rows", "1", "8", "64", *(["--alone"] if is_alone else [])]
+        command += ["--rows", *map(str, ROWS), *(["--alone"] if is_alone else [])]
         subprocess.run(command, check=False)
 
 
