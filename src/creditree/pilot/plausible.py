@@ -7,10 +7,10 @@ from creditree.verify.characters import cleaned
 from creditree.verify.number import plain_number
 
 _FORMULA = re.compile(r"[0-9\\^=+{}]")
-_NUMBER = r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)(?:\.[0-9]++)?+"
+_NUMBER = r"[-+]?(?:[0-9]{1,3}(?>(?:,[0-9]{3})+)|[0-9]++)(?>(?:\.[0-9]++)?)"
 _IN_TEXT = re.compile(rf"(?<![0-9A-Za-z.,]){_NUMBER}(?![0-9A-Za-z])|(?<![\w.]){_NUMBER}")
 _COMMA = re.compile(
-    r"(?<![0-9.,])[0-9]{1,3}(?:\.[0-9]{3})*+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|(?<![0-9.,])0,[0-9]++(?![0-9,.])"
+    r"(?<![0-9.,])[0-9]{1,3}(?>(?:\.[0-9]{3})*),(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|(?<![0-9.,])0,[0-9]++(?![0-9,.])"
 )
 # The number of an amount: nothing before it but a currency or "x =", and no other number behind it.
 _AMOUNT = re.compile(rf"(?:[^\W\d_]\w{{0,9}} ?= ?|[$€£¥₹]|[A-Z]{{2,3}} )?(?P<number>{_NUMBER})(?P<rest>[^0-9]*)")

@@ -24,17 +24,17 @@ LINK = re.compile(
 )
 """What stands before the value of something."""
 LEAD = re.compile(
-    r"(?:(?:so|thus|therefore|hence|then|finally|consequently|answer|ans|final answer|result|solution|approximately"
+    r"(?>(?:(?:so|thus|therefore|hence|then|finally|consequently|answer|ans|final answer|result|solution|approximately"
     r"|about|roughly|around|exactly|only|just|we (?:get|have|find|obtain)|it(?: is|['’]s)|that(?: is|['’]s)|i\.e\."
     r"|at(?=\s[$\\]?[0-9])|namely|or|also|∴|>|=|:)"
-    r"(?![A-Za-z])[\s,:>]*+)++",
+    r"(?![A-Za-z])[\s,:>]*+)+)",
     re.IGNORECASE,
 )
-JOINING = re.compile(r"(?:\s|,|;|\\text\{|\}|\band\b|\bor\b)++")
+JOINING = re.compile(r"(?>(?:\s|,|;|\\text\{|\}|\band\b|\bor\b)+)")
 _SIGN = r"(?:(?<![\w)\]}])-)?"
-_DIGITS = r"[0-9]++(?:[,' \u00a0\u2009\u202f][0-9]{3}(?![0-9]))*+(?:[.,][0-9]++)*+"
+_DIGITS = r"[0-9]++(?>(?:[,' \u00a0\u2009\u202f][0-9]{3}(?![0-9]))*)(?>(?:[.,][0-9]++)*)"
 NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.^])(?<!\^\{{){_SIGN}(?:\\?[$€£¥₹]\s?)?(?:{_DIGITS}|\.[0-9]++)(?:\s?/\s?[0-9]++)?+(?:\s?\\?%)?+"
+    rf"(?<![A-Za-z0-9_.^])(?<!\^\{{){_SIGN}(?:\\?[$€£¥₹]\s?)?(?:{_DIGITS}|\.[0-9]++)(?>(?:\s?/\s?[0-9]++)?)(?>(?:\s?\\?%)?)"
     rf"|{_SIGN}(?:[0-9]++\s?)?\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}}"
 )
 TOUCHING = re.compile(rf"({NUMBER.pattern})(?P<whole>(?P<unit>[^\W\d_]{{1,3}})(?:\^\{{?[23]\}}?)?)")

@@ -45,7 +45,7 @@ MOST_EMPTY = 4
 LONGEST_CLAUSE = 2_000
 MOST_CORRECTIONS = 4
 LEAD = re.compile(
-    r"(?:[\s*_`:>}#…]|\.(?=\.)|(?<=\.)\.)*+(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*+"
+    r"(?>(?:[\s*_`:>}#…]|\.(?=\.)|(?<=\.)\.)*)(?>(?:(?:also|then|thus|therefore|simply|just|only|exactly|indeed)\s++[*_`]*+)*)"
 )
 SENTENCE_END = re.compile(
     r"(?P<stop>\.(?=\s|\*|$|[\"'”)]))|\n|(?<!\\);\s|\?(?=\s|$)|(?<!\\)!++(?=\s*+$|\s++[A-Z\"])|[。।]"

@@ -22,7 +22,7 @@ BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 BARE_BOX = re.compile(r"[^\s$]++")
 # What may stand between two boxes that are one answer: marks, "and", and words that the first one counts.
 JOINT = re.compile(
-    r"(?:[\s$,;.&]|\\[()\[\],;! ]|\\q?quad|\\text(?:rm|bf)?\s*\{|\}|and\b|or\b|[A-Za-z](?:_\{?\w\}?)?\s?=)*+"
+    r"(?>(?:[\s$,;.&]|\\[()\[\],;! ]|\\q?quad|\\text(?:rm|bf)?\s*\{|\}|and\b|or\b|[A-Za-z](?:_\{?\w\}?)?\s?=)*)"
 )
 JOINT_WORDS = re.compile(
     r"[\s$]*+(?:\\[\])])?\s*+(?:\\text\s*\{)?\s*+(?:[A-Za-z()]{1,12}\s+){1,3}(?:and|or)\s*+\}?[\s$]*+"

@@ -11,7 +11,7 @@ from creditree.verify.verifier import Answer, Rules, Verifier
 
 # A minus is a sign only where it cannot be an operator or a hyphen: not after a letter, a digit or a closing bracket.
 NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}])-)?(?<![\^_]\{)(?P<whole>[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
+    r"(?P<sign>(?<![\w)\]}])-)?(?<![\^_]\{)(?P<whole>[0-9]{1,3}(?>(?:,[0-9]{3})+)(?![0-9])|[0-9]++)"
     r"(?:\.(?P<fraction>[0-9]++))?"
     r"|(?<![\w.])\.[0-9]++"
 )

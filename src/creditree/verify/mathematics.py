@@ -15,7 +15,7 @@ from creditree.verify.quantity import RULES, quantities_equal, quantity
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 OPERATION = re.compile(r"[0-9)}]\s*(?:[-+*/×·^!]|\\(?:times|cdot|div))|\\(?:sqrt|frac|binom)")
-PRODUCT = re.compile(r"[0-9][0-9.,]*+(?:\s?(?:\*|×|·|\\(?:times|cdot)(?![A-Za-z]))\s?[0-9][0-9.,]*+)++")
+PRODUCT = re.compile(r"[0-9][0-9.,]*+(?>(?:\s?(?:\*|×|·|\\(?:times|cdot)(?![A-Za-z]))\s?[0-9][0-9.,]*+)+)")
 LETTER = re.compile(r"\(?[A-H]\)?|\\(?:text(?:bf)?|mathrm)\{\(?[A-H]\)?\}")
 LONGEST_SHOWN = 60
 LONGEST_ANSWER = 600

@@ -18,9 +18,9 @@ SEPARATOR = (
 )
 """Between groups of three digits. A comma and a space part the elements of a list, so they are none."""
 DIGITS = (
-    rf"(?>(?!0)[0-9]{{1,3}}(?:{SEPARATOR}[0-9]{{3}}(?![0-9]))++"
-    r"|[0-9]{1,2}(?:,[0-9]{2}(?![0-9]))++,[0-9]{3}(?![0-9])"
-    r"|[0-9]{1,3}(?:\.[0-9]{3}){2,}+(?![0-9.])"
+    rf"(?>(?!0)[0-9]{{1,3}}(?>(?:{SEPARATOR}[0-9]{{3}}(?![0-9]))+)"
+    r"|[0-9]{1,2}(?>(?:,[0-9]{2}(?![0-9]))+),[0-9]{3}(?![0-9])"
+    r"|[0-9]{1,3}(?>(?:\.[0-9]{3}){2,})(?![0-9.])"
     r"|[0-9]++)"
 )
 FRACTION_COMMAND = (
@@ -37,13 +37,13 @@ NUMBER = re.compile(
     rf"(?:(?P<mixed>[0-9]++)\s*+(?:\\[,!; ]\s*+)?)?{FRACTION_COMMAND}"
     r"|(?P<mixed2>[0-9]++)\s++(?P<top2>[0-9]++)\s?/\s?(?P<bottom2>[0-9]++)"
     rf"|(?P<base>[0-9]++){RAISED}"
-    rf"|(?P<whole>{DIGITS})?+(?:\.(?P<decimals>[0-9]++))?(?:(?<=[0-9])\.(?![0-9]))?"
+    rf"|(?>(?P<whole>{DIGITS})?)(?:\.(?P<decimals>[0-9]++))?(?:(?<=[0-9])\.(?![0-9]))?"
     rf"(?:[eE](?P<exponent>[-+]?[0-9]{{1,4}})(?![0-9A-Za-z])|{POWER_OF_TEN})?"
     rf"(?:\s*+/\s*+(?P<over>-?{DIGITS}(?:\.[0-9]++)?))?"
     r")"
 )
-PERCENT = re.compile(r"\s*+(?P<percent>\\?%)?+\s*+")
-DECIMAL_COMMA = re.compile(r"(-?)\s?(0|[1-9][0-9]{0,2}(?:\.[0-9]{3})*+|[1-9][0-9]*+)(?:,|\{,\})([0-9]++)")
+PERCENT = re.compile(r"\s*+(?>(?P<percent>\\?%)?)\s*+")
+DECIMAL_COMMA = re.compile(r"(-?)\s?(0|[1-9][0-9]{0,2}(?>(?:\.[0-9]{3})*)|[1-9][0-9]*+)(?:,|\{,\})([0-9]++)")
 REPEATING = re.compile(
     r"(?P<sign>-?)(?P<whole>[0-9]{1,40})\.(?P<fixed>[0-9]{0,40})\\overline\s?\{?(?P<again>[0-9]{1,40})\}?"
 )

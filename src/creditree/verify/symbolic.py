@@ -43,7 +43,7 @@ MOST_UNKNOWNS = 2
 """DeepScaleR's grader does not simplify differences with more letters than this."""
 LARGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{?\s*[0-9]{5}")
 """latex2sympy evaluates it as it reads."""
-WORDS = re.compile(r"[^\W\d_]{2,}(?:[-' ][^\W\d_]+)*+")
+WORDS = re.compile(r"[^\W\d_]{2,}(?>(?:[-' ][^\W\d_]+)*)")
 ALTERNATIVES = re.compile(r"\\text\s*\{\s*or\s*\}|(?<![A-Za-z])or(?![A-Za-z])")
 INEQUALITY = re.compile(r"[<>]|\\[lg]eq(?![A-Za-z])")
 UNEVALUATED = re.compile(r"\\(?:sum|prod|i?int|lim)(?![A-Za-z])")
