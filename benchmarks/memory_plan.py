@@ -166,7 +166,7 @@ class Run:
             early=Reach.of(select, case.tokens) if isinstance(select, EarlyAndRandom) else None,
             micro_batch_tokens=case.micro_batch_tokens, max_rows=case.max_rows,
             static=self.device != "cpu" and case.trained == "adapter",
-            native=self.device == "cpu" and case.dtype in ("float32", "bfloat16"),
+            native=self.device == "cpu",
             branches=branches_of(self.method.explore), all_weights=case.trained == "all",
         )  # fmt: skip
 

@@ -185,8 +185,7 @@ def too_little(work: Workload, limit: int, free: Free) -> str:
         (
             f"model.dtype: {dtype}"
             for dtype in precisions_of(work)
-            if dtype != work.dtype
-            and least(replace(work, dtype=dtype, native=work.native and dtype == "bfloat16"), free).total <= limit
+            if dtype != work.dtype and least(replace(work, dtype=dtype), free).total <= limit
         ),
         None,
     )
