@@ -109,7 +109,7 @@ def run_cell(cell: RealCell, places: Places) -> None:
             "evaluation": measured,
             **_training(trainer),
             "prompt": first_prompt(parts, settings),
-            "config": yaml.safe_load(dump_config(config)),
+            "config": without_folders(yaml.safe_load(dump_config(config))),
             "environment": describe_environment(),
         }
     path = places.result(cell)
@@ -147,6 +147,13 @@ def as_record(found: Evaluation) -> dict[str, Any]:
         "statuses": found.statuses,
         "share_correct": found.share_correct,
     }
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose files are names alone: where they lay is nobody's business but this machine's."""
+    model, task = config["model"], config["task"]
+    found = config | {"model": model | {"name": Path(model["name"]).name}}
+    return found | ({"task": task | {"path": Path(task["path"]).name}} if task.get("path") else {})
 
 
 def _training(trainer: Trainer) -> dict[str, Any]:

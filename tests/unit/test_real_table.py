@@ -8,7 +8,7 @@ import pytest
 
 from recipes.real import report
 from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, RealCell, Setup, all_cells, cells_of
-from recipes.real.run_cell import Places, run_cell
+from recipes.real.run_cell import Places, run_cell, without_folders
 from recipes.tables import load
 
 KEYS: tuple[tuple[str, object], ...] = (
@@ -51,6 +51,16 @@ def test_a_cell_ends_by_its_tokens_and_is_decayed_by_them(tmp_path: Path) -> Non
     sampled = [point["sampled"] for point in final["curve"]]
     assert sampled[-2] < TINY.tokens <= sampled[-1]
     assert final["config"]["train"]["learning_rate"] == 1e-3
+
+
+def test_a_raw_file_holds_no_folder_of_the_machine_that_made_it() -> None:
+    raw_files = sorted((HERE / "results").rglob("*.json"))
+    for config in (json.loads(path.read_text())["config"] for path in raw_files):
+        assert "/" not in config["model"]["name"] + str(config["task"].get("path"))
+    config = RealCell(SETUPS[0], "base").configuration(Path("/some/weights"), Path("/some/svamp.jsonl"))
+    kept = without_folders(config)
+    assert (kept["model"]["name"], kept["task"]["path"]) == (Path(config["model"]["name"]).name, "svamp.jsonl")
+    assert kept["model"]["dtype"] == config["model"]["dtype"]
 
 
 def raw(table: str, name: str, seed: int, right: int, rate: float = 0.0) -> dict[str, Any]:
