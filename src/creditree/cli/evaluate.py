@@ -223,7 +223,7 @@ def _measured(
         return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
 
 
-_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--set task.prompt.text", "reward_key": "--reward"}
+_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "task.prompt.text (--set)", "reward_key": "--reward"}
 """What the settings are called here that cure completions which nobody can read."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from creditree.config.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.config.load import check_config
+from creditree.config.machine import fastest_precision
 from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
 from creditree.config.workload import free_of, too_little, workload_of
@@ -180,7 +181,7 @@ def preferred_precision(request: Request, shape: Shape) -> str:
     if request.dtype is not None:
         return request.dtype
     on_host = not request.device.startswith("cuda")
-    return "float32" if on_host and shape.num_parameters <= SMALL else "bfloat16"
+    return "float32" if on_host and shape.num_parameters <= SMALL else fastest_precision(request.device).dtype
 
 
 def precisions(request: Request, frame: Frame) -> tuple[str, ...]:
