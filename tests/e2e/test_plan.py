@@ -95,3 +95,13 @@ def test_a_limit_is_shown_and_recorded(tmp_path: Path) -> None:
     assert isinstance(train["max_rows"], int)
     assert isinstance(train["micro_batch_tokens"], int)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["method"] == "t-spmo"
+
+
+def test_plan_says_what_it_chose_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text("model: {name: 'random:qwen2-1.5b', device: cpu}\ntask: multiplication\n", encoding="utf-8")
+    found = {one["key"]: one for one in creditree_json("plan", path)["chosen"]}
+    assert found["model.dtype"]["value"] == creditree_json("plan", path)["dtype"]
+    assert "decod" in found["model.dtype"]["why"]
+    lines = creditree("plan", path).stdout.splitlines()
+    assert f"  model.dtype {found['model.dtype']['value']}: {found['model.dtype']['why']}" in lines

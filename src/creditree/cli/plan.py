@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from creditree.cli.dry_run import choices_text
 from creditree.cli.output import console, print_json
 from creditree.config.defaults import chosen
 from creditree.config.load import load_config
@@ -77,12 +78,14 @@ class Plan:
 
 def plan_command(path: Path, *, prompt_tokens: int | None, as_json: bool, overrides: Sequence[str]) -> None:
     """Predict the memory and work of a run."""
-    config, _ = chosen(started(load_config(path, overrides), offline=True), offline=True)
+    config, choices = chosen(started(load_config(path, overrides), offline=True), offline=True)
     plan = Plan.of(config, prompt_tokens)
     if as_json:
-        print_json(plan.to_json())
-    else:
-        _show(console(), plan)
+        print_json(plan.to_json() | {"chosen": [asdict(choice) for choice in choices]})
+        return
+    _show(console(), plan)
+    if choices:
+        console().print("\n" + choices_text(choices), markup=False, highlight=False, soft_wrap=True)
 
 
 def _memory_record(prediction: Prediction) -> dict[str, Any]:
