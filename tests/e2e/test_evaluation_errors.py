@@ -32,6 +32,12 @@ def data(tmp_path: Path) -> Path:
         (["--suite", "attnrk"], ["Did you mean 'attnrl'?"]),
         (["--suite", "attnrl", "--task", "aime24"], ["leave out --task"]),
         (["--task", "multiplication", "--set", "model.device=tpu"], ["model.device is 'tpu'", "set cpu or cuda"]),
+        (
+            ["--task", "multiplication", "--set", "evaluation.problems=9"],
+            ["an evaluation sets evaluation itself", "--problems"],
+        ),
+        (["--suite", "attnrl", "--set", "sampling.max_new_tokens=9"], ["use --max-new-tokens"]),
+        (["--task", "file", "--data", "DATA", "--set", "sampling={temperature: 1}"], ["use --temperature"]),
         (["--task", "file", "--data", "DATA", "--k", "1,x"], ["--k is '1,x'", "such as 1,4,32"]),
         (["--task", "file", "--data", "DATA", "--k", "0"], ["--k is '0'"]),
         (["--task", "file", "--data", "DATA", "--k", "4"], ["--k 4", "--samples is 1", "raise --samples"]),

@@ -30,7 +30,7 @@ def test_killed_and_resumed_equals_uninterrupted(config: Path, tmp_path: Path) -
     assert content(run) == content(whole)
     assert any(record["updates"] for record in RunDirectory.read(whole).metrics())
     assert yaml.safe_load((whole / "config.yaml").read_text())["model"]["dtype"] == "nf4"
-    evaluated = typed("eval", whole, "--json", "--set", "evaluation.problems=20")
+    evaluated = typed("eval", whole, "--json", "--problems", "20")
     assert " completions" in evaluated.stderr
     assert "bitsandbytes" not in evaluated.stderr
     assert "Warning" not in evaluated.stderr

@@ -13,6 +13,7 @@ from creditree.cli.output import console, print_json, progress_console, quiet_li
 from creditree.cli.stream import tell
 from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.cli.unfinished import unfinished
+from creditree.config.overrides import named_keys
 from creditree.config.reward import build_verifier, code_digest, grading
 from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
@@ -129,7 +130,7 @@ def _measurement(options: EvalOptions, overrides: Sequence[str]) -> _Measurement
     usual = (suite.temperature,) if suite is not None else SINGLE if samples == 1 else SEVERAL
     temperatures = options.temperatures or usual
     top_p = jobs[0].config.sampling.top_p
-    if suite is not None and not any(override.startswith("sampling.top_p=") for override in overrides):
+    if suite is not None and "sampling.top_p" not in named_keys(overrides):
         top_p = suite.top_p
     most = samples if any(temperatures) else 1
     for k in options.ks or ():
@@ -222,7 +223,7 @@ def _measured(
         return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
 
 
-_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--set task.prompt.text", "reward_key": "--reward"}
+_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "task.prompt.text (--set)", "reward_key": "--reward"}
 """What the settings are called here that cure completions which nobody can read."""
 
 

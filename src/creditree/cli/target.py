@@ -10,9 +10,9 @@ from typing import Any, get_args
 from creditree.config.build import build_task
 from creditree.config.defaults import TOKENS
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
-from creditree.config.overrides import apply_overrides
+from creditree.config.overrides import apply_overrides, check_free, named_keys
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
-from creditree.config.start import GENERATED
+from creditree.config.start import named_task
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
@@ -21,13 +21,19 @@ from creditree.models.directory import locate
 from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.benchmarks import BENCHMARKS
+from creditree.tasks.files import READERS
 from creditree.tasks.split import Split
 from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
-SUFFIXES = (".jsonl", ".csv", ".parquet", ".json")
 PLAIN_TOKENS = TOKENS
 """Longest completion of a plain model where the task does not say."""
+OWN_KEYS: Mapping[str, str] = {
+    "evaluation": "use --problems, --temperature and --split",
+    "sampling.temperature": "use --temperature",
+    "sampling.max_new_tokens": "use --max-new-tokens",
+}
+"""Keys for which `creditree eval` has options, and those: a run's own say what it was trained and measured with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class Target:
 def find_jobs(options: EvalOptions, overrides: Sequence[str]) -> tuple[list[Job], Path | None]:
     """Return the sets to measure on, and what was trained. Raises ConfigError, DataError or ModelError."""
     options.check()
+    check_free(overrides, OWN_KEYS, "an evaluation")
     if options.suite is None:
         target = _target(options, options.task, overrides)
         return [_job(options, target.config, options.samples or 1)], target.trained
@@ -159,7 +166,7 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
 def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
     """Return the base model that an adapter names. Raises ModelError where it is not there and no other is given."""
     base = saved_spec(adapter)[0]
-    if any(one.partition("=")[0].strip() == "model.name" for one in overrides):
+    if "model.name" in named_keys(overrides):
         return base or ""  # replaced
     cure = "say where its base model is with --set model.name=DIR."
     if base is None:
@@ -186,9 +193,7 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
         path = str(_file_of(options.data_dir, name))
     if path is None:
         return block
-    if name in GENERATED:
-        raise ConfigError(f"--data names a file, but the problems of task '{name}' are generated; use --task file.")
-    block["task"]["path"] = path
+    block["task"] |= named_task(name, path)
     if name == "file":
         shares = {split: 1.0 if split == options.split else 0.0 for split in get_args(Split)}
         block["task"] |= shares
@@ -211,7 +216,7 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file()), None)
+    return next((path for path in (folder / f"{name}{suffix}" for suffix in READERS) if path.is_file()), None)
 
 
 def _checked(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:

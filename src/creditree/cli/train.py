@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
+from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.train.interrupt import continuing
 from creditree.train.outcome import REPORT
 from creditree.train.procedure import run_training
@@ -62,9 +64,7 @@ class TrainOptions:
             where = str(self.config)
             values = parse_values(read_yaml(self.config), where)
         elif self.start is not None:
-            values, where = run_values(self.start)
-            cure = ", or choose --reward"
-            check_trust(values, f"run '{Path(where).parent}'", self.overrides, trusted=self.trusted, cure=cure)
+            values, where = self._of_run(self.start)
         elif self.model is not None and self.task is not None:
             values, where = {}, "the command line"
         else:
@@ -83,6 +83,14 @@ class TrainOptions:
         if self.guard is not None:
             set_key(values, "guard.path", self.guard, "--guard")
         return check_config(apply_overrides(values, self.overrides), where)
+
+    def _of_run(self, start: str) -> tuple[dict[str, Any], str]:
+        values, where = run_values(start)
+        if self.task in BENCHMARKS:
+            values.pop("reward", None)  # a benchmark has its own, as in `creditree eval`
+        cure = ", or choose --reward"
+        check_trust(values, f"run '{Path(where).parent}'", self.overrides, trusted=self.trusted, cure=cure)
+        return values, where
 
     def flags(self) -> tuple[str, ...]:
         """Return the options as they are written on a command line."""

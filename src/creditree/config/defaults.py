@@ -29,6 +29,7 @@ from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
 from creditree.schedule.fixed import Fixed
 from creditree.tasks.benchmarks import BENCHMARKS
+from creditree.tasks.files import READERS
 
 SMALL = 50_000_000
 """Parameters below which a model is none that others trained on much text."""
@@ -40,7 +41,6 @@ RATES = ((6e5, HIGHEST_RATE), (5e8, 5e-4), (1.5e9, KNOWN_RATE))
 """Parameters and learning rate: of the built-in models; half of the better of two in recipes/real, whose runs are
 short; of arXiv 2504.20834."""
 FINAL_RATE = 0.1
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _on_gpu(config: RunConfig) -> bool:
 def _path(config: RunConfig, shape: Shape) -> Found:
     if not isinstance(config.task, SvampConfig):
         return None
-    here = next((path for suffix in SUFFIXES if (path := Path(f"svamp{suffix}")).is_file()), None)
+    here = next((path for suffix in READERS if (path := Path(f"svamp{suffix}")).is_file()), None)
     return None if here is None else (str(here.absolute()), "it is in this directory; without it the hub is asked")
 
 

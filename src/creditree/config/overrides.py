@@ -1,6 +1,6 @@
 """Overrides from the command line: dotted keys with values in YAML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from creditree.errors import ConfigError
@@ -13,6 +13,23 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     for override in overrides:
         _apply(values, override)
     return values
+
+
+def named_keys(overrides: Sequence[str]) -> frozenset[str]:
+    """Return the dotted keys that are set, as they are written."""
+    return frozenset(override.partition("=")[0].strip() for override in overrides)
+
+
+def check_free(overrides: Sequence[str], own: Mapping[str, str], who: str) -> None:
+    """Raise ConfigError for an override of a key that a command sets itself: it would have no effect.
+
+    `own`: such keys, and what to do instead;  `who`: the command, in words.
+    """
+    for override in overrides:
+        (key,) = named_keys((override,))
+        for one, instead in own.items():
+            if key == one or key.startswith(f"{one}.") or one.startswith(f"{key}."):
+                raise ConfigError(f"--set {shortened(override)}: {who} sets {one} itself; {instead}.")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from creditree.config.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.config.load import check_config
-from creditree.config.overrides import apply_overrides
+from creditree.config.machine import fastest_precision
+from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
 from creditree.config.workload import free_of, too_little, workload_of
 from creditree.errors import ConfigError
@@ -71,11 +72,7 @@ OWN_KEYS: Mapping[str, str] = {
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Raise ConfigError for an override of a key that the pilot sets: its report would speak of something else."""
-    for override in overrides:
-        key = override.partition("=")[0].strip()
-        for own, instead in OWN_KEYS.items():
-            if key == own or key.startswith(f"{own}.") or own.startswith(f"{key}."):
-                raise ConfigError(f"--set {override}: a pilot sets {own} itself; {instead}.")
+    check_free(overrides, OWN_KEYS, "a pilot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +181,7 @@ def preferred_precision(request: Request, shape: Shape) -> str:
     if request.dtype is not None:
         return request.dtype
     on_host = not request.device.startswith("cuda")
-    return "float32" if on_host and shape.num_parameters <= SMALL else "bfloat16"
+    return "float32" if on_host and shape.num_parameters <= SMALL else fastest_precision(request.device).dtype
 
 
 def precisions(request: Request, frame: Frame) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from creditree.config.overrides import named_keys
 from creditree.config.reward import OPTIONS
 from creditree.errors import ConfigError
 from creditree.verify.locate import reward_file
@@ -19,7 +20,7 @@ def check_trust(
 
     Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`.
     """
-    named = {override.partition("=")[0].strip() for override in overrides}
+    named = named_keys(overrides)
     for place in JUDGES:
         key = ".".join(place)
         code = None if trusted else _code(_at(values, place))

@@ -54,14 +54,7 @@ def workload_of(
 
     `offline`: neither the model's configuration nor its tokenizer nor the problems are asked for over the network.
     """
-    shape = shape_of(config.model.name, offline=offline)
-    if shape is None:
-        raise ConfigError(
-            f"the shape of model '{config.model.name}' is not known without asking the network; give a directory, "
-            "download the model first, or name a public model of that shape, such as random:qwen2-1.5b."
-        )
-    if shape.whole is not None:
-        raise ConfigError(_not_predicted(config, shape))
+    shape = _shape(config, offline)
     method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
     explore, select, everything = method.explore, method.select, train.weights == "all"
@@ -99,6 +92,18 @@ def workload_of(
         off_policy=method.schedule.off_policy,
     )
     return work, prompt
+
+
+def _shape(config: RunConfig, offline: bool) -> Shape:
+    shape = shape_of(config.model.name, offline=offline)
+    if shape is None:
+        raise ConfigError(
+            f"the shape of model '{config.model.name}' is not known without asking the network; give a directory, "
+            "download the model first, or name a public model of that shape, such as random:qwen2-1.5b."
+        )
+    if shape.whole is not None:
+        raise ConfigError(_not_predicted(config, shape))
+    return shape
 
 
 def _not_predicted(config: RunConfig, shape: Shape) -> str:

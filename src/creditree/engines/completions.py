@@ -72,6 +72,22 @@ class Completions:
         """Different prefixes that drawing them can lead to."""
         return int(self.budget.sum())
 
+    def first_rows(self) -> tuple[IntArray, IntArray, list[IntArray]]:
+        """Return the completions [m], the rows [m] that they begin on, ascending, and the different contexts of these.
+
+        A completion's row is that of its context, in the order in which contexts come up.
+        """
+        places: dict[bytes, int] = {}
+        contexts: list[IntArray] = []
+        row = np.zeros(len(self), dtype=np.int64)
+        for member, index in enumerate(self.owner):
+            ids = self.requests[index].context_ids
+            row[member] = places.setdefault(ids.tobytes(), len(contexts))
+            if row[member] == len(contexts):
+                contexts.append(ids)
+        which = np.argsort(row, kind="stable")
+        return which, row[which], contexts
+
     def sample(self, index: int) -> Sample:
         """Return one finished completion."""
         stop = int(self.drawn[index])

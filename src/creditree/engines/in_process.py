@@ -126,14 +126,7 @@ class InProcessEngine:
 
     def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger, heart: Heart) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""
-        places: dict[bytes, int] = {}
-        different: list[IntArray] = []
-        row = np.zeros(len(completions), dtype=np.int64)
-        for member, index in enumerate(completions.owner):
-            ids = completions.requests[index].context_ids
-            row[member] = places.setdefault(ids.tobytes(), len(different))
-            if row[member] == len(different):
-                different.append(ids)
+        which, row, different = completions.first_rows()
         tokens = sum(len(ids) for ids in different)
         self.store.reserve(tokens, tokens + completions.slots_at_most)
         contexts = [self._context(ids) for ids in different]
@@ -148,8 +141,7 @@ class InProcessEngine:
         read = np.zeros((len(different), int(length.max()) + 16), dtype=np.int64)
         for place, context in enumerate(contexts):
             read[place, : length[place]] = context.slots
-        order = np.argsort(row, kind="stable")
-        return Live(order, row[order], last, read, length)
+        return Live(which, row, last, read, length)
 
     def _context(self, token_ids: IntArray) -> Context:
         slots = self.store.find(token_ids)

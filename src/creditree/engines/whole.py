@@ -110,7 +110,7 @@ class WholeEngine(Engine):
 
     def _decode(self, completions: Completions, ledger: Ledger, heart: Heart) -> None:
         """Draw a token for each completion, split the rows that differ, forward each new prefix once; until all end."""
-        which, row, contexts = _first_rows(completions)
+        which, row, contexts = completions.first_rows()
         tokens_read = sum(map(len, contexts))
         heart.reads(tokens_read)
         logits, mask, cache = self._network.begin(contexts)
@@ -152,17 +152,3 @@ class WholeEngine(Engine):
 
         of_one = network.num_layers * network.num_heads * item
         score_by(scored, completions, lambda longest: ATTENTION_BYTES // (of_one * longest**2))
-
-
-def _first_rows(completions: Completions) -> tuple[IntArray, IntArray, list[IntArray]]:
-    """Return the completions, the rows that they stand on, ascending, and the different contexts of these."""
-    places: dict[bytes, int] = {}
-    contexts: list[IntArray] = []
-    row = np.zeros(len(completions), dtype=np.int64)
-    for member, index in enumerate(completions.owner):
-        ids = completions.requests[index].context_ids
-        row[member] = places.setdefault(ids.tobytes(), len(places))
-        if row[member] == len(contexts):
-            contexts.append(ids)
-    order = np.argsort(row, kind="stable")
-    return order, row[order], contexts

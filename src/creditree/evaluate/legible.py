@@ -118,15 +118,21 @@ class Alarm:
     def __init__(self, settings: Settings, told: Callable[[str], None]) -> None:
         self._settings, self._told = settings, told
         self._counts = Counts()
+        self._examples: dict[Kind, str] = {}
         self._rung: set[Kind] = set()
 
     def take(self, counts: Counts, example: Callable[[Kind], str], where: str = "") -> None:
-        """Take some more completions; `example` returns the text of one with a kind of trouble."""
+        """Take some more completions; `example` returns the text of one of them with a kind of trouble they have."""
         self._counts += counts
+        troubles: tuple[tuple[Kind, int], ...] = (("truncated", counts.truncated), ("unparsable", counts.unparsable))
+        for one, number in troubles:
+            if number > 0 and one not in self._rung and one not in self._examples:
+                self._examples[one] = example(one)  # those that come later may have none
         if self._counts.completions < LEAST:
             return
         seen, self._counts = self._counts, Counts()
+        examples, self._examples = self._examples, {}
         kind = seen.trouble()
         if kind is not None and kind not in self._rung:
             self._rung.add(kind)
-            self._told(f"{where}{trouble_words(kind, seen, self._settings, example(kind))}")
+            self._told(f"{where}{trouble_words(kind, seen, self._settings, examples[kind])}")

@@ -55,9 +55,6 @@ class WholeModel(Network):
         ):
             self._check()
 
-    def link(self) -> None:
-        """Do nothing: its modules are what runs."""
-
     def check_attention(self) -> None:
         """Raise ConfigError where the model gives no attention weights of its layers."""
         for _ in self.attentions([self._some_ids(4)[0].cpu().numpy()]):
@@ -66,7 +63,9 @@ class WholeModel(Network):
     def logits(self, rows: Sequence[IntArray], keep: IntArray) -> Tensor:
         """Return the logits [B, K, V] at the positions `keep` [K] of whole sequences, with gradient if it is on."""
         ids, _ = self._padded(rows, before=False)
-        return self._forward(ids, torch.ones_like(ids), torch.from_numpy(keep).to(self.device), use_cache=False).logits  # type: ignore[no-any-return]
+        places = torch.from_numpy(keep).to(self.device)
+        logits: Tensor = self._forward(ids, torch.ones_like(ids), places, use_cache=False).logits
+        return logits
 
     def begin(self, rows: Sequence[IntArray]) -> tuple[Tensor, Tensor, DynamicCache]:
         """Forward contexts; return the logits [B, V] behind each, their mask [B, T], and the cache to go on from."""
@@ -126,8 +125,8 @@ class WholeModel(Network):
 
     def _last(self, ids: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         last = torch.tensor([ids.shape[1] - 1], device=ids.device)
-        out = self._forward(ids, mask, last, use_cache=True, **{self._cache: cache})
-        return out.logits[:, -1]  # type: ignore[no-any-return]
+        logits: Tensor = self._forward(ids, mask, last, use_cache=True, **{self._cache: cache}).logits
+        return logits[:, -1]
 
     def _forward(self, ids: Tensor, mask: Tensor, keep: Tensor | None, **more: Any) -> Any:
         if "position_ids" in self._takes:
@@ -180,8 +179,9 @@ class WholeModel(Network):
         return self._agree(found, begun) and self._agree(self.go_on(tokens, mask, cache), gone_on)
 
     def _alone(self, row: IntArray) -> Tensor:
-        out: Any = self.model(input_ids=torch.from_numpy(row).to(self.device)[None], use_cache=False)
-        return out.logits[0]  # type: ignore[no-any-return]
+        ids: Any = torch.from_numpy(row).to(self.device)[None]
+        logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
+        return logits[0]
 
 
 def moved(mask: Tensor, cache: Any, rows: Tensor) -> Tensor:

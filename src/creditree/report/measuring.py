@@ -91,7 +91,8 @@ class MeasureProgress:
         """Return the time left by the pieces before, or at first by the present one."""
         if self._new or pulse.left_s is None:
             return self._left()
-        rest = (self._total - self._old) / pulse.rows * (pulse.seconds + pulse.left_s) - pulse.seconds
+        total = max(self._total - self._old, pulse.rows)  # of no more than a call, where that is timed for itself
+        rest = total / pulse.rows * (pulse.seconds + pulse.left_s) - pulse.seconds
         return f"at most {duration(rest)} left"
 
     def _left(self) -> str:

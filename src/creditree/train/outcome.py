@@ -29,6 +29,31 @@ Sides = Mapping[str, Evaluation]
 
 def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
     """Return the summary of a run that has ended; decodings without a judged pair are left out."""
+    state, counts = trainer.state, trainer.state.ledger
+    return Summary(
+        method=trainer.parts.method.name,
+        task=trainer.parts.task.name,
+        decoding={name: Decoding.of(before[name].correct, found.correct) for name, found in after.items()},
+        seconds={
+            "total": trainer.elapsed_s,
+            "train": state.seconds.training_wall,
+            "train_cpu": state.seconds.training_cpu,
+            **state.seconds.wall,
+        },
+        tokens={
+            "sampled": counts.sampled,
+            "decoded": counts.decoded,
+            "unique_prefixes": counts.unique_prefixes,
+            "forwarded": counts.forwarded,
+            "in_loss": counts.in_loss,
+        },
+        extra=_more(trainer, after),
+        rewards=_rewards(trainer, before, after),
+    )
+
+
+def _more(trainer: Trainer, after: Sides) -> dict[str, object]:
+    """Return what a summary holds besides the figures of every method and task."""
     state = trainer.state
     counts = state.ledger
     extra: dict[str, object] = {
@@ -68,26 +93,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         extra["start"] = trainer.parts.start.to_json()
     if state.best_reward is not None:
         extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
-    return Summary(
-        method=trainer.parts.method.name,
-        task=trainer.parts.task.name,
-        decoding={name: Decoding.of(before[name].correct, found.correct) for name, found in after.items()},
-        seconds={
-            "total": trainer.elapsed_s,
-            "train": state.seconds.training_wall,
-            "train_cpu": state.seconds.training_cpu,
-            **state.seconds.wall,
-        },
-        tokens={
-            "sampled": counts.sampled,
-            "decoded": counts.decoded,
-            "unique_prefixes": counts.unique_prefixes,
-            "forwarded": counts.forwarded,
-            "in_loss": counts.in_loss,
-        },
-        extra=extra,
-        rewards=_rewards(trainer, before, after),
-    )
+    return extra
 
 
 def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from creditree.cli.train import TrainOptions
 from creditree.config.schema import FileConfig, SvampConfig
 from creditree.errors import ConfigError
+from creditree.runs.directory import RunDirectory
 
 
 def test_a_model_and_a_task_need_no_file() -> None:
@@ -27,6 +28,17 @@ def test_they_replace_those_of_a_file(tmp_path: Path) -> None:
     config = TrainOptions(path, task="file", data="mine.csv").load()
     assert isinstance(config.task, FileConfig)
     assert config.task.path == "mine.csv"
+
+
+def test_a_benchmark_in_the_place_of_a_run_s_task_has_its_own_grader(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "a", "task: multiplication\nreward: last_integer\n"):
+        pass
+    start = str(tmp_path / "a")
+    assert TrainOptions(None, task="math500", start=start).load().reward.name == "math"
+    assert (
+        TrainOptions(None, task="math500", start=start, overrides=("reward=numeric",)).load().reward.name == "numeric"
+    )
+    assert TrainOptions(None, task="svamp", start=start).load().reward.name == "last_integer"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from creditree.config import pilot
 from creditree.config.defaults import HIGHEST_RATE, KNOWN_RATE, SMALL
 from creditree.config.load import dump_config
+from creditree.config.machine import Precision
 from creditree.config.pilot import (
     BARE,
     Files,
@@ -80,13 +82,16 @@ def test_wording_by_model_and_grader() -> None:
     ],
 )
 def test_small_models_on_a_cpu_are_float32_in_one_thread(
-    device: str, parameters: int, dtype: str, threads: int | None
+    monkeypatch: pytest.MonkeyPatch, device: str, parameters: int, dtype: str, threads: int | None
 ) -> None:
+    monkeypatch.setattr(pilot, "fastest_precision", lambda device: Precision("bfloat16", "it is"))
     of = shape(parameters)
     assert of.num_parameters == parameters
     assert preferred_precision(request(device=device), of) == dtype
     assert threads_for(request(device=device), of) == threads
     assert preferred_precision(request(device=device, dtype="nf4"), of) == "nf4"
+    monkeypatch.setattr(pilot, "fastest_precision", lambda device: Precision("float32", "products are slow"))
+    assert preferred_precision(request(), shape(SMALL + 1)) == "float32"
 
 
 def test_a_run_s_configuration() -> None:

@@ -70,6 +70,15 @@ def test_an_alarm_waits_for_enough_completions_and_rings_once_for_each_kind() ->
     assert "15 of 16 completions the grader" in told[1]
 
 
+def test_the_example_may_be_one_of_those_that_came_before() -> None:
+    told: list[str] = []
+    alarm = Alarm(SETTINGS, told.append)
+    alarm.take(Counts(15, 15, 0), lambda kind: f"a {kind} one")
+    alarm.take(Counts(1, 0, 0), lambda kind: [][0])
+    assert len(told) == 1
+    assert "'a truncated one'" in told[0]
+
+
 @pytest.mark.parametrize("kind", ["truncated", "unparsable"])
 def test_it_is_one_line(kind: Kind) -> None:
     assert "\n" not in words(kind, example="a\nb\r\nc")

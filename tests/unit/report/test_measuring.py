@@ -57,6 +57,13 @@ def test_a_piece_that_lasts_is_told_with_a_bound_of_the_time_left() -> None:
     ]
 
 
+def test_the_time_left_of_a_call_that_is_larger_than_the_total_is_its_own() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with MeasureProgress(16, console, clock=lambda: 0.0) as progress:
+        progress.beat("timing", Pulse(64, 8, 900, 10.0, 6.0))
+    assert written(console)[0].endswith("at most 6.0 s left")
+
+
 def test_a_terminal_has_a_bar() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     with MeasureProgress(10, console) as progress:
