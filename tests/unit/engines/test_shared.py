@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,10 +15,9 @@ from creditree.ledger import Ledger
 from creditree.models.load import Model
 from creditree.rng import Key
 from creditree.tree import token_array
-from creditree.trie import TokenTrie
 from tests.strict_graphs import StrictGraphs
 from tests.tiny_models import tiny
-from tests.unit.engines.test_static import assert_same, decoder_of, requests, static_engine, torch_engine
+from tests.unit.engines.test_static import assert_same, decoder_of, requests, same_trunk, static_engine, torch_engine
 
 
 @pytest.fixture
@@ -114,12 +112,7 @@ def test_the_store_and_forks_after_it() -> None:
     assert ours.store.used == theirs.store.used
     forks = []
     for request, samples in zip(asked, found, strict=True):
-        sequences = [np.concatenate([request.context_ids, s.token_ids[:-1]]) for s in samples]
-        trie = TokenTrie.of(sequences)
-        trunk, expected = (engine.trunk(trie.token[1:], trie.parent[1:] - 1) for engine in (ours, theirs))
-        assert trunk is not None
-        assert expected is not None
-        torch.testing.assert_close(trunk, expected, rtol=0, atol=1e-10)
+        sequences = same_trunk(ours, theirs, request, samples)
         cut = len(sequences[0]) // 2 + 1
         forks.append(SampleRequest(sequences[0][:cut], tuple(Key.of(9).at(i) for i in range(4)), 20))
     again, cost = ours.sample(forks, Sampling(0.5))
