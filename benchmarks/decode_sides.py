@@ -13,6 +13,7 @@ import torch
 
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
+from creditree.errors import ModelError
 from creditree.models.load import Model
 from creditree.models.quantise import QuantisedLinear
 from creditree.rng import Key
@@ -140,11 +141,16 @@ class LlamaCpp:
 
 
 def source_file(name: str) -> Path | None:
-    """Return the GGUF file that a model's name stands for."""
-    folder = Path(os.environ.get("CREDITREE_WEIGHTS", FOLDER))
-    if name in SOURCES:
-        return next((path for path in (folder / SOURCES[name].file, folder / f"{name}.gguf") if path.is_file()), None)
-    return Path(name) if name.endswith(".gguf") else None
+    """Return the GGUF file that a model's name stands for, None for another model. ModelError: it is not there."""
+    if name not in SOURCES:
+        return Path(name) if name.endswith(".gguf") else None
+    file = Path(os.environ.get("CREDITREE_WEIGHTS", FOLDER)) / SOURCES[name].file
+    if not file.is_file():
+        raise ModelError(
+            f"the weights of {name} are not at {file}: run python -m recipes.real.fetch {name}, "
+            "or set CREDITREE_WEIGHTS to the folder that has them."
+        )
+    return file
 
 
 def llama_file(python: Path, source: Path, dtype: str, cache: Path) -> Path:

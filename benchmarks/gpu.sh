@@ -20,6 +20,7 @@
 # WHEELS names another folder, PYTHON the interpreter, COMMIT the commit where the source is not under git.
 set -u
 cd "$(dirname "$0")/.." || exit 2
+case " $* " in *" --help "* | *" -h "*) sed -n '1d; /^#/!q; s/^# \{0,1\}//p' benchmarks/gpu.sh; exit 0 ;; esac
 PYTHON=${PYTHON:-python3}
 WHEELS=${WHEELS:-benchmarks/wheels}
 SITE=$(mktemp -d)

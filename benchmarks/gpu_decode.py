@@ -26,7 +26,7 @@ import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import EAGER_STATUS, RESULTS, Stopwatch, write
+from benchmarks.gpu_record import EAGER_STATUS, Stopwatch, parser_of, write
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.static.decoder import StaticDecoder
@@ -193,7 +193,7 @@ def measure(options: argparse.Namespace, settings: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Measure one system and write what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--system", choices=SYSTEMS, default="creditree")
     parser.add_argument("--model", default="random:qwen2-1.5b")
     parser.add_argument("--dtype", choices=get_args(Dtype), default="bfloat16")
@@ -202,9 +202,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--sharpness", type=float, default=8.0, help="of system shared: what multiplies the final norm")
-    parser.add_argument("--device", default="cuda")
     parser.add_argument("--name", help="of the record; default: decode-SYSTEM")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     settings = {name: value for name, value in vars(options).items() if name not in ("out", "name", "rows")}

@@ -11,11 +11,11 @@ Tiny models of three families. The record is written anew after each check, so t
 that were finished and goes on with the others; exits with 1 where a check fails, with 8 where no graph launched a step.
 """
 
-import argparse
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import EAGER_STATUS, RESULTS, read, record_file, write
+from benchmarks.gpu_record import EAGER_STATUS, parser_of, read, record_file, write
 from creditree.batch import pack
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
@@ -213,19 +213,16 @@ def checks(device: str) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     for number, dtype in enumerate((torch.float32, torch.bfloat16, torch.float64) if whole else (torch.float64,)):
         kind = str(dtype).removeprefix("torch.")
         for family in families:
-            yield f"tokens {family} {kind}", lambda f=family, d=dtype: tokens_check(device, f, d, scale)  # type: ignore[misc]
+            yield f"tokens {family} {kind}", partial(tokens_check, device, family, dtype, scale)
             if dtype == torch.bfloat16:
                 continue
             for name in ("grpo", "t-spmo"):
-                yield (
-                    f"learner {name} {family} {kind}",
-                    lambda f=family, n=name, d=dtype: learner_check(device, f, n, d),  # type: ignore[misc]
-                )
+                yield f"learner {name} {family} {kind}", partial(learner_check, device, family, name, dtype)
         if number == 0:
-            yield "tokens shared", lambda d=dtype: tokens_check(device, families[0], d, scale, shared=True)  # type: ignore[misc]
+            yield "tokens shared", partial(tokens_check, device, families[0], dtype, scale, shared=True)
             if whole:
-                yield "tokens fused", lambda d=dtype: tokens_check(device, families[0], d, scale, "fused")  # type: ignore[misc]
-            yield "flex", lambda: flex_check(device)
+                yield "tokens fused", partial(tokens_check, device, families[0], dtype, scale, "fused")
+            yield "flex", partial(flex_check, device)
 
 
 def record(found: dict[str, dict[str, Any]], *, complete: bool) -> dict[str, Any]:
@@ -236,10 +233,7 @@ def record(found: dict[str, dict[str, Any]], *, complete: bool) -> dict[str, Any
 
 def main() -> None:
     """Run every check, one failure or not, and write what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser_of(__doc__).parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     before = read(record_file(options.device, options.out)).get("exactness", {"complete": True})
     found: dict[str, dict[str, Any]] = {}

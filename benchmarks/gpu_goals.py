@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.goals import Goal, Raw, Spread
+from benchmarks.goals import Goal, Raw, Record, Spread
 from benchmarks.measure import spread
 from creditree.models.load import Dtype
 from creditree.models.shapes import PUBLIC_SHAPES
@@ -110,10 +110,17 @@ def off_plan(work: GpuWork) -> Callable[[Raw], Spread]:
 
 def eager(raw: Raw) -> Spread:
     """Return decoding steps that no graph launched, over all records that count them."""
-    found = raw[RECORDS]
-    counts = [record["eager"] for record in found.values() if "eager" in record]
-    counts += [record["step"]["eager"] for record in found.values() if (record.get("step") or {}).get("eager")]
-    return spread([sum(counts)])
+    found = dict(raw[RECORDS])
+    learning = [found.pop(name) for name in list(found) if name.startswith("learning step ")]
+    return spread([sum(map(_eager_of, (*found.values(), *learning[-1:])))])  # each step has the count up to it
+
+
+def _eager_of(record: Record) -> int:
+    """Return the steps that a record counts: its own, those of `step.py`, of each check, of the last number of rows."""
+    step = record.get("step")
+    rows = record.get("rows", [])[-1:]  # a recorder counts on from number to number
+    parts = [record, *([step] if isinstance(step, dict) else []), *record.get("checks", {}).values(), *rows]
+    return sum(part.get("eager") or 0 for part in parts)
 
 
 def gpu_goals() -> tuple[Goal, ...]:

@@ -7,7 +7,6 @@ moved (which drops every graph), the adapter switched off, and completions that 
 step that no graph launched makes the exit status 8.
 """
 
-import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import EAGER_STATUS, RESULTS, Stopwatch, write
+from benchmarks.gpu_record import EAGER_STATUS, Stopwatch, parser_of, write
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.static.decoder import Pace, StaticDecoder
@@ -90,10 +89,7 @@ def trial(device: str, tokens: int) -> Trial:
 
 def main() -> None:
     """Make the trial and write what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser_of(__doc__).parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     made = trial(options.device, 200 if options.device != "cpu" else 8)
     recorder = made.decoder.recorder

@@ -18,7 +18,7 @@ from time import sleep
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import EAGER_STATUS, RESULTS, write
+from benchmarks.gpu_record import EAGER_STATUS, parser_of, write
 
 ROOT = Path(__file__).resolve().parents[1]
 CARRIED = ROOT / "benchmarks" / "carry"
@@ -87,13 +87,11 @@ def follow(options: argparse.Namespace, run: Path) -> tuple[int, list[dict[str, 
 
 def main() -> None:
     """Learn for a while and write what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--weights", type=Path, default=CARRIED, help="a folder with a GGUF file and svamp.jsonl")
     parser.add_argument("--seconds", type=float, default=45, help="of training")
     parser.add_argument("--max-new-tokens", type=int, default=256)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"

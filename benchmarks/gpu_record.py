@@ -4,6 +4,7 @@ All records of a run are lines of one file, `gpu.jsonl` (on a CPU `smoke.jsonl`)
 cut off loses nothing that was finished. Of several lines with one name the last one counts.
 """
 
+import argparse
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,14 @@ from creditree.runs.environment import describe_environment
 RESULTS = Path(__file__).resolve().parent / "results"
 EAGER_STATUS = 8
 """Exit status of a script in which a decoding step was not launched by a graph."""
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what every script takes: the device, and the folder of the records."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the records")
+    return parser
 
 
 def describe(device: str) -> dict[str, object]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
-from benchmarks.gpu_record import EAGER_STATUS, RESULTS, read, record_file, write
+from benchmarks.gpu_record import EAGER_STATUS, parser_of, read, record_file, write
 from creditree.models.shapes import shape_of
 from creditree.plan.prediction import predict
-from creditree.plan.workload import Workload
+from creditree.plan.workload import Learns, Workload
 from creditree.rng import Key
 
 STEP = Path(__file__).resolve().with_name("step.py")
@@ -47,6 +47,7 @@ def workload(options: argparse.Namespace) -> Workload:
     """Return what the plan knows of the step: the last third of the layers is adapted, as in `step.py`."""
     shape = shape_of(options.model)
     assert shape is not None
+    learns: Learns = "branching" if options.method == "t-spmo" else "everything"
     return Workload(
         shape,
         options.dtype,
@@ -55,7 +56,7 @@ def workload(options: argparse.Namespace) -> Workload:
         options.max_new_tokens,
         options.group,
         problems=options.problems,
-        learns={"t-spmo": "branching"}.get(options.method, "everything"),  # type: ignore[arg-type]
+        learns=learns,
         native=False,
         static=options.device != "cpu",
     )
@@ -92,7 +93,7 @@ def beside(device: str, out: Path) -> dict[str, float]:
 
 def options_of(description: str | None) -> argparse.Namespace:
     """Return the options, which TRL's side of the comparison takes too."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(description)
     parser.add_argument("--name", help="of the record; default: step-METHOD-gGROUP-DTYPE")
     parser.add_argument("--model", default="random:qwen2-1.5b")
     parser.add_argument("--method", default="grpo")
@@ -103,8 +104,6 @@ def options_of(description: str | None) -> argparse.Namespace:
     parser.add_argument("--max-new-tokens", type=int, default=300)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ def llama_python(cache: Path) -> Path | str:
     python, done = home / "bin" / "python", home / ".installed"
     if done.is_file():
         return python
-    print(f"building llama-cpp-python {LLAMA_VERSION} in {home}", file=sys.stderr)
+    print(f"building llama-cpp-python {LLAMA_VERSION} in {home}: a core needs half an hour, once", file=sys.stderr)
     packages = (f"llama-cpp-python=={LLAMA_VERSION}", f"gguf=={GGUF_VERSION}")
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)

@@ -37,6 +37,7 @@ from benchmarks.report import real_decode_records
 from benchmarks.trl_environment import cache_directory
 from creditree.engines.native.compiler import ISA, ISAS
 from creditree.engines.native.library import identity
+from creditree.errors import CreditreeError
 from creditree.models.load import Dtype, Model, load_model
 from creditree.runs.environment import describe_environment
 
@@ -44,6 +45,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
 ROWS = (1, 8, 64)
+CELL = ("isa", "model", "dtype", "threads", "rows")
 MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
@@ -125,45 +127,65 @@ def table(options: argparse.Namespace) -> None:
     """Measure the cells that are not there yet, in a process for each file, precision, instructions and threads.
 
     Those of most interest come first; whoever stops it keeps what was measured, and goes on with the same command.
+    SystemExit with status 1 where a process failed.
     """
+    for name in MODELS:
+        source_file(name)  # a sentence now, before anything is measured
     options.results.mkdir(parents=True, exist_ok=True)
-    there = [(one["isa"], one["model"], one["dtype"], one["threads"]) for one in real_decode_records(options.results)]
+    there = {tuple(one[key] for key in CELL) for one in real_decode_records(options.results)}
     both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
     alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
         ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]
     ]
     alone += [("avx512", "smollm2", dtype, True) for dtype in DTYPES[:3]]
     two = [("native", model, dtype, True) for model in MODELS for dtype in DTYPES[:2]]
+    failed = False
     for place, (isa, model, dtype, is_alone) in enumerate(both + alone + two):
         threads = 2 if place >= len(both + alone) else 1
-        if there.count((isa, model, dtype, threads)) >= len(ROWS):
+        missing = [str(rows) for rows in ROWS if (isa, model, dtype, threads, rows) not in there]
+        if not missing:
             continue
         command = [sys.executable, str(Path(__file__).resolve()), "--model", model, "--dtype", dtype, "--isa", isa]
         command += ["--threads", str(threads), "--prompt", "1"]
         command += ["--rounds", str(options.rounds), "--cache", str(options.cache), "--results", str(options.results)]
-        command += ["--rows", *map(str, ROWS), *(["--alone"] if is_alone else [])]
-        subprocess.run(command, check=False)
+        command += ["--rows", *missing, *(["--alone"] if is_alone else [])]
+        failed |= subprocess.run(command, check=False).returncode != 0
+    raise SystemExit(int(failed))
 
 
-def main() -> None:
-    """Measure, print a line for each cell, and add it to the raw results."""
+def parse() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2", help="smollm2, qwen (`python -m recipes.real.fetch`), or a file")
-    parser.add_argument("--rows", type=int, nargs="+", default=[8])
+    parser.add_argument("--rows", type=int, nargs="+", default=[8], help="sequences side by side; several: a line each")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--isa", choices=tuple(ISAS), default="native")
+    parser.add_argument("--isa", choices=tuple(ISAS), default="native", help="instructions; native: all there are")
     parser.add_argument("--prompt", type=int, default=4, help="tokens of a prompt")
     parser.add_argument("--steps", type=int, help="tokens that are timed; default: by rows and size of the model")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--alone", action="store_true", help="without generate and llama.cpp")
+    parser.add_argument("--alone", action="store_true", help="without generate and llama.cpp (which is built once)")
     parser.add_argument("--json", action="store_true", help="the line alone: nothing is added to the raw results")
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("--cache", type=Path, default=cache_directory())
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    if options.table:
-        return table(options)
+    parser.add_argument(
+        "--table", action="store_true", help="the cells that are missing; heeds the next two and --rounds"
+    )
+    parser.add_argument("--cache", type=Path, default=cache_directory(), help="where llama.cpp and its files are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the raw results")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what was asked for; what is wrong is told in one sentence, with exit status 2."""
+    options = parse()
+    try:
+        table(options) if options.table else cells(options)
+    except CreditreeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def cells(options: argparse.Namespace) -> None:
+    """Measure, print a line for each cell, and add it to the raw results."""
     warnings.filterwarnings("ignore")
     os.environ[ISA] = options.isa
     found = load_model(str(source_file(options.model) or options.model), options.dtype)
@@ -175,7 +197,6 @@ def main() -> None:
             if not options.json:
                 with (options.results / "real_decode.jsonl").open("a", encoding="utf-8") as file:
                     file.write(line + "\n")
-    return None
 
 
 if __name__ == "__main__":

@@ -120,5 +120,23 @@ def trainer_of(
     return Trainer(parts, settings, RunDirectory.create(path, "seed: 0\n"), notes), notes
 
 
+def resumed(
+    path: Path, settings: Settings = SETTINGS, verifier: Scripted | None = None, method: Method = T_SPMO
+) -> tuple[Trainer, Notes]:
+    """Return a trainer that goes on with a run from its last checkpoint, as a new process does, and its watcher."""
+    parts = parts_of(verifier, method)
+    notes = Notes(parts.learner)
+    trainer = Trainer(parts, settings, RunDirectory.resume(path, "seed: 0\n"), notes)
+    trainer.restore()
+    return trainer, notes
+
+
+def assert_same_end(again: Trainer, whole: Trainer) -> None:
+    """Train a resumed run to its end, and assert that it has become the run that was never stopped."""
+    again.train()
+    assert same(again.parts.learner.trained.state(), whole.parts.learner.trained.state())
+    assert again.state.ledger == whole.state.ledger
+
+
 def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)

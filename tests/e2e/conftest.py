@@ -13,7 +13,12 @@ from tests.e2e.command import Refuse
 
 @pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[None]:
-    """End the process that commands are forked from, so that its processor time is counted as the tests' own."""
+    """End the process that commands are forked from, and wait for it.
+
+    It would end by itself with this process, but unwaited for: the processor time of every command would be missing
+    from `time make test`, which has a budget (CONTRIBUTING.md). Nothing public waits; `_stop` is what Python's own
+    tests call.
+    """
     yield
     _forkserver._stop()  # type: ignore[attr-defined]
 

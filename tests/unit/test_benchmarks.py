@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks import influence, report, step
+from benchmarks import influence, real_decode, report, step
 from benchmarks.cases import CASES, OUR_VARIANTS, TRL_VARIANTS
 from benchmarks.goals import GOALS, Goal
 from benchmarks.gpu_goals import LARGE, LARGE_NF4, RECORDS, gpu_goals
@@ -174,21 +175,27 @@ def test_what_was_not_measured_says_so() -> None:
 
 
 def test_goals_of_the_gpu_are_read_from_its_records() -> None:
-    """8 rows: 500 of 1,000 tokens/s; 50 rows not measured. TRL 12 s, ours 2. Peak 4 GB; eager steps 3 + 2."""
+    """8 rows: 500 of 1,000 tokens/s; 50 rows not measured. TRL 12 s, ours 2. Peak 4 GB.
+
+    Eager steps: 3 + 2 of graphs and a step, 5 of decoding, 1 of a check, 4 of learning up to its second step.
+    """
     step = {"wall_s": {"step": 2.0}, "peak_allocated_mb": 4000.0, "eager": 2}
     records = {
-        "decode-0.5b": {"rows": [{"rows": 8, "all": [500.0], "roofline": 1000.0}]},
+        "decode-0.5b": {"rows": [{"rows": 8, "all": [500.0], "roofline": 1000.0, "eager": 5}]},
         "grpo": {"step": step},
         "trl": {"step": {"wall_s": {"step": 12.0}}},
         "t-spmo-1.5b": {"step": step | {"eager": 0}},
         "graphs": {"eager": 3},
+        "exactness": {"checks": {"tokens": {"eager": 1}, "flex": {}, "broken": {"error": "no"}}},
+        "learning step 1": {"step": 1, "eager": 2},
+        "learning step 2": {"step": 2, "eager": 4},
     }
     lines = {goal.what: report.goal_line(goal, {RECORDS: records}) for goal in gpu_goals()}
     assert lines["decoding Qwen2.5-0.5B, 8 rows: of the roofline"][1:] == ["≥ 60 %", "50 %", "no"]
     assert lines["decoding Qwen2.5-0.5B, 50 rows: of the roofline"][2] == report.NOT_MEASURED
     assert lines["GRPO step, Qwen2.5-0.5B, 8 x 16, 256 tokens, against TRL's"][2:] == ["6 x", "yes"]
     assert lines["Qwen2-1.5B, T-SPMO, G = 50, bf16: peak"][2:] == ["4 GB", "yes"]
-    assert lines["decoding steps that no graph launched"][2:] == ["5", "no"]
+    assert lines["decoding steps that no graph launched"][2:] == ["15", "no"]
     without = {RECORDS: records | {"trl": {"step": None}}}
     assert report.goal_line(gpu_goals()[5], without)[2] == report.NOT_MEASURED
 
@@ -212,3 +219,39 @@ def test_the_cost_of_influence_is_measured() -> None:
     assert 0 < memory["attention_alone_mb"] < 10
     cost: Any = influence.measure_decoding(model, 2, 8, 1, native=False)
     assert set(cost["ratio"]) == {"decoding", "pass"}
+
+
+@pytest.mark.parametrize("words", [("--json",), ("--table",)])
+def test_weights_that_are_not_there_are_told_in_one_sentence(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CREDITREE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["real_decode.py", *words])
+    with pytest.raises(SystemExit) as stopped:
+        real_decode.main()
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"the weights of smollm2 are not at {tmp_path}")
+    assert "run python -m recipes.real.fetch smollm2, or set CREDITREE_WEIGHTS" in printed.err
+
+
+def test_the_table_measures_only_the_cells_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = {"isa": "native", "model": "smollm2", "dtype": "float32", "threads": 1}
+    records = "".join(json.dumps(cell | {"rows": rows}) + "\n" for rows in (1, 64))
+    (tmp_path / "real_decode.jsonl").write_text(records, encoding="utf-8")
+    commands: list[list[str]] = []
+
+    def ran(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        return SimpleNamespace(returncode=int("int8" in command))
+
+    monkeypatch.setattr(real_decode, "source_file", lambda name: Path(name))
+    monkeypatch.setattr("benchmarks.real_decode.subprocess.run", ran)
+    monkeypatch.setattr(sys, "argv", ["real_decode.py", "--table", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        real_decode.main()
+    assert stopped.value.code == 1  # int8 failed, and the others went on
+    rows = [command[command.index("--rows") + 1 :] for command in commands]
+    assert rows[:2] == [["8"], ["1", "8", "64"]]
+    assert len({tuple(command) for command in commands}) == len(commands)

@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.static.decoder import Pace
-from creditree.engines.static.grid import Grid
 from creditree.engines.static.record import Recorder
 from creditree.engines.static.shared import BLOCK
 from creditree.ledger import Ledger
 from creditree.models.load import Model
 from creditree.rng import Key
 from creditree.tree import token_array
-from creditree.trie import TokenTrie
 from tests.strict_graphs import StrictGraphs
 from tests.tiny_models import tiny
-from tests.unit.engines.test_static import assert_same, decoder_of, requests, static_engine, torch_engine
+from tests.unit.engines.test_static import assert_same, decoder_of, requests, same_trunk, static_engine, torch_engine
 
 
 @pytest.fixture
@@ -115,12 +112,7 @@ def test_the_store_and_forks_after_it() -> None:
     assert ours.store.used == theirs.store.used
     forks = []
     for request, samples in zip(asked, found, strict=True):
-        sequences = [np.concatenate([request.context_ids, s.token_ids[:-1]]) for s in samples]
-        trie = TokenTrie.of(sequences)
-        trunk, expected = (engine.trunk(trie.token[1:], trie.parent[1:] - 1) for engine in (ours, theirs))
-        assert trunk is not None
-        assert expected is not None
-        torch.testing.assert_close(trunk, expected, rtol=0, atol=1e-10)
+        sequences = same_trunk(ours, theirs, request, samples)
         cut = len(sequences[0]) // 2 + 1
         forks.append(SampleRequest(sequences[0][:cut], tuple(Key.of(9).at(i) for i in range(4)), 20))
     again, cost = ours.sample(forks, Sampling(0.5))
@@ -183,6 +175,4 @@ def test_where_nothing_is_shared_rows_stay_apart() -> None:
     for _ in range(2):
         engine.forget()
         engine.sample(requests(2, 8, budget=20), Sampling(1.0))
-    assert all(
-        grid == Grid(grid.copies, grid.each, grid.context, grid.length) for grid in decoder_of(engine).steps.grids
-    )
+    assert not any(grid.shared for grid in decoder_of(engine).steps.grids)

@@ -22,7 +22,7 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model
 from creditree.models.transformer import Transformer
 from creditree.rng import Key
-from creditree.tree import token_array
+from creditree.tree import IntArray, token_array
 from creditree.trie import TokenTrie
 from tests.naive import naive_sample
 from tests.tiny_models import char_tokenizer, random_model, tiny
@@ -98,6 +98,19 @@ def assert_same(found: list[list[Sample]], expected: list[list[Sample]], toleran
                 assert one.entropies == pytest.approx(other.entropies, abs=tolerance)
 
 
+def same_trunk(
+    ours: InProcessEngine, theirs: InProcessEngine, request: SampleRequest, samples: Sequence[Sample]
+) -> list[IntArray]:
+    """Assert that two engines kept the same activations of a request's completions; return their stored sequences."""
+    sequences = [np.concatenate([request.context_ids, s.token_ids[:-1]]) for s in samples]
+    trie = TokenTrie.of(sequences)
+    trunk, expected = (engine.trunk(trie.token[1:], trie.parent[1:] - 1) for engine in (ours, theirs))
+    assert trunk is not None
+    assert expected is not None
+    torch.testing.assert_close(trunk, expected, rtol=0, atol=1e-10)
+    return sequences
+
+
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", pytest.param("llama", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], ids=str)
 def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sampling: Sampling) -> None:
@@ -171,12 +184,7 @@ def test_the_store_holds_what_the_torch_decoder_puts_there() -> None:
     theirs.sample(asked, Sampling(0.5))
     assert ours.store.used == theirs.store.used
     for request, samples in zip(asked, found, strict=True):
-        sequences = [np.concatenate([request.context_ids, s.token_ids[:-1]]) for s in samples]
-        trie = TokenTrie.of(sequences)
-        trunk, expected = (engine.trunk(trie.token[1:], trie.parent[1:] - 1) for engine in (ours, theirs))
-        assert trunk is not None
-        assert expected is not None
-        torch.testing.assert_close(trunk, expected, rtol=0, atol=1e-10)
+        sequences = same_trunk(ours, theirs, request, samples)
         for sequence in sequences:
             slots = [np.array(engine.store.find(sequence)) for engine in (ours, theirs)]
             assert len(slots[0]) == len(slots[1]) == len(sequence)

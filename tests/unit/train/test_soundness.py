@@ -26,7 +26,7 @@ from creditree.train.keeping import Keeper
 from creditree.train.procedure import run_training
 from creditree.train.settings import Settings
 from creditree.train.trainer import Trainer
-from tests.training import SETTINGS, Notes, Scripted, parts_of, same, trainer_of
+from tests.training import SETTINGS, Notes, Scripted, assert_same_end, parts_of, resumed, same, trainer_of
 
 Step = Callable[[Learner, Batch, Key, float | None], StepStats]
 
@@ -139,7 +139,7 @@ def test_rewards_that_overflow_are_no_lesson_and_named(tmp_path: Path) -> None:
 
 def test_nobody_judges_ends_the_run_before_what_could_not_be_judged(tmp_path: Path) -> None:
     """The judge fails from the third step on; when it is back, the run is the one that it would have been."""
-    whole, expected = trainer_of(tmp_path / "whole")
+    whole, _ = trainer_of(tmp_path / "whole")
     whole.train()
     down = [False]
     usual = Scripted().training
@@ -150,18 +150,14 @@ def test_nobody_judges_ends_the_run_before_what_could_not_be_judged(tmp_path: Pa
     with pytest.raises(DataError, match=r"no completion got a reward in 2 training steps in a row \(lost\); .* step 2"):
         trainer.train()
     trainer.run.close()
-    parts = parts_of()
-    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
-    again.restore()
+    again, _ = resumed(tmp_path / "run")
     assert again.state.step == 2
-    again.train()
-    assert same(expected.adapters[6], parts.learner.trained.state())
-    assert again.state.ledger == whole.state.ledger
+    assert_same_end(again, whole)
 
 
 def test_the_second_signal_keeps_the_last_whole_step(tmp_path: Path) -> None:
     """Both signals come while the fourth step is judged: three steps are kept, and the run goes on to the same end."""
-    whole, expected = trainer_of(tmp_path / "whole")
+    whole, _ = trainer_of(tmp_path / "whole")
     whole.train()
     trainer, notes = trainer_of(tmp_path / "run")
     usual, ring = Scripted().training, [False]
@@ -177,12 +173,9 @@ def test_the_second_signal_keeps_the_last_whole_step(tmp_path: Path) -> None:
         trainer.train()
     assert (stopped.value.exit_code, trainer.state.step) == (143, 3)
     trainer.run.close()
-    parts = parts_of()
-    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
-    again.restore()
+    again, _ = resumed(tmp_path / "run")
     assert again.state.step == 3
-    again.train()
-    assert same(expected.adapters[6], parts.learner.trained.state())
+    assert_same_end(again, whole)
 
 
 def test_an_update_that_is_interrupted_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

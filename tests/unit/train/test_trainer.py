@@ -44,7 +44,7 @@ from creditree.train.start import Start
 from creditree.train.step import learn, train_step
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
-from tests.training import SETTINGS, Notes, Scripted, Sums, parts_of, same, trainer_of
+from tests.training import SETTINGS, Notes, Scripted, Sums, assert_same_end, parts_of, resumed, same, trainer_of
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,13 @@ def test_the_best_adapter_and_the_patience_survive_an_interruption(tmp_path: Pat
     trainer, notes = trainer_of(tmp_path / "run", settings, Scripted([0.2, 0.6, 0.4]))
     trainer.train()
     trainer.run.close()
-    parts = parts_of(Scripted([0.4, 1.0]))
-    again = Trainer(
-        parts,
-        replace(settings, steps=50),
-        RunDirectory.resume(tmp_path / "run", "seed: 0\n"),
-        Notes(parts.learner),
-    )
-    again.restore()
+    again, _ = resumed(tmp_path / "run", replace(settings, steps=50), Scripted([0.4, 1.0]))
     assert (again.state.step, again.state.best_step, again.state.worse) == (3, 2, 1)
     assert again.state.ledger == trainer.state.ledger
     again.train()
     assert again.state.step == 4
     again.use_best()
-    assert same(notes.adapters[2], parts.learner.trained.state())
+    assert same(notes.adapters[2], again.parts.learner.trained.state())
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -220,7 +213,7 @@ def interrupt_at(step: int, times: int = 1) -> Callable[[int], None]:
 
 def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    whole, expected = trainer_of(tmp_path / "whole")
+    whole, _ = trainer_of(tmp_path / "whole")
     whole.train()
     trainer, notes = trainer_of(tmp_path / "run")
     notes.after = interrupt_at(3)
@@ -234,22 +227,17 @@ def test_the_first_ctrl_c_stops_after_the_step_with_a_checkpoint(tmp_path: Path)
     )
     trainer.run.close()
 
-    parts = parts_of()
-    again_notes = Notes(parts.learner)
-    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), again_notes)
-    again.restore()
+    again, again_notes = resumed(tmp_path / "run")
     assert again_notes.messages == ["continuing after step 3"]
-    again.train()
+    assert_same_end(again, whole)
     assert [record["step"] for record in again_notes.records] == [4, 5, 6]
-    assert same(expected.adapters[6], parts.learner.trained.state())
-    assert again.state.ledger == whole.state.ledger
     assert again.elapsed_s > trainer.state.earlier_s
 
 
 def test_a_step_that_lasts_is_stopped_in_its_midst_and_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, expected = trainer_of(tmp_path / "whole")
+    whole, _ = trainer_of(tmp_path / "whole")
     whole.train()
     trainer, _ = trainer_of(tmp_path / "run")
     monkeypatch.setattr("creditree.train.trainer.finishing", partial(finishing, grace_s=0.01))
@@ -279,13 +267,9 @@ def test_a_step_that_lasts_is_stopped_in_its_midst_and_made_again(
     assert trainer.state.step == 2
     trainer.run.close()
 
-    parts = parts_of()
-    again = Trainer(parts, SETTINGS, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
-    again.restore()
+    again, _ = resumed(tmp_path / "run")
     assert again.state.step == 2
-    again.train()
-    assert same(expected.adapters[6], parts.learner.trained.state())
-    assert again.state.ledger == whole.state.ledger
+    assert_same_end(again, whole)
 
 
 def test_ctrl_c_after_the_last_step_is_no_interruption(tmp_path: Path) -> None:
@@ -500,12 +484,7 @@ def test_mini_batches_survive_an_interruption(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         trainer.train()
     trainer.run.close()
-    parts = parts_of(method=GRPO)
-    again = Trainer(parts, settings, RunDirectory.resume(tmp_path / "run", "seed: 0\n"), Notes(parts.learner))
-    again.restore()
-    again.train()
-    assert same(expected.adapters[4], parts.learner.trained.state())
-    assert again.state.ledger == whole.state.ledger
+    assert_same_end(resumed(tmp_path / "run", settings, method=GRPO)[0], whole)
 
 
 def test_a_step_that_fails_after_a_part_of_its_updates_leaves_no_checkpoint(
