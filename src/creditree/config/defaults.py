@@ -272,7 +272,7 @@ def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
     except CreditreeError:  # building the run says it better
         return []
     limit, free = usable_memory(device), free_of(train)
-    found = work if predict(work).total <= limit else choose(work, limit, free)
+    found = choose(work, limit, free)
     if found is None:
         return []
     why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"
