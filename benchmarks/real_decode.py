@@ -45,6 +45,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEPS_AT_LEAST, WEIGHTS_A_ROUND = 4, 1.5e9
 ROWS = (1, 8, 64)
+CELL = ("isa", "model", "dtype", "threads", "rows")
 MODELS = ("smollm2", "qwen")
 KEYS = ("tokens_per_s", "generate_tokens_per_s", "llama_cpp_tokens_per_s", "read_gb_per_s", "of_limit")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
@@ -131,7 +132,7 @@ def table(options: argparse.Namespace) -> None:
     for name in MODELS:
         source_file(name)  # a sentence now, before anything is measured
     options.results.mkdir(parents=True, exist_ok=True)
-    there = [(one["isa"], one["model"], one["dtype"], one["threads"]) for one in real_decode_records(options.results)]
+    there = {tuple(one[key] for key in CELL) for one in real_decode_records(options.results)}
     both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
     alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
         ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]
@@ -141,12 +142,13 @@ def table(options: argparse.Namespace) -> None:
     failed = False
     for place, (isa, model, dtype, is_alone) in enumerate(both + alone + two):
         threads = 2 if place >= len(both + alone) else 1
-        if there.count((isa, model, dtype, threads)) >= len(ROWS):
+        missing = [str(rows) for rows in ROWS if (isa, model, dtype, threads, rows) not in there]
+        if not missing:
             continue
         command = [sys.executable, str(Path(__file__).resolve()), "--model", model, "--dtype", dtype, "--isa", isa]
         command += ["--threads", str(threads), "--prompt", "1"]
         command += ["--rounds", str(options.rounds), "--cache", str(options.cache), "--results", str(options.results)]
-        command += ["--rows", *map(str, ROWS), *(["--alone"] if is_alone else [])]
+        command += ["--rows", *missing, *(["--alone"] if is_alone else [])]
         failed |= subprocess.run(command, check=False).returncode != 0
     raise SystemExit(int(failed))
 

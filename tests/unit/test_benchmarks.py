@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -233,3 +234,24 @@ def test_weights_that_are_not_there_are_told_in_one_sentence(
     assert printed.out == ""
     assert printed.err.startswith(f"the weights of smollm2 are not at {tmp_path}")
     assert "run python -m recipes.real.fetch smollm2, or set CREDITREE_WEIGHTS" in printed.err
+
+
+def test_the_table_measures_only_the_cells_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = {"isa": "native", "model": "smollm2", "dtype": "float32", "threads": 1}
+    records = "".join(json.dumps(cell | {"rows": rows}) + "\n" for rows in (1, 64))
+    (tmp_path / "real_decode.jsonl").write_text(records, encoding="utf-8")
+    commands: list[list[str]] = []
+
+    def ran(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        return SimpleNamespace(returncode=int("int8" in command))
+
+    monkeypatch.setattr(real_decode, "source_file", lambda name: Path(name))
+    monkeypatch.setattr("benchmarks.real_decode.subprocess.run", ran)
+    monkeypatch.setattr(sys, "argv", ["real_decode.py", "--table", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        real_decode.main()
+    assert stopped.value.code == 1  # int8 failed, and the others went on
+    rows = [command[command.index("--rows") + 1 :] for command in commands]
+    assert rows[:2] == [["8"], ["1", "8", "64"]]
+    assert len({tuple(command) for command in commands}) == len(commands)

@@ -1,11 +1,13 @@
 """The table of real models: its cells, its runner on a built-in model, and its report on made-up raw files."""
 
 import json
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from creditree.runs.directory import RunDirectory
 from recipes.real import report
 from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, RealCell, Setup, all_cells, cells_of
 from recipes.real.run_cell import Places, run_cell, without_folders
@@ -51,6 +53,11 @@ def test_a_cell_ends_by_its_tokens_and_is_decayed_by_them(tmp_path: Path) -> Non
     sampled = [point["sampled"] for point in final["curve"]]
     assert sampled[-2] < TINY.tokens <= sampled[-1]
     assert final["config"]["train"]["learning_rate"] == 1e-3
+    run = RunDirectory.read(places.work / RealCell(TINY, "final", "t-spmo", 1e-3).file)
+    rates: list[Any] = [record["learning_rate"] for record in run.metrics()]
+    # after k steps of T tokens the end is expected at ceil(1000 k / T): of n steps, the next has 1 - 0.9 k / n
+    ends = [ceil(TINY.tokens * done / tokens) for done, tokens in enumerate(sampled[:-1], 1)]
+    assert rates == pytest.approx([1e-3, *(1e-3 * (1 - 0.9 * done / end) for done, end in enumerate(ends, 1))])
 
 
 def test_a_raw_file_holds_no_folder_of_the_machine_that_made_it() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +10,18 @@ from shutil import rmtree
 
 from creditree.errors import RunError
 from creditree.runs.environment import describe_environment
-from creditree.runs.evaluation import EvaluationDirectory
+from creditree.runs.evaluation import BASE, COMPLETIONS, EvaluationDirectory
+
+
+class _Unchosen(EvaluationDirectory):
+    """Nobody named it, so nobody could choose another: completions of other weights give way."""
+
+    def keep_base(self, base: Mapping[str, object]) -> None:
+        """Write which base model is measured."""
+        if os.path.lexists(self.path / BASE) and self.read_json(BASE) != base:
+            parts = (self.path / COMPLETIONS).rglob("part-*.parquet")
+            self.forget(*(part.relative_to(self.path).as_posix() for part in parts), BASE)
+        super().keep_base(base)
 
 
 @contextmanager
@@ -23,7 +34,7 @@ def unfinished(settings_yaml: str, code: Sequence[str | None]) -> Iterator[Evalu
     known = json.dumps([settings_yaml, describe_environment(), list(code)], sort_keys=True, default=str)
     path = _folder() / sha256(known.encode()).hexdigest()[:32]
     try:
-        opened = EvaluationDirectory.open(path, settings_yaml)
+        opened = _Unchosen.open(path, settings_yaml)
     except (RunError, OSError):
         yield None
         return

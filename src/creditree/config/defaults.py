@@ -74,13 +74,13 @@ def chosen(config: RunConfig, *, offline: bool = False, recorded: RunConfig | No
     `recorded`: of the run that is continued, whose values are taken without another choice. `offline`: the model's
     shape is not asked for over the network; where it is not known, nothing is chosen.
     """
+    shape = _real(config, offline=offline)
+    if shape is None:
+        return config, ()
     if recorded is not None:
         missing = [key for key in (*RULES, *ROWS) if not _is_set(config, key)]
         for key in missing:
             config = _with(config, key, _value(recorded, key))
-        return config, ()
-    shape = _real(config, offline=offline)
-    if shape is None:
         return config, ()
     choices: list[Choice] = []
     for key, rule in RULES.items():
@@ -272,7 +272,7 @@ def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
     except CreditreeError:  # building the run says it better
         return []
     limit, free = usable_memory(device), free_of(train)
-    found = work if predict(work).total <= limit else choose(work, limit, free)
+    found = choose(work, limit, free)
     if found is None:
         return []
     why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"

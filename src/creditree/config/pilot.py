@@ -158,7 +158,8 @@ def run_config(
 ) -> RunConfig:
     """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
-    method |= {"l2": 0.0} if setting.method == "t-spmo" else {"kl": 0.0}
+    if setting.method == "grpo":
+        method["kl"] = 0.0
     shared = values_of(request, files, frame)
     train = shared["train"] | {
         "steps": NO_LIMIT,

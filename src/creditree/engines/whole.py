@@ -79,7 +79,7 @@ class WholeEngine(Engine):
         for members, longest in zip(batches, positions, strict=True):
             completions = Completions(requests, members, sampling, heart)
             try:
-                self._decode(completions, ledger)
+                self._decode(completions, ledger, heart)
             except NonFiniteError:
                 raise no_distribution(self.model) from None
             heart.ended(len(members), int(completions.drawn.sum()), longest)
@@ -108,12 +108,16 @@ class WholeEngine(Engine):
         if members:
             yield members
 
-    def _decode(self, completions: Completions, ledger: Ledger) -> None:
+    def _decode(self, completions: Completions, ledger: Ledger, heart: Heart) -> None:
         """Draw a token for each completion, split the rows that differ, forward each new prefix once; until all end."""
         which, row, contexts = completions.first_rows()
+        tokens_read = sum(map(len, contexts))
+        heart.reads(tokens_read)
         logits, mask, cache = self._network.begin(contexts)
+        heart.has_read(tokens_read)
+        completions.beat()
         ledger.decoded += len(contexts)
-        ledger.prefilled += sum(map(len, contexts))
+        ledger.prefilled += tokens_read
         step = 0
         while True:
             tokens = draw_into(completions, which, row, logits, step)

@@ -87,11 +87,7 @@ class Skeleton(Passes):
     def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
         """Go through a stretch, then those that stand on it, then back through it."""
         level = _Level(self._tree.at(stretch.tokens))
-        terms = self._terms(stretch.tokens)
-        rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
-        asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
-        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-        passage = self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
+        terms, asked, passage = self._begin(stretch, above, level, learns=learns)
         reference = self._reference(passage, asked) if self.objective.kl > 0 else None
         with torch.set_grad_enabled(learns):
             hidden = self._policy(passage)
@@ -122,16 +118,19 @@ class Skeleton(Passes):
         """
         for stretch in stretches:
             level = _Level(self._tree.at(stretch.tokens))
-            terms = self._terms(stretch.tokens)
-            rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
-            asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
-            shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-            yield (
-                self._tensor(terms),
-                asked,
-                self._passage(stretch, shape, self._tensor(rows), above, level, learns=False),
-            )
+            terms, asked, passage = self._begin(stretch, above, level, learns=False)
+            yield self._tensor(terms), asked, passage
             yield from self._passages(stretch.below, (*above, level))
+
+    def _begin(
+        self, stretch: Stretch, above: tuple[_Level, ...], level: _Level, *, learns: bool
+    ) -> tuple[IntArray, Predictions, _Passage]:
+        """Return the terms that stand on a stretch, what they ask for, and its passage."""
+        terms = self._terms(stretch.tokens)
+        rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
+        asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
+        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
+        return terms, asked, self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
 
     def _passage(
         self,

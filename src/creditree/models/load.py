@@ -122,7 +122,6 @@ def _run_as(model: Any, reason: str | None) -> Transformer | WholeModel:
             return Transformer(model)
         except NotLayeredError as error:  # what only the weights at hand show
             reason = error.reason
-            check_architecture(model.config)
             model.set_attn_implementation(attention_of(model.config))
     return WholeModel(model, reason)
 

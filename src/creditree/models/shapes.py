@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.errors import ModelError, did_you_mean
-from creditree.models.architecture import check_architecture, num_parameters
+from creditree.models.architecture import FAMILY, check_architecture, num_parameters
 from creditree.models.directory import locate
 from creditree.models.network import longest_sequence
 from creditree.models.reading import load_config, reading
@@ -20,7 +20,7 @@ class Shape:
 
     `tied`: the output head is the embedding;  `qkv_bias`: queries, keys and values have a bias (Qwen2);  `qk_norm`:
     queries and keys are normed head by head (Qwen3). `whole`: why it is run by its own forward pass, None for layer by
-    layer; `counted`: the numbers of such a model, whose layers may be anything.
+    layer; `counted`: the numbers of a model beyond the family, whose layers may be anything (mixtures of experts).
     """
 
     num_layers: int
@@ -117,7 +117,7 @@ def shape_of(name: str, *, offline: bool = True) -> Shape | None:
     config = load_config(name, offline=offline)
     with reading(name, where, "config.json"):
         reason = check_architecture(config)
-        shape = _shape(config) if reason is None else _whole_shape(config, reason)
+        shape = _shape(config, reason)
     if min(shape.num_layers, shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.vocab_size) < 1:
         raise ModelError(f"model '{name}' could not be loaded (config.json: a size is below 1); get or save it again.")
     return shape
@@ -132,35 +132,22 @@ def _is_at_hand(name: str, *, offline: bool) -> bool:
     return True
 
 
-def _whole_shape(config: Any, reason: str) -> Shape:
-    """Return the shape of a model that is run by its own forward pass: what every one of them says, and a count."""
+def _shape(config: Any, reason: str | None) -> Shape:
+    """Return what a configuration says. `reason`: why the model is run by its own forward pass, or None."""
     heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
+    keys = getattr(config, "num_key_value_heads", None)
     return Shape(
         num_layers=int(config.num_hidden_layers),
         hidden_size=hidden,
         num_heads=heads,
-        num_kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+        num_kv_heads=heads if keys is None else int(keys),
         head_dim=int(getattr(config, "head_dim", None) or hidden // heads),
         intermediate_size=int(getattr(config, "intermediate_size", None) or 4 * hidden),
         vocab_size=int(config.vocab_size),
         max_positions=longest_sequence(config),
-        whole=reason,
-        counted=num_parameters(config),
-    )
-
-
-def _shape(config: Any) -> Shape:
-    heads = int(config.num_attention_heads)
-    return Shape(
-        num_layers=int(config.num_hidden_layers),
-        hidden_size=int(config.hidden_size),
-        num_heads=heads,
-        num_kv_heads=int(getattr(config, "num_key_value_heads", heads)),
-        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
-        intermediate_size=int(config.intermediate_size),
-        vocab_size=int(config.vocab_size),
-        max_positions=longest_sequence(config),
-        tied=bool(config.tie_word_embeddings),
+        tied=bool(getattr(config, "tie_word_embeddings", True)),
         qkv_bias=config.model_type == "qwen2",
         qk_norm=config.model_type == "qwen3",
+        whole=reason,
+        counted=None if reason is None and config.model_type in FAMILY else num_parameters(config),
     )

@@ -48,6 +48,25 @@ def test_other_settings_judges_and_code_begin_anew(monkeypatch: pytest.MonkeyPat
     assert kept() == 0
 
 
+def stopped_on(base: str) -> int:
+    """How much of a base model is found, by a command that adds one more and is stopped."""
+    found = -1
+    try:
+        with unfinished(SETTINGS, [None]) as directory:
+            assert directory is not None
+            directory.keep_base({"sha256": base})
+            parts = directory.parts("task", "greedy", "measured")
+            found = len(parts.read())
+            parts.add([ATTEMPT])
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return found
+
+
+def test_completions_of_other_weights_give_way() -> None:
+    assert [stopped_on(base) for base in ("a", "a", "b", "b")] == [0, 1, 0, 1]
+
+
 def test_where_it_cannot_be_held_nothing_is_kept(cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("a file where the folder would be")

@@ -131,6 +131,13 @@ def test_a_continued_run_takes_what_it_was_started_with(monkeypatch: pytest.Monk
     assert values(again)["sampling"]["max_new_tokens"] == 50
 
 
+def test_what_a_small_model_was_started_with_is_not_taken_silently() -> None:
+    """Nothing is chosen for it, so another value was asked for: going on refuses the difference."""
+    config = parse("task: multiplication\n")
+    recorded = parse("task: multiplication\ntrain: {learning_rate: 0.5}\n")
+    assert resolved(config, recorded=recorded) == (config, ())
+
+
 def test_the_file_of_svamp_is_found_in_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = parse("model: random:qwen2-1.5b\ntask: svamp\n")

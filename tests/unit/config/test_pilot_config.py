@@ -105,7 +105,7 @@ def test_a_run_s_configuration() -> None:
     assert (task.question, task.answer, task.prompt.text, task.prompt.chat) == ("q", "a", "{question}\n", False)
     assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 512)
     assert (config.method.name, config.method.group, config.method.loss_temperature) == ("t-spmo", 8, 0.7)
-    assert (config.method.l2, config.method.kl) == (0.0, None)
+    assert (config.method.l2, config.method.kl) == (None, None)
     train = config.train
     assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
     assert (train.memory, train.steps) == ("100000000KB", 100_000)

@@ -1,16 +1,24 @@
 """An engine call tells how far it is, and what its listener raises ends it; nothing else changes."""
 
+from collections.abc import Callable
+
 import pytest
 
 from creditree.engines import pulse
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Heart, Pulse
+from creditree.engines.whole import WholeEngine, engine_for
 from creditree.rng import Key
 from creditree.tree import token_array
-from tests.tiny_models import tiny
+from tests.tiny_models import other, tiny
 
-ENGINES = {"native": {}, "torch": {"native": False}, "static": {"native": False, "static": True}}
+ENGINES: dict[str, Callable[[int], InProcessEngine | WholeEngine]] = {
+    "native": lambda rows: InProcessEngine(tiny(), rows),
+    "torch": lambda rows: InProcessEngine(tiny(), rows, native=False),
+    "static": lambda rows: InProcessEngine(tiny(), rows, native=False, static=True),
+    "whole": lambda rows: engine_for(other("gpt2"), rows),
+}
 
 
 def asked() -> list[SampleRequest]:
@@ -27,7 +35,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("max_rows", [512, 4])
 def test_counts_grow_to_what_the_call_returns(kind: str, max_rows: int) -> None:
-    engine = InProcessEngine(tiny(), max_rows, **ENGINES[kind])
+    engine = ENGINES[kind](max_rows)
     heard: list[Pulse] = []
     found, _ = engine.sample(asked(), Sampling(1.0), heard.append)
     assert {one.rows for one in heard} == {10}
@@ -43,8 +51,8 @@ def test_counts_grow_to_what_the_call_returns(kind: str, max_rows: int) -> None:
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_what_a_listener_raises_ends_the_call_and_the_next_one_is_as_if_it_had_not_been(kind: str) -> None:
-    plain, _ = InProcessEngine(tiny(), **ENGINES[kind]).sample(asked(), Sampling(1.0))
-    engine = InProcessEngine(tiny(), **ENGINES[kind])
+    plain, _ = ENGINES[kind](512).sample(asked(), Sampling(1.0))
+    engine = ENGINES[kind](512)
 
     def stop(one: Pulse) -> None:
         if one.tokens >= 10:
@@ -54,9 +62,9 @@ def test_what_a_listener_raises_ends_the_call_and_the_next_one_is_as_if_it_had_n
         engine.sample(asked(), Sampling(1.0), stop)
     engine.forget()
     again, _ = engine.sample(asked(), Sampling(1.0))
-    for one, other in zip(plain, again, strict=True):
-        assert [s.token_ids.tolist() for s in one] == [s.token_ids.tolist() for s in other]
-        assert [s.logprobs.tolist() for s in one] == [s.logprobs.tolist() for s in other]
+    for one, two in zip(plain, again, strict=True):
+        assert [s.token_ids.tolist() for s in one] == [s.token_ids.tolist() for s in two]
+        assert [s.logprobs.tolist() for s in one] == [s.logprobs.tolist() for s in two]
 
 
 def test_time_left_is_by_positions_over_all_chunks() -> None:

@@ -1,5 +1,6 @@
 """The shape of a model before it is loaded agrees with the loaded one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import load_model
 from creditree.models.shapes import PUBLIC_SHAPES, Shape, shape_of
 from creditree.rng import Key
-from tests.tiny_models import FAMILIES, char_tokenizer, random_model
+from tests.tiny_models import FAMILIES, char_tokenizer, other_model, random_model
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -101,6 +102,17 @@ def test_a_model_that_is_run_by_its_own_forward_pass_is_counted(tmp_path: Path) 
     assert shape.num_parameters == 96 * 16 + 96 + 1088 + 2128
     assert (shape.num_layers, shape.num_heads, shape.max_positions) == (1, 2, 32)
     assert shape.lora_parameters(8, 1, ("q_proj", "v_proj")) is None
+
+
+def test_layers_beyond_the_family_are_counted_where_they_are_run_one_by_one_too(tmp_path: Path) -> None:
+    """Qwen3-MoE: each of 4 layers has 4 experts of 3 * 32 * 16 numbers and a gate of 4 * 32, in place of one MLP."""
+    other_model("qwen3_moe", torch.float32).save_pretrained(tmp_path)
+    char_tokenizer().save_pretrained(tmp_path)
+    shape = shape_of(str(tmp_path))
+    assert shape is not None
+    assert shape.whole is None
+    as_llama = replace(shape, counted=None, qk_norm=True).num_parameters
+    assert shape.num_parameters == as_llama + 4 * (4 * 3 * 32 * 16 + 4 * 32 - 3 * 32 * 48)
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from creditree.explore.group import Group
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.models.layout import NotLayeredError
 from creditree.models.load import Dtype, load_model
 from creditree.models.quantise import QuantisedLinear
+from creditree.models.transformer import Transformer
 from creditree.models.whole import WholeModel
 from creditree.objective.clipped import Clipped
 from creditree.rng import Key
@@ -27,7 +29,7 @@ from creditree.select.everything import Everything
 from creditree.tree import token_array
 from tests.naive import naive_loss
 from tests.rollouts import credited, sampled_forests
-from tests.tiny_models import char_tokenizer, other, other_model
+from tests.tiny_models import char_tokenizer, other, other_model, random_model
 
 METHOD = Method("grpo", "", Group(5), GroupRelative(), Everything(), Clipped(kl=0.1))
 
@@ -118,3 +120,22 @@ def test_a_cache_that_does_not_go_on_as_the_sequence_alone_is_refused(monkeypatc
 def test_rows_that_may_not_be_padded_are_of_one_length_each() -> None:
     """Attention of the model's own gives NaN before a row's first token in float64, and no more in float32."""
     assert [one.whole.pads for one in (other("gemma2"), other("gemma2", torch.float32)) if one.whole] == [False, True]
+
+
+def test_layers_that_only_their_weights_show_to_be_no_chain_are_run_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_model("qwen2", torch.float32).save_pretrained(tmp_path)
+    char_tokenizer().save_pretrained(tmp_path)
+    request = SampleRequest(token_array([5, 9]), tuple(Key.of(0).at(n) for n in range(4)), 12)
+    layered, _ = engine_for(load_model(str(tmp_path))).sample([request], Sampling(1.0))
+
+    def refused(self: Transformer) -> None:
+        raise NotLayeredError("its weights say no")
+
+    monkeypatch.setattr(Transformer, "_check", refused)
+    model = load_model(str(tmp_path))
+    assert model.whole is not None
+    assert model.texts.notes[-1].endswith("slower than layer by layer: its weights say no")
+    found, _ = engine_for(model).sample([request], Sampling(1.0))
+    assert [one.token_ids.tolist() for one in found[0]] == [one.token_ids.tolist() for one in layered[0]]

@@ -31,7 +31,7 @@ class Distribution {
         if (!is_sound_) return;
         top_ = largest(logits, vocab);
         const double t = sampler.temperature;
-        if (t != 1 || sampler.entropies) log_sum_ = std::log(fill(1.0));
+        if (t != 1) log_sum_ = std::log(fill(1.0));
         if (t > 0) tempered_ = fill(C(1 / t));
         if (t == 1) log_sum_ = std::log(tempered_);
         kept_ = tempered_;

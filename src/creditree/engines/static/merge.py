@@ -20,6 +20,11 @@ class Placed:
     column: IntArray
     path: IntArray
 
+    @property
+    def num_prefixes(self) -> int:
+        """How many different prefixes the members have, those that were stored before included."""
+        return len(np.unique(self.path[self.path != ROOT]))
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Level:

@@ -134,4 +134,4 @@ def _block(steps: Steps, store: PrefixStore, completions: Completions, standing:
     member, column = np.nonzero(columns < counts[:, None])
     standing.path[mine[member], standing.length[mine][member] + column] = placed.path[member, column]
     standing.length[mine] += counts
-    return len(np.unique(placed.path[placed.path > 0]))
+    return placed.num_prefixes
