@@ -21,14 +21,14 @@ from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate.accuracy import Examiner
 from creditree.evaluate.prompt import prompt_ids
 from creditree.evaluate.statistics import paired_difference, wilson
-from creditree.explore.explorer import Fork
+from creditree.explore.base import Fork
 from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model, load_model
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
+from creditree.objective.base import L2Penalty
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs

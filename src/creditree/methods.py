@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
@@ -13,20 +13,20 @@ from creditree.explore.attention import Attention
 from creditree.explore.attention_replay import AttentionReplay
 from creditree.explore.branching import Branching
 from creditree.explore.entropy import Entropy
-from creditree.explore.explorer import Explorer
+from creditree.explore.base import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty, Objective
+from creditree.objective.base import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.fixed import Fixed
-from creditree.schedule.schedule import Schedule
+from creditree.schedule.base import Schedule
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.signals import Signals
 from creditree.steps import STEP_TEXTS, Separators
 

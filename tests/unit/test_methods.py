@@ -8,28 +8,28 @@ import pytest
 import torch
 
 from creditree.batch import pack
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
 from creditree.explore.entropy import Entropy
-from creditree.explore.explorer import Explorer
+from creditree.explore.base import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.methods import METHODS, Method, check_cross
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty, Objective
+from creditree.objective.base import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.fixed import Fixed
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.steps import Separators
 from tests.forests import KEY, driven, flat, rambler
 

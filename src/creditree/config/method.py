@@ -19,7 +19,7 @@ from creditree.explore.replay import Replay
 from creditree.methods import METHODS, Method, numbers_of
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
+from creditree.objective.base import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.dynamic import Dynamic

@@ -5,7 +5,7 @@ from creditree.errors import ConfigError
 from creditree.methods import Method
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.dynamic import Dynamic
-from creditree.schedule.schedule import Schedule
+from creditree.schedule.base import Schedule
 
 MOST_COMPLETIONS = 100_000
 """Completions of a training step: more are surely not meant, and their trees alone fill a machine."""

@@ -12,7 +12,7 @@ from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
 from creditree.explore.branching import Branching
-from creditree.explore.explorer import Explorer
+from creditree.explore.base import Explorer
 from creditree.explore.replay import Replay
 from creditree.methods import Method
 from creditree.models.architecture import note_of

@@ -1,10 +1,12 @@
 """Prefix gain: the advantage of T-SPMO (arXiv 2504.20834, section 3.2)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from creditree.errors import ConfigError, check_choice
+from creditree.credit.base import Credit
+from creditree.errors import ConfigError
 from creditree.fields import TokenField, scatter, unassigned
+from creditree.piece import number
 from creditree.tree import RolloutTree
 
 PrefixMatch = Literal["exact", "text", "hidden"]
@@ -13,8 +15,8 @@ SIMILARITY = 0.99
 """Cosine from which hidden states count as one, where `similarity` is left out. Ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixGain:
+@dataclass(frozen=True)
+class PrefixGain(Credit):
     """A(v|p) = V(p + v) - V(p), with V(p) the mean reward of the tree's completions that start with prefix p.
 
     Completions are merged wherever their token ids coincide; each counts with multiplicity. No division by the standard
@@ -32,13 +34,13 @@ class PrefixGain:
     single prefix, or class, their weighted sum is not 0 any more: V(p + v) may know of completions that V(p) does not.
     """
 
-    match: PrefixMatch = "exact"
-    similarity: float | None = None
+    match: PrefixMatch = number("exact", "prefixes are one where their tokens, normalised texts or hidden states agree")
+    similarity: float | None = number(None, "match hidden: states are one from this cosine on; none: 0.99")
     name: ClassVar[str] = "prefix_gain"
-    per_pair: ClassVar[bool] = True
+    paper: ClassVar[str] = "arXiv 2504.20834"
 
     def __post_init__(self) -> None:
-        check_choice("method.match", self.match, get_args(PrefixMatch))
+        super().__post_init__()
         if self.similarity is not None and self.match != "hidden":
             raise ConfigError(
                 f"method.similarity has no effect while method.match is '{self.match}'; remove it, or set match: "
@@ -46,6 +48,11 @@ class PrefixGain:
             )
         if self.similarity is not None and not 0.0 < self.similarity <= 1.0:
             raise ConfigError(f"method.similarity is {self.similarity}: it is a cosine, above 0 and at most 1.")
+
+    @property
+    def per_pair(self) -> bool:
+        """Whether equal pairs have equal advantages: always."""
+        return True
 
     @property
     def least_cosine(self) -> float:

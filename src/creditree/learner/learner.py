@@ -20,7 +20,7 @@ from creditree.learner.stats import StepStats
 from creditree.learner.update import LARGEST_WEIGHT, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.rng import Key
 from creditree.tree import FloatArray
 

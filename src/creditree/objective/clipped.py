@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from creditree.errors import ConfigError
-from creditree.objective.objective import L2Penalty, check_objective, is_recorded, k3, reference_of
+from creditree.objective.base import L2Penalty, check_objective, is_recorded, k3, reference_of
 
 LARGEST_DIFFERENCE = 20.0
 """Differences of log-probabilities are clamped to +- this before they are exponentiated (AttnRL's code)."""

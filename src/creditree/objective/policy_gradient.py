@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from creditree.objective.objective import L2Penalty, check_objective, penalised
+from creditree.objective.base import L2Penalty, check_objective, penalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from creditree.errors import ConfigError, check_choice, check_fraction, check_le
 from creditree.influence import mean_influence
 from creditree.schedule.batch_size import BatchRounding, next_batch_size
 from creditree.schedule.mixed import is_mixed, is_mixed_where_forked
-from creditree.schedule.schedule import ScheduleState
+from creditree.schedule.base import ScheduleState
 from creditree.schedule.stages import Staged
 from creditree.steps import Separators
 from creditree.tree import Forest

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from creditree.errors import check_least
 from creditree.schedule.mixed import is_mixed
-from creditree.schedule.schedule import ScheduleState
+from creditree.schedule.base import ScheduleState
 from creditree.schedule.stages import Staged
 from creditree.tree import Forest
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditree.schedule.schedule import ScheduleState
+from creditree.schedule.base import ScheduleState
 from creditree.schedule.stages import Staged
 from creditree.tree import Forest
 

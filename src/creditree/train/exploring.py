@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from creditree.explore.explorer import Exploration, Explorer, Growth
+from creditree.explore.base import Exploration, Explorer, Growth
 from creditree.rng import Key
 from creditree.tree import Forest, RolloutTree
 

@@ -11,7 +11,7 @@ from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.rollout import Rollout

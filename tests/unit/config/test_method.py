@@ -13,7 +13,7 @@ from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.methods import METHODS, numbers_of
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
+from creditree.objective.base import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom

@@ -16,7 +16,7 @@ from creditree.select.auto import Auto
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.low_probability import LowProbability
 from creditree.select.prefix_cut import PrefixCut
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.select.top_entropy import TopEntropy
 from creditree.train.trainer import Trainer
 

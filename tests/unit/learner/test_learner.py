@@ -23,7 +23,7 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.attention import AttentionPlan
 from creditree.models.transformer import Rope, Transformer
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
+from creditree.objective.base import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Verdict
 from creditree.rng import Key

@@ -19,7 +19,7 @@ from creditree.ledger import Ledger, Seconds
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.objective.clipped import Clipped
-from creditree.objective.objective import L2Penalty, Objective
+from creditree.objective.base import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Problem
 from creditree.rng import Key

@@ -15,7 +15,7 @@ from creditree.fields import ZERO
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.fixed import Fixed
-from creditree.schedule.schedule import Schedule
+from creditree.schedule.base import Schedule
 from creditree.steps import Separators
 from creditree.tree import Forest, RolloutTree
 from tests.forests import branch, flat, grown_trees, root

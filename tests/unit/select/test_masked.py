@@ -14,7 +14,7 @@ from creditree.select.adapter_residual import AdapterResidual
 from creditree.select.everything import Everything, LossMean
 from creditree.select.low_probability import LowProbability
 from creditree.select.masked import TopShare
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.select.top_entropy import TopEntropy
 from creditree.tree import Forest, RolloutTree
 from tests.forests import KEY, assigned, branch, flat, forests, root

@@ -11,7 +11,7 @@ from creditree.batch import pack
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import DataError
-from creditree.explore.explorer import Exploration, Explorer, Fork, Growth
+from creditree.explore.base import Exploration, Explorer, Fork, Growth
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.ledger import Ledger, Seconds
