@@ -17,7 +17,6 @@ from creditree.config.load import check_config, dump_config
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.prompt import prompt_ids
-from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import describe_environment
@@ -126,8 +125,8 @@ def measure(trainer: Trainer, cell: RealCell) -> dict[str, Any]:
         samples = VALIDATION_SAMPLES if cell.kind == "tuning" and temperature > 0 else 1
         with trainer.state.seconds.phase("evaluate"):
             one = examiner.evaluate(problems, Sampling(temperature), samples)
-        found[decoding_name(temperature)] = as_record(one)
-        print(f"{cell.file} {decoding_name(temperature)}: {one.accuracy:.3f}", flush=True)
+        found[Sampling(temperature).name] = as_record(one)
+        print(f"{cell.file} {Sampling(temperature).name}: {one.accuracy:.3f}", flush=True)
     return found
 
 

@@ -11,8 +11,8 @@ from creditree.config.build import build_prompt
 from creditree.config.load import parse_config, parse_values
 from creditree.config.schema import RunConfig
 from creditree.config.trust import check_trust
+from creditree.engines.engine import Sampling
 from creditree.errors import ConfigError, ModelError, RunError, check_choice
-from creditree.report.wording import decoding_name
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
 from creditree.train.start import check_trained, run_of
@@ -75,7 +75,7 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str], *
     if not isinstance(results, dict) or not results:
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
     config = _config(run, overrides, trusted=trusted)
-    names = {decoding_name(temperature): temperature for temperature in config.evaluation.temperatures}
+    names = {Sampling(temperature).name: temperature for temperature in config.evaluation.temperatures}
     name = decoding or next(iter(names))
     check_choice("--decoding", name, [known for known in names if known in results])
     correct = _correct(results[name], run.path)

@@ -38,7 +38,6 @@ from creditree.report.evaluation import (
     task_view,
 )
 from creditree.report.measuring import MeasureProgress
-from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
@@ -210,7 +209,7 @@ def _measured(
         looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
         found = [
             {
-                decoding_name(temperature): {
+                Sampling(temperature).name: {
                     side: _side(asked, job, look, temperature, side, trained, directory, progress)
                     for side in asked.sides
                 }
@@ -232,7 +231,7 @@ def _first(asked: _Measurement, job: Job, look: FirstLook, directory: Evaluation
     if directory is None:
         assert look.example is not None  # everything was sampled now
         return look.example
-    kept = directory.attempts(job.name, decoding_name(asked.temperatures[0]), MEASURED)
+    kept = directory.attempts(job.name, Sampling(asked.temperatures[0]).name, MEASURED)
     return Example.first(look.examiner.model, look.examiner.prompt, job.problems[0], kept)
 
 
@@ -246,7 +245,7 @@ def _side(
     directory: EvaluationDirectory | None,
     watcher: Watcher,
 ) -> Evaluation:
-    decoding = decoding_name(temperature)
+    decoding = Sampling(temperature).name
     kept: Kept = InMemory() if directory is None else directory.parts(job.name, decoding, side)
     label = f"{job.name} {decoding}" + (", base" if side == BASE else "")
     sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
@@ -260,8 +259,8 @@ def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) 
     if asked.options.suite is None:
         return records[0]
     average = {
-        decoding_name(temperature): average_entry(
-            [decodings[decoding_name(temperature)] for decodings in found], asked.key
+        Sampling(temperature).name: average_entry(
+            [decodings[Sampling(temperature).name] for decodings in found], asked.key
         )
         for temperature in asked.temperatures
     }
@@ -276,7 +275,7 @@ def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) 
 
 def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, Evaluation]]) -> dict[str, Any]:
     entries = {
-        decoding_name(t): decoding_entry(decodings[decoding_name(t)], asked.ks(job, t), asked.key)
+        Sampling(t).name: decoding_entry(decodings[Sampling(t).name], asked.ks(job, t), asked.key)
         for t in asked.temperatures
     }
     return {

@@ -124,7 +124,7 @@ def monitor(
 
 
 def _seconds(budget: str) -> float:
-    from creditree.config.duration import parse_duration
+    from creditree.units import parse_duration
 
     try:
         return parse_duration(budget)
@@ -134,7 +134,7 @@ def _seconds(budget: str) -> float:
 
 def _bytes(memory: str | None) -> int:
     """Return the bytes of ``--memory``, 0 where it was not given."""
-    from creditree.config.memory import parse_bytes
+    from creditree.units import parse_bytes
 
     try:
         return 0 if memory is None else parse_bytes(memory)

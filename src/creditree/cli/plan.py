@@ -11,7 +11,6 @@ from creditree.cli.dry_run import choices_text
 from creditree.cli.output import console, print_json
 from creditree.config.defaults import chosen
 from creditree.config.load import load_config
-from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import RunConfig
 from creditree.config.start import started
 from creditree.config.workload import Prompt, free_of, too_little, workload_of
@@ -21,6 +20,7 @@ from creditree.plan.flops import step_cost
 from creditree.plan.prediction import PARTS, Prediction, predict
 from creditree.plan.workload import Workload
 from creditree.report.wording import terminal_table
+from creditree.units import parse_bytes, show_bytes
 
 MOST_EXPLAINED = 3
 """Columns of phases beside which there is room for what the parts are."""

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from creditree.config.build import build_lora
 from creditree.config.machine import default_device, fastest_precision, usable_memory
-from creditree.config.memory import show_bytes
 from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
 from creditree.config.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
 from creditree.errors import CreditreeError
@@ -30,6 +29,7 @@ from creditree.plan.prediction import predict
 from creditree.schedule.fixed import Fixed
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
+from creditree.units import show_bytes
 
 SMALL = 50_000_000
 """Parameters below which a model is none that others trained on much text."""

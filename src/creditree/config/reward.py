@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from creditree.config.block import Block, Real, Whole
-from creditree.config.memory import parse_bytes
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import shown
+from creditree.units import parse_bytes
 from creditree.verify import (
     Choice,
     ExactText,

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from creditree.config.machine import whole_memory
-from creditree.config.memory import show_bytes
 from creditree.config.schema import RunConfig
 from creditree.config.workload import free_of, workload_of
 from creditree.errors import ConfigError, CreditreeError
 from creditree.plan.fit import choose
 from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Workload
+from creditree.units import show_bytes
 
 MATTERS = 0.1
 """A key is named where half of it would save this share of the memory."""

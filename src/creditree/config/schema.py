@@ -8,11 +8,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from creditree.config.block import Block, Positive, Problems, PromptBlock, Real, Share, Whole
 from creditree.config.guard import GuardBlock
-from creditree.config.memory import parse_bytes
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
 from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
+from creditree.units import parse_bytes
 
 Decay = Annotated[Real, Field(ge=0, lt=1)]
 Digits = Annotated[Whole, Field(ge=1, le=18)]

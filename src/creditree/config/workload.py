@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from creditree.config.build import build_lora, build_settings, build_task
-from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
@@ -30,6 +29,7 @@ from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.tasks.rows import is_on_hub
 from creditree.tasks.task import Task
+from creditree.units import parse_bytes, show_bytes
 
 ASSUMED_PROMPT = 100
 """Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""

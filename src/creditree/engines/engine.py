@@ -26,6 +26,11 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is {self.top_p}: it must be above 0 and at most 1.")
 
+    @property
+    def name(self) -> str:
+        """What results are filed under: ``greedy`` for temperature 0, else such as ``T=0.3``."""
+        return "greedy" if self.temperature == 0 else f"T={self.temperature:g}"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SampleRequest:

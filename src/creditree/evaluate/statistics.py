@@ -4,9 +4,10 @@ Accuracies and differences are shares in [0, 1] and [-1, 1], not percent. The sa
 pairs, and pairs are compared as pairs: what a problem's difficulty adds to both sides cancels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,19 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def to_json(self) -> list[float]:
+        """Return both ends."""
+        return [self.low, self.high]
+
+    @classmethod
+    def from_json(cls, data: object) -> "Interval":
+        """Return what `to_json` made, also as older files have it. Raises KeyError, TypeError or ValueError."""
+        if isinstance(data, Mapping):
+            data = [data["low"], data["high"]]
+        if not isinstance(data, list | tuple) or len(data) != 2:
+            raise TypeError(f"an interval is two numbers, not {data!r}")
+        return cls(_number(data[0]), _number(data[1]))
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -37,6 +51,23 @@ class Estimate:
     value: float
     interval: Interval
     n: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the estimate as every record has it."""
+        return {"value": self.value, "n": self.n, "interval": self.interval.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Estimate":
+        """Return what `to_json` made, also of a file in which the value had a name of its own, or no `n` (0 then).
+
+        Raises KeyError, TypeError or ValueError where it is none.
+        """
+        name = next((name for name in ("value", *OLDER_NAMES) if name in data), "value")
+        return cls(_number(data[name]), Interval.from_json(data["interval"]), int(_number(data.get("n", 0))))
+
+
+OLDER_NAMES = ("accuracy", "mean_reward", "nats")
+"""What files call an estimate's value besides "value": which figure it is, said by each record in its own way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +88,18 @@ class Difference:
         """Return the difference as every record has it."""
         return {
             "value": self.value,
-            "interval": [self.interval.low, self.interval.high],
+            "interval": self.interval.to_json(),
             "p_value": self.p_value,
             "n": self.n,
             "gained": self.gained,
             "lost": self.lost,
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], n: int = 0) -> "Difference":
+        """Return what `to_json` made; `n` where an older file does not say. Raises as `Estimate.from_json`."""
+        counts = (int(_number(data.get(name, default))) for name, default in (("n", n), ("gained", 0), ("lost", 0)))
+        return cls(_number(data["value"]), Interval.from_json(data["interval"]), _number(data["p_value"]), *counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +129,6 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     return Estimate(p, Interval(low, high), n)
 
 
-def mcnemar_exact(before: ArrayLike, after: ArrayLike) -> float:
-    """Return the two-sided p-value of McNemar's exact test for two rows of 0/1 (McNemar 1947, Psychometrika 12:153).
-
-    Of the b + c pairs that changed, c to the better: p = min(1, 2 P(X <= min(b, c))), X ~ Binomial(b + c, 1/2).
-    Without a changed pair p = 1. Raises ValueError where the rows are not of equal length, empty, or hold other
-    numbers.
-    """
-    _, lost, gained, _ = _table(before, after)
-    return _sign_test(lost, gained)
-
-
 def paired_difference(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> Difference:
     """Return the difference of two paired shares, with Newcombe's square-and-add interval and McNemar's exact p-value.
 
@@ -112,7 +138,11 @@ def paired_difference(before: ArrayLike, after: ArrayLike, confidence: float = 0
         high = d + sqrt((u1-p1)^2 - 2 phi (u1-p1)(p2-l2) + (p2-l2)^2)
     phi = C / sqrt(product of the four margins), 0 if a margin is 0, where C = ad - bc for both right a, both wrong d
     and the changed b and c; a positive ad - bc is taken less n/2, down to 0. Interval and test can disagree at the
-    border: the test, being exact, is the more careful one. Raises ValueError as `mcnemar_exact`.
+    border: the test, being exact, is the more careful one.
+
+    The test is McNemar's (1947, Psychometrika 12:153): of the b + c pairs that changed, c to the better, p = min(1, 2
+    P(X <= min(b, c))), X ~ Binomial(b + c, 1/2); without a changed pair p = 1. Raises ValueError where the rows are not
+    of equal length, empty, or hold other numbers than 0 and 1.
     """
     both, lost, gained, neither = _table(before, after)
     n = both + lost + gained + neither
@@ -189,6 +219,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def _number(data: object) -> float:
+    if isinstance(data, bool) or not isinstance(data, int | float):
+        raise TypeError(f"{data!r} is not a number")
+    return data
 
 
 def _quantile(confidence: float) -> float:

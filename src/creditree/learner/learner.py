@@ -237,10 +237,6 @@ class Learner:
         trunk = None if store is None else store.trunk(batch.token_ids, batch.parent)
         return Skeleton(self.trained, self.objective, batch, trunk)
 
-    def publish(self) -> dict[str, Tensor]:
-        """Return a copy of what is trained, by name. An engine over the same weights needs none."""
-        return self.trained.state()
-
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return everything a resumed run needs: what is trained, and the optimiser's moments."""
         held = {f"{self.trained.folder}/{name}": tensor.cpu().numpy() for name, tensor in self.trained.state().items()}

@@ -267,8 +267,3 @@ def _check_share(model: Any, quantised: int) -> None:
             f"{type(model).__name__} has {quantised / rest:.0%} of its weights in linear layers, so quantised it would "
             "be no smaller; set model.dtype to bfloat16."
         )
-
-
-def is_quantised(model: torch.nn.Module) -> bool:
-    """Return whether any layer of the model is quantised."""
-    return any(isinstance(module, QuantisedLinear) for module in model.modules())

@@ -69,7 +69,9 @@ class Outlook:
 
     def to_json(self) -> dict[str, Any]:
         """Return the outlook as JSON has it."""
-        return asdict(self) | {"headroom": self.headroom}
+        estimates = {"accuracy": self.accuracy.to_json(), "best_of": self.best_of.to_json()}
+        signals = [asdict(one) | {"mixed": one.mixed.to_json()} for one in self.signals]
+        return asdict(self) | estimates | {"signals": signals, "headroom": self.headroom}
 
 
 def mixed_share(correct: int, samples: int, group: int) -> float:

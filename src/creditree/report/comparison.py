@@ -124,7 +124,7 @@ def pair_json(pair: Pair) -> dict[str, object]:
         "second": pair.second,
         "n": pair.difference.n,
         "value": pair.difference.value,
-        "interval": [pair.difference.interval.low, pair.difference.interval.high],
+        "interval": pair.difference.interval.to_json(),
         "p_value": pair.difference.p_value,
         "adjusted_p_value": pair.adjusted_p,
         "conclusion": pair.conclusion(),

@@ -1,6 +1,6 @@
 """Learning curves as PNG: the mean over seeds with a band, one line a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -43,16 +43,6 @@ class Curve:
     mean: FloatArray
     low: FloatArray
     high: FloatArray
-
-
-def metric_series(label: str, runs: Sequence[Sequence[Mapping[str, object]]], x: str, y: str) -> Series:
-    """Return the series of two entries of the metrics records of several runs; records without both are left out."""
-    points: list[tuple[ArrayLike, ArrayLike]] = []
-    for records in runs:
-        pairs = [(_number(record.get(x)), _number(record.get(y))) for record in records]
-        found = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
-        points.append((found[:, 0], found[:, 1]))
-    return Series(label, points)
 
 
 def average(series: Series, band: Band = "range") -> Curve:
@@ -156,7 +146,3 @@ def _cleaned(label: str, x_values: ArrayLike, y_values: ArrayLike) -> tuple[Floa
     x, y = x[order], y[order]
     last = np.append(x[1:] != x[:-1], True)
     return x[last], y[last]
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -9,7 +9,7 @@ from rich.text import Text
 from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import difference, majority_vote, scores
-from creditree.evaluate.statistics import Estimate, Interval
+from creditree.evaluate.statistics import Interval
 from creditree.problem import Problem
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, num_graded, reward_estimate, reward_text
@@ -35,15 +35,15 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
 
 def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
     measured, reward = scores(found, ks, key), reward_estimate(found, key.at("reward"))
-    passes = {str(k): estimate_json(estimate) for k, estimate in measured.passes.items()}
-    majorities = {str(k): estimate_json(estimate) for k, estimate in measured.majorities.items()}
+    passes = {str(k): estimate.to_json() for k, estimate in measured.passes.items()}
+    majorities = {str(k): estimate.to_json() for k, estimate in measured.majorities.items()}
     return {
         "pass@1": passes["1"],
         "pass@k": passes,
         "maj@k": majorities,
         **{f"pass@{k}": value for k, value in passes.items() if k != "1"},
         **{f"maj@{k}": value for k, value in majorities.items()},
-        "mean_reward": None if reward is None else estimate_json(reward),
+        "mean_reward": None if reward is None else reward.to_json(),
         "graded": num_graded(found),
         "completions": found.num_completions,
         "truncated": found.num_truncated,
@@ -59,10 +59,10 @@ def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
 def average_entry(parts: Sequence[Sides], key: Key) -> dict[str, Any]:
     """Return the unweighted average over sets of problems: pass@1, and the difference to the base."""
     own = [scores(sides[MEASURED], (1,), key) for sides in parts]
-    entry: dict[str, Any] = {"pass@1": estimate_json(average([one.passes[1] for one in own]))}
+    entry: dict[str, Any] = {"pass@1": average([one.passes[1] for one in own]).to_json()}
     if all(BASE in sides for sides in parts):
         base = [scores(sides[BASE], (1,), key) for sides in parts]
-        entry["base"] = {"pass@1": estimate_json(average([one.passes[1] for one in base]))}
+        entry["base"] = {"pass@1": average([one.passes[1] for one in base]).to_json()}
         differences = [difference(sides[BASE], sides[MEASURED], key) for sides in parts]
         changes = [_changes(sides[BASE].share_correct, sides[MEASURED].share_correct) for sides in parts]
         entry["difference"] = average_difference(differences, changes, key).to_json()
@@ -93,11 +93,6 @@ def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Prob
         for problem in problems
         for own in [found.attempts[problem.id]]
     ]
-
-
-def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as JSON has it."""
-    return {"value": estimate.value, "interval": [estimate.interval.low, estimate.interval.high]}
 
 
 def task_view(record: Mapping[str, Any]) -> RenderableType:

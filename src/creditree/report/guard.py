@@ -97,11 +97,11 @@ class GuardResult:
             "n": loss.n,
             "accuracy": decoding_json(self.accuracy),
             "loss": {
-                "before": _loss_json(self.loss_before),
-                "after": _loss_json(self.loss_after),
+                "before": self.loss_before.to_json() | {"nats": self.loss_before.value},
+                "after": self.loss_after.to_json() | {"nats": self.loss_after.value},
                 "difference": {
                     "value": loss.value,
-                    "interval": [loss.interval.low, loss.interval.high],
+                    "interval": loss.interval.to_json(),
                     "p_value": loss.p_value,
                     "higher": loss.gained,
                     "lower": loss.lost,
@@ -111,7 +111,3 @@ class GuardResult:
             "worse": self.worse,
             "conclusion": self.conclusion(),
         }
-
-
-def _loss_json(estimate: Estimate) -> dict[str, object]:
-    return {"nats": estimate.value, "n": estimate.n, "interval": [estimate.interval.low, estimate.interval.high]}

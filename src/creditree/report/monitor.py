@@ -11,7 +11,6 @@ from rich.text import Text
 from creditree.evaluate.scores import mean_over_problems
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.evaluate.statistics import Difference, Estimate, Interval, wilson
-from creditree.report.evaluation import estimate_json
 from creditree.report.wording import p_value, percent, percent_interval, points_interval, terminal_table
 from creditree.rng import Key
 from creditree.runs.observations import Observation
@@ -90,7 +89,7 @@ def monitor_record(found: Monitored) -> dict[str, Any]:
     test, evidence, baseline = found.test, found.evidence, found.baseline
     record: dict[str, Any] = {
         "degraded": found.degraded,
-        "baseline": estimate_json(baseline) | {"n": baseline.n, "lower_bound": test.lower_bound},
+        "baseline": baseline.to_json() | {"lower_bound": test.lower_bound},
         "fresh": _estimate(found.fresh, found.key),
         "all": _estimate(found.all, found.key),
         "e_value": evidence.e_value,
@@ -111,8 +110,7 @@ def monitor_record(found: Monitored) -> dict[str, Any]:
         "conclusion": found.conclusion(),
     }
     if found.base is not None:
-        record["base"] = estimate_json(found.base.estimate) | {
-            "n": found.base.estimate.n,
+        record["base"] = found.base.estimate.to_json() | {
             "truncated": found.base.truncated,
             "difference": found.base.difference.to_json(),
         }
@@ -165,7 +163,7 @@ def _cells(entry: Mapping[str, Any], truncated: int | None) -> list[str]:
 def _estimate(observations: Sequence[Observation], key: Key) -> dict[str, Any]:
     if not observations:
         return {"value": None, "interval": None, "n": 0}
-    return estimate_json(_mean(observations, key)) | {"n": len(observations)}
+    return _mean(observations, key).to_json()
 
 
 def _accuracy(observations: Sequence[Observation], key: Key) -> str:

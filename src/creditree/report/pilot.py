@@ -5,7 +5,7 @@ from shlex import quote
 from typing import Any
 
 from creditree.evaluate.example import Example
-from creditree.evaluate.statistics import Interval
+from creditree.evaluate.statistics import Estimate, Interval
 from creditree.report.document import Block, Bullets, Callout, Code, Details, Heading, Paragraph, Picture, Rows
 from creditree.report.wording import count, duration, p_value, percent, percent_interval, points_interval
 
@@ -142,9 +142,9 @@ def _outlook(record: Mapping[str, Any]) -> list[Block]:
     rows = tuple(
         (
             f"{one['temperature']:g}",
-            _estimate(one["accuracy"]),
-            _estimate(one["best_of"]),
-            *(_estimate(signal["mixed"]) for signal in one["signals"]),
+            _percent(one["accuracy"]),
+            _percent(one["best_of"]),
+            *(_percent(signal["mixed"]) for signal in one["signals"]),
             *(f"{signal['spread']:.2f}" for signal in one["signals"]),
             _share(one["truncated"]),
         )
@@ -253,12 +253,8 @@ def _commands(record: Mapping[str, Any]) -> str:
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:
-    return percent_interval(estimate["value"], Interval(*estimate["interval"]))
-
-
-def _estimate(estimate: Mapping[str, Any]) -> str:
-    interval = estimate["interval"]
-    return percent_interval(estimate["value"], Interval(interval["low"], interval["high"]))
+    found = Estimate.from_json(estimate)
+    return percent_interval(found.value, found.interval)
 
 
 def _points(difference: Mapping[str, Any]) -> str:

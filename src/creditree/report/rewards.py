@@ -81,18 +81,16 @@ class RewardChange:
     def to_json(self) -> dict[str, Any]:
         """Return the change as ``summary.json`` has it."""
         return {
-            "before": _estimate_json(self.before),
-            "after": _estimate_json(self.after),
+            "before": self.before.to_json() | {"mean_reward": self.before.value},
+            "after": self.after.to_json() | {"mean_reward": self.after.value},
             "difference": self.difference.to_json(),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RewardChange":
         """Return the change that `to_json` made. Raises KeyError, TypeError or ValueError where it is none."""
-        d, before = data["difference"], _estimate(data["before"])
-        interval, p = Interval(*map(float, d["interval"])), float(d["p_value"])
-        change = Difference(float(d["value"]), interval, p, before.n, int(d["gained"]), int(d["lost"]))
-        return cls(before, _estimate(data["after"]), change)
+        change, before = data["difference"], Estimate.from_json(data["before"])
+        return cls(before, Estimate.from_json(data["after"]), Difference.from_json(change, before.n))
 
 
 def reward_text(value: float, interval: Interval) -> str:
@@ -112,15 +110,3 @@ def _change(change: Difference) -> str:
 def _signed(value: float) -> str:
     text = f"{value:+.3f}"
     return "0.000" if text in ("+0.000", "-0.000") else text
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "mean_reward": estimate.value,
-        "n": estimate.n,
-        "interval": [estimate.interval.low, estimate.interval.high],
-    }
-
-
-def _estimate(data: Mapping[str, Any]) -> Estimate:
-    return Estimate(float(data["mean_reward"]), Interval(*map(float, data["interval"])), int(data["n"]))

@@ -14,7 +14,7 @@ from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import mean_over_problems, paired_change
 from creditree.evaluate.statistics import Difference, Estimate, holm
 from creditree.report.comparison import ComparedRun, Pair, pair_json
-from creditree.report.evaluation import MEASURED, estimate_json
+from creditree.report.evaluation import MEASURED
 from creditree.report.wording import percent_interval, terminal_table
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
@@ -92,10 +92,7 @@ def saved_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
             {
                 "name": one.name,
                 "seed": one.seed,
-                "tasks": {
-                    task: estimate_json(one.estimate(decoding, task)) | {"n": len(asked)}
-                    for task, asked in one.results[decoding].items()
-                },
+                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results[decoding]},
             }
             for one in measured
         ],

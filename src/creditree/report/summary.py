@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from creditree.errors import RunError
-from creditree.evaluate.statistics import Difference, Estimate, Interval, paired_difference, wilson
+from creditree.evaluate.statistics import Difference, Estimate, paired_difference, wilson
 from creditree.report.rewards import HEADER as REWARD_HEADER
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, conclusions
@@ -239,43 +239,17 @@ def _seconds_line(summary: Summary) -> str:
 def decoding_json(decoding: Decoding) -> dict[str, object]:
     """Return "before", "after" and "difference" as ``summary.json`` has them."""
     return {
-        "before": _estimate_json(decoding.before),
-        "after": _estimate_json(decoding.after),
+        "before": decoding.before.to_json() | {"accuracy": decoding.before.value},
+        "after": decoding.after.to_json() | {"accuracy": decoding.after.value},
         "difference": decoding.difference.to_json() | {"unjudged": decoding.unjudged},
-    }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, object]:
-    return {
-        "accuracy": estimate.value,
-        "n": estimate.n,
-        "interval": [estimate.interval.low, estimate.interval.high],
     }
 
 
 def _decoding(data: object) -> Decoding:
     entry = _mapping(data)
-    before, after, d = _estimate(entry["before"]), _estimate(entry["after"]), _mapping(entry["difference"])
-    difference = Difference(
-        value=_number(d["value"]),
-        interval=_interval(d["interval"]),
-        p_value=_number(d["p_value"]),
-        n=before.n,
-        gained=int(_number(d["gained"])),
-        lost=int(_number(d["lost"])),
-    )
-    return Decoding(before, after, difference, int(_number(d.get("unjudged", 0))))
-
-
-def _estimate(data: object) -> Estimate:
-    entry = _mapping(data)
-    return Estimate(_number(entry["accuracy"]), _interval(entry["interval"]), int(_number(entry["n"])))
-
-
-def _interval(data: object) -> Interval:
-    if not isinstance(data, list) or len(data) != 2:
-        raise TypeError(f"an interval is two numbers, not {data!r}")
-    return Interval(_number(data[0]), _number(data[1]))
+    before, after = (Estimate.from_json(_mapping(entry[name])) for name in ("before", "after"))
+    change = _mapping(entry["difference"])
+    return Decoding(before, after, Difference.from_json(change, before.n), int(_number(change.get("unjudged", 0))))
 
 
 def _mapping(data: object) -> Mapping[str, object]:

@@ -14,11 +14,6 @@ from creditree.text import printable
 _SMALLEST_P = 1e-10
 
 
-def decoding_name(temperature: float) -> str:
-    """Return ``greedy`` for temperature 0, else such as ``T=0.3``."""
-    return "greedy" if temperature == 0 else f"T={temperature:g}"
-
-
 def pulse_words(pulse: Pulse) -> str:
     """Return ``12 of 64 completions sampled, 4.32 k tokens, 310 tokens/s, at most 40 s left``."""
     if pulse.to_read and pulse.read < pulse.to_read:

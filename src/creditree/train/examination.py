@@ -10,7 +10,6 @@ from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.session import measure
 from creditree.report.guard import GuardSide
-from creditree.report.wording import decoding_name
 from creditree.runs.directory import Side
 from creditree.train.guard import Guard
 from creditree.train.trainer import Trainer
@@ -28,7 +27,7 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
     look = FirstLook(trainer.examiner, trainer.watcher.message, shows=side == "base")
     with as_measured(trainer, side):
         for temperature in settings.evaluation_temperatures:
-            name, sampling = decoding_name(temperature), Sampling(temperature, settings.sampling.top_p)
+            name, sampling = Sampling(temperature).name, Sampling(temperature, settings.sampling.top_p)
             kept = trainer.run.measurement(name, side)
             found[name] = measure(look, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
     return found
@@ -38,7 +37,7 @@ def first_example(trainer: Trainer) -> Example:
     """Return the first prompt and completion that were measured before training. Raises RunError where none is kept."""
     settings, parts = trainer.settings, trainer.parts
     first = settings.measured(parts.task)[0]
-    kept = trainer.run.attempts(decoding_name(settings.evaluation_temperatures[0]), "base")
+    kept = trainer.run.attempts(Sampling(settings.evaluation_temperatures[0]).name, "base")
     return Example.first(parts.model, parts.task.prompt, first, kept)
 
 

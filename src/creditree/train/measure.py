@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from creditree.batch import Batch, pack
+from creditree.credit.prefix_classes import hidden_classes, text_classes
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.learner.learner import Learner
 from creditree.select.adapter_residual import AdapterResidual
-from creditree.train.matching import hidden_classes, text_classes
 from creditree.train.settings import Parts
 from creditree.tree import FloatArray, Forest, IntArray
 

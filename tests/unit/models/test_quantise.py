@@ -17,7 +17,6 @@ from creditree.errors import ModelError
 from creditree.explore.group import Group
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.methods import Method
-from creditree.models import quantise as module
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Dtype, Model, load_model
 from creditree.models.quantise import Int8Linear, Nf4Linear, Quantisation, QuantisedLinear, bitsandbytes, quantise
@@ -360,8 +359,3 @@ def test_two_layers_share_their_tables() -> None:
     one, other = (Nf4Linear.of(normal(8, 64, seed=seed), None) for seed in (0, 1))
     shared = {tensor.data_ptr() for tensor in one.held()} & {tensor.data_ptr() for tensor in other.held()}
     assert shared == {one.state.code.data_ptr(), one.state.state2.code.data_ptr()}
-
-
-def test_is_quantised() -> None:
-    assert module.is_quantised(quantised("int8").transformer.model)
-    assert not module.is_quantised(random_model())

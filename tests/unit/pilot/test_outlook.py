@@ -112,7 +112,7 @@ def test_an_outlook_by_hand() -> None:
     # 2 * 4 * 4 / (8 * 7) and 2 * 7 * 1 / (8 * 7).
     assert found.flips == pytest.approx((0 + 32 / 56 + 14 / 56) / 3)
     assert found.to_json()["headroom"] == found.headroom
-    assert found.to_json()["signals"][0]["mixed"]["interval"].keys() == {"low", "high"}
+    assert found.to_json()["signals"][0]["mixed"].keys() == {"value", "n", "interval"}
     assert outlook(judged([1, 2], 4), 1.0, KEY).signals[-1].group == 4
 
 

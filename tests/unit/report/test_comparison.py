@@ -7,7 +7,7 @@ from rich.console import Console
 
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation
-from creditree.evaluate.statistics import mcnemar_exact
+from creditree.evaluate.statistics import paired_difference
 from creditree.report.comparison import ComparedRun, compare_json, compare_markdown, compare_view, pair_runs
 from creditree.report.rewards import NOTE, RewardChange
 from creditree.report.summary import Decoding, Summary
@@ -42,7 +42,7 @@ def test_pairs_are_mcnemar_tests_with_holms_adjustment() -> None:
     ab = pairs["a", "b"]
     assert (ab.difference.gained, ab.difference.lost) == (16, 4)
     assert ab.difference.value == pytest.approx(0.06)
-    exact = mcnemar_exact(list(A.correct["greedy"].values()), list(B.correct["greedy"].values()))
+    exact = paired_difference(list(A.correct["greedy"].values()), list(B.correct["greedy"].values())).p_value
     assert ab.adjusted_p == ab.difference.p_value == exact
     # The smallest of three is multiplied by 3.
     smallest = min(pairs.values(), key=lambda pair: pair.difference.p_value)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from creditree.errors import RunError
-from creditree.report.curves import Series, average, metric_series, plot_curves
+from creditree.report.curves import Series, average, plot_curves
 
 X = np.arange(5.0)
 SEEDS = Series("t-spmo", [(X, X), (X, X + 1.0), (X, X + 5.0)])
@@ -64,24 +64,6 @@ def test_points_are_sorted_cleaned_and_of_equals_the_last_is_taken() -> None:
 def test_what_cannot_be_averaged_is_named(points: list[tuple[np.ndarray, np.ndarray]], cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         average(Series("a", points))
-
-
-def test_metrics_make_a_series() -> None:
-    first: list[dict[str, object]] = [
-        {"step": 1, "sampled": 10, "reward_mean": 0.5},
-        {"step": 2, "sampled": 20, "reward_mean": None},
-        {"step": 3},
-    ]
-    second: list[dict[str, object]] = [
-        {"step": 1, "sampled": 12, "reward_mean": True},
-        {"step": 2, "sampled": 24, "reward_mean": 1},
-    ]
-    found = metric_series("a", [first, second, []], "sampled", "reward_mean")
-    assert [(np.asarray(x).tolist(), np.asarray(y).tolist()) for x, y in found.points] == [
-        ([10], [0.5]),
-        ([24], [1]),
-        ([], []),
-    ]
 
 
 def chunks(data: bytes) -> set[bytes]:

@@ -72,7 +72,7 @@ def test_nothing_is_claimed_where_interval_and_test_disagree() -> None:
 def test_json_has_the_promised_entries_and_comes_back() -> None:
     data = json.loads(json.dumps(SUMMARY.to_json()))
     assert data["method"] == "t-spmo"
-    assert set(data["before"]) == {"accuracy", "n", "interval"}
+    assert set(data["before"]) == {"value", "accuracy", "n", "interval"}  # the second name is the older one
     assert data["before"]["accuracy"] == 29 / 500
     assert data["after"] == data["decoding"]["greedy"]["after"]
     assert set(data["difference"]) >= {"value", "interval", "p_value"}

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creditree.engines.engine import Sampling
 from creditree.evaluate.statistics import Interval
 from creditree.report.wording import (
     count,
-    decoding_name,
     duration,
     markdown_table,
     p_value,
@@ -71,6 +71,6 @@ def test_ratio_says_how_many_fewer() -> None:
 
 
 def test_names_phases_and_tables() -> None:
-    assert [decoding_name(t) for t in (0.0, 0.3, 1.0)] == ["greedy", "T=0.3", "T=1"]
+    assert [Sampling(t).name for t in (0.0, 0.3, 1.0)] == ["greedy", "T=0.3", "T=1"]
     assert phases({"learn": 1.0, "sample": 70.0}) == "sample 1 min 10 s, learn 1.0 s"
     assert markdown_table(("a", "b"), [("1|2", "")]) == "| a | b |\n| --- | --- |\n| 1\\|2 |  |\n"

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from creditree.config.method import MethodConfig
+from creditree.credit.prefix_classes import ends_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.learner.learner import Learner, OptimiserSpec
@@ -16,7 +17,6 @@ from creditree.rng import Key
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.task import PromptTemplate
-from creditree.train.matching import ends_of
 from creditree.train.measure import measured
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts

@@ -30,7 +30,6 @@ from creditree.pilot.store import PilotDirectory
 from creditree.pilot.suspicion import Suspicion, example_rows, suspicion
 from creditree.problem import Problem
 from creditree.report.measuring import MeasureProgress
-from creditree.report.wording import decoding_name
 from creditree.rng import Key
 from creditree.runs.attempts import read_parts
 from creditree.tasks.task import PromptTemplate
@@ -90,9 +89,9 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
             found = [
                 measure(look, asked, Sampling(temperature), SAMPLES, directory.sampled(name), progress, f"base, {name}")
                 for temperature in probed.temperatures
-                for name in [decoding_name(temperature)]
+                for name in [Sampling(temperature).name]
             ]
-    names = [decoding_name(temperature) for temperature in probed.temperatures]
+    names = [Sampling(temperature).name for temperature in probed.temperatures]
     cure = "when what judges works, repeat the command: nothing is sampled again."
     check_judged(dict(zip(names, found, strict=True)), cure)
     first = _first(directory, asked[0], names[0], examiner)
@@ -118,7 +117,7 @@ def _first(directory: PilotDirectory, problem: Problem, name: str, examiner: Exa
 
 def _suspicion(directory: PilotDirectory, asked: Sequence[Problem], probed: Probe) -> Suspicion | None:
     """Return what the completions say of the grader; with a suspicion some of them are written as rows to grade."""
-    names = [f"base/{decoding_name(temperature)}" for temperature in probed.temperatures]
+    names = [f"base/{Sampling(temperature).name}" for temperature in probed.temperatures]
     attempts = [attempt for name in names for attempt in read_parts(directory, name)]
     found = suspicion(asked, attempts)
     if found is not None:

@@ -23,7 +23,6 @@ from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
 from creditree.pilot.store import PilotDirectory
 from creditree.problem import Problem
-from creditree.report.evaluation import estimate_json
 from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
@@ -174,8 +173,8 @@ def _truncated(found: Evaluation) -> float:
 
 def _difference(found: Any) -> dict[str, Any]:
     return {
-        "before": estimate_json(found.before),
-        "after": estimate_json(found.after),
+        "before": found.before.to_json(),
+        "after": found.after.to_json(),
         "difference": found.difference.to_json(),
     }
 

@@ -78,7 +78,7 @@ class Trial:
             "after": d.after.value,
             "difference": {
                 "value": d.difference.value,
-                "interval": [d.difference.interval.low, d.difference.interval.high],
+                "interval": d.difference.interval.to_json(),
             },
         }
 

@@ -7,12 +7,12 @@ import pytest
 
 from creditree.config.build import build_parts
 from creditree.config.load import dump_config, parse_config
-from creditree.config.memory import parse_bytes, show_bytes
 from creditree.config.schema import RunConfig
 from creditree.config.workload import longest_prompt, settled, workload_of
 from creditree.errors import ConfigError
 from creditree.plan.prediction import predict
 from creditree.plan.workload import Branches, Influence
+from creditree.units import parse_bytes, show_bytes
 
 BASE = "{task: multiplication, method: {name: grpo, group: 8}, evaluation: {problems: 20}"
 

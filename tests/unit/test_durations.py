@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditree.config.duration import parse_duration
+from creditree.units import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creditree.credit.prefix_classes import connected, hidden_classes, normalised_text, text_classes
 from creditree.credit.prefix_gain import PrefixGain
-from creditree.train.matching import connected, hidden_classes, normalised_text, text_classes
 from creditree.tree import IntArray, RolloutTree
 from tests.forests import assigned, flat, flat_trees, grown_trees, judged_completions
 
