@@ -28,7 +28,6 @@ from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model, load_model
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.base import L2Penalty
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs
@@ -39,7 +38,7 @@ from creditree.verify.verifier import Answer
 
 MAX_NEW_TOKENS, PROBLEMS_PER_STEP, LEARNING_RATE = 64, 4, 4e-3
 EXPLORER = Replay(group=16, successes=1, failures=1)  # a group, then one more from inside a success and a failure
-OBJECTIVE = Likelihood(l2=L2Penalty(coefficient=0.01, decoupled=True))  # pi * A, and the paper's penalty
+OBJECTIVE = Likelihood(l2=0.01, l2_decoupled=True)  # pi * A, and the paper's penalty
 
 
 def sample(model: Model, engine: InProcessEngine, tree: RolloutTree, fork: Fork, key: Key, prompt: str) -> RolloutTree:

@@ -38,6 +38,16 @@ class Sampled:
     branches: Branches | None = None
     signals: Signals = NO_SIGNALS
 
+    @property
+    def trees(self) -> int:
+        """Trees of one problem."""
+        return 1 + self.replays
+
+    @property
+    def leaves(self) -> int:
+        """Completions of one tree."""
+        return self.group * (1 + (self.branches.each if self.branches else 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

@@ -1,10 +1,9 @@
 """What every piece of a method is: a frozen dataclass whose numbers are declared once, with their range and help."""
 
-from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, cast, get_args, get_origin, get_type_hints
 
 from creditree.errors import ConfigError, check_choice
 from creditree.signals import Ask, Seen
@@ -53,16 +52,15 @@ def number(
     above: float | None = None,
     below: float | None = None,
     why: str = "",
-    keyword: bool = False,
 ) -> Any:
     """Declare a number of a piece: its default, one line of help, and its range.
 
     The field's annotation says what else it can be: ``bool``, ``int``, ``float``, a ``Literal`` of choices, a tuple of
-    these, or one of them or None. `least`, `most`, `above`, `below`: of `Range`; `why` says in a few words what it
-    would be outside. `keyword`: it is given by name only, so that subclasses may put theirs before it.
+    these, or one of them or None. `least`, `most`, `above`, `below`: of `Range`; `why` says in a few words what
+    is wrong outside.
     """
     bounds = Range(least, most, above, below, why)
-    return field(default=default, kw_only=keyword, metadata={"help": help, "range": bounds})
+    return field(default=default, metadata={"help": help, "range": bounds})
 
 
 def again(base: type["Piece"], name: str, default: Any) -> Any:
@@ -81,16 +79,19 @@ def numbers_of(piece: Any) -> tuple[Field[Any], ...]:
     return tuple(item for item in fields(piece) if not item.metadata.get("fitted"))
 
 
-@cache
 def types_of(kind: type["Piece"]) -> Mapping[str, Any]:
     """Return the type of each number of a piece."""
+    return _types_of(cast(Hashable, kind))
+
+
+@cache
+def _types_of(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
     return {item.name: hints[item.name] for item in numbers_of(kind)}
 
 
 def default_of(item: Field[Any]) -> Any:
-    """Return the default of a number. Raises ConfigError where a piece declares none: a configuration may leave it out.
-    """
+    """Return the default of a number. Raises ConfigError where there is none: a configuration may leave it out."""
     if item.default is not MISSING:
         return item.default
     if item.default_factory is not MISSING:
@@ -109,7 +110,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True)
-class Piece(ABC):
+class Piece:
     """One answer to one question. It alone knows what it is: its numbers, its needs, what it cannot work with.
 
     `name` is that in configurations; the class's own where a piece does not say. `paper`: where it is from.

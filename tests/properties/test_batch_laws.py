@@ -15,10 +15,10 @@ from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.learner.stretches import Stretch, stretches_of
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.base import Selection
 from creditree.tree import Forest, IntArray
 from tests.forests import KEY, assigned, forests, grown_trees, plain_completion
 

@@ -14,22 +14,22 @@ from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
-from creditree.explore.entropy import Entropy
 from creditree.explore.base import Explorer
+from creditree.explore.entropy import Entropy
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.methods import METHODS, Method, check_cross
+from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.base import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.fixed import Fixed
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.base import Selection
 from creditree.steps import Separators
 from tests.forests import KEY, driven, flat, rambler
 
@@ -37,7 +37,7 @@ EXPLORERS: tuple[Explorer, ...] = (Group(6), Replay(6, 1, 1))
 CREDITS: tuple[Credit, ...] = (GroupRelative(), GroupRelative(std=False), PrefixGain())
 SELECTIONS: tuple[Selection, ...] = (
     Everything(),
-    Everything("tokens"),
+    Everything(loss_mean="tokens"),
     EarlyAndRandom(alpha=2, k=4),
     BranchingPairs(),
     BranchingPairs("all"),
@@ -140,7 +140,7 @@ def test_treerl_has_the_constants_of_its_comparison() -> None:
     method = METHODS["treerl"]()
     assert method.explore == Entropy(6, 2, 1, 2, uncertainty="entropy", masked=False)
     assert method.explore.max_completions == 30
-    assert (method.credit, method.select) == (ProcessValue(), Everything("tokens"))
+    assert (method.credit, method.select) == (ProcessValue(), Everything(loss_mean="tokens"))
     assert (method.objective, method.schedule) == (CLIPPED, Fixed())
 
 
@@ -150,7 +150,7 @@ def test_attnrl_has_the_constants_of_the_authors_code() -> None:
         6, 2, 1, 2, "difficulty", "ceil", "first", quantile=0.8, min_gap=512, gap_from="prompt", delta=4
     )
     assert method.credit == ProcessValue(value="leaves", root="mean", weighting="after", unexpanded="drop")
-    assert (method.select, method.objective) == (Everything("tokens"), CLIPPED)
+    assert (method.select, method.objective) == (Everything(loss_mean="tokens"), CLIPPED)
     assert method.schedule == Adaptive(
         easy_filter="influence", zero_filter="forked", rows_per_problem=None, batch_decay=0.9, off_policy=True
     )
@@ -160,9 +160,11 @@ def test_attnrl_has_the_constants_of_the_authors_code() -> None:
 
 def test_attnrl_as_printed_differs_where_paper_and_code_disagree() -> None:
     code, printed = METHODS["attnrl"](), METHODS["attnrl-paper"]()
-    assert printed.explore == replace(code.explore, rounding="round", min_gap=0)  # type: ignore[type-var]
+    assert isinstance(code.explore, Attention)
+    assert isinstance(code.schedule, Adaptive)
+    assert printed.explore == replace(code.explore, rounding="round", min_gap=0)
     assert printed.credit == ProcessValue(value="children", unexpanded="keep")
-    assert printed.schedule == replace(code.schedule, batch_rounding="round", zero_filter="all")  # type: ignore[type-var]
+    assert printed.schedule == replace(code.schedule, batch_rounding="round", zero_filter="all")
     assert (printed.select, printed.objective) == (code.select, code.objective)
 
 
@@ -203,7 +205,7 @@ def test_grpo_has_the_papers_constants() -> None:
         Group(group=8),
         GroupRelative(std=True, eps=1e-4),
         Everything(),
-        PolicyGradient(kl=0.01, l2=L2Penalty(0.0), loss_temperature=1.0),
+        PolicyGradient(kl=0.01, l2=0.0, loss_temperature=1.0),
     )
 
 
@@ -215,7 +217,7 @@ def test_s_grpo_has_the_papers_constants() -> None:
         Group(group=8),
         GroupRelative(std=True, eps=1e-4),
         EarlyAndRandom(alpha=50, probability=0.5, k=100),
-        PolicyGradient(kl=0.01, l2=L2Penalty(0.0), loss_temperature=1.0),
+        PolicyGradient(kl=0.01, l2=0.0, loss_temperature=1.0),
     )
 
 
@@ -227,7 +229,7 @@ def test_t_spmo_has_the_papers_constants() -> None:
         Replay(group=50, successes=1, failures=1, threshold=1.0),
         PrefixGain(),
         BranchingPairs(u_norm="branching"),
-        Likelihood(kl=0.0, l2=L2Penalty(0.01, decoupled=False), loss_temperature=1.0),
+        Likelihood(kl=0.0, l2=0.01, loss_temperature=1.0),
     )
 
 

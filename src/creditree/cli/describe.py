@@ -1,6 +1,5 @@
 """`creditree methods` and `creditree show`."""
 
-from dataclasses import fields, is_dataclass
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from rich.text import Text
 from creditree.cli.output import console, print_json
 from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
-from creditree.config.method import PIECES
 from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
 from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.evaluate.prompt import text_notes
-from creditree.methods import METHODS, Method, numbers_of
+from creditree.methods import METHODS, Method
+from creditree.piece import numbers_of
+from creditree.pieces import PIECES
 from creditree.problem import Problem
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
@@ -30,11 +30,7 @@ def piece_text(piece: Any) -> str:
     """Return a piece with its numbers, such as ``replay(group=50, successes=1)``."""
     numbers = []
     for item in numbers_of(piece):
-        value = getattr(piece, item.name)
-        if is_dataclass(value):
-            value = ", ".join(f"{inner.name}={getattr(value, inner.name)}" for inner in fields(value))
-            value = f"({value})"
-        numbers.append(f"{item.name}={value}")
+        numbers.append(f"{item.name}={getattr(piece, item.name)}")
     return f"{piece.name}({', '.join(numbers)})"
 
 

@@ -20,8 +20,6 @@ from creditree.config.schema import (
 from creditree.engines.engine import Sampling
 from creditree.engines.native.library import identity
 from creditree.engines.whole import engine_for
-from creditree.explore.attention_replay import AttentionReplay
-from creditree.explore.branching import Branching
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
@@ -155,7 +153,7 @@ def build_parts(config: RunConfig) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
-    if isinstance(method.explore, Branching | AttentionReplay) and method.explore.signals.influence is not None:
+    if method.explore.signals.influence is not None:
         check_observed(method.explore.signals.influence, model.network)
     inputs = _inputs(config, task, guard, model)  # before all weights learn
     train = config.train

@@ -1,6 +1,6 @@
 """What a credit is: a function from a judged tree to one advantage for each sampled token. It never samples."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from creditree.tree import FloatArray, Forest, RolloutTree
 
 
 @dataclass(frozen=True)
-class Credit(Piece):
+class Credit(Piece, ABC):
     """What each token was worth.
 
     `per_pair`: whether the advantage depends on (prefix, next token) alone: equal in every completion that holds it.

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from creditree.credit.base import Credit
+from creditree.credit.prefix_classes import hidden_classes, text_classes
 from creditree.errors import ConfigError
 from creditree.fields import TokenField, scatter, unassigned
 from creditree.piece import number
+from creditree.signals import Ask, Seen
 from creditree.tree import RolloutTree
 
 PrefixMatch = Literal["exact", "text", "hidden"]
@@ -58,6 +60,19 @@ class PrefixGain(Credit):
     def least_cosine(self) -> float:
         """Cosine from which hidden states count as one."""
         return SIMILARITY if self.similarity is None else self.similarity
+
+    @property
+    def asks(self) -> frozenset[Ask]:
+        """What prefixes are matched by."""
+        if self.match == "exact":
+            return frozenset()
+        return frozenset({"texts"} if self.match == "text" else {"states"})
+
+    def observe(self, tree: RolloutTree, seen: Seen) -> RolloutTree:
+        """Return the tree with the classes of its prefixes."""
+        if self.match == "text" and seen.texts is not None:
+            return text_classes(tree, seen.texts)
+        return hidden_classes(tree, seen.states, self.least_cosine) if self.match == "hidden" else tree
 
     def assign(self, tree: RolloutTree) -> TokenField:
         """Return the advantages of `tree`. Raises ValueError where its prefixes have no classes but should."""

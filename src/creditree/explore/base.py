@@ -1,6 +1,6 @@
 """What an explorer is: a generator that says which branches it wants sampled, and is sent the trees grown by them."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,7 +38,7 @@ Exploration = Generator[Growth, Forest, Forest]
 
 
 @dataclass(frozen=True)
-class Explorer(Piece):
+class Explorer(Piece, ABC):
     """How the tree grows. Explorers never call an engine: the loop collects all wishes and samples them together.
 
     One that forks, or samples more than the group, says what it may cost (`max_completions`): a run that would sample

@@ -69,9 +69,7 @@ class Branching(Explorer):
     continuations: int = number(2, "new completions from each point", least=1)
     expansion: Expansion = number("all", "chains that are forked")
     rounding: Rounding = number("ceil", "how the number of chains is rounded")
-    of_all_correct: OfAllCorrect = number(
-        "first", "which chains of a problem whose first completions are all correct"
-    )
+    of_all_correct: OfAllCorrect = number("first", "which chains of a problem whose first completions are all correct")
     threshold: float = number(1.0, "reward from which a completion is a success")
     separators: Separators = fitted(Separators())
     forks: ClassVar[bool] = True
@@ -98,9 +96,9 @@ class Branching(Explorer):
         """Yield the group, then one round of branches after another."""
         forest = yield Growth((tree,), (Fork(0, None, 0, self.group, self.signals),))
         chains = self._expanded(forest[0], key)
-        for number in range(self.rounds):
-            wanted = self.signals if number + 1 < self.rounds else NO_SIGNALS
-            points = self._points(forest[0], chains, key.at("round", number))
+        for turn in range(self.rounds):
+            wanted = self.signals if turn + 1 < self.rounds else NO_SIGNALS
+            points = self._points(forest[0], chains, key.at("round", turn))
             if not points:
                 break
             forks = tuple(Fork(0, branch, at, self.continuations, wanted) for branch, at in points)

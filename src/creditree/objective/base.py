@@ -1,13 +1,15 @@
 """What an objective is: the loss of single tokens, and a penalty on the trained matrices."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from creditree.errors import ConfigError
+from creditree.piece import Circumstances, Piece, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,6 @@ class L2Penalty:
 
     coefficient: float = 0.0
     decoupled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.coefficient < 0:
-            raise ConfigError(f"method.l2 is {self.coefficient}: a penalty must not be negative; set 0 or more.")
 
     def loss(self, matrices: Iterable[Tensor]) -> Tensor:
         """Return lambda * sum of squares."""
@@ -40,39 +38,76 @@ class L2Penalty:
             matrix.mul_(self.factor(learning_rate))
 
 
-class Objective(Protocol):
-    """What is maximised. `terms` gives the loss (to minimise) of each term before its weight."""
+@dataclass(frozen=True)
+class Objective(Piece, ABC):
+    """What is maximised. `loss` is what an objective has of its own; penalties are the same for all.
 
-    name: ClassVar[str]
-    uses_old: ClassVar[bool]
-    """Whether `terms` looks at old log-probabilities."""
+    `uses_old`: whether the loss looks at old log-probabilities. `weighs_by_probability`: whether it weighs a token by
+    its probability already, so that a pair must be counted once, not once for each completion that holds it.
+    """
+
+    _: KW_ONLY
+    kl: float = number(
+        0.0, "coefficient of the KL penalty against the base model", least=0, why="a penalty must not be negative"
+    )
+    l2: float = number(
+        0.0,
+        "coefficient of the squared Frobenius norm of the LoRA matrices",
+        least=0,
+        why="a penalty must not be negative",
+    )
+    l2_decoupled: bool = number(False, "apply l2 after the optimiser step instead of in the loss")
+    loss_temperature: float = number(
+        1.0, "temperature of the log-probabilities in the loss", above=0, why="it divides the logits"
+    )
+    uses_old: ClassVar[bool] = False
+    weighs_by_probability: ClassVar[bool] = False
 
     @property
-    def kl(self) -> float:
-        """Coefficient of the KL penalty; above 0 the learner computes reference log-probabilities."""
-        ...
+    def penalty(self) -> L2Penalty:
+        """The penalty on the LoRA matrices, once an update."""
+        return L2Penalty(self.l2, self.l2_decoupled)
 
-    @property
-    def l2(self) -> L2Penalty:
-        """Penalty on the LoRA matrices, once an update."""
-        ...
+    @abstractmethod
+    def loss(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the loss (to minimise) of each term [M] before its weight, without penalties.
 
-    @property
-    def loss_temperature(self) -> float:
-        """Log-probabilities in the loss are those of logits / loss_temperature."""
-        ...
+        `logprobs` and `old_logprobs` [M]: under the policy, with gradient, and under the policy before the update, both
+        of logits / loss_temperature. `advantage` [M].
+        """
+
+    def divergence(self, logprobs: Tensor, reference: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the estimate of KL(policy || reference) of each term [M]: k3, unless an objective has its own."""
+        return kl_k3(logprobs, reference)
 
     def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
-        """Return the loss of each term [M].
+        """Return the loss of each term [M] before its weight.
 
-        `logprobs`, `reference` and `old_logprobs` [M]: under the policy, with gradient; under the base model, None
-        without a KL penalty; under the policy before the update. All are of logits / loss_temperature. `advantage` [M].
+        As for `loss`; `reference` [M]: under the base model, None without a KL penalty.
         """
-        ...
+        loss = self.loss(logprobs, advantage, old_logprobs)
+        if self.kl == 0.0:
+            return loss
+        return loss + self.kl * self.divergence(logprobs, reference_of(reference), old_logprobs)
 
     def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor | None:
         """Return which terms [M] do not learn because their ratio is out of bounds; None where there are no bounds."""
-        ...
+        return None
+
+    def check(self, run: Circumstances) -> None:
+        """Raise ConfigError if no recorded log-probability is of the softmax that the loss takes, where it takes one.
+
+        They are recorded at temperature 1, and under the distribution that was sampled from.
+        """
+        if not self.uses_old or is_recorded(self.loss_temperature, run.temperature, run.top_p):
+            return
+        cut = f" and sampling.top_p {run.top_p}" if run.top_p != 1.0 else ""
+        raise ConfigError(
+            f"method.loss_temperature is {self.loss_temperature}, but objective '{self.name}' divides by the "
+            f"probability under which a token was sampled, which is recorded at temperature 1 and at "
+            f"sampling.temperature {run.temperature}{cut}; set loss_temperature: 1, or equal to sampling.temperature "
+            "with top_p: 1."
+        )
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
@@ -83,20 +118,6 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 def k3(difference: Tensor) -> Tensor:
     """Return exp(d) - d - 1 [M]."""
     return torch.exp(difference) - difference - 1.0
-
-
-def penalised(
-    terms: Tensor, logprobs: Tensor, reference: Tensor | None, kl: float, ratio: Tensor | None = None
-) -> Tensor:
-    """Return `terms` plus kl times the k3 estimate, where there is a coefficient; times `ratio` [M], where given.
-
-    k3 alone has the right value, but the gradient of another divergence: in expectation that of KL(reference || policy)
-    at the sampled tokens. With the ratio pi / pi_old, whose gradient counts too, it is that of KL(policy || reference).
-    """
-    if kl == 0.0:
-        return terms
-    estimate = kl_k3(logprobs, reference_of(reference))
-    return terms + kl * (estimate if ratio is None else ratio * estimate)
 
 
 def reference_of(reference: Tensor | None) -> Tensor:
@@ -112,13 +133,3 @@ def is_recorded(loss_temperature: float, temperature: float, top_p: float) -> bo
     They are recorded at temperature 1, and under the distribution that was sampled from (`temperature`, `top_p`).
     """
     return loss_temperature == 1.0 or (loss_temperature == temperature and top_p == 1.0)
-
-
-def check_objective(kl: float, loss_temperature: float) -> None:
-    """Raise ConfigError for coefficients that make no sense."""
-    if kl < 0:
-        raise ConfigError(f"method.kl is {kl}: a penalty must not be negative; set 0 or more.")
-    if loss_temperature <= 0:
-        raise ConfigError(
-            f"method.loss_temperature is {loss_temperature}: it divides the logits; set a number above 0."
-        )

@@ -1,6 +1,6 @@
 """What a selection is: which tokens learn, and with which weight. It never changes an advantage."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -41,7 +41,7 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Selection(Piece):
+class Selection(Piece, ABC):
     """Weights, divided by the update's `normaliser`, are the method's whole mean: the learner multiplies and sums.
 
     `unique_pairs`: each (prefix, next token) pair is weighted once, however many completions hold it. `signals`: what

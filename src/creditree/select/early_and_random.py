@@ -120,7 +120,7 @@ def _inclusion(alpha: int, probability: float, k: int, length: int) -> FloatArra
     found = np.ones(length)
     room = max(0, k - alpha)
     sure = min(length, alpha + room)
-    found[alpha : sure] = probability
+    found[alpha:sure] = probability
     found[sure:] = 0.0
     counts = np.zeros(room)
     counts[:1] = 1.0

@@ -1,7 +1,7 @@
 """The full-token mean, and what all selections that take a part of it have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from creditree.fields import trained_leaves
@@ -23,8 +23,9 @@ class FullMean(ByCompletion):
     G counts the forest's completions that are trained on: a reward, and an advantage on their own branch.
     """
 
+    _: KW_ONLY
     loss_mean: LossMean = number(
-        "completions", "mean over completions of means over tokens, or over all tokens of an update", keyword=True
+        "completions", "mean over completions of means over tokens, or over all tokens of an update"
     )
 
     def share(self, group: int, length: int) -> float:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from math import ceil
 from typing import Literal, Self
 
@@ -32,7 +32,8 @@ class Masked(FullMean):
     `penalty_on`: a KL penalty acts on the ``selected`` tokens only, or on ``all``, with the weights of `everything`.
     """
 
-    penalty_on: PenaltyOn = number("selected", "tokens that a KL penalty acts on", keyword=True)
+    _: KW_ONLY
+    penalty_on: PenaltyOn = number("selected", "tokens that a KL penalty acts on")
 
     @abstractmethod
     def mask(self, branch: Branch) -> NDArray[np.bool_]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from creditree.errors import ConfigError
+from creditree.objective.base import L2Penalty, kl_k3
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.base import L2Penalty, kl_k3
 from creditree.objective.policy_gradient import PolicyGradient
 
 LOGPROBS = st.floats(-12, 0)
