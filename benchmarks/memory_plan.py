@@ -24,7 +24,6 @@ from benchmarks.allocator import allocator_peak
 from benchmarks.measure import reward_of
 from creditree.batch import Batch, pack
 from creditree.config.method import MethodConfig
-from creditree.config.workload import branches_of
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.explore.branching import Branching, Node, Point
@@ -47,12 +46,14 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
 from creditree.select.early_and_random import EarlyAndRandom
+from creditree.setup.workload import branches_of
 from creditree.signals import NO_SIGNALS, InfluenceSource, Signals
 from creditree.steps import Separators
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest, RolloutTree
 from creditree.verify.reward_function import RewardFunction
+from tests.rollouts import grown
 
 PROMPT = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn"
 SHAPES = {
@@ -174,7 +175,7 @@ class Run:
         """Sample and judge the step's problems."""
         problems = [Problem(str(index), PROMPT[index:] + PROMPT[:index], ()) for index in range(self.case.problems)]
         keys = [Key.of(step).at("problem", index) for index in range(self.case.problems)]
-        return self.rollout.grow(self.method.explore, problems, keys, Seconds())[0]
+        return grown(self.rollout, self.method.explore, problems, keys, Seconds())[0]
 
     def batch(self, forests: list[Forest], step: int) -> Batch:
         """Return what the learner sees."""

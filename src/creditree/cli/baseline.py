@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from creditree.config.build import build_prompt
 from creditree.config.load import parse_config, parse_values
 from creditree.config.schema import RunConfig
 from creditree.config.trust import check_trust
@@ -15,6 +14,7 @@ from creditree.engines.engine import Sampling
 from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
+from creditree.setup.build import build_prompt
 from creditree.train.start import check_trained, run_of
 
 

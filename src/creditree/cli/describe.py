@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.text import Text
 
 from creditree.cli.output import console, print_json
-from creditree.config.build import build_task
 from creditree.config.load import dump_config, load_config
 from creditree.config.method import PIECES
 from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
-from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, ModelError, did_you_mean
 from creditree.evaluate.prompt import text_notes
 from creditree.methods import METHODS, Method, numbers_of
 from creditree.problem import Problem
+from creditree.setup.build import build_task
+from creditree.setup.workload import Encoder
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT

@@ -6,18 +6,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from creditree.config.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.config.load import check_config
-from creditree.config.machine import fastest_precision
 from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
-from creditree.config.workload import free_of, too_little, workload_of
 from creditree.errors import ConfigError
 from creditree.models.directory import BUILTIN
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
+from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
+from creditree.setup.machine import fastest_precision
+from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
 from creditree.tasks.wording import WORDINGS
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from creditree.config.build import build_lora, build_prompt
 from creditree.config.load import check_config, parse_values
 from creditree.config.schema import FileConfig, LoraBlock, RunConfig
 from creditree.errors import ConfigError
@@ -15,6 +14,7 @@ from creditree.models.adapter import LoraSpec, saved_spec
 from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
+from creditree.setup.build import build_lora, build_prompt
 from creditree.tasks.rows import is_on_hub
 from creditree.train.start import find_start, is_adapter, run_of
 

@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from creditree.config.build import build_lora
-from creditree.config.machine import default_device, fastest_precision, usable_memory
 from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
-from creditree.config.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
 from creditree.errors import CreditreeError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
@@ -27,6 +24,9 @@ from creditree.objective.policy_gradient import PolicyGradient
 from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
 from creditree.schedule.fixed import Fixed
+from creditree.setup.build import build_lora
+from creditree.setup.machine import default_device, fastest_precision, usable_memory
+from creditree.setup.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.units import show_bytes

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
@@ -27,6 +26,7 @@ from creditree.rng import Key
 from creditree.schedule.adaptive import Adaptive
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
+from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.tasks.rows import is_on_hub
 from creditree.tasks.task import Task
 from creditree.units import parse_bytes, show_bytes
