@@ -52,6 +52,7 @@ from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest, RolloutTree
 from creditree.verify.reward_function import RewardFunction
+from tests.rollouts import grown
 
 PROMPT = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn"
 SHAPES = {
@@ -175,7 +176,7 @@ class Run:
         """Sample and judge the step's problems."""
         problems = [Problem(str(index), PROMPT[index:] + PROMPT[:index], ()) for index in range(self.case.problems)]
         keys = [Key.of(step).at("problem", index) for index in range(self.case.problems)]
-        return self.rollout.grow(self.method.explore, problems, keys, Seconds())[0]
+        return grown(self.rollout, self.method.explore, problems, keys, Seconds())[0]
 
     def batch(self, forests: list[Forest], step: int) -> Batch:
         """Return what the learner sees."""

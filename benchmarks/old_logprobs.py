@@ -44,6 +44,7 @@ from creditree.tasks.task import Task
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.rollout import Rollout
 from creditree.verify.verifier import Answer
+from tests.rollouts import grown
 
 TASKS: dict[str, Task] = {"builtin:multiplication": Multiplication(4, 1), "builtin:word_problems": WordProblems()}
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
@@ -100,7 +101,7 @@ def sampled(case: Case, task: Task, problems: int, group: int) -> Batch:
     model = case.adapter.model
     rollout = Rollout(model, InProcessEngine(model), Hashed(), task.prompt, Sampling(1.0), TOKENS)  # type: ignore[arg-type]
     asked = list(task.held_out("test", problems))
-    forests, _ = rollout.grow(Group(group), asked, [Key.of(2).at(i) for i in range(len(asked))], Seconds())
+    forests, _ = grown(rollout, Group(group), asked, [Key.of(2).at(i) for i in range(len(asked))], Seconds())
     advantages = [tuple(GroupRelative().assign(tree) for tree in forest) for forest in forests]
     weights = [Everything().weigh(forest, a, Key.of(3)) for forest, a in zip(forests, advantages, strict=True)]
     return pack(forests, advantages, weights, keep_zero_advantage=False)

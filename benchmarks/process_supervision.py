@@ -25,15 +25,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.measure import spread
 from creditree.batch import Batch, pack
-from creditree.config.build import build_parts, build_settings
 from creditree.config.schema import RunConfig
 from creditree.fields import TokenField, trained_leaves
 from creditree.learner.learner import Learner
 from creditree.ledger import Seconds
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.train.loop import Loop
 from creditree.train.pipeline import Pipeline
-from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
 from creditree.tree import Branch, FloatArray, Forest, RolloutTree
 
@@ -71,12 +72,9 @@ class System:
                 "evaluation": {"problems": 1},
             }
         )
-        parts, settings = build_parts(config), build_settings(config)
-        rollout = Rollout(
-            parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
-        )
-        explore, schedule = parts.method.explore, parts.method.schedule
-        found = cls(parts, Pipeline(rollout, parts.task, explore, schedule, Key.of(0), PROBLEMS))
+        ready = resolve(config)
+        parts = build(ready)
+        found = cls(parts, Loop(parts, ready.settings).pipeline)
         found.step()
         return found
 

@@ -26,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.measure import Clock, peak_resident_mb, read_prompts, reset_peak, resident_mb, reward_of
 from creditree.batch import Batch
-from creditree.config.build import build_parts, build_settings
 from creditree.config.schema import RunConfig
 from creditree.learner.learner import Learner
 from creditree.learner.stats import StepStats
@@ -35,10 +34,12 @@ from creditree.methods import METHODS
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
-from creditree.train.rollout import Rollout
+from creditree.train.loop import Loop
 from creditree.train.settings import Parts
-from creditree.train.step import train_step
 from creditree.verify.reward_function import RewardFunction
 
 LEARNING_RATE = 1e-6  # TRL's default
@@ -88,6 +89,7 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         method["kl"] = 0.0
     train: dict[str, Any] = {
         "learning_rate": LEARNING_RATE,
+        "problems_per_step": options.problems,
         "threads": options.threads,
         "memory": options.memory,
     }
@@ -111,41 +113,53 @@ FLAT = {"explore": "group"}
 """T-SPMO without replay samples what GRPO samples: one group."""
 
 
+@dataclass(frozen=True)
+class Prompts:
+    """A task: the lines of the prompts file, one after the other and over again."""
+
+    lines: tuple[str, ...]
+    name: str = "prompts"
+    prompt: PromptTemplate = PromptTemplate()
+    num_training: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def training(self, key: Key, index: int) -> Problem:
+        """Return the index-th problem."""
+        place = index % len(self.lines)
+        return Problem(str(place + 1), self.lines[place], ())
+
+    def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
+        """Return nothing: nothing is measured."""
+        return ()
+
+
 @dataclass
 class Bench:
     """A loaded model and everything that a step needs."""
 
     options: argparse.Namespace
-    problems: list[Problem]
-    parts: Parts
-    rollout: Rollout
+    loop: Loop
     clock: Clock = field(default_factory=Clock)
     ledgers: list[Ledger] = field(default_factory=list)
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Bench":
         """Load the model, attach a fresh adapter and make the parts, as a run does."""
-        config = config_of(options)
-        parts = replace(build_parts(config), verifier=RewardFunction(rewards))
-        problems = [
-            Problem(str(number), line, ()) for number, line in enumerate(read_prompts(options.prompts), start=1)
-        ]
-        settings = build_settings(config)
-        rollout = Rollout(
-            parts.model, parts.engine, parts.verifier, PromptTemplate(), settings.sampling, settings.max_new_tokens
-        )
-        return cls(options, problems, parts, rollout)
+        ready = resolve(config_of(options))
+        prompts = Prompts(tuple(read_prompts(options.prompts)))
+        parts = replace(build(ready), verifier=RewardFunction(rewards), task=prompts)
+        return cls(options, Loop(parts, ready.settings))
+
+    @property
+    def parts(self) -> Parts:
+        """What the loop works with."""
+        return self.loop.parts
 
     def step(self) -> None:
         """Run the next step."""
-        index = len(self.ledgers)
-        count = self.options.problems
-        problems = [self.problems[(index * count + place) % len(self.problems)] for place in range(count)]
-        seconds = Seconds()
+        seconds = self.loop.state.seconds = Seconds()
         cpu, wall = process_time(), perf_counter()
-        result = train_step(
-            self.parts, self.rollout, problems, Key.of(self.options.seed).at("step", index), LEARNING_RATE, seconds
-        )
+        result = self.loop.step()
         self.clock.add("step", process_time() - cpu, perf_counter() - wall)
         for phase, names in {"generate": ("sample",), "update": ("credit", "learn")}.items():
             self.clock.add(phase, *(sum(held[name] for name in names) for held in (seconds.cpu, seconds.wall)))
@@ -156,7 +170,7 @@ class Bench:
         """Run one step more and return the floating-point operations and the logit positions of its update."""
         counter = FlopCounterMode(display=False) if self.options.device == "cpu" else None
         counted: Any = CountedLearner(self.parts.learner, counter)
-        self.parts = replace(self.parts, learner=counted)
+        self.loop.parts = replace(self.parts, learner=counted)
         self.step()
         flops = None if counter is None else int(counter.get_total_flops())
         return {"flops": flops, "logit_positions": counted.logit_positions}

@@ -5,7 +5,6 @@ import json
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context
@@ -41,31 +40,25 @@ def configuration(cell: Cell, seed: int) -> dict[str, Any]:
 def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     """Train one cell in this process, and return its curve and its final accuracies."""
     warnings.filterwarnings("ignore", category=FutureWarning)
-    from creditree.config.build import build_parts, build_settings
     from creditree.config.load import check_config
     from creditree.engines.engine import Sampling
     from creditree.evaluate.accuracy import Examiner
-    from creditree.ledger import Ledger, Seconds
     from creditree.rng import Key
     from creditree.runs.metrics import plain
+    from creditree.setup.parts import build
+    from creditree.setup.resolve import resolve
     from creditree.tasks.split import Split
-    from creditree.train.pipeline import Pipeline
-    from creditree.train.rollout import Rollout
-    from creditree.train.step import learn
+    from creditree.train.loop import Loop
 
     config = check_config(configuration(cell, seed), cell.name)
-    settings, parts = build_settings(config), build_parts(config)
+    ready = resolve(config)
+    settings, parts = ready.settings, build(ready)
     split: Split = "validation" if cell.table.startswith("tuning") else "test"
     problems = parts.task.held_out(split, 300)
     examiner = Examiner(
         parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(7)
     )
-    rollout = Rollout(
-        parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.sampling, settings.max_new_tokens
-    )
-    key, ledger, seconds, step = Key.of(seed), Ledger(), Seconds(), 0
-    method = parts.method
-    pipeline = Pipeline(rollout, parts.task, method.explore, method.schedule, key, settings.problems_per_step)
+    loop = Loop(parts, settings)
     useful: list[float] = []
     selected: list[float] = []
     chosen: dict[str, float] = {}
@@ -74,11 +67,13 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
         return {f"T={t:g}": examiner.evaluate(problems[:count], Sampling(t)).accuracy or 0.0 for t in temperatures}
 
     def used() -> float:
-        return sum(seconds.cpu.values())
+        return sum(loop.state.seconds.cpu.values())
 
     def point() -> dict[str, Any]:
-        counts = {"cpu_s": used(), "step": step, **ledger.as_dict(), "cpu_s_by_phase": dict(seconds.cpu)}
-        shown = {"useful_share": float(np.mean(useful)), "schedule": pipeline.state}
+        state = loop.state
+        spent = {"cpu_s_by_phase": dict(state.seconds.cpu)}
+        counts = {"cpu_s": used(), "step": state.step, **state.ledger.as_dict(), **spent}
+        shown = {"useful_share": float(np.mean(useful)), "schedule": loop.pipeline.state}
         shown |= {"selected_share": float(np.mean(selected)), "chosen": plain(chosen)}
         return counts | shown | {"accuracy": measure((0.0, 0.3), 200) if cell.curve else {}}
 
@@ -87,16 +82,10 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     curve = []
     marks = [mark for mark in MARKS if mark < cell.cpu_seconds] if cell.curve else []
     while used() < cell.cpu_seconds:
-        harvest = pipeline.step(step, seconds)
-        forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]
-        rate, own = settings.learning_rate_at(step, seconds), key.at("step", step)
-        result = learn(parts, forests, keys, own, rate, seconds, harvest.cost, settings.mini_batch)
-        pipeline.learned(result.rows)
-        useful.append(replace(result, explored=[one.forest for one in harvest.live]).useful_share)
+        result = loop.step()
+        useful.append(result.useful_share)
         selected.append(result.selected_share)
         chosen = dict(result.chosen)
-        step += 1
-        ledger.add(result.cost)
         if marks and used() >= marks[0]:
             marks.pop(0)
             curve.append(point())

@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from creditree.config.build import build_parts, build_settings
 from creditree.config.load import check_config, dump_config
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
@@ -20,6 +19,8 @@ from creditree.evaluate.prompt import prompt_ids
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import describe_environment
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
 from creditree.train.settings import Parts, Settings
 from creditree.train.trainer import Trainer
 from creditree.verify.verifier import closing
@@ -86,7 +87,8 @@ def run_cell(cell: RealCell, places: Places) -> None:
     """Run a cell and write its raw file."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     config = check_config(cell.configuration(places.weights, places.data), cell.file)
-    parts, settings = build_parts(config), build_settings(config)
+    ready = resolve(config)
+    parts, settings = build(ready), ready.settings
     with closing(parts.verifier), RunDirectory.resume(places.work / cell.file, dump_config(config)) as run:
         trainer = Budgeted(parts, settings, run, Printer(), cell.tokens)
         trainer.restore()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from creditree.credit.accepted import Accepted
 from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
@@ -17,6 +18,7 @@ from creditree.explore.replay import Replay
 from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
+from creditree.objective.log_likelihood import LogLikelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.piece import Circumstances, Piece
 from creditree.schedule.adaptive import Adaptive
@@ -24,6 +26,7 @@ from creditree.schedule.base import Schedule
 from creditree.schedule.fixed import Fixed
 from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
+from creditree.select.constant_length import ConstantLength
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
 from creditree.signals import Signals
@@ -32,6 +35,8 @@ from creditree.steps import STEP_TEXTS, Separators
 TOKEN_EFFICIENT_RL = "arXiv 2504.20834"
 TREERL = "arXiv 2506.11902"
 ATTNRL = "arXiv 2509.26628"
+DR_GRPO = "arXiv 2503.20783"
+RAFT = "arXiv 2304.06767"
 DEEPSCALER = "DeepScaleR-1.5B-Preview (model card); arXiv 2509.26628, table 1"
 
 
@@ -180,6 +185,17 @@ def deepscaler() -> Method:
     )
 
 
+def dr_grpo() -> Method:
+    """GRPO done right: no division by lengths or by the deviation of rewards, no KL penalty (arXiv 2503.20783)."""
+    objective = Clipped(clip_high=0.2, kl=0.0)
+    return Method("dr-grpo", DR_GRPO, Group(group=8), GroupRelative(std=False), ConstantLength(), objective)
+
+
+def raft() -> Method:
+    """Rejection sampling: the log-likelihood of what was right is raised, and nothing else (arXiv 2304.06767)."""
+    return Method("raft", RAFT, Group(group=8), Accepted(), Everything(), LogLikelihood())
+
+
 METHODS: dict[str, Callable[[], Method]] = {
     "grpo": grpo,
     "s-grpo": s_grpo,
@@ -189,7 +205,11 @@ METHODS: dict[str, Callable[[], Method]] = {
     "attnrl": attnrl,
     "attnrl-paper": attnrl_paper,
     "deepscaler": deepscaler,
+    "dr-grpo": dr_grpo,
+    "raft": raft,
 }
 """The named methods, with the settings of their paper; T-SPMO without the penalty that stops it."""
+DEFAULT, BASELINE = "t-spmo", "grpo"
+"""What is trained where no method is named, and what it is compared with."""
 AS_PRINTED = frozenset({"t-spmo-paper", "treerl", "attnrl", "attnrl-paper", "deepscaler"})
 """Methods whose numbers are their paper's, whatever the model and the machine."""

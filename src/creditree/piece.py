@@ -66,7 +66,7 @@ def number(
 def again(base: type["Piece"], name: str, default: Any) -> Any:
     """Declare a number of a base class with another default."""
     old = next(item for item in fields(base) if item.name == name)
-    return field(default=default, kw_only=bool(old.kw_only), metadata=old.metadata)
+    return field(default=default, kw_only=bool(old.kw_only), metadata={**old.metadata, "again": True})
 
 
 def fitted(default: Any) -> Any:

@@ -34,13 +34,13 @@ def _below(kind: type[Piece]) -> Iterator[type[Piece]]:
 
 
 def _ours(axis: str) -> dict[str, type[Piece]]:
-    """Return the pieces that lie in the folder of an axis: a new one is a new file there."""
+    """Return the pieces in the folder of an axis, where a new one is a new file; those that others build on first."""
     package = import_module(f"creditree.{axis}")
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
     kinds = (kind for kind in _below(BASES[axis]) if not isabstract(kind))
     own = {kind.name: kind for kind in kinds if kind.__module__.startswith(f"{package.__name__}.")}
-    return dict(sorted(own.items()))
+    return dict(sorted(own.items(), key=lambda item: (len(item[1].__mro__), item[0])))
 
 
 PIECES: dict[str, dict[str, type[Piece]]] = {axis: _ours(axis) for axis in AXES}
@@ -92,11 +92,12 @@ def short_name(name: str) -> str:
 
 
 def owners(number: str) -> Iterator[tuple[str, str]]:
-    """Yield axis and name of our pieces that have a number of this name."""
-    for axis, known in PIECES.items():
-        for name, kind in known.items():
-            if number in {item.name for item in numbers_of(kind)}:
-                yield axis, name
+    """Yield axis and name of our pieces that have a number of this name, first those that declare it."""
+    for again in (False, True):
+        for axis, known in PIECES.items():
+            for name, kind in known.items():
+                if number in {item.name for item in numbers_of(kind) if item.metadata.get("again", False) is again}:
+                    yield axis, name
 
 
 def all_numbers() -> frozenset[str]:

@@ -14,6 +14,7 @@ from benchmarks.memory_plan import PROMPT, Case, Run
 from creditree.ledger import Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
+from tests.rollouts import grown
 
 GROUP, TOKENS = 8, 64
 MARGIN = 1.02
@@ -38,7 +39,7 @@ def work_of(method: str) -> tuple[Work, int, int]:
     run = Run(Case("tiny", method, GROUP, TOKENS), "cpu")
     problem, key = Problem("0", PROMPT, ()), Key.of(0).at("problem", 0)
     with allocator_peak() as sampling:
-        forests, ledger = run.rollout.grow(run.method.explore, [problem], [key], Seconds())
+        forests, ledger = grown(run.rollout, run.method.explore, [problem], [key], Seconds())
     batch = run.batch(forests, 0)
     with FlopCounterMode(display=False) as counter:
         run.learner.gradient(batch, Key.of(0))

@@ -22,9 +22,8 @@ from creditree.tasks.task import PromptTemplate
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
-from creditree.train.step import train_step
 from tests.naive import naive_loss
-from tests.rollouts import DigitParity, largest_gap
+from tests.rollouts import DigitParity, largest_gap, train_step
 
 PROBLEMS = [Problem("a", "Tom has 3 bags of 4 pens. How many pens has he?", ("12",)), Problem("b", "Count:", ("7",))]
 BUDGET = 12

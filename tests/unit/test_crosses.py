@@ -24,9 +24,8 @@ from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
-from creditree.train.step import train_step
 from tests.naive import naive_loss
-from tests.rollouts import DigitParity, largest_gap
+from tests.rollouts import DigitParity, largest_gap, train_step
 from tests.tiny_models import tiny
 
 AXES = ("explore", "credit", "select", "objective")

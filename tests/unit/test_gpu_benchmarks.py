@@ -31,7 +31,7 @@ def test_operations_are_counted_on_a_cpu_only(device: str, counts: bool) -> None
 
     made = Made.__new__(Made)
     made.options = Namespace(device=device)
-    made.parts = Parts(*(cast(Any, None) for _ in range(6)))
+    made.loop = cast(Any, Namespace(parts=Parts(*(cast(Any, None) for _ in range(6)))))
     found = made.counted_step()
     assert (seen[0] is not None) == (found["flops"] is not None) == counts
 

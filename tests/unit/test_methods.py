@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from creditree.batch import pack
+from creditree.credit.accepted import Accepted
 from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
@@ -123,6 +124,8 @@ def test_names_and_paper() -> None:
         "attnrl",
         "attnrl-paper",
         "deepscaler",
+        "dr-grpo",
+        "raft",
     ]
     assert [papers[name].split()[-1] for name in ("grpo", "s-grpo", "t-spmo")] == ["2504.20834"] * 3
     assert [papers[name] for name in ("treerl", "attnrl", "attnrl-paper")] == [
@@ -241,6 +244,8 @@ def test_t_spmo_is_the_paper_s_without_the_penalty_that_stops_it() -> None:
 @pytest.mark.parametrize("reward", [0.0, 1.0, 0.1])
 def test_equal_rewards_are_no_signal(name: str, reward: float) -> None:
     method = METHODS[name]()
+    if isinstance(method.credit, Accepted):  # it has no baseline: what all completions get right is learned too
+        return
     forest = (flat([[2, 3, 1], [2, 4, 1], [3, 1]] * 3, [reward] * 9),)
     advantages = tuple(method.credit.assign(tree) for tree in forest)
     weights = method.select.weigh(forest, advantages, KEY)
@@ -259,3 +264,20 @@ def test_failed_verdicts_change_nothing_for_the_others(name: str) -> None:
         batches.append(pack([(tree,)], [advantages], [weights], keep_zero_advantage=True))
     for column in ("token_ids", "exit", "row", "token", "advantage", "weight", "old_logprob"):
         assert np.array_equal(getattr(batches[0], column), getattr(batches[1], column)), column
+
+
+def test_dr_grpo_has_the_papers_constants() -> None:
+    """No deviation, a constant length, no KL: the paper's. Group 8 and the clip of 0.2 on both sides: GRPO's."""
+    method = METHODS["dr-grpo"]()
+    assert (method.explore, method.credit) == (Group(8), GroupRelative(std=False))
+    assert method.select.name == "constant_length"
+    assert method.objective == Clipped(clip_low=0.2, clip_high=0.2, dual_clip=3.0, kl=0.0)
+
+
+def test_a_label_says_which_pieces_were_exchanged() -> None:
+    assert METHODS["t-spmo"]().label == "t-spmo"
+    assert replace(METHODS["t-spmo"](), explore=Group(9)).label == "t-spmo + explore=group"
+    exchanged = replace(METHODS["s-grpo"](), select=Everything(), schedule=Adaptive(easy_filter="none"))
+    assert exchanged.label == "s-grpo + select=everything, schedule=adaptive"
+    assert replace(METHODS["grpo"](), explore=Group(64)).label == "grpo"  # another number is no other piece
+    assert Method("mine", "", Group(8), GroupRelative(), Everything(), PolicyGradient()).label == "mine"

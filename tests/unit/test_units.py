@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.build import build_parts
 from creditree.config.load import dump_config, parse_config
 from creditree.config.schema import RunConfig
-from creditree.config.workload import longest_prompt, settled, workload_of
 from creditree.demand import Branches
 from creditree.errors import ConfigError
 from creditree.plan.prediction import predict
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.setup.workload import longest_prompt, settled, workload_of
 from creditree.signals import InfluenceSpec
 from creditree.units import parse_bytes, show_bytes
 
@@ -60,7 +61,7 @@ def test_a_limit_is_kept_by_what_is_chosen() -> None:
     work, _ = workload_of(config)
     assert predict(work).total <= 5_000_000
     assert (work.max_rows, work.micro_batch_tokens) < (512, 1024)
-    parts = build_parts(config)
+    parts = build(resolve(config))
     assert parts.engine.max_rows == config.train.max_rows
     assert parts.learner.micro_batch_tokens == config.train.micro_batch_tokens
     assert f"max_rows: {config.train.max_rows}" in dump_config(config)

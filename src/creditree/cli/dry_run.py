@@ -4,12 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from creditree.cli.describe import method_record
-from creditree.config.build import build_lora, build_settings
-from creditree.config.defaults import Choices
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
+from creditree.setup.build import build_lora, build_settings
+from creditree.setup.defaults import Choices
 
 
 def step_cost(config: RunConfig) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from creditree.cli.target import EvalOptions, Job, find_jobs
 from creditree.cli.unfinished import unfinished
 from creditree.config.overrides import named_keys
 from creditree.config.reward import build_verifier, code_digest, grading
-from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.errors import ConfigError
@@ -41,6 +40,7 @@ from creditree.report.measuring import MeasureProgress
 from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
+from creditree.setup.workload import rows_of
 from creditree.train.inputs import Base
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing

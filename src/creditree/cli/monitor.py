@@ -12,13 +12,13 @@ from creditree.cli.baseline import Baseline, MonitorOptions, find_baseline, prom
 from creditree.cli.edited import tell_edited
 from creditree.cli.observing import Call, Found, observe
 from creditree.cli.output import console, print_json, quiet_libraries
-from creditree.config.build import build_columns, build_prompt, build_task
 from creditree.config.schema import FileConfig, RunConfig
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.report.monitor import Monitored, monitor_record, monitor_view
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
+from creditree.setup.build import build_columns, build_prompt, build_task
 from creditree.tasks.table import Table, load_table
 from creditree.train.interrupt import continuing
 

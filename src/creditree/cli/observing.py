@@ -10,7 +10,6 @@ from functools import partial
 from creditree.cli.baseline import Baseline, MonitorOptions
 from creditree.cli.output import progress_console
 from creditree.config.reward import build_verifier
-from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.errors import DataError
@@ -26,6 +25,7 @@ from creditree.report.monitor import BasePart
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
+from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
 from creditree.train.inputs import Base
 from creditree.verify.verifier import closing

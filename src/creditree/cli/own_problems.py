@@ -61,8 +61,8 @@ def pilot(
     """Find out on your own problems whether training helps: check, measure, try, train, test, report."""
     prepare()
     from creditree.cli.pilot.command import pilot_command
-    from creditree.config.machine import default_device
-    from creditree.config.pilot import Request
+    from creditree.pilot.request import Request
+    from creditree.setup.machine import default_device
 
     request = Request(
         problems=problems,

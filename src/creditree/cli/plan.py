@@ -9,17 +9,17 @@ from rich.console import Console
 
 from creditree.cli.dry_run import choices_text
 from creditree.cli.output import console, print_json
-from creditree.config.defaults import chosen
 from creditree.config.load import load_config
 from creditree.config.schema import RunConfig
-from creditree.config.start import started
-from creditree.config.workload import Prompt, free_of, too_little, workload_of
 from creditree.plan.assumptions import assumed
 from creditree.plan.fit import ANY, CARDS, GB, Card, cards, choose, largest_group, largest_length, precisions_of
 from creditree.plan.flops import step_cost
 from creditree.plan.prediction import PARTS, Prediction, predict
 from creditree.plan.workload import Workload
 from creditree.report.wording import terminal_table
+from creditree.setup.defaults import chosen
+from creditree.setup.start import started
+from creditree.setup.workload import Prompt, free_of, too_little, workload_of
 from creditree.units import parse_bytes, show_bytes
 
 MOST_EXPLAINED = 3

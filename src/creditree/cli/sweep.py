@@ -12,11 +12,8 @@ from rich.console import Console
 from creditree.cli.compare import shared_decoding
 from creditree.cli.output import console, print_json, progress_console
 from creditree.cli.train import train_into
-from creditree.config.defaults import resolved
 from creditree.config.load import dump_config, parse_config
-from creditree.config.start import started
 from creditree.config.sweep import SweepRun, load_sweep
-from creditree.config.workload import settled
 from creditree.errors import CreditreeError, RunError
 from creditree.report.comparison import ComparedRun
 from creditree.report.summary import Summary
@@ -25,6 +22,9 @@ from creditree.runs.atomic import StorageError, recover
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
 from creditree.runs.held import HeldDirectory, claimed
+from creditree.setup.defaults import resolved
+from creditree.setup.start import started
+from creditree.setup.workload import settled
 from creditree.train.interrupt import continuing
 
 State = Literal["new", "started", "done"]

@@ -7,19 +7,19 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from creditree.config.build import build_task
-from creditree.config.defaults import TOKENS
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, check_free, named_keys
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
-from creditree.config.start import named_task
-from creditree.config.trust import check_trust
+from creditree.config.trust import check_trust, without_pieces
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
 from creditree.models.directory import locate
 from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
+from creditree.setup.build import build_task
+from creditree.setup.defaults import TOKENS
+from creditree.setup.start import named_task
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.tasks.split import Split
@@ -142,7 +142,7 @@ def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) ->
         run = RunDirectory.read(path)
         if not run.trained.is_dir():
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
-        values = parse_values(run.config_yaml, str(path / "config.yaml"))
+        values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
             values.pop("reward", None)
         judged = {} if "reward" in block else {"reward": values.get("reward")}

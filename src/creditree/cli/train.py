@@ -15,21 +15,22 @@ from rich.console import Console
 from creditree.cli.dry_run import choices_text, dry_run_record, dry_run_text
 from creditree.cli.edited import tell_edited
 from creditree.cli.output import print_json, print_text, progress_console, quiet_libraries
-from creditree.config.build import build_parts, build_settings
-from creditree.config.defaults import resolved
-from creditree.config.load import check_config, dump_config, parse_config, parse_values, read_yaml
+from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
-from creditree.config.room import check_room
 from creditree.config.schema import RunConfig
-from creditree.config.start import named_task, run_values, started, with_data
 from creditree.config.trust import check_trust
-from creditree.config.workload import memory_note, settled
 from creditree.errors import ConfigError, RunError
 from creditree.evaluate.prompt import text_notes
+from creditree.methods import BASELINE
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.progress import Progress
 from creditree.report.summary import Summary, summary_view
 from creditree.runs.directory import RunDirectory
+from creditree.setup.defaults import resolved
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.setup.start import named_task, run_values, started, with_data
+from creditree.setup.workload import memory_note
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.train.interrupt import continuing
 from creditree.train.outcome import REPORT
@@ -155,12 +156,11 @@ def train_into(config: RunConfig, run: Path, out: Console, *, resume: bool) -> S
     quiet_libraries()
     is_there = resume and os.path.lexists(run / "config.yaml")
     recorded = _recorded(run) if is_there else None
-    config, choices = resolved(started(config), recorded=recorded)
-    config = settled(config)
-    check_room(config)
+    ready = resolve(config, recorded=recorded)
+    config, choices = ready.config, ready.choices
     opened = RunDirectory.resume if resume else RunDirectory.create
-    with opened(run, dump_config(config)) as directory:
-        parts, settings = build_parts(config), build_settings(config)
+    with opened(run, ready.yaml) as directory:
+        parts, settings = build(ready), ready.settings
         size = parts.learner.trained.description
         out.print(f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}", soft_wrap=True)
         if choices:
@@ -209,8 +209,8 @@ def _print_next_steps(out: Console, run: Path) -> None:
     commands = {
         f"creditree eval {run} --set task.digits_a=4": "the trained adapter on longer numbers",
         "creditree show t-spmo": "what the method is made of",
-        f"creditree quickstart --run {run.parent / 'grpo'} --set {GRPO}": "the same with GRPO",
-        f"creditree compare {run} {run.parent / 'grpo'}": "and what may be concluded",
+        f"creditree quickstart --run {run.parent / BASELINE} --set {GRPO}": "the same with GRPO",
+        f"creditree compare {run} {run.parent / BASELINE}": "and what may be concluded",
     }
     out.print("\nTry next:")
     for command, purpose in commands.items():

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model, field_val
 
 from creditree.config.block import Block, Real, Whole, mistake
 from creditree.errors import ConfigError, did_you_mean
-from creditree.methods import AXES, METHODS, Method
+from creditree.methods import AXES, DEFAULT, METHODS, Method
 from creditree.piece import Piece, numbers_of, types_of
 from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class
 from creditree.text import shortened
@@ -39,7 +39,7 @@ class MethodConfig(Block):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field("t-spmo", description=", ".join(METHODS))
+    name: str = Field(DEFAULT, description=", ".join(METHODS))
     explore: str | None = _answers("explore")
     credit: str | None = _answers("credit")
     select: str | None = _answers("select")
@@ -78,7 +78,7 @@ class MethodConfig(Block):
         kinds = {axis: self._kind(axis, getattr(preset, axis)) for axis in AXES}
         for name in self.given:
             if not any(name in types_of(kind) for kind in kinds.values()):
-                raise ConfigError(_unused(name, {axis: kind.name for axis, kind in kinds.items()}))
+                raise ConfigError(_unused(name, kinds))
         pieces: dict[str, Any] = {axis: _piece(kind, getattr(preset, axis), self.given) for axis, kind in kinds.items()}
         _check_shared(pieces)
         texts = preset.step_texts if self.step_texts is None else tuple(self.step_texts)
@@ -148,11 +148,13 @@ def _check_shared(pieces: dict[str, Piece]) -> None:
                 )
 
 
-def _unused(name: str, chosen: dict[str, str]) -> str:
+def _unused(name: str, kinds: dict[str, type[Piece]]) -> str:
     for axis, owner in owners(name):
         return (
-            f"method.{name} has no effect: it belongs to {axis} '{owner}', and {axis} is '{chosen[axis]}'; "
+            f"method.{name} has no effect: it belongs to {axis} '{owner}', and {axis} is '{kinds[axis].name}'; "
             f"remove it, or set method.{axis}: {owner}."
         )
-    known = [*MethodConfig.model_fields, *all_numbers()]
-    return f"unknown key 'method.{shortened(name)}'.{did_you_mean(name, known)} (in method)"
+    own = [*MethodConfig.model_fields, *(number for kind in kinds.values() for number in types_of(kind))]
+    hint = did_you_mean(name, own)
+    hint = hint if "Did you mean" in hint else did_you_mean(name, [*own, *all_numbers()])
+    return f"unknown key 'method.{shortened(name)}'.{hint} (in method)"

@@ -11,11 +11,10 @@ from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids
-from creditree.explore.base import Explorer, Fork
+from creditree.explore.base import Fork
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem
-from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
 from creditree.tree import Branch, Forest, RolloutTree
@@ -47,24 +46,6 @@ class Rollout:
     max_new_tokens: int
     old_logprobs: OldLogprobs | None = None
     told: Told | None = None
-
-    def grow(
-        self, explorer: Explorer, problems: Sequence[Problem], keys: Sequence[Key], seconds: Seconds
-    ) -> tuple[list[Forest], Ledger]:
-        """Run one explorer a problem to its end, all of them together; return the forests and what they cost.
-
-        What the engine stored stays until the next call, for a learner that reuses it.
-        """
-        self.engine.forget()
-        ledger = Ledger()
-        live = [
-            Exploring.start(explorer, self.root(problem), index, key, self.max_new_tokens)
-            for index, (problem, key) in enumerate(zip(problems, keys, strict=True))
-        ]
-        while pending := [one for one in live if one.is_pending]:
-            self.advance(pending, ledger, seconds)
-        count_drawn(live, ledger)
-        return [one.forest for one in live], ledger
 
     def root(self, problem: Problem) -> RolloutTree:
         """Return the tree of a problem before anything is sampled."""

@@ -9,12 +9,10 @@ from creditree.batch import Batch, pack
 from creditree.fields import ZERO, TokenField, num_trained
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
-from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.select.base import Selection
 from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
-from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
 from creditree.tree import Forest
 
@@ -92,21 +90,6 @@ def _first_round(forest: Forest) -> list[int]:
     return [leaf for leaf in forest[0].rewarded if forest[0].branches[leaf].is_chain]
 
 
-def train_step(
-    parts: Parts,
-    rollout: Rollout,
-    problems: list[Problem],
-    key: Key,
-    learning_rate: float,
-    seconds: Seconds,
-    mini_batch: int | None = None,
-) -> StepResult:
-    """Run one step on `problems`; all random numbers are drawn from `key`."""
-    keys = [key.at("problem", index) for index in range(len(problems))]
-    forests, cost = rollout.grow(parts.method.explore, problems, keys, seconds)
-    return learn(parts, forests, keys, key, learning_rate, seconds, cost, mini_batch)
-
-
 def learn(
     parts: Parts,
     forests: list[Forest],
@@ -128,7 +111,7 @@ def learn(
     with seconds.phase("credit"):
         forests, measured_tokens = measured(parts, forests)
         cost.measured_tokens += measured_tokens
-        advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
+        advantages = method.credit.of_step(forests)
         select = method.select.of_step(forests, advantages)
         weights = [
             select.weigh(forest, field, own.at("select"))

@@ -1,8 +1,6 @@
-"""The training loop: one loop for every method, interruptible after each step, and resumable to the bit."""
+"""A training run in a directory: the loop with its files, interruptible after each step, and resumable to the bit."""
 
 import signal
-from dataclasses import replace
-from functools import partial
 from time import perf_counter
 
 import torch
@@ -17,15 +15,13 @@ from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
-from creditree.train.measure import with_old_logprobs
+from creditree.train.loop import Loop
 from creditree.train.pace import eager_words, first_step
-from creditree.train.pipeline import Pipeline
 from creditree.train.record import metrics_record, mismatch_record
-from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
-from creditree.train.soundness import divergence, is_proven, is_unjudged, skip_words, was_skipped
+from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
-from creditree.train.step import Skip, StepResult, learn
+from creditree.train.step import Skip, StepResult
 from creditree.train.watchdog import Watchdog
 from creditree.tree import RolloutTree
 
@@ -43,26 +39,17 @@ class Trainer:
         self.settings = settings
         self.run = run
         self.watcher = watcher
-        self.key = Key.of(settings.seed)
-        self.state = State()
-        self.rollout = Rollout(
-            parts.model,
-            parts.engine,
-            parts.verifier,
-            parts.task.prompt,
-            settings.sampling,
-            settings.max_new_tokens,
-            partial(with_old_logprobs, parts.learner),
-            lambda pulse: self.watchdog.beat("", pulse),
-        )
-        self.pipeline = Pipeline(
-            self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
-        )
         self.examiner = Examiner(
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self.keeper = Keeper(parts.learner, run, settings.checkpoint_every_s)
         self.watchdog = Watchdog(watcher, lambda: self.state.seconds)
+        self.loop = Loop(
+            parts,
+            settings,
+            told=lambda pulse: self.watchdog.beat("", pulse),
+            learning=self.keeper.learning,
+        )
         self.last_skip: Skip | None = None
         self._told: set[str] = set()
         self._skips_told = 0
@@ -72,6 +59,16 @@ class Trainer:
         self._started = perf_counter()
         self._judged = self._whole()
         self.keeper.begin(self._judged)
+
+    @property
+    def state(self) -> State:
+        """Counts and choices up to the last step."""
+        return self.loop.state
+
+    @property
+    def key(self) -> Key:
+        """Whose random numbers the run draws."""
+        return self.loop.key
 
     @property
     def elapsed_s(self) -> float:
@@ -87,8 +84,8 @@ class Trainer:
             return
         arrays = sorted_by_owner(checkpoint)
         self.parts.learner.load_arrays(arrays["learner"])
-        self.pipeline.load(arrays["flying"], dict(checkpoint.state)["pipeline"])  # type: ignore[arg-type]
-        self.state = State.of(checkpoint)
+        self.loop.pipeline.load(arrays["flying"], dict(checkpoint.state)["pipeline"])  # type: ignore[arg-type]
+        self.loop.state = State.of(checkpoint)
         sound = checkpoint.state.get("sound_step")
         self._judged = self._whole()
         self.keeper.begin(self._judged, saved=True, sound_step=sound if isinstance(sound, int) else None)
@@ -141,28 +138,20 @@ class Trainer:
     def _whole(self) -> Whole:
         """Return the state as it is after a whole step."""
         state = self.state
-        flying, pipeline = self.pipeline.save()
+        flying, pipeline = self.loop.pipeline.save()
         record = {**state.record(), "pipeline": pipeline, "elapsed_s": self.elapsed_s}
         return Whole(state.step, record, {f"best/{name}": array for name, array in state.best.items()} | flying)
 
     def _one_step(self) -> None:
         settings, state = self.settings, self.state
-        rate = settings.learning_rate_at(state.step, state.seconds)
-        before = dict(state.seconds.wall)
-        result = self._sampled_and_learned(rate)
-        state.step += 1
-        state.ledger.add(result.cost)
-        if was_skipped(result):
-            state.skipped += 1
-        elif result.stats.updated:
-            state.skipped = 0
-        state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
+        rate, before = self.loop.learning_rate, dict(state.seconds.wall)
+        result = self.loop.step()
         validation = self._validate() if self._is_due(settings.validation.every) else None
         mismatch = mismatch_record(self.parts, settings, result.stats)
-        record = metrics_record(state, result, rate, validation, self.pipeline.state, mismatch)
+        record = metrics_record(state, result, rate, validation, self.loop.pipeline.state, mismatch)
         if self._is_due(settings.rollouts_every):
             texts = [
-                tuple(tuple(self.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
+                tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
                 for forest in result.forests
             ]
             self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
@@ -173,24 +162,6 @@ class Trainer:
         self._tell(result)
         self._tell_pace(result, before)
         self._check_course(result, whole)
-
-    def _sampled_and_learned(self, rate: float) -> StepResult:
-        settings, state = self.settings, self.state
-        try:
-            harvest = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
-        except NonFiniteError as error:
-            self.pipeline.abandon()
-            huge = isinstance(error, HugeRewardError)
-            reason = str(error) if huge else "the logits of sampling are NaN or infinite"
-            cure = "smaller rewards" if huge else None
-            return StepResult.without(Skip(reason, tuple(self.pipeline.problem_ids), cure))
-        forests, keys = [one.forest for one in harvest.chosen], [one.key for one in harvest.chosen]
-        key = self.key.at("step", state.step)
-        self.keeper.learning()
-        learned = learn(self.parts, forests, keys, key, rate, state.seconds, harvest.cost, settings.mini_batch)
-        result = replace(learned, explored=[one.forest for one in harvest.live])
-        self.pipeline.learned(result.rows)
-        return result
 
     def _check_course(self, result: StepResult, whole: Whole) -> None:
         """Raise NonFiniteError or DataError where too many steps in a row taught nothing."""
@@ -247,7 +218,7 @@ class Trainer:
         leaves = [(tree, leaf) for forest in result.explored for tree in forest for leaf in tree.rewarded]
 
         def example(kind: Kind) -> str:
-            return next((self.rollout.text(*one) for one in leaves if _has(*one, kind)), "")
+            return next((self.loop.rollout.text(*one) for one in leaves if _has(*one, kind)), "")
 
         counts = Counts(cost.completions, cost.truncated, cost.unparsable)
         self._alarm.take(counts, example, f"step {self.state.step}: ")

@@ -228,4 +228,6 @@ def test_the_compositions_of_the_papers_methods() -> None:
         "attnrl": ["attention", "process_value", "everything", "clipped"],
         "attnrl-paper": ["attention", "process_value", "everything", "clipped"],
         "deepscaler": ["group", "group_relative", "everything", "clipped"],
+        "dr-grpo": ["group", "group_relative", "constant_length", "clipped"],
+        "raft": ["group", "accepted", "everything", "log_likelihood"],
     }

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.build import build_parts, build_settings
 from creditree.config.load import load_config, parse_config
 from creditree.config.method import MethodConfig
 from creditree.credit.prefix_gain import PrefixGain
@@ -18,6 +17,9 @@ from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.low_probability import LowProbability
 from creditree.select.prefix_cut import PrefixCut
 from creditree.select.top_entropy import TopEntropy
+from creditree.setup.build import build_settings
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
 from creditree.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +100,7 @@ def test_metrics_show_what_was_chosen(select: str, shown: set[str], tmp_path: Pa
     overrides = ["train.steps=2", f"method={{name: grpo, group: 6, select: {select}}}", "evaluation.problems=4"]
     config = load_config(ROOT / "recipes" / "quickstart.yaml", overrides)
     with RunDirectory.create(tmp_path / "run", "seed: 0\n") as run:
-        Trainer(build_parts(config), build_settings(config), run, Silent()).train()
+        Trainer(build(resolve(config)), build_settings(config), run, Silent()).train()
         records = run.metrics()
     for record in records:
         assert {name for name in record if name.startswith("select_")} == shown

@@ -207,4 +207,4 @@ class TestL2Penalty:
 
     def test_a_negative_coefficient_is_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"l2 is -0\.1"):
-            L2Penalty(-0.1)
+            Likelihood(l2=-0.1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from creditree.config.guard import GuardBlock, build_guard
+from creditree.config.guard import GuardBlock
 from creditree.errors import ConfigError, DataError, RunError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter, LoraSpec
@@ -14,6 +14,7 @@ from creditree.problem import fingerprint
 from creditree.report.guard import GuardSide
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
+from creditree.setup.guard import build_guard
 from creditree.tasks.task import PromptTemplate
 from creditree.train.guard import Guard
 from creditree.train.procedure import held_guard

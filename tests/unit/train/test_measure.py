@@ -20,9 +20,8 @@ from creditree.tasks.task import PromptTemplate
 from creditree.train.measure import measured
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
-from creditree.train.step import train_step
 from creditree.tree import Forest, RolloutTree
-from tests.rollouts import DigitParity, sampled_forests
+from tests.rollouts import DigitParity, sampled_forests, train_step
 from tests.tiny_models import tiny
 
 PROBLEMS = [Problem("a", "3*4=", ("12",)), Problem("b", "7*", ("7",))]

@@ -31,6 +31,7 @@ from creditree.train.pipeline import Harvest, Pipeline
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest
 from creditree.verify.verifier import Answer, Verifier
+from tests.rollouts import grown
 from tests.tiny_models import tiny
 
 BUDGET = 12
@@ -127,7 +128,7 @@ def test_on_policy_is_every_explorer_run_to_its_end(model: Model, explorer: Expl
     for step in range(2):
         problems = [Products().training(KEY, 2 * step + index) for index in range(2)]
         keys = [KEY.at("step", step).at("problem", index) for index in range(2)]
-        forests, ledger = pipeline.rollout.grow(explorer, problems, keys, Seconds())
+        forests, ledger = grown(pipeline.rollout, explorer, problems, keys, Seconds())
         harvest = pipeline.step(step, Seconds())
         assert contents(harvest) == [content(forest) for forest in forests]
         assert harvest.cost == ledger

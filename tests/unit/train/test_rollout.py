@@ -26,7 +26,7 @@ from creditree.tree import Forest, RolloutTree
 from creditree.verify.verifier import Answer, Verifier
 from tests.forests import flat
 from tests.naive import dense_influence, naive_sample
-from tests.rollouts import credited
+from tests.rollouts import credited, grown
 from tests.tiny_models import tiny
 
 BUDGET = 12
@@ -73,7 +73,7 @@ def grow(
         model, InProcessEngine(model, max_rows), verifier or ByText(), PROMPT, Sampling(0.6), BUDGET
     )  # fmt: skip
     seconds = Seconds()
-    forests, ledger = rollout.grow(explorer, [PROBLEMS[p] for p in problems], [KEYS[p] for p in problems], seconds)
+    forests, ledger = grown(rollout, explorer, [PROBLEMS[p] for p in problems], [KEYS[p] for p in problems], seconds)
     return forests, ledger, seconds
 
 
@@ -220,7 +220,7 @@ def test_forests_do_not_depend_on_what_shares_the_call(model: Model, explorer: E
 def test_other_keys_give_other_completions(model: Model) -> None:
     rollout = Rollout(model, InProcessEngine(model), ByText(), PROMPT, Sampling(0.6), BUDGET)
     one, same, other = (
-        content(rollout.grow(Group(4), PROBLEMS[:1], [Key.of(seed)], Seconds())[0][0]) for seed in (1, 1, 2)
+        content(grown(rollout, Group(4), PROBLEMS[:1], [Key.of(seed)], Seconds())[0][0]) for seed in (1, 1, 2)
     )
     assert one == same != other
 
@@ -237,7 +237,7 @@ def test_explorers_that_end_early_do_not_hold_the_others_up(model: Model) -> Non
 def test_the_engine_remembers_nothing_afterwards(model: Model) -> None:
     engine = InProcessEngine(model)
     rollout = Rollout(model, engine, ByText(), PROMPT, Sampling(0.6), BUDGET)
-    costs = [rollout.grow(Replay(4, 1, 1), PROBLEMS, KEYS, Seconds())[1] for _ in range(2)]
+    costs = [grown(rollout, Replay(4, 1, 1), PROBLEMS, KEYS, Seconds())[1] for _ in range(2)]
     assert costs[0] == costs[1]
     assert costs[1].prefilled > 0
 
@@ -295,7 +295,7 @@ def test_a_failed_completion_is_never_replayed(model: Model) -> None:
 def test_a_prompt_without_a_token_is_refused(model: Model) -> None:
     rollout = Rollout(model, InProcessEngine(model), ByText(), PromptTemplate(), Sampling(0.6), BUDGET)
     with pytest.raises(DataError, match="the prompt of problem 'empty' has no token"):
-        rollout.grow(Group(2), [Problem("empty", "", ("1",))], [KEYS[0]], Seconds())
+        grown(rollout, Group(2), [Problem("empty", "", ("1",))], [KEYS[0]], Seconds())
 
 
 @dataclass(frozen=True)

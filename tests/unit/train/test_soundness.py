@@ -125,7 +125,7 @@ def test_logits_that_are_not_finite_skip_the_step_with_its_problems(tmp_path: Pa
     assert f"step 2: an update is left out: {reason}" in notes.messages
     assert same(notes.adapters[1], notes.adapters[2])
     assert not same(notes.adapters[2], notes.adapters[3])
-    assert trainer.pipeline.next_problem == 6
+    assert trainer.loop.pipeline.next_problem == 6
 
 
 def test_rewards_that_overflow_are_no_lesson_and_named(tmp_path: Path) -> None:

@@ -41,9 +41,10 @@ from creditree.train.procedure import run_training
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Settings, Validation, check_context
 from creditree.train.start import Start
-from creditree.train.step import learn, train_step
+from creditree.train.step import learn
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
+from tests.rollouts import train_step
 from tests.training import SETTINGS, Notes, Scripted, Sums, assert_same_end, parts_of, resumed, same, trainer_of
 
 
@@ -259,8 +260,8 @@ def test_a_step_that_lasts_is_stopped_in_its_midst_and_made_again(
                     told(Pulse(1))
             return found
 
-    trainer.rollout = replace(trainer.rollout, engine=Slow(trainer.parts.model))
-    trainer.pipeline.rollout = trainer.rollout
+    loop = trainer.loop
+    loop.rollout = loop.pipeline.rollout = replace(loop.rollout, engine=Slow(trainer.parts.model))
     with pytest.raises(Interrupted) as stopped:
         trainer.train()
     assert stopped.value.exit_code == 143

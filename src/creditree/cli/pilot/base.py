@@ -13,10 +13,7 @@ from rich.console import Console
 
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.probe import SAMPLES, Probe, probe
-from creditree.config.defaults import KNOWN_RATE
-from creditree.config.pilot import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.config.reward import build_verifier
-from creditree.config.workload import rows_of
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
@@ -24,14 +21,18 @@ from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
+from creditree.methods import DEFAULT
 from creditree.models.load import load_model
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
+from creditree.pilot.request import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.suspicion import Suspicion, example_rows, suspicion
 from creditree.problem import Problem
 from creditree.report.measuring import MeasureProgress
 from creditree.rng import Key
 from creditree.runs.attempts import read_parts
+from creditree.setup.defaults import KNOWN_RATE
+from creditree.setup.workload import rows_of
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import closing
 
@@ -65,7 +66,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     key = Key.of(request.seed).at("pilot")
     longest = data.lengths.longest
     frame = fitted(request, data.files, data.frame, longest, precisions(request, data.frame))
-    config = run_config(request, data.files, frame, Setting("t-spmo", KNOWN_RATE), 1.0, {})
+    config = run_config(request, data.files, frame, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
     problems = data.splits.problems("training")
     with closing(build_verifier(config.reward)) as verifier:
         if frame.threads is not None:

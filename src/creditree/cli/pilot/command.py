@@ -14,17 +14,17 @@ from creditree.cli.pilot.base import Base, look_at_base
 from creditree.cli.pilot.data import check_data
 from creditree.cli.pilot.result import PEAK, Peak, early_record, full_record, outlook_record, peak_so_far
 from creditree.cli.pilot.training import planned, train_chosen, try_settings
-from creditree.config.machine import usable_memory
-from creditree.config.pilot import Request, check_overrides
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.findings import Finding
 from creditree.pilot.outlook import verdict
+from creditree.pilot.request import Request, check_overrides
 from creditree.pilot.store import PilotDirectory
 from creditree.report.document import to_html, to_markdown
 from creditree.report.pilot import pilot_blocks, pilot_sentence
 from creditree.report.wording import duration, percent_interval
 from creditree.runs.environment import content_digest
+from creditree.setup.machine import usable_memory
 from creditree.train.interrupt import continuing
 
 REPORT = "report"

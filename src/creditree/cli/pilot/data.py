@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.guard import GuardBlock
-from creditree.config.pilot import (
-    Files,
-    Frame,
-    Request,
-    default_prompt,
-    preferred_precision,
-    threads_for,
-)
 from creditree.config.reward import OPTIONS, build_verifier, grading, reward_of
-from creditree.config.workload import Encoder
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
 from creditree.pilot.balance import (
@@ -31,9 +22,18 @@ from creditree.pilot.findings import Finding
 from creditree.pilot.graders import Reading, check_reading, choose_grader, reading
 from creditree.pilot.metrics import check_metric
 from creditree.pilot.problems import Placed, Splits, normal, read_problems, split_problems, without_repeats
+from creditree.pilot.request import (
+    Files,
+    Frame,
+    Request,
+    default_prompt,
+    preferred_precision,
+    threads_for,
+)
 from creditree.pilot.store import PROBLEMS, PilotDirectory
 from creditree.problem import fingerprint
 from creditree.runs.atomic import write_text, writing
+from creditree.setup.workload import Encoder
 from creditree.tasks.rows import read_rows
 from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate

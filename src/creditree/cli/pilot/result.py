@@ -10,10 +10,7 @@ from typing import Any
 from creditree.cli.pilot.base import SUSPECT, Base
 from creditree.cli.pilot.data import Data
 from creditree.cli.pilot.training import Course, Trial
-from creditree.config.machine import peak_memory
-from creditree.config.pilot import Request
 from creditree.config.schema import RunConfig
-from creditree.config.workload import Encoder, settled
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
@@ -21,11 +18,14 @@ from creditree.pilot.concentration import Concentration, concentration
 from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
 from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
+from creditree.pilot.request import Request
 from creditree.pilot.store import PilotDirectory
 from creditree.problem import Problem
 from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
+from creditree.setup.machine import peak_memory
+from creditree.setup.workload import Encoder, settled
 from creditree.tasks.task import PromptTemplate
 
 SIDES: tuple[Side, ...] = ("base", "trained")

@@ -13,9 +13,9 @@ from creditree.cli.pilot.base import Base
 from creditree.cli.pilot.data import Data, guard_keys
 from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
-from creditree.config.pilot import Frame, Request, Setting, run_config, settings_to_try
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
+from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary

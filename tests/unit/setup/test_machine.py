@@ -6,9 +6,9 @@ import numpy as np
 import psutil
 import pytest
 
-from creditree.config import machine
-from creditree.config.machine import SHARE, default_device, fastest_precision, peak_memory, usable_memory
 from creditree.engines.native import library
+from creditree.setup import machine
+from creditree.setup.machine import SHARE, default_device, fastest_precision, peak_memory, usable_memory
 
 LATE = 10_000_000
 """The system counts pages a little late."""

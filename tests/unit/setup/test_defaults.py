@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from creditree.config import defaults
-from creditree.config.defaults import RULES, chosen, explicit, resolved, usual_rate
 from creditree.config.load import dump_config, load_config, parse_config
-from creditree.config.machine import Precision
 from creditree.config.schema import RunConfig
-from creditree.config.workload import settled
 from creditree.models.shapes import shape_of
+from creditree.setup import defaults
+from creditree.setup.defaults import RULES, chosen, explicit, resolved, usual_rate
+from creditree.setup.machine import Precision
+from creditree.setup.workload import settled
 
 ROOT = Path(__file__).parents[3]
 REAL = "model: random:qwen2-1.5b\ntask: multiplication\n"

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from creditree.config.machine import whole_memory
 from creditree.config.schema import RunConfig
-from creditree.config.workload import free_of, workload_of
 from creditree.errors import ConfigError, CreditreeError
 from creditree.plan.fit import choose
 from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import Workload
+from creditree.setup.machine import whole_memory
+from creditree.setup.workload import free_of, workload_of
 from creditree.units import show_bytes
 
 MATTERS = 0.1

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from creditree.config.build import build_lora, build_parts, build_settings, build_task
 from creditree.config.load import load_config, parse_config
 from creditree.config.reward import build_verifier
 from creditree.config.schema import RunConfig
@@ -14,6 +13,9 @@ from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.setup.build import build_lora, build_settings, build_task
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.table import Table
@@ -157,7 +159,7 @@ def test_settings_take_every_number() -> None:
 
 
 def test_the_parts_of_the_quickstart() -> None:
-    parts = build_parts(load_config(ROOT / "recipes" / "quickstart.yaml", ["seed=3", "train.max_rows=64"]))
+    parts = build(resolve(load_config(ROOT / "recipes" / "quickstart.yaml", ["seed=3", "train.max_rows=64"])))
     adapter = parts.learner.trained
     assert isinstance(adapter, Adapter)
     assert parts.model.name == "builtin:multiplication"
@@ -175,7 +177,7 @@ def test_the_parts_of_the_quickstart() -> None:
 
 def test_the_optimiser_takes_every_number() -> None:
     train = "{learning_rate: 0.5, betas: [0.1, 0.2], eps: 0.3, max_grad_norm: 0.4, micro_batch_tokens: 77}"
-    learner = build_parts(parse(f"task: multiplication\ntrain: {train}")).learner
+    learner = build(resolve(parse(f"task: multiplication\ntrain: {train}"))).learner
     spec = learner.spec
     assert (spec.learning_rate, spec.betas, spec.eps) == (0.5, (0.1, 0.2), 0.3)
     assert (spec.max_grad_norm, spec.micro_batch_tokens) == (0.4, 77)
@@ -185,7 +187,7 @@ def test_the_optimiser_takes_every_number() -> None:
 
 def test_the_adapter_is_a_function_of_the_seed() -> None:
     first, same, other = (
-        build_parts(parse("task: multiplication", f"seed={seed}")).learner.trained.state() for seed in (1, 1, 2)
+        build(resolve(parse("task: multiplication", f"seed={seed}"))).learner.trained.state() for seed in (1, 1, 2)
     )
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -204,11 +206,11 @@ def test_the_adapter_is_a_function_of_the_seed() -> None:
 )
 def test_parts_that_cannot_be_built(override: str, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind) as error:
-        build_parts(parse("task: multiplication", override))
+        build(resolve(parse("task: multiplication", override)))
     assert words in str(error.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="torch finds no CUDA device here; set cpu"):
-        build_parts(parse("task: multiplication", "model.device=cuda"))
+        build(resolve(parse("task: multiplication", "model.device=cuda")))

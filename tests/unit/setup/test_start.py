@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from creditree.config.build import build_parts
 from creditree.config.load import dump_config, parse_config, parse_values
 from creditree.config.schema import FileConfig, RunConfig
-from creditree.config.start import run_values, started, with_data
-from creditree.config.workload import workload_of
 from creditree.errors import ConfigError, CreditreeError, ModelError, RunError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.setup.start import run_values, started, with_data
+from creditree.setup.workload import workload_of
 from creditree.train.start import Start
 
 BASE = "builtin:multiplication"
@@ -61,7 +62,7 @@ def test_the_adapter_s_shape_and_base_are_the_saved_one_s(saved: Path, place: st
 
 
 def test_the_learner_starts_with_the_saved_weights(saved: Path) -> None:
-    parts = build_parts(config_of(saved, "lora.dropout=0"))
+    parts = build(resolve(config_of(saved, "lora.dropout=0")))
     other = Adapter(load_model(BASE), LoraSpec(2, 6.0, 0.0, (3, 5), ("q_proj", "o_proj")), Key.of(1))
     other.load(saved / "adapter")
     state, expected = parts.learner.trained.state(), other.state()
@@ -175,7 +176,7 @@ def test_all_weights_go_on_from_a_saved_model_and_their_reference_stays_the_base
     text = "task: multiplication\ntrain: {weights: all}\n"
     with RunDirectory.create(tmp_path, text) as run, run.published("model") as folder:
         weights.save(folder)
-    trained = build_parts(config_of(tmp_path, "train.weights=all")).learner.trained
+    trained = build(resolve(config_of(tmp_path, "train.weights=all"))).learner.trained
     expected = weights.state()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in trained.state().items())
     named = trained.model.transformer.model.named_parameters()

@@ -2,11 +2,11 @@
 
 import pytest
 
-from creditree.config import room
 from creditree.config.load import parse_config
-from creditree.config.room import check_room
-from creditree.config.workload import settled
 from creditree.errors import ConfigError
+from creditree.setup import room
+from creditree.setup.room import check_room
+from creditree.setup.workload import settled
 
 
 def refusal(text: str) -> str:

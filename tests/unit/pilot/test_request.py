@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from creditree.config import pilot
-from creditree.config.defaults import HIGHEST_RATE, KNOWN_RATE, SMALL
 from creditree.config.load import dump_config
-from creditree.config.machine import Precision
-from creditree.config.pilot import (
+from creditree.errors import ConfigError
+from creditree.models.shapes import Shape
+from creditree.pilot.graders import NARROW, WIDE
+from creditree.pilot.outlook import GROUPS
+from creditree.pilot.request import (
     BARE,
     Files,
     Frame,
@@ -25,12 +27,10 @@ from creditree.config.pilot import (
     settings_to_try,
     threads_for,
 )
-from creditree.config.workload import free_of, workload_of
-from creditree.errors import ConfigError
-from creditree.models.shapes import Shape
-from creditree.pilot.graders import NARROW, WIDE
-from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
+from creditree.setup.defaults import HIGHEST_RATE, KNOWN_RATE, SMALL
+from creditree.setup.machine import Precision
+from creditree.setup.workload import free_of, workload_of
 from creditree.tasks.wording import WORDINGS
 
 FILES = Files(Path("p.jsonl"), Path("p-validation.jsonl"), Path("p-test.jsonl"))

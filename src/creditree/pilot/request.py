@@ -6,18 +6,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from creditree.config.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.config.load import check_config
-from creditree.config.machine import fastest_precision
 from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
-from creditree.config.workload import free_of, too_little, workload_of
 from creditree.errors import ConfigError
+from creditree.methods import BASELINE, DEFAULT, METHODS
 from creditree.models.directory import BUILTIN
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
+from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
+from creditree.setup.machine import fastest_precision
+from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
 from creditree.tasks.wording import WORDINGS
 
@@ -118,7 +119,7 @@ def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
     The higher rate is that of `usual_rate`, which is a guess for most sizes, hence the trials.
     """
     high, low = usual_rate(num_parameters), usual_rate(num_parameters, share=1 / 3)
-    return (Setting("t-spmo", high), Setting("grpo", high), Setting("t-spmo", low), Setting("grpo", low))
+    return tuple(Setting(method, rate) for rate in (high, low) for method in (DEFAULT, BASELINE))
 
 
 def default_prompt(model: str, grader: str) -> tuple[str, Chat]:
@@ -158,7 +159,7 @@ def run_config(
 ) -> RunConfig:
     """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
-    if setting.method == "grpo":
+    if METHODS[setting.method]().objective.kl > 0:
         method["kl"] = 0.0
     shared = values_of(request, files, frame)
     train = shared["train"] | {
@@ -201,7 +202,7 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dty
     """
     for dtype in dtypes:
         one = replace(frame, dtype=dtype)
-        config = run_config(request, files, one, Setting("t-spmo", KNOWN_RATE), 1.0, {})
+        config = run_config(request, files, one, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
         work, _ = workload_of(config, prompt_tokens, offline=False)
         if choose(work, request.memory, free_of(config.train)) is not None:
             return one

@@ -7,14 +7,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from creditree.config.build import build_lora, build_prompt
 from creditree.config.load import check_config, parse_values
 from creditree.config.schema import FileConfig, LoraBlock, RunConfig
+from creditree.config.trust import without_pieces
 from creditree.errors import ConfigError
 from creditree.models.adapter import LoraSpec, saved_spec
 from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
+from creditree.setup.build import build_lora, build_prompt
 from creditree.tasks.rows import is_on_hub
 from creditree.train.start import find_start, is_adapter, run_of
 
@@ -114,7 +115,7 @@ def run_values(named: str) -> tuple[dict[str, Any], str]:
 
 def _base_of_run(named: str) -> str:
     values, where = run_values(named)
-    return check_config(values, where).model.name
+    return check_config(without_pieces(values), where).model.name
 
 
 def _check_kind(config: RunConfig, named: str, folder: Path) -> None:

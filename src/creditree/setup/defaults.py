@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from creditree.config.build import build_lora
-from creditree.config.machine import default_device, fastest_precision, usable_memory
 from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
-from creditree.config.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
 from creditree.errors import CreditreeError
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
 from creditree.piece import types_of
 from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
+from creditree.setup.build import build_lora
+from creditree.setup.machine import default_device, fastest_precision, usable_memory
+from creditree.setup.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.units import show_bytes

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from creditree.config.build import build_lora, build_settings, build_task
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
@@ -19,6 +18,7 @@ from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import NUM_BYTES, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
+from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.tasks.rows import is_on_hub
 from creditree.tasks.task import Task
 from creditree.units import parse_bytes, show_bytes

@@ -1,12 +1,8 @@
-"""From a checked configuration to the machines of a run."""
+"""From blocks of a configuration to what they stand for."""
 
 from fractions import Fraction
 
-import torch
-
 from creditree.config.block import PromptBlock
-from creditree.config.guard import build_guard
-from creditree.config.reward import build_verifier, code_digest
 from creditree.config.schema import (
     BenchmarkConfig,
     FileConfig,
@@ -18,15 +14,8 @@ from creditree.config.schema import (
     WordProblemsConfig,
 )
 from creditree.engines.engine import Sampling
-from creditree.engines.native.library import identity
-from creditree.engines.whole import engine_for
-from creditree.learner.learner import Learner, OptimiserSpec
-from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.all_weights import AllWeights
-from creditree.models.influence import check_observed
-from creditree.models.load import Model, load_model
-from creditree.models.trained import Trained
-from creditree.rng import Key
+from creditree.methods import Method
+from creditree.models.adapter import LoraSpec
 from creditree.tasks.benchmarks import BENCHMARKS, benchmark
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
@@ -34,10 +23,7 @@ from creditree.tasks.svamp import svamp
 from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
-from creditree.train.guard import Guard
-from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
-from creditree.train.settings import Parts, Settings, Validation, check_context
-from creditree.train.start import Start
+from creditree.train.settings import Settings, Validation
 
 
 def build_lora(block: LoraBlock) -> LoraSpec:
@@ -107,9 +93,10 @@ def _default_prompt(config: TaskConfig) -> PromptTemplate:
     return PromptTemplate()
 
 
-def build_settings(config: RunConfig) -> Settings:
-    """Return the numbers of the run."""
+def build_settings(config: RunConfig, method: Method | None = None) -> Settings:
+    """Return the numbers of the run; `method`: that of the configuration, where it is built already."""
     train, validation = config.train, config.validation
+    method = config.method.build() if method is None else method
     return Settings(
         seed=config.seed,
         steps=train.steps,
@@ -120,7 +107,9 @@ def build_settings(config: RunConfig) -> Settings:
         learning_rate=train.learning_rate,
         final_learning_rate=train.final_learning_rate,
         sampling=Sampling(
-            config.sampling.temperature, config.sampling.top_p, entropies=config.method.build().signals.entropies
+            config.sampling.temperature,
+            config.sampling.top_p,
+            entropies=method.signals.entropies,
         ),
         max_new_tokens=config.sampling.max_new_tokens,
         validation=Validation(validation.every, validation.problems, validation.temperature, validation.patience),
@@ -132,72 +121,4 @@ def build_settings(config: RunConfig) -> Settings:
         max_skipped=train.max_skipped,
         max_unjudged=train.max_unjudged,
         rollouts_every=config.log.rollouts_every,
-    )
-
-
-def build_parts(config: RunConfig) -> Parts:
-    """Load the model, say what of it learns, and make everything else that a run needs."""
-    from creditree.config.defaults import resolved  # these need the functions above
-    from creditree.config.room import check_room
-    from creditree.config.start import started
-    from creditree.config.workload import settled
-
-    config = settled(resolved(started(config))[0])
-    check_room(config)
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
-    method = config.method.build()
-    task = build_task(config.task)
-    verifier = build_verifier(config.reward)
-    guard = build_guard(config.guard, task.prompt, verifier)
-    model = load_model(config.model.name, config.model.dtype, config.model.device)
-    if method.looks_at_steps:
-        method = method.fitted(model.separators(method.step_texts))
-    if method.explore.signals.influence is not None:
-        check_observed(method.explore.signals.influence, model.network)
-    inputs = _inputs(config, task, guard, model)  # before all weights learn
-    train = config.train
-    trained: Trained
-    if train.weights == "all":
-        trained = AllWeights(model)
-    else:
-        trained = Adapter(model, build_lora(config.lora), Key.of(config.seed))
-    start = None if train.start is None else Start.of(train.start)
-    if start is not None:
-        trained.load(start.folder)
-    micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens
-    assert isinstance(micro_batch, int)
-    assert isinstance(rows, int)
-    assert stored != "auto"
-    optimiser = OptimiserSpec(
-        train.learning_rate,
-        train.betas,
-        train.eps,
-        train.max_grad_norm,
-        micro_batch,
-        train.weight_decay,
-        train.skip_grad_norm,
-    )
-    engine = engine_for(model, rows, trained.first_layer, stored)
-    learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
-    parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
-    check_context(parts, build_settings(config))
-    return parts
-
-
-def _inputs(config: RunConfig, task: Task, guard: Guard | None, model: Model) -> Inputs:
-    """Return the digests of all that the run depends on."""
-    settings = build_settings(config)
-    validation = task.held_out("validation", settings.validation.problems) if settings.validation.every > 0 else None
-    native = identity(config.model.dtype, config.model.device)
-    engine = ", ".join(native.values()) if model.whole is None else f"the forward pass of {model.whole.name}"
-    return Inputs(
-        training=training_digest(task),
-        measured=problems_digest(settings.measured(task)),
-        validation=problems_digest(validation),
-        guard=problems_digest(None if guard is None else guard.problems),
-        reward=code_digest(config.reward),
-        guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
-        base=Base.of(model, config.model.dtype),
-        engine=engine,
     )

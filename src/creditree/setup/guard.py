@@ -1,0 +1,48 @@
+"""The guard set of a configuration."""
+
+from creditree.config.guard import GuardBlock
+from creditree.config.reward import build_verifier
+from creditree.errors import DataError, did_you_mean
+from creditree.problem import Problem
+from creditree.tasks.cells import is_missing
+from creditree.tasks.task import PromptTemplate
+from creditree.text import shown
+from creditree.train.guard import Guard
+from creditree.verify.verifier import Verifier
+
+
+def build_guard(block: GuardBlock, default: PromptTemplate, verifier: Verifier) -> Guard | None:
+    """Return the guard set, None without a path; `default` and `verifier` are the task's wording and the run's reward.
+
+    Raises DataError for problems that cannot be used or have no target, ConfigError for the prompt or the reward.
+    """
+    if block.path is None:
+        return None
+    table = block.table(default)
+    problems = table.held_out("test", block.problems)
+    return Guard(
+        source=block.path,
+        problems=problems,
+        targets=tuple(_target(problem, block.target) for problem in problems),
+        prompt=table.prompt,
+        verifier=verifier if block.reward is None else build_verifier(block.reward),
+        tolerance=None if block.target is None else block.tolerance,
+        notes=table.notes,
+    )
+
+
+def _target(problem: Problem, column: str | None) -> str:
+    if column is None:
+        return problem.answers[0]
+    if column not in problem.columns:
+        raise DataError(
+            f"Guard problem '{problem.id}' has no column '{column}' for the target: set guard.target to the column "
+            f"that holds it.{did_you_mean(column, problem.columns)}"
+        )
+    value = problem.columns[column]
+    if not isinstance(value, str | int | float) or is_missing(value):
+        raise DataError(
+            f"Guard problem '{problem.id}' has no text in column '{column}' (it holds {shown(value)}): "
+            "fill it or drop the row."
+        )
+    return str(value)

@@ -1,0 +1,84 @@
+"""From a resolved configuration to the machines of a run."""
+
+import torch
+
+from creditree.config.reward import build_verifier, code_digest
+from creditree.engines.native.library import identity
+from creditree.engines.whole import engine_for
+from creditree.learner.learner import Learner, OptimiserSpec
+from creditree.models.adapter import Adapter
+from creditree.models.all_weights import AllWeights
+from creditree.models.influence import check_observed
+from creditree.models.load import Model, load_model
+from creditree.models.trained import Trained
+from creditree.rng import Key
+from creditree.setup.build import build_lora
+from creditree.setup.guard import build_guard
+from creditree.setup.resolve import Resolved
+from creditree.train.guard import Guard
+from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
+from creditree.train.settings import Parts, check_context
+from creditree.train.start import Start
+from creditree.user_code import digest_of
+
+
+def build(resolved: Resolved) -> Parts:
+    """Load the model, say what of it learns, and make everything else that a run needs."""
+    config = resolved.config
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    method, task = resolved.method, resolved.task
+    verifier = build_verifier(config.reward)
+    guard = build_guard(config.guard, task.prompt, verifier)
+    model = load_model(config.model.name, config.model.dtype, config.model.device)
+    if method.looks_at_steps:
+        method = method.fitted(model.separators(method.step_texts))
+    if method.explore.signals.influence is not None:
+        check_observed(method.explore.signals.influence, model.network)
+    inputs = _inputs(resolved, guard, model)  # before all weights learn
+    train = config.train
+    trained: Trained
+    if train.weights == "all":
+        trained = AllWeights(model)
+    else:
+        trained = Adapter(model, build_lora(config.lora), Key.of(config.seed))
+    start = None if train.start is None else Start.of(train.start)
+    if start is not None:
+        trained.load(start.folder)
+    micro_batch, rows, stored = train.micro_batch_tokens, train.max_rows, train.stored_tokens
+    assert isinstance(micro_batch, int)
+    assert isinstance(rows, int)
+    assert stored != "auto"
+    optimiser = OptimiserSpec(
+        train.learning_rate,
+        train.betas,
+        train.eps,
+        train.max_grad_norm,
+        micro_batch,
+        train.weight_decay,
+        train.skip_grad_norm,
+    )
+    engine = engine_for(model, rows, trained.first_layer, stored)
+    learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
+    parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
+    check_context(parts, resolved.settings)
+    return parts
+
+
+def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:
+    """Return the digests of all that the run depends on."""
+    config, task, settings = resolved.config, resolved.task, resolved.settings
+    validation = task.held_out("validation", settings.validation.problems) if settings.validation.every > 0 else None
+    native = identity(config.model.dtype, config.model.device)
+    engine = ", ".join(native.values()) if model.whole is None else f"the forward pass of {model.whole.name}"
+    return Inputs(
+        training=training_digest(task),
+        measured=problems_digest(settings.measured(task)),
+        validation=problems_digest(validation),
+        guard=problems_digest(None if guard is None else guard.problems),
+        reward=code_digest(config.reward),
+        guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
+        base=Base.of(model, config.model.dtype),
+        engine=engine,
+        pieces={place: digest_of(place) for place in config.method.locations.values()},
+    )

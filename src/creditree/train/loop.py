@@ -1,0 +1,89 @@
+"""The training loop: one loop for every method, and for whoever trains: runs, recipes, benchmarks, examples."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from creditree.engines.pulse import Told
+from creditree.errors import NonFiniteError
+from creditree.rng import Key
+from creditree.train.measure import with_old_logprobs
+from creditree.train.pipeline import Pipeline
+from creditree.train.rollout import HugeRewardError, Rollout
+from creditree.train.settings import Parts, Settings
+from creditree.train.soundness import is_unjudged, was_skipped
+from creditree.train.state import State
+from creditree.train.step import Skip, StepResult, learn
+
+
+class Loop:
+    """Makes training steps of some parts; it keeps counts and clocks (`state`), and writes nothing.
+
+    ``Loop(parts, settings).step()`` draws problems, grows their trees, judges, credits, and updates what learns.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        *,
+        told: Told | None = None,
+        learning: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`told` hears how far an engine call is; `learning` is called before a step's first update."""
+        self.parts = parts
+        self.settings = settings
+        self.key = Key.of(settings.seed)
+        self.state = State()
+        self.rollout = Rollout(
+            parts.model,
+            parts.engine,
+            parts.verifier,
+            parts.task.prompt,
+            settings.sampling,
+            settings.max_new_tokens,
+            partial(with_old_logprobs, parts.learner),
+            told,
+        )
+        self.pipeline = Pipeline(
+            self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
+        )
+        self._learning = learning
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.settings.learning_rate_at(self.state.step, self.state.seconds)
+
+    def step(self) -> StepResult:
+        """Make the next step, and count it. One that cannot be sampled, or whose update is not finite, is a skip."""
+        state = self.state
+        result = self._sampled_and_learned()
+        state.step += 1
+        state.ledger.add(result.cost)
+        if was_skipped(result):
+            state.skipped += 1
+        elif result.stats.updated:
+            state.skipped = 0
+        state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
+        return result
+
+    def _sampled_and_learned(self) -> StepResult:
+        settings, state, rate = self.settings, self.state, self.learning_rate
+        try:
+            explored = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
+        except NonFiniteError as error:
+            self.pipeline.abandon()
+            return StepResult.without(_skip(error, self.pipeline.problem_ids))
+        forests, keys = [one.forest for one in explored.chosen], [one.key for one in explored.chosen]
+        key = self.key.at("step", state.step)
+        self._learning()
+        learned = learn(self.parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
+        self.pipeline.learned(learned.rows)
+        return replace(learned, explored=[one.forest for one in explored.live])
+
+
+def _skip(error: NonFiniteError, problem_ids: list[str]) -> Skip:
+    huge = isinstance(error, HugeRewardError)
+    reason = str(error) if huge else "the logits of sampling are NaN or infinite"
+    return Skip(reason, tuple(problem_ids), "smaller rewards" if huge else None)
