@@ -14,52 +14,36 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from creditree.batch import pack
-from creditree.credit.prefix_gain import PrefixGain
-from creditree.engines.engine import SampleRequest, Sampling
-from creditree.engines.in_process import InProcessEngine
-from creditree.evaluate.accuracy import Examiner
-from creditree.evaluate.prompt import prompt_ids
-from creditree.evaluate.statistics import paired_difference, wilson
-from creditree.explore.base import Fork
-from creditree.explore.replay import Replay
-from creditree.fields import has_signal
-from creditree.learner.learner import Learner, OptimiserSpec
-from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.load import Model, load_model
-from creditree.objective.likelihood import Likelihood
-from creditree.problem import Problem
-from creditree.rng import Key
-from creditree.select.branching_pairs import BranchingPairs
-from creditree.tasks.multiplication import Multiplication
-from creditree.tree import Branch, Forest, RolloutTree
-from creditree.verify.last_integer import LastInteger
-from creditree.verify.verifier import Answer
+import creditree as ct
 
 MAX_NEW_TOKENS, PROBLEMS_PER_STEP, LEARNING_RATE = 64, 4, 4e-3
-EXPLORER = Replay(group=16, successes=1, failures=1)  # a group, then one more from inside a success and a failure
-OBJECTIVE = Likelihood(l2=0.01, l2_decoupled=True)  # pi * A, and the paper's penalty
+EXPLORER = ct.Replay(group=16, successes=1, failures=1)  # a group, then one more from inside a success and a failure
+OBJECTIVE = ct.Likelihood(l2=0.01, l2_decoupled=True)  # pi * A, and the paper's penalty
 
 
-def sample(model: Model, engine: InProcessEngine, tree: RolloutTree, fork: Fork, key: Key, prompt: str) -> RolloutTree:
+def sample(
+    model: ct.Model, engine: ct.InProcessEngine, tree: ct.RolloutTree, fork: ct.Fork, key: ct.Key, prompt: str
+) -> ct.RolloutTree:
     """Sample the branches that the explorer wants in one tree, and judge them."""
     keys = tuple(key.at(fork.tree, len(tree.branches) + member) for member in range(fork.count))
-    request = SampleRequest(tree.context(fork.parent, fork.at), keys, MAX_NEW_TOKENS - len(tree.kept_ids) - fork.at)
-    (samples,), _ = engine.sample([request], Sampling(temperature=0.5))  # prefixes it has seen are not computed again
+    request = ct.SampleRequest(tree.context(fork.parent, fork.at), keys, MAX_NEW_TOKENS - len(tree.kept_ids) - fork.at)
+    (samples,), _ = engine.sample([request], ct.Sampling(temperature=0.5))  # what it has seen is not computed again
     texts = [model.text(np.concatenate([tree.kept_ids, drawn.token_ids])) for drawn in samples]
-    verdicts = LastInteger().judge([Answer(tree.problem, prompt, text) for text in texts])
+    verdicts = ct.LastInteger().judge([ct.Answer(tree.problem, prompt, text) for text in texts])
     return tree.grown(
         *(
-            Branch(fork.parent, fork.at, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, verdict)
+            ct.Branch(fork.parent, fork.at, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, verdict)
             for s, verdict in zip(samples, verdicts, strict=True)
         )
     )
 
 
-def explore(model: Model, engine: InProcessEngine, task: Multiplication, problem: Problem, key: Key) -> Forest:
+def explore(
+    model: ct.Model, engine: ct.InProcessEngine, task: ct.Multiplication, problem: ct.Problem, key: ct.Key
+) -> ct.Forest:
     """Run the explorer: it says what it wants sampled, is sent the trees grown by it, and returns them at the end."""
     prompt = task.prompt.render(problem)
-    root = RolloutTree(problem, prompt_ids(task.prompt, problem, model))
+    root = ct.RolloutTree(problem, ct.prompt_ids(task.prompt, problem, model))
     exploration = EXPLORER.grow(root, key)
     growth = next(exploration)
     while True:
@@ -69,27 +53,27 @@ def explore(model: Model, engine: InProcessEngine, task: Multiplication, problem
         try:
             growth = exploration.send(tuple(trees))
         except StopIteration as finished:
-            forest: Forest = finished.value
+            forest: ct.Forest = finished.value
             return forest
 
 
-def accuracy(examiner: Examiner, problems: Sequence[Problem], temperature: float) -> list[int]:
+def accuracy(examiner: ct.Examiner, problems: Sequence[ct.Problem], temperature: float) -> list[int]:
     """Return 0 or 1 for each held-out problem."""
-    return [int(right or 0) for right in examiner.evaluate(problems, Sampling(temperature)).correct.values()]
+    return [int(right or 0) for right in examiner.evaluate(problems, ct.Sampling(temperature)).correct.values()]
 
 
 def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
     """Train, and return the greedy accuracy before and after."""
     torch.set_num_threads(1)
-    key = Key.of(seed)
-    task = Multiplication(digits_a=3, digits_b=1)
-    model = load_model("builtin:multiplication")
-    adapter = Adapter(model, LoraSpec(rank=8, layers=1 / 3), key)  # q and v of the last 2 of 6 layers
-    engine = InProcessEngine(model, keep_layer=adapter.first_layer)
-    credit, select = PrefixGain(), BranchingPairs()
-    learner = Learner(adapter, OBJECTIVE, OptimiserSpec(LEARNING_RATE), trunk_store=engine)
+    key = ct.Key.of(seed)
+    task = ct.Multiplication(digits_a=3, digits_b=1)
+    model = ct.load_model("builtin:multiplication")
+    adapter = ct.Adapter(model, ct.LoraSpec(rank=8, layers=1 / 3), key)  # q and v of the last 2 of 6 layers
+    engine = ct.InProcessEngine(model, keep_layer=adapter.first_layer)
+    credit, select = ct.PrefixGain(), ct.BranchingPairs()
+    learner = ct.Learner(adapter, OBJECTIVE, ct.OptimiserSpec(LEARNING_RATE), trunk_store=engine)
 
-    examiner = Examiner(model, engine, LastInteger(), task.prompt, MAX_NEW_TOKENS, Key.of(1))
+    examiner = ct.Examiner(model, engine, ct.LastInteger(), task.prompt, MAX_NEW_TOKENS, ct.Key.of(1))
     test = task.held_out("test", num_test)
     before = accuracy(examiner, test, 0.0)
 
@@ -101,11 +85,10 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
         advantages = [tuple(credit.assign(tree) for tree in forest) for forest in forests]
         # 1 / |U| for each unique pair at a prefix where completions part, 0 elsewhere
         weights = [select.weigh(forest, a, key) for forest, a in zip(forests, advantages, strict=True)]
-        signal = any(has_signal(a, w) for a, w in zip(advantages, weights, strict=True))
 
         # only the ancestors of a pair with an advantage are forwarded, each once
-        batch = pack(forests, advantages, weights, keep_zero_advantage=False)
-        if signal:
+        batch = ct.pack(forests, advantages, weights, keep_zero_advantage=False)
+        if batch.num_terms:
             learner.step(batch, key, LEARNING_RATE * (1 - 0.9 * step / steps))
         engine.forget()  # the weights have changed
 
@@ -119,9 +102,9 @@ def main(steps: int, seed: int, num_test: int = 300) -> tuple[float, float]:
             )
 
     after = accuracy(examiner, test, 0.0)
-    change = paired_difference(before, after)
+    change = ct.paired_difference(before, after)
     for name, correct in (("before", before), ("after", after)):
-        found = wilson(sum(correct), len(correct))
+        found = ct.wilson(sum(correct), len(correct))
         low, high = found.interval.low, found.interval.high
         print(f"{name:6s}  greedy accuracy {found.value:.3f}  (95 % interval {low:.3f} to {high:.3f})")
     print(f"change  {change.value:+.3f}  p = {change.p_value:.1e}")

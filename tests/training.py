@@ -14,6 +14,7 @@ from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.methods import METHODS, Method
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.problem import Problem, Verdict
+from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.split import Split
@@ -82,7 +83,7 @@ class Scripted(Verifier):
 
 
 @dataclass(slots=True)
-class Notes:
+class Notes(Watcher):
     """A watcher that keeps what it is shown, the adapter after each step, and calls back."""
 
     learner: Learner

@@ -16,6 +16,7 @@ from creditree.config.load import check_config, dump_config
 from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.prompt import prompt_ids
+from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import describe_environment
@@ -56,7 +57,7 @@ class Budgeted(Trainer):
         self.aim()
 
 
-class Printer:
+class Printer(Watcher):
     """Prints a line a step."""
 
     def update(self, record: Any) -> None:

@@ -1,13 +1,27 @@
 """Errors that a user can cause, each one clear sentence: what was wrong, where, what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from creditree.text import shortened
 
+PARAMETER = re.compile(r"`([a-z_]+)`")
+"""How a sentence names a parameter of a procedure."""
+
 
 class CreditreeError(Exception):
-    """Base of every error that Creditree raises for a user's mistake; the command line prints it and exits with 2."""
+    """Base of every error that Creditree raises for a user's mistake; the command line prints it and exits with 2.
+
+    What was asked for is named as a procedure's parameters are, in backticks: `samples`, `out`. A door that has other
+    words for them puts those there.
+    """
+
+    @property
+    def key(self) -> str | None:
+        """The first parameter that the sentence names, None where it names none."""
+        found = PARAMETER.search(str(self))
+        return None if found is None else found[1]
 
 
 class ConfigError(CreditreeError):

@@ -84,9 +84,13 @@ class Command:
         return code
 
 
-COMMANDS = ("train", "evaluate", "sweep", "monitor", "pilot.command", "compare", "grade", "plan")
+NEEDED = (
+    "setup.training", "measure.evaluation", "sweep.running", "monitor.call", "pilot.stages", "measure.compare",
+    "measure.grade", "setup.plan_words", "cli.describe", "setup.dry_run",
+)  # fmt: skip
+"""What commands import when they run."""
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", *(f"creditree.cli.{name}" for name in COMMANDS)])
+FORKS.set_forkserver_preload(["pytest", *(f"creditree.{name}" for name in NEEDED)])
 
 
 def _command(arguments: list[str], cwd: Path | None, printed: list[Path]) -> None:

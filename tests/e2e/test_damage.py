@@ -10,16 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from creditree.cli.baseline import find_baseline
-from creditree.cli.compare import compare_command
 from creditree.cli.main import app
-from creditree.cli.target import EvalOptions, find_jobs
-from creditree.cli.train import TrainOptions, train_into
 from creditree.config.load import load_config
 from creditree.errors import CreditreeError, RunError
+from creditree.measure.compare import compare
+from creditree.measure.target import EvaluationRequest, find_jobs
+from creditree.monitor.baseline import find_baseline
+from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
+from creditree.setup.request import TrainRequest
+from creditree.setup.training import train_into
 from tests.e2e.command import write_config
 
 
@@ -59,7 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = {"steps": 2, "problems_per_step": 1, "learning_rate": 4e-3, "threads": 1}
     log = {"checkpoint_every": 1, "rollouts_every": 1}
     config = write_config(folder / "run.yaml", train=train, log=log, method={"name": "t-spmo", "group": 2}, **blocks)
-    train_into(load_config(config), folder / "run", Console(quiet=True), resume=False)
+    train_into(load_config(config), folder / "run", Watcher(), resume=False)
     return folder / "run"
 
 
@@ -81,13 +82,13 @@ def damage(file: Path, kind: str) -> None:
 def read(command: str, run: Path) -> None:
     """Do what a command does with the run's files before it loads a model."""
     if command == "eval":
-        find_jobs(EvalOptions(str(run), problems=1), ())
+        find_jobs(EvaluationRequest(str(run), problems=1))
     elif command == "monitor":
         find_baseline(str(run), None, ())
     elif command == "compare":
-        compare_command([run, run], decoding=None, by_method=False, as_json=True)
+        compare([run, run]).to_json()
     else:
-        TrainOptions(None, start=str(run)).load()
+        TrainRequest(None, start=str(run)).load()
 
 
 @pytest.mark.parametrize("command", READ)

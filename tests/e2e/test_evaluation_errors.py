@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
         (["--task", "aime24", "--data", "x.jsonl", "--data-dir", "."], ["keep one of them"]),
         (["--task", "aime24", "--data-dir", "."], ["has no aime24.jsonl", "leave out --data-dir"]),
         (["--task", "aime-24", "--data", "DATA"], ["Did you mean 'aime24'?"]),
-        (["--task", "aime25"], ["math-ai/aime25", "could not be loaded", "task.path=FILE"]),
+        (["--task", "aime25"], ["math-ai/aime25", "could not be loaded", "(task.path)"]),
         (["--suite", "attnrk"], ["Did you mean 'attnrl'?"]),
         (["--suite", "attnrl", "--task", "aime24"], ["leave out --task"]),
         (["--task", "multiplication", "--set", "model.device=tpu"], ["model.device is 'tpu'", "set cpu or cuda"]),
@@ -71,7 +71,7 @@ def test_an_evaluation_that_cannot_start_leaves_the_directory_free(data: Path, t
 
 def test_compare_of_what_has_not_ended(tmp_path: Path, refuse: Refuse) -> None:
     (tmp_path / "evaluation.yaml").write_text("seed: 0")
-    assert "has not ended; run the same creditree eval --out again" in refuse("compare", tmp_path, tmp_path)
+    assert "has not ended; repeat it with the same --out" in refuse("compare", tmp_path, tmp_path)
     assert "--by-method averages training runs" in refuse("compare", tmp_path, tmp_path, "--by-method")
 
 

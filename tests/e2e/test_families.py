@@ -12,10 +12,11 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from creditree.cli.main import app
-from creditree.cli.train import train_into
 from creditree.config.load import load_config
+from creditree.report.shown import Shown
 from creditree.report.summary import Summary
 from creditree.runs.directory import RunDirectory
+from creditree.setup.training import train_into
 from creditree.train.interrupt import Interrupted
 from creditree.train.trainer import Trainer
 from tests.e2e.command import Refuse, write_config
@@ -54,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(place: Path, kind: str, run: Path, *, resume: bool = False) -> Summary:
     """Train in this process; return the summary."""
     with (place / f"{run.name}.txt").open("w") as told:
-        return train_into(load_config(place / f"{kind}.yaml"), run, Console(file=told, width=500), resume=resume)
+        return train_into(load_config(place / f"{kind}.yaml"), run, Shown(Console(file=told, width=500)), resume=resume)
 
 
 @pytest.mark.parametrize("kind", METHODS)

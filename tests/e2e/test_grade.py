@@ -82,8 +82,8 @@ def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
 
 def test_neither_torch_nor_sympy_is_imported_to_grade(rows: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom creditree.cli.grade import grade_command\n"
-        f"grade_command(Path({str(rows)!r}), 'math', deadline=60, workers=1, as_json=True, overrides=[])\n"
+        "import sys\nfrom pathlib import Path\nfrom creditree.measure.grade import GradeRequest, grade\n"
+        f"grade(GradeRequest(Path({str(rows)!r}), 'math', deadline=60, workers=1))\n"
         "print([name for name in ('torch', 'sympy', 'math_verify') if name in sys.modules])"
     )
     assert python("-c", code).stdout.splitlines()[-1] == "[]"

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
-
-from creditree.cli.compare import compare_command
 from creditree.cli.dry_run import step_cost
-from creditree.cli.train import train_into
+
+import creditree as ct
 from creditree.config.load import load_config
 from creditree.errors import ConfigError, RunError
+from creditree.report.watcher import Watcher
 from creditree.setup.workload import workload_of
 from tests.e2e.command import write_config
 
@@ -38,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train={"steps": 2, "problems_per_step": 1, "threads": 1},
         evaluation={"problems": 2, "temperatures": [0]},
     )
-    train_into(load_config(place / "run.yaml"), place / "run", Console(quiet=True), resume=False)
+    ct.train(place / "run.yaml", place / "run", watcher=Watcher(), resume=False)
     return place
 
 
@@ -64,10 +63,9 @@ def test_what_is_not_known_of_a_piece_is_planned_by_its_upper_bound(made: Path) 
     assert (cost["completions"], cost["loss_terms"]) == (5, 5 * 8)
 
 
-def test_it_is_resumed_and_compared_as_any_other(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train_into(load_config(made / "run.yaml"), made / "run", Console(quiet=True), resume=True)
-    compare_command([made / "run", made / "run"], decoding=None, by_method=True, as_json=True)
-    assert LABEL in capsys.readouterr().out
+def test_it_is_resumed_and_compared_as_any_other(made: Path) -> None:
+    ct.train(made / "run.yaml", made / "run", watcher=Watcher(), resume=True)
+    assert LABEL in json.dumps(ct.compare(made / "run", made / "run", by_method=True).to_json())
 
 
 def test_a_number_out_of_range_or_misspelt_is_refused_as_ours_are(made: Path) -> None:
@@ -88,12 +86,12 @@ def test_an_explorer_that_takes_more_than_it_says_is_stopped(made: Path, tmp_pat
     (tmp_path / "mine.py").write_text(text)
     shutil.copy(made / "run.yaml", tmp_path / "run.yaml")
     with pytest.raises(ConfigError, match=r"'TwoGroups' wants 5 completions of a problem and says that it takes 3"):
-        train_into(load_config(tmp_path / "run.yaml"), tmp_path / "run", Console(quiet=True), resume=False)
+        ct.train(tmp_path / "run.yaml", tmp_path / "run", watcher=Watcher(), resume=False)
 
 
 def test_a_file_that_changed_is_no_run_to_go_on_with(made: Path, tmp_path: Path) -> None:
     kept = (made / "mine.py").read_text()
     (made / "mine.py").write_text(kept + "\n# changed\n")
     with pytest.raises(RunError, match=r"The file of the piece .*mine.py:TwoGroups changed since run .* was started"):
-        train_into(load_config(made / "run.yaml"), made / "run", Console(quiet=True), resume=True)
+        ct.train(made / "run.yaml", made / "run", watcher=Watcher(), resume=True)
     (made / "mine.py").write_text(kept)

@@ -11,12 +11,16 @@ from creditree.config.load import parse_config
 from tests.e2e.command import creditree, python, typed
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+DOCUMENTS = (README, ROOT / "docs" / "quickstart.md")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, *paths: Path) -> list[str]:
+    """The code blocks of one language in some documents."""
+    texts = (path.read_text(encoding="utf-8") for path in paths)
+    return [
+        block for text in texts for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_the_quickstart_lifts_greedy_accuracy_from_below_10_to_at_least_85_perce
 
 @pytest.mark.thorough
 def test_every_command_runs(place: Path) -> None:
-    commands = [line for block in blocks("console") for line in block.strip().splitlines()]
+    commands = [line for block in blocks("console", *DOCUMENTS) for line in block.strip().splitlines()]
     assert len(commands) >= 5
     for command in commands:
         program, *arguments = shlex.split(command)
@@ -56,18 +60,26 @@ def test_every_command_runs(place: Path) -> None:
 
 @pytest.mark.thorough
 def test_the_python_example_runs(place: Path) -> None:
-    (example,) = blocks("python")
-    assert len([line for line in example.splitlines() if line.strip()]) <= 13
-    assert "n = 100" in python("-W", "ignore::FutureWarning", "-c", example, cwd=place).stdout
+    (example,) = blocks("python", README)
+    assert len(example.splitlines()) <= 5
+    printed = python("-W", "ignore::FutureWarning", "-c", example, cwd=place).stdout
+    assert "after is better" in printed
+    assert "runs/a" in printed
+
+
+def test_the_readme_is_short() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert all(len(line) <= 120 for line in lines if not line.startswith("|"))
 
 
 def test_the_configuration_example_is_valid() -> None:
-    (example,) = blocks("yaml")
+    (example,) = blocks("yaml", ROOT / "docs" / "problems.md")
     assert parse_config(example, "README").method.build().explore.group == 50
 
 
 def test_every_folder_of_the_tree_is_there() -> None:
-    tree = blocks("text")[-1]
+    (tree,) = blocks("text", ROOT / "docs" / "house.md")
     for folder in re.findall(r"^  (\w+)/", tree, flags=re.MULTILINE):
         assert (ROOT / "src" / "creditree" / folder).is_dir(), folder
     listed = set(re.findall(r"(\w+)/ ", tree))

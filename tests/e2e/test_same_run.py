@@ -6,13 +6,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from creditree.cli.main import app
-from creditree.cli.train import train_into
 from creditree.config.load import load_config
+from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
+from creditree.setup.training import train_into
 from tests.e2e.command import Refuse, write_config
 
 ROWS = [{"question": f"{n}*7=\n", "answer": str(7 * n), "split": "test" if n < 14 else "train"} for n in range(11, 21)]
@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        train_into(load_config(Path("run.yaml")), Path("run"), Console(quiet=True), resume=False)
+        train_into(load_config(Path("run.yaml")), Path("run"), Watcher(), resume=False)
     return place
 
 

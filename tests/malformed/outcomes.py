@@ -12,10 +12,10 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import creditree.cli.describe
-import creditree.cli.evaluate
-import creditree.cli.grade
-import creditree.cli.sweep
-import creditree.cli.train  # noqa: F401 - here once, and not in every process
+import creditree.measure.evaluation
+import creditree.measure.grade
+import creditree.setup.training
+import creditree.sweep.running  # noqa: F401 - here once, and not in every process
 from creditree.cli.main import run
 
 Check = Callable[[str], str]

@@ -2,7 +2,6 @@
 
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -11,34 +10,16 @@ from creditree.cli.output import console, print_json
 from creditree.config.load import dump_config, load_config
 from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
-from creditree.errors import ConfigError, ModelError, did_you_mean
-from creditree.evaluate.prompt import text_notes
+from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method
-from creditree.piece import numbers_of
 from creditree.pieces import PIECES
-from creditree.problem import Problem
 from creditree.report.methods import piece_record
 from creditree.setup.build import build_task
-from creditree.setup.workload import Encoder
+from creditree.setup.described import asked, method_record, piece_text, wording
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
-from creditree.tasks.task import PromptTemplate
 from creditree.tasks.word_problems import WordProblems
-
-
-def piece_text(piece: Any) -> str:
-    """Return a piece with its numbers, such as ``replay(group=50, successes=1)``."""
-    numbers = []
-    for item in numbers_of(piece):
-        numbers.append(f"{item.name}={getattr(piece, item.name)}")
-    return f"{piece.name}({', '.join(numbers)})"
-
-
-def method_record(method: Method) -> dict[str, str]:
-    """Return a method as the seven strings of `creditree methods --json`."""
-    axes = {axis: piece_text(getattr(method, axis)) for axis in PIECES}
-    return {"name": method.name, "paper": method.paper} | axes
 
 
 def methods_command(*, as_json: bool) -> None:
@@ -127,11 +108,11 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
     method = config.method.build()
     example: dict[str, object] = {}
     if isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
-        example = {"wording": config.task.prompt.text or _wording(config.task)}
+        example = {"wording": config.task.prompt.text or wording(config.task)}
     else:
         task = build_task(config.task)
         problem = task.held_out("test", 1)[0]
-        example = _asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
+        example = asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
     if as_json:
         print_json({"method": method_record(method), "example": example, "grading": grading(config.reward)})
         return
@@ -144,24 +125,3 @@ def _show_config(config: RunConfig, *, as_json: bool) -> None:
     _print_grading(out, config.reward)
     out.print(Text("\nconfiguration", "bold"))
     out.print(dump_config(config))
-
-
-def _asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[str, object]:
-    """Return a prompt as the model gets it, from its token ids, and what ends its answers.
-
-    Raises ModelError for a chat template that cannot be rendered.
-    """
-    try:
-        texts = Encoder(config.model.name, offline=True).texts
-    except (OSError, ValueError, ModelError):
-        note = "the model's tokenizer is not at hand: special tokens and a chat format around the prompt are not shown"
-        return {"prompt": prompt.render(problem), "notes": [note]}
-    ids = prompt.encode(problem, texts)
-    said = {"ends": list(texts.end_words), "notes": list(text_notes(prompt, texts))}
-    return {"prompt": texts.exact(ids), "prompt_tokens": len(ids)} | said
-
-
-def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:
-    if isinstance(task, BenchmarkConfig):
-        return BENCHMARKS[task.name].prompt.text
-    return SVAMP_PROMPT if isinstance(task, SvampConfig) else PromptTemplate().text

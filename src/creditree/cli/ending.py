@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from creditree.cli.stream import LOST, close_quietly, tell
+from creditree.cli.words import in_options
 from creditree.errors import ConfigError, CreditreeError
 from creditree.text import one_line
 from creditree.train.interrupt import FIRST_SIGNAL_CODE, Interrupted, continuing, raising
@@ -55,11 +56,11 @@ def ended(app: typer.Typer) -> int:
         if code == FIRST_SIGNAL_CODE + signal.SIGINT:  # what typer makes of one that came between the commands
             complain("interrupted")
     except CreditreeError as error:
-        code = refused(str(error))
+        code = refused(in_options(str(error)))
     except UsageError as error:
         code = refused(usage(error)) if str(error) else 2  # without any word, typer has shown the help
     except Stopped as stop:
-        complain(str(stop))
+        complain(in_options(str(stop)))
         code = stop.exit_code
     except BrokenPipeError:  # who reads the output has seen enough
         code = LOST

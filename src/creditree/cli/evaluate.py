@@ -1,295 +1,77 @@
-"""`creditree eval`: a run, an adapter or a plain model on held-out problems."""
+"""`creditree eval`."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import yaml
+import typer
 
-from creditree.cli.edited import edited
-from creditree.cli.output import console, print_json, progress_console, quiet_libraries
-from creditree.cli.stream import tell
-from creditree.cli.target import EvalOptions, Job, find_jobs
-from creditree.cli.unfinished import unfinished
-from creditree.config.overrides import named_keys
-from creditree.config.reward import build_verifier, code_digest, grading
-from creditree.engines.engine import Sampling
-from creditree.engines.whole import engine_for
-from creditree.errors import ConfigError
-from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
-from creditree.evaluate.example import Example
-from creditree.evaluate.first_look import FirstLook
-from creditree.evaluate.prompt import text_notes
-from creditree.evaluate.session import InMemory, Kept, Watcher, measure
-from creditree.evaluate.suite import SUITES
-from creditree.models.load import load_model
-from creditree.models.trained import Trained, load_trained
-from creditree.problem import fingerprint
-from creditree.report.evaluation import (
-    BASE,
-    MEASURED,
-    average_entry,
-    decoding_entry,
-    problem_rows,
-    suite_view,
-    task_view,
-)
-from creditree.report.measuring import MeasureProgress
-from creditree.rng import Key
-from creditree.runs.environment import content_digest
-from creditree.runs.evaluation import EvaluationDirectory
-from creditree.setup.workload import rows_of
-from creditree.train.inputs import Base
-from creditree.train.interrupt import continuing
-from creditree.verify.verifier import closing
-
-SINGLE, SEVERAL = (0.0, 0.3, 1.0), (0.6,)
-"""Temperatures where none is named: for one completion a problem, and for several."""
+from creditree.cli.options import JsonOption, RewardOption, SetOption, TrustOption, whole_numbers
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Measurement:
-    """Everything that is to be measured, before anything is loaded."""
+def evaluate(
+    target: Annotated[str, typer.Argument(help="Run directory, PEFT adapter directory, or model.")],
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="Several benchmarks and their average: attnrl.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="File of the task's problems (JSONL, CSV, parquet).")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Folder with a file for each benchmark, such as aime24.jsonl.")
+    ] = None,
+    problems: Annotated[
+        int | None,
+        typer.Option(
+            "--problems", min=1, max=1_000_000, help="At most this many (default 500; benchmarks and files: all)."
+        ),
+    ] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option("--temperature", min=0, help="Repeat for several; 0 is greedy. Default: 0, 0.3, 1; several: 0.6."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, max=1000, help="Completions of each problem; default: 1.")
+    ] = None,
+    k: Annotated[
+        str | None, typer.Option("--k", metavar="K,K,...", help="pass@k and maj@k for these; default: 1 and --samples.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, max=10**7, help="Tokens of a completion, at most.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="test or validation.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory to save in; the same command continues a stopped one.")
+    ] = None,
+    base: Annotated[bool, typer.Option("--base/--no-base", help="Measure the base of what was trained, too.")] = True,
+    reward: RewardOption = None,
+    trust_run: TrustOption = False,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Measure pass@1, pass@k and maj@k on held-out problems, with intervals, and the difference to the base model."""
+    from creditree.cli.output import console, print_json, quiet_libraries, shown
+    from creditree.cli.stream import tell
+    from creditree.config.trust import reward_override
+    from creditree.measure.evaluation import evaluate as measured
+    from creditree.measure.target import EvaluationRequest
+    from creditree.report.evaluation import suite_view, task_view
 
-    options: EvalOptions
-    jobs: list[Job]
-    trained: Path | None
-    temperatures: tuple[float, ...]
-    top_p: float
-
-    @property
-    def seed(self) -> int:
-        return self.jobs[0].config.seed
-
-    @property
-    def key(self) -> Key:
-        return Key.of(self.seed)
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return (MEASURED, BASE) if self.trained is not None and self.options.base else (MEASURED,)
-
-    def samples(self, job: Job, temperature: float) -> int:
-        return 1 if temperature == 0 else job.samples
-
-    def ks(self, job: Job, temperature: float) -> tuple[int, ...]:
-        samples = self.samples(job, temperature)
-        asked = (samples,) if self.options.ks is None else self.options.ks
-        return tuple(sorted({1, *(k for k in asked if k <= samples)}))
-
-    @property
-    def total(self) -> int:
-        counts = (len(job.problems) * self.samples(job, t) for job in self.jobs for t in self.temperatures)
-        return sum(counts) * len(self.sides)
-
-
-def eval_command(options: EvalOptions, *, as_json: bool, overrides: Sequence[str]) -> None:
-    """Measure the target, and where a run trained it, its base too, on the same problems and random numbers."""
     quiet_libraries()
-    asked, words = _measurement(options, overrides), edited(options.target)
-    settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
-    code = [code_digest(job.config.reward) for job in asked.jobs]
-    opened = unfinished(settings, code) if options.out is None else EvaluationDirectory.open(options.out, settings)
-    with opened as directory:
-        kept = "nothing was kept: add --out DIR to be able to continue"
-        if directory is not None:
-            kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
-        with continuing(kept), MeasureProgress(asked.total, progress_console(stderr=True)) as progress:
-            known, found = _measured(asked, directory, progress)
-        cure = "add --out DIR, and what was sampled is kept and judged again when the command is repeated."
-        if directory is not None:
-            cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
-        for job, decodings in zip(asked.jobs, found, strict=True):
-            for name, sides in decodings.items():
-                check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
-        record = _record(asked, found) | known
-        if directory is not None and options.out is not None:
-            rows = [
-                row
-                for job, decodings in zip(asked.jobs, found, strict=True)
-                for name, sides in decodings.items()
-                for row in problem_rows(job.name, name, sides, job.problems)
-            ]
-            directory.finish(rows, record)
-    if words:
-        tell(words)
-    if as_json:
+    temperatures, ks = tuple(temperature) if temperature else None, whole_numbers("--k", k)
+    found = measured(
+        EvaluationRequest(
+            target=target, task=task, suite=suite, data=data, data_dir=data_dir, problems=problems,
+            temperatures=temperatures, samples=samples, ks=ks, max_new_tokens=max_new_tokens, split=split, out=out,
+            base=base, trusted=trust_run, overrides=(*reward_override(reward), *(set_ or [])),
+        ),
+        shown(stderr=True),
+    )  # fmt: skip
+    if found.edited:
+        tell(found.edited)
+    record = found.to_json()
+    if json:
         print_json(record)
         return
     views = [task_view(one) for one in record.get("tasks", {"": record}).values()]
     console().print(*views, *([suite_view(record)] if "suite" in record else []))
-
-
-def _measurement(options: EvalOptions, overrides: Sequence[str]) -> _Measurement:
-    jobs, trained = find_jobs(options, overrides)
-    samples = max(job.samples for job in jobs)
-    suite = None if options.suite is None else SUITES[options.suite]
-    usual = (suite.temperature,) if suite is not None else SINGLE if samples == 1 else SEVERAL
-    temperatures = options.temperatures or usual
-    top_p = jobs[0].config.sampling.top_p
-    if suite is not None and "sampling.top_p" not in named_keys(overrides):
-        top_p = suite.top_p
-    most = samples if any(temperatures) else 1
-    for k in options.ks or ():
-        if k > most and any(temperatures):
-            raise ConfigError(
-                f"--k {k} needs as many completions of a problem, and --samples is {most}; raise --samples."
-            )
-        if k > most:
-            also = "" if samples >= k else f", and --samples to {k} or more"
-            raise ConfigError(
-                f"--k {k} needs as many completions of a problem, and greedy decoding (--temperature 0) gives one; set "
-                f"--temperature to more than 0, such as 0.6{also}."
-            )
-    return _Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
-
-
-def _settings(asked: _Measurement) -> dict[str, Any]:
-    """Return all that the results depend on: a saved evaluation is continued only under the same."""
-    config = asked.jobs[0].config
-    model = config.model.model_dump(mode="json")
-    folder = Path(config.model.name)
-    return {
-        "trained": None if asked.trained is None else content_digest(asked.trained),
-        "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
-        "seed": asked.seed,
-        "split": asked.options.split,
-        "temperatures": [float(temperature) for temperature in asked.temperatures],
-        "top_p": asked.top_p,
-        "base": BASE in asked.sides,
-        "suite": asked.options.suite,
-        "tasks": {
-            job.name: {
-                "problems": len(job.problems),
-                "sha256": fingerprint(job.problems),
-                "samples": job.samples,
-                "max_new_tokens": job.max_new_tokens,
-                "reward": job.config.reward.written,
-                "prompt": {
-                    "text": job.task.prompt.text,
-                    "chat": job.task.prompt.chat,
-                    "system": job.task.prompt.system,
-                },
-            }
-            for job in asked.jobs
-        },
-    }
-
-
-def _measured(
-    asked: _Measurement, directory: EvaluationDirectory | None, progress: MeasureProgress
-) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
-    """Return what is known beside the figures, and, for each job, what was found.
-
-    Known are the base model (its digest, what ends its answers), and each job's first prompt and completion.
-
-    What was found is by decoding and side.
-    """
-    config = asked.jobs[0].config
-    with ExitStack() as held:
-        verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
-        model = load_model(config.model.name, config.model.dtype, config.model.device)
-        base = Base.of(model, config.model.dtype)
-        if directory is not None:
-            directory.keep_base(base.to_json())
-        if asked.trained is not None:
-            base.check(asked.trained)
-        trained = None if asked.trained is None else load_trained(model, asked.trained)
-        engine = engine_for(model, rows_of(config))
-        examiners = [
-            Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
-            for job, verifier in zip(asked.jobs, verifiers, strict=True)
-        ]
-        for job, examiner in zip(asked.jobs, examiners, strict=True):
-            examiner.check(job.problems)
-        for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
-            progress.message(note)
-        looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
-        found = [
-            {
-                Sampling(temperature).name: {
-                    side: _side(asked, job, look, temperature, side, trained, directory, progress)
-                    for side in asked.sides
-                }
-                for temperature in asked.temperatures
-            }
-            for job, look in zip(asked.jobs, looks, strict=True)
-        ]
-        pairs = zip(asked.jobs, looks, strict=True)
-        first = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
-        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
-
-
-_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "task.prompt.text (--set)", "reward_key": "--reward"}
-"""What the settings are called here that cure completions which nobody can read."""
-
-
-def _first(asked: _Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
-    """Return the first example of a job; of completions that are kept, whichever command sampled them."""
-    if directory is None:
-        assert look.example is not None  # everything was sampled now
-        return look.example
-    kept = directory.attempts(job.name, Sampling(asked.temperatures[0]).name, MEASURED)
-    return Example.first(look.examiner.model, look.examiner.prompt, job.problems[0], kept)
-
-
-def _side(
-    asked: _Measurement,
-    job: Job,
-    look: FirstLook,
-    temperature: float,
-    side: str,
-    trained: Trained | None,
-    directory: EvaluationDirectory | None,
-    watcher: Watcher,
-) -> Evaluation:
-    decoding = Sampling(temperature).name
-    kept: Kept = InMemory() if directory is None else directory.parts(job.name, decoding, side)
-    label = f"{job.name} {decoding}" + (", base" if side == BASE else "")
-    sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
-    with trained.off() if side == BASE and trained is not None else nullcontext():
-        return measure(look, job.problems, sampling, samples, kept, watcher, label)
-
-
-def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) -> dict[str, Any]:
-    """Return what --json prints: of one task, or of a suite with its average."""
-    records = [_task_record(asked, job, decodings) for job, decodings in zip(asked.jobs, found, strict=True)]
-    if asked.options.suite is None:
-        return records[0]
-    average = {
-        Sampling(temperature).name: average_entry(
-            [decodings[Sampling(temperature).name] for decodings in found], asked.key
-        )
-        for temperature in asked.temperatures
-    }
-    return {
-        "target": asked.options.target,
-        "suite": asked.options.suite,
-        "seed": asked.seed,
-        "average": average,
-        "tasks": {job.name: record for job, record in zip(asked.jobs, records, strict=True)},
-    }
-
-
-def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, Evaluation]]) -> dict[str, Any]:
-    entries = {
-        Sampling(t).name: decoding_entry(decodings[Sampling(t).name], asked.ks(job, t), asked.key)
-        for t in asked.temperatures
-    }
-    return {
-        "target": asked.options.target,
-        "task": job.name,
-        "split": asked.options.split,
-        "n": len(job.problems),
-        "seed": asked.seed,
-        "reward": job.config.reward.written,
-        "grading": grading(job.config.reward),
-        "max_new_tokens": job.max_new_tokens,
-        "top_p": asked.top_p,
-        "data": {"source": job.source, "sha256": fingerprint(job.problems)},
-        "notes": list(job.task.notes),
-        **next(iter(entries.values())),
-        "decoding": entries,
-    }

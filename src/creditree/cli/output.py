@@ -2,45 +2,38 @@
 
 import json
 import warnings
-from collections.abc import Iterable
 from typing import IO, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.text import Text
+from rich.console import Console
 
-from creditree.cli.stream import Stream
+from creditree.cli.stream import Stream, tell
+from creditree.cli.words import in_options
+from creditree.report.plain import PlainConsole
+from creditree.report.shown import Shown
 from creditree.text import json_escaped, printable
-
-
-class PlainConsole(Console):
-    """A console that shows every text as it is: no markup, no emoji codes, and control characters as escapes.
-
-    Whatever models, data files and paths hold goes through `render` before it reaches the terminal.
-    """
-
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Return what rich would print, with nothing in it that steers the terminal but rich's own styles."""
-        # before the lines are broken, so that escapes count with their width; tables and panels come here cell by cell
-        if isinstance(renderable, Text) and renderable.plain != printable(renderable.plain):
-            renderable = Text(
-                printable(renderable.plain), renderable.style, justify=renderable.justify, overflow=renderable.overflow
-            )
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def console() -> Console:
     """Return the console for the tables and sentences that a command is asked for (standard output)."""
-    return PlainConsole(Stream("stdout", strict=True))
+    return PlainConsole(cast("IO[str]", Stream("stdout", strict=True)))
 
 
 def progress_console(*, stderr: bool) -> Console:
     """Return the console of work that goes on whether or not anybody reads what it says: its files hold the results."""
-    return PlainConsole(Stream("stderr" if stderr else "stdout", strict=False))
+    return PlainConsole(cast("IO[str]", Stream("stderr" if stderr else "stdout", strict=False)))
+
+
+def shown(*, stderr: bool) -> Shown:
+    """Return who shows the progress of a procedure, in the command line's own words."""
+    return _InOptions(progress_console(stderr=stderr))
+
+
+class _InOptions(Shown):
+    """Shows progress with options where sentences name parameters."""
+
+    def message(self, text: str) -> None:
+        """Show a sentence."""
+        super().message(in_options(text))
 
 
 def print_text(text: str) -> None:
@@ -51,6 +44,19 @@ def print_text(text: str) -> None:
 def print_json(value: object) -> None:
     """Print `value` as JSON on standard output."""
     _write(json_escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+
+def print_line(value: object) -> None:
+    """Print `value` as one line of JSON on standard output."""
+    _write(json.dumps(value) + "\n")
+
+
+def tell_edited(named: str) -> None:
+    """Say where a run's configuration is not as the run wrote it."""
+    from creditree.setup.edited import edited
+
+    if words := edited(named):
+        tell(words)
 
 
 def _write(text: str) -> None:

@@ -29,20 +29,20 @@ def check_free(overrides: Sequence[str], own: Mapping[str, str], who: str) -> No
         (key,) = named_keys((override,))
         for one, instead in own.items():
             if key == one or key.startswith(f"{one}.") or one.startswith(f"{key}."):
-                raise ConfigError(f"--set {shortened(override)}: {who} sets {one} itself; {instead}.")
+                raise ConfigError(f"`overrides` {shortened(override)}: {who} sets {one} itself; {instead}.")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
     name, separator, text = override.partition("=")
     if not separator or not name.strip():
-        raise ConfigError(f"--set {shortened(override)}: write it as key=value, such as method.group=16.")
+        raise ConfigError(f"`overrides` {shortened(override)}: write it as key=value, such as method.group=16.")
     try:
         value = read_values(text)
     except NotationError as error:
         raise ConfigError(
-            f"--set {shortened(override)}: the value is not valid YAML{error}; quote it where a text is meant."
+            f"`overrides` {shortened(override)}: the value is not valid YAML{error}; quote it where a text is meant."
         ) from None
-    set_key(values, name.strip(), value, f"--set {shortened(override)}")
+    set_key(values, name.strip(), value, f"`overrides` {shortened(override)}")
 
 
 def set_key(values: dict[str, Any], name: str, value: object, where: str) -> None:

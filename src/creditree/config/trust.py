@@ -29,7 +29,7 @@ def check_trust(
         code = None if trusted else _code(_at(values, place))
         if code is not None and not named & {key, f"{key}.name", f"{key}.allow_execution"}:
             raise ConfigError(
-                f"{where} names code that would run on this machine: {key} is {code}; add --trust-run if you trust "
+                f"{where} names code that would run on this machine: {key} is {code}; add `trust` if you trust "
                 f"whoever wrote it{cure}."
             )
     pieces = {} if trusted else _pieces(values.get("method"))

@@ -167,7 +167,7 @@ class Examiner:
                     + (
                         "leave the problem out."
                         if fixed_length
-                        else f"set --max-new-tokens to {limit - length} or less."
+                        else f"set `max_new_tokens` to {limit - length} or less."
                     )
                     if length < limit
                     else f"the prompt of problem '{problem.id}' has {length} tokens, and the context of model "

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Protocol
 
 from creditree.engines.engine import Sampling
-from creditree.engines.pulse import Pulse, Told
+from creditree.engines.pulse import Told
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.problem import Problem
+from creditree.report.watcher import Watcher
 from creditree.runs.attempts import Attempt
 
 
@@ -59,19 +60,6 @@ class InMemory:
         """Do nothing: a measurement in memory holds nothing from before."""
 
 
-class Watcher(Protocol):
-    """Whoever shows the progress of a measurement."""
-
-    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
-        """Completions of `label` sampled since it began (`new`) and found there (`old`), correct ones, and all.
-
-        `unjudged`: of new and old, those without a reward.
-        """
-
-    def beat(self, label: str, pulse: Pulse) -> None:
-        """How far the present piece of `label` is sampled."""
-
-
 def measure(
     examiner: Examines,
     problems: Sequence[Problem],
@@ -106,13 +94,13 @@ def measure(
     correct = sum(map(is_correct, old))
     total = len(problems) * samples
     unjudged = sum(attempt.reward is None for attempt in old)
-    watcher.update(label, 0, len(old), correct, total, unjudged)
+    watcher.measured(label, 0, len(old), correct, total, unjudged)
     for piece in examiner.pieces([problem for problem in problems if problem.id not in done], samples):
         attempts = examiner.examine(piece, sampling, samples, partial(watcher.beat, label))
         kept.add(attempts)
         found += [replace(attempt, text="") for attempt in attempts]
         correct += sum(map(is_correct, attempts))
         unjudged += sum(attempt.reward is None for attempt in attempts)
-        watcher.update(label, len(found) - len(old), len(old), correct, total, unjudged)
+        watcher.measured(label, len(found) - len(old), len(old), correct, total, unjudged)
     order = {problem.id: place for place, problem in enumerate(problems)}
     return Evaluation.of(sorted(found, key=lambda attempt: order[attempt.problem_id]))

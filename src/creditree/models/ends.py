@@ -124,7 +124,7 @@ def not_applied_note(values: Mapping[str, object]) -> tuple[str, ...]:
     if not values:
         return ()
     shown = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-    return (f"not applied, of the model's generation_config.json: {shown}; sampling.* and --temperature say it here",)
+    return (f"not applied, of the model's generation_config.json: {shown}; sampling.* and `temperatures` say it here",)
 
 
 def _ids(name: str, source: str, value: object) -> Sequence[int]:

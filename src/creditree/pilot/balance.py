@@ -50,7 +50,7 @@ def check_lengths(
     found = []
     if long:
         text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"
-        text += "" if kept else "; lower --max-new-tokens, shorten the prompts, or take another model"
+        text += "" if kept else "; lower `max_new_tokens`, shorten the prompts, or take another model"
         found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
     counts = np.array([lengths[one.problem.id] for one in kept] or [0])
     shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95, method="inverted_cdf")), int(counts.max()))

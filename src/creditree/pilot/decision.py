@@ -57,7 +57,7 @@ def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str
             f"{found.truncated_before:.0%} before"
         )
     elif found.truncated_after > TRUNCATED:
-        listed.append(f"{found.truncated_after:.0%} of the completions are cut off: raise --max-new-tokens")
+        listed.append(f"{found.truncated_after:.0%} of the completions are cut off: raise `max_new_tokens`")
     if concentration is not None:
         listed += concentration_risks(concentration)
     if answer[1] > COLLAPSED and answer[1] > 2 * right:

@@ -166,7 +166,7 @@ def _unread(found: Reading, places: Mapping[str, str], *, drops: bool) -> Findin
     if severity == "blocker" and not drops:
         text += "; only a reward of 1 counts as correct, so let the function return 1 for a right answer"
     elif severity == "blocker":
-        text += "; name another grader, or your own function, with --reward"
+        text += "; name another grader, or your own function, with `reward`"
     elif drops:
         text += "; these problems are left out"
     return Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
@@ -188,7 +188,7 @@ def _misread(found: Reading, placed: Sequence[Placed]) -> list[Finding]:
         text = (
             f"{found.grader} refuses plausible answers to {len(found.missed)} of {len(placed)} problems; the first, "
             f"{places[first]}: {why}; a model that answers so is never right: write the answers in the form that the "
-            "model gives them in, such as the bare number, or name another grader with --reward"
+            "model gives them in, such as the bare number, or name another grader with `reward`"
         )
         findings.append(
             Finding("missed_answers", "caution", text, first_places([places[name] for name in found.missed]))

@@ -44,16 +44,16 @@ def check_metric(metric: str, problems: Sequence[Problem]) -> None:
     if metric.startswith(COLUMN):
         name = metric.removeprefix(COLUMN)
         if name not in columns:
-            raise ConfigError(f"--metric {metric}: the problems have no such column.{did_you_mean(name, columns)}")
+            raise ConfigError(f"`metrics` {metric}: the problems have no such column.{did_you_mean(name, columns)}")
         _worth(name, problems)
         return
     if ":" not in metric:
-        raise ConfigError(f"--metric {metric}: write file.py:function, package.module:function or column:NAME.")
+        raise ConfigError(f"`metrics` {metric}: write file.py:function, package.module:function or column:NAME.")
     tried = [Answer(problem, problem.question, problem.answers[0]) for problem in problems[:TRIED]]
     with closing(load_reward(metric)) as function:
         verdicts = function.judge(tried)
     if all(verdict.reward is None for verdict in verdicts):
-        raise ConfigError(f"--metric {metric} gives no number for the reference answers: {verdicts[0].detail}")
+        raise ConfigError(f"`metrics` {metric} gives no number for the reference answers: {verdicts[0].detail}")
 
 
 def measure_metric(
@@ -79,7 +79,7 @@ def measure_metric(
         ]
     pairs = [(a, b) for a, b in zip(*(values for values, _ in sides), strict=True) if a is not None and b is not None]
     if not pairs:
-        raise DataError(f"--metric {metric} gave no number for any problem: {sides[0][1] or sides[1][1]}")
+        raise DataError(f"`metrics` {metric} gave no number for any problem: {sides[0][1] or sides[1][1]}")
     return _measured(metric, [a for a, _ in pairs], [b for _, b in pairs], key)
 
 

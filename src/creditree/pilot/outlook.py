@@ -172,11 +172,11 @@ def verdict(found: Outlook, group: int) -> tuple[Verdict, str]:
 def advice(found: Outlook) -> str:
     """Return what to change where there is no signal."""
     if found.truncated > 0.5:
-        return f"{found.truncated:.0%} of the completions are cut off: raise --max-new-tokens"
+        return f"{found.truncated:.0%} of the completions are cut off: raise `max_new_tokens`"
     if found.accuracy.value > 0.5:
         return "take harder problems: most of these are solved every time"
     if found.unparsable > 0.5:
-        return f"in {found.unparsable:.0%} of the completions no answer is found: change --prompt or --reward"
+        return f"in {found.unparsable:.0%} of the completions no answer is found: change `prompt` or `reward`"
     return "take easier problems, a stronger base model, or fine-tune on worked solutions first"
 
 

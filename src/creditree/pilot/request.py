@@ -16,11 +16,13 @@ from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
+from creditree.report.calls import Spelling, in_python
 from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.setup.machine import fastest_precision
 from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
 from creditree.tasks.wording import WORDINGS
+from creditree.units import parse_bytes, parse_duration
 
 BARE = "{question}\n"
 """Wording for the built-in models, which know no instructions."""
@@ -32,7 +34,10 @@ PRECISIONS = ("bfloat16", "int8", "nf4")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asked for; None where it did not."""
+    """What is asked for; None where nothing is said. `memory`: bytes, 0: what is free.
+
+    `spelled`: how the report says that a procedure is called.
+    """
 
     problems: Path
     model: str
@@ -51,22 +56,23 @@ class Request:
     by: str | None = None
     seed: int = 0
     overrides: tuple[str, ...] = ()
+    spelled: Spelling = in_python
 
 
 OWN_KEYS: Mapping[str, str] = {
-    "seed": "use --seed",
-    "model": "use --model, --device or --dtype",
-    "task": "use --question, --answer and --prompt, or change the table",
-    "reward": "use --reward",
-    "guard.path": "use --guard",
+    "seed": "use `seed`",
+    "model": "use `model`, `device` or `dtype`",
+    "task": "use `question`, `answer` and `prompt`, or change the table",
+    "reward": "use `reward`",
+    "guard.path": "use `guard`",
     "evaluation": "the test is the pilot's own",
     "method.name": "the trials choose it",
     "method.group": "it is chosen by what the base model does",
     "sampling.temperature": "it is chosen by what the base model does",
-    "sampling.max_new_tokens": "use --max-new-tokens",
-    "train.seconds": "use --budget",
-    "train.memory": "use --memory",
-    "train.start": "a pilot begins with a fresh adapter; creditree train --from goes on",
+    "sampling.max_new_tokens": "use `max_new_tokens`",
+    "train.seconds": "use `budget`",
+    "train.memory": "use `memory`",
+    "train.start": "a pilot begins with a fresh adapter; a training run with `start` goes on",
 }
 """Keys that are the pilot's to set, and what to do instead."""
 
@@ -209,7 +215,22 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dty
         group = largest_group(work, request.memory, free_of(config.train))
         if group is not None and group >= GROUPS[0]:
             return replace(one, group=max(size for size in GROUPS if size <= group))
-    sentence = too_little(work, request.memory, free_of(config.train))
-    for key, option in (("sampling.max_new_tokens:", "--max-new-tokens"), ("train.memory", "--memory")):
-        sentence = sentence.replace(key, option)
+    sentence = too_little(work, request.memory, free_of(config.train), "`max_new_tokens`", "`memory`")
     raise ConfigError(sentence)
+
+
+def seconds_of(budget: str) -> float:
+    """Return the seconds of a budget such as ``30m``. Raises ConfigError."""
+
+    try:
+        return parse_duration(budget)
+    except ValueError as error:
+        raise ConfigError(f"`budget` is '{budget}': {error}.") from None
+
+
+def bytes_of(memory: str | None) -> int:
+    """Return the bytes of a limit such as ``8GB``, 0 for none. Raises ConfigError."""
+    try:
+        return 0 if memory is None else parse_bytes(memory)
+    except ValueError as error:
+        raise ConfigError(f"`memory` is '{memory}': {error}.") from None

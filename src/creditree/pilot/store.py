@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from creditree.errors import RunError
 from creditree.runs.attempts import AttemptParts
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory, claimed, foreign, same_settings
+from creditree.runs.held import HeldDirectory, foreign
 from creditree.runs.lock import RunLock
-from creditree.runs.records import is_file
 
 T = TypeVar("T")
 
@@ -34,33 +33,25 @@ class PilotDirectory(HeldDirectory):
     """
 
     CURE: ClassVar[str] = "remove it, and repeat the command"
+    SETTINGS: ClassVar[str] = SETTINGS
+    PLACE: ClassVar[str] = "pilot"
+    MADE: ClassVar[str] = "pilot in {path} was begun with other settings"
 
-    def __init__(self, path: Path, lock: RunLock) -> None:
+    def __init__(self, path: Path, lock: RunLock | None) -> None:
         super().__init__(path, lock)
         self._seconds: dict[str, float] = {}
         if os.path.lexists(path / CLOCK):
             self._seconds = self.read_record(CLOCK, dict[str, float])
 
     @classmethod
-    def open(cls, path: Path, settings_yaml: str) -> Self:
-        """Start a pilot in a new or empty directory, or continue the one that is there.
-
-        Raises RunError where it was begun with other settings, cannot be written, or another process is writing it.
-        """
-        if is_file(path / "config.yaml"):
-            raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
+    def _refuse_foreign(cls, path: Path) -> None:
         _check_own(path)
-        with claimed(path, "--out") as lock:
-            cure = "repeat it with the same ones, or choose another directory with --out"
-            held = same_settings(
-                path, SETTINGS, settings_yaml, "pilot", f"pilot in {path} was begun with other settings", cure
-            )
-            directory = cls(path, lock)
-            if not held:
-                directory.write_text(SETTINGS, settings_yaml, checked=False)
-            if not held or not os.path.lexists(path / CODE):
-                directory.write_json(CODE, describe_environment(), checked=False)
-            return directory
+
+    def _begin(self, settings_yaml: str, *, held: bool) -> None:
+        if not held:
+            self.write_text(SETTINGS, settings_yaml, checked=False)
+        if not held or not os.path.lexists(self.path / CODE):
+            self.write_json(CODE, describe_environment(), checked=False)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
@@ -133,4 +124,4 @@ def _check_own(path: Path) -> None:
         return
     other = foreign(path, frozenset(PRECEDING))
     if other is not None and not (other == CODE and b'"creditree"' in (path / CODE).read_bytes()):
-        raise RunError(f"Directory {path} holds {other} and no pilot; choose an empty one, or a new one, with --out.")
+        raise RunError(f"Directory {path} holds {other} and no pilot; choose an empty one, or a new one, with `out`.")

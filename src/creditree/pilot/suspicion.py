@@ -60,16 +60,16 @@ class Suspicion:
         """Return it as JSON has it."""
         return asdict(self)
 
-    def sentence(self, grader: str, examples: str) -> str:
-        """Return what is suspected, why, and how to look."""
+    def sentence(self, grading: str) -> str:
+        """Return what is suspected, why, and how to look: `grading` shows what the grader reads in them."""
         right = "None of {:,} completions is" if self.right == 0 else f"Only {self.right:,} of {{:,}} completions are"
         holds = self.holding.exceeds(LEAST_HOLDING)
         share, verb = (self.holding, "hold") if holds else (self.ending, "end with")
         return (
             f"{right.format(self.completions)} right, but {share.own:.0%} {verb} the number or words of "
             f"their reference answer ({share.other:.0%} {verb} another problem's): the grader, not the model, is the "
-            f"suspect. See what it reads in them (creditree grade {examples} --grader {grader} --json); then name "
-            "another grader with --reward, or write the answers as the model gives them."
+            f"suspect. See what it reads in them ({grading}); then name "
+            "another grader with `reward`, or write the answers as the model gives them."
         )
 
 

@@ -41,7 +41,7 @@ class ComparedRun:
     def of(cls, run: RunDirectory, name: str = "", group: str = "") -> "ComparedRun":
         """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
         if not run.has("summary.json"):
-            raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with --resume first.")
+            raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with `resume` first.")
         summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
         correct: Mapping[str, Mapping[str, int]] = {}
         if run.has("evaluation.json"):
@@ -106,15 +106,6 @@ def compare_markdown(runs: Sequence[ComparedRun], decoding: str = "greedy") -> s
     if groups:
         parts += ["Mean ± standard deviation over seeds:\n", markdown_table(GROUP_HEADER, groups)]
     return "\n".join([*parts, markdown_bullets(_conclusions(runs, decoding))])
-
-
-def compare_json(runs: Sequence[ComparedRun], decoding: str = "greedy") -> dict[str, object]:
-    """Return the comparison for programs: each run's summary, and each pair's difference."""
-    return {
-        "decoding": decoding,
-        "runs": [{"name": run.name, **run.summary.to_json()} for run in runs],
-        "pairs": [pair_json(pair) for pair in pair_runs(runs, decoding)],
-    }
 
 
 def pair_json(pair: Pair) -> dict[str, object]:

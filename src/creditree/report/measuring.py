@@ -49,7 +49,7 @@ class MeasureProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
+    def measured(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         """Take the state of one part: completions sampled now, found already, correct, wanted, and without a reward."""
         if new == 0:
             self._old += old

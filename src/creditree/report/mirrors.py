@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from creditree.errors import ConfigError
-from creditree.report.progress import Watcher
+from creditree.report.watcher import Watcher
 
 PROJECT = "creditree"
 
@@ -102,7 +102,7 @@ def _imported(package: str) -> Any:
         ) from None
 
 
-class _Mirrored:
+class _Mirrored(Watcher):
     """A watcher that also feeds mirrors."""
 
     def __init__(self, watcher: Watcher, mirrors: Mapping[str, Mirror]) -> None:

@@ -85,7 +85,7 @@ class Monitored:
 
 
 def monitor_record(found: Monitored) -> dict[str, Any]:
-    """Return what --json prints. Counts of completions have an entry each for baseline, this call, and all so far."""
+    """Return the record. Counts of completions have an entry each for baseline, this call, and all so far."""
     test, evidence, baseline = found.test, found.evidence, found.baseline
     record: dict[str, Any] = {
         "degraded": found.degraded,

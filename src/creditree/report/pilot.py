@@ -1,7 +1,6 @@
 """The decision report of a pilot: one page for people who decide, from the record that programs read."""
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 from creditree.evaluate.example import Example
@@ -105,7 +104,7 @@ def _risks(record: Mapping[str, Any]) -> list[Block]:
             f"{found['effective_tokens']:.0f} equal tokens and {found['effective_problems']:.0f} equal problems."
         )
     if record["guard"] is None:
-        facts.append("No guard set was named (--guard): what the model forgot elsewhere is not known.")
+        facts.append("No guard set was named: what the model forgot elsewhere is not known.")
     blocks.append(Paragraph(" ".join(facts)))
     if found is not None:
         rows = tuple(
@@ -239,16 +238,9 @@ def _repeat(record: Mapping[str, Any]) -> list[Block]:
 
 
 def _commands(record: Mapping[str, Any]) -> str:
-    lines = [f"# in {record['working_directory']}, with another --out", record["command"]]
-    if "files" in record:
-        run = quote(record["files"]["run"])
-        trust = " --trust-run" if ":" in str(record["data"]["grader"]) else ""
-        lines += [
-            "# later, on fresh problems: exit code 3 says that it got worse",
-            f"creditree monitor {run} FRESH.csv{trust}",
-            "# go on learning from new problems, and see what is forgotten",
-            f"creditree train --from {run} --data NEW.csv --guard GUARD.csv --run runs/retrained{trust}",
-        ]
+    lines = [f"# in {record['working_directory']}, into another directory", record["command"]]
+    for purpose, call in record.get("next", {}).items():
+        lines += [f"# {purpose}", call]
     return "\n".join(lines)
 
 

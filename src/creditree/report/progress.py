@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from math import isclose
 from time import monotonic
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,18 +23,6 @@ Clock = Callable[[Mapping[str, object]], float | None]
 
 _RECENT = 20
 _REFRESH_S = 0.1
-
-
-class Watcher(Protocol):
-    """Whoever shows the progress of a run."""
-
-    def update(self, record: Mapping[str, object]) -> None:
-        """Show the metrics record of a step."""
-        ...
-
-    def message(self, text: str) -> None:
-        """Show a sentence."""
-        ...
 
 
 class Progress:

@@ -13,7 +13,7 @@ from creditree.errors import RunError
 from creditree.evaluate.averages import average, average_difference
 from creditree.evaluate.scores import mean_over_problems, paired_change
 from creditree.evaluate.statistics import Difference, Estimate, holm
-from creditree.report.comparison import ComparedRun, Pair, pair_json
+from creditree.report.comparison import ComparedRun, Pair, compare_view, pair_json
 from creditree.report.evaluation import MEASURED
 from creditree.report.wording import percent_interval, terminal_table
 from creditree.rng import Key
@@ -33,11 +33,15 @@ class Asked:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Measured:
-    """What is compared: results by decoding, task and problem id. `seed` drew its random numbers (None: not known)."""
+    """What is compared: results by decoding, task and problem id. `seed` drew its random numbers (None: not known).
+
+    `run`: where it is a training run, what else is known of it.
+    """
 
     name: str
     results: Mapping[str, Mapping[str, Mapping[str, Asked]]]
     seed: int | None = None
+    run: ComparedRun | None = None
 
     @classmethod
     def of(cls, path: Path) -> "Measured":
@@ -84,15 +88,16 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
     ]
 
 
-def saved_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
-    """Return the comparison for programs."""
+def compared_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
+    """Return the comparison for programs: what each measured, and the pairs. A run has its summary's entries too."""
     return {
         "decoding": decoding,
         "runs": [
             {
+                **({} if one.run is None else one.run.summary.to_json()),
                 "name": one.name,
                 "seed": one.seed,
-                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results[decoding]},
+                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results.get(decoding, {})},
             }
             for one in measured
         ],
@@ -101,6 +106,12 @@ def saved_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
             for one in pair_measured(measured, decoding)
         ],
     }
+
+
+def compared_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
+    """Return the comparison for the terminal: of runs what they cost too, of anything else what was measured."""
+    runs = [one.run for one in measured if one.run is not None]
+    return compare_view(runs, decoding) if len(runs) == len(measured) else saved_view(measured, decoding)
 
 
 def saved_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
@@ -195,6 +206,7 @@ def _of_run(path: Path) -> Measured:
             decoding: {task: {problem: Asked(float(value)) for problem, value in correct.items()}}
             for decoding, correct in run.correct.items()
         },
+        run=run,
     )
 
 

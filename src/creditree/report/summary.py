@@ -98,6 +98,10 @@ class Summary:
         """The decoding that counts."""
         return next(iter(self.decoding.values()))
 
+    def conclusion(self) -> str:
+        """Return one sentence: what may be concluded under the decoding that counts."""
+        return self.main.conclusion()
+
     def to_json(self) -> dict[str, object]:
         """Return the content of ``summary.json``; its "before", "after", "difference" are of the first decoding."""
         return {

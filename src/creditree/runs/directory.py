@@ -35,7 +35,7 @@ _STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 
 _FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", "summary.json", "report.md", "reward.png")
 _FOLDERS = (_CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, "adapter", "model")
-_CONFIG_CURE = "put back what it was, or choose another run; creditree eval RUN/adapter --task NAME works without it"
+_CONFIG_CURE = "put back what it was, or choose another run; the adapter in it can be measured on a `task` without it"
 
 Side = Literal["base", "trained"]
 """What is measured: what the run started from, and what it trained."""
@@ -54,7 +54,7 @@ class RunDirectory(HeldDirectory):
     line in ``creditree.sha256``.
     """
 
-    CURE: ClassVar[str] = "remove it and continue the run with --resume, which writes it again, or choose another run"
+    CURE: ClassVar[str] = "remove it and continue the run with `resume`, which writes it again, or choose another run"
 
     def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
         super().__init__(path, lock)
@@ -71,7 +71,7 @@ class RunDirectory(HeldDirectory):
         with claimed(path, "Run directory") as lock:
             if os.path.lexists(path / _CONFIG):
                 raise RunError(
-                    f"Run directory {path} already holds a run; continue it with --resume, or choose another directory."
+                    f"Run directory {path} already holds a run; continue it with `resume`, or choose another directory."
                 )
             return cls._begun(path, lock, config_yaml)
 

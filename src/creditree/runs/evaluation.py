@@ -11,9 +11,9 @@ import pyarrow as pa
 from creditree.errors import RunError
 from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory, claimed, same_settings
+from creditree.runs.held import HeldDirectory
 from creditree.runs.lock import RunLock
-from creditree.runs.records import is_file, record_of
+from creditree.runs.records import record_of
 from creditree.runs.tables import read_table, write_table
 
 SETTINGS, CODE, BASE, COMPLETIONS, PROBLEMS, RESULT = (
@@ -66,29 +66,14 @@ class EvaluationDirectory(HeldDirectory):
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
 
-    CURE: ClassVar[str] = "repeat the same creditree eval --out, or choose another evaluation"
+    CURE: ClassVar[str] = "repeat the same evaluation with the same `out`, or choose another one"
+    SETTINGS: ClassVar[str] = SETTINGS
+    PLACE: ClassVar[str] = "evaluation"
+    MADE: ClassVar[str] = "evaluation in {path} was made with other settings"
 
-    def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
+    def __init__(self, path: Path, lock: RunLock | None) -> None:
         super().__init__(path, lock)
-        self._started = started
-
-    @classmethod
-    def open(cls, path: Path | str, settings_yaml: str) -> Self:
-        """Start an evaluation in a new or empty directory, or continue the one that is there.
-
-        Raises RunError where it was made with other settings (the sentence names the keys and both values), where the
-        directory holds a training run, cannot be written, or is being written by another process.
-        """
-        path = Path(path)
-        if is_file(path / "config.yaml"):
-            raise RunError(f"Directory {path} holds a training run; choose another one with --out.")
-        cure = "repeat it with the same ones, or choose another directory with --out"
-        with claimed(path, "--out") as lock:
-            held = same_settings(path, SETTINGS, settings_yaml, "evaluation", f"evaluation in {path} was made with other settings", cure)
-            directory = cls(path, lock, started=not held)
-            if not held:
-                directory._start(settings_yaml)
-            return directory
+        self._started = False
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -96,17 +81,20 @@ class EvaluationDirectory(HeldDirectory):
         path = Path(path)
         if not is_evaluation(path):
             raise RunError(
-                f"There is no evaluation in {path}: {SETTINGS} is missing; make one with creditree eval --out."
+                f"There is no evaluation in {path}: {SETTINGS} is missing; make one with an evaluation's `out`."
             )
         if not os.path.lexists(path / RESULT):
-            raise RunError(f"The evaluation in {path} has not ended; run the same creditree eval --out again.")
+            raise RunError(f"The evaluation in {path} has not ended; repeat it with the same `out`.")
         return cls(path, None)
 
-    def _start(self, settings_yaml: str) -> None:
+    def _begin(self, settings_yaml: str, *, held: bool) -> None:
+        if held:
+            return
         if (self.path / COMPLETIONS).exists():
             raise RunError(
                 f"Directory {self.path} holds {COMPLETIONS} but no {SETTINGS}; remove it or choose another one."
             )
+        self._started = True
         self.write_json(CODE, describe_environment(), checked=False)
         self.write_text(SETTINGS, settings_yaml, checked=False)
 
@@ -122,7 +110,7 @@ class EvaluationDirectory(HeldDirectory):
         elif self.read_json(BASE) != base:
             raise RunError(
                 f"The evaluation in {self.path} was made with other weights of the base model than it has now; put back "
-                "what it was, or choose another directory with --out."
+                "what it was, or choose another directory with `out`."
             )
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:

@@ -27,11 +27,51 @@ class HeldDirectory:
 
     CURE: ClassVar[str] = "choose another run, or make this one again"
     """What to do about a file that cannot be used."""
+    SETTINGS: ClassVar[str] = ""
+    """The file of the settings under which a directory is begun, and gone on with; "": there are none."""
+    PARAMETER: ClassVar[str] = "`out`"
+    """What names the directory."""
+    PLACE: ClassVar[str] = "directory"
+    """What was made under the settings, as sentences call it."""
+    MADE: ClassVar[str] = "directory {path} was made with other settings"
+    OTHERWISE: ClassVar[str] = "repeat it with the same ones, or choose another directory with `out`"
+    """What to do where the settings are others; `{path}` stands for the directory."""
+    UNWRITABLE: ClassVar[str] = "free it or choose another run directory"
+    """What to do where the directory cannot be written."""
 
     def __init__(self, path: Path, lock: RunLock | None) -> None:
         self.path = path
         self.checksums = Checksums(path)
         self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path | str, settings_yaml: str = "") -> Self:
+        """Begin in a new or empty directory, or go on in one that was begun under the same settings.
+
+        Raises RunError where it was begun under others (the sentence names the keys and both values), holds something
+        else, cannot be written, or is being written by another process.
+        """
+        path = Path(path)
+        if cls.SETTINGS and is_file(path / "config.yaml"):
+            raise RunError(f"Directory {path} holds a training run; choose another one with {cls.PARAMETER}.")
+        cls._refuse_foreign(path)
+        with claimed(path, cls.PARAMETER, cls.UNWRITABLE) as lock:
+            if cls.SETTINGS:
+                made, cure = cls.MADE.format(path=path), cls.OTHERWISE.format(path=path)
+                held = same_settings(path, cls.SETTINGS, settings_yaml, cls.PLACE, made, cure)
+            else:
+                recover(path)
+                held = True
+            directory = cls(path, lock)
+            directory._begin(settings_yaml, held=held)
+            return directory
+
+    @classmethod
+    def _refuse_foreign(cls, path: Path) -> None:
+        """Raise RunError for a directory that holds something else, before it is locked."""
+
+    def _begin(self, settings_yaml: str, *, held: bool) -> None:
+        """Write what a directory begins with; `held`: its settings are there, and are the same."""
 
     def close(self) -> None:
         """Let other processes write the directory. A second call does nothing."""

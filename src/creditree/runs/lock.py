@@ -96,7 +96,7 @@ class RunLock:
     def _lost(self) -> RunError:
         return RunError(
             f"The lock of run directory {self.folder} was removed while this process wrote it, and another process may "
-            "write it now; this one stops here: continue with --resume once no other runs, and leave .lock alone."
+            "write it now; this one stops here: continue with `resume` once no other runs, and leave .lock alone."
         )
 
 

@@ -5,15 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from creditree.errors import RunError
 from creditree.runs.atomic import sync_folder, text_bytes, write_bytes, writing
 from creditree.runs.attempts import Attempt, AttemptParts
-from creditree.runs.held import HeldDirectory, claimed, same_settings
-from creditree.runs.lock import RunLock
+from creditree.runs.held import HeldDirectory
 from creditree.runs.metrics import Mark
-from creditree.runs.records import is_file, read_bytes, record_of
+from creditree.runs.records import read_bytes, record_of
 
 SETTINGS, OBSERVATIONS, OBSERVED, COMPLETIONS = "monitor.yaml", "observations.jsonl", "observed.json", "completions"
 
@@ -48,33 +47,24 @@ class ObservationLog(HeldDirectory):
     refused.
     """
 
-    CURE: ClassVar[str] = "put back what it was, or begin a new test with another --state"
+    CURE: ClassVar[str] = "put back what it was, or begin a new test with another `state`"
+    SETTINGS: ClassVar[str] = SETTINGS
+    PARAMETER: ClassVar[str] = "`state`"
+    PLACE: ClassVar[str] = "state"
+    MADE: ClassVar[str] = "observations in {path} are of another test"
+    OTHERWISE: ClassVar[str] = (
+        "repeat it with the same settings, begin a new test with another `state`, or remove {path}"
+    )
+    UNWRITABLE: ClassVar[str] = "keep the observations elsewhere with `state` DIR"
 
-    def __init__(self, path: Path, settings_yaml: str, lock: RunLock, held: Sequence[Observation]) -> None:
-        super().__init__(path, lock)
+    def _begin(self, settings_yaml: str, *, held: bool) -> None:
+        if not held and (self.path / OBSERVATIONS).exists():
+            raise RunError(
+                f"Directory {self.path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with `state`."
+            )
         self._settings = settings_yaml
-        self._held = list(held)
-
-    @classmethod
-    def open(cls, path: Path, settings_yaml: str) -> Self:
-        """Begin in a new or empty directory, or go on with the observations that are there.
-
-        Raises RunError where they were made with other settings (the sentence names the keys and both values), where
-        the directory holds something else, cannot be written, or is being written by another process.
-        """
-        if is_file(path / "config.yaml"):
-            raise RunError(f"Directory {path} holds a training run; choose another one with --state.")
-        cure = f"repeat it with the same settings, begin a new test with another --state, or remove {path}"
-        with claimed(path, "--state", "keep the observations elsewhere with --state DIR") as lock:
-            made = f"observations in {path} are of another test"
-            held = same_settings(path, SETTINGS, settings_yaml, "state", made, cure)
-            if not held and (path / OBSERVATIONS).exists():
-                raise RunError(
-                    f"Directory {path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with --state."
-                )
-            log = cls(path, settings_yaml, lock, _read(path / OBSERVATIONS, cls.CURE))
-            log._check_whole()
-            return log
+        self._held = _read(self.path / OBSERVATIONS, self.CURE)
+        self._check_whole()
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -126,7 +116,7 @@ def _read(path: Path, cure: str) -> list[Observation]:
     for number, line in enumerate(lines, start=1):
         one = _parsed(line)
         if one is None and number < len(lines):
-            raise RunError(f"{path} line {number} is no observation; remove the line, or choose another --state.")
+            raise RunError(f"{path} line {number} is no observation; remove the line, or choose another `state`.")
         if one is not None:
             found.append(one)
     if len(found) < len(lines):

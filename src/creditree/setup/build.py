@@ -1,6 +1,11 @@
 """From blocks of a configuration to what they stand for."""
 
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from creditree.config.block import PromptBlock
 from creditree.config.schema import (
@@ -34,7 +39,26 @@ def build_lora(block: LoraBlock) -> LoraSpec:
 
 
 def build_task(config: TaskConfig) -> Task:
-    """Return the task. Raises ConfigError or DataError for what cannot be used."""
+    """Return the task. Raises ConfigError or DataError for what cannot be used.
+
+    Files that have not changed since are not read again: who plans, who checks and who trains have one task.
+    """
+    paths = (getattr(config, name, None) for name in ("path", "validation_path", "test_path"))
+    return _task(type(config), config.model_dump_json(), tuple(map(_stamp, paths)))
+
+
+def _stamp(path: str | None) -> tuple[int, ...] | None:
+    """Return what changes with a local file, None for none."""
+    try:
+        found = None if path is None else Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _task(kind: type[BaseModel], values: str, stamps: tuple[object, ...]) -> Task:
+    config: Any = kind.model_validate_json(values)
     prompt = build_prompt(config)
     if isinstance(config, MultiplicationConfig):
         return Multiplication(

@@ -57,6 +57,11 @@ Found = tuple[Any, str] | None
 """A value and why; None: nothing is chosen."""
 
 
+def choices_text(choices: Choices) -> str:
+    """Return what was chosen and why, a line each."""
+    return "\n".join(["chosen, where the configuration does not say:", *(f"  {choice}" for choice in choices)])
+
+
 def usual_rate(num_parameters: int, share: float = 1.0) -> float:
     """Return a share of the rate between `RATES`, to two digits: linear in logarithms, and level beyond its ends."""
     sizes, rates = np.log([size for size, _ in RATES]), np.log([rate for _, rate in RATES])

@@ -98,9 +98,9 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
 def named_task(name: str, path: str | None) -> dict[str, Any]:
     """Return the task of a name, on a file where one is named. Raises ConfigError where it cannot have one."""
     if path is not None and name in GENERATED:
-        raise ConfigError(f"--data names a file, but the problems of task '{name}' are generated; use --task file.")
+        raise ConfigError(f"`data` names a file, but the problems of task '{name}' are generated; use `task` file.")
     if path is None and name == "file":
-        raise ConfigError("--task file needs the file of its problems: add --data FILE.")
+        raise ConfigError("`task` file needs the file of its problems: add `data` FILE.")
     return {"name": name} | ({} if path is None else {"path": path})
 
 

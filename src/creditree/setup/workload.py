@@ -111,7 +111,7 @@ def _not_predicted(config: RunConfig, shape: Shape) -> str:
     memory = "" if config.train.memory is None else " without train.memory"
     return (
         f"{note_of(model.name, shape.whole or '')}; its memory and work are not predicted beyond its "
-        f"{shape.num_parameters:,} weights{size}: try it with --set train.steps=2{memory}."
+        f"{shape.num_parameters:,} weights{size}: try it with train.steps: 2{memory}."
     )
 
 
@@ -161,17 +161,22 @@ def free_of(train: TrainBlock) -> Free:
     return Free(train.micro_batch_tokens == "auto", train.max_rows == "auto", train.stored_tokens == "auto")
 
 
-def too_little(work: Workload, limit: int, free: Free) -> str:
-    """Return the sentence for a run that does not fit: what is large, by how much, and what would fit."""
+def too_little(
+    work: Workload, limit: int, free: Free, length: str = "sampling.max_new_tokens:", memory: str = "train.memory"
+) -> str:
+    """Return the sentence for a run that does not fit: what is large, by how much, and what would fit.
+
+    `length` and `memory`: what the settings are called that whoever asked has for them.
+    """
     needed = least(work, free)
     peak = needed.peak
     large = sorted(peak.parts.items(), key=lambda item: -item[1])[:2]
     parts = " and ".join(f"{show_bytes(size)} are {PARTS[name]}" for name, size in large)
     cures = [
-        f"{name}: {found}"
+        f"{name} {found}"
         for name, found in (
-            ("method.group", largest_group(work, limit, free)),
-            ("sampling.max_new_tokens", largest_length(work, limit, free)),
+            ("method.group:", largest_group(work, limit, free)),
+            (length, largest_length(work, limit, free)),
         )
         if found
     ]
@@ -189,7 +194,7 @@ def too_little(work: Workload, limit: int, free: Free) -> str:
     cure = f"set {', or '.join(cures)}" if cures else "use a smaller model"
     return (
         f"the run needs {show_bytes(peak.total)} of memory in {peak.name}, {show_bytes(peak.total - limit)} more than "
-        f"the limit of {show_bytes(limit)}: {parts}; {cure}, or raise train.memory."
+        f"the limit of {show_bytes(limit)}: {parts}; {cure}, or raise {memory}."
     )
 
 

@@ -62,7 +62,7 @@ def hub_rows(name: str, split: str, load_dataset: LoadDataset | None = None, sub
         raise DataError(
             f"The data set {name} (split {split}) could not be loaded from the Hugging Face hub "
             f"({type(error).__name__}: {one_line(str(error), 300)}): check the network, or name a local file with path "
-            "(--set task.path=FILE)."
+            "(task.path)."
         ) from error
     if not loaded:
         raise DataError(f"The data set {name} has no rows in split {split}.")

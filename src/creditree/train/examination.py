@@ -47,7 +47,7 @@ def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:
     kept = trainer.run.measurement(GUARD, side)
     with as_measured(trainer, side):
         found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, trainer.watchdog, f"{GUARD}, {side}")
-        cure = "when what judges works again, continue with --resume."
+        cure = "when what judges works again, continue with `resume`."
         check_judged({f"guard set, {side}": found}, cure)
         return GuardSide(found.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
 

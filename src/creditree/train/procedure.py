@@ -9,8 +9,8 @@ from creditree.errors import DataError, ModelError, NonFiniteError, RunError
 from creditree.evaluate.accuracy import Evaluation, check_judged
 from creditree.problem import fingerprint
 from creditree.report.guard import GuardResult, GuardSide
-from creditree.report.progress import Watcher
 from creditree.report.summary import Summary
+from creditree.report.watcher import Watcher
 from creditree.runs.atomic import write_json
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
@@ -75,7 +75,7 @@ def _named(sides: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, Evaluatio
 
 def _continuing(run: RunDirectory) -> str:
     return (
-        f"what was trained is saved in {run.trained}. When what judges works again, continue with --resume: it judges "
+        f"what was trained is saved in {run.trained}. When what judges works again, continue with `resume`: it judges "
         "them again, and samples nothing."
     )
 
@@ -122,8 +122,8 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
     kept = f"the last sound state, after step {step}," if learned else "what it started from"
     return ModelError(
         f"training stopped: {str(error).rstrip('.')}; {kept} is saved in "
-        f"{run.path / trainer.parts.learner.trained.folder}. --resume would make the same steps again: start a new run "
-        f"(--from {run.path} goes on from what is saved) with "
+        f"{run.path / trainer.parts.learner.trained.folder}. `resume` would make the same steps again: start a new run "
+        f"(`start` {run.path} goes on from what is saved) with "
         f"{cures(trainer.parts, trainer.settings, trainer.last_skip)}."
     )
 

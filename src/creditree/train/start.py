@@ -72,7 +72,7 @@ def find_start(named: str) -> Path:
         )
     folder = RunDirectory.read(run).trained
     if not folder.is_dir():
-        raise ModelError(f"run '{run}' has no adapter yet: it has not ended; continue it with --resume first.")
+        raise ModelError(f"run '{run}' has no adapter yet: it has not ended; continue it with `resume` first.")
     return folder
 
 

@@ -10,7 +10,7 @@ from creditree.errors import DataError, NonFiniteError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.evaluate.first_look import cure_settings
 from creditree.evaluate.legible import Alarm, Counts, Kind
-from creditree.report.progress import Watcher
+from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.train.interrupt import GRACE_S, Interrupted, finishing
@@ -36,7 +36,6 @@ class Trainer:
 
     def __init__(self, parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> None:
         self.parts = parts
-        self.settings = settings
         self.run = run
         self.watcher = watcher
         self.examiner = Examiner(
@@ -59,6 +58,15 @@ class Trainer:
         self._started = perf_counter()
         self._judged = self._whole()
         self.keeper.begin(self._judged)
+
+    @property
+    def settings(self) -> Settings:
+        """The numbers of the run."""
+        return self.loop.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.loop.settings = settings
 
     @property
     def state(self) -> State:
@@ -178,7 +186,7 @@ class Trainer:
             raise DataError(
                 f"no completion got a reward in {state.unjudged} training steps in a row ({reason}); the state after "
                 f"step {self._judged.step}, before them, is kept in {self.run.path}: mend what judges, and continue "
-                "with --resume."
+                "with `resume`."
             )
 
     def _tell(self, result: StepResult) -> None:

@@ -8,7 +8,7 @@ from time import monotonic
 from creditree.engines.pulse import Pulse
 from creditree.ledger import Seconds
 from creditree.report.measuring import MeasureProgress
-from creditree.report.progress import Watcher
+from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, pulse_words
 
 STILL_S = 60.0
@@ -27,7 +27,7 @@ STAGES = {
 }
 
 
-class Watchdog:
+class Watchdog(Watcher):
     """Knows when something last moved: a phase that began or ended, or a measurement that went on."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Watchdog:
             part = f" ({self._part})" if self._part and seconds.stage == "evaluate" else ""
             self._watcher.message(f"still {stage}{part}: nothing has moved for {duration(still)}")
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
+    def measured(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         """Take how far a measurement is, and show it now and then."""
         self._part, self._moved, self._wait = label, self._clock(), STILL_S
         if self._clock() - self._shown >= MEASURE_S:

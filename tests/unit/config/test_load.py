@@ -98,11 +98,11 @@ def test_overrides_leave_other_keys_alone() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("method.group", ["--set method.group", "key=value", "method.group=16"]),
-        ("=16", ["--set =16", "key=value"]),
+        ("method.group", ["`overrides` method.group", "key=value", "method.group=16"]),
+        ("=16", ["`overrides` =16", "key=value"]),
         ("method..group=16", ["method..group", "empty part"]),
         (".group=16", [".group", "empty part"]),
-        ("method.group=[1", ["--set method.group=[1", "not valid YAML", "quote"]),
+        ("method.group=[1", ["`overrides` method.group=[1", "not valid YAML", "quote"]),
         ("seed.x=1", ["seed"]),
         ("task.digits_a.x=1", ["task.digits_a"]),
         ("sampling.top_p.x=1", ["sampling.top_p"]),
@@ -120,7 +120,7 @@ def test_overrides_that_cannot_be_meant_are_refused(override: str, words: list[s
 
 def test_an_override_below_a_value_of_the_file_is_refused() -> None:
     sentence = refusal("task: multiplication\nseed: 5", "seed.x=1")
-    assert sentence == "--set seed.x=1: 'seed' holds a value, not further keys."
+    assert sentence == "`overrides` seed.x=1: 'seed' holds a value, not further keys."
 
 
 @pytest.mark.parametrize(

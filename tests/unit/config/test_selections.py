@@ -9,6 +9,7 @@ from creditree.config.load import load_config, parse_config
 from creditree.config.method import MethodConfig
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import ConfigError
+from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.select.auto import Auto
@@ -25,7 +26,7 @@ from creditree.train.trainer import Trainer
 ROOT = Path(__file__).parents[3]
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that shows nothing."""
 
     def update(self, record: Mapping[str, object]) -> None:

@@ -31,7 +31,7 @@ def test_code_is_refused_and_named(reward: object, words: str, key: str) -> None
         check_trust(values, "run 'x'", trusted=False, cure=", or look first")
     assert str(raised.value).startswith(f"run 'x' names code that would run on this machine: {key} is ")
     assert words in str(raised.value)
-    assert str(raised.value).endswith("add --trust-run if you trust whoever wrote it, or look first.")
+    assert str(raised.value).endswith("add `trust` if you trust whoever wrote it, or look first.")
     check_trust(values, "run 'x'", trusted=True)
 
 

@@ -11,6 +11,7 @@ from creditree.engines.pulse import Pulse, Told
 from creditree.errors import RunError
 from creditree.evaluate.session import InMemory, measure
 from creditree.problem import Problem
+from creditree.report.watcher import Watcher
 from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.held import HeldDirectory
 from creditree.runs.lock import RunLock
@@ -48,7 +49,7 @@ class Sampler:
         return [replace(one, reward=None if one.problem_id == "q1" else 1.0, status="ok") for one in attempts]
 
 
-class Seen:
+class Seen(Watcher):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class Seen:
         self.unjudged: list[int] = []
         self.beats: list[tuple[str, int]] = []
 
-    def update(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
+    def measured(self, label: str, new: int, old: int, correct: int, total: int, unjudged: int = 0) -> None:
         self.lines.append((label, new, old, correct, total))
         self.unjudged.append(unjudged)
 

@@ -95,7 +95,7 @@ def test_completions_that_are_cut_off() -> None:
     ]
     assert listed(truncated_before=0.1, truncated_after=0.14) == []
     assert listed(truncated_before=0.2, truncated_after=0.21) == [
-        "21% of the completions are cut off: raise --max-new-tokens"
+        "21% of the completions are cut off: raise `max_new_tokens`"
     ]
     assert listed(truncated_before=0.5, truncated_after=0.2) == []
 

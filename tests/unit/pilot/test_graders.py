@@ -156,7 +156,7 @@ def test_below_90_percent_it_is_a_blocker() -> None:
     said = check_reading(found, at(asked), asked=True)[1][-1]
     # 8 of 9 are 89 %.
     assert said.severity == "blocker"
-    assert said.text.endswith("; name another grader, or your own function, with --reward")
+    assert said.text.endswith("; name another grader, or your own function, with `reward`")
 
 
 def test_only_the_first_accepted_answer_is_asked_for() -> None:

@@ -76,7 +76,7 @@ def test_a_worth_that_is_no_number_names_its_problem(held: object) -> None:
 def test_metrics_are_checked_before_anything_is_measured(code: str) -> None:
     check_metric("column:price", ASKED)
     check_metric(f"{code}:length", ASKED)
-    with pytest.raises(ConfigError, match=r"--metric column:prize: .* no such column\. Did you mean 'price'\?"):
+    with pytest.raises(ConfigError, match=r"`metrics` column:prize: .* no such column\. Did you mean 'price'\?"):
         check_metric("column:prize", ASKED)
     with pytest.raises(ConfigError, match=r"write file\.py:function"):
         check_metric("length", ASKED)

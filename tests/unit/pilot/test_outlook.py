@@ -178,8 +178,8 @@ def test_verdicts(found: Outlook, kind: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (made(truncated=0.51, unparsable=0.6), "51% of the completions are cut off: raise --max-new-tokens"),
-        (made(truncated=0.5, unparsable=0.51), "in 51% of the completions no answer is found: change --prompt"),
+        (made(truncated=0.51, unparsable=0.6), "51% of the completions are cut off: raise `max_new_tokens`"),
+        (made(truncated=0.5, unparsable=0.51), "in 51% of the completions no answer is found: change `prompt`"),
         (made(accuracy=0.0, unparsable=0.5), "take easier problems, a stronger base model"),
         (made(accuracy=0.95), "take harder problems"),
     ],

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from creditree.config import pilot
 from creditree.config.load import dump_config
 from creditree.errors import ConfigError
 from creditree.models.shapes import Shape
+from creditree.pilot import request as pilot
 from creditree.pilot.graders import NARROW, WIDE
 from creditree.pilot.outlook import GROUPS
 from creditree.pilot.request import (
@@ -159,7 +159,7 @@ def test_where_nothing_fits_one_sentence_says_so() -> None:
         sentence = str(error.value)
         assert sentence.startswith("the run needs ")
         assert "more than the limit of 1.00 GB" in sentence
-        assert "raise --memory" in sentence
+        assert "raise `memory`" in sentence
         assert "are weights of the base model" in sentence
         assert "\n" not in sentence
     # A precision that was asked for is not exchanged, though a smaller one would fit.
@@ -170,19 +170,19 @@ def test_where_nothing_fits_one_sentence_says_so() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("seed=7", "use --seed"),
-        ("model.dtype=int8", "--dtype"),
+        ("seed=7", "use `seed`"),
+        ("model.dtype=int8", "`dtype`"),
         ("task.path=other.csv", "change the table"),
         ("evaluation.split=validation", "the test is the pilot's own"),
         ("method.group=4", "by what the base model does"),
         ("method={name: grpo}", "method.name"),
-        ("sampling.max_new_tokens=9", "--max-new-tokens"),
-        ("train.seconds=9", "--budget"),
+        ("sampling.max_new_tokens=9", "`max_new_tokens`"),
+        ("train.seconds=9", "`budget`"),
         ("train={steps: 4}", "train.seconds"),
     ],
 )
 def test_keys_that_the_pilot_sets_are_refused(override: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--set .*: a pilot sets .* itself") as raised:
+    with pytest.raises(ConfigError, match=r"^`overrides` .*: a pilot sets .* itself") as raised:
         check_overrides((override,))
     assert words in str(raised.value)
 

@@ -119,7 +119,7 @@ def test_a_pilot_that_was_only_stopped_keeps_its_settings(tmp_path: Path) -> Non
 
 def test_other_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("task: x")
-    with pytest.raises(RunError, match="holds a training run; choose another one with --out"):
+    with pytest.raises(RunError, match="holds a training run; choose another one with `out`"):
         opened(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file; choose another directory"):

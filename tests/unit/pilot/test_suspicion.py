@@ -32,19 +32,19 @@ def test_completions_that_all_hold_the_reference() -> None:
     assert found is not None
     assert (found.completions, found.counted, found.right) == (40, 40, 0)
     assert (found.holding.own, found.holding.other, found.ending.own) == (1.0, 0.0, 0.0)
-    said = found.sentence("exact", "a/suspect.jsonl")
+    said = found.sentence("creditree grade a/suspect.jsonl")
     assert said.startswith(
         "None of 40 completions is right, but 100% hold the number or words of their reference answer"
     )
     assert "the grader, not the model, is the suspect" in said
-    assert "creditree grade a/suspect.jsonl --grader exact --json" in said
+    assert "(creditree grade a/suspect.jsonl)" in said
 
 
 def test_a_few_that_are_right_do_not_clear_it() -> None:
     asked = [problem(f"p{n}", f"question {n}", f"{100 + n} tents") for n in range(30)]
     found = suspicion(asked, attempts(["so {own}"], right=2, asked=asked))  # 2 of 120 are 1.7 %
     assert found is not None
-    assert found.sentence("math", "x").startswith("Only 2 of 120 completions are right, but 100% hold")
+    assert found.sentence("x").startswith("Only 2 of 120 completions are right, but 100% hold")
 
 
 def test_the_sign_belongs_to_the_number() -> None:
@@ -61,7 +61,7 @@ def test_a_tenth_that_ends_with_the_reference_is_enough() -> None:
     found = suspicion(PROBLEMS, attempts(["so {own}", "so 5", "so 5", "so 5"]))
     assert found is not None
     assert (found.ending.own, found.ending.other) == (0.25, 0.0)
-    assert "25% end with the number" in found.sentence("math", "x")
+    assert "25% end with the number" in found.sentence("x")
 
 
 def test_what_is_no_suspicion() -> None:

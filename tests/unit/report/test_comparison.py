@@ -8,8 +8,9 @@ from rich.console import Console
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.statistics import paired_difference
-from creditree.report.comparison import ComparedRun, compare_json, compare_markdown, compare_view, pair_runs
+from creditree.report.comparison import ComparedRun, compare_markdown, compare_view, pair_runs
 from creditree.report.rewards import NOTE, RewardChange
+from creditree.report.saved import Asked, Measured, compared_json
 from creditree.report.summary import Decoding, Summary
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
@@ -121,19 +122,20 @@ def test_what_was_not_measured_or_kept_is_said() -> None:
 
 
 def test_json_has_runs_and_pairs() -> None:
-    data = compare_json([A, B])
+    results = {"greedy": {A.summary.task: {name: Asked(float(value)) for name, value in A.correct["greedy"].items()}}}
+    data = compared_json([Measured("a", results, run=A), Measured("b", results, run=B)], "greedy")
     assert data["decoding"] == "greedy"
-    assert isinstance(data["runs"], list)
-    assert isinstance(data["pairs"], list)
     assert [run["name"] for run in data["runs"]] == ["a", "b"]
+    assert data["runs"][0].items() >= A.summary.to_json().items()  # a run has its summary's entries
     assert set(data["pairs"][0]) == {
-        "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value", "conclusion",
+        "task", "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value", "conclusion",
+        "same_random_numbers",
     }  # fmt: skip
 
 
 def test_a_run_directory_is_read(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path, "seed: 0") as run:
-        with pytest.raises(RunError, match=r"has no summary\.json: it has not ended; continue it with --resume first"):
+        with pytest.raises(RunError, match=r"has no summary\.json: it has not ended; continue it with `resume` first"):
             ComparedRun.of(run)
         run.write_json("summary.json", A.summary.to_json())
         assert ComparedRun.of(run).correct == {}

@@ -9,11 +9,12 @@ import pytest
 
 from creditree.errors import ConfigError
 from creditree.report.mirrors import mirrored, numbers_of, open_mirrors
+from creditree.report.watcher import Watcher
 
 RECORD: dict[str, Any] = {"step": 3, "loss": 0.5, "validation_accuracy": None, "seconds_by_phase": {"sample": 2.0}}
 
 
-class Quiet:
+class Quiet(Watcher):
     """A watcher that remembers what it was shown."""
 
     def __init__(self) -> None:

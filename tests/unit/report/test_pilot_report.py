@@ -142,6 +142,7 @@ def full() -> Record:
         "recommendation": {"decision": "use_with_care", "text": "The gain is real.", "mood": "neutral"},
         "risks": ["over-selected tokens: ' ='", "guard set: guard: worse in loss"],
         "files": {"adapter": "pilots/a/run/adapter", "run": "pilots/a/run"},
+        "next": {"later": "creditree monitor pilots/a/run FRESH.csv"},
     }  # fmt: skip
 
 
@@ -216,8 +217,7 @@ def test_risks_and_the_signal() -> None:
     assert calm == [
         Paragraph("None of those that are looked for was seen."),
         Paragraph(
-            "Cut off: 5.0 % before, 1.1 % after. No guard set was named (--guard): what the model forgot elsewhere is "
-            "not known."
+            "Cut off: 5.0 % before, 1.1 % after. No guard set was named: what the model forgot elsewhere is not known."
         ),
     ]
 
@@ -303,9 +303,8 @@ def test_the_commands_to_repeat_it_and_to_go_on() -> None:
     (code,) = under(pilot_blocks(full()), "Repeat it, and go on")
     assert isinstance(code, Code)
     lines = code.text.splitlines()
-    assert lines[:2] == ["# in /home/ann/pilots, with another --out", "creditree pilot problems.csv --budget 30m"]
-    assert "creditree monitor pilots/a/run FRESH.csv" in lines
-    assert lines[-1].startswith("creditree train --from pilots/a/run --data NEW.csv --guard GUARD.csv --run ")
+    assert lines[:2] == ["# in /home/ann/pilots, into another directory", "creditree pilot problems.csv --budget 30m"]
+    assert lines[2:] == ["# later", "creditree monitor pilots/a/run FRESH.csv"]
     (short,) = under(pilot_blocks(early()), "Repeat it, and go on")
     assert isinstance(short, Code)
     assert short.text.splitlines() == lines[:2]

@@ -7,7 +7,7 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from creditree.errors import RunError
-from creditree.report.saved import Asked, Measured, pair_measured, saved_json, saved_view
+from creditree.report.saved import Asked, Measured, compared_json, pair_measured, saved_view
 from creditree.report.summary import Decoding, Summary
 from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import EvaluationDirectory
@@ -81,7 +81,7 @@ def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
     assert "t: b is better than a: +16.0 (" in text
     assert "average: b is better than a" in text
     assert "with the same random numbers on both sides" in text
-    data = saved_json(sides, "greedy")
+    data = compared_json(sides, "greedy")
     assert data["runs"][0]["tasks"]["s"]["value"] == 0.4
     assert data["pairs"][0]["conclusion"].startswith("b is better than a")
     console.print(saved_view([sides[0], measured("c", 1, tasks=("u",))], "greedy"))

@@ -46,7 +46,7 @@ def test_create_writes_configuration_and_code(tmp_path: Path) -> None:
 
 def test_create_refuses_a_directory_with_a_run(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path, CONFIG).close()
-    with pytest.raises(RunError, match="already holds a run; continue it with --resume, or choose another directory"):
+    with pytest.raises(RunError, match="already holds a run; continue it with `resume`, or choose another directory"):
         RunDirectory.create(tmp_path, CONFIG)
     RunDirectory.resume(tmp_path, CONFIG).close()
 

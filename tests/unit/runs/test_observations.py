@@ -36,7 +36,7 @@ def test_a_command_that_fails_before_it_measures_leaves_no_settings(tmp_path: Pa
         pass
     with ObservationLog.open(tmp_path, SETTINGS) as log:
         log.add([observation("a")])
-    with pytest.raises(RunError, match=r"alpha is 0\.05 in the state and 0\.5 now.*another --state, or remove"):
+    with pytest.raises(RunError, match=r"alpha is 0\.05 in the state and 0\.5 now.*another `state`, or remove"):
         ObservationLog.open(tmp_path, "{alpha: 0.5, margin: 0.0}")
 
 
@@ -66,12 +66,12 @@ def test_a_torn_last_line_is_dropped_and_another_one_named(tmp_path: Path) -> No
 def test_other_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("task: x")
-    with pytest.raises(RunError, match="holds a training run; choose another one with --state"):
+    with pytest.raises(RunError, match="holds a training run; choose another one with `state`"):
         ObservationLog.open(tmp_path / "run", SETTINGS)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
         ObservationLog.open(tmp_path / "file", SETTINGS)
-    with pytest.raises(RunError, match="Cannot write.*elsewhere with --state DIR"):
+    with pytest.raises(RunError, match="Cannot write.*elsewhere with `state` DIR"):
         ObservationLog.open(tmp_path / "file" / "below", SETTINGS)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "observations.jsonl").write_text("")

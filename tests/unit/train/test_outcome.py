@@ -81,7 +81,7 @@ def test_a_judge_that_fails_afterwards_concludes_nothing_and_judges_again_on_res
     parts = parts_of(Failing(failures=[0, 3]))
     with (
         RunDirectory.create(tmp_path / "run", "seed: 0\n") as run,
-        pytest.raises(DataError, match=r"^greedy after: 3 of 40 completions got no reward \(it is down\), .*--resume"),
+        pytest.raises(DataError, match=r"^greedy after: 3 of 40 completions got no reward \(it is down\), .*`resume`"),
     ):
         run_training(parts, settings, run, Notes(parts.learner))
     assert (tmp_path / "run" / "adapter").is_dir()

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from creditree.engines.pulse import Pulse
 from creditree.ledger import Seconds
+from creditree.report.watcher import Watcher
 from creditree.train.watchdog import Watchdog, watched
 
 
-class Told:
+class Told(Watcher):
     """A watcher that keeps sentences."""
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ def test_a_measurement_that_goes_on_is_shown_and_one_that_does_not_is_named() ->
         dog.look()
         for done in range(1, 5):
             now[0] += 10.0
-            dog.update("greedy, base", 10 * done, 0, 5 * done, 40, 0)
+            dog.measured("greedy, base", 10 * done, 0, 5 * done, 40, 0)
             dog.look()
         assert told.messages == [
             "greedy, base: 20 of 40 completions | correct 50.0 %",

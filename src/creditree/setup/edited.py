@@ -1,6 +1,5 @@
 """What is said of a run's configuration that is not as the run wrote it."""
 
-from creditree.cli.stream import tell
 from creditree.runs.directory import RunDirectory
 from creditree.train.start import run_of
 
@@ -12,9 +11,3 @@ def edited(named: str) -> str:
     """
     run = run_of(named)
     return "" if run is None else RunDirectory.read(run).edited
-
-
-def tell_edited(named: str) -> None:
-    """Say what `edited` finds, if anything."""
-    if words := edited(named):
-        tell(words)

@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
-from creditree.cli.describe import method_record
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
 from creditree.setup.build import build_lora, build_settings
-from creditree.setup.defaults import Choices
+from creditree.setup.defaults import Choices, choices_text
+from creditree.setup.described import method_record
 
 
 def step_cost(config: RunConfig) -> dict[str, Any]:
@@ -46,11 +46,6 @@ def dry_run_record(config: RunConfig, choices: Choices = ()) -> dict[str, Any]:
         "step_at_most": step_cost(config),
         "chosen": [asdict(choice) for choice in choices],
     }
-
-
-def choices_text(choices: Choices) -> str:
-    """Return what was chosen and why, a line each."""
-    return "\n".join(["chosen, where the configuration does not say:", *(f"  {choice}" for choice in choices)])
 
 
 def dry_run_text(config: RunConfig, choices: Choices = ()) -> str:

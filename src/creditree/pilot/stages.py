@@ -1,5 +1,6 @@
-"""`creditree pilot`: the stages in their order, what is shown meanwhile, and the report."""
+"""A pilot: the stages in their order, what is told meanwhile, and the report."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -7,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
-from creditree.cli.output import print_json, progress_console, quiet_libraries
-from creditree.cli.pilot.base import Base, look_at_base
-from creditree.cli.pilot.data import check_data
-from creditree.cli.pilot.result import PEAK, Peak, early_record, full_record, outlook_record, peak_so_far
-from creditree.cli.pilot.training import planned, train_chosen, try_settings
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
+from creditree.pilot.base import Base, look_at_base
+from creditree.pilot.data import check_data
 from creditree.pilot.findings import Finding
 from creditree.pilot.outlook import verdict
+from creditree.pilot.record import PEAK, Peak, early_record, full_record, outlook_record, peak_so_far
 from creditree.pilot.request import Request, check_overrides
 from creditree.pilot.store import PilotDirectory
+from creditree.pilot.training import planned, train_chosen, try_settings
 from creditree.report.document import to_html, to_markdown
-from creditree.report.pilot import pilot_blocks, pilot_sentence
+from creditree.report.pilot import pilot_blocks
+from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, percent_interval
 from creditree.runs.environment import content_digest
 from creditree.setup.machine import usable_memory
@@ -31,18 +31,42 @@ REPORT = "report"
 MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
 
 
-def pilot_command(request: Request, *, as_json: bool) -> None:
-    """Check, look, try, train, measure and report; what is done already is read, not done again."""
-    quiet_libraries()
+@dataclass(frozen=True, eq=False, slots=True)
+class Piloted:
+    """What a pilot found. `record` is all of it, as JSON has it; the report of one page lies in `directory`."""
+
+    record: Mapping[str, Any]
+    directory: Path
+
+    @property
+    def recommendation(self) -> str:
+        """What to do, in a sentence or two."""
+        return str(self.record["recommendation"]["text"])
+
+    @property
+    def decision(self) -> str:
+        """The same in a word."""
+        return str(self.record["recommendation"]["decision"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that was found."""
+        return dict(self.record)
+
+
+def pilot(request: Request, watcher: Watcher) -> Piloted:
+    """Check, look, try, train, measure and report; what is done already is read, not done again.
+
+    Raises ConfigError, DataError, ModelError or RunError, and Interrupted where a signal stopped it: the same request
+    goes on.
+    """
     check_device(request.device)
     check_overrides(request.overrides)
-    out = progress_console(stderr=as_json)
     settings = yaml.safe_dump(_settings(request), sort_keys=False, allow_unicode=True, width=120)
     with PilotDirectory.open(request.out, settings) as directory:
         request = _with_memory(request, directory)
         try:
             with continuing(f"what is done is kept in {directory.path}: repeat the command to continue"):
-                record = _run(request, directory, out)
+                record = _run(request, directory, watcher)
         except BaseException:
             with suppress(CreditreeError):  # what went wrong first is what is to be told
                 _keep_peak(request, directory)
@@ -50,13 +74,7 @@ def pilot_command(request: Request, *, as_json: bool) -> None:
         _keep_peak(request, directory)
         if not directory.has(REPORT):
             _write_report(directory, record)
-    if as_json:
-        print_json(record)
-        return
-    out.print(f"\n{pilot_sentence(record)}")
-    for risk in record["risks"]:
-        out.print(f"! {risk}")
-    out.print(f"\nThe report: {request.out / 'report.html'} and {request.out / 'report.md'}", soft_wrap=True)
+    return Piloted(record, request.out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +97,35 @@ def _keep_peak(request: Request, directory: PilotDirectory) -> None:
     directory.write(PEAK, asdict(Peak(peak_so_far(request.device, directory))))
 
 
-def _run(request: Request, directory: PilotDirectory, out: Console) -> dict[str, Any]:
+def _run(request: Request, directory: PilotDirectory, watcher: Watcher) -> dict[str, Any]:
     if directory.has(REPORT):
         return _reported(directory)
     with directory.stage("checking the problems"):
         data = check_data(request, directory)
         directory.write("checks", data.to_json())
-    _show_findings(data.findings, out)
-    out.print("\nlooking at the base model")
+    _show_findings(data.findings, watcher)
+    watcher.message("\nlooking at the base model")
     with directory.stage("looking at the base model"):
-        base = look_at_base(request, data, directory, out)
+        base = look_at_base(request, data, directory, watcher)
     kind, why = verdict(base.chosen, base.frame.group)
-    _show_base(base, why, out)
+    _show_base(base, why, watcher)
     if kind in ("no_signal", "solved"):
         return early_record(request, data, base, directory)
     course = planned(request, data, base, directory)
     with directory.stage("trials"):
-        trials = try_settings(course, out)
+        trials = try_settings(course, watcher)
     if trials:
         directory.write("outlook", outlook_record(base, course.timeline.test, trials))
-        _show_wait(directory.read("outlook"), out)
+        _show_wait(directory.read("outlook"), watcher)
     with directory.stage("training and test"):
-        config, summary = train_chosen(course, trials, out)
+        config, summary = train_chosen(course, trials, watcher)
     return full_record(course, trials, config, summary)
 
 
 def _settings(request: Request) -> dict[str, Any]:
     """Return all that the pilot's results depend on: it is continued only under the same."""
     values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(request).items()}
-    del values["out"]
+    del values["out"], values["spelled"]
     if not request.memory:
         del values["memory"]
     digests = {"problems_sha256": _digest(request.problems)}
@@ -144,26 +162,26 @@ def _with_memory(request: Request, directory: PilotDirectory) -> Request:
     return replace(request, memory=directory.read_as("machine", Machine).memory)
 
 
-def _show_findings(findings: tuple[Finding, ...], out: Console) -> None:
+def _show_findings(findings: tuple[Finding, ...], watcher: Watcher) -> None:
     for one in findings:
-        out.print(f"{MARKS[one.severity]}{one.sentence}", soft_wrap=True)
+        watcher.message(f"{MARKS[one.severity]}{one.sentence}")
 
 
-def _show_base(base: Base, why: str, out: Console) -> None:
+def _show_base(base: Base, why: str, watcher: Watcher) -> None:
     for one in base.outlooks:
-        out.print(
+        watcher.message(
             f"  T={one.temperature:g}: pass@1 {percent_interval(one.accuracy.value, one.accuracy.interval)} %, "
-            f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %",
+            f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %"
         )
-    out.print(f"{why[0].upper()}{why[1:]}.", soft_wrap=True)
+    watcher.message(f"{why[0].upper()}{why[1:]}.")
 
 
-def _show_wait(outlook: dict[str, Any], out: Console) -> None:
+def _show_wait(outlook: dict[str, Any], watcher: Watcher) -> None:
     seconds, gain = outlook["seconds_to_detect"], outlook["detectable_gain"]
     if seconds is None or gain is None:
         return
     shown = "not known: the trials brought no gain" if seconds["expected"] is None else duration(seconds["expected"])
-    out.print(f"\nA gain of {100 * gain:.0f} points can be seen on the test; until then: {shown}")
+    watcher.message(f"\nA gain of {100 * gain:.0f} points can be seen on the test; until then: {shown}")
 
 
 def _write_report(directory: PilotDirectory, record: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ def _check_columns(request: Request, placed: Sequence[Placed]) -> None:
     for metric in request.metrics:
         check_metric(metric, problems)
     if request.by is not None and request.by not in columns:
-        raise ConfigError(f"--by {request.by}: the problems have no such column; they have {', '.join(columns)}.")
+        raise ConfigError(f"`by` {request.by}: the problems have no such column; they have {', '.join(columns)}.")
 
 
 def _check_identity(request: Request, placed: Sequence[Placed], kept: Sequence[Placed]) -> None:
@@ -153,14 +153,14 @@ def _check_identity(request: Request, placed: Sequence[Placed], kept: Sequence[P
         prompts = {PromptTemplate(request.prompt or "").render(one.problem) for one in placed}
         if len(prompts) > len(kept):
             raise DataError(
-                f"--prompt tells problems apart by {', '.join(others)}, but column '{request.question}' has "
+                f"`prompt` tells problems apart by {', '.join(others)}, but column '{request.question}' has "
                 f"{len(kept)} different questions for {len(prompts)} prompts: write what a problem asks into one "
-                "column, and name it with --question."
+                "column, and name it with `question`."
             )
     if not kept:
         raise DataError(
             f"Every question in column '{request.question}' has several answers in different rows: check that "
-            "--question and --answer name the right columns."
+            "`question` and `answer` name the right columns."
         )
 
 
@@ -171,7 +171,7 @@ def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[P
         found = choose_grader(problems, build_verifier)
         return found, *check_reading(found, placed, asked=False)
     if request.reward == "program":
-        raise ConfigError("--reward program: a pilot cannot run what the model writes; use creditree train for it.")
+        raise ConfigError("`reward` program: a pilot cannot run what the model writes; use creditree train for it.")
     with closing(_verifier(request.reward)) as verifier:
         ours = request.reward in OPTIONS
         found = reading(request.reward, verifier, problems, thorough=ours)

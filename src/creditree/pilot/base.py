@@ -9,10 +9,7 @@ from time import monotonic
 
 import numpy as np
 import torch
-from rich.console import Console
 
-from creditree.cli.pilot.data import Data
-from creditree.cli.pilot.probe import SAMPLES, Probe, probe
 from creditree.config.reward import build_verifier
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
@@ -23,12 +20,14 @@ from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
 from creditree.methods import DEFAULT
 from creditree.models.load import load_model
+from creditree.pilot.data import Data
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
+from creditree.pilot.probe import SAMPLES, Probe, probe
 from creditree.pilot.request import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.suspicion import Suspicion, example_rows, suspicion
 from creditree.problem import Problem
-from creditree.report.measuring import MeasureProgress
+from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import read_parts
 from creditree.setup.defaults import KNOWN_RATE
@@ -37,7 +36,7 @@ from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import closing
 
 SUSPECT = "suspect.jsonl"
-"""Completions that are not right and hold their reference answer, as rows for ``creditree grade``."""
+"""Completions that are not right and hold their reference answer, as rows to grade."""
 LONGER = 1.25
 """Completions may be this much longer than 99 % of the correct ones were."""
 
@@ -57,7 +56,7 @@ class Base:
     suspicion: Suspicion | None = None
 
 
-def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: Console) -> Base:
+def look_at_base(request: Request, data: Data, directory: PilotDirectory, watcher: Watcher) -> Base:
     """Sample several completions of some training problems at each temperature, and choose temperature, group, length.
 
     How many problems is decided by a timed first few, and kept: a continued pilot samples what is missing.
@@ -77,18 +76,18 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
         engine = engine_for(model, rows_of(config))
         prompt = PromptTemplate(frame.prompt, frame.chat)
         for note in text_notes(prompt, model.texts):
-            out.print(note, soft_wrap=True)
+            watcher.message(note)
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)
         if not directory.has("probe"):
-            with MeasureProgress(SAMPLES, out) as progress:
-                told = partial(progress.beat, "timing the base model")
+            with watcher.measuring(SAMPLES):
+                told = partial(watcher.beat, "timing the base model")
                 directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s, told)))
         probed = directory.read_as("probe", Probe)
         asked = problems[: probed.problems]
-        with MeasureProgress(len(asked) * SAMPLES * len(probed.temperatures), out) as progress:
-            look = FirstLook(examiner, progress.message, keys=_KEYS)
+        with watcher.measuring(len(asked) * SAMPLES * len(probed.temperatures)):
+            look = FirstLook(examiner, watcher.message, keys=_KEYS)
             found = [
-                measure(look, asked, Sampling(temperature), SAMPLES, directory.sampled(name), progress, f"base, {name}")
+                measure(look, asked, Sampling(temperature), SAMPLES, directory.sampled(name), watcher, f"base, {name}")
                 for temperature in probed.temperatures
                 for name in [Sampling(temperature).name]
             ]
@@ -107,7 +106,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, out: C
     return Base(outlooks, chosen, learned, probed, first, _suspicion(directory, asked, probed))
 
 
-_KEYS = {"length_key": "--max-new-tokens", "prompt_key": "--prompt", "reward_key": "--reward"}
+_KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "`prompt`", "reward_key": "`reward`"}
 """What the settings are called here that cure completions which nobody can read."""
 
 

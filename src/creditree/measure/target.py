@@ -1,4 +1,4 @@
-"""What `creditree eval` is asked to measure: the target, the tasks with their problems, and how they are sampled."""
+"""What an evaluation is asked to measure: the target, the tasks with their problems, and how they are sampled."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ from creditree.train.start import check_trained
 PLAIN_TOKENS = TOKENS
 """Longest completion of a plain model where the task does not say."""
 OWN_KEYS: Mapping[str, str] = {
-    "evaluation": "use --problems, --temperature and --split",
-    "sampling.temperature": "use --temperature",
-    "sampling.max_new_tokens": "use --max-new-tokens",
+    "evaluation": "use `problems`, `temperatures` and `split`",
+    "sampling.temperature": "use `temperatures`",
+    "sampling.max_new_tokens": "use `max_new_tokens`",
 }
-"""Keys for which `creditree eval` has options, and those: a run's own say what it was trained and measured with."""
+"""Keys for which an evaluation has parameters, and those: a run's own say what it was trained and measured with."""
 
 
 @dataclass(frozen=True, slots=True)
-class EvalOptions:
-    """What the command line asked for; None where it did not."""
+class EvaluationRequest:
+    """What is asked for; None where nothing is said. `overrides` are such as ``model.device=cuda``."""
 
     target: str
     task: str | None = None
@@ -54,28 +54,29 @@ class EvalOptions:
     out: Path | None = None
     base: bool = True
     trusted: bool = False
+    overrides: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ConfigError for options that do not go together."""
         if self.split not in get_args(Split):
-            raise ConfigError(f"--split is '{self.split}'.{did_you_mean(self.split, get_args(Split))}")
+            raise ConfigError(f"`split` is '{self.split}'.{did_you_mean(self.split, get_args(Split))}")
         self._check_temperatures()
         if self.suite is not None:
-            check_choice("--suite", self.suite, SUITES)
+            check_choice("`suite`", self.suite, SUITES)
             if self.task is not None or self.data is not None:
-                raise ConfigError("--suite names its own tasks; leave out --task and --data (--data-dir goes with it).")
+                raise ConfigError("`suite` names its own tasks; leave out `task` and `data` (`data_dir` goes with it).")
         elif self.task is None and (self.data is not None or self.data_dir is not None):
-            raise ConfigError("--data and --data-dir need to know what they hold: add --task, such as --task file.")
+            raise ConfigError("`data` and `data_dir` need to know what they hold: add `task`, such as `task` file.")
         if self.data is not None and self.data_dir is not None:
-            raise ConfigError("--data names a file and --data-dir a folder of files; keep one of them.")
+            raise ConfigError("`data` names a file and `data_dir` a folder of files; keep one of them.")
 
     def _check_temperatures(self) -> None:
         twice = same_temperature(self.temperatures or ())
         if twice is not None:
-            raise ConfigError(f"--temperature {twice:g} is given twice; keep one of them.")
+            raise ConfigError(f"`temperatures` {twice:g} is given twice; keep one of them.")
         for temperature in self.temperatures or ():
             if not isfinite(temperature):
-                raise ConfigError(f"--temperature is {temperature}: write a number, such as 0.6; 0 is greedy.")
+                raise ConfigError(f"`temperatures` is {temperature}: write a number, such as 0.6; 0 is greedy.")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,9 +110,10 @@ class Target:
     trained: Path | None
 
 
-def find_jobs(options: EvalOptions, overrides: Sequence[str]) -> tuple[list[Job], Path | None]:
+def find_jobs(options: EvaluationRequest) -> tuple[list[Job], Path | None]:
     """Return the sets to measure on, and what was trained. Raises ConfigError, DataError or ModelError."""
     options.check()
+    overrides = options.overrides
     check_free(overrides, OWN_KEYS, "an evaluation")
     if options.suite is None:
         target = _target(options, options.task, overrides)
@@ -124,7 +126,7 @@ def find_jobs(options: EvalOptions, overrides: Sequence[str]) -> tuple[list[Job]
     return jobs, found[0][0].trained
 
 
-def _job(options: EvalOptions, config: RunConfig, samples: int, max_new_tokens: int | None = None) -> Job:
+def _job(options: EvaluationRequest, config: RunConfig, samples: int, max_new_tokens: int | None = None) -> Job:
     task = build_task(config.task)
     limit = options.problems
     if limit is None and options.data is None and not isinstance(config.task, BenchmarkConfig):
@@ -134,24 +136,24 @@ def _job(options: EvalOptions, config: RunConfig, samples: int, max_new_tokens: 
     return Job(task.name, config, task, problems, samples, tokens)
 
 
-def _target(options: EvalOptions, task: str | None, overrides: Sequence[str]) -> Target:
+def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[str]) -> Target:
     path = Path(options.target)
     block = {} if task is None else _task_block(options, task)
     named = block.get("task", {}).get("name")
     if os.path.lexists(path / "config.yaml"):
         run = RunDirectory.read(path)
         if not run.trained.is_dir():
-            raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with --resume first.")
+            raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with `resume` first.")
         values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
             values.pop("reward", None)
         judged = {} if "reward" in block else {"reward": values.get("reward")}
-        check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose --reward")
+        check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose `reward`")
         check_trained(run.trained)
         return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
     if task is None:
         raise ConfigError(
-            f"'{options.target}' is no run directory, so its task is not known; add --task NAME or --task FILE.yaml."
+            f"'{options.target}' is no run directory, so its task is not known; add `task` NAME or `task` FILE.yaml."
         )
     is_adapter = os.path.lexists(path / "adapter_config.json")
     if is_adapter:
@@ -168,7 +170,7 @@ def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
     base = saved_spec(adapter)[0]
     if "model.name" in named_keys(overrides):
         return base or ""  # replaced
-    cure = "say where its base model is with --set model.name=DIR."
+    cure = "say where its base model is with `overrides` model.name=DIR."
     if base is None:
         raise ModelError(f"the adapter in '{adapter}' does not say which model it belongs to; {cure}")
     try:
@@ -178,7 +180,7 @@ def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
     return base
 
 
-def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
+def _task_block(options: EvaluationRequest, task: str) -> dict[str, Any]:
     """Return the task (and reward) of a YAML file, or of a bare name, on the file that was named."""
     block: dict[str, Any] = _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
     name = block["task"]["name"]
@@ -187,7 +189,7 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
         if name not in BENCHMARKS:
             hint = did_you_mean(str(name), BENCHMARKS)
             raise ConfigError(
-                f"--data-dir holds files by benchmark, and '{name}' is none: name its file with --data.{hint}"
+                f"`data_dir` holds files by benchmark, and '{name}' is none: name its file with `data`.{hint}"
             )
         _check_folder(options.data_dir, (name,))
         path = str(_file_of(options.data_dir, name))
@@ -201,7 +203,7 @@ def _task_block(options: EvalOptions, task: str) -> dict[str, Any]:
 
 
 def _from_yaml(task: str) -> dict[str, Any]:
-    config = parse_config(read_yaml(Path(task), "--task"), task)
+    config = parse_config(read_yaml(Path(task), "`task`"), task)
     return {"task": config.task.model_dump(mode="json"), "reward": config.reward.written}
 
 
@@ -211,7 +213,7 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
     if missing:
         raise DataError(
             f"The folder {folder} has no {', no '.join(f'{name}.jsonl' for name in missing)} (.csv and .parquet would "
-            "do): add what is missing, or leave out --data-dir to load the sets from the hub."
+            "do): add what is missing, or leave out `data_dir` to load the sets from the hub."
         )
 
 

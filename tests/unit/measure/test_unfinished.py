@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from creditree.cli import unfinished as module
-from creditree.cli.unfinished import unfinished
+from creditree.measure import unfinished as module
+from creditree.measure.unfinished import unfinished
 from creditree.runs.attempts import Attempt
 
 SETTINGS = "seed: 0\n"

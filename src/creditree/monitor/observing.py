@@ -1,4 +1,4 @@
-"""One call of `creditree monitor`: fresh problems measured piece by piece, each kept at once, and added to the test."""
+"""One call of a monitor: fresh problems measured piece by piece, each kept at once, and added to the test."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from creditree.cli.baseline import Baseline, MonitorOptions
-from creditree.cli.output import progress_console
 from creditree.config.reward import build_verifier
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
@@ -16,12 +14,13 @@ from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.evaluate.scores import mean_over_problems, paired_change
 from creditree.evaluate.sequential import DropTest, Evidence
-from creditree.evaluate.session import InMemory, Watcher, measure
+from creditree.evaluate.session import InMemory, measure
 from creditree.models.load import load_model
 from creditree.models.trained import load_trained
+from creditree.monitor.baseline import Baseline, MonitorRequest
 from creditree.problem import Problem
-from creditree.report.measuring import MeasureProgress
 from creditree.report.monitor import BasePart
+from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
@@ -35,7 +34,7 @@ from creditree.verify.verifier import closing
 class Call:
     """Everything that one call is to do, before anything is loaded."""
 
-    options: MonitorOptions
+    options: MonitorRequest
     baseline: Baseline
     test: DropTest
     table: Table
@@ -67,7 +66,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Found:
+def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher: Watcher) -> Found:
     """Measure `problems`, and the base model on them where it was asked for; observations go into the log.
 
     Raises ModelError for a model or adapter that cannot be loaded, ConfigError for a problem that does not fit its
@@ -76,7 +75,7 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Foun
     config, options = call.baseline.config, call.options
     total = len(problems) * options.samples * (2 if options.base else 1)
     with ExitStack() as held:
-        progress = held.enter_context(MeasureProgress(total, progress_console(stderr=True)))
+        held.enter_context(watcher.measuring(total))
         verifier = held.enter_context(closing(build_verifier(config.reward)))
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         Base.of(model, config.model.dtype).check(call.baseline.run.trained)
@@ -92,18 +91,18 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence) -> Foun
             by_digest=True,
         )
         examiner.check(problems, fixed_length=True)
-        found = _observed(call, examiner, problems, evidence, progress)
+        found = _observed(call, examiner, problems, evidence, watcher)
         if not options.base:
             return found
         with trained.off():
-            return replace(found, base=_base(call, examiner, problems, found.fresh, progress))
+            return replace(found, base=_base(call, examiner, problems, found.fresh, watcher))
 
 
 def _observed(
     call: Call, examiner: Examiner, problems: Sequence[Problem], evidence: Evidence, watcher: Watcher
 ) -> Found:
     samples, total = call.options.samples, len(problems) * call.options.samples
-    watcher.update(call.label, 0, 0, 0, total)
+    watcher.measured(call.label, 0, 0, 0, total)
     fresh: list[Observation] = []
     done: list[Attempt] = []
     correct, unjudged, number = 0, 0, call.log.next_call
@@ -119,7 +118,7 @@ def _observed(
         evidence = evidence.after([one.share for one in new])
         correct += measured.num_correct
         unjudged += measured.num_unjudged
-        watcher.update(call.label, len(done), 0, correct, total, unjudged)
+        watcher.measured(call.label, len(done), 0, correct, total, unjudged)
         if call.options.stop_early and evidence.alarm_at is not None:
             break
     whole = Evaluation.of(done)

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
-from creditree.cli.pilot.base import Base
-from creditree.cli.pilot.data import Data, guard_keys
-from creditree.cli.train import train_into
 from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
+from creditree.pilot.base import Base
+from creditree.pilot.data import Data, guard_keys
 from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
 from creditree.report.summary import Summary
+from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
+from creditree.setup.training import train_into
 
 KEPT_ROLLOUTS = 40
 """About so many steps' completions are kept."""
@@ -107,13 +107,13 @@ def planned(request: Request, data: Data, base: Base, directory: PilotDirectory)
     least = LEAST_STEPS * course.pace.step_s(base.frame.group, course.timeline.problems_per_step)
     if course.timeline.training_s < least:
         raise ConfigError(
-            f"--budget {duration(request.budget_s)} is too short: after measuring, {duration(least)} of training would "
-            f"not fit; begin again with a longer --budget and another --out."
+            f"`budget` {duration(request.budget_s)} is too short: after measuring, {duration(least)} of training would "
+            f"not fit; begin again with a longer `budget` and another `out`."
         )
     return course
 
 
-def try_settings(course: Course, out: Console) -> list[Trial]:
+def try_settings(course: Course, watcher: Watcher) -> list[Trial]:
     """Train with each setting for a short time, and measure it on the validation problems."""
     settings = course.settings[: course.timeline.trials]
     evaluation = {"split": "validation", "problems": course.pace.validation, "temperatures": [0.0]}
@@ -121,12 +121,12 @@ def try_settings(course: Course, out: Console) -> list[Trial]:
     found = []
     for number, setting in enumerate(settings):
         config = course.config(setting, course.timeline.trial_s, blocks)
-        out.print(f"\ntrial {number + 1} of {len(settings)}: {setting.name}")
-        summary = _finished(config, course.directory.trial(number), out)
+        watcher.message(f"\ntrial {number + 1} of {len(settings)}: {setting.name}")
+        summary = _finished(config, course.directory.trial(number), watcher)
         d = summary.main
-        out.print(
+        watcher.message(
             f"validation accuracy {percent_interval(d.after.value, d.after.interval)} %, "
-            f"{points_interval(d.difference.value, d.difference.interval)} points",
+            f"{points_interval(d.difference.value, d.difference.interval)} points"
         )
         found.append(Trial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary))
     return found
@@ -139,7 +139,7 @@ def best_trial(trials: Sequence[Trial], preferred: Setting) -> Setting:
     return max(trials, key=lambda trial: trial.summary.main.after.value).setting
 
 
-def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple[RunConfig, Summary]:
+def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> tuple[RunConfig, Summary]:
     """Train with the best setting for the time that is left, choosing by validation, and measure on the test."""
     directory = course.directory
     if not directory.has("choice"):
@@ -148,10 +148,10 @@ def train_chosen(course: Course, trials: Sequence[Trial], out: Console) -> tuple
     expected = course.config(course.settings[0], 1.0, {})
     if (config.reward, config.guard.reward) != (expected.reward, None):
         raise RunError(
-            f"the choice kept in {directory.path} is judged by another reward than this pilot; choose another --out."
+            f"the choice kept in {directory.path} is judged by another reward than this pilot; choose another `out`."
         )
-    out.print(f"\ntraining for {duration(config.train.seconds or 0)}")
-    return config, _finished(config, directory.run, out)
+    watcher.message(f"\ntraining for {duration(config.train.seconds or 0)}")
+    return config, _finished(config, directory.run, watcher)
 
 
 def _choice(course: Course, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -190,11 +190,11 @@ def yaml_values(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-def _finished(config: RunConfig, path: Path, out: Console) -> Summary:
+def _finished(config: RunConfig, path: Path, watcher: Watcher) -> Summary:
     """Return the summary of a run: of one that has ended, or trained now, from its checkpoint where it has one."""
     if (path / "summary.json").is_file():
         return Summary.from_json(RunDirectory.read(path).read_json("summary.json"), str(path / "summary.json"))
-    summary = train_into(config, path, out, resume=True)
+    summary = train_into(config, path, watcher, resume=True)
     gc.collect()
     return summary
 

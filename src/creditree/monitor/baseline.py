@@ -1,4 +1,4 @@
-"""What `creditree monitor` is asked, and what it compares with: a finished run and the accuracy that it measured."""
+"""What a monitor is asked, and what it compares with: a finished run and the accuracy that it measured."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -21,8 +21,8 @@ from creditree.train.start import check_trained, run_of
 
 
 @dataclass(frozen=True, slots=True)
-class MonitorOptions:
-    """What the command line asked for."""
+class MonitorRequest:
+    """What is asked for: an adapter, fresh problems, and how they are measured and tested."""
 
     target: str
     data: str
@@ -35,13 +35,14 @@ class MonitorOptions:
     stop_early: bool = False
     state: Path | None = None
     trusted: bool = False
+    overrides: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ConfigError for numbers that make no test."""
         if not 0 <= self.margin < 1:
-            raise ConfigError(f"--margin is {self.margin}: it is a share such as 0.05, from 0 to below 1.")
+            raise ConfigError(f"`margin` is {self.margin}: it is a share such as 0.05, from 0 to below 1.")
         if not 0 < self.alpha < 1:
-            raise ConfigError(f"--alpha is {self.alpha}: it is a chance such as 0.05, between 0 and 1.")
+            raise ConfigError(f"`alpha` is {self.alpha}: it is a chance such as 0.05, between 0 and 1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,15 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str], *
     """
     run = RunDirectory.read(_run_folder(target))
     if not run.trained.is_dir() or not run.has("evaluation.json"):
-        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with `resume` first.")
     check_trained(run.trained)
     results = run.read_json("evaluation.json").get("after")
     if not isinstance(results, dict) or not results:
-        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with --resume first.")
+        raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with `resume` first.")
     config = _config(run, overrides, trusted=trusted)
     names = {Sampling(temperature).name: temperature for temperature in config.evaluation.temperatures}
     name = decoding or next(iter(names))
-    check_choice("--decoding", name, [known for known in names if known in results])
+    check_choice("`decoding`", name, [known for known in names if known in results])
     correct = _correct(results[name], run.path)
     return Baseline(run, config, name, names[name], sum(correct), len(correct), *_recorded(run, name))
 
@@ -90,7 +91,7 @@ def _run_folder(target: str) -> Path:
     if run is None:
         raise ModelError(
             f"'{target}' is no run, nor the adapter of one: its baseline, evaluation.json, is not at hand; "
-            "name the directory that creditree train --run wrote."
+            "name the directory of the run."
         )
     return run
 
@@ -104,8 +105,8 @@ def _config(run: RunDirectory, overrides: Sequence[str], *, trusted: bool) -> Ru
     difference = describe_difference(_defining(own), _defining(config))
     if difference:
         raise ConfigError(
-            f"--set changes what is measured: {difference}; a baseline is compared with the same measurement only, so "
-            "set no more than where and how fast it runs, such as model.device or train.max_rows."
+            f"`overrides` changes what is measured: {difference}; a baseline is compared with the same measurement "
+            "only, so set no more than where and how fast it runs, such as model.device or train.max_rows."
         )
     return config
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from creditree.cli import sweep
 from creditree.errors import RunError
+from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
+from creditree.sweep import running as sweep
 
 SWEEP = "base: {task: multiplication, train: {steps: 1}}\ncases: {a: , b: {train.steps: 2}}\n"
 HOLD = """
@@ -36,9 +37,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def swept(folder: Path) -> None:
-    sweep.sweep_command(
-        folder / "sweep.yaml", folder / "out", dry_run=False, decoding=None, as_json=False, overrides=()
-    )
+    sweep.sweep(sweep.SweepRequest(folder / "sweep.yaml", folder / "out"), Watcher())
 
 
 def test_a_full_disk_ends_the_sweep_at_once(tmp_path: Path, asked: list[Path]) -> None:

@@ -64,8 +64,8 @@ def _check(completion_s: float, budget_s: float) -> None:
     least = LEAST * SAMPLES * completion_s
     if least > MOST_SHARE * budget_s:
         raise ConfigError(
-            f"--budget {duration(budget_s)} is too short: looking at {LEAST} problems takes {duration(least)} with "
-            f"this model; set --budget to {ceil(least / MOST_SHARE / 60)}m or more, lower --max-new-tokens, or take a "
+            f"`budget` {duration(budget_s)} is too short: looking at {LEAST} problems takes {duration(least)} with "
+            f"this model; set `budget` to {ceil(least / MOST_SHARE / 60)}m or more, lower `max_new_tokens`, or take a "
             "smaller model."
         )
 

@@ -1,25 +1,23 @@
 """The last stage of a pilot: the record that says what came out, from the run's files."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from creditree.cli.pilot.base import SUSPECT, Base
-from creditree.cli.pilot.data import Data
-from creditree.cli.pilot.training import Course, Trial
 from creditree.config.schema import RunConfig
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.pilot.base import SUSPECT, Base
 from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
 from creditree.pilot.concentration import Concentration, concentration
+from creditree.pilot.data import Data
 from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
 from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
 from creditree.pilot.request import Request
 from creditree.pilot.store import PilotDirectory
+from creditree.pilot.training import Course, Trial
 from creditree.problem import Problem
 from creditree.report.summary import Summary
 from creditree.rng import Key
@@ -77,7 +75,8 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
     if outlook["verdict"] == "no_signal" and base.suspicion is not None:
         grader, rows = str(request.reward or data.frame.reward), str(directory.path / SUSPECT)
-        found = Recommendation("suspect_grader", base.suspicion.sentence(shlex.quote(grader), shlex.quote(rows)))
+        call = request.spelled("grade", {"path": rows, "grader": grader})
+        found = Recommendation("suspect_grader", base.suspicion.sentence(call))
     elif outlook["verdict"] == "no_signal":
         found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
     else:
@@ -128,6 +127,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
         "examples": {"better": [one.to_json() for one in better], "worse": [one.to_json() for one in worse]},
         **_recommended(advised, listed),
         "files": {"adapter": str(run.trained), "run": str(run.path)},
+        "next": _next(request, str(data.frame.reward), str(run.path)),
     }
 
 
@@ -138,19 +138,28 @@ def _head(request: Request, data: Data, directory: PilotDirectory) -> dict[str, 
         "budget_s": request.budget_s,
         "seed": request.seed,
         "directory": str(directory.path),
-        "command": _command(request),
+        "command": repeated(request),
         "working_directory": str(Path.cwd()),
         "data": data.to_json(),
         "seconds": directory.seconds,
     }
 
 
-def _command(request: Request) -> str:
-    """Return the command as it was typed, and with what it chose by the machine."""
-    typed = sys.argv[1:]
-    chosen = {"--memory": f"{request.memory // 1000}KB", "--device": request.device}
-    missing = [part for name, value in chosen.items() if name not in typed for part in (name, value)]
-    return shlex.join(["creditree", *typed, *missing])
+def repeated(request: Request) -> str:
+    """Return the call that asks for the same, with what it chose by the machine."""
+    plain = {item.name: item.default for item in fields(Request)}
+    given = asdict(request)
+    del given["spelled"], given["out"], given["memory"], given["budget_s"]
+    asked = {name: _typed(value) for name, value in given.items() if name in _ALWAYS or value != plain[name]}
+    exact = {"budget": f"{request.budget_s:g}s", "memory": f"{request.memory // 1000}KB", "out": "ANOTHER"}
+    return request.spelled("pilot", asked | exact)
+
+
+_ALWAYS = ("problems", "model", "device")
+
+
+def _typed(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
 def _times(seconds: Mapping[str, Any] | None, trained_s: float) -> tuple[float, float] | None:
@@ -250,4 +259,15 @@ def _cost(
         + sum(trial.summary.tokens["sampled"] for trial in trials),
         "peak_memory_bytes": peak_so_far(request.device, directory),
         "device": request.device,
+    }
+
+
+def _next(request: Request, grader: str, run: str) -> dict[str, str]:
+    """Return what may be called next, by what it is for."""
+    trust = {"trust": True} if ":" in grader else {}
+    monitor = {"target": run, "fresh": "FRESH.csv"} | trust
+    again = {"start": run, "data": "NEW.csv", "guard": "GUARD.csv", "directory": "runs/retrained"} | trust
+    return {
+        "later, on fresh problems: whether it got worse": request.spelled("monitor", monitor),
+        "go on learning from new problems, and see what is forgotten": request.spelled("train", again),
     }

@@ -4,28 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from creditree.cli.train import TrainOptions
 from creditree.config.schema import FileConfig, SvampConfig
 from creditree.errors import ConfigError
 from creditree.runs.directory import RunDirectory
+from creditree.setup.request import TrainRequest
 
 
 def test_a_model_and_a_task_need_no_file() -> None:
-    options = TrainOptions(None, model="random:qwen2-1.5b", task="svamp", data="rows.jsonl", overrides=("seed=3",))
+    options = TrainRequest(None, model="random:qwen2-1.5b", task="svamp", data="rows.jsonl", overrides=("seed=3",))
     config = options.load()
     assert isinstance(config.task, SvampConfig)
     assert (config.model.name, config.task.path, config.seed) == ("random:qwen2-1.5b", "rows.jsonl", 3)
-    assert options.flags() == (
-        "--model", "random:qwen2-1.5b", "--task", "svamp", "--data", "rows.jsonl", "--set", "seed=3",
-    )  # fmt: skip
 
 
 def test_they_replace_those_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("model: {name: builtin:multiplication, device: cpu}\ntask: {name: svamp, path: old.jsonl}\n")
-    config = TrainOptions(path, model="some/model").load()
+    config = TrainRequest(path, model="some/model").load()
     assert (config.model.name, config.model.device, config.task.path) == ("some/model", "cpu", "old.jsonl")  # type: ignore[union-attr]
-    config = TrainOptions(path, task="file", data="mine.csv").load()
+    config = TrainRequest(path, task="file", data="mine.csv").load()
     assert isinstance(config.task, FileConfig)
     assert config.task.path == "mine.csv"
 
@@ -34,24 +31,24 @@ def test_a_benchmark_in_the_place_of_a_run_s_task_has_its_own_grader(tmp_path: P
     with RunDirectory.create(tmp_path / "a", "task: multiplication\nreward: last_integer\n"):
         pass
     start = str(tmp_path / "a")
-    assert TrainOptions(None, task="math500", start=start).load().reward.name == "math"
+    assert TrainRequest(None, task="math500", start=start).load().reward.name == "math"
     assert (
-        TrainOptions(None, task="math500", start=start, overrides=("reward=numeric",)).load().reward.name == "numeric"
+        TrainRequest(None, task="math500", start=start, overrides=("reward=numeric",)).load().reward.name == "numeric"
     )
-    assert TrainOptions(None, task="svamp", start=start).load().reward.name == "last_integer"
+    assert TrainRequest(None, task="svamp", start=start).load().reward.name == "last_integer"
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (TrainOptions(None), "name a YAML file, a finished run with --from, or both --model NAME and --task NAME"),
-        (TrainOptions(None, model="some/model"), "both --model NAME and --task NAME"),
-        (TrainOptions(None, model="some/model", task="file"), "add --data FILE"),
-        (TrainOptions(None, model="some/model", task="multiplication", data="x.csv"), "are generated; use --task file"),
-        (TrainOptions(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
+        (TrainRequest(None), "name a YAML file, a finished run with `start`, or both `model` NAME and `task` NAME"),
+        (TrainRequest(None, model="some/model"), "both `model` NAME and `task` NAME"),
+        (TrainRequest(None, model="some/model", task="file"), "add `data` FILE"),
+        (TrainRequest(None, model="some/model", task="multiplication", data="x.csv"), "are generated; use `task` file"),
+        (TrainRequest(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
     ],
 )
-def test_what_is_missing_is_said(options: TrainOptions, words: str) -> None:
+def test_what_is_missing_is_said(options: TrainRequest, words: str) -> None:
     with pytest.raises(ConfigError) as refused:
         options.load()
     assert words in str(refused.value)

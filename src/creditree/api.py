@@ -1,0 +1,260 @@
+"""The Python door: procedures as functions, with the command line's meaning. ``import creditree`` has all of them."""
+
+import sys
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from creditree.config.keywords import as_overrides
+from creditree.config.load import load_config as read_config
+from creditree.config.schema import RunConfig
+from creditree.config.trust import reward_override
+from creditree.engines.native.library import prepare
+from creditree.measure.compare import Comparison
+from creditree.measure.compare import compare as compare_paths
+from creditree.measure.evaluation import Evaluated
+from creditree.measure.evaluation import evaluate as evaluate_request
+from creditree.measure.grade import GradeRequest, Grades
+from creditree.measure.grade import grade as grade_request
+from creditree.measure.target import EvaluationRequest
+from creditree.monitor.baseline import MonitorRequest
+from creditree.monitor.call import MonitorResult
+from creditree.monitor.call import monitor as monitor_request
+from creditree.pilot.request import Request as PilotRequest
+from creditree.pilot.request import bytes_of, seconds_of
+from creditree.pilot.stages import Piloted
+from creditree.pilot.stages import pilot as pilot_request
+from creditree.report.plain import PlainConsole
+from creditree.report.shown import Shown
+from creditree.report.watcher import Watcher
+from creditree.setup.machine import default_device
+from creditree.setup.plan import Plan
+from creditree.setup.plan import plan as plan_config
+from creditree.setup.request import TrainRequest
+from creditree.setup.run import Run
+from creditree.setup.training import train_into
+from creditree.sweep.running import SweepRequest, Swept
+from creditree.sweep.running import sweep as sweep_request
+
+AnyPath = str | PathLike[str]
+Configured = AnyPath | Mapping[str, Any]
+"""A configuration: the path of a YAML file, or its values."""
+
+
+def load_config(config: Configured, **overrides: Any) -> RunConfig:
+    """Return the checked configuration, with keywords such as ``steps=200`` set. Raises ConfigError."""
+    if isinstance(config, Mapping):
+        return TrainRequest(config, overrides=as_overrides(overrides)).load()
+    return read_config(Path(config), as_overrides(overrides))
+
+
+def train(
+    config: Configured | None = None,
+    directory: AnyPath | None = None,
+    *,
+    start: AnyPath | None = None,
+    data: AnyPath | None = None,
+    guard: AnyPath | None = None,
+    resume: bool = False,
+    trust: bool = False,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train into a run directory, measure before and after, and return the run.
+
+    `config`: a YAML file or values; None: with `start` that of the run to go on from, else the keywords alone. `start`:
+    run or adapter to go on learning from;  `data`, `guard`: files of the task's problems, and of those that must not
+    get worse;  `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;
+    `watcher`: who is told (None: standard error). Raises ConfigError, DataError, ModelError or RunError.
+    """
+    if directory is None:
+        raise TypeError("train() needs the directory of the run: train(config, directory)")
+    values: Configured | None = {} if config is None and start is None else config
+    request = TrainRequest(
+        config=values if values is None or isinstance(values, Mapping) else Path(values),
+        start=_text(start),
+        data=_text(data),
+        guard=_text(guard),
+        overrides=as_overrides(overrides),
+        trusted=trust,
+    )
+    prepare()
+    train_into(request.load(), Path(directory), _told(watcher), resume=resume)
+    return Run(Path(directory))
+
+
+def evaluate(
+    target: AnyPath,
+    task: str | None = None,
+    *,
+    suite: str | None = None,
+    data: AnyPath | None = None,
+    data_dir: AnyPath | None = None,
+    problems: int | None = None,
+    temperatures: tuple[float, ...] | None = None,
+    samples: int | None = None,
+    k: tuple[int, ...] | None = None,
+    max_new_tokens: int | None = None,
+    split: str = "test",
+    out: AnyPath | None = None,
+    base: bool = True,
+    reward: str | None = None,
+    trust: bool = False,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Evaluated:
+    """Measure a run, an adapter or a model on held-out problems, and its base beside it.
+
+    `target`: a run, its directory, an adapter's, or a model's name;  `task`: default: the run's;  `out`: directory to
+    keep the results in. Raises ConfigError, DataError, ModelError or RunError.
+    """
+    request = EvaluationRequest(
+        target=str(target),
+        task=task,
+        suite=suite,
+        data=_text(data),
+        data_dir=_path(data_dir),
+        problems=problems,
+        temperatures=None if temperatures is None else tuple(temperatures),
+        samples=samples,
+        ks=None if k is None else tuple(sorted(set(k))),
+        max_new_tokens=max_new_tokens,
+        split=split,
+        out=_path(out),
+        base=base,
+        trusted=trust,
+        overrides=(*reward_override(reward), *as_overrides(overrides)),
+    )
+    return evaluate_request(request, _told(watcher))
+
+
+def compare(*runs: AnyPath, decoding: str | None = None, by_method: bool = False) -> Comparison:
+    """Compare finished runs or saved evaluations, paired by problem; `by_method`: average those of a method."""
+    return compare_paths([Path(run) for run in runs], decoding=decoding, by_method=by_method)
+
+
+def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: Any) -> Plan:
+    """Predict the memory and work of a run, without loading its model; ``memory="8GB"`` is a limit."""
+    return plan_config(load_config(config, **overrides), prompt_tokens)
+
+
+def pilot(
+    problems: AnyPath,
+    model: str,
+    out: AnyPath,
+    *,
+    budget: str = "30m",
+    guard: AnyPath | None = None,
+    metrics: tuple[str, ...] = (),
+    by: str | None = None,
+    reward: str | None = None,
+    prompt: str | None = None,
+    question: str = "question",
+    answer: str | None = None,
+    max_new_tokens: int | None = None,
+    memory: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Piloted:
+    """Find out on your own problems whether training helps: check, measure, try, train, test, report.
+
+    What lies in `out` is gone on with, under the same request.
+    """
+    prepare()
+    request = PilotRequest(
+        problems=Path(problems),
+        model=model,
+        budget_s=seconds_of(budget),
+        out=Path(out),
+        device=device or default_device(),
+        memory=bytes_of(memory),
+        dtype=dtype,
+        question=question,
+        answer=answer,
+        prompt=prompt,
+        reward=reward,
+        max_new_tokens=max_new_tokens,
+        guard=_path(guard),
+        metrics=tuple(metrics),
+        by=by,
+        seed=seed,
+        overrides=as_overrides(overrides),
+    )
+    return pilot_request(request, _told(watcher))
+
+
+def monitor(
+    target: AnyPath,
+    fresh: AnyPath,
+    *,
+    decoding: str | None = None,
+    margin: float = 0.0,
+    alpha: float = 0.05,
+    samples: int = 1,
+    problems: int | None = None,
+    base: bool = False,
+    stop_early: bool = False,
+    state: AnyPath | None = None,
+    trust: bool = False,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> MonitorResult:
+    """Measure a trained adapter on fresh problems, and test whether its accuracy has fallen since it was trained."""
+    request = MonitorRequest(
+        target=str(target),
+        data=str(fresh),
+        decoding=decoding,
+        margin=margin,
+        alpha=alpha,
+        samples=samples,
+        problems=problems,
+        base=base,
+        stop_early=stop_early,
+        state=_path(state),
+        trusted=trust,
+        overrides=as_overrides(overrides),
+    )
+    return monitor_request(request, _told(watcher))
+
+
+def sweep(
+    config: AnyPath,
+    out: AnyPath,
+    *,
+    decoding: str | None = None,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Swept:
+    """Train every combination of a sweep's settings and seeds, and compare the cases; a failed run stops no other."""
+    prepare()
+    request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides))
+    return sweep_request(request, _told(watcher))
+
+
+def grade(
+    path: AnyPath,
+    grader: str = "math",
+    *,
+    deadline: float | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Grades:
+    """Grade the predictions of a file; `options` are the grader's, such as ``tolerance=1e-6``."""
+    written = tuple(f"{name}={'true' if value is True else value}" for name, value in options.items())
+    return grade_request(GradeRequest(Path(path), grader, deadline, workers, written))
+
+
+def _told(watcher: Watcher | None) -> Watcher:
+    return Shown(PlainConsole(sys.stderr)) if watcher is None else watcher
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _text(path: AnyPath | None) -> str | None:
+    return None if path is None else str(path)

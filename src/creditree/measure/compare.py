@@ -1,0 +1,94 @@
+"""Comparing finished runs and saved evaluations, paired by problem."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from creditree.errors import RunError, did_you_mean
+from creditree.report.comparison import ComparedRun
+from creditree.report.saved import Measured, TaskPair, compared_json, compared_view, pair_measured
+from creditree.runs.checksums import Checksums
+from creditree.runs.evaluation import COMPLETIONS, is_evaluation
+
+WIDTH = 120
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Comparison:
+    """What was measured under one way of decoding, side by side.
+
+    `damages`: sentences on files that are not as they were written, and that the comparison does not need.
+    """
+
+    measured: tuple[Measured, ...]
+    decoding: str
+    damages: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> list[TaskPair]:
+        """Every two of them on the problems that both answered."""
+        return pair_measured(self.measured, self.decoding)
+
+    def conclusions(self) -> list[str]:
+        """Return what may be concluded, a sentence a pair."""
+        return [one.pair.conclusion() for one in self.pairs]
+
+    def view(self) -> RenderableType:
+        """Return the comparison for a terminal."""
+        return compared_view(self.measured, self.decoding)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return compared_json(self.measured, self.decoding)
+
+    def __str__(self) -> str:
+        """Return the comparison as text."""
+        console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
+        console.print(self.view())
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().rstrip()
+
+
+def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bool = False) -> Comparison:
+    """Compare finished runs or saved evaluations, paired by problem.
+
+    `by_method` also averages the runs of a method over their seeds. Raises RunError for less than two, for what has not
+    ended, and for a decoding that not all have.
+    """
+    if len(paths) < 2:
+        raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
+    if by_method and any(map(is_evaluation, paths)):
+        raise RunError("`by_method` averages training runs, and a saved evaluation is none; leave it out.")
+    damages = tuple(sentence for path in paths for sentence in _damages(path))
+    measured = [Measured.of(path) for path in paths]
+    if by_method:
+        measured = [replace(one, run=_grouped(one.run)) for one in measured if one.run is not None]
+    known = [one.results if one.run is None else one.run.summary.decoding for one in measured]
+    return Comparison(tuple(measured), shared_decoding(known, decoding), damages)
+
+
+def _grouped(run: ComparedRun) -> ComparedRun:
+    return replace(run, group=f"{run.summary.method} on {run.summary.task}")
+
+
+def _damages(path: Path) -> list[str]:
+    """Return which completions are damaged: the results that were made of them have checksums of their own."""
+    found = Checksums(path).damages(("measurement/", f"{COMPLETIONS}/"))
+    return [f"{path / name} {words}; the comparison does not need it." for name, words in found.items()]
+
+
+def shared_decoding(measured: Sequence[Iterable[str]], asked: str | None) -> str:
+    """Return the decoding to compare: the one asked for, else the first that all have. Raises RunError."""
+    known = [list(names) for names in measured]
+    shared = [name for name in known[0] if all(name in names for names in known)]
+    if asked is None and shared:
+        return shared[0]
+    if asked in shared:
+        return str(asked)
+    if asked is None:
+        raise RunError("the runs have no decoding in common: measure them with equal temperatures.")
+    raise RunError(f"`decoding` '{asked}' was not measured in every run.{did_you_mean(asked, shared)}")

@@ -1,0 +1,62 @@
+"""Training into a run directory, from a checked configuration to the summary."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from creditree.config.load import parse_config
+from creditree.config.schema import RunConfig
+from creditree.evaluate.prompt import text_notes
+from creditree.report.mirrors import mirrored, open_mirrors
+from creditree.report.summary import Summary
+from creditree.report.watcher import Watcher
+from creditree.runs.directory import RunDirectory
+from creditree.setup.defaults import choices_text
+from creditree.setup.parts import build
+from creditree.setup.resolve import Resolved, resolve
+from creditree.setup.workload import memory_note
+from creditree.train.procedure import run_training
+from creditree.train.settings import Parts
+from creditree.verify.verifier import closing
+
+
+def train_into(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool = False) -> Summary:
+    """Train into a run directory; with `resume` go on with the run that is there, if any.
+
+    Raises Interrupted where a signal stopped it.
+    """
+    is_there = resume and os.path.lexists(run / "config.yaml")
+    if resume and not is_there:
+        watcher.message(f"there is no run in {run} to continue, so it starts now")
+    resolved = resolve(config, recorded=_recorded(run) if is_there else None)
+    opened = RunDirectory.resume if resume else RunDirectory.create
+    with opened(run, resolved.yaml) as directory:
+        parts = build(resolved)
+        for sentence in _first_words(resolved, parts):
+            watcher.message(sentence)
+        config, settings = resolved.config, resolved.settings
+        with ExitStack() as held:
+            for verifier in parts.verifiers:
+                held.enter_context(closing(verifier))
+            held.enter_context(watcher.training(settings.steps, settings.cpu_seconds, settings.seconds))
+            mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), watcher.message)
+            return run_training(parts, settings, directory, held.enter_context(mirrored(watcher, mirrors)))
+
+
+def _recorded(run: Path) -> RunConfig:
+    return parse_config(RunDirectory.read(run).config_yaml, str(run / "config.yaml"))
+
+
+def _first_words(resolved: Resolved, parts: Parts) -> list[str]:
+    """Return what is said of a run before its first step: what it is, what was chosen, and what to know."""
+    config, size = resolved.config, parts.learner.trained.description
+    said = [f"{parts.method.name} on {parts.task.name}: {config.model.name}, {size}"]
+    if resolved.choices:
+        said.append(choices_text(resolved.choices))
+    if config.train.memory is not None:
+        said.append(memory_note(config))
+    if parts.start is not None:
+        said.append(f"going on from {parts.start.words}")
+    guard = parts.guard.notes if parts.guard else ()
+    texts = text_notes(parts.task.prompt, parts.model.texts)
+    return [*said, *parts.task.notes, *(f"guard: {note}" for note in guard), *texts]

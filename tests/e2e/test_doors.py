@@ -1,0 +1,86 @@
+"""Three doors, one meaning: a run that was begun from Python goes on from the command line, and the other way round."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import creditree as ct
+from creditree.cli.main import app
+from creditree.tasks import table
+from creditree.tasks.rows import Row, read_rows
+from tests.e2e.command import SMALL, write_config
+
+BLOCKS = SMALL | {
+    "train": SMALL["train"] | {"steps": 2},
+    "evaluation": {"problems": 6, "temperatures": [0]},
+    "sampling": {"temperature": 0.7, "max_new_tokens": 12},
+}
+QUIET = ct.Watcher()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ct.Run, Path]:
+    """Return a run that was made from Python, and a configuration in a file that asks for the same."""
+    folder = tmp_path_factory.mktemp("doors")
+    config = write_config(folder / "run.yaml", **BLOCKS)
+    return ct.train(BLOCKS, folder / "a", watcher=QUIET), config
+
+
+def test_the_five_lines(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
+    run, config = made
+    assert run.summary.conclusion().startswith(("after is", "before and after are"))
+    found = ct.evaluate(run, problems=4, temperatures=(0.0,), digits_a=2, watcher=QUIET)
+    assert found.to_json()["pass@1"]["value"] == found.accuracy
+    other = ct.train(config, tmp_path / "b", method="grpo", watcher=QUIET)
+    compared = ct.compare(run, other)
+    assert [one["name"] for one in compared.to_json()["runs"]] == [str(run), str(other)]
+    assert compared.conclusions()[0] in " ".join(str(compared).split())
+
+
+def test_a_run_goes_on_through_the_other_door(
+    made: tuple[ct.Run, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, config = made
+    app(["train", str(config), "--run", str(run.path), "--resume", "--json"], standalone_mode=False)
+    again = json.loads(capsys.readouterr().out)
+    assert again["decoding"] == run.summary.to_json()["decoding"]
+    app(["train", str(config), "--run", str(tmp_path / "c"), "--json"], standalone_mode=False)
+    from_shell = json.loads(capsys.readouterr().out)
+    resumed = ct.train(BLOCKS, tmp_path / "c", resume=True, watcher=QUIET)
+    assert resumed.summary.to_json()["decoding"] == from_shell["decoding"] == again["decoding"]
+    assert (tmp_path / "c" / "config.yaml").read_text() == (run.path / "config.yaml").read_text()
+    with pytest.raises(ct.RunError, match="already holds a run; continue it with `resume`"):
+        ct.train(BLOCKS, tmp_path / "c", watcher=QUIET)
+
+
+def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
+    _, config = made
+    planned = ct.plan(config, memory="2GB")
+    assert planned.fits
+    assert planned.to_json()["at_most"]["peak_bytes"] == planned.peak_bytes > 0
+    (tmp_path / "rows.jsonl").write_text(
+        '{"prediction": "so 4", "answers": ["4"]}\n{"prediction": "5", "answer": "4"}\n'
+    )
+    graded = ct.grade(tmp_path / "rows.jsonl", "last_integer")
+    assert (graded.accuracy, graded.correct) == (0.5, 1)
+    assert [row["reward"] for row in graded.to_json()["rows"]] == [1.0, 0.0]
+    with pytest.raises(ct.ConfigError) as refused:
+        ct.grade(tmp_path / "rows.jsonl", "last_integer", deadline=3)
+    assert refused.value.key == "deadline"
+
+
+def test_each_file_of_problems_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps({"question": f"{n}*7=\n", "answer": str(7 * n)}) for n in range(11, 41)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    read: list[object] = []
+
+    def counted(path: str) -> list[Row]:
+        read.append(path)
+        return read_rows(path)
+
+    monkeypatch.setattr(table, "read_rows", counted)
+    task = {"name": "file", "path": str(tmp_path / "rows.jsonl")}
+    train = BLOCKS["train"] | {"steps": 1, "memory": "2GB"}  # what fits is planned from the longest prompt
+    ct.train(BLOCKS | {"task": task, "train": train}, tmp_path / "run", watcher=QUIET)
+    assert read == [str(tmp_path / "rows.jsonl")]

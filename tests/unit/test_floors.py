@@ -1,0 +1,58 @@
+"""What no import contract can say: below the doors nothing names an option, prints, or exits."""
+
+import ast
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "creditree"
+DOORS = {"cli", "__main__.py"}
+OPTION = re.compile(r"(?<![-\w`.])--[a-z][a-z-]+")
+OF_OTHERS = {
+    "engines/native/compiler.py",  # a compiler's
+    "runs/environment.py",  # those of git and nvidia-smi
+    "verify/sandbox.py",  # docker's
+}
+BELOW = sorted(path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in DOORS)
+
+
+def named_options(tree: ast.Module) -> list[str]:
+    """Return the options that string literals of a program name, its docstrings left out."""
+    documented: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            documented.add(id(node.body[0].value))  # type: ignore[attr-defined]
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [found for node in texts if id(node) not in documented for found in OPTION.findall(str(node.value))]
+
+
+def ends(tree: ast.Module) -> set[str]:
+    """Return what a program calls or raises that prints on standard output, or ends the process."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found |= set() if any(keyword.arg == "file" for keyword in node.keywords) else {"print"}
+        if isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node):
+            found.add("SystemExit")
+        if isinstance(node, ast.Attribute) and node.attr == "exit" and ast.unparse(node) == "sys.exit":
+            found.add("sys.exit")
+    return found
+
+
+def test_below_the_doors_nothing_names_an_option_prints_or_exits() -> None:
+    for path in BELOW:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if str(path.relative_to(SOURCE)) not in OF_OTHERS:
+            assert named_options(tree) == [], path
+        assert ends(tree) == set(), path
+
+
+def test_the_check_can_fail() -> None:
+    assert named_options(ast.parse('raise ValueError(f"{path}: add --out DIR")')) == ["--out"]
+    assert named_options(ast.parse('"""The command line has --out for it."""')) == []
+    found = ends(ast.parse("import sys\nprint(1)\nsys.exit(2)\nraise SystemExit(3)"))
+    assert found == {"print", "sys.exit", "SystemExit"}
+
+
+def test_the_command_line_is_thin() -> None:
+    lines = [line for path in (SOURCE / "cli").rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) <= 1200
