@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from creditree.cli.dry_run import step_cost
 
 import creditree as ct
 from creditree.config.load import load_config
 from creditree.errors import ConfigError, RunError
 from creditree.report.watcher import Watcher
+from creditree.setup.dry_run import step_cost
 from creditree.setup.workload import workload_of
 from tests.e2e.command import write_config
 
