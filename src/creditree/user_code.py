@@ -38,7 +38,8 @@ def load(location: str, what: str, example: str) -> object:
         module = _from_import(source, location, what, example)
     named: object = getattr(module, name, None)
     if named is None:
-        known = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+        own = (other for other, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)
+        known = [other for other in own if not other.startswith("_")]
         raise ConfigError(
             f"The {what} '{location}' cannot be found: {source} has no '{name}'.{did_you_mean(name, known)}"
         )

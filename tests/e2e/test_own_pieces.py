@@ -75,8 +75,8 @@ def test_a_number_out_of_range_or_misspelt_is_refused_as_ours_are(made: Path) ->
         load_config(made / "run.yaml", ["method.last=two"])
     with pytest.raises(ConfigError, match=r"unknown key 'method.lst'. Did you mean 'last'\? \(in method\)"):
         load_config(made / "run.yaml", ["method.lst=2"])
-    with pytest.raises(ConfigError, match=r"mine.py has no 'Last'\. Did you mean 'LastTokens'\?"):
-        load_config(made / "run.yaml", [f"method.select={made}/mine.py:Last"])
+    with pytest.raises(ConfigError, match=r"mine.py has no 'LastToken'\. Did you mean 'LastTokens'\?"):
+        load_config(made / "run.yaml", [f"method.select={made}/mine.py:LastToken"])
     with pytest.raises(ConfigError, match=r"which is no subclass of creditree.select.base.Selection\."):
         load_config(made / "run.yaml", [f"method.select={made}/mine.py:Ranks"])
 

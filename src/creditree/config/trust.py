@@ -36,8 +36,8 @@ def check_trust(
     for key, name in pieces.items():
         if key not in named:
             raise ConfigError(
-                f"{where} names code that would run on this machine: {key} is {shortened(name)}; add --trust-run if "
-                f"you trust whoever wrote it."
+                f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
+                f"trust whoever wrote it."
             )
 
 

@@ -70,3 +70,15 @@ def test_whoever_names_a_judge_has_asked(override: str, asked: bool) -> None:
 def test_a_reward_on_the_command_line_is_an_override_as_it_is(name: str) -> None:
     assert apply_overrides({}, reward_override(name)) == {"reward": name}
     assert reward_override(None) == []
+
+
+def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
+    values = {"task": "multiplication", "method": {"name": "grpo", "select": "/there/mine.py:Last"}}
+    with pytest.raises(ConfigError, match=r"run 'r' names code .*: method.select is /there/mine.py:Last; add `trust`"):
+        check_trust(values, "run 'r'", trusted=False)
+    check_trust(values, "run 'r'", trusted=True)
+    check_trust(values, "run 'r'", ["method.select=everything"], trusted=False)
+    assert without_pieces(values) == {"task": "multiplication"}  # to measure it takes no method
+    own = values | {"method": {"name": "grpo", "select": "everything"}}
+    check_trust(own, "run 'r'", trusted=False)
+    assert without_pieces(own) == own
