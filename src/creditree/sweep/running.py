@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Swept:
-    """What a sweep found. `record` is all of it, as JSON has it.
+    """What a sweep found. `record` is all of it, as JSON.
 
     `finished`: the runs that have ended, which are compared under `decoding`.
     """
@@ -151,7 +151,7 @@ def _swept(run: SweepRun, out: Path) -> SweptRun:
 
 
 def run_json(run: SweepRun, out: Path | None, failures: Sequence[Failure] = ()) -> dict[str, Any]:
-    """Return a run of a sweep as JSON has it."""
+    """Return a run of a sweep as JSON."""
     reason = next((failure.reason for failure in failures if failure.run is run), None)
     record: dict[str, Any] = {
         "case": run.case,

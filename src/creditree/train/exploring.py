@@ -63,7 +63,7 @@ class Exploring:
             self.forest = finished.value
 
     def end(self) -> None:
-        """Let it be: the forest stays as it is."""
+        """Stop exploring; keep the forest."""
         self.exploration.close()
         self.growth = None
         self.ended = True
