@@ -14,7 +14,7 @@ class GuardBlock(Block):
     path: str | None = Field(None, description="file of the guard problems, or hub:NAME#SPLIT; none: no guard")
     question: str = Field("question", description="column of the question")
     answer: str | None = Field(
-        None, description="column of the answer, or of a list of accepted ones; none: answer or answers"
+        None, description="column of the answer, or of a list of accepted ones; default: answer, else answers"
     )
     id: str = Field("id", description="column of the problem's id, where there is one")
     target: str | None = Field(

@@ -78,7 +78,7 @@ class MultiplicationConfig(Block):
     digits_a: Digits = Field(3, description="digits of the first operand")
     digits_b: Digits = Field(1, description="digits of the second operand")
     range_a: tuple[Operand, Operand] | None = Field(
-        None, description="first operand from .. to, instead of all of so many digits"
+        None, description="first operand from .. to; default: all numbers of digits_a digits"
     )
     range_b: tuple[Operand, Operand] | None = Field(None, description="second operand from .. to")
     num_held_out: Problems = Field(500, description="problems in each held-out split")
@@ -117,7 +117,7 @@ class FileConfig(Block):
     test_path: str | None = Field(None, description="file of the test problems")
     question: str = Field("question", description="column of the question")
     answer: str | None = Field(
-        None, description="column of the answer, or of a list of accepted ones; none: answer or answers"
+        None, description="column of the answer, or of a list of accepted ones; default: answer, else answers"
     )
     split: str = Field("split", description="column that says train, validation or test, where there is one")
     id: str = Field("id", description="column of the problem's id, where there is one")
@@ -166,9 +166,7 @@ class TrainBlock(Block):
 
     steps: Positive = Field(100, description="training steps")
     cpu_seconds: Real | None = Field(None, description="stop after this much processor time of training", gt=0)
-    seconds: Real | None = Field(
-        None, description="stop after so many seconds of training, as a clock on the wall has them", gt=0
-    )
+    seconds: Real | None = Field(None, description="stop after this many wall-clock seconds of training", gt=0)
     problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: Real = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")
@@ -179,7 +177,7 @@ class TrainBlock(Block):
         None, description="adapter, or run directory, to go on from; none: a fresh adapter", min_length=1
     )
     mini_batch: Positive | None = Field(
-        None, description="about so many completions, of whole problems, make one optimiser step; none: all of a step"
+        None, description="about this many completions, of whole problems, make one optimiser step; none: all of a step"
     )
     weight_decay: Real = Field(0.0, description="AdamW", ge=0)
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW")
@@ -192,9 +190,9 @@ class TrainBlock(Block):
         le=1e18,
     )
     max_skipped: Positive = Field(
-        5, description="end the run after so many steps in a row without an update because something is not finite"
+        5, description="end the run after this many steps in a row without an update, because something is not finite"
     )
-    max_unjudged: Positive = Field(5, description="end the run after so many steps in a row without any reward")
+    max_unjudged: Positive = Field(5, description="end the run after this many steps in a row without any reward")
     memory: str | None = Field(
         None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
@@ -230,7 +228,7 @@ class ValidationBlock(Block):
     every: Whole = Field(0, description="steps between validations; 0: never, the last adapter is kept", ge=0)
     problems: Problems = Field(100, description="validation problems")
     temperature: Real = Field(0.0, description="decoding; 0 is greedy", ge=0)
-    patience: Positive | None = Field(None, description="stop after so many validations without a better one")
+    patience: Positive | None = Field(None, description="stop after this many validations without a better one")
 
 
 class EvaluationBlock(Block):

@@ -16,7 +16,7 @@ LEAST = 16
 LONGER = 4
 """Times the limit of tokens that is proposed where completions are cut off."""
 REPEATED, TIMES = 24, 4
-"""A completion goes round in circles where its last so many characters occur so many times in it."""
+"""A completion goes round in circles where its last 24 characters occur at least four times in it."""
 SHOWN = 240
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from creditree.errors import RunError, did_you_mean
-from creditree.report.comparison import ComparedRun
-from creditree.report.saved import Measured, TaskPair, compared_json, compared_view, pair_measured
+from creditree.evaluate.compare import Measured, TaskPair, pair_measured
+from creditree.report.comparison import compared_json, compared_view
 from creditree.runs.checksums import Checksums
 from creditree.runs.evaluation import COMPLETIONS, is_evaluation
 
@@ -66,13 +66,12 @@ def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bo
     damages = tuple(sentence for path in paths for sentence in _damages(path))
     measured = [Measured.of(path) for path in paths]
     if by_method:
-        measured = [replace(one, run=_grouped(one.run)) for one in measured if one.run is not None]
-    known = [one.results if one.run is None else one.run.summary.decoding for one in measured]
-    return Comparison(tuple(measured), shared_decoding(known, decoding), damages)
+        measured = [replace(one, group=_group(one)) for one in measured]
+    return Comparison(tuple(measured), shared_decoding([one.decodings for one in measured], decoding), damages)
 
 
-def _grouped(run: ComparedRun) -> ComparedRun:
-    return replace(run, group=f"{run.summary.method} on {run.summary.task}")
+def _group(run: Measured) -> str:
+    return "" if run.summary is None else f"{run.summary.method} on {run.summary.task}"
 
 
 def _damages(path: Path) -> list[str]:

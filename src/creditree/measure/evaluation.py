@@ -84,7 +84,7 @@ class _Measurement:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Evaluated:
-    """What an evaluation found. `record` is all of it, as JSON has it; `edited`: a word on a configuration, or ""."""
+    """What an evaluation found. `record` is all of it, as JSON; `edited`: a word on a configuration, or ""."""
 
     record: Mapping[str, Any]
     edited: str = ""

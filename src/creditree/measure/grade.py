@@ -102,7 +102,7 @@ def audited(request: GradeRequest) -> Audit:
 
 
 def verdict_json(name: str, verdict: Verdict) -> dict[str, object]:
-    """Return a verdict as JSON has it; `answer` is what the grader read, None where it found no answer."""
+    """Return a verdict as JSON; `answer` is what the grader read, None where it found no answer."""
     line: dict[str, object] = {"id": name, "reward": verdict.reward, "status": verdict.status, "answer": verdict.answer}
     return line | ({"detail": verdict.detail} if verdict.detail else {})
 
@@ -124,7 +124,7 @@ def verifier_of(grader: str, deadline: float | None, workers: int | None, overri
 
 
 def audit_json(found: Audit, grader: str) -> dict[str, Any]:
-    """Return the comparison with the labels as JSON has it."""
+    """Return the comparison with the labels as JSON."""
     return {
         "grader": grader,
         "n": len(found.graded),

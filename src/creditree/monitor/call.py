@@ -28,7 +28,7 @@ STATE = "monitor"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MonitorResult:
-    """What a call of a monitor says. `record` is all of it, as JSON has it; `run`: of the baseline."""
+    """What a call of a monitor says. `record` is all of it, as JSON; `run`: of the baseline."""
 
     record: Mapping[str, Any]
     run: Path

@@ -12,7 +12,7 @@ from creditree.tasks.split import Slice
 from creditree.tasks.table import SLICES
 
 FEW_CLASSES = 20
-"""Up to so many different answers are looked at as classes."""
+"""Up to this many different answers are looked at as classes."""
 LARGE_SHARE = 0.3
 LONG = 4
 """A longest prompt of so many times the median decides the memory of all."""

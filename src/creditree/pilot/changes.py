@@ -27,7 +27,7 @@ class Example:
     after: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the example as JSON has it."""
+        """Return the example as JSON."""
         return asdict(self)
 
 

@@ -58,7 +58,7 @@ class Data:
     num_guard: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was found, as JSON has it."""
+        """Return what was found, as JSON."""
         return {
             "findings": [one.to_json() for one in self.findings],
             "sizes": self.splits.sizes,

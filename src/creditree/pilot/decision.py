@@ -10,7 +10,7 @@ from creditree.pilot.concentration import CONCENTRATED, Concentration
 Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal", "suspect_grader"]
 LEVEL = 0.05
 MOST_TIMES = 20
-"""Beyond so many times the training, an extrapolation is not worth printing."""
+"""Beyond this many times the training, an extrapolation is not worth printing."""
 COLLAPSED = 0.5
 """More than this share of all answers being one answer is a risk, where the right answers are not like that."""
 TRUNCATED_MORE = 0.05
@@ -120,5 +120,5 @@ def _longer(times: tuple[float, float] | None) -> str:
     if times is None or times[0] > MOST_TIMES:
         return "Try more problems, a longer budget or a stronger base."
     if times[0] <= 1:
-        return "The trials had promised one by now: try other settings, more problems or a stronger base."
+        return "The trials predicted a gain by now: try other settings, more problems or a stronger base."
     return f"By the best trial, training {times[0]:.1f} times as long (at most {times[1]:.1f}) could show one."

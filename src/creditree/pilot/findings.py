@@ -19,7 +19,7 @@ class Finding:
     places: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return the finding as JSON has it."""
+        """Return the finding as JSON."""
         return {"kind": self.kind, "severity": self.severity, "text": self.text, "places": list(self.places)}
 
     @property

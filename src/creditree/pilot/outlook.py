@@ -68,7 +68,7 @@ class Outlook:
         return next(one for one in self.signals if one.group == group)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outlook as JSON has it."""
+        """Return the outlook as JSON."""
         estimates = {"accuracy": self.accuracy.to_json(), "best_of": self.best_of.to_json()}
         signals = [asdict(one) | {"mixed": one.mixed.to_json()} for one in self.signals]
         return asdict(self) | estimates | {"signals": signals, "headroom": self.headroom}

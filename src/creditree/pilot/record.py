@@ -45,7 +45,7 @@ def peak_so_far(device: str, directory: PilotDirectory) -> int:
 
 
 def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
-    """Return whether learning can work, and how long until a gain can be seen, as JSON has it."""
+    """Return whether learning can work, and how long until a gain can be seen, as JSON."""
     kind, why = verdict(base.chosen, base.frame.group)
     detectable = smallest_gain(base.chosen, num_test)
     record: dict[str, Any] = {

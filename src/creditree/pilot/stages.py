@@ -33,7 +33,7 @@ MARKS = {"note": "  ", "caution": "! ", "blocker": "x "}
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Piloted:
-    """What a pilot found. `record` is all of it, as JSON has it; the report of one page lies in `directory`."""
+    """What a pilot found. `record` is all of it, as JSON; the report of one page lies in `directory`."""
 
     record: Mapping[str, Any]
     directory: Path

@@ -57,7 +57,7 @@ class Suspicion:
         return self.holding.exceeds(LEAST_HOLDING) or self.ending.exceeds(LEAST_ENDING)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as JSON."""
         return asdict(self)
 
     def sentence(self, grading: str) -> str:

@@ -23,7 +23,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.setup.training import train_into
 
 KEPT_ROLLOUTS = 40
-"""About so many steps' completions are kept."""
+"""About this many steps' completions are kept."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,7 +67,7 @@ class Trial:
     summary: Summary
 
     def to_json(self) -> dict[str, Any]:
-        """Return the trial as JSON has it."""
+        """Return the trial as JSON."""
         d = self.summary.main
         return {
             "method": self.summary.method,

@@ -1,111 +1,44 @@
-"""Several runs side by side: what each reached and cost, and which of them can be told apart."""
+"""Runs and saved evaluations side by side: what each reached and cost, and what may be concluded."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from creditree.errors import RunError
-from creditree.evaluate.statistics import Difference, holm, mean_and_spread, paired_difference
+from creditree.evaluate.averages import average
+from creditree.evaluate.compare import AVERAGE, Measured, Pair, TaskPair, pair_measured
+from creditree.evaluate.statistics import mean_and_spread
 from creditree.report.rewards import NOTE as REWARD_NOTE
-from creditree.report.summary import LEVEL, Summary
+from creditree.report.summary import Summary
 from creditree.report.wording import (
     count,
-    markdown_bullets,
-    markdown_table,
-    p_value,
     percent,
     percent_interval,
     points,
     points_interval,
     terminal_table,
 )
-from creditree.runs.directory import RunDirectory
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ComparedRun:
-    """A run with its summary, and where it kept them the 0/1 of each judged problem after training, by decoding.
-
-    Runs of one `group` differ in their seed only, and are averaged; an empty group stands for the run alone.
-    """
-
-    name: str
-    summary: Summary
-    correct: Mapping[str, Mapping[str, int]]
-    group: str = ""
-
-    @classmethod
-    def of(cls, run: RunDirectory, name: str = "", group: str = "") -> "ComparedRun":
-        """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
-        if not run.has("summary.json"):
-            raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with `resume` first.")
-        summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
-        correct: Mapping[str, Mapping[str, int]] = {}
-        if run.has("evaluation.json"):
-            correct = _correct(run.read_json("evaluation.json").get("after"), str(run.path / "evaluation.json"))
-        return cls(name or str(run.path), summary, correct, group)
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two runs on the problems that both answered: the difference second - first.
-
-    `adjusted_p` is Holm's, for as many pairs as were compared together.
-    """
-
-    first: str
-    second: str
-    difference: Difference
-    adjusted_p: float
-
-    def conclusion(self) -> str:
-        """Return one sentence: what may be concluded."""
-        d = self.difference
-        evidence = f"{points_interval(d.value, d.interval)} points, {p_value(self.adjusted_p)}"
-        if self.adjusted_p < LEVEL and 0 not in d.interval:
-            return f"{self.second} is {'better' if d.value > 0 else 'worse'} than {self.first}: {evidence}, n = {d.n}."
-        return f"{self.first} and {self.second} are not distinguishable at n = {d.n}: {evidence}."
-
-
-def pair_runs(runs: Sequence[ComparedRun], decoding: str = "greedy") -> list[Pair]:
-    """Return every two runs of one task that answered common problems under `decoding`, by exact McNemar tests."""
-    found: list[tuple[str, str, Difference]] = []
-    for first, second in combinations(runs, 2):
-        old, new = first.correct.get(decoding, {}), second.correct.get(decoding, {})
-        common = [problem for problem in old if problem in new]
-        if common and first.summary.task == second.summary.task:
-            difference = paired_difference([old[problem] for problem in common], [new[problem] for problem in common])
-            found.append((first.name, second.name, difference))
-    adjusted = holm([difference.p_value for _, _, difference in found])
-    return [Pair(*names, p) for names, p in zip(found, adjusted, strict=True)]
-
-
-def compare_view(runs: Sequence[ComparedRun], decoding: str = "greedy") -> RenderableType:
-    """Return the comparison for the terminal."""
-    parts: list[RenderableType] = [
-        terminal_table(
-            f"runs, {decoding}: accuracy in % (95 % interval)",
-            RUN_HEADER,
-            run_rows(runs, decoding, short=True),
-            num_left=2,
-        )
-    ]
-    groups = group_rows(runs, decoding)
-    if groups:
-        parts.append(terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
-    return Group(*parts, *(Text(line) for line in _conclusions(runs, decoding)))
-
-
-def compare_markdown(runs: Sequence[ComparedRun], decoding: str = "greedy") -> str:
-    """Return the comparison as Markdown."""
-    parts = [markdown_table(RUN_HEADER, run_rows(runs, decoding))]
-    groups = group_rows(runs, decoding)
-    if groups:
-        parts += ["Mean ± standard deviation over seeds:\n", markdown_table(GROUP_HEADER, groups)]
-    return "\n".join([*parts, markdown_bullets(_conclusions(runs, decoding))])
+def compared_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
+    """Return the comparison for programs: what each measured, and the pairs. A run has its summary's entries too."""
+    return {
+        "decoding": decoding,
+        "runs": [
+            {
+                **({} if one.summary is None else one.summary.to_json()),
+                "name": one.name,
+                "seed": one.seed,
+                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results.get(decoding, {})},
+            }
+            for one in measured
+        ],
+        "pairs": [
+            {"task": one.task, **pair_json(one.pair), "same_random_numbers": one.same_random_numbers}
+            for one in pair_measured(measured, decoding)
+        ],
+    }
 
 
 def pair_json(pair: Pair) -> dict[str, object]:
@@ -122,14 +55,34 @@ def pair_json(pair: Pair) -> dict[str, object]:
     }
 
 
+def compared_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
+    """Return the comparison for the terminal: of runs what they cost too, of anything else what was measured."""
+    if any(one.summary is None for one in measured):
+        return _tasks_view(measured, decoding)
+    parts: list[RenderableType] = [
+        terminal_table(
+            f"runs, {decoding}: accuracy in % (95 % interval)",
+            RUN_HEADER,
+            run_rows(measured, decoding, short=True),
+            num_left=2,
+        )
+    ]
+    groups = group_rows(measured, decoding)
+    if groups:
+        parts.append(terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
+    return Group(*parts, *(Text(line) for line in [*_paired(measured, decoding), *_mean_rewards(measured, decoding)]))
+
+
 RUN_HEADER = ("run", "method", "before", "after", "gain", "sampled", "in loss", "train")
 GROUP_HEADER = ("runs", "seeds", "after", "gain", "sampled", "in loss", "train")
 
 
-def run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:
-    """Return the cells of `RUN_HEADER`, one row a run; `short`: intervals only after training."""
+def run_rows(runs: Sequence[Measured], decoding: str, *, short: bool = False) -> list[tuple[str, ...]]:
+    """Return the cells of `RUN_HEADER`, one row a training run; `short`: intervals only after training."""
     rows: list[tuple[str, ...]] = []
     for run in runs:
+        if run.summary is None:
+            continue
         found, tokens = run.summary.decoding.get(decoding), run.summary.tokens
         measured = ("-", "-", "-")
         if found is not None:
@@ -139,57 +92,55 @@ def run_rows(runs: Sequence[ComparedRun], decoding: str, *, short: bool = False)
                 percent_interval(found.after.value, found.after.interval),
                 points(d.value) if short else points_interval(d.value, d.interval),
             )
-        cost = (count(tokens.get("sampled", 0)), count(tokens.get("in_loss", 0)), _whole_seconds(_train_seconds(run)))
+        cost = (
+            count(tokens.get("sampled", 0)),
+            count(tokens.get("in_loss", 0)),
+            _whole_seconds(_train_seconds(run.summary)),
+        )
         rows.append((run.name, run.summary.method, *measured, *cost))
     return rows
 
 
-def group_rows(runs: Sequence[ComparedRun], decoding: str) -> list[tuple[str, ...]]:
+def group_rows(runs: Sequence[Measured], decoding: str) -> list[tuple[str, ...]]:
     """Return the cells of `GROUP_HEADER`, one row a group of runs: mean and standard deviation over seeds."""
-    groups: dict[str, list[ComparedRun]] = {}
+    groups: dict[str, list[Summary]] = {}
     for run in runs:
-        if run.group and decoding in run.summary.decoding:
-            groups.setdefault(run.group, []).append(run)
+        if run.group and run.summary is not None and decoding in run.summary.decoding:
+            groups.setdefault(run.group, []).append(run.summary)
     rows: list[tuple[str, ...]] = []
     for name, members in groups.items():
-        found = [run.summary.decoding[decoding] for run in members]
+        found = [summary.decoding[decoding] for summary in members]
         rows.append(
             (
                 name,
                 str(len(members)),
                 _spread([d.after.value for d in found], percent),
                 _spread([d.difference.value for d in found], points, percent),
-                _spread([run.summary.tokens.get("sampled", 0) for run in members], count),
-                _spread([run.summary.tokens.get("in_loss", 0) for run in members], count),
-                _spread([_train_seconds(run) for run in members], _whole_seconds),
+                _spread([summary.tokens.get("sampled", 0) for summary in members], count),
+                _spread([summary.tokens.get("in_loss", 0) for summary in members], count),
+                _spread([_train_seconds(summary) for summary in members], _whole_seconds),
             )
         )
     return rows
 
 
-def _conclusions(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
-    return [*_paired(runs, decoding), *_mean_rewards(runs, decoding)]
-
-
-def _mean_rewards(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
+def _mean_rewards(runs: Sequence[Measured], decoding: str) -> list[str]:
     """Return the mean rewards of runs whose rewards are not all 0 or 1, where accuracy does not say it all."""
-    found = [(run.name, run.summary.rewards[decoding]) for run in runs if decoding in run.summary.rewards]
+    summaries = [(run.name, run.summary) for run in runs if run.summary is not None]
+    found = [(name, one.rewards[decoding]) for name, one in summaries if decoding in one.rewards]
     return [*(f"{name}: {change.sentence()}." for name, change in found), *([REWARD_NOTE] if found else [])]
 
 
-def _paired(runs: Sequence[ComparedRun], decoding: str) -> list[str]:
-    pairs = pair_runs(runs, decoding)
+def _paired(runs: Sequence[Measured], decoding: str) -> list[str]:
+    pairs = pair_measured(runs, decoding)
     if not pairs:
-        return (
-            ["No two runs kept results of common problems, so they cannot be compared in pairs."]
-            if len(runs) > 1
-            else []
-        )
+        none = "No two runs kept results of common problems, so they cannot be compared in pairs."
+        return [none] if len(runs) > 1 else []
     note = (
         f"Pairs ({decoding}): exact McNemar tests on the problems that both answered, p by Holm for {len(pairs)} of "
         "them. They speak of these adapters on these problems; only several seeds speak of a method."
     )
-    return [note, *(pair.conclusion() for pair in pairs)]
+    return [note, *(one.pair.conclusion() for one in pairs)]
 
 
 def _spread(
@@ -203,20 +154,48 @@ def _whole_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _train_seconds(run: ComparedRun) -> float:
-    return run.summary.seconds.get("train", run.summary.seconds.get("total", 0.0))
+def _train_seconds(summary: Summary) -> float:
+    return summary.seconds.get("train", summary.seconds.get("total", 0.0))
 
 
-def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
-    try:
-        if not isinstance(data, Mapping):
-            raise TypeError("'after' is missing")
-        judged = {d: {p: value for p, value in rows.items() if value is not None} for d, rows in data.items()}
-        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in judged.items()}
-        if any(value not in (0, 1) for rows in judged.values() for value in rows.values()):
-            raise TypeError("it holds other numbers than 0 and 1")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{source} holds no results by problem ({error}); make the run again, or leave it out."
-        ) from error
-    return found
+def _tasks_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
+    """Return the comparison of what was measured on each task."""
+    tasks = list(dict.fromkeys(task for one in measured for task in one.results[decoding]))
+    rows = [[one.name, *(_cell(one, decoding, task) for task in tasks)] for one in measured]
+    if len(tasks) > 1:
+        rows = [[*row, _average_cell(one, decoding, tasks)] for row, one in zip(rows, measured, strict=True)]
+    header = ("evaluation", *tasks, *([AVERAGE] if len(tasks) > 1 else []))
+    pairs = pair_measured(measured, decoding)
+    lines = [f"{one.task}: {one.pair.conclusion()}" for one in pairs]
+    return Group(
+        terminal_table(f"pass@1 in % (95 % interval), {decoding}", header, rows),
+        *(Text(line) for line in [_note(pairs), *lines]),
+    )
+
+
+def _note(pairs: Sequence[TaskPair]) -> str:
+    if not pairs:
+        return "No two of them have problems in common, so they cannot be compared in pairs."
+    seeds = (
+        "completions drawn with the same random numbers on both sides"
+        if all(one.same_random_numbers for one in pairs)
+        else "not all with the same seed, so random numbers differ between sides"
+    )
+    return (
+        f"Pairs: the same problems on both sides, {seeds}; exact McNemar tests for one completion a problem, sign-flip "
+        f"permutation tests for several; p by Holm. They speak of these models on these problems."
+    )
+
+
+def _cell(one: Measured, decoding: str, task: str) -> str:
+    if task not in one.results[decoding]:
+        return "-"
+    found = one.estimate(decoding, task)
+    return percent_interval(found.value, found.interval)
+
+
+def _average_cell(one: Measured, decoding: str, tasks: Sequence[str]) -> str:
+    if any(task not in one.results[decoding] for task in tasks):
+        return "-"
+    found = average([one.estimate(decoding, task) for task in tasks])
+    return percent_interval(found.value, found.interval)

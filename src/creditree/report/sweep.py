@@ -8,17 +8,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from creditree.evaluate.compare import Measured, Pair
 from creditree.evaluate.scores import paired_change
 from creditree.evaluate.statistics import Difference, holm, mean_and_spread
-from creditree.report.comparison import (
-    GROUP_HEADER,
-    RUN_HEADER,
-    ComparedRun,
-    Pair,
-    group_rows,
-    pair_json,
-    run_rows,
-)
+from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, pair_json, run_rows
+from creditree.report.summary import Summary
 from creditree.report.wording import markdown_bullets, markdown_table, points, terminal_table
 from creditree.rng import Key
 
@@ -31,10 +25,16 @@ NOTE = (
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SweptRun:
-    """A finished run of a sweep; its `run.group` is the case."""
+    """A finished run of a sweep, with its summary; its `run.group` is the case."""
 
-    run: ComparedRun
+    run: Measured
     seed: int
+
+    @property
+    def summary(self) -> Summary:
+        """What came of it."""
+        assert self.run.summary is not None
+        return self.run.summary
 
     @property
     def case(self) -> str:
@@ -132,7 +132,7 @@ def _cases(runs: Sequence[SweptRun]) -> list[str]:
 
 
 def _case_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
-    found = [one.run.summary.decoding[decoding] for one in runs if decoding in one.run.summary.decoding]
+    found = [one.summary.decoding[decoding] for one in runs if decoding in one.summary.decoding]
     return {
         "case": runs[0].case,
         "seeds": [one.seed for one in runs],
@@ -148,16 +148,17 @@ def _spread_json(values: Sequence[float]) -> dict[str, Any] | None:
     return {"mean": found.mean, "sd": found.sd, "n": found.n}
 
 
-def _by_seed(runs: Sequence[SweptRun], case: str, decoding: str) -> dict[int, tuple[str, Mapping[str, int]]]:
+def _by_seed(runs: Sequence[SweptRun], case: str, decoding: str) -> dict[int, tuple[str, Mapping[str, float]]]:
     """Return task and 0/1 of each problem by seed, of the runs of a case that kept them."""
     return {
-        one.seed: (one.run.summary.task, one.run.correct[decoding])
+        one.seed: (task, {name: asked.share for name, asked in held.items()})
         for one in runs
-        if one.case == case and decoding in one.run.correct
+        if one.case == case
+        for task, held in one.run.results.get(decoding, {}).items()
     }
 
 
-def _common(tables: Sequence[Mapping[str, int]]) -> list[str]:
+def _common(tables: Sequence[Mapping[str, float]]) -> list[str]:
     return [name for name in tables[0] if all(name in table for table in tables)] if tables else []
 
 

@@ -26,7 +26,7 @@ class Watcher:
 
     @contextmanager
     def training(self, steps: int | None, cpu_s: float | None = None, wall_s: float | None = None) -> Iterator[None]:
-        """Run the block, in which steps are made: so many, or for so many seconds, whichever ends first."""
+        """Run the block, in which steps are made: at most `steps`, and for no longer than the seconds say."""
         yield
 
     @contextmanager

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from creditree.config.load import parse_config
 from creditree.config.sweep import SweepRun, load_sweep
 from creditree.errors import CreditreeError, RunError
+from creditree.evaluate.compare import Measured
 from creditree.measure.compare import shared_decoding
-from creditree.report.comparison import ComparedRun
 from creditree.report.summary import Summary
 from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown
 from creditree.report.watcher import Watcher
@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Swept:
-    """What a sweep found. `record` is all of it, as JSON has it.
+    """What a sweep found. `record` is all of it, as JSON.
 
     `finished`: the runs that have ended, which are compared under `decoding`.
     """
@@ -94,7 +94,7 @@ def _written(
     finished = [_swept(run, out) for run in runs if state_of(run, out) == "done"]
     record = {"sweep": str(request.path), "runs": [run_json(run, out, failures) for run in runs]}
     if finished:
-        decoding = shared_decoding([one.run.summary.decoding for one in finished], decoding)
+        decoding = shared_decoding([one.run.decodings for one in finished], decoding)
         record |= sweep_json(finished, decoding)
         held.write_text(REPORT, sweep_markdown(finished, decoding))
         held.write_json(RESULT, record)
@@ -147,11 +147,11 @@ def _check_held(runs: Sequence[SweepRun], out: Path) -> None:
 
 def _swept(run: SweepRun, out: Path) -> SweptRun:
     name = f"{run.case}, seed {run.seed}"
-    return SweptRun(ComparedRun.of(RunDirectory.read(out / run.folder), name, run.case), run.seed)
+    return SweptRun(Measured.of_run(RunDirectory.read(out / run.folder), name, run.case), run.seed)
 
 
 def run_json(run: SweepRun, out: Path | None, failures: Sequence[Failure] = ()) -> dict[str, Any]:
-    """Return a run of a sweep as JSON has it."""
+    """Return a run of a sweep as JSON."""
     reason = next((failure.reason for failure in failures if failure.run is run), None)
     record: dict[str, Any] = {
         "case": run.case,

@@ -78,7 +78,7 @@ class Exploring:
         return growth
 
     def end(self) -> None:
-        """Let it be: the forest stays as it is."""
+        """Stop exploring; keep the forest."""
         self.exploration.close()
         self.growth = None
         self.ended = True

@@ -164,7 +164,7 @@ class IsolatedReward(Verifier):
                 raise ConfigError(f"The reward '{self.location}' cannot be imported: it wrote over its own reply.")
 
     def _heard(self, worker: Worker, payload: bytes, what: str) -> object:
-        """Return the reply to a frame, as JSON has it. Raises _InVainError where there is none."""
+        """Return the reply to a frame, as JSON. Raises _InVainError where there is none."""
         started, told = monotonic(), False
         worker.send(payload)
         while True:

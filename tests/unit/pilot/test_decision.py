@@ -48,7 +48,7 @@ def test_a_loss_stops() -> None:
     ("times", "words"),
     [
         ((3.0, 7.5), "By the best trial, training 3.0 times as long (at most 7.5) could show one."),
-        ((0.4, 0.9), "The trials had promised one by now: try other settings, more problems or a stronger base."),
+        ((0.4, 0.9), "The trials predicted a gain by now: try other settings, more problems or a stronger base."),
         ((21.0, 99.0), "Try more problems, a longer budget or a stronger base."),
         (None, "Try more problems, a longer budget or a stronger base."),
     ],

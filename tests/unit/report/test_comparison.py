@@ -7,20 +7,37 @@ from rich.console import Console
 
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.compare import Asked, Measured, Pair, pair_measured
 from creditree.evaluate.statistics import paired_difference
-from creditree.report.comparison import ComparedRun, compare_markdown, compare_view, pair_runs
+from creditree.report.comparison import compared_json, compared_view
 from creditree.report.rewards import NOTE, RewardChange
-from creditree.report.saved import Asked, Measured, compared_json
 from creditree.report.summary import Decoding, Summary
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.directory import RunDirectory
 
 N = 200
+
+
+def pair_runs(runs: list[Measured], decoding: str = "greedy") -> list[Pair]:
+    return [one.pair for one in pair_measured(runs, decoding)]
+
+
+def text_of(runs: list[Measured], decoding: str = "greedy", width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(compared_view(runs, decoding))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def right(run: Measured) -> list[float]:
+    return [asked.share for asked in run.results["greedy"]["t"].values()]
+
+
 BASE = {f"q{number}": int(number < 10) for number in range(N)}
 
 
-def compared(name: str, right: int, group: str = "", task: str = "t", start: int = 0) -> ComparedRun:
+def compared(name: str, right: int, group: str = "", task: str = "t", start: int = 0) -> Measured:
     correct = {f"q{number}": int(start <= number < start + right) for number in range(N)}
     summary = Summary(
         method="t-spmo",
@@ -29,10 +46,12 @@ def compared(name: str, right: int, group: str = "", task: str = "t", start: int
         tokens={"sampled": right * 1000, "decoded": 1, "forwarded": 1, "in_loss": 50},
         task=task,
     )
-    return ComparedRun(name, summary, {"greedy": correct}, group)
+    return Measured.of_summary(name, summary, {"greedy": correct}, group)
 
 
 A, B, C = compared("a", 160), compared("b", 172, start=4), compared("c", 100)
+assert A.summary is not None
+SUMMARY = A.summary
 
 
 def test_pairs_are_mcnemar_tests_with_holms_adjustment() -> None:
@@ -43,7 +62,7 @@ def test_pairs_are_mcnemar_tests_with_holms_adjustment() -> None:
     ab = pairs["a", "b"]
     assert (ab.difference.gained, ab.difference.lost) == (16, 4)
     assert ab.difference.value == pytest.approx(0.06)
-    exact = paired_difference(list(A.correct["greedy"].values()), list(B.correct["greedy"].values())).p_value
+    exact = paired_difference(right(A), right(B)).p_value
     assert ab.adjusted_p == ab.difference.p_value == exact
     # The smallest of three is multiplied by 3.
     smallest = min(pairs.values(), key=lambda pair: pair.difference.p_value)
@@ -63,11 +82,11 @@ def test_runs_whose_rewards_are_not_0_and_1_show_their_means() -> None:
 
     change = RewardChange.of(rewards(0.25), rewards(0.5), Key.of(0))
     assert change is not None
-    graded = replace(A, summary=replace(A.summary, rewards={"greedy": change}))
-    text = compare_markdown([graded, B])
+    graded = replace(A, summary=replace(SUMMARY, rewards={"greedy": change}))
+    text = text_of([graded, B])
     assert "a: mean reward 0.250 (0.250, 0.250) before, 0.500 (0.500, 0.500) after, +0.250" in text
     assert NOTE in text
-    assert NOTE not in compare_markdown([A, B])
+    assert NOTE not in text_of([A, B])
 
 
 def test_holm_can_take_a_claim_back() -> None:
@@ -83,50 +102,35 @@ def test_holm_can_take_a_claim_back() -> None:
 
 
 def test_only_common_problems_of_one_task_make_pairs() -> None:
-    half = ComparedRun("h", A.summary, {"greedy": {f"q{number}": 1 for number in range(100, 300)}})
+    half = Measured.of_summary("h", SUMMARY, {"greedy": {f"q{number}": 1 for number in range(100, 300)}})
     assert pair_runs([A, half])[0].difference.n == 100
     assert pair_runs([A, compared("other", 100, task="u")]) == []
     assert pair_runs([A, B], decoding="T=1") == []
-    assert pair_runs([A, ComparedRun("none", A.summary, {})]) == []
+    assert pair_runs([A, Measured.of_summary("none", SUMMARY, {})]) == []
 
 
-def test_markdown_has_runs_seeds_and_conclusions() -> None:
-    text = compare_markdown([compared("a", 160, "spmo"), compared("b", 170, "spmo"), C])
-    lines = text.splitlines()
-    assert lines[0] == "| run | method | before | after | gain | sampled | in loss | train |"
-    assert lines[2].startswith("| a | t-spmo | 5.0 (2.7, 9.0) | 80.0 (73.9, 85.0) | +75.0 (+68.")
-    assert lines[2].endswith("| 160 k | 50 | 60 s |")
-    # .80 and .85: mean .825, sd .05 / sqrt 2 = .0354; 160 k and 170 k: 165 k, sd 7.07 k.
-    assert "| spmo | 2 | 82.5 ± 3.5 | +77.5 ± 3.5 | 165 k ± 7.07 k | 50 ± 0 | 60 s ± 0 s |" in lines
-    assert any(line.startswith("- Pairs (greedy): exact McNemar") and "Holm for 3 of them" in line for line in lines)
-    assert sum(line.startswith("- c is worse than") for line in lines) == 2
-
-
-def test_the_terminal_shows_the_same_in_80_columns() -> None:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(compare_view([compared("a", 160, "spmo"), compared("b", 170, "spmo"), C]))
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
+def test_the_terminal_shows_runs_seeds_and_conclusions_in_80_columns() -> None:
+    text = text_of([compared("a", 160, "spmo"), compared("b", 170, "spmo"), C], width=80)
     assert max(map(len, text.splitlines())) <= 80
     rows = [" ".join(line.split()) for line in text.splitlines()]
+    # .80 and .85: mean .825, sd .05 / sqrt 2 = .0354; 160 k and 170 k: 165 k, sd 7.07 k.
     assert "a t-spmo 5.0 80.0 (73.9, 85.0) +75.0 160 k 50 60 s" in rows
     assert "spmo 2 82.5 ± 3.5 +77.5 ± 3.5 165 k ± 7.07 k 50 ± 0 60 s ± 0 s" in rows
     assert any(row.startswith("c is worse than a: -30.0") for row in rows)
 
 
 def test_what_was_not_measured_or_kept_is_said() -> None:
-    none = ComparedRun("n", A.summary, {})
-    assert "cannot be compared in pairs" in compare_markdown([none, none])
-    assert "pairs" not in compare_markdown([none])
-    assert "| n | t-spmo | - | - | - | 160 k | 50 | 60 s |" in compare_markdown([none], decoding="T=1")
+    none = Measured.of_summary("n", SUMMARY, {})
+    assert "cannot be compared in pairs" in text_of([none, none])
+    assert "pairs" not in text_of([none])
+    assert "n t-spmo - - - 160 k 50 60 s" in " ".join(text_of([none], decoding="T=1").split())
 
 
 def test_json_has_runs_and_pairs() -> None:
-    results = {"greedy": {A.summary.task: {name: Asked(float(value)) for name, value in A.correct["greedy"].items()}}}
-    data = compared_json([Measured("a", results, run=A), Measured("b", results, run=B)], "greedy")
+    data = compared_json([A, B], "greedy")
     assert data["decoding"] == "greedy"
     assert [run["name"] for run in data["runs"]] == ["a", "b"]
-    assert data["runs"][0].items() >= A.summary.to_json().items()  # a run has its summary's entries
+    assert data["runs"][0].items() >= SUMMARY.to_json().items()  # a run has its summary's entries
     assert set(data["pairs"][0]) == {
         "task", "first", "second", "n", "value", "interval", "p_value", "adjusted_p_value", "conclusion",
         "same_random_numbers",
@@ -136,12 +140,13 @@ def test_json_has_runs_and_pairs() -> None:
 def test_a_run_directory_is_read(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path, "seed: 0") as run:
         with pytest.raises(RunError, match=r"has no summary\.json: it has not ended; continue it with `resume` first"):
-            ComparedRun.of(run)
-        run.write_json("summary.json", A.summary.to_json())
-        assert ComparedRun.of(run).correct == {}
-        run.write_json("evaluation.json", {"after": A.correct})
-        found = ComparedRun.of(RunDirectory.read(tmp_path), group="g")
-        assert (found.name, found.group, found.summary, found.correct) == (str(tmp_path), "g", A.summary, A.correct)
+            Measured.of_run(run)
+        run.write_json("summary.json", SUMMARY.to_json())
+        assert Measured.of_run(run).results == {}
+        run.write_json("evaluation.json", {"after": {"greedy": {"q1": 1, "q2": None}}})
+        found = Measured.of_run(RunDirectory.read(tmp_path), group="g")
+        assert (found.name, found.group, found.summary) == (str(tmp_path), "g", SUMMARY)
+        assert found.results == {"greedy": {"t": {"q1": Asked(1.0)}}}  # what was not judged is left out
         for damage in (
             {},
             {"after": {"greedy": {"q": 0.5}}},
@@ -150,4 +155,4 @@ def test_a_run_directory_is_read(tmp_path: Path) -> None:
         ):
             run.write_json("evaluation.json", damage)
             with pytest.raises(RunError, match=r"evaluation\.json holds no results by problem"):
-                ComparedRun.of(run)
+                Measured.of_run(run)

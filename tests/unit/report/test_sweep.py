@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from creditree.report.comparison import ComparedRun
+from creditree.evaluate.compare import Measured
 from creditree.report.summary import Decoding, Summary
 from creditree.report.sweep import SweptRun, pair_cases, sweep_json, sweep_markdown, sweep_view
 
@@ -20,7 +20,7 @@ def swept(case: str, seed: int, right: int, start: int = 0, task: str = "t") -> 
         tokens={"sampled": 1000, "in_loss": 50},
         task=task,
     )
-    return SweptRun(ComparedRun(f"{case}, seed {seed}", summary, {"greedy": correct}, case), seed)
+    return SweptRun(Measured.of_summary(f"{case}, seed {seed}", summary, {"greedy": correct}, case), seed)
 
 
 RUNS = [swept("a", 0, 40), swept("a", 1, 50), swept("b", 0, 60), swept("b", 1, 66)]

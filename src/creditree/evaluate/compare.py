@@ -1,21 +1,17 @@
-"""Saved evaluations (and runs beside them) side by side: paired by problem, and by random numbers where seeds agree."""
+"""What runs and saved evaluations measured: paired by problem, and by random numbers where seeds agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from creditree.errors import RunError
-from creditree.evaluate.averages import average, average_difference
+from creditree.evaluate.averages import average_difference
 from creditree.evaluate.scores import mean_over_problems, paired_change
 from creditree.evaluate.statistics import Difference, Estimate, holm
-from creditree.report.comparison import ComparedRun, Pair, compare_view, pair_json
 from creditree.report.evaluation import MEASURED
-from creditree.report.wording import percent_interval, terminal_table
+from creditree.report.summary import LEVEL, Summary
+from creditree.report.wording import p_value, points_interval
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import EvaluationDirectory, is_evaluation
@@ -35,23 +31,73 @@ class Asked:
 class Measured:
     """What is compared: results by decoding, task and problem id. `seed` drew its random numbers (None: not known).
 
-    `run`: where it is a training run, what else is known of it.
+    `summary`: of a training run, whose results are those after training. Runs of one `group` differ in their seed only,
+    and are averaged; an empty group stands for the run alone.
     """
 
     name: str
     results: Mapping[str, Mapping[str, Mapping[str, Asked]]]
     seed: int | None = None
-    run: ComparedRun | None = None
+    summary: Summary | None = None
+    group: str = ""
 
     @classmethod
     def of(cls, path: Path) -> "Measured":
         """Read a saved evaluation, or what a run measured after training. Raises RunError for what has not ended."""
-        return _of_evaluation(path) if is_evaluation(path) else _of_run(path)
+        return _of_evaluation(path) if is_evaluation(path) else cls.of_run(RunDirectory.read(path))
+
+    @classmethod
+    def of_run(cls, run: RunDirectory, name: str = "", group: str = "") -> "Measured":
+        """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
+        if not run.has("summary.json"):
+            raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with `resume` first.")
+        summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
+        correct: Mapping[str, Mapping[str, int]] = {}
+        if run.has("evaluation.json"):
+            correct = _correct(run.read_json("evaluation.json").get("after"), str(run.path / "evaluation.json"))
+        return cls.of_summary(name or str(run.path), summary, correct, group)
+
+    @classmethod
+    def of_summary(
+        cls, name: str, summary: Summary, correct: Mapping[str, Mapping[str, int]], group: str = ""
+    ) -> "Measured":
+        """Return what a run measured: its summary, and 0/1 of each judged problem after training, by decoding."""
+        results = {
+            decoding: {summary.task: {problem: Asked(float(value)) for problem, value in held.items()}}
+            for decoding, held in correct.items()
+        }
+        return cls(name, results, None, summary, group)
+
+    @property
+    def decodings(self) -> list[str]:
+        """The ways of decoding under which it was measured."""
+        return list(self.results if self.summary is None else self.summary.decoding)
 
     def estimate(self, decoding: str, task: str) -> Estimate:
         """Return pass@1 on a task, with its interval over problems."""
         shares = [asked.share for asked in self.results[decoding][task].values()]
         return mean_over_problems(shares, _key(self.seed, task).at("interval"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs on the problems that both answered: the difference second - first.
+
+    `adjusted_p` is Holm's, for as many pairs as were compared together.
+    """
+
+    first: str
+    second: str
+    difference: Difference
+    adjusted_p: float
+
+    def conclusion(self) -> str:
+        """Return one sentence: what may be concluded."""
+        d = self.difference
+        evidence = f"{points_interval(d.value, d.interval)} points, {p_value(self.adjusted_p)}"
+        if self.adjusted_p < LEVEL and 0 not in d.interval:
+            return f"{self.second} is {'better' if d.value > 0 else 'worse'} than {self.first}: {evidence}, n = {d.n}."
+        return f"{self.first} and {self.second} are not distinguishable at n = {d.n}: {evidence}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,75 +132,6 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
         TaskPair(task, Pair(a.name, b.name, one, p), a.seed is not None and a.seed == b.seed)
         for (task, a, b, one), p in zip(found, adjusted, strict=True)
     ]
-
-
-def compared_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]:
-    """Return the comparison for programs: what each measured, and the pairs. A run has its summary's entries too."""
-    return {
-        "decoding": decoding,
-        "runs": [
-            {
-                **({} if one.run is None else one.run.summary.to_json()),
-                "name": one.name,
-                "seed": one.seed,
-                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results.get(decoding, {})},
-            }
-            for one in measured
-        ],
-        "pairs": [
-            {"task": one.task, **pair_json(one.pair), "same_random_numbers": one.same_random_numbers}
-            for one in pair_measured(measured, decoding)
-        ],
-    }
-
-
-def compared_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
-    """Return the comparison for the terminal: of runs what they cost too, of anything else what was measured."""
-    runs = [one.run for one in measured if one.run is not None]
-    return compare_view(runs, decoding) if len(runs) == len(measured) else saved_view(measured, decoding)
-
-
-def saved_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
-    """Return the comparison for the terminal."""
-    tasks = list(dict.fromkeys(task for one in measured for task in one.results[decoding]))
-    rows = [[one.name, *(_cell(one, decoding, task) for task in tasks)] for one in measured]
-    if len(tasks) > 1:
-        rows = [[*row, _average_cell(one, decoding, tasks)] for row, one in zip(rows, measured, strict=True)]
-    header = ("evaluation", *tasks, *([AVERAGE] if len(tasks) > 1 else []))
-    pairs = pair_measured(measured, decoding)
-    lines = [f"{one.task}: {one.pair.conclusion()}" for one in pairs]
-    return Group(
-        terminal_table(f"pass@1 in % (95 % interval), {decoding}", header, rows),
-        *(Text(line) for line in [_note(pairs), *lines]),
-    )
-
-
-def _note(pairs: Sequence[TaskPair]) -> str:
-    if not pairs:
-        return "No two of them have problems in common, so they cannot be compared in pairs."
-    seeds = (
-        "completions drawn with the same random numbers on both sides"
-        if all(one.same_random_numbers for one in pairs)
-        else "not all with the same seed, so random numbers differ between sides"
-    )
-    return (
-        f"Pairs: the same problems on both sides, {seeds}; exact McNemar tests for one completion a problem, sign-flip "
-        f"permutation tests for several; p by Holm. They speak of these models on these problems."
-    )
-
-
-def _cell(one: Measured, decoding: str, task: str) -> str:
-    if task not in one.results[decoding]:
-        return "-"
-    found = one.estimate(decoding, task)
-    return percent_interval(found.value, found.interval)
-
-
-def _average_cell(one: Measured, decoding: str, tasks: Sequence[str]) -> str:
-    if any(task not in one.results[decoding] for task in tasks):
-        return "-"
-    found = average([one.estimate(decoding, task) for task in tasks])
-    return percent_interval(found.value, found.interval)
 
 
 def _common(first: Measured, second: Measured, decoding: str) -> list[str]:
@@ -197,17 +174,19 @@ def _of_evaluation(path: Path) -> Measured:
     return Measured(str(path), results, seed if isinstance(seed, int) else None)
 
 
-def _of_run(path: Path) -> Measured:
-    run = ComparedRun.of(RunDirectory.read(path))
-    task = run.summary.task
-    return Measured(
-        str(path),
-        {
-            decoding: {task: {problem: Asked(float(value)) for problem, value in correct.items()}}
-            for decoding, correct in run.correct.items()
-        },
-        run=run,
-    )
+def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
+    try:
+        if not isinstance(data, Mapping):
+            raise TypeError("'after' is missing")
+        judged = {d: {p: value for p, value in rows.items() if value is not None} for d, rows in data.items()}
+        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in judged.items()}
+        if any(value not in (0, 1) for rows in judged.values() for value in rows.values()):
+            raise TypeError("it holds other numbers than 0 and 1")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{source} holds no results by problem ({error}); make the run again, or leave it out."
+        ) from error
+    return found
 
 
 def _key(seed: int | None, task: str) -> Key:

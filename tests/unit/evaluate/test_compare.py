@@ -7,7 +7,8 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from creditree.errors import RunError
-from creditree.report.saved import Asked, Measured, compared_json, pair_measured, saved_view
+from creditree.evaluate.compare import Asked, Measured, pair_measured
+from creditree.report.comparison import compared_json, compared_view
 from creditree.report.summary import Decoding, Summary
 from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import EvaluationDirectory
@@ -75,7 +76,7 @@ def test_only_common_problems_with_one_question_make_pairs() -> None:
 def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
     sides = [measured("a", 40, tasks=("s", "t")), measured("b", 56, start=5, tasks=("s", "t"))]
     console = Console(file=io.StringIO(), width=100, color_system=None)
-    console.print(saved_view(sides, "greedy"))
+    console.print(compared_view(sides, "greedy"))
     assert isinstance(console.file, io.StringIO)
     text = " ".join(console.file.getvalue().split())
     assert "t: b is better than a: +16.0 (" in text
@@ -84,7 +85,7 @@ def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
     data = compared_json(sides, "greedy")
     assert data["runs"][0]["tasks"]["s"]["value"] == 0.4
     assert data["pairs"][0]["conclusion"].startswith("b is better than a")
-    console.print(saved_view([sides[0], measured("c", 1, tasks=("u",))], "greedy"))
+    console.print(compared_view([sides[0], measured("c", 1, tasks=("u",))], "greedy"))
     assert "No two of them have problems in common" in " ".join(console.file.getvalue().split())
 
 
