@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from creditree.config.overrides import apply_overrides
-from creditree.config.trust import check_trust, reward_override
+from creditree.config.trust import check_trust, reward_override, without_pieces
 from creditree.errors import ConfigError
 
 PROGRAM = {"name": "program", "allow_execution": True}
@@ -73,12 +73,12 @@ def test_a_reward_on_the_command_line_is_an_override_as_it_is(name: str) -> None
 
 
 def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
-    values = {"task": "multiplication", "method": {"name": "grpo", "select": "/there/mine.py:Last"}}
+    values: dict[str, Any] = {"task": "multiplication", "method": {"name": "grpo", "select": "/there/mine.py:Last"}}
     with pytest.raises(ConfigError, match=r"run 'r' names code .*: method.select is /there/mine.py:Last; add `trust`"):
         check_trust(values, "run 'r'", trusted=False)
     check_trust(values, "run 'r'", trusted=True)
     check_trust(values, "run 'r'", ["method.select=everything"], trusted=False)
     assert without_pieces(values) == {"task": "multiplication"}  # to measure it takes no method
-    own = values | {"method": {"name": "grpo", "select": "everything"}}
+    own: dict[str, Any] = values | {"method": {"name": "grpo", "select": "everything"}}
     check_trust(own, "run 'r'", trusted=False)
     assert without_pieces(own) == own
