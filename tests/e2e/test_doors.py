@@ -54,6 +54,18 @@ def test_a_run_goes_on_through_the_other_door(
         ct.train(BLOCKS, tmp_path / "c", watcher=QUIET)
 
 
+def test_a_configuration_that_was_loaded_is_one(made: tuple[ct.Run, Path]) -> None:
+    run, config = made
+    loaded = ct.load_config(config, steps=3, digits_a=2)
+    assert (loaded.train.steps, loaded.sampling.max_new_tokens) == (3, 12)
+    again = ct.load_config(loaded, steps=4)
+    assert (again.train.steps, again.task, again.method.build()) == (4, loaded.task, loaded.method.build())
+    assert again.model.model_fields_set == loaded.model.model_fields_set
+    held = ct.Run(run.path)
+    assert (held.summary.decoding, held.config.train.steps) == (run.summary.decoding, 2)
+    assert [record["step"] for record in held.metrics()] == [1, 2]
+
+
 def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     _, config = made
     planned = ct.plan(config, memory="2GB")
