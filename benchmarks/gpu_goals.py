@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from benchmarks.goals import Goal, Raw, Record, Spread
 from benchmarks.measure import spread
+from creditree.demand import Learns
 from creditree.models.load import Dtype
 from creditree.models.shapes import PUBLIC_SHAPES
 from creditree.plan.flops import step_cost
 from creditree.plan.prediction import predict
-from creditree.plan.workload import Learns, Workload
+from creditree.plan.workload import Workload
 
 RECORDS = "gpu"
 """The file of the records, without its ending."""

@@ -17,9 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.gpu_record import EAGER_STATUS, parser_of, read, record_file, write
+from creditree.demand import Learns
 from creditree.models.shapes import shape_of
 from creditree.plan.prediction import predict
-from creditree.plan.workload import Learns, Workload
+from creditree.plan.workload import Workload
 from creditree.rng import Key
 
 STEP = Path(__file__).resolve().with_name("step.py")

@@ -39,14 +39,13 @@ from creditree.models.random_weights import byte_tokenizer, random_model
 from creditree.models.shapes import Shape
 from creditree.models.trained import Trained
 from creditree.models.transformer import Transformer
+from creditree.piece import fitted
 from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected
-from creditree.plan.workload import Reach, Workload
+from creditree.plan.workload import Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
-from creditree.select.early_and_random import EarlyAndRandom
-from creditree.setup.workload import branches_of
 from creditree.signals import NO_SIGNALS, InfluenceSource, Signals
 from creditree.steps import Separators
 from creditree.tasks.task import PromptTemplate
@@ -159,16 +158,18 @@ class Run:
     @property
     def workload(self) -> Workload:
         """What the plan knows of the case."""
-        case, select = self.case, self.method.select
-        learns: Any = {"s-grpo": "early", "t-spmo": "branching"}.get(case.method, "everything")
+        case = self.case
+        sampled = self.method.explore.demand(case.tokens)
+        learned = self.method.select.demand(case.tokens)
         return Workload(
             self.shape, case.dtype, tuple(range(self.trained.first_layer, self.shape.num_layers)), len(PROMPT),
-            case.tokens, case.group, problems=case.problems, learns=learns, reference=self.method.objective.kl > 0,
-            early=Reach.of(select, case.tokens) if isinstance(select, EarlyAndRandom) else None,
+            case.tokens, case.group, problems=case.problems, learns=learned.learns,
+            reference=self.method.objective.kl > 0,
+            early=learned.reach,
             micro_batch_tokens=case.micro_batch_tokens, max_rows=case.max_rows,
             static=self.device != "cpu" and case.trained == "adapter",
             native=self.device == "cpu",
-            branches=branches_of(self.method.explore), all_weights=case.trained == "all",
+            branches=sampled.branches, influence=sampled.signals.influence, all_weights=case.trained == "all",
         )  # fmt: skip
 
     def sample(self, step: int) -> list[Forest]:
@@ -203,11 +204,11 @@ class Run:
         return {"sampling": sampling, "update": update, "tokens": batch.num_tokens}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Halfway(Branching):
     """Forks each chain in its middle, where a rule is expected to in the mean, and asks for what the rule asks for."""
 
-    asked: Signals = NO_SIGNALS
+    asked: Signals = fitted(NO_SIGNALS)
     name: ClassVar[str] = "halfway"
 
     @property

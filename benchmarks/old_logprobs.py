@@ -32,8 +32,8 @@ from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.ledger import Seconds
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Dtype, load_model
+from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
-from creditree.objective.objective import Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Verdict
 from creditree.rng import Key

@@ -18,7 +18,7 @@ import creditree as ct
 
 MAX_NEW_TOKENS, PROBLEMS_PER_STEP, LEARNING_RATE = 64, 4, 4e-3
 EXPLORER = ct.Replay(group=16, successes=1, failures=1)  # a group, then one more from inside a success and a failure
-OBJECTIVE = ct.Likelihood(l2=ct.L2Penalty(coefficient=0.01, decoupled=True))  # pi * A, and the paper's penalty
+OBJECTIVE = ct.Likelihood(l2=0.01, l2_decoupled=True)  # pi * A, and the paper's penalty
 
 
 def sample(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from creditree.explore.explorer import Explorer, Growth
+from creditree.explore.base import Explorer, Growth
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec, Signals

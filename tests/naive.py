@@ -9,7 +9,7 @@ from creditree.engines.engine import Sampling
 from creditree.fields import TokenField
 from creditree.models.load import Model
 from creditree.models.trained import Trained
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step

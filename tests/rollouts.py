@@ -6,7 +6,7 @@ import numpy as np
 
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
-from creditree.explore.explorer import Explorer
+from creditree.explore.base import Explorer
 from creditree.fields import TokenField
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import Method

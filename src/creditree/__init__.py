@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from creditree.api import compare, evaluate, grade, load_config, monitor, pilot, plan, sweep, train
     from creditree.batch import pack
-    from creditree.credit.credit import Credit
+    from creditree.credit.base import Credit, OutcomeCredit
     from creditree.credit.prefix_gain import PrefixGain
     from creditree.engines.engine import SampleRequest, Sampling
     from creditree.engines.in_process import InProcessEngine
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
     from creditree.evaluate.accuracy import Examiner
     from creditree.evaluate.prompt import prompt_ids
     from creditree.evaluate.statistics import paired_difference, wilson
-    from creditree.explore.explorer import Explorer, Fork, Growth
+    from creditree.explore.base import Explorer, Fork, Growth
     from creditree.explore.replay import Replay
     from creditree.learner.learner import Learner, OptimiserSpec
     from creditree.methods import Method
     from creditree.models.adapter import Adapter, LoraSpec
     from creditree.models.load import Model, load_model
+    from creditree.objective.base import L2Penalty, Objective
     from creditree.objective.likelihood import Likelihood
-    from creditree.objective.objective import L2Penalty, Objective
+    from creditree.piece import Circumstances, again, number
     from creditree.problem import Problem, Verdict
     from creditree.report.watcher import Watcher
     from creditree.rng import Key
-    from creditree.schedule.schedule import Schedule
+    from creditree.schedule.base import Schedule
+    from creditree.select.base import ByCompletion, Completion, Selection
     from creditree.select.branching_pairs import BranchingPairs
-    from creditree.select.selection import Selection
+    from creditree.select.masked import Masked
     from creditree.setup.run import Run
     from creditree.signals import Signals
     from creditree.tasks.multiplication import Multiplication
@@ -48,13 +50,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Adapter", "Answer", "Branch", "BranchingPairs", "ConfigError", "Credit", "CreditreeError", "DataError",
-    "Examiner", "Explorer", "Forest", "Fork", "Growth", "InProcessEngine", "Key", "L2Penalty", "LastInteger",
-    "Learner", "Likelihood", "Loop", "LoraSpec", "Method", "Model", "ModelError", "Multiplication", "Objective",
-    "OptimiserSpec", "PrefixGain", "Problem", "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError",
-    "SampleRequest", "Sampling", "Schedule", "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher",
-    "compare", "evaluate", "grade", "load_config", "load_model", "monitor", "pack", "paired_difference", "pilot",
-    "plan", "prompt_ids", "sweep", "train", "wilson",
+    "Adapter", "Answer", "Branch", "BranchingPairs", "ByCompletion", "Circumstances", "Completion", "ConfigError",
+    "Credit", "CreditreeError", "DataError", "Examiner", "Explorer", "Forest", "Fork", "Growth", "InProcessEngine",
+    "Key", "L2Penalty", "LastInteger", "Learner", "Likelihood", "Loop", "LoraSpec", "Masked", "Method", "Model",
+    "ModelError", "Multiplication", "Objective", "OptimiserSpec", "OutcomeCredit", "PrefixGain", "Problem",
+    "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
+    "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "evaluate", "grade",
+    "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot", "plan", "prompt_ids",
+    "sweep", "train", "wilson",
 ]  # fmt: skip
 
 PROCEDURES = frozenset({"evaluate", "monitor", "pilot", "plan", "sweep", "train"})
@@ -62,18 +65,21 @@ PROCEDURES = frozenset({"evaluate", "monitor", "pilot", "plan", "sweep", "train"
 WHERE = {
     **dict.fromkeys(("compare", "grade", "load_config"), "api"),
     **dict.fromkeys(("ConfigError", "CreditreeError", "DataError", "ModelError", "RunError"), "errors"),
-    **dict.fromkeys(("Explorer", "Fork", "Growth"), "explore.explorer"),
+    **dict.fromkeys(("Explorer", "Fork", "Growth"), "explore.base"),
     **dict.fromkeys(("Problem", "Verdict"), "problem"),
     **dict.fromkeys(("PromptTemplate", "Task"), "tasks.task"),
     **dict.fromkeys(("Branch", "RolloutTree"), "tree"),
     **dict.fromkeys(("Answer", "Verifier"), "verify.verifier"),
-    "Credit": "credit.credit",
+    **dict.fromkeys(("Credit", "OutcomeCredit"), "credit.base"),
+    **dict.fromkeys(("Circumstances", "again", "number"), "piece"),
+    **dict.fromkeys(("ByCompletion", "Completion", "Selection"), "select.base"),
+    "Masked": "select.masked",
     "Adapter": "models.adapter",
     "BranchingPairs": "select.branching_pairs",
     "Examiner": "evaluate.accuracy",
     "Forest": "tree",
     "InProcessEngine": "engines.in_process",
-    "L2Penalty": "objective.objective",
+    "L2Penalty": "objective.base",
     "LastInteger": "verify.last_integer",
     "Learner": "learner.learner",
     "Likelihood": "objective.likelihood",
@@ -93,10 +99,9 @@ WHERE = {
     "Key": "rng",
     "Loop": "train.loop",
     "Method": "methods",
-    "Objective": "objective.objective",
+    "Objective": "objective.base",
     "Run": "setup.run",
-    "Schedule": "schedule.schedule",
-    "Selection": "select.selection",
+    "Schedule": "schedule.base",
     "Signals": "signals",
     "Watcher": "report.watcher",
 }

@@ -1,39 +1,47 @@
 """Methods as compositions: one answer to each of the four questions. An ablation is a configuration, never a fork."""
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from creditree.credit.credit import Credit
+from creditree.credit.accepted import Accepted
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
-from creditree.explore.attention_replay import AttentionReplay
-from creditree.explore.branching import Branching
+from creditree.explore.base import Explorer
 from creditree.explore.entropy import Entropy
-from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
+from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty, Objective
+from creditree.objective.log_likelihood import LogLikelihood
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.piece import Circumstances, Piece
 from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.base import Schedule
 from creditree.schedule.fixed import Fixed
-from creditree.schedule.schedule import Schedule
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
+from creditree.select.constant_length import ConstantLength
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
 from creditree.signals import Signals
 from creditree.steps import STEP_TEXTS, Separators
 
 TOKEN_EFFICIENT_RL = "arXiv 2504.20834"
 TREERL = "arXiv 2506.11902"
 ATTNRL = "arXiv 2509.26628"
+DR_GRPO = "arXiv 2503.20783"
+RAFT = "arXiv 2304.06767"
 DEEPSCALER = "DeepScaleR-1.5B-Preview (model card); arXiv 2509.26628, table 1"
+
+
+AXES = ("explore", "credit", "select", "objective", "schedule")
+"""The questions that a method answers, and what stands around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +66,22 @@ class Method:
         check_growth(self.explore, self.credit, self.schedule)
 
     @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The answers, in the order of the questions."""
+        return (self.explore, self.credit, self.select, self.objective, self.schedule)
+
+    @property
+    def label(self) -> str:
+        """The name, and which pieces are others than the named method's: ``t-spmo + select=everything``."""
+        named = METHODS[self.name]() if self.name in METHODS else self
+        pairs = zip(AXES, self.pieces, named.pieces, strict=True)
+        others = [f"{axis}={own.name}" for axis, own, old in pairs if type(own) is not type(old)]
+        return " + ".join([self.name, *([", ".join(others)] if others else [])])
+
+    @property
     def looks_at_steps(self) -> bool:
         """Whether a piece needs the tokenizer's separators."""
-        return isinstance(self.explore, Branching | AttentionReplay)
+        return any(piece.looks_at_steps for piece in self.pieces)
 
     @property
     def signals(self) -> Signals:
@@ -69,12 +90,13 @@ class Method:
 
     def fitted(self, separators: Separators) -> "Method":
         """Return this method with the separators of the tokenizer at hand."""
-        return replace(self, explore=self.explore.fitted(separators), schedule=self.schedule.fitted(separators))
+        pieces: dict[str, Any] = {axis: getattr(self, axis).fitted(separators) for axis in AXES}
+        return replace(self, **pieces)
 
-
-def numbers_of(piece: Any) -> tuple[Field[Any], ...]:
-    """Return the fields of a piece that a configuration may set: not those that are fitted to a model."""
-    return tuple(item for item in fields(piece) if not item.metadata.get("fitted"))
+    def check(self, run: Circumstances) -> None:
+        """Raise ConfigError where a piece makes no sense in such a run."""
+        for piece in self.pieces:
+            piece.check(run)
 
 
 def check_cross(credit: Credit, select: Selection, objective: Objective) -> None:
@@ -85,9 +107,9 @@ def check_cross(credit: Credit, select: Selection, objective: Objective) -> None
             "gives the completions that share a pair different advantages; use credit: prefix_gain, or select: "
             "everything."
         )
-    if isinstance(objective, Likelihood) and not select.unique_pairs:
+    if objective.weighs_by_probability and not select.unique_pairs:
         raise ConfigError(
-            "method.objective 'likelihood' already weighs a token by its probability, and method.select "
+            f"method.objective '{objective.name}' already weighs a token by its probability, and method.select "
             f"'{select.name}' counts it once for each completion that holds it, so it would be weighed twice; use "
             "objective: policy_gradient, or select: branching_pairs."
         )
@@ -95,17 +117,12 @@ def check_cross(credit: Credit, select: Selection, objective: Objective) -> None
 
 def check_growth(explore: Explorer, credit: Credit, schedule: Schedule) -> None:
     """Raise ConfigError where credit or schedule need a tree that the explorer does not grow."""
-    if isinstance(credit, ProcessValue) and credit.unexpanded == "drop" and not isinstance(explore, Branching):
+    if credit.needs_forks is not None and not explore.forks:
+        raise ConfigError(f"method.explore '{explore.name}' forks no completion, and {credit.needs_forks}.")
+    if schedule.needs_influence is not None and explore.signals.influence is None:
         raise ConfigError(
-            f"method.explore '{explore.name}' forks no completion, and method.unexpanded 'drop' takes the advantage "
-            "from completions that nothing forks from, so nothing would be learned; set unexpanded: keep, or explore: "
-            "attention."
-        )
-    asks = isinstance(schedule, Adaptive) and schedule.easy_filter == "influence"
-    if asks and not isinstance(explore, Attention):
-        raise ConfigError(
-            f"method.easy_filter 'influence' looks at the influence of steps, which method.explore '{explore.name}' "
-            "does not ask the engine for; use explore: attention, or set easy_filter: hard or none."
+            f"method.explore '{explore.name}' does not ask the engine for the influence of steps, and "
+            f"{schedule.needs_influence}."
         )
 
 
@@ -128,7 +145,7 @@ def t_spmo() -> Method:
 
 def t_spmo_paper() -> Method:
     """T-SPMO as printed, with its L2 penalty 0.01 in the loss, which stopped all learning here (docs/LOG.md)."""
-    objective = Likelihood(l2=L2Penalty(coefficient=0.01))
+    objective = Likelihood(l2=0.01)
     return replace(t_spmo(), name="t-spmo-paper", objective=objective)
 
 
@@ -139,13 +156,13 @@ def treerl() -> Method:
     TreeRL's own code: uncertainty surprisal, masked, root leave_one_out, weighting before, unfinished -1.
     """
     explore = Entropy(uncertainty="entropy", masked=False)
-    return Method("treerl", TREERL, explore, ProcessValue(), Everything("tokens"), Clipped(), Fixed())
+    return Method("treerl", TREERL, explore, ProcessValue(), Everything(loss_mean="tokens"), Clipped(), Fixed())
 
 
 def attnrl() -> Method:
     """AttnRL as the code that made its results: branches at early steps of high influence, adaptive sampling."""
     explore = Attention(expansion="difficulty")
-    return Method("attnrl", ATTNRL, explore, ProcessValue(), Everything("tokens"), Clipped(), Adaptive())
+    return Method("attnrl", ATTNRL, explore, ProcessValue(), Everything(loss_mean="tokens"), Clipped(), Adaptive())
 
 
 def attnrl_paper() -> Method:
@@ -157,13 +174,26 @@ def attnrl_paper() -> Method:
     explore = Attention(expansion="difficulty", rounding="round", min_gap=0)
     credit = ProcessValue(unexpanded="keep", value="children")
     schedule = Adaptive(zero_filter="all", batch_rounding="round")
-    return Method("attnrl-paper", ATTNRL, explore, credit, Everything("tokens"), Clipped(), schedule)
+    return Method("attnrl-paper", ATTNRL, explore, credit, Everything(loss_mean="tokens"), Clipped(), schedule)
 
 
 def deepscaler() -> Method:
     """GRPO in stages of 8K, 16K and 24K tokens, from steps 0, 1040 and 1520 of 1750 on (DeepScaleR)."""
     schedule = Fixed(stages=((0, 8192), (1040, 16384), (1520, 24576)))
-    return Method("deepscaler", DEEPSCALER, Group(group=8), GroupRelative(), Everything("tokens"), Clipped(), schedule)
+    return Method(
+        "deepscaler", DEEPSCALER, Group(group=8), GroupRelative(), Everything(loss_mean="tokens"), Clipped(), schedule
+    )
+
+
+def dr_grpo() -> Method:
+    """GRPO done right: no division by lengths or by the deviation of rewards, no KL penalty (arXiv 2503.20783)."""
+    objective = Clipped(clip_high=0.2, kl=0.0)
+    return Method("dr-grpo", DR_GRPO, Group(group=8), GroupRelative(std=False), ConstantLength(), objective)
+
+
+def raft() -> Method:
+    """Rejection sampling: the log-likelihood of what was right is raised, and nothing else (arXiv 2304.06767)."""
+    return Method("raft", RAFT, Group(group=8), Accepted(), Everything(), LogLikelihood())
 
 
 METHODS: dict[str, Callable[[], Method]] = {
@@ -175,7 +205,11 @@ METHODS: dict[str, Callable[[], Method]] = {
     "attnrl": attnrl,
     "attnrl-paper": attnrl_paper,
     "deepscaler": deepscaler,
+    "dr-grpo": dr_grpo,
+    "raft": raft,
 }
 """The named methods, with the settings of their paper; T-SPMO without the penalty that stops it."""
+DEFAULT, BASELINE = "t-spmo", "grpo"
+"""What is trained where no method is named, and what it is compared with."""
 AS_PRINTED = frozenset({"t-spmo-paper", "treerl", "attnrl", "attnrl-paper", "deepscaler"})
 """Methods whose numbers are their paper's, whatever the model and the machine."""

@@ -1,10 +1,12 @@
 """What an engine is asked to tell of the tokens that it samples, besides their log-probabilities."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from creditree.errors import ConfigError, check_choice, check_least
 from creditree.steps import Separators
+from creditree.tree import FloatArray, IntArray
 
 InfluenceSource = Literal["pass", "decoding"]
 
@@ -49,3 +51,22 @@ class Signals:
 
 
 NO_SIGNALS = Signals()
+
+Ask = Literal["residuals", "states", "texts"]
+"""What is found out of whole trees, once they are judged and before the first update of a step:
+
+``residuals``: the norm of what the adapter adds to the last hidden state before each token;  ``states``: these states;
+``texts``: the text of any prefix. The first two are one more forward pass each, without gradient.
+"""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Seen:
+    """What a piece asked for of one tree, each by branch and token; None or nothing for what nobody asked for.
+
+    `residuals` [tokens];  `states` [tokens, width], before each token, after the final norm;  `texts` decodes prefixes.
+    """
+
+    residuals: Sequence[FloatArray] = ()
+    states: Sequence[FloatArray] = ()
+    texts: Callable[[Sequence[IntArray]], Sequence[str]] | None = None

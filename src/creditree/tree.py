@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,7 @@ def token_array(token_ids: ArrayLike) -> IntArray:
 
 NO_TOKENS = token_array([])
 ROOT_CLASS = 0
-"""The class of prefixes (`Branch.classes`) that the root is in."""
+"""The class of prefixes (a note, ``classes``) that the root is in."""
 
 
 def _no_tokens() -> IntArray:
@@ -43,9 +43,8 @@ class Branch:
     the loss, for branches that are learned from after that policy was updated; None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
 
-    Measured once a tree is whole, where selection or credit ask for it (`creditree.train.measure`): `residuals[t]`, the
-    norm of what the adapter adds to the last hidden state before token t; `classes[t]`, which class of prefixes that
-    count as one the prefix that ends with token t belongs to, by a number of its own within the tree.
+    `notes[name][t]`: what pieces have found out of token t once the tree was whole (`Piece.observe`), such as
+    ``classes``: which class of prefixes that count as one the prefix that ends with token t belongs to.
     """
 
     parent: int | None
@@ -57,8 +56,7 @@ class Branch:
     verdict: Verdict | None = None
     entropies: FloatArray | None = None
     influence: FloatArray | None = None
-    residuals: FloatArray | None = None
-    classes: IntArray | None = None
+    notes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     old_logprobs: FloatArray | None = None
     beside: int | None = None
 
@@ -138,6 +136,16 @@ class RolloutTree:
         branches = (b.judged(verdicts[i]) if i in verdicts else b for i, b in enumerate(self.branches))
         return replace(self, branches=tuple(branches))
 
+    def noted(self, name: str, values: Sequence[NDArray[Any] | None]) -> "RolloutTree":
+        """Return this tree with a note on its branches, an array for the tokens of each; None: that one has none."""
+        return replace(
+            self,
+            branches=tuple(
+                branch if own is None else replace(branch, notes={**branch.notes, name: own})
+                for branch, own in zip(self.branches, values, strict=True)
+            ),
+        )
+
     def path(self, leaf: int) -> list[tuple[int, int]]:
         """Return the (branch, stop) pieces from the root to `leaf`; its completion joins their ``token_ids[:stop]``."""
         pieces: list[tuple[int, int]] = []
@@ -194,7 +202,7 @@ class RolloutTree:
         for row, leaf in enumerate(leaves):
             start = 1
             for branch, stop in self.path(leaf):
-                classes = self.branches[branch].classes
+                classes = self.branches[branch].notes.get("classes")
                 if classes is None:
                     return None
                 found[trie.node_of[row, start : start + stop]] = classes[:stop]

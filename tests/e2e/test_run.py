@@ -140,8 +140,19 @@ def test_compare_pairs_runs_by_problem(run: Path, other_run: Path) -> None:
 
 
 def test_methods_and_show() -> None:
-    listed = creditree_json("methods")
-    named = ["grpo", "s-grpo", "t-spmo", "t-spmo-paper", "treerl", "attnrl", "attnrl-paper", "deepscaler"]
+    listed = creditree_json("methods")["methods"]
+    named = [
+        "grpo",
+        "s-grpo",
+        "t-spmo",
+        "t-spmo-paper",
+        "treerl",
+        "attnrl",
+        "attnrl-paper",
+        "deepscaler",
+        "dr-grpo",
+        "raft",
+    ]
     assert [entry["name"] for entry in listed] == named
     axes = {"explore", "credit", "select", "objective", "schedule"}
     assert all(set(entry) == {"name", "paper", *axes} for entry in listed)

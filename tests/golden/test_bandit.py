@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from creditree.batch import Batch, pack
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
 from tests.forests import EOS, KEY, PROMPT, flat
 
 LOSE, WIN = 2, 3

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.batch import Batch, pack
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.learner.stretches import Stretch, stretches_of
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
 from creditree.tree import Forest, IntArray
 from tests.forests import KEY, assigned, forests, grown_trees, plain_completion
 

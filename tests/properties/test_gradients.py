@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.batch import Batch, pack
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
+from creditree.objective.base import Objective
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import Objective
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs, PairNorm
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
 from creditree.tree import Forest, RolloutTree
 from tests.forests import KEY, flat, forests, judged_completions, prefix_values
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from creditree.config.load import parse_config
-from creditree.config.method import PIECES, MethodConfig
+from creditree.config.method import MethodConfig
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError
@@ -17,6 +17,7 @@ from creditree.ledger import Seconds
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.trained import Trained
+from creditree.pieces import PIECES
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.tasks.multiplication import Multiplication

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from creditree.report.methods import page
 from recipes.attnrl.cells import CHOSEN as PROCESS_RATES
 from recipes.attnrl.cells import rates
 from recipes.attnrl.report import best_rates, tuned
@@ -132,3 +133,8 @@ def test_the_figures_of_the_pilot_are_those_of_the_benchmark() -> None:
     assert f"{after[0]}, {after[1]} and {after[2]} % after, p < 1e-9 each" in text
     assert all(one["result"]["difference"]["p_value"] < 1e-9 for one in pilots)
     assert all(one["result"]["difference"]["p_value"] == 1 and one["decision"] == "extend" for one in placebos)
+
+
+def test_the_page_of_methods_is_what_the_classes_say() -> None:
+    """``python -m creditree.report.methods > docs/methods.md`` makes it."""
+    assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == page()

@@ -8,28 +8,29 @@ import pytest
 import torch
 
 from creditree.batch import pack
-from creditree.credit.credit import Credit
+from creditree.credit.accepted import Accepted
+from creditree.credit.base import Credit
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
+from creditree.explore.base import Explorer
 from creditree.explore.entropy import Entropy
-from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.fields import has_signal
 from creditree.methods import METHODS, Method, check_cross
+from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.fixed import Fixed
+from creditree.select.base import Selection
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
-from creditree.select.selection import Selection
 from creditree.steps import Separators
 from tests.forests import KEY, driven, flat, rambler
 
@@ -37,7 +38,7 @@ EXPLORERS: tuple[Explorer, ...] = (Group(6), Replay(6, 1, 1))
 CREDITS: tuple[Credit, ...] = (GroupRelative(), GroupRelative(std=False), PrefixGain())
 SELECTIONS: tuple[Selection, ...] = (
     Everything(),
-    Everything("tokens"),
+    Everything(loss_mean="tokens"),
     EarlyAndRandom(alpha=2, k=4),
     BranchingPairs(),
     BranchingPairs("all"),
@@ -123,6 +124,8 @@ def test_names_and_paper() -> None:
         "attnrl",
         "attnrl-paper",
         "deepscaler",
+        "dr-grpo",
+        "raft",
     ]
     assert [papers[name].split()[-1] for name in ("grpo", "s-grpo", "t-spmo")] == ["2504.20834"] * 3
     assert [papers[name] for name in ("treerl", "attnrl", "attnrl-paper")] == [
@@ -140,7 +143,7 @@ def test_treerl_has_the_constants_of_its_comparison() -> None:
     method = METHODS["treerl"]()
     assert method.explore == Entropy(6, 2, 1, 2, uncertainty="entropy", masked=False)
     assert method.explore.max_completions == 30
-    assert (method.credit, method.select) == (ProcessValue(), Everything("tokens"))
+    assert (method.credit, method.select) == (ProcessValue(), Everything(loss_mean="tokens"))
     assert (method.objective, method.schedule) == (CLIPPED, Fixed())
 
 
@@ -150,7 +153,7 @@ def test_attnrl_has_the_constants_of_the_authors_code() -> None:
         6, 2, 1, 2, "difficulty", "ceil", "first", quantile=0.8, min_gap=512, gap_from="prompt", delta=4
     )
     assert method.credit == ProcessValue(value="leaves", root="mean", weighting="after", unexpanded="drop")
-    assert (method.select, method.objective) == (Everything("tokens"), CLIPPED)
+    assert (method.select, method.objective) == (Everything(loss_mean="tokens"), CLIPPED)
     assert method.schedule == Adaptive(
         easy_filter="influence", zero_filter="forked", rows_per_problem=None, batch_decay=0.9, off_policy=True
     )
@@ -160,9 +163,11 @@ def test_attnrl_has_the_constants_of_the_authors_code() -> None:
 
 def test_attnrl_as_printed_differs_where_paper_and_code_disagree() -> None:
     code, printed = METHODS["attnrl"](), METHODS["attnrl-paper"]()
-    assert printed.explore == replace(code.explore, rounding="round", min_gap=0)  # type: ignore[type-var]
+    assert isinstance(code.explore, Attention)
+    assert isinstance(code.schedule, Adaptive)
+    assert printed.explore == replace(code.explore, rounding="round", min_gap=0)
     assert printed.credit == ProcessValue(value="children", unexpanded="keep")
-    assert printed.schedule == replace(code.schedule, batch_rounding="round", zero_filter="all")  # type: ignore[type-var]
+    assert printed.schedule == replace(code.schedule, batch_rounding="round", zero_filter="all")
     assert (printed.select, printed.objective) == (code.select, code.objective)
 
 
@@ -203,7 +208,7 @@ def test_grpo_has_the_papers_constants() -> None:
         Group(group=8),
         GroupRelative(std=True, eps=1e-4),
         Everything(),
-        PolicyGradient(kl=0.01, l2=L2Penalty(0.0), loss_temperature=1.0),
+        PolicyGradient(kl=0.01, l2=0.0, loss_temperature=1.0),
     )
 
 
@@ -215,7 +220,7 @@ def test_s_grpo_has_the_papers_constants() -> None:
         Group(group=8),
         GroupRelative(std=True, eps=1e-4),
         EarlyAndRandom(alpha=50, probability=0.5, k=100),
-        PolicyGradient(kl=0.01, l2=L2Penalty(0.0), loss_temperature=1.0),
+        PolicyGradient(kl=0.01, l2=0.0, loss_temperature=1.0),
     )
 
 
@@ -227,7 +232,7 @@ def test_t_spmo_has_the_papers_constants() -> None:
         Replay(group=50, successes=1, failures=1, threshold=1.0),
         PrefixGain(),
         BranchingPairs(u_norm="branching"),
-        Likelihood(kl=0.0, l2=L2Penalty(0.01, decoupled=False), loss_temperature=1.0),
+        Likelihood(kl=0.0, l2=0.01, loss_temperature=1.0),
     )
 
 
@@ -239,6 +244,8 @@ def test_t_spmo_is_the_paper_s_without_the_penalty_that_stops_it() -> None:
 @pytest.mark.parametrize("reward", [0.0, 1.0, 0.1])
 def test_equal_rewards_are_no_signal(name: str, reward: float) -> None:
     method = METHODS[name]()
+    if isinstance(method.credit, Accepted):  # it has no baseline: what all completions get right is learned too
+        return
     forest = (flat([[2, 3, 1], [2, 4, 1], [3, 1]] * 3, [reward] * 9),)
     advantages = tuple(method.credit.assign(tree) for tree in forest)
     weights = method.select.weigh(forest, advantages, KEY)
@@ -257,3 +264,20 @@ def test_failed_verdicts_change_nothing_for_the_others(name: str) -> None:
         batches.append(pack([(tree,)], [advantages], [weights], keep_zero_advantage=True))
     for column in ("token_ids", "exit", "row", "token", "advantage", "weight", "old_logprob"):
         assert np.array_equal(getattr(batches[0], column), getattr(batches[1], column)), column
+
+
+def test_dr_grpo_has_the_papers_constants() -> None:
+    """No deviation, a constant length, no KL: the paper's. Group 8 and the clip of 0.2 on both sides: GRPO's."""
+    method = METHODS["dr-grpo"]()
+    assert (method.explore, method.credit) == (Group(8), GroupRelative(std=False))
+    assert method.select.name == "constant_length"
+    assert method.objective == Clipped(clip_low=0.2, clip_high=0.2, dual_clip=3.0, kl=0.0)
+
+
+def test_a_label_says_which_pieces_were_exchanged() -> None:
+    assert METHODS["t-spmo"]().label == "t-spmo"
+    assert replace(METHODS["t-spmo"](), explore=Group(9)).label == "t-spmo + explore=group"
+    exchanged = replace(METHODS["s-grpo"](), select=Everything(), schedule=Adaptive(easy_filter="none"))
+    assert exchanged.label == "s-grpo + select=everything, schedule=adaptive"
+    assert replace(METHODS["grpo"](), explore=Group(64)).label == "grpo"  # another number is no other piece
+    assert Method("mine", "", Group(8), GroupRelative(), Everything(), PolicyGradient()).label == "mine"

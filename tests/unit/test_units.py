@@ -7,12 +7,13 @@ import pytest
 
 from creditree.config.load import dump_config, parse_config
 from creditree.config.schema import RunConfig
+from creditree.demand import Branches
 from creditree.errors import ConfigError
 from creditree.plan.prediction import predict
-from creditree.plan.workload import Branches, Influence
 from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.setup.workload import longest_prompt, settled, workload_of
+from creditree.signals import InfluenceSpec
 from creditree.units import parse_bytes, show_bytes
 
 BASE = "{task: multiplication, method: {name: grpo, group: 8}, evaluation: {problems: 20}"
@@ -111,7 +112,8 @@ def test_the_method_becomes_what_it_holds(method: str, learns: str, replays: int
 
 def test_branching_methods_become_rounds_of_forks() -> None:
     attnrl, _ = workload_of(parse("method={name: attnrl, influence_source: decoding}", "train.problems_per_step=4"))
-    assert attnrl.branches == Branches(2, 1, 2, Influence(4, "decoding"))
+    assert attnrl.branches == Branches(2, 1, 2)
+    assert attnrl.influence == InfluenceSpec(delta=4, source="decoding")
     # 6 + 6 x 2 x 1 x 2 completions; four times as many problems at most
     assert (attnrl.leaves, attnrl.replays, attnrl.at_most.problems) == (30, 0, 16)
     assert attnrl.off_policy

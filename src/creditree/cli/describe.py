@@ -8,11 +8,12 @@ from rich.text import Text
 
 from creditree.cli.output import console, print_json
 from creditree.config.load import dump_config, load_config
-from creditree.config.method import PIECES
 from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method
+from creditree.pieces import PIECES
+from creditree.report.methods import piece_record
 from creditree.setup.build import build_task
 from creditree.setup.described import asked, method_record, piece_text, wording
 from creditree.tasks.benchmarks import BENCHMARKS
@@ -25,14 +26,15 @@ def methods_command(*, as_json: bool) -> None:
     """List the named methods."""
     records = [method_record(make()) for make in METHODS.values()]
     if as_json:
-        print_json(records)
+        pieces = {axis: [piece_record(kind) for kind in known.values()] for axis, known in PIECES.items()}
+        print_json({"methods": records, "pieces": pieces})
         return
     out = console()
     for record in records:
         out.print(Text.assemble((record["name"], "bold"), f"  ({record['paper']})"))
         for axis in PIECES:
             out.print(f"  {axis:9}  {record[axis]}", soft_wrap=True)
-    out.print(Text.assemble(("\nall pieces", "bold"), " (--set method.AXIS=NAME)"))
+    out.print(Text.assemble(("\nall pieces", "bold"), " (--set method.AXIS=NAME, or FILE.py:Name for one of your own)"))
     for axis, known in PIECES.items():
         out.print(f"  {axis:9}  {', '.join(known)}", soft_wrap=True)
 

@@ -25,6 +25,7 @@ def quickstart(
 
     from creditree.cli.output import progress_console
     from creditree.config.load import parse_config
+    from creditree.methods import BASELINE
 
     text = files("creditree.config").joinpath("quickstart.yaml").read_text(encoding="utf-8")
     overrides = tuple(set_ or ())
@@ -35,8 +36,8 @@ def quickstart(
     commands = {
         f"creditree eval {run} --set task.digits_a=4": "the trained adapter on longer numbers",
         "creditree show t-spmo": "what the method is made of",
-        f"creditree quickstart --run {run.parent / 'grpo'} --set {GRPO}": "the same with GRPO",
-        f"creditree compare {run} {run.parent / 'grpo'}": "and what may be concluded",
+        f"creditree quickstart --run {run.parent / BASELINE} --set {GRPO}": "the same with GRPO",
+        f"creditree compare {run} {run.parent / BASELINE}": "and what may be concluded",
     }
     out = progress_console(stderr=False)
     out.print("\nTry next:")

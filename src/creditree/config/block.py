@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from creditree.text import printable
+from creditree.text import printable, shown
 
 MOST_PROBLEMS = 1_000_000
 """Problems that are measured, at most: each is made, or held in memory."""
@@ -52,6 +52,14 @@ class PromptBlock(Block):
         "auto", description="one user message in the tokenizer's chat format; auto: where it has one"
     )
     system: str | None = Field(None, description="system message, with chat")
+
+
+def mistake(error: ValidationError, *above: str) -> str:
+    """Return the first mistake in words, its key with what is `above` it."""
+    first = error.errors()[0]
+    name = ".".join([*above, *(str(part) for part in first["loc"])])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name} is {shown(first.get('input'))}: {message[0].lower()}{message[1:].removesuffix('.')}."
 
 
 def _flat(value: object) -> Iterator[object]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
+from creditree.pieces import all_numbers
 
 JUDGING = ("reward", "guard")
 """Blocks whose keys give way to those of the run itself."""
@@ -49,7 +50,8 @@ def _dotted(name: str) -> str:
 
 def _keys() -> dict[str, set[str]]:
     """Return the names of the keys that each block may have; a task's depend on which it is."""
-    return {name: _names(field.annotation) for name, field in RunConfig.model_fields.items()}
+    keys = {name: _names(field.annotation) for name, field in RunConfig.model_fields.items()}
+    return keys | {"method": keys["method"] | all_numbers()}
 
 
 def _names(annotation: Any) -> set[str]:

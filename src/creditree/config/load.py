@@ -7,17 +7,15 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from creditree.config.anchor import anchored
 from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
-from creditree.config.reward import anchored
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.sizes import check_step
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.notation import NotationError, read_values
-from creditree.objective.clipped import Clipped
-from creditree.select.adapter_residual import AdapterResidual
-from creditree.select.early_and_random import EarlyAndRandom
+from creditree.piece import Circumstances
 from creditree.text import shortened, shown
 
 
@@ -93,25 +91,13 @@ def _check_together(config: RunConfig, method: Method) -> None:
     if config.guard.path is None and config.guard != GuardBlock():
         raise ConfigError("guard has no effect without the file of its problems; set guard.path, or remove guard.")
     if config.train.weights == "all":
-        _check_all_weights(config, method)
-    limit = config.sampling.max_new_tokens
-    if isinstance(method.select, EarlyAndRandom) and method.select.alpha > limit:
-        raise ConfigError(
-            f"method.alpha is {method.select.alpha}, but a completion has at most sampling.max_new_tokens = {limit} "
-            "tokens, so every token would surely learn; lower alpha, or set method.select: everything."
-        )
-    if isinstance(method.select, EarlyAndRandom):
-        method.select.check_length(limit)
-    if isinstance(method.objective, Clipped):
-        method.objective.check_sampled(config.sampling.temperature, config.sampling.top_p)
+        _check_all_weights(config)
+    sampling = config.sampling
+    adapter = config.train.weights == "adapter"
+    method.check(Circumstances(sampling.max_new_tokens, sampling.temperature, sampling.top_p, adapter))
 
 
-def _check_all_weights(config: RunConfig, method: Method) -> None:
-    if isinstance(method.select, AdapterResidual):
-        raise ConfigError(
-            "method.select 'adapter_residual' ranks tokens by what the adapter adds to their hidden states, and with "
-            "train.weights 'all' there is no adapter; set train.weights: adapter, or select: top_entropy."
-        )
+def _check_all_weights(config: RunConfig) -> None:
     if config.lora != LoraBlock():
         raise ConfigError("lora has no effect while train.weights is 'all'; remove it, or set train.weights: adapter.")
     if config.model.dtype != "float32":

@@ -1,6 +1,5 @@
 """The key `reward` of a configuration: which verifier judges completions, and its options."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from creditree.config.block import Block, Real, Whole
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import shown
 from creditree.units import parse_bytes
+from creditree.user_code import placed
 from creditree.verify import (
     Choice,
     ExactText,
@@ -75,7 +75,7 @@ class RewardBlock(Block):
         if name not in OPTIONS and ":" not in name:
             hint = did_you_mean(name, OPTIONS).strip().removesuffix(".")
             raise ValueError(f"set the name of a grader ({hint[0].lower()}{hint[1:]}), {FUNCTION}")
-        return located(name, Path.cwd())
+        return placed(name, Path.cwd())
 
     @field_validator("memory")
     @classmethod
@@ -108,31 +108,6 @@ class RewardBlock(Block):
     def written(self) -> str | dict[str, Any]:
         """Return the block as a configuration has it: the name alone where no option is set."""
         return {"name": self.name, **self.options} if self.options else self.name
-
-
-def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the paths of reward functions in a configuration's values, in place, those of files in `folder`.
-
-    What is not there is left as it is: it is looked for in the working directory.
-    """
-    for block in (values, values.get("guard")):
-        reward = block.get("reward") if isinstance(block, dict) else None
-        if isinstance(block, dict) and isinstance(reward, str):
-            block["reward"] = _beside(reward, folder)
-        elif isinstance(reward, dict) and isinstance(reward.get("name"), str):
-            reward["name"] = _beside(reward["name"], folder)
-    return values
-
-
-def located(name: str, folder: Path) -> str:
-    """Return a reward's name with the path of its file, where it has one, made absolute."""
-    source, colon, function = name.rpartition(":")
-    return f"{os.path.abspath(folder / source)}:{function}" if colon and source.endswith(".py") else name
-
-
-def _beside(name: str, folder: Path) -> str:
-    found = located(name, folder)
-    return found if Path(found.rpartition(":")[0]).is_file() else name
 
 
 def build_verifier(reward: RewardBlock | str) -> Verifier:

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
+from creditree.config.anchor import anchored
 from creditree.config.block import LARGEST_INTEGER
 from creditree.config.load import check_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
-from creditree.config.reward import anchored
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import shown

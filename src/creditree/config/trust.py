@@ -7,6 +7,9 @@ from typing import Any
 from creditree.config.overrides import named_keys
 from creditree.config.reward import OPTIONS
 from creditree.errors import ConfigError
+from creditree.methods import AXES
+from creditree.text import shortened
+from creditree.user_code import file_of
 from creditree.verify.locate import reward_file
 
 JUDGES = (("reward",), ("guard", "reward"))
@@ -29,6 +32,27 @@ def check_trust(
                 f"{where} names code that would run on this machine: {key} is {code}; add `trust` if you trust "
                 f"whoever wrote it{cure}."
             )
+    pieces = {} if trusted else _pieces(values.get("method"))
+    for key, name in pieces.items():
+        if key not in named:
+            raise ConfigError(
+                f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
+                f"trust whoever wrote it."
+            )
+
+
+def without_pieces(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the saved configuration `values` without a method that names code: to measure a run takes no method."""
+    pieces = _pieces(values.get("method"))
+    return {key: value for key, value in values.items() if key != "method" or not pieces}
+
+
+def _pieces(method: object) -> dict[str, str]:
+    """Return the pieces of a method that are no names of ours, by key, and where their code lies."""
+    if not isinstance(method, Mapping):
+        return {}
+    named = {f"method.{axis}": method.get(axis) for axis in AXES}
+    return {key: str(file_of(name) or name) for key, name in named.items() if isinstance(name, str) and ":" in name}
 
 
 def reward_override(reward: str | None) -> list[str]:

@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditree.fields import TokenField, unassigned
-from creditree.tree import FloatArray, RolloutTree
+from creditree.credit.base import OutcomeCredit
+from creditree.piece import number
+from creditree.tree import FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class GroupRelative:
+@dataclass(frozen=True)
+class GroupRelative(OutcomeCredit):
     """A_i = (R_i - mean(R)) / (std(R) + eps), the same for every token of completion i.
 
     R is over the tree's completions that have a reward; std is the unbiased one (n - 1), 0 for a single completion.
@@ -18,10 +19,10 @@ class GroupRelative:
     the mean of their advantages.
     """
 
-    std: bool = True
-    eps: float = 1e-4
+    std: bool = number(True, "divide by the standard deviation")
+    eps: float = number(1e-4, "added to the standard deviation", above=0)
     name: ClassVar[str] = "group_relative"
-    per_pair: ClassVar[bool] = False
+    paper: ClassVar[str] = "arXiv 2402.03300"
 
     def of_rewards(self, rewards: FloatArray) -> FloatArray:
         """Return A [G] of the rewards [G] of one group."""
@@ -29,14 +30,3 @@ class GroupRelative:
             return np.zeros(len(rewards))
         centred = rewards - rewards.mean()
         return np.asarray(centred / (rewards.std(ddof=1) + self.eps) if self.std else centred)
-
-    def assign(self, tree: RolloutTree) -> TokenField:
-        """Return the advantages of `tree`."""
-        field = unassigned(tree)
-        advantages = dict(zip(tree.rewarded, self.of_rewards(tree.rewards(tree.rewarded)), strict=True))
-        for span in tree.spans():
-            held = field[span.branch]
-            found = [advantages[leaf] for leaf in span.leaves if leaf in advantages]
-            if held is not None and found:
-                held[span.start : span.stop] = np.mean(found)
-        return tuple(field)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,5 +100,4 @@ def with_classes(tree: RolloutTree, leaves: Sequence[int], trie: TokenTrie, clas
             into = held.setdefault(branch, np.full(len(tree.branches[branch].token_ids), -1, dtype=np.int64))
             into[:stop] = of_tokens[start : start + stop]
             start += stop
-    branches = (replace(branch, classes=held.get(index)) for index, branch in enumerate(tree.branches))
-    return replace(tree, branches=tuple(branches))
+    return tree.noted("classes", [held.get(index) for index in tree.leaves])

@@ -1,10 +1,14 @@
 """Prefix gain: the advantage of T-SPMO (arXiv 2504.20834, section 3.2)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from creditree.errors import ConfigError, check_choice
+from creditree.credit.base import Credit
+from creditree.credit.prefix_classes import hidden_classes, text_classes
+from creditree.errors import ConfigError
 from creditree.fields import TokenField, scatter, unassigned
+from creditree.piece import number
+from creditree.signals import Ask, Seen
 from creditree.tree import RolloutTree
 
 PrefixMatch = Literal["exact", "text", "hidden"]
@@ -13,8 +17,8 @@ SIMILARITY = 0.99
 """Cosine from which hidden states count as one, where `similarity` is left out. Ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixGain:
+@dataclass(frozen=True)
+class PrefixGain(Credit):
     """A(v|p) = V(p + v) - V(p), with V(p) the mean reward of the tree's completions that start with prefix p.
 
     Completions are merged wherever their token ids coincide; each counts with multiplicity. No division by the standard
@@ -32,13 +36,13 @@ class PrefixGain:
     single prefix, or class, their weighted sum is not 0 any more: V(p + v) may know of completions that V(p) does not.
     """
 
-    match: PrefixMatch = "exact"
-    similarity: float | None = None
+    match: PrefixMatch = number("exact", "prefixes are one where their tokens, normalised texts or hidden states agree")
+    similarity: float | None = number(None, "match hidden: states are one from this cosine on; none: 0.99")
     name: ClassVar[str] = "prefix_gain"
-    per_pair: ClassVar[bool] = True
+    paper: ClassVar[str] = "arXiv 2504.20834"
 
     def __post_init__(self) -> None:
-        check_choice("method.match", self.match, get_args(PrefixMatch))
+        super().__post_init__()
         if self.similarity is not None and self.match != "hidden":
             raise ConfigError(
                 f"method.similarity has no effect while method.match is '{self.match}'; remove it, or set match: "
@@ -48,9 +52,27 @@ class PrefixGain:
             raise ConfigError(f"method.similarity is {self.similarity}: it is a cosine, above 0 and at most 1.")
 
     @property
+    def per_pair(self) -> bool:
+        """Whether equal pairs have equal advantages: always."""
+        return True
+
+    @property
     def least_cosine(self) -> float:
         """Cosine from which hidden states count as one."""
         return SIMILARITY if self.similarity is None else self.similarity
+
+    @property
+    def asks(self) -> frozenset[Ask]:
+        """What prefixes are matched by."""
+        if self.match == "exact":
+            return frozenset()
+        return frozenset({"texts"} if self.match == "text" else {"states"})
+
+    def observe(self, tree: RolloutTree, seen: Seen) -> RolloutTree:
+        """Return the tree with the classes of its prefixes."""
+        if self.match == "text" and seen.texts is not None:
+            return text_classes(tree, seen.texts)
+        return hidden_classes(tree, seen.states, self.least_cosine) if self.match == "hidden" else tree
 
     def assign(self, tree: RolloutTree) -> TokenField:
         """Return the advantages of `tree`. Raises ValueError where its prefixes have no classes but should."""

@@ -1,12 +1,14 @@
 """Process value: global and local advantage of each segment of a tree (TreeRL 2506.11902; AttnRL 2509.26628, eq. 3)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from creditree.errors import ConfigError, check_choice
+from creditree.credit.base import Credit
+from creditree.errors import ConfigError
 from creditree.fields import TokenField, scatter, unassigned
+from creditree.piece import number
 from creditree.tree import FloatArray, IntArray, RolloutTree
 
 Value = Literal["leaves", "children"]
@@ -68,23 +70,21 @@ def process_value(
     return tuple(field)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessValue:
-    """`process_value` as an answer to what each token was worth."""
+@dataclass(frozen=True)
+class ProcessValue(Credit):
+    """Global and local advantage of each segment of a tree: `process_value` says how."""
 
-    value: Value = "leaves"
-    root: RootValue = "mean"
-    weighting: Weighting = "after"
-    unexpanded: Unexpanded = "drop"
-    unfinished: float | None = None
-    merged: bool = False
+    value: Value = number("leaves", "a segment's value is the mean of these")
+    root: RootValue = number("mean", "what completions are compared with")
+    weighting: Weighting = number("after", "1 / sqrt(leaves) after the differences, or before")
+    unexpanded: Unexpanded = number("drop", "whether completions that nothing forks from learn")
+    unfinished: float | None = number(None, "advantage of completions without an end; none: as any other")
+    merged: bool = number(False, "segments of completions merged by their tokens")
     name: ClassVar[str] = "process_value"
+    paper: ClassVar[str] = "arXiv 2506.11902; 2509.26628"
 
     def __post_init__(self) -> None:
-        check_choice("method.value", self.value, get_args(Value))
-        check_choice("method.root", self.root, get_args(RootValue))
-        check_choice("method.weighting", self.weighting, get_args(Weighting))
-        check_choice("method.unexpanded", self.unexpanded, get_args(Unexpanded))
+        super().__post_init__()
         if self.merged and self.value == "children":
             raise ConfigError(
                 "method.value 'children' is defined on forks, and method.merged merges completions that were never "
@@ -101,6 +101,16 @@ class ProcessValue:
     def per_pair(self) -> bool:
         """Whether the spans are those of the token trie."""
         return self.merged
+
+    @property
+    def needs_forks(self) -> str | None:
+        """Why chains alone teach nothing where those that nothing forks from are dropped."""
+        if self.unexpanded == "keep":
+            return None
+        return (
+            "method.unexpanded 'drop' takes the advantage from completions that nothing forks from, so nothing would "
+            "be learned; set unexpanded: keep, or explore: attention"
+        )
 
     def assign(self, tree: RolloutTree) -> TokenField:
         """Return the advantages of `tree`."""

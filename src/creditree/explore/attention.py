@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
-from creditree.errors import check_choice, check_fraction, check_least
 from creditree.explore.branches import Fallback, GapFrom, QuantileOver, pick_branches
 from creditree.explore.branching import Branching, Node, Point
 from creditree.influence import observed_influence, step_scores
+from creditree.piece import number
 from creditree.rng import Key
 from creditree.signals import InfluenceSource, InfluenceSpec, Signals
 from creditree.steps import split_steps, think_stop
 from creditree.tree import RolloutTree
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attention(Branching):
     """The earliest steps of high forward context influence, some way apart (`pick_branches` says how).
 
@@ -22,24 +22,24 @@ class Attention(Branching):
     `influence_layers`, `influence_heads` and `influence_source` are those of `creditree.signals.InfluenceSpec`.
     """
 
-    quantile: float = 0.8
-    min_gap: int = 512
-    gap_from: GapFrom = "prompt"
-    quantile_over: QuantileOver = "steps"
-    fallback: Fallback = "first_steps"
-    delta: int = 4
-    influence_layers: tuple[int, ...] | None = None
-    influence_heads: tuple[int, ...] | None = None
-    influence_source: InfluenceSource = "pass"
+    quantile: float = number(0.8, "steps of this quantile of influence or above", least=0, most=1)
+    min_gap: int = number(512, "tokens between points, and before the first", least=0)
+    gap_from: GapFrom = number("prompt", "where the first gap starts")
+    quantile_over: QuantileOver = number(
+        "steps", "quantile over all steps, those of no influence included, or eligible ones"
+    )
+    fallback: Fallback = number("first_steps", "what to do with too few candidates")
+    delta: int = number(4, "a step counts from this many steps after it", least=1)
+    influence_layers: tuple[int, ...] | None = number(None, "layers to look at; none: all")
+    influence_heads: tuple[int, ...] | None = number(None, "heads to look at; none: all")
+    influence_source: InfluenceSource = number(
+        "pass", "a forward pass over completions, or the attention of decoding itself"
+    )
     name: ClassVar[str] = "attention"
+    paper: ClassVar[str] = "arXiv 2509.26628"
 
     def __post_init__(self) -> None:
-        Branching.__post_init__(self)
-        check_fraction("method.quantile", self.quantile)
-        check_least("method.min_gap", self.min_gap, 0)
-        check_choice("method.gap_from", self.gap_from, get_args(GapFrom))
-        check_choice("method.quantile_over", self.quantile_over, get_args(QuantileOver))
-        check_choice("method.fallback", self.fallback, get_args(Fallback))
+        super().__post_init__()
         self.signals.check()
 
     @property

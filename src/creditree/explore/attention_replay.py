@@ -1,19 +1,20 @@
 """Replay from steps of high influence: T-SPMO's second group (arXiv 2504.20834) where AttnRL branches (2509.26628)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from creditree.errors import check_fraction
+from creditree.explore.attention import Attention
 from creditree.explore.branches import influential_steps
 from creditree.explore.replay import Replay
 from creditree.influence import observed_influence, step_scores
+from creditree.piece import again, fitted
 from creditree.rng import Key
 from creditree.signals import InfluenceSource, InfluenceSpec, Signals
 from creditree.steps import Separators, split_steps, think_stop
 from creditree.tree import RolloutTree
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttentionReplay(Replay):
     """`Replay`, but a completion is cut at the start of a step of high forward context influence.
 
@@ -22,17 +23,18 @@ class AttentionReplay(Replay):
     `influence_heads` and `influence_source` are those of `creditree.signals.InfluenceSpec`.
     """
 
-    quantile: float = 0.8
-    delta: int = 4
-    influence_layers: tuple[int, ...] | None = None
-    influence_heads: tuple[int, ...] | None = None
-    influence_source: InfluenceSource = "pass"
-    separators: Separators = field(default=Separators(), kw_only=True, repr=False, metadata={"fitted": True})
+    quantile: float = again(Attention, "quantile", 0.8)
+    delta: int = again(Attention, "delta", 4)
+    influence_layers: tuple[int, ...] | None = again(Attention, "influence_layers", None)
+    influence_heads: tuple[int, ...] | None = again(Attention, "influence_heads", None)
+    influence_source: InfluenceSource = again(Attention, "influence_source", "pass")
+    separators: Separators = fitted(Separators())
     name: ClassVar[str] = "attention_replay"
+    paper: ClassVar[str] = "ours, of arXiv 2504.20834 and 2509.26628"
+    looks_at_steps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        Replay.__post_init__(self)
-        check_fraction("method.quantile", self.quantile)
+        super().__post_init__()
         self.signals.check()
 
     @property
@@ -53,5 +55,5 @@ class AttentionReplay(Replay):
         think_step = think_stop(completion, steps, self.separators.think_end)
         offered = influential_steps(scores, self.quantile, think_step)
         if not len(offered):
-            return Replay.cut(self, tree, leaf, key)
+            return super().cut(tree, leaf, key)
         return steps[int(offered[key.integer(0, len(offered) - 1)])][0]

@@ -2,33 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from creditree.errors import check_choice
 from creditree.explore.branching import Branching, Node, Point
+from creditree.piece import number
 from creditree.rng import Key
-from creditree.signals import NO_SIGNALS, Signals
 from creditree.steps import split_steps
 from creditree.tree import RolloutTree
 
 Unit = Literal["token", "step"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RandomBranching(Branching):
     """N points drawn uniformly, without replacement, from the tokens or from the starts of steps of a tree."""
 
-    unit: Unit = "token"
+    unit: Unit = number("token", "where a fork may be")
     name: ClassVar[str] = "random_branching"
-
-    def __post_init__(self) -> None:
-        Branching.__post_init__(self)
-        check_choice("method.unit", self.unit, get_args(Unit))
-
-    @property
-    def signals(self) -> Signals:
-        """None."""
-        return NO_SIGNALS
+    paper: ClassVar[str] = "arXiv 2509.26628, table 2"
 
     def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
         """Return random open points, in order."""
@@ -44,16 +35,12 @@ class RandomBranching(Branching):
         return [start for start, _ in split_steps(node.completion, self.separators)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FirstSteps(Branching):
     """The earliest starts of steps: steps 2, 3, ... of a chain, and in later rounds those nearest to the prompt."""
 
     name: ClassVar[str] = "first_steps"
-
-    @property
-    def signals(self) -> Signals:
-        """None."""
-        return NO_SIGNALS
+    paper: ClassVar[str] = "arXiv 2509.26628, table 2"
 
     def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
         """Return the earliest open points."""

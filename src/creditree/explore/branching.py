@@ -1,18 +1,18 @@
 """Branching: grow a small tree below each completion, then see which of its parts decide (TreeRL, arXiv 2506.11902)."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from creditree.errors import check_choice, check_least
+from creditree.demand import Branches, Sampled
+from creditree.explore.base import Exploration, Explorer, Fork, Growth
 from creditree.explore.expansion import OfAllCorrect, Rounding, plan_expansion
-from creditree.explore.explorer import Exploration, Fork, Growth
-from creditree.explore.group import check_group
+from creditree.piece import again, fitted, number
 from creditree.rng import Key
-from creditree.signals import NO_SIGNALS, Signals
+from creditree.signals import NO_SIGNALS
 from creditree.steps import Separators
 from creditree.tree import IntArray, RolloutTree
 
@@ -50,8 +50,8 @@ class Node:
         return first <= at < self.end and at not in self.taken
 
 
-@dataclass(frozen=True, slots=True)
-class Branching(ABC):
+@dataclass(frozen=True)
+class Branching(Explorer):
     """M initial chains, then L rounds: at N points of each expanded chain's tree, T new continuations.
 
     `group` M, `points` N, `rounds` L, `continuations` T, as TreeRL writes (M, N, L, T). One tree is an initial chain
@@ -63,29 +63,17 @@ class Branching(ABC):
     `separators` come from the tokenizer (`fitted`).
     """
 
-    group: int = 6
-    points: int = 2
-    rounds: int = 1
-    continuations: int = 2
-    expansion: Expansion = "all"
-    rounding: Rounding = "ceil"
-    of_all_correct: OfAllCorrect = "first"
-    threshold: float = 1.0
-    separators: Separators = field(default=Separators(), kw_only=True, repr=False, metadata={"fitted": True})
-    name: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        check_group(self.group)
-        for count in ("points", "rounds", "continuations"):
-            check_least(f"method.{count}", getattr(self, count), 1)
-        check_choice("method.expansion", self.expansion, get_args(Expansion))
-        check_choice("method.rounding", self.rounding, get_args(Rounding))
-        check_choice("method.of_all_correct", self.of_all_correct, get_args(OfAllCorrect))
-
-    @property
-    @abstractmethod
-    def signals(self) -> Signals:
-        """What the rule wants to know of the tokens of a branch."""
+    group: int = again(Explorer, "group", 6)
+    points: int = number(2, "points to fork at, a round and chain", least=1)
+    rounds: int = number(1, "rounds of forks", least=1)
+    continuations: int = number(2, "new completions from each point", least=1)
+    expansion: Expansion = number("all", "chains that are forked")
+    rounding: Rounding = number("ceil", "how the number of chains is rounded")
+    of_all_correct: OfAllCorrect = number("first", "which chains of a problem whose first completions are all correct")
+    threshold: float = number(1.0, "reward from which a completion is a success")
+    separators: Separators = fitted(Separators())
+    forks: ClassVar[bool] = True
+    looks_at_steps: ClassVar[bool] = True
 
     @abstractmethod
     def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
@@ -96,6 +84,10 @@ class Branching(ABC):
         """The most completions that one problem may cost: M (1 + N L T)."""
         return self.group * (1 + self.points * self.rounds * self.continuations)
 
+    def demand(self, length: int) -> Sampled:
+        """Return the group, and what is forked below each of its completions."""
+        return Sampled(self.group, 0, Branches(self.points, self.rounds, self.continuations), self.signals)
+
     def fitted(self, separators: Separators) -> Self:
         """Return this explorer with the separators of the tokenizer at hand."""
         return replace(self, separators=separators)
@@ -104,9 +96,9 @@ class Branching(ABC):
         """Yield the group, then one round of branches after another."""
         forest = yield Growth((tree,), (Fork(0, None, 0, self.group, self.signals),))
         chains = self._expanded(forest[0], key)
-        for number in range(self.rounds):
-            wanted = self.signals if number + 1 < self.rounds else NO_SIGNALS
-            points = self._points(forest[0], chains, key.at("round", number))
+        for turn in range(self.rounds):
+            wanted = self.signals if turn + 1 < self.rounds else NO_SIGNALS
+            points = self._points(forest[0], chains, key.at("round", turn))
             if not points:
                 break
             forks = tuple(Fork(0, branch, at, self.continuations, wanted) for branch, at in points)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from creditree.errors import check_choice
 from creditree.explore.branching import Branching, Node, Point
+from creditree.piece import number
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import FloatArray, RolloutTree
@@ -15,7 +15,7 @@ from creditree.tree import FloatArray, RolloutTree
 Uncertainty = Literal["surprisal", "entropy"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entropy(Branching):
     """The N most uncertain tokens of all branches of a tree; the earliest of equals.
 
@@ -28,14 +28,11 @@ class Entropy(Branching):
     and the last token of a completion.
     """
 
-    uncertainty: Uncertainty = "surprisal"
-    masked: bool = True
-    first_token: bool = True
+    uncertainty: Uncertainty = number("surprisal", "what is uncertain")
+    masked: bool = number(True, "nothing is forked after what announces the answer")
+    first_token: bool = number(True, "the first token of a completion may be forked")
     name: ClassVar[str] = "entropy"
-
-    def __post_init__(self) -> None:
-        Branching.__post_init__(self)
-        check_choice("method.uncertainty", self.uncertainty, get_args(Uncertainty))
+    paper: ClassVar[str] = "arXiv 2506.11902"
 
     @property
     def signals(self) -> Signals:

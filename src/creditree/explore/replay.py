@@ -1,19 +1,17 @@
 """Replay: re-sample from inside completions, so that later positions share prefixes too (arXiv 2504.20834, T-SPMO)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from creditree.errors import ConfigError
-from creditree.explore.explorer import Exploration, Fork, Growth
-from creditree.explore.group import check_group
+from creditree.demand import Sampled
+from creditree.explore.base import Exploration, Explorer, Fork, Growth
+from creditree.piece import again, number
 from creditree.rng import Key
-from creditree.signals import NO_SIGNALS, Signals
-from creditree.steps import Separators
 from creditree.tree import RolloutTree
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+@dataclass(frozen=True)
+class Replay(Explorer):
     """A group, then for some of its completions a second group from a random prefix of each.
 
     At most `successes` completions with reward >= `threshold` and `failures` with reward < `threshold` are drawn
@@ -23,31 +21,21 @@ class Replay:
     too much in the mean reward of every prefix above the cut.
     """
 
-    group: int = 50
-    successes: int = 1
-    failures: int = 1
-    threshold: float = 1.0
+    group: int = again(Explorer, "group", 50)
+    successes: int = number(1, "successful completions re-sampled from a random cut", least=0)
+    failures: int = number(1, "failed completions re-sampled from a random cut", least=0)
+    threshold: float = number(1.0, "reward from which a completion is a success")
     name: ClassVar[str] = "replay"
-
-    def __post_init__(self) -> None:
-        check_group(self.group)
-        for budget in ("successes", "failures"):
-            if getattr(self, budget) < 0:
-                raise ConfigError(f"method.{budget} is {getattr(self, budget)}: it counts completions; set 0 or more.")
+    paper: ClassVar[str] = "arXiv 2504.20834"
 
     @property
     def max_completions(self) -> int:
         """The most completions that one problem may cost: the group, once for the prompt and once for each replay."""
         return self.group * (1 + self.successes + self.failures)
 
-    @property
-    def signals(self) -> Signals:
-        """What the cut depends on, besides chance: nothing."""
-        return NO_SIGNALS
-
-    def fitted(self, separators: Separators) -> Self:
-        """Return this explorer: it does not look at steps."""
-        return self
+    def demand(self, length: int) -> Sampled:
+        """Return the group, and as many groups more as there are replays."""
+        return Sampled(self.group, self.successes + self.failures, signals=self.signals)
 
     def cut(self, tree: RolloutTree, leaf: int, key: Key) -> int:
         """Return how many tokens of a completion to keep."""

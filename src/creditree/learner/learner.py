@@ -20,7 +20,7 @@ from creditree.learner.stats import StepStats
 from creditree.learner.update import LARGEST_WEIGHT, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.rng import Key
 from creditree.tree import FloatArray
 
@@ -137,7 +137,7 @@ class Learner:
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm, l2_grad_norm = float(norm), 0.0
-        l2 = self.objective.l2
+        l2 = self.objective.penalty
         if l2.coefficient > 0:
             size = float(torch.nn.utils.get_total_norm([matrix.detach() for matrix in self.matrices]))
             l2_grad_norm = 2 * l2.coefficient * size
@@ -171,7 +171,7 @@ class Learner:
     def _update(self, norm: Tensor, rate: float) -> bool:
         """Clip the gradient and update the weights; return False, and change none, where they would not be sound."""
         torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
-        l2 = self.objective.l2
+        l2 = self.objective.penalty
         shrinks = l2.decoupled and l2.coefficient > 0
         if not stays_sound(self.optimiser, rate, l2.factor(rate) if shrinks else 1.0):
             return False

@@ -11,7 +11,7 @@ from creditree.batch import Batch
 from creditree.learner.head import TermLoss
 from creditree.learner.mismatch import Mismatch
 from creditree.models.trained import Trained
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.tree import IntArray
 
 

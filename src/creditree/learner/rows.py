@@ -11,7 +11,7 @@ from creditree.batch import Batch
 from creditree.learner.passes import Passes
 from creditree.models.trained import Trained
 from creditree.models.whole import WholeModel
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.tree import IntArray
 
 MAX_LOGITS = 1 << 26

@@ -14,7 +14,7 @@ from creditree.learner.stretches import Stretch, stretches_of
 from creditree.models.trained import Trained
 from creditree.models.transformer import Rope
 from creditree.models.tree_attention import KeysValues, TreePlan, TreeShape, TreeTokens
-from creditree.objective.objective import Objective
+from creditree.objective.base import Objective
 from creditree.tree import IntArray
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, check_free, named_keys
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
-from creditree.config.trust import check_trust
+from creditree.config.trust import check_trust, without_pieces
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
@@ -144,7 +144,7 @@ def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[st
         run = RunDirectory.read(path)
         if not run.trained.is_dir():
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with `resume` first.")
-        values = parse_values(run.config_yaml, str(path / "config.yaml"))
+        values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
             values.pop("reward", None)
         judged = {} if "reward" in block else {"reward": values.get("reward")}

@@ -1,15 +1,17 @@
 """What a monitor is asked, and what it compares with: a finished run and the accuracy that it measured."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from creditree.config.load import parse_config, parse_values
+from creditree.config.load import check_config, parse_values
+from creditree.config.overrides import apply_overrides
 from creditree.config.schema import RunConfig
-from creditree.config.trust import check_trust
+from creditree.config.trust import check_trust, without_pieces
 from creditree.engines.engine import Sampling
 from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.runs.difference import describe_difference
@@ -96,10 +98,10 @@ def _run_folder(target: str) -> Path:
 
 def _config(run: RunDirectory, overrides: Sequence[str], *, trusted: bool) -> RunConfig:
     where = str(run.path / "config.yaml")
-    judged = {"reward": parse_values(run.config_yaml, where).get("reward")}
-    check_trust(judged, f"run '{run.path}'", overrides, trusted=trusted)
-    own = parse_config(run.config_yaml, where)
-    config = parse_config(run.config_yaml, where, overrides)
+    values = without_pieces(parse_values(run.config_yaml, where))
+    check_trust({"reward": values.get("reward")}, f"run '{run.path}'", overrides, trusted=trusted)
+    own = check_config(values, where)
+    config = check_config(apply_overrides(deepcopy(values), overrides), where)
     difference = describe_difference(_defining(own), _defining(config))
     if difference:
         raise ConfigError(

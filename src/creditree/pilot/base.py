@@ -18,6 +18,7 @@ from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
+from creditree.methods import DEFAULT
 from creditree.models.load import load_model
 from creditree.pilot.data import Data
 from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
@@ -64,7 +65,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, watche
     key = Key.of(request.seed).at("pilot")
     longest = data.lengths.longest
     frame = fitted(request, data.files, data.frame, longest, precisions(request, data.frame))
-    config = run_config(request, data.files, frame, Setting("t-spmo", KNOWN_RATE), 1.0, {})
+    config = run_config(request, data.files, frame, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
     problems = data.splits.problems("training")
     with closing(build_verifier(config.reward)) as verifier:
         if frame.threads is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.guard import GuardBlock
-from creditree.config.reward import OPTIONS, build_verifier, grading, located, reward_of
+from creditree.config.reward import OPTIONS, build_verifier, grading, reward_of
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
 from creditree.pilot.balance import (
@@ -38,6 +38,7 @@ from creditree.tasks.rows import read_rows
 from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate
 from creditree.text import json_escaped
+from creditree.user_code import placed as placed_code
 from creditree.verify import Verifier, closing
 
 GUARD_PROBLEMS = 200
@@ -104,7 +105,7 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     groups = [] if request.by is None else check_groups(splits, request.by)
     threads = threads_for(request, shape)
     frame = Frame(
-        located(found.grader, Path.cwd()), prompt.text, chat, preferred_precision(request, shape), threads, tokens
+        placed_code(found.grader, Path.cwd()), prompt.text, chat, preferred_precision(request, shape), threads, tokens
     )
     guard, shared = _guard_problems(request, prompt, splits)
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)

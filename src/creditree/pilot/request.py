@@ -10,6 +10,7 @@ from creditree.config.load import check_config
 from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError
+from creditree.methods import BASELINE, DEFAULT, METHODS
 from creditree.models.directory import BUILTIN
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
@@ -124,7 +125,7 @@ def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
     The higher rate is that of `usual_rate`, which is a guess for most sizes, hence the trials.
     """
     high, low = usual_rate(num_parameters), usual_rate(num_parameters, share=1 / 3)
-    return (Setting("t-spmo", high), Setting("grpo", high), Setting("t-spmo", low), Setting("grpo", low))
+    return tuple(Setting(method, rate) for rate in (high, low) for method in (DEFAULT, BASELINE))
 
 
 def default_prompt(model: str, grader: str) -> tuple[str, Chat]:
@@ -164,7 +165,7 @@ def run_config(
 ) -> RunConfig:
     """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
-    if setting.method == "grpo":
+    if METHODS[setting.method]().objective.kl > 0:
         method["kl"] = 0.0
     shared = values_of(request, files, frame)
     train = shared["train"] | {
@@ -207,7 +208,7 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dty
     """
     for dtype in dtypes:
         one = replace(frame, dtype=dtype)
-        config = run_config(request, files, one, Setting("t-spmo", KNOWN_RATE), 1.0, {})
+        config = run_config(request, files, one, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
         work, _ = workload_of(config, prompt_tokens, offline=False)
         if choose(work, request.memory, free_of(config.train)) is not None:
             return one

@@ -22,11 +22,11 @@ def _forks(work: Workload) -> str | None:
 
 
 def _influence(work: Workload) -> str | None:
-    if work.branches is None or work.branches.influence is None:
+    if work.influence is None:
         return None
-    if work.branches.influence.source == "pass" or work.static:
+    if work.influence.source == "pass" or work.static:
         return (
-            f"Influence: a pass over each first completion, over the tokens from step {work.branches.influence.delta} "
+            f"Influence: a pass over each first completion, over the tokens from step {work.influence.delta} "
             f"on; at most, the steps before it have 1 token each, to expect {STEP_TOKENS}."
         )
     return (

@@ -95,13 +95,8 @@ def _forward(shape: Shape) -> int:
 
 
 def _terms(work: Workload, sampled: int) -> int:
-    """All sampled tokens; as many as learn of each completion; or 2 (L - 1) of a tree with L completions."""
-    if work.early is not None:
-        return min(sampled, work.completions * work.early.chosen)
-    if work.learns == "branching":
-        trees, leaves = work.problems * (1 + work.replays), work.leaves // (1 + work.replays)
-        return min(sampled, trees * 2 * (leaves - 1))
-    return sampled
+    trees, leaves = work.problems * (1 + work.replays), work.leaves // (1 + work.replays)
+    return min(sampled, work.learned.terms(trees, leaves, work.max_new_tokens))
 
 
 def _update(work: Workload, bush: Bush, kept: int) -> int:

@@ -3,7 +3,8 @@
 from creditree.models.influence import BLOCK_BYTES
 from creditree.plan.sampling import PREFILL_TOKENS
 from creditree.plan.store import Call
-from creditree.plan.workload import Influence, Workload
+from creditree.plan.workload import Workload
+from creditree.signals import InfluenceSpec
 
 STEP_TOKENS = 8
 """Tokens of a step, as assumed: the sums of decoding grow with the number of steps. Ours: a short line."""
@@ -25,7 +26,7 @@ def sum_bytes(work: Workload, calls: list[Call]) -> int:
 
     2 n layers heads S b; native code keeps room for twice as many steps, torch for the next power of two.
     """
-    asked = _asked(work)
+    asked = work.influence
     if asked is None or asked.source == "pass" or work.static:
         return 0
     shape, largest = work.shape, 0
@@ -46,7 +47,7 @@ def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected
     `forward`: of one token's products in all layers;  and for each token seen, in each layer, 4 queries, in the pass
     2 heads more for the column sums.
     """
-    asked, shape = _asked(work), work.shape
+    asked, shape = work.influence, work.shape
     if asked is None:
         return 0
     total = 0
@@ -61,25 +62,21 @@ def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected
     return total
 
 
-def _asked(work: Workload) -> Influence | None:
-    return None if work.branches is None else work.branches.influence
-
-
 def _is_passed(work: Workload, call: Call, expected: bool) -> bool:
     """Decoding leaves forks to the pass, all that is decoded in static shapes, and completions without a separator."""
-    asked = _asked(work)
+    asked = work.influence
     if asked is None or not call.observed:
         return False
     return asked.source == "pass" or work.static or call.sharing is not None or not expected
 
 
-def _layers(work: Workload, asked: Influence) -> int:
+def _layers(work: Workload, asked: InfluenceSpec) -> int:
     return work.shape.num_layers if asked.layers is None else max(asked.layers) + 1
 
 
 def _forwarded(work: Workload, call: Call, expected: bool) -> int:
     """Tokens from step `delta` on, the prompt being step 0; a step has one token at least."""
-    delta = work.branches.influence.delta if work.branches and work.branches.influence else 0
+    delta = work.influence.delta if work.influence else 0
     before = (delta - 1) * (STEP_TOKENS if expected else 1)
     return max(1, call.length + call.budget - work.prompt_tokens - before)
 

@@ -22,8 +22,7 @@ def table_bytes(work: Workload, calls: list[Call]) -> int:
     With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e counts entropies and
     influence, where they are asked for. Off-policy, the group that was sampled a step before is among the C.
     """
-    asked = work.branches is not None and work.branches.influence is not None
-    numbers = 8 * (work.entropies + asked)
+    numbers = 8 * (work.entropies + (work.influence is not None))
     drawn = max((min(call.completions, work.max_rows) * call.budget for call in calls), default=0)
     kept = carried(work, calls) + sum(call.completions * call.budget for call in calls)
     return drawn * (32 + numbers) + kept * (24 + numbers)

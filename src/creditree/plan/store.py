@@ -122,9 +122,8 @@ def _slots(calls: list[Call]) -> int:
 
 
 def _first(work: Workload) -> Call:
-    observed = work.branches is not None and work.branches.influence is not None
     rows = work.problems * work.group
-    return Call(work.problems, rows, 0, work.prompt_tokens, work.max_new_tokens, observed=observed)
+    return Call(work.problems, rows, 0, work.prompt_tokens, work.max_new_tokens, observed=work.influence is not None)
 
 
 def _replays(work: Workload, kept: int) -> list[Call]:
@@ -144,7 +143,7 @@ def _forks(work: Workload, kept: int, *, stored: bool) -> list[Call]:
     calls = []
     for number in range(branches.rounds):
         before = length if stored or number > 0 else 0
-        observed = branches.influence is not None and number + 1 < branches.rounds
+        observed = work.influence is not None and number + 1 < branches.rounds
         rows, budget = contexts * branches.continuations, work.max_new_tokens - kept
         calls.append(Call(contexts, rows, before, length - before, budget, sharing=sharing, observed=observed))
     return calls

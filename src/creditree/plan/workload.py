@@ -1,60 +1,14 @@
 """What memory and work of a run depend on: sizes of the model, of what is trained, and of a training step."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from creditree.demand import Branches, Learned, Learns, Reach
 from creditree.models.load import Dtype
 from creditree.models.shapes import Shape
-from creditree.select.early_and_random import EarlyAndRandom
-from creditree.signals import InfluenceSource
-
-Learns = Literal["everything", "early", "branching"]
-"""Which tokens learn: all, those up to some offset, or those where completions part."""
+from creditree.signals import InfluenceSpec
 
 NUM_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 2, "nf4": 2}
 """Bytes of one activation, by the base model's precision: quantised models compute in bfloat16."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Of a completion, `chosen` tokens learn, all before offset `at_most`, and in the mean before `expected`."""
-
-    chosen: int
-    at_most: int
-    expected: int
-
-    @classmethod
-    def of(cls, select: EarlyAndRandom, length: int) -> "Reach":
-        """Return the reach in completions of `length`: at most but for about one in a thousand."""
-        return cls(min(length, max(select.k, select.alpha)), select.reach(length, 3.0), select.reach(length))
-
-
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """Influence of the steps of first completions: from `delta` steps on, of some layers and heads (None: all)."""
-
-    delta: int
-    source: InfluenceSource
-    layers: tuple[int, ...] | None = None
-    heads: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Branches:
-    """Rounds of forks below each completion of the group: at `points` of its tree, `continuations` each.
-
-    `influence`: what a rule asks the engine for, or None.
-    """
-
-    points: int
-    rounds: int
-    continuations: int
-    influence: Influence | None = None
-
-    @property
-    def each(self) -> int:
-        """Completions that grow below one of the group."""
-        return self.points * self.rounds * self.continuations
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +16,9 @@ class Workload:
     """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
 
     `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem;  `branches`: what is
-    forked below a group;  `early`: where the tokens are that learn, where `learns` is early;  `reference`: whether a KL
-    penalty needs the base's log-probabilities;  `nucleus`: whether top-p cuts the distribution;
+    forked below a group;  `influence`: what is asked of the steps of first completions;  `early`: where the tokens are
+    that learn, where `learns` is early;  `reference`: whether a KL penalty needs the base's log-probabilities;
+    `nucleus`: whether top-p cuts the distribution;
     `evaluation_problems`: of the largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it
     forgets, None for all of a step;  `native`: whether native code decodes, or torch, and `static`: torch in static
     shapes, as on CUDA.
@@ -97,6 +52,7 @@ class Workload:
     native: bool = True
     static: bool = False
     branches: Branches | None = None
+    influence: InfluenceSpec | None = None
     all_weights: bool = False
     validates: bool = False
     on_host: bool = True
@@ -152,6 +108,11 @@ class Workload:
             return self.shape.num_parameters
         sizes = (self.shape.projection(name) or (self.shape.hidden_size,) * 2 for name in self.targets)
         return len(self.layers) * sum(self.rank * sum(size) for size in sizes)
+
+    @property
+    def learned(self) -> Learned:
+        """Which tokens learn."""
+        return Learned(self.learns, self.early)
 
     @property
     def forked(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import Literal
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ from matplotlib.ticker import EngFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from creditree.runs.atomic import write_bytes
+from creditree.text import shortened
 
 FloatArray = NDArray[np.float64]
 Band = Literal["range", "sd"]
@@ -90,7 +92,8 @@ def plot_curves(
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for number, (label, curve, num_seeds) in enumerate(curves):
-            _draw(axes, number, f"{label} ({num_seeds} seeds)" if num_seeds > 1 else label, curve)
+            name = f"{label} ({num_seeds} seeds)" if num_seeds > 1 else label
+            _draw(axes, number, fill(shortened(name, 120), 30), curve)
         _dress(axes, x_label, y_label, title, y_range)
         _explain(axes, band, averaged=any(num_seeds > 1 for _, _, num_seeds in curves))
         buffer = BytesIO()
@@ -118,7 +121,7 @@ def _draw(axes: Axes, number: int, label: str, curve: Curve) -> None:
 def _dress(axes: Axes, x_label: str, y_label: str, title: str, y_range: tuple[float, float] | None) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(fill(shortened(title, 200), 76), loc="left", fontsize=11, fontweight="bold")
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -1,16 +1,18 @@
 """AttnRL's adaptive sampling: which problems are worth expanding, and how many to draw (arXiv 2509.26628, 3.3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal, Self
 
-from creditree.errors import ConfigError, check_choice, check_fraction, check_least
+from creditree.demand import ASSUMED_GROWTH, Problems
+from creditree.errors import ConfigError
 from creditree.influence import mean_influence
+from creditree.piece import again, fitted, number
+from creditree.schedule.base import Schedule, ScheduleState
 from creditree.schedule.batch_size import BatchRounding, next_batch_size
+from creditree.schedule.fixed import Fixed
 from creditree.schedule.mixed import is_mixed, is_mixed_where_forked
-from creditree.schedule.schedule import ScheduleState
-from creditree.schedule.stages import Staged
 from creditree.steps import Separators
 from creditree.tree import Forest
 
@@ -18,8 +20,8 @@ EasyFilter = Literal["influence", "hard", "none"]
 ZeroFilter = Literal["forked", "all", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Adaptive(Staged):
+@dataclass(frozen=True)
+class Adaptive(Schedule):
     """Filters for problems that teach nothing, and a number of problems that makes up for them.
 
     `easy_filter`, on problems whose first completions are all correct (reward >= `threshold`): ``influence`` expands
@@ -35,34 +37,49 @@ class Adaptive(Staged):
     `off_policy`: the first round of the next problems shares an engine call with the later rounds of these.
     """
 
-    easy_filter: EasyFilter = "influence"
-    influence_decay: float | None = None
-    zero_filter: ZeroFilter = "forked"
-    rows_per_problem: int | None = None
-    batch_decay: float = 0.9
-    batch_rounding: BatchRounding = "ceil"
-    batch_least: float | None = None
-    batch_most: float | None = None
-    threshold: float = 1.0
-    off_policy: bool = True
-    separators: Separators = field(default=Separators(), kw_only=True, repr=False, metadata={"fitted": True})
+    easy_filter: EasyFilter = number("influence", "which problems with only correct first completions are not expanded")
+    influence_decay: float | None = number(None, "of the running mean; none: the mean of all", least=0, below=1)
+    zero_filter: ZeroFilter = number(
+        "forked", "problems are dropped whose completions (those that were forked) have one reward"
+    )
+    rows_per_problem: int | None = number(
+        None, "completions to train on, a configured problem; none: all of a tree", least=1
+    )
+    batch_decay: float = number(0.9, "inertia of the number of problems; 1: fixed", least=0, most=1)
+    batch_rounding: BatchRounding = number("ceil", "how the number of problems is rounded")
+    batch_least: float | None = number(None, "at least this times train.problems_per_step; none: no bound")
+    batch_most: float | None = number(None, "at most this times train.problems_per_step; none: no bound")
+    threshold: float = number(1.0, "reward from which a completion is a success")
+    off_policy: bool = again(Fixed, "off_policy", True)
+    separators: Separators = fitted(Separators())
     name: ClassVar[str] = "adaptive"
+    paper: ClassVar[str] = "arXiv 2509.26628"
 
     def __post_init__(self) -> None:
-        Staged.__post_init__(self)
-        check_choice("method.easy_filter", self.easy_filter, get_args(EasyFilter))
-        check_choice("method.zero_filter", self.zero_filter, get_args(ZeroFilter))
-        check_choice("method.batch_rounding", self.batch_rounding, get_args(BatchRounding))
-        check_least("method.rows_per_problem", 1 if self.rows_per_problem is None else self.rows_per_problem, 1)
-        check_fraction("method.batch_decay", self.batch_decay)
-        if self.influence_decay is not None and not 0.0 <= self.influence_decay < 1.0:
-            raise ConfigError(f"method.influence_decay is {self.influence_decay}: it must be at least 0 and below 1.")
+        super().__post_init__()
         least, most = self.batch_least, self.batch_most
         if not (least is None or 0.0 < least <= 1.0) or not (most is None or most >= 1.0):
             raise ConfigError(
                 f"method.batch_least is {self.batch_least} and method.batch_most is {self.batch_most}: they multiply "
                 "the configured number of problems, so set the first above 0 and at most 1, the second 1 or more."
             )
+
+    @property
+    def needs_influence(self) -> str | None:
+        """Why the easy filter takes it."""
+        if self.easy_filter != "influence":
+            return None
+        return (
+            "method.easy_filter 'influence' looks at the influence of steps; use explore: attention, or set "
+            "easy_filter: hard or none"
+        )
+
+    def demand(self, problems: int) -> Problems:
+        """Return the bound of the batch; an assumed one where there is none."""
+        assumed = self.batch_most is None
+        if self.batch_decay == 1.0:
+            return Problems(problems, assumed)
+        return Problems(int((self.batch_most or ASSUMED_GROWTH) * problems), assumed)
 
     def fitted(self, separators: Separators) -> Self:
         """Return this schedule with the separators of the tokenizer at hand."""
@@ -87,10 +104,6 @@ class Adaptive(Staged):
             "filtered": 0,
         }
 
-    def num_problems(self, state: ScheduleState) -> int:
-        """Return how many problems to draw next."""
-        return int(state["problems"])
-
     def expands(self, forests: Sequence[Forest], state: ScheduleState) -> tuple[list[bool], ScheduleState]:
         """Return which problems go on, and the state with the running mean and the counts of this batch.
 
@@ -114,10 +127,6 @@ class Adaptive(Staged):
         if self.zero_filter == "none":
             return [True] * len(forests)
         return [is_mixed_where_forked(f) if self.zero_filter == "forked" else is_mixed(f) for f in forests]
-
-    def missing(self, trained: int, drawn: int, state: ScheduleState) -> int:
-        """Return 0: later batches make up for what this one lacks."""
-        return 0
 
     def after(self, state: ScheduleState, rows: int) -> ScheduleState:
         """Return the state with the number of problems that the completions just trained on suggest."""

@@ -5,44 +5,28 @@ from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
 
-from creditree.errors import check_least
+from creditree.demand import Problems
+from creditree.piece import number
+from creditree.schedule.base import Schedule, ScheduleState
 from creditree.schedule.mixed import is_mixed
-from creditree.schedule.schedule import ScheduleState
-from creditree.schedule.stages import Staged
 from creditree.tree import Forest
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic(Staged):
+@dataclass(frozen=True)
+class Dynamic(Schedule):
     """Train on problems with mixed rewards only, and draw more until there are enough, or `draw_limit` times as many.
 
     What is missing is drawn divided by the share that was of use so far, so a step may end with a few more than asked
     for; all of them are trained on.
     """
 
-    draw_limit: float = 4.0
+    draw_limit: float = number(4.0, "draw at most this times train.problems_per_step", least=1)
     name: ClassVar[str] = "dynamic"
+    paper: ClassVar[str] = "arXiv 2503.14476"
 
-    def __post_init__(self) -> None:
-        Staged.__post_init__(self)
-        check_least("method.draw_limit", self.draw_limit, 1)
-
-    @property
-    def off_policy(self) -> bool:
-        """Never: how many more to draw is known only when a step's problems are finished."""
-        return False
-
-    def start(self, problems_per_step: int, completions: int = 1) -> ScheduleState:
-        """Return the state of a fresh run."""
-        return {"problems": problems_per_step}
-
-    def num_problems(self, state: ScheduleState) -> int:
-        """Return how many problems to draw first."""
-        return int(state["problems"])
-
-    def expands(self, forests: Sequence[Forest], state: ScheduleState) -> tuple[list[bool], ScheduleState]:
-        """Return that all go on."""
-        return [True] * len(forests), state
+    def demand(self, problems: int) -> Problems:
+        """Return the limit."""
+        return Problems(int(self.draw_limit * problems))
 
     def trains(self, forests: Sequence[Forest]) -> list[bool]:
         """Return which problems have completions of different rewards."""
@@ -55,7 +39,3 @@ class Dynamic(Staged):
         if trained >= wanted or left <= 0:
             return 0
         return min(left, ceil((wanted - trained) * drawn / trained) if trained else wanted)
-
-    def after(self, state: ScheduleState, rows: int) -> ScheduleState:
-        """Return the same state."""
-        return state

@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from creditree.errors import ConfigError
+from creditree.piece import Circumstances, again
 from creditree.select.masked import TopShare
-from creditree.tree import Branch, FloatArray
+from creditree.signals import Ask, Seen
+from creditree.tree import Branch, FloatArray, RolloutTree
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AdapterResidual(TopShare):
     """The tokens of the top share `q` of a training step by s_t = |h_adapted - h_base|, and all that tie with the last.
 
@@ -20,11 +25,29 @@ class AdapterResidual(TopShare):
     count in the mean (`loss_mean`, as for `everything`). q = 1 is `everything`, to the bit.
     """
 
-    q: float = 0.5
+    q: float = again(TopShare, "q", 0.5)
     name: ClassVar[str] = "adapter_residual"
+    paper: ClassVar[str] = "arXiv 2606.00257"
+
+    @property
+    def asks(self) -> frozenset[Ask]:
+        """The residuals."""
+        return frozenset({"residuals"})
+
+    def observe(self, tree: RolloutTree, seen: Seen) -> RolloutTree:
+        """Return the tree with its residuals."""
+        return tree.noted("residuals", seen.residuals)
+
+    def check(self, run: Circumstances) -> None:
+        """Raise ConfigError where there is no adapter."""
+        if not run.adapter:
+            raise ConfigError(
+                "method.select 'adapter_residual' ranks tokens by what the adapter adds to their hidden states, and "
+                "with train.weights 'all' there is no adapter; set train.weights: adapter, or select: top_entropy."
+            )
 
     def scores(self, branch: Branch) -> FloatArray:
         """Return the residuals. Raises ValueError where they were not measured."""
-        if branch.residuals is None:
+        if "residuals" not in branch.notes:
             raise ValueError("a branch has no residuals to select by: measure them first (creditree.train.measure)")
-        return branch.residuals
+        return np.asarray(branch.notes["residuals"], dtype=np.float64)

@@ -1,18 +1,19 @@
 """A share of the tokens, chosen by what they are worth, which is read off the completions of a step themselves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from creditree.errors import ConfigError, check_choice
 from creditree.fields import gather, num_trained, trained_leaves
+from creditree.piece import fitted, number
 from creditree.rng import Key
 from creditree.select.allocation import EarlyShare, Proportional, early_share, proportional
+from creditree.select.base import Completion, ForestField
 from creditree.select.drawn import Drawn
-from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.tree import FloatArray, Forest, RolloutTree
+from creditree.select.masked import NOTHING_DRAWN
+from creditree.tree import FloatArray, Forest
 
 Allocation = Literal["positions", "tokens"]
 
@@ -20,7 +21,7 @@ MIXED = 0.1
 """Part of the budget that goes to all tokens evenly, whatever they are worth. Ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Auto(Drawn):
     """Draws a share `budget` of all tokens, in the mean, so that the full-token gradient is estimated best.
 
@@ -35,30 +36,28 @@ class Auto(Drawn):
     Stateless: a function of the step's completions and advantages. budget = 1 is `everything`, to the bit.
     """
 
-    budget: float = 0.5
-    allocation: Allocation = "positions"
-    rule: EarlyShare | Proportional | None = field(default=None, kw_only=True, repr=False, metadata={"fitted": True})
+    budget: float = number(
+        0.5, "share of the tokens that learns, in the mean", above=0, most=1, why="it is a share of tokens"
+    )
+    allocation: Allocation = number("positions", "choose alpha and P, or a chance for each token")
+    rule: EarlyShare | Proportional | None = fitted(None)
     name: ClassVar[str] = "auto"
-
-    def __post_init__(self) -> None:
-        Drawn.__post_init__(self)
-        check_choice("method.allocation", self.allocation, get_args(Allocation))
-        if not 0.0 < self.budget <= 1.0:
-            raise ConfigError(f"method.budget is {self.budget}: it is a share of tokens, above 0 and at most 1.")
+    paper: ClassVar[str] = "ours (Neyman allocation)"
 
     @property
     def chosen(self) -> Mapping[str, float]:
         """Return alpha and P, or the scale c."""
         if self.rule is None:
-            return NOTHING_CHOSEN
+            return {}
         if isinstance(self.rule, EarlyShare):
             return {"alpha": float(self.rule.alpha), "probability": self.rule.probability}
         return {"scale": self.rule.scale}
 
-    def scores(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
+    def scores(self, one: Completion) -> FloatArray:
         """Return s [L] of a completion."""
-        logprobs = gather(tree, leaf, tuple(branch.logprobs for branch in tree.branches))
-        return np.asarray(share * np.abs(advantage) * -np.expm1(np.minimum(0.0, logprobs)))
+        logprobs = gather(one.tree, one.leaf, tuple(branch.logprobs for branch in one.tree.branches))
+        share = self.share(one.group, one.length)
+        return np.asarray(share * np.abs(one.advantage) * -np.expm1(np.minimum(0.0, logprobs)))
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
         """Return this selection with its rule."""
@@ -72,21 +71,21 @@ class Auto(Drawn):
         squares = np.bincount(position, weights=np.square(np.concatenate(rows))).astype(np.float64)
         return replace(self, rule=early_share(squares, np.bincount(position), self.budget, MIXED))
 
-    def inclusion(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
+    def inclusion(self, one: Completion) -> FloatArray:
         """Return p [L] of a completion."""
         assert self.rule is not None
-        return self.rule.inclusion(self.scores(tree, leaf, advantage, share))
+        return self.rule.inclusion(self.scores(one))
 
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
-        fitted = self if self.rule is not None else self.of_step([forest], [advantages])
-        return Drawn.weigh(fitted, forest, advantages, key)
+        ready = self if self.rule is not None else self.of_step([forest], [advantages])
+        return super(Auto, ready).weigh(forest, advantages, key)
 
     def _scored(self, forest: Forest, advantages: ForestField) -> list[FloatArray]:
         """Return the scores of every completion of a forest that is trained on."""
-        full, group = self.full, num_trained(forest, advantages)
+        group = num_trained(forest, advantages)
         return [
-            self.scores(tree, leaf, gather(tree, leaf, given), full.share(group, tree.branches[leaf].end))
+            self.scores(Completion(tree, leaf, group, given, NOTHING_DRAWN))
             for tree, given in zip(forest, advantages, strict=True)
             for leaf in trained_leaves(tree, given)
         ]

@@ -1,25 +1,24 @@
 """Each unique (prefix, next token) pair once: the selection of T-SPMO (arXiv 2504.20834, section 3.2)."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.errors import ConfigError, did_you_mean
+from creditree.demand import Learned
 from creditree.fields import ZERO, TokenField, unassigned
+from creditree.piece import number
 from creditree.rng import Key
-from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.signals import NO_SIGNALS, Signals
+from creditree.select.base import ForestField, Selection
 from creditree.tree import Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
 
 PairNorm = Literal["branching", "all", "nonzero"]
 
 
-@dataclass(frozen=True, slots=True)
-class BranchingPairs:
+@dataclass(frozen=True)
+class BranchingPairs(Selection):
     """Weight 1 / |U| for each unique pair (p, v) of U, on the first completion that holds it.
 
     `u_norm` says which pairs U counts (the paper prints |U| and leaves this open): ``branching`` those at prefixes with
@@ -33,20 +32,14 @@ class BranchingPairs:
     class.
     """
 
-    u_norm: PairNorm = "branching"
+    u_norm: PairNorm = number("branching", "which pairs |U| counts")
     name: ClassVar[str] = "branching_pairs"
+    paper: ClassVar[str] = "arXiv 2504.20834"
     unique_pairs: ClassVar[bool] = True
-    signals: ClassVar[Signals] = NO_SIGNALS
-    chosen: ClassVar[Mapping[str, float]] = NOTHING_CHOSEN
 
-    def __post_init__(self) -> None:
-        if self.u_norm not in get_args(PairNorm):
-            hint = did_you_mean(str(self.u_norm), get_args(PairNorm))
-            raise ConfigError(f"method.u_norm is '{self.u_norm}', which is no way to count pairs.{hint}")
-
-    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
-        """Return this selection: |U| is that of a problem."""
-        return self
+    def demand(self, length: int) -> Learned:
+        """Return that only branching prefixes are asked for, where these are what U counts."""
+        return Learned("everything" if self.u_norm == "all" else "branching")
 
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
@@ -56,13 +49,6 @@ class BranchingPairs:
             tuple(None if mask is None else np.where(mask, 1.0 / size if size else 0.0, 0.0) for mask in field)
             for field in masks
         )
-
-    def penalised(self, forest: Forest, advantages: ForestField) -> None:
-        """Return None: a KL penalty has the weights of the loss."""
-
-    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return the number of problems: their losses are averaged."""
-        return float(len(forests))
 
     def _masks(self, tree: RolloutTree, advantages: TokenField) -> list[NDArray[np.bool_] | None]:
         masks = [None if field is None else field.astype(bool) for field in unassigned(tree)]

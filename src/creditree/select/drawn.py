@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditree.fields import gather, num_trained, same_assigned, scatter, trained_leaves
 from creditree.rng import Key
-from creditree.select.full_mean import PartOfMean
-from creditree.select.selection import ForestField
-from creditree.tree import FloatArray, Forest, RolloutTree
+from creditree.select.base import Completion
+from creditree.select.full_mean import FullMean
+from creditree.tree import FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn(PartOfMean):
+@dataclass(frozen=True)
+class Drawn(FullMean):
     """Weight w_t / p_t for a token that was drawn, 0 for the others: the estimator of Horvitz and Thompson (1952).
 
     w_t is the weight of `everything` (`loss_mean`), p_t > 0 the chance that token t is drawn. Whatever the numbers x_t
@@ -22,24 +21,15 @@ class Drawn(PartOfMean):
     """
 
     @abstractmethod
-    def inclusion(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
-        """Return p [L] of a completion, given its advantages [L] and the weight w of each of its tokens."""
+    def inclusion(self, one: Completion) -> FloatArray:
+        """Return p [L] of a completion."""
 
     def uniforms(self, length: int, key: Key) -> FloatArray:
         """Return the numbers [L], uniform in [0, 1), below whose p_t token t is drawn: independent ones."""
         return key.uniforms(length)
 
-    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
-        """Return the weights of every tree of `forest`."""
-        full, group = self.full, num_trained(forest, advantages)
-        weights = []
-        for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
-            held = same_assigned(given)
-            for leaf in trained_leaves(tree, given):
-                length = tree.branches[leaf].end
-                share = full.share(group, length)
-                chance = self.inclusion(tree, leaf, gather(tree, leaf, given), share)
-                taken = self.uniforms(length, key.at("mask", index, leaf)) < chance
-                scatter(tree, leaf, np.where(taken, share / chance, 0.0), held, add=True)
-            weights.append(tuple(held))
-        return tuple(weights)
+    def of_completion(self, one: Completion) -> FloatArray:
+        """Return w_t / p_t where a token was drawn."""
+        chance = self.inclusion(one)
+        taken = self.uniforms(one.length, one.key) < chance
+        return np.where(taken, self.share(one.group, one.length) / chance, 0.0)

@@ -1,18 +1,17 @@
 """Early tokens surely, later ones at random up to a cap: the selection of S-GRPO (arXiv 2504.20834, section 3.1)."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, get_args
+from functools import lru_cache
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.errors import ConfigError, check_choice, check_fraction
-from creditree.fields import num_trained, same_assigned, scatter, trained_leaves
-from creditree.rng import Key
-from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.signals import NO_SIGNALS, Signals
-from creditree.tree import FloatArray, Forest
+from creditree.demand import Learned, Reach
+from creditree.errors import ConfigError
+from creditree.piece import Circumstances, number
+from creditree.select.base import ByCompletion, Completion
+from creditree.tree import FloatArray
 
 Reweight = Literal["none", "horvitz_thompson"]
 
@@ -20,8 +19,8 @@ LEAST_INCLUSION = 1e-3
 """Reweighted tokens are drawn at least this often: rarer ones are hardly ever seen, and then outweigh all. Ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class EarlyAndRandom:
+@dataclass(frozen=True)
+class EarlyAndRandom(ByCompletion):
     """T_i holds token t of completion i if t < alpha, or else with probability P while |T_i| < k; weight 1 / (G |T_i|).
 
     t is 0-based inside the sampled part of the completion, EOS is a token like any other. The cap is sequential: tokens
@@ -34,22 +33,15 @@ class EarlyAndRandom:
     the chance that token t is taken (`inclusion`). Refused where that is 0 for some t.
     """
 
-    alpha: int = 50
-    probability: float = 0.5
-    k: int = 100
-    reweight: Reweight = "none"
+    alpha: int = number(50, "this many first tokens surely learn", least=0, why="it counts tokens")
+    probability: float = number(0.5, "chance of each later token", least=0, most=1)
+    k: int = number(100, "no later token once this many are taken", least=0, why="it counts tokens")
+    reweight: Reweight = number("none", "divide by the chance that a token is taken, which makes it unbiased")
     name: ClassVar[str] = "early_and_random"
-    unique_pairs: ClassVar[bool] = False
-    signals: ClassVar[Signals] = NO_SIGNALS
-    chosen: ClassVar[Mapping[str, float]] = NOTHING_CHOSEN
+    paper: ClassVar[str] = "arXiv 2504.20834; reweighted: 2603.06619"
 
     def __post_init__(self) -> None:
-        if self.alpha < 0 or self.k < 0:
-            raise ConfigError(
-                f"method.alpha is {self.alpha} and method.k is {self.k}: both count tokens; set 0 or more."
-            )
-        check_fraction("method.probability", self.probability)
-        check_choice("method.reweight", self.reweight, get_args(Reweight))
+        super().__post_init__()
         if self.alpha == 0 and (self.k == 0 or self.probability == 0.0):
             raise ConfigError("method.alpha is 0 and k or probability is 0 too: no token could ever learn; raise one.")
         if self.reweight != "none" and (self.k <= self.alpha or self.probability == 0.0):
@@ -58,6 +50,21 @@ class EarlyAndRandom:
                 f"after the first alpha = {self.alpha} where k is {self.k} and probability {self.probability}; set k "
                 "above alpha and probability above 0, or reweight: none."
             )
+
+    def check(self, run: Circumstances) -> None:
+        """Raise ConfigError where every token would learn, or some that should would hardly ever be drawn."""
+        if self.alpha > run.max_new_tokens:
+            raise ConfigError(
+                f"method.alpha is {self.alpha}, but a completion has at most sampling.max_new_tokens = "
+                f"{run.max_new_tokens} tokens, so every token would surely learn; lower alpha, or set method.select: "
+                "everything."
+            )
+        self.check_length(run.max_new_tokens)
+
+    def demand(self, length: int) -> Learned:
+        """Return the reach in completions of `length`: at most but for about one in a thousand."""
+        chosen = min(length, max(self.k, self.alpha))
+        return Learned("early", Reach(chosen, self.reach(length, 3.0), self.reach(length)))
 
     def check_length(self, longest: int) -> None:
         """Raise ConfigError where completions of up to `longest` tokens have some that would hardly ever be drawn."""
@@ -96,49 +103,33 @@ class EarlyAndRandom:
         tokens before it qualified, p_t = P Pr(Binomial(t - alpha, P) < k - alpha). The binomial is stepped through: the
         chances of 0, ..., k - alpha - 1 so far, all of them sums of products of positive numbers.
         """
-        found = np.ones(length)
-        room = max(0, self.k - self.alpha)
-        sure = min(length, self.alpha + room)
-        found[self.alpha : sure] = self.probability
-        found[sure:] = 0.0
-        counts = np.zeros(room)
-        counts[:1] = 1.0
-        for t in range(self.alpha + 1, length if room else 0):
-            counts[1:], counts[:1] = (
-                counts[1:] * (1.0 - self.probability) + counts[:-1] * self.probability,
-                counts[:1] * (1.0 - self.probability),
-            )
-            if t >= sure:
-                found[t] = self.probability * counts.sum()
-        return found
+        return _inclusion(self.alpha, self.probability, self.k, length)
 
-    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
-        """Return this selection: it looks at nothing."""
-        return self
+    def of_completion(self, one: Completion) -> FloatArray:
+        """Return 1 / (G |T_i|) for the tokens of T_i, or 1 / (G L p_t)."""
+        taken = np.flatnonzero(self.mask(one.key.uniforms(one.length)))
+        values = np.zeros(one.length)
+        values[taken] = 1.0 / (one.group * max(1, len(taken)))
+        if self.reweight != "none":
+            values[taken] = 1.0 / (one.group * one.length) / self.inclusion(one.length)[taken]
+        return values
 
-    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
-        """Return the weights of every tree of `forest`."""
-        group = num_trained(forest, advantages)
-        ends = [tree.branches[leaf].end for tree in forest for leaf in tree.leaves]
-        chance = np.ones(0) if self.reweight == "none" else self.inclusion(max(ends, default=0))
-        weights = []
-        for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
-            field = same_assigned(given)
-            for leaf in trained_leaves(tree, given):
-                length = tree.branches[leaf].end
-                mask = self.mask(key.at("mask", index, leaf).uniforms(length))
-                taken = np.flatnonzero(mask)
-                values = np.zeros(length)
-                values[taken] = 1.0 / (group * max(1, len(taken)))
-                if self.reweight != "none":
-                    values[taken] = 1.0 / (group * length) / chance[taken]
-                scatter(tree, leaf, values, field, add=True)
-            weights.append(tuple(field))
-        return tuple(weights)
 
-    def penalised(self, forest: Forest, advantages: ForestField) -> None:
-        """Return None: a KL penalty has the weights of the loss."""
-
-    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return the number of problems: their losses are averaged."""
-        return float(len(forests))
+@lru_cache(maxsize=4096)
+def _inclusion(alpha: int, probability: float, k: int, length: int) -> FloatArray:
+    found = np.ones(length)
+    room = max(0, k - alpha)
+    sure = min(length, alpha + room)
+    found[alpha:sure] = probability
+    found[sure:] = 0.0
+    counts = np.zeros(room)
+    counts[:1] = 1.0
+    for t in range(alpha + 1, length if room else 0):
+        counts[1:], counts[:1] = (
+            counts[1:] * (1.0 - probability) + counts[:-1] * probability,
+            counts[:1] * (1.0 - probability),
+        )
+        if t >= sure:
+            found[t] = probability * counts.sum()
+    found.setflags(write=False)
+    return found

@@ -1,54 +1,41 @@
-"""Selections that take a part of the full-token mean: what they have in common."""
+"""The full-token mean, and what all selections that take a part of it have in common."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
 
-from creditree.rng import Key
-from creditree.select.everything import Everything, LossMean
-from creditree.select.selection import NOTHING_CHOSEN, ForestField
-from creditree.signals import NO_SIGNALS, Signals
+from creditree.fields import trained_leaves
+from creditree.piece import number
+from creditree.select.base import ByCompletion, ForestField
 from creditree.tree import Forest
 
+LossMean = Literal["completions", "tokens"]
 
-@dataclass(frozen=True, slots=True)
-class PartOfMean(ABC):
-    """A part of what `everything` averages over with the same `loss_mean`, and divided by the same normaliser.
 
-    So a part that is the whole is `everything`, to the bit.
+@dataclass(frozen=True)
+class FullMean(ByCompletion):
+    """A mean over all tokens, or a part of it that is divided by the same: a part that is the whole is `everything`.
+
+    ``completions``: weight 1 / (G |y_i|) for every token of completion i, the mean over completions of the mean over
+    tokens, and then the mean over problems. ``tokens``: weight 1 / N for every token, N the tokens of all completions
+    of all problems of the optimiser step, those of advantage 0 included (arXiv 2503.14476, section 3.3; 2509.26628).
+
+    G counts the forest's completions that are trained on: a reward, and an advantage on their own branch.
     """
 
-    loss_mean: LossMean = field(default="completions", kw_only=True)
-    name: ClassVar[str]
-    unique_pairs: ClassVar[bool] = False
-    signals: ClassVar[Signals] = NO_SIGNALS
+    _: KW_ONLY
+    loss_mean: LossMean = number(
+        "completions", "mean over completions of means over tokens, or over all tokens of an update"
+    )
 
-    def __post_init__(self) -> None:
-        Everything(self.loss_mean)
-
-    @property
-    def full(self) -> Everything:
-        """The mean over all tokens."""
-        return Everything(self.loss_mean)
-
-    @property
-    def chosen(self) -> Mapping[str, float]:
-        """Nothing."""
-        return NOTHING_CHOSEN
-
-    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
-        """Return this selection: it looks at one completion at a time."""
-        return self
-
-    @abstractmethod
-    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
-        """Return the weights of every tree of `forest`."""
-
-    def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
-        """Return None: a KL penalty has the weights of the loss."""
-        return None
+    def share(self, group: int, length: int) -> float:
+        """Return the weight of each token of a completion of `length` tokens, in a group of `group`."""
+        return 1.0 if self.loss_mean == "tokens" else 1.0 / (group * length)
 
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return that of `everything`: the number of problems, or that of all tokens."""
-        return self.full.normaliser(forests, advantages)
+        """Return the number of problems, or that of tokens, each counted once for every completion that holds it."""
+        if self.loss_mean == "completions":
+            return float(len(forests))
+        pairs = (pair for one in zip(forests, advantages, strict=True) for pair in zip(*one, strict=True))
+        lengths = (tree.branches[leaf].end for tree, given in pairs for leaf in trained_leaves(tree, given))
+        return max(1.0, float(sum(lengths)))

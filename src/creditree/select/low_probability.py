@@ -6,12 +6,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.errors import ConfigError
+from creditree.piece import number
 from creditree.select.masked import Masked
 from creditree.tree import Branch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LowProbability(Masked):
     """The tokens that were sampled with a probability below `probability_below`.
 
@@ -20,16 +20,15 @@ class LowProbability(Masked):
     alternative are left out.
     """
 
-    probability_below: float = 0.9
+    probability_below: float = number(
+        0.9,
+        "tokens learn that were sampled with a probability below this",
+        above=0,
+        most=1,
+        why="tokens learn whose probability lies below it",
+    )
     name: ClassVar[str] = "low_probability"
-
-    def __post_init__(self) -> None:
-        Masked.__post_init__(self)
-        if not 0.0 < self.probability_below <= 1.0:
-            raise ConfigError(
-                f"method.probability_below is {self.probability_below}: tokens learn whose probability lies below it; "
-                "set it above 0 and at most 1."
-            )
+    paper: ClassVar[str] = "arXiv 2505.23564"
 
     def mask(self, branch: Branch) -> NDArray[np.bool_]:
         """Return which tokens of a branch learn."""

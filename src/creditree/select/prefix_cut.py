@@ -5,13 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditree.errors import check_least
+from creditree.piece import number
 from creditree.rng import Key
+from creditree.select.base import Completion
 from creditree.select.drawn import Drawn
-from creditree.tree import FloatArray, RolloutTree
+from creditree.tree import FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrefixCut(Drawn):
     """The first c tokens of a completion of L learn, c uniform over m, ..., L with m = min(`min_cut`, L).
 
@@ -21,21 +22,18 @@ class PrefixCut(Drawn):
     is uniform, and m, are ours. m >= L is `everything`, to the bit.
     """
 
-    min_cut: int = 1
+    min_cut: int = number(1, "at least this many first tokens learn", least=1)
     name: ClassVar[str] = "prefix_cut"
-
-    def __post_init__(self) -> None:
-        Drawn.__post_init__(self)
-        check_least("method.min_cut", self.min_cut, 1)
+    paper: ClassVar[str] = "arXiv 2603.06619"
 
     def survival(self, length: int) -> FloatArray:
         """Return P(c > t) [L] for t = 0, ..., L - 1."""
         kept = min(self.min_cut, length)
         return np.minimum(1.0, (length - np.arange(length)) / (length - kept + 1))
 
-    def inclusion(self, tree: RolloutTree, leaf: int, advantage: FloatArray, share: float) -> FloatArray:
+    def inclusion(self, one: Completion) -> FloatArray:
         """Return p [L] of a completion."""
-        return self.survival(tree.branches[leaf].end)
+        return self.survival(one.length)
 
     def uniforms(self, length: int, key: Key) -> FloatArray:
         """Return one number for all tokens: p_t never rises, so those below which it lies are the first ones."""

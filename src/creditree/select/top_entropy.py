@@ -8,7 +8,7 @@ from creditree.signals import Signals
 from creditree.tree import Branch, FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TopEntropy(TopShare):
     """The tokens of the top share `q` of a training step by H_t, and all that tie with the last of them.
 
@@ -24,6 +24,7 @@ class TopEntropy(TopShare):
     """
 
     name: ClassVar[str] = "top_entropy"
+    paper: ClassVar[str] = "arXiv 2506.01939"
     signals: ClassVar[Signals] = Signals(entropies=True)
 
     def scores(self, branch: Branch) -> FloatArray:

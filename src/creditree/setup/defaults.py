@@ -15,15 +15,11 @@ from pydantic import BaseModel
 
 from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
 from creditree.errors import CreditreeError
-from creditree.explore.group import Group
-from creditree.explore.replay import Replay
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
-from creditree.objective.likelihood import Likelihood
-from creditree.objective.policy_gradient import PolicyGradient
+from creditree.piece import types_of
 from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
-from creditree.schedule.fixed import Fixed
 from creditree.setup.build import build_lora
 from creditree.setup.machine import default_device, fastest_precision, usable_memory
 from creditree.setup.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
@@ -136,7 +132,7 @@ def _value(config: RunConfig, key: str) -> Any:
 def _with(config: RunConfig, key: str, value: Any) -> RunConfig:
     name, _, own = key.partition(".")
     block: BaseModel = getattr(config, name)
-    if own not in type(block).model_fields:
+    if own not in type(block).model_fields and type(block).model_config.get("extra") != "allow":
         return config
     return config.model_copy(update={name: block.model_copy(update={own: value})})
 
@@ -191,11 +187,11 @@ def _tokens(config: RunConfig, shape: Shape) -> Found:
 def _is_open(config: RunConfig) -> bool:
     """Whether the method's numbers may be chosen: not those of a paper's own composition."""
     method = config.method.build()
-    return method.name not in AS_PRINTED and isinstance(method.schedule, Fixed)
+    return method.name not in AS_PRINTED and method.schedule.is_plain
 
 
 def _group(config: RunConfig, shape: Shape) -> Found:
-    if not _is_open(config) or not isinstance(config.method.build().explore, Group | Replay):
+    if not _is_open(config) or config.method.build().explore.forks:
         return None
     if _on_gpu(config):
         return 16, "a GPU decodes many rows at the price of one, and a larger group compares better"
@@ -203,14 +199,14 @@ def _group(config: RunConfig, shape: Shape) -> Found:
 
 
 def _replays(config: RunConfig, shape: Shape) -> Found:
-    if not _is_open(config) or not isinstance(config.method.build().explore, Replay):
+    if not _is_open(config) or "successes" not in types_of(type(config.method.build().explore)):
         return None
     return 0, "replay samples up to three times the completions of a step"
 
 
 def _loss_temperature(config: RunConfig, shape: Shape) -> Found:
     method = config.method.build()
-    if not _is_open(config) or not isinstance(method.objective, Likelihood | PolicyGradient):
+    if not _is_open(config) or method.objective.uses_old:
         return None
     return config.sampling.temperature, "the loss is of the policy that samples (sampling.temperature)"
 

@@ -1,13 +1,12 @@
 """A method, and a prompt as the model gets it, as records that programs read."""
 
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-from creditree.config.method import PIECES
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
 from creditree.errors import ModelError
 from creditree.evaluate.prompt import text_notes
-from creditree.methods import Method, numbers_of
+from creditree.methods import AXES, Method
+from creditree.piece import numbers_of
 from creditree.problem import Problem
 from creditree.setup.workload import Encoder
 from creditree.tasks.benchmarks import BENCHMARKS
@@ -17,19 +16,13 @@ from creditree.tasks.task import PromptTemplate
 
 def piece_text(piece: Any) -> str:
     """Return a piece with its numbers, such as ``replay(group=50, successes=1)``."""
-    numbers = []
-    for item in numbers_of(piece):
-        value = getattr(piece, item.name)
-        if is_dataclass(value):
-            value = ", ".join(f"{inner.name}={getattr(value, inner.name)}" for inner in fields(value))
-            value = f"({value})"
-        numbers.append(f"{item.name}={value}")
+    numbers = [f"{item.name}={getattr(piece, item.name)}" for item in numbers_of(piece)]
     return f"{piece.name}({', '.join(numbers)})"
 
 
 def method_record(method: Method) -> dict[str, str]:
     """Return a method as the seven strings of `creditree methods --json`."""
-    axes = {axis: piece_text(getattr(method, axis)) for axis in PIECES}
+    axes = {axis: piece_text(getattr(method, axis)) for axis in AXES}
     return {"name": method.name, "paper": method.paper} | axes
 
 

@@ -7,8 +7,6 @@ from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
-from creditree.select.branching_pairs import BranchingPairs
-from creditree.select.early_and_random import EarlyAndRandom
 from creditree.setup.build import build_lora, build_settings
 from creditree.setup.defaults import Choices, choices_text
 from creditree.setup.described import method_record
@@ -17,25 +15,16 @@ from creditree.setup.described import method_record
 def step_cost(config: RunConfig) -> dict[str, Any]:
     """Return what one training step samples, forwards and trains, at most."""
     method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
-    completions = settings.problems_per_step * method.explore.max_completions
-    tokens = completions * settings.max_new_tokens
-    select = method.select
-    if isinstance(select, BranchingPairs) and select.u_norm != "all":
-        roots = method.explore.max_completions // method.explore.group
-        terms = settings.problems_per_step * roots * 2 * (method.explore.group - 1)
-        forwarded = "the prompts and the ancestors of branching prefixes"
-    elif isinstance(select, EarlyAndRandom):
-        terms = completions * min(settings.max_new_tokens, max(select.alpha, select.k))
-        forwarded = "the prompts and each completion up to its last selected token, shared prefixes once"
-    else:
-        terms, forwarded = tokens, "the prompts and all sampled tokens, shared prefixes once"
+    problems, length = settings.problems_per_step, settings.max_new_tokens
+    sampled, learned = method.explore.demand(length), method.select.demand(length)
+    tokens = problems * method.explore.max_completions * length
     cost: dict[str, Any] = {
         "steps": settings.steps,
-        "problems": settings.problems_per_step,
-        "completions": completions,
+        "problems": problems,
+        "completions": problems * method.explore.max_completions,
         "sampled_tokens": tokens,
-        "loss_terms": min(terms, tokens),
-        "forwarded": forwarded,
+        "loss_terms": min(tokens, learned.terms(problems * sampled.trees, sampled.leaves, length)),
+        "forwarded": learned.forwarded,
     }
     shape = shape_of(config.model.name)
     if shape is not None:

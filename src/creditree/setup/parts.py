@@ -5,8 +5,6 @@ import torch
 from creditree.config.reward import build_verifier, code_digest
 from creditree.engines.native.library import identity
 from creditree.engines.whole import engine_for
-from creditree.explore.attention_replay import AttentionReplay
-from creditree.explore.branching import Branching
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter
 from creditree.models.all_weights import AllWeights
@@ -21,6 +19,7 @@ from creditree.train.guard import Guard
 from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
 from creditree.train.settings import Parts, check_context
 from creditree.train.start import Start
+from creditree.user_code import digest_of
 
 
 def build(resolved: Resolved) -> Parts:
@@ -34,7 +33,7 @@ def build(resolved: Resolved) -> Parts:
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
-    if isinstance(method.explore, Branching | AttentionReplay) and method.explore.signals.influence is not None:
+    if method.explore.signals.influence is not None:
         check_observed(method.explore.signals.influence, model.network)
     inputs = _inputs(resolved, guard, model)  # before all weights learn
     train = config.train
@@ -81,4 +80,5 @@ def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:
         guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
         base=Base.of(model, config.model.dtype),
         engine=engine,
+        pieces={place: digest_of(place) for place in config.method.locations.values()},
     )

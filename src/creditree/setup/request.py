@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from creditree.config.anchor import anchored
 from creditree.config.load import check_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
-from creditree.config.reward import anchored
 from creditree.config.schema import RunConfig
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError

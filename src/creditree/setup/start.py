@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from creditree.config.load import check_config, parse_values
 from creditree.config.schema import FileConfig, LoraBlock, RunConfig
+from creditree.config.trust import without_pieces
 from creditree.errors import ConfigError
 from creditree.models.adapter import LoraSpec, saved_spec
 from creditree.models.gguf import is_gguf
@@ -114,7 +115,7 @@ def run_values(named: str) -> tuple[dict[str, Any], str]:
 
 def _base_of_run(named: str) -> str:
     values, where = run_values(named)
-    return check_config(values, where).model.name
+    return check_config(without_pieces(values), where).model.name
 
 
 def _check_kind(config: RunConfig, named: str, folder: Path) -> None:

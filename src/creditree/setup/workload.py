@@ -5,14 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
-from creditree.config.sizes import most_problems
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
-from creditree.explore.branching import Branching
-from creditree.explore.explorer import Explorer
-from creditree.explore.replay import Replay
-from creditree.methods import Method
 from creditree.models.architecture import note_of
 from creditree.models.load import load_texts
 from creditree.models.quantise import QUANTISATIONS
@@ -20,12 +15,9 @@ from creditree.models.shapes import RANDOM, Shape, shape_of
 from creditree.models.texts import Texts
 from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
 from creditree.plan.prediction import PARTS, predict
-from creditree.plan.workload import NUM_BYTES, Branches, Influence, Learns, Reach, Workload
+from creditree.plan.workload import NUM_BYTES, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.adaptive import Adaptive
-from creditree.select.branching_pairs import BranchingPairs
-from creditree.select.early_and_random import EarlyAndRandom
 from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.tasks.rows import is_on_hub
 from creditree.tasks.task import Task
@@ -57,24 +49,30 @@ def workload_of(
     shape = _shape(config, offline)
     method, settings, lora, train = config.method.build(), build_settings(config), build_lora(config.lora), config.train
     prompt = Prompt(prompt_tokens) if prompt_tokens else longest_prompt(config, offline=offline)
-    explore, select, everything = method.explore, method.select, train.weights == "all"
-    on_host = config.model.device == "cpu"
+    longest, everything, on_host = (
+        settings.longest_completion(method.schedule),
+        train.weights == "all",
+        config.model.device == "cpu",
+    )
+    sampled, learned = method.explore.demand(longest), method.select.demand(longest)
+    drawn = method.schedule.demand(settings.problems_per_step)
     work = Workload(
         shape=shape,
         dtype=config.model.dtype,
         layers=tuple(range(shape.num_layers)) if everything else lora.layer_indices(shape.num_layers),
         prompt_tokens=prompt.tokens,
-        max_new_tokens=settings.longest_completion(method.schedule),
-        group=explore.group,
+        max_new_tokens=longest,
+        group=sampled.group,
         rank=lora.rank,
         targets=lora.targets,
         problems=settings.problems_per_step,
-        replays=explore.max_completions // explore.group - 1 if isinstance(explore, Replay) else 0,
-        branches=branches_of(explore),
-        learns=_learns(method),
-        early=Reach.of(select, settings.max_new_tokens) if isinstance(select, EarlyAndRandom) else None,
+        replays=sampled.replays,
+        branches=sampled.branches,
+        influence=sampled.signals.influence,
+        learns=learned.learns,
+        early=learned.reach,
         reference=method.objective.kl > 0,
-        entropies=settings.sampling.entropies or (isinstance(explore, Branching) and explore.signals.entropies),
+        entropies=settings.sampling.entropies or sampled.signals.entropies,
         nucleus=settings.sampling.top_p < 1,
         evaluation_problems=_most_measured(config),
         micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
@@ -86,8 +84,8 @@ def workload_of(
         all_weights=everything,
         validates=config.validation.every > 0,
         on_host=on_host,
-        most_problems=most_problems(method.schedule, settings.problems_per_step),
-        problems_assumed=isinstance(method.schedule, Adaptive) and method.schedule.batch_most is None,
+        most_problems=drawn.most,
+        problems_assumed=drawn.assumed,
         mini_batch=train.mini_batch,
         off_policy=method.schedule.off_policy,
     )
@@ -121,15 +119,6 @@ def _most_measured(config: RunConfig) -> int:
     """Return the problems of the largest measurement."""
     validated = config.validation.problems if config.validation.every else 0
     return max(config.evaluation.problems, validated, 0 if config.guard.path is None else config.guard.problems)
-
-
-def branches_of(explore: Explorer) -> Branches | None:
-    """Return what an explorer forks below its group, or None."""
-    if not isinstance(explore, Branching):
-        return None
-    spec = explore.signals.influence
-    asked = None if spec is None else Influence(spec.delta, spec.source, spec.layers, spec.heads)
-    return Branches(explore.points, explore.rounds, explore.continuations, asked)
 
 
 def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
@@ -261,13 +250,6 @@ def _problems(config: RunConfig, task: Task) -> Iterator[Problem]:
     yield from task.held_out(config.evaluation.split, min(LOOKED_AT, config.evaluation.problems))
     count = 64 if task.num_training is None else min(LOOKED_AT, task.num_training)
     yield from islice((task.training(Key.of(config.seed), index) for index in range(count)), LOOKED_AT)
-
-
-def _learns(method: Method) -> Learns:
-    if isinstance(method.select, EarlyAndRandom):
-        return "early"
-    pairs = isinstance(method.select, BranchingPairs) and method.select.u_norm != "all"
-    return "branching" if pairs else "everything"
 
 
 def _or(count: object, default: int) -> int:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from creditree.explore.explorer import Exploration, Explorer, Growth
+from creditree.errors import ConfigError
+from creditree.explore.base import Exploration, Explorer, Growth
 from creditree.rng import Key
 from creditree.tree import Forest, RolloutTree
 
@@ -13,7 +14,7 @@ class Exploring:
 
     `index`: of the problem in the stream of training problems;  `budget`: tokens of a whole completion, at most;
     `rounds`: how many have been sampled;  `ended`: it was ended before its explorer was done;  `drawn`: how many
-    branches each tree had before the present step.
+    branches each tree had before the present step;  `limit`: completions that the explorer, `name`, may sample.
     """
 
     index: int
@@ -25,12 +26,16 @@ class Exploring:
     rounds: int = 0
     ended: bool = False
     drawn: tuple[int, ...] = field(default=())
+    limit: int | None = None
+    name: str = ""
 
     @classmethod
     def start(cls, explorer: Explorer, root: RolloutTree, index: int, key: Key, budget: int) -> "Exploring":
         """Return the exploration of a problem, before its first round."""
         exploration = explorer.grow(root, key)
-        return cls(index, key, budget, exploration, next(exploration))
+        new = cls(index, key, budget, exploration, None, limit=explorer.max_completions, name=explorer.name)
+        new.growth = new._within(next(exploration))
+        return new
 
     @classmethod
     def resume(
@@ -57,10 +62,20 @@ class Exploring:
         self.rounds += 1
         self.forest = forest
         try:
-            self.growth = self.exploration.send(forest)
+            self.growth = self._within(self.exploration.send(forest))
         except StopIteration as finished:
             self.growth = None
             self.forest = finished.value
+
+    def _within(self, growth: Growth) -> Growth:
+        """Return what is wanted. Raises ConfigError where that is more than the explorer said: the plan went by it."""
+        total = sum(len(tree.branches) for tree in growth.forest) + sum(fork.count for fork in growth.forks)
+        if self.limit is not None and total > self.limit:
+            raise ConfigError(
+                f"method.explore '{self.name}' wants {total} completions of a problem and says that it takes "
+                f"{self.limit} at most, which the plan goes by; let its max_completions say what it takes."
+            )
+        return growth
 
     def end(self) -> None:
         """Stop exploring; keep the forest."""

@@ -1,7 +1,7 @@
 """What a run depends on besides its configuration, as digests: a continued run is the same, or says why not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from creditree.errors import ModelError, RunError
@@ -75,7 +75,8 @@ class Base:
 class Inputs:
     """Sha256 of problems in their order, of reward code and base weights, and the engine that samples.
 
-    None: there is none, or it has no end (problems that are generated: the configuration says which).
+    None: there is none, or it has no end (problems that are generated: the configuration says which). `pieces`: of the
+    method that are somebody's own code, the sha256 of each file by where it lies.
     """
 
     training: str | None
@@ -86,6 +87,7 @@ class Inputs:
     guard_reward: str | None
     base: Base
     engine: str
+    pieces: dict[str, str | None] = field(default_factory=dict)
 
     def record(self, run: RunDirectory, tell: Callable[[str], None]) -> None:
         """Write it into a run that begins; compare it with that of a run that goes on.
@@ -104,6 +106,13 @@ class Inputs:
                 raise RunError(
                     f"{words} of run {run.path} changed since it was started (sha256 {_short(before)} then, "
                     f"{_short(now)} now); put back what was there, or train in another run directory."
+                )
+        for place, now in self.pieces.items():
+            before = held.pieces.get(place, now)
+            if before != now:
+                raise RunError(
+                    f"The file of the piece {place} changed since run {run.path} was started (sha256 {_short(before)} "
+                    f"then, {_short(now)} now); put back what was there, or train in another run directory."
                 )
         difference = self.base.difference(held.base)
         if difference is not None:
@@ -133,7 +142,7 @@ _WORDS = {
     "reward": "The reward function's file",
     "guard_reward": "The guard's reward function's file",
 }
-assert set(_WORDS) < {field.name for field in fields(Inputs)}
+assert set(_WORDS) < {item.name for item in fields(Inputs)}
 
 
 def training_digest(task: Task) -> str | None:

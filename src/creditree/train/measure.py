@@ -1,4 +1,4 @@
-"""What selection and credit want to know of whole trees, which takes the model or its tokenizer to find out."""
+"""What pieces want to know of whole trees, which takes the model or its tokenizer to find out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,37 +6,39 @@ from dataclasses import replace
 import numpy as np
 
 from creditree.batch import Batch, pack
-from creditree.credit.prefix_classes import hidden_classes, text_classes
-from creditree.credit.prefix_gain import PrefixGain
 from creditree.learner.learner import Learner
-from creditree.select.adapter_residual import AdapterResidual
+from creditree.signals import Ask, Seen
 from creditree.train.settings import Parts
 from creditree.tree import FloatArray, Forest, IntArray
 
 
 def measured(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int]:
-    """Return the forests with what the method asks for on their branches, and how many tokens that forwarded.
+    """Return the forests with what the method's pieces ask for, and how many tokens that forwarded.
 
     Computed with the weights as they are, so before the first update of a training step. One problem after the other:
     no more than the states of its tokens are held.
     """
-    found, forwarded = list(forests), 0
-    credit = parts.method.credit
-    if isinstance(parts.method.select, AdapterResidual):
-        for index, forest in enumerate(found):
-            batch = _whole(forest)
-            found[index] = _with_residuals(forest, _split(forest, parts.learner.residuals(batch)))
-            forwarded += batch.num_tokens
-    if isinstance(credit, PrefixGain) and credit.match == "text":
-        found = [tuple(text_classes(tree, lambda ids: _texts(parts, ids)) for tree in forest) for forest in found]
-    if isinstance(credit, PrefixGain) and credit.match == "hidden":
-        for index, forest in enumerate(found):
-            batch = _whole(forest)
-            states = _split(forest, parts.learner.states(batch))
-            pairs = zip(forest, states, strict=True)
-            found[index] = tuple(hidden_classes(tree, own, credit.least_cosine) for tree, own in pairs)
-            forwarded += batch.num_tokens
+    forwarded, found = 0, []
+    for forest in forests:
+        for piece in parts.method.pieces:
+            if piece.asks:
+                seen, tokens = _seen(parts, forest, piece.asks)
+                forest = tuple(piece.observe(tree, one) for tree, one in zip(forest, seen, strict=True))
+                forwarded += tokens
+        found.append(forest)
     return found, forwarded
+
+
+def _seen(parts: Parts, forest: Forest, asks: frozenset[Ask]) -> tuple[list[Seen], int]:
+    """Return what was asked for of each tree, and the tokens forwarded for it: a pass for each kind of states."""
+    batch = _whole(forest) if asks - {"texts"} else None
+    passes = {"residuals": parts.learner.residuals, "states": parts.learner.states}
+    by_tree = {name: _split(forest, passes[name](batch)) for name in passes if batch is not None and name in asks}
+    texts = (lambda prefixes: _texts(parts, prefixes)) if "texts" in asks else None
+    seen = [
+        Seen(**{name: values[index] for name, values in by_tree.items()}, texts=texts) for index in range(len(forest))
+    ]
+    return seen, 0 if batch is None else len(by_tree) * batch.num_tokens
 
 
 def with_old_logprobs(learner: Learner, forest: Forest) -> tuple[Forest, int]:
@@ -76,16 +78,6 @@ def _split(forest: Forest, values: FloatArray) -> list[list[FloatArray]]:
     sizes = [len(branch.token_ids) for tree in forest for branch in tree.branches]
     pieces = iter(np.split(values, np.cumsum(sizes)[:-1]))
     return [[next(pieces) for _ in tree.branches] for tree in forest]
-
-
-def _with_residuals(forest: Forest, residuals: list[list[FloatArray]]) -> Forest:
-    return tuple(
-        replace(
-            tree,
-            branches=tuple(replace(one, residuals=own) for one, own in zip(tree.branches, found, strict=True)),
-        )
-        for tree, found in zip(forest, residuals, strict=True)
-    )
 
 
 def _texts(parts: Parts, prefixes: Sequence[IntArray]) -> list[str]:

@@ -31,7 +31,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
     """Return the summary of a run that has ended; decodings without a judged pair are left out."""
     state, counts = trainer.state, trainer.state.ledger
     return Summary(
-        method=trainer.parts.method.name,
+        method=trainer.parts.method.label,
         task=trainer.parts.task.name,
         decoding={name: Decoding.of(before[name].correct, found.correct) for name, found in after.items()},
         seconds={

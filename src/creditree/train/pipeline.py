@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from creditree.explore.explorer import Explorer
+from creditree.explore.base import Explorer
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.schedule import Schedule, ScheduleState
+from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
 from creditree.train.exploring import Exploring
 from creditree.train.flying import Arrays, Flying, restored, stored

@@ -7,8 +7,8 @@ from typing import Any
 from creditree.evaluate.accuracy import Evaluation
 from creditree.learner.mismatch import NOT_COMPARED
 from creditree.learner.stats import StepStats
-from creditree.objective.objective import is_recorded
-from creditree.schedule.schedule import ScheduleState
+from creditree.objective.base import is_recorded
+from creditree.schedule.base import ScheduleState
 from creditree.train.settings import Parts, Settings
 from creditree.train.state import State
 from creditree.train.step import StepResult

@@ -11,7 +11,7 @@ from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids
-from creditree.explore.explorer import Fork
+from creditree.explore.base import Fork
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem

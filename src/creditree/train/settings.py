@@ -12,7 +12,7 @@ from creditree.methods import Method
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.rng import Key
-from creditree.schedule.schedule import Schedule
+from creditree.schedule.base import Schedule
 from creditree.tasks.split import Split
 from creditree.tasks.task import Task
 from creditree.train.guard import Guard

@@ -10,7 +10,7 @@ from creditree.fields import ZERO, TokenField, num_trained
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.rng import Key
-from creditree.select.selection import Selection
+from creditree.select.base import Selection
 from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
 from creditree.train.settings import Parts
@@ -111,7 +111,7 @@ def learn(
     with seconds.phase("credit"):
         forests, measured_tokens = measured(parts, forests)
         cost.measured_tokens += measured_tokens
-        advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
+        advantages = method.credit.of_step(forests)
         select = method.select.of_step(forests, advantages)
         weights = [
             select.weigh(forest, field, own.at("select"))

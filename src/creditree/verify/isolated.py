@@ -17,8 +17,9 @@ import psutil
 from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
+from creditree.user_code import described
 from creditree.verify.process import Worker
-from creditree.verify.reward_function import described, offered, rules_of, verdicts
+from creditree.verify.reward_function import offered, rules_of, verdicts
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 DEADLINE_S = 60.0

@@ -10,14 +10,13 @@ from math import isfinite
 
 from creditree.errors import did_you_mean
 from creditree.problem import Status, Verdict
-from creditree.text import one_line, shown
+from creditree.text import shown
+from creditree.user_code import described
 from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Rules, Verifier
 
 RewardCallable = Callable[..., object]
 Offered = dict[str, list[object]]
-LONGEST_REASON = 300
-"""Characters of an exception's text that a verdict repeats."""
 LARGEST_REWARD = 1e30
 """Sums of squares of larger rewards leave the range of float64, and their losses that of float32."""
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
@@ -111,15 +110,6 @@ def verdicts(
         else Verdict(outcome, answer=final_answer(answer.completion))
         for row, (answer, outcome) in enumerate(zip(answers, outcomes, strict=True), 1)
     )
-
-
-def described(error: BaseException) -> str:
-    """Return an exception in words: its type, and its text where it has one, in one line."""
-    try:
-        text = one_line(str(error), LONGEST_REASON)
-    except BaseException:  # its own code may fail as well
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _named(function: RewardCallable, arguments: Offered) -> Offered:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from creditree.errors import ConfigError
+from creditree.user_code import described
 from creditree.verify.child import Channels
 from creditree.verify.locate import find_function
-from creditree.verify.reward_function import RewardCallable, call, described, name_of
+from creditree.verify.reward_function import RewardCallable, call, name_of
 
 FIRST_TO_GO = "1000"
 

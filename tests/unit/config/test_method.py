@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 
 from creditree.config.load import load_config, parse_config
-from creditree.config.method import PIECES, MethodConfig
+from creditree.config.method import MethodConfig
 from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import ConfigError
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
-from creditree.methods import METHODS, numbers_of
+from creditree.methods import METHODS
+from creditree.objective.base import L2Penalty
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.piece import numbers_of
+from creditree.pieces import PIECES
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
@@ -35,9 +37,7 @@ def test_every_piece_can_be_named_and_its_class_agrees() -> None:
     for known in PIECES.values():
         for name, kind in known.items():
             assert kind.name == name
-    config = set(MethodConfig.model_fields) - {"name", "step_texts", *PIECES}
-    pieces = {item.name for known in PIECES.values() for kind in known.values() for item in numbers_of(kind)}
-    assert config == pieces | {"l2_decoupled"}
+    assert set(MethodConfig.model_fields) == {"name", "step_texts", *PIECES}
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -49,11 +49,10 @@ def test_the_resolved_block_has_every_number_of_its_pieces_and_no_other(name: st
     for axis in PIECES:
         piece = getattr(method, axis)
         expected[axis] = piece.name
-        numbers = {item.name: getattr(piece, item.name) for item in numbers_of(piece) if item.name != "l2"}
+        numbers = {item.name: getattr(piece, item.name) for item in numbers_of(piece)}
         expected |= {number: value for number, value in numbers.items() if value is not None}
     if method.looks_at_steps:
         expected["step_texts"] = ["\n\n", "\n"]
-    expected |= {"l2": method.objective.l2.coefficient, "l2_decoupled": method.objective.l2.decoupled}
     assert written == expected
     assert resolved.build() == method
     assert resolved.resolved() == resolved
@@ -89,7 +88,7 @@ def test_numbers_reach_their_pieces() -> None:
     assert method.explore == Group(6)
     assert method.credit == GroupRelative(std=False)
     assert method.select == EarlyAndRandom(3, 0.25, 7)
-    assert method.objective == PolicyGradient(0.5, L2Penalty(0.2, decoupled=True))
+    assert method.objective == PolicyGradient(kl=0.5, l2=0.2, l2_decoupled=True)
     method = MethodConfig(group=6, successes=0, failures=3, threshold=0.5, u_norm="all", loss_temperature=0.3).build()
     assert method.explore == Replay(6, 0, 3, 0.5)
     assert method.select == BranchingPairs("all")
@@ -110,7 +109,7 @@ def test_an_exchanged_axis_keeps_the_numbers_that_both_pieces_have() -> None:
     method = MethodConfig(name="grpo", explore="replay").build()
     assert method.explore == Replay(8, 1, 1, 1.0)
     method = MethodConfig(name="t-spmo-paper", objective="policy_gradient").build()
-    assert method.objective == PolicyGradient(kl=0.0, l2=L2Penalty(0.01), loss_temperature=1.0)
+    assert method.objective == PolicyGradient(kl=0.0, l2=0.01, loss_temperature=1.0)
     method = MethodConfig(
         name="grpo", credit="prefix_gain", select="branching_pairs", objective="likelihood", loss_temperature=0.5
     ).build()
@@ -122,10 +121,10 @@ def test_an_exchanged_axis_keeps_the_numbers_that_both_pieces_have() -> None:
 
 def test_l2_and_its_mode_are_set_apart() -> None:
     name = "t-spmo-paper"
-    assert MethodConfig(name=name, l2_decoupled=True).build().objective.l2 == L2Penalty(0.01, decoupled=True)
-    assert MethodConfig(l2=0.5).build().objective.l2 == L2Penalty(0.5)
+    assert MethodConfig(name=name, l2_decoupled=True).build().objective.penalty == L2Penalty(0.01, decoupled=True)
+    assert MethodConfig(l2=0.5).build().objective.l2 == 0.5
     moved = MethodConfig(name=name, objective="policy_gradient", l2_decoupled=True).build()
-    assert moved.objective.l2 == L2Penalty(0.01, decoupled=True)
+    assert moved.objective.penalty == L2Penalty(0.01, decoupled=True)
 
 
 def test_an_exchanged_axis_keeps_the_name_and_the_paper() -> None:
@@ -173,7 +172,7 @@ def test_a_recipes_numbers_survive_a_change_of_method_only_where_they_are_used()
         limit = ["sampling.max_new_tokens=64", f"method.name={name}"]
         method = load_config(quickstart, limit).method.build()
         assert method.explore.group == 16
-        assert method.objective.l2.coefficient == 0
+        assert method.objective.l2 == 0
     with pytest.raises(ConfigError, match="remove it, or set"):
         parse_config("task: svamp\nmethod: {name: grpo, alpha: 3}", "x")
 
@@ -196,8 +195,8 @@ def test_the_papers_recipes_have_the_papers_constants(recipe: str, group: int, p
     method = config.method.build()
     assert method.name.removesuffix("-paper") == recipe.rpartition("_")[0].replace("_", "-")
     assert method.explore.group == group
-    assert {"kl": method.objective.kl, "l2": method.objective.l2.coefficient} == penalty
-    assert not method.objective.l2.decoupled
+    assert {"kl": method.objective.kl, "l2": method.objective.l2} == penalty
+    assert not method.objective.l2_decoupled
     assert method.objective.loss_temperature == 1.0
     assert (config.model.name, config.model.dtype) == ("Qwen/Qwen2-1.5B", "float32")
     assert (config.lora.rank, config.lora.layers) == ((16, "1/3") if on_svamp else (8, "1/4"))
@@ -229,4 +228,6 @@ def test_the_compositions_of_the_papers_methods() -> None:
         "attnrl": ["attention", "process_value", "everything", "clipped"],
         "attnrl-paper": ["attention", "process_value", "everything", "clipped"],
         "deepscaler": ["group", "group_relative", "everything", "clipped"],
+        "dr-grpo": ["group", "group_relative", "constant_length", "clipped"],
+        "raft": ["group", "accepted", "everything", "log_likelihood"],
     }

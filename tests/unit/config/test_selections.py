@@ -13,10 +13,10 @@ from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.select.auto import Auto
+from creditree.select.base import Selection
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.low_probability import LowProbability
 from creditree.select.prefix_cut import PrefixCut
-from creditree.select.selection import Selection
 from creditree.select.top_entropy import TopEntropy
 from creditree.setup.build import build_settings
 from creditree.setup.parts import build

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from creditree.config.overrides import apply_overrides
-from creditree.config.trust import check_trust, reward_override
+from creditree.config.trust import check_trust, reward_override, without_pieces
 from creditree.errors import ConfigError
 
 PROGRAM = {"name": "program", "allow_execution": True}
@@ -70,3 +70,15 @@ def test_whoever_names_a_judge_has_asked(override: str, asked: bool) -> None:
 def test_a_reward_on_the_command_line_is_an_override_as_it_is(name: str) -> None:
     assert apply_overrides({}, reward_override(name)) == {"reward": name}
     assert reward_override(None) == []
+
+
+def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
+    values: dict[str, Any] = {"task": "multiplication", "method": {"name": "grpo", "select": "/there/mine.py:Last"}}
+    with pytest.raises(ConfigError, match=r"run 'r' names code .*: method.select is /there/mine.py:Last; add `trust`"):
+        check_trust(values, "run 'r'", trusted=False)
+    check_trust(values, "run 'r'", trusted=True)
+    check_trust(values, "run 'r'", ["method.select=everything"], trusted=False)
+    assert without_pieces(values) == {"task": "multiplication"}  # to measure it takes no method
+    own: dict[str, Any] = values | {"method": {"name": "grpo", "select": "everything"}}
+    check_trust(own, "run 'r'", trusted=False)
+    assert without_pieces(own) == own

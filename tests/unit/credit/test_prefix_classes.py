@@ -50,8 +50,7 @@ def test_numbers_and_operators_are_never_merged() -> None:
 def test_golden_text_classes() -> None:
     # a B 1 | a , b 1 | x 1. Texts: a, aB, (end) | a, "a,", "a,b", (end) | x, (end). "a," is "a", but "a b" is no "ab".
     tree = text_classes(flat([[2, 4, 1], [2, 6, 5, 1], [7, 1]], [1.0, 0.0, 0.0]), _texts)
-    first, second, third = (one.classes for one in tree.branches)
-    assert first is not None and second is not None and third is not None  # noqa: PT018
+    first, second, third = (one.notes["classes"] for one in tree.branches)
     assert first[0] == second[0] == second[1]
     assert first[1] != second[2]
     assert len({*first.tolist(), *second.tolist(), *third.tolist()}) == 3 + 2 + 2
@@ -62,8 +61,7 @@ def test_golden_text_classes() -> None:
 
 def test_blank_prefixes_are_the_root_and_kept_tokens_count() -> None:
     tree = text_classes(flat([[3, 2, 1], [2, 1]], [1.0, 0.0], kept=[2, 3]), _texts)
-    first, second = (one.classes for one in tree.branches)
-    assert first is not None and second is not None  # noqa: PT018
+    first, second = (one.notes["classes"] for one in tree.branches)
     assert first[0] == 0  # "a " and one more blank
     assert first[1] == second[0] != 0
 
@@ -85,7 +83,7 @@ def test_equal_prefixes_have_equal_classes_and_whole_completions_their_own(tree:
 
 def assigned_ids(tree: RolloutTree, branch: int) -> IntArray:
     """Return the classes of a branch."""
-    classes = tree.branches[branch].classes
+    classes = tree.branches[branch].notes["classes"]
     assert classes is not None
     return classes
 
@@ -99,13 +97,11 @@ def test_golden_hidden_classes() -> None:
         return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], axis=1) * 3.0
 
     states = [at(45, 0, 0), at(45, 8, 90), at(45, 90, 90)]
-    near = [one.classes for one in hidden_classes(tree, states, 0.99).branches]
-    assert near[0] is not None and near[1] is not None and near[2] is not None  # noqa: PT018
+    near = [one.notes["classes"] for one in hidden_classes(tree, states, 0.99).branches]
     assert near[0][0] == near[1][0] != near[2][0]
     assert near[0][1] != near[1][1] == near[2][1]
-    assert len({int(one[2]) for one in near if one is not None}) == 3
-    far = [one.classes for one in hidden_classes(tree, states, 0.995).branches]
-    assert far[0] is not None and far[1] is not None  # noqa: PT018
+    assert len({int(one[2]) for one in near}) == 3
+    far = [one.notes["classes"] for one in hidden_classes(tree, states, 0.995).branches]
     assert far[0][0] != far[1][0]
 
 
@@ -113,8 +109,7 @@ def test_a_whole_completion_is_merged_with_nothing_though_another_goes_on_from_i
     # 2 3 (cut by length) is whole, and 2 3 1 goes on; 4 3 has the same state, but 2 3 is not to be one with it.
     tree = flat([[2, 3], [2, 3, 1], [4, 3, 1]], [0.0, 1.0, 1.0])
     same = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    _, second, third = (one.classes for one in hidden_classes(tree, [same[:2], same, same], 0.99).branches)
-    assert second is not None and third is not None  # noqa: PT018
+    _, second, third = (one.notes["classes"] for one in hidden_classes(tree, [same[:2], same, same], 0.99).branches)
     assert second[0] == third[0]
     assert second[1] != third[1]
 

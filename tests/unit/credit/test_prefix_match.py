@@ -25,7 +25,7 @@ def classed(tree: RolloutTree, classes: Classes) -> RolloutTree:
     for index, one in enumerate(tree.branches):
         tokens = tuple(tree.completion(index).tolist())
         own = [classes.get(tokens[: one.fork + at + 1], 0) for at in range(len(one.token_ids))]
-        held.append(replace(one, classes=np.array(own) if index in on_paths else None))
+        held.append(replace(one, notes={"classes": np.array(own)} if index in on_paths else {}))
     return replace(tree, branches=tuple(held))
 
 

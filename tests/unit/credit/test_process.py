@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditree.credit import process_value
-from creditree.credit.credit import Credit
+from creditree.credit.base import Credit
 from creditree.credit.process import ProcessValue
 from creditree.errors import ConfigError
 from creditree.fields import TokenField

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from creditree.errors import ConfigError
 from creditree.explore.attention import Attention, attention
+from creditree.explore.base import Explorer, Fork, Growth
 from creditree.explore.baselines import FirstSteps, RandomBranching
 from creditree.explore.branching import Branching, nodes_below
 from creditree.explore.entropy import Entropy, entropy
-from creditree.explore.explorer import Explorer, Fork, Growth
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.rng import Key

@@ -3,7 +3,7 @@
 import pytest
 
 from creditree.errors import ConfigError
-from creditree.explore.explorer import Fork
+from creditree.explore.base import Fork
 from creditree.explore.group import Group
 from tests.forests import driven, rambler
 

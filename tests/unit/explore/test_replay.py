@@ -11,7 +11,7 @@ from scipy import stats
 
 from creditree.credit.prefix_gain import PrefixGain
 from creditree.errors import ConfigError
-from creditree.explore.explorer import Fork
+from creditree.explore.base import Fork
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.rng import Key

@@ -85,7 +85,7 @@ def shape_of(family: str) -> Shape:
 def test_the_formula_is_what_torch_counts(family: str, kl: float, stored: bool, tokens: int) -> None:
     adapter = Adapter(tiny(family, torch.float32), LoraSpec(rank=3, layers=0.5), Key.of(0))
     learner = Learner(
-        adapter, PolicyGradient(kl), OptimiserSpec(micro_batch_tokens=tokens), Stored() if stored else None
+        adapter, PolicyGradient(kl=kl), OptimiserSpec(micro_batch_tokens=tokens), Stored() if stored else None
     )
     batch = bush(8, 24)
     work = work_of(batch, tokens)
@@ -98,7 +98,7 @@ def test_the_formula_is_what_torch_counts(family: str, kl: float, stored: bool, 
 @pytest.mark.parametrize("tokens", [1024, 64])
 def test_the_formula_of_all_weights_is_what_torch_counts(family: str, kl: float, tokens: int) -> None:
     learner = Learner(
-        AllWeights(tiny(family, torch.float32)), PolicyGradient(kl), OptimiserSpec(micro_batch_tokens=tokens)
+        AllWeights(tiny(family, torch.float32)), PolicyGradient(kl=kl), OptimiserSpec(micro_batch_tokens=tokens)
     )
     batch = bush(8, 24)
     expected = full_update_flops(shape_of(family), work_of(batch, tokens), reference=kl > 0)

@@ -23,7 +23,6 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.attention import AttentionPlan
 from creditree.models.transformer import Rope, Transformer
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Verdict
 from creditree.rng import Key
@@ -44,7 +43,12 @@ METHODS = {
     "s-grpo": Method("s-grpo", "", Group(5), GroupRelative(), EarlyAndRandom(2, 0.5, 4), PolicyGradient(kl=0.3)),
     "t-spmo": Method("t-spmo", "", Replay(6, 1, 1), PrefixGain(), BranchingPairs(), Likelihood()),
     "tempered": Method(
-        "tempered", "", Replay(6, 1, 1), PrefixGain(), BranchingPairs("all"), PolicyGradient(0.2, loss_temperature=0.4)
+        "tempered",
+        "",
+        Replay(6, 1, 1),
+        PrefixGain(),
+        BranchingPairs("all"),
+        PolicyGradient(kl=0.2, loss_temperature=0.4),
     ),
 }
 
@@ -285,7 +289,7 @@ def test_a_step_lowers_the_loss() -> None:
 
 def test_no_signal_means_no_step_to_the_bit() -> None:
     """Section 13, check 5: all rewards equal; not even the penalties or the optimiser's state move anything."""
-    objective = Likelihood(l2=L2Penalty(0.5))
+    objective = Likelihood(l2=0.5)
     adapter = trained_adapter()
     method = replace(METHODS["t-spmo"], objective=objective)
     forests = sampled_forests(adapter.model, method.explore)
@@ -364,7 +368,7 @@ def test_counted_pairs_with_the_ratio_are_reinforce_with_baseline_v() -> None:
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_l2_penalty_in_the_loss_or_decoupled(decoupled: bool) -> None:
     adapter = trained_adapter()
-    objective = Likelihood(l2=L2Penalty(0.7, decoupled))
+    objective = Likelihood(l2=0.7, l2_decoupled=decoupled)
     method = replace(METHODS["t-spmo"], objective=objective)
     batch = batch_of(method, adapter)
     reference = Learner(adapter, Likelihood(), OptimiserSpec())

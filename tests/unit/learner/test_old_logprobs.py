@@ -18,8 +18,8 @@ from creditree.learner.mismatch import Mismatch
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
+from creditree.objective.base import Objective
 from creditree.objective.clipped import Clipped
-from creditree.objective.objective import L2Penalty, Objective
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Problem
 from creditree.rng import Key
@@ -38,26 +38,17 @@ KEY = Key.of(1)
 PLAIN = PolicyGradient()
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+@dataclass(frozen=True)
+class Seen(Clipped):
     """`Clipped`, which notes the log ratios that it is given, call by call."""
 
-    inner: Clipped = field(default_factory=lambda: Clipped(kl=0.0))
-    ratios: list[Tensor] = field(default_factory=list)
-    kl: float = 0.0
-    l2: L2Penalty = field(default_factory=L2Penalty)
-    loss_temperature: float = 1.0
+    ratios: list[Tensor] = field(default_factory=list, metadata={"fitted": True})
     name: ClassVar[str] = "seen"
-    uses_old: ClassVar[bool] = True
 
-    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
+    def loss(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
         """Note the log ratio."""
         self.ratios.append((logprobs - old_logprobs).detach())
-        return self.inner.terms(logprobs, reference, advantage, old_logprobs)
-
-    def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
-        """Return what `Clipped` does."""
-        return self.inner.clipped(logprobs, advantage, old_logprobs)
+        return super().loss(logprobs, advantage, old_logprobs)
 
 
 def trained_adapter(dtype: torch.dtype) -> Adapter:
@@ -70,7 +61,7 @@ def trained_adapter(dtype: torch.dtype) -> Adapter:
 
 
 def method_of(objective: Any) -> Method:
-    return Method("m", "", Group(6), GroupRelative(), Everything("tokens"), objective)
+    return Method("m", "", Group(6), GroupRelative(), Everything(loss_mean="tokens"), objective)
 
 
 def fresh_batch(adapter: Adapter, objective: Objective) -> tuple[Batch, list[Forest]]:
@@ -93,7 +84,7 @@ def gradient(adapter: Adapter, objective: Any, batch: Batch, *, at_old: bool) ->
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["bf16", "f32"])
 def test_before_any_update_the_clipped_gradient_is_the_plain_one(dtype: torch.dtype) -> None:
     adapter = trained_adapter(dtype)
-    objective = Seen()
+    objective = Seen(kl=0.0)
     batch, _ = fresh_batch(adapter, objective)
     ours, stats = gradient(adapter, objective, batch, at_old=True)
     plain, _ = gradient(adapter, PLAIN, batch, at_old=True)
@@ -129,7 +120,7 @@ def test_the_mismatch_is_of_the_terms_that_were_compared() -> None:
 def test_with_several_mini_batches_the_old_policy_is_the_one_before_the_first() -> None:
     """The second mini-batch's ratios are those of the weights after the first update and the weights before it."""
     adapter = trained_adapter(torch.bfloat16)
-    objective = Seen()
+    objective = Seen(kl=0.0)
     method = method_of(objective)
     forests = sampled_forests(adapter.model, Group(6), problems=4, temperature=1.0)
     learner = Learner(adapter, objective, OptimiserSpec(1e-2, micro_batch_tokens=1024))

@@ -84,7 +84,7 @@ def test_it_equals_one_row_for_each_completion(micro_batch_tokens: int) -> None:
             matrix.add_(0.2 * torch.randn(matrix.shape, generator=generator, dtype=matrix.dtype))
     rng = np.random.default_rng(4)
     given = [advantages(forest, rng) for forest in forests()]
-    select = Everything("tokens")
+    select = Everything(loss_mean="tokens")
     weights = [select.weigh(forest, field, KEY) for forest, field in zip(forests(), given, strict=True)]
     batch = pack(forests(), given, weights, keep_zero_advantage=True, normaliser=select.normaliser(forests(), given))
     assert batch.num_terms == sum(len(b.token_ids) for (t,) in forests() for b in t.branches) - 5 - 2

@@ -12,6 +12,7 @@ from torch import Tensor
 from creditree.errors import ConfigError
 from creditree.objective.clipped import Clipped
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.piece import Circumstances
 
 PLAIN = Clipped(kl=0.0)
 # A product with a number below 2.2e-308 rounds to 0 or not by its order.
@@ -141,7 +142,7 @@ def test_the_loss_takes_a_softmax_of_which_log_probabilities_are_recorded(
 ) -> None:
     objective = Clipped(loss_temperature=loss_temperature)
     if is_known:
-        objective.check_sampled(temperature, top_p)
+        objective.check(Circumstances(9, temperature, top_p))
         return
     with pytest.raises(ConfigError, match=rf"loss_temperature is {loss_temperature}.*sampling\.temperature"):
-        objective.check_sampled(temperature, top_p)
+        objective.check(Circumstances(9, temperature, top_p))

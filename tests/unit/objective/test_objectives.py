@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from creditree.errors import ConfigError
+from creditree.objective.base import L2Penalty, kl_k3
 from creditree.objective.clipped import Clipped
 from creditree.objective.likelihood import Likelihood
-from creditree.objective.objective import L2Penalty, kl_k3
 from creditree.objective.policy_gradient import PolicyGradient
 
 LOGPROBS = st.floats(-12, 0)
@@ -207,4 +207,4 @@ class TestL2Penalty:
 
     def test_a_negative_coefficient_is_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"l2 is -0\.1"):
-            L2Penalty(-0.1)
+            Likelihood(l2=-0.1)

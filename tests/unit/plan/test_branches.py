@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory_plan import PROMPT, Case, Run
+from creditree.demand import Branches
 from creditree.ledger import Seconds
 from creditree.models import influence as module
 from creditree.models.random_weights import random_model
@@ -21,7 +22,7 @@ from creditree.plan.influence import influence_flops, pass_bytes, sum_bytes
 from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected, forked_stack, latest_fork, stack_of
 from creditree.plan.store import EMPTY, Call, Sharing, carried, room_of, training_calls
-from creditree.plan.workload import Branches, Influence, Workload
+from creditree.plan.workload import Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.schedule.fixed import Fixed
@@ -31,8 +32,9 @@ from creditree.tasks.task import PromptTemplate
 from creditree.train.pipeline import Pipeline
 
 SHAPE = Shape(2, 32, 4, 2, 8, 48, 4096, 4096, qkv_bias=True)
-PASS = Branches(2, 1, 2, Influence(4, "pass"))
-WORK = Workload(SHAPE, "float32", (1,), 12, 41, 6, problems=2, native=False, branches=PASS)
+PASS = Branches(2, 1, 2)
+DECODING = InfluenceSpec(source="decoding")
+WORK = Workload(SHAPE, "float32", (1,), 12, 41, 6, problems=2, native=False, branches=PASS, influence=InfluenceSpec())
 NUMBERS = 32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 48
 """In the seven matrices of a layer."""
 
@@ -128,11 +130,11 @@ def test_bytes_of_the_pass_by_hand() -> None:
         row = 12 * 4 * 53 * 4
         attention = 12 * new * (32 + 3 * 32 + 3 * 16) * 4 + 12 * (2 * 53 - new) * 32 * 4 + row + 2 * row * new
         assert pass_bytes(WORK, [call], expected=expected) == attention + 12 * 53 * 20
-    assert pass_bytes(replace(WORK, branches=replace(PASS, influence=None)), [call], expected=False) == 0
+    assert pass_bytes(replace(WORK, influence=None), [call], expected=False) == 0
 
 
 def test_bytes_of_sums_by_hand() -> None:
-    decoding = replace(WORK, branches=replace(PASS, influence=Influence(4, "decoding", (1,), (0, 1, 2))))
+    decoding = replace(WORK, influence=replace(DECODING, layers=(1,), heads=(0, 1, 2)))
     call = training_calls(decoding, 0)[0]
     # 2 + 41 // 8 = 7 steps: room for 8 in torch, 14 in native code, which holds every layer and head
     assert sum_bytes(decoding, [call]) == 2 * 12 * 1 * 3 * 8 * 4
@@ -159,8 +161,8 @@ def test_operations_of_the_pass_are_what_torch_counts(monkeypatch: pytest.Monkey
 
 
 def test_operations_of_influence_are_a_row_of_their_own() -> None:
-    decoding = replace(WORK, branches=replace(PASS, influence=Influence(4, "decoding")))
-    none = replace(WORK, branches=replace(PASS, influence=None))
+    decoding = replace(WORK, influence=DECODING)
+    none = replace(WORK, influence=None)
     passed, looked, nothing = (step_cost(work, expected=True).influence_flops for work in (WORK, decoding, none))
     assert passed > 10 * looked > nothing == 0
     # 12 completions' last tokens, which see 53
@@ -169,7 +171,7 @@ def test_operations_of_influence_are_a_row_of_their_own() -> None:
 
 
 def test_kept_activations_of_all_weights_by_hand() -> None:
-    work = replace(WORK, all_weights=True, branches=None, group=2)
+    work = replace(WORK, all_weights=True, branches=None, influence=None, group=2)
     (stretch,) = stack_of(bush_expected(replace(work, problems=1, max_new_tokens=11)), 1024)
     # 12 + 2 x 10 tokens in one block: 6 x 32 + 4 x 48 + 32 + 2 numbers each, and in attention 2 x 32 + 4 and 2 x 16
     assert layer_bytes(work, stretch) == 4 * 32 * (192 + 192 + 32 + 2 + 68 + 32)
@@ -195,4 +197,4 @@ def test_what_is_assumed_is_said() -> None:
     text = " ".join(assumed(work))
     for words in ("2 points", "a pass over", "8 at most, 2 to expect", "1 problem each", "three times"):
         assert words in text
-    assert assumed(replace(WORK, branches=None)) == []
+    assert assumed(replace(WORK, branches=None, influence=None)) == []

@@ -13,9 +13,9 @@ from creditree.errors import ConfigError
 from creditree.explore.attention import Attention
 from creditree.fields import ZERO
 from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.base import Schedule
 from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.fixed import Fixed
-from creditree.schedule.schedule import Schedule
 from creditree.steps import Separators
 from creditree.tree import Forest, RolloutTree
 from tests.forests import branch, flat, grown_trees, root
@@ -35,11 +35,11 @@ def problem(*rewards: float | None, influence: float | None = 0.0) -> Forest:
 
 @EVERY
 def test_stages_give_the_length_by_step(schedule: Schedule) -> None:
-    staged = replace(schedule, stages=((0, 8192), (1040, 16384), (1520, 24576)))  # type: ignore[type-var]
+    staged = replace(schedule, stages=((0, 8192), (1040, 16384), (1520, 24576)))
     found = [staged.max_new_tokens(step, 100) for step in (0, 1039, 1040, 1519, 1520, 1749)]
     assert found == [8192, 8192, 16384, 16384, 24576, 24576]
     assert schedule.max_new_tokens(7, 100) == 100
-    late = replace(schedule, stages=((5, 200),))  # type: ignore[type-var]
+    late = replace(schedule, stages=((5, 200),))
     assert [late.max_new_tokens(step, 100) for step in (4, 5)] == [100, 200]
 
 

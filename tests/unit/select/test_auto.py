@@ -11,6 +11,7 @@ from creditree.errors import ConfigError
 from creditree.rng import Key
 from creditree.select.allocation import EarlyShare, Proportional, early_share, neyman_scale, proportional
 from creditree.select.auto import MIXED, Allocation, Auto
+from creditree.select.base import Completion
 from creditree.select.everything import Everything, LossMean
 from creditree.tree import Forest
 from tests.forests import KEY, assigned, flat, forests
@@ -46,7 +47,7 @@ def test_golden_scores_and_rule() -> None:
     forest = (flat([[2, 1], [3, 1]], [1.0, 0.0]),)
     advantages = tuple(GroupRelative(std=False).assign(tree) for tree in forest)
     found = [
-        Auto().scores(forest[0], leaf, assigned(advantages[0][leaf]), 0.25) / 0.125 for leaf in range(2)
+        Auto().scores(Completion(forest[0], leaf, 2, advantages[0], KEY)) / 0.125 for leaf in range(2)
     ]  # fmt: skip
     assert found[0] == pytest.approx([0.2592, 0.1894], abs=1e-4)
     assert found[1] == pytest.approx([0.3297, 0.1894], abs=1e-4)
@@ -113,10 +114,9 @@ def test_the_mean_over_all_draws_is_the_full_token_mean(allocation: Allocation, 
     forest = (flat([[2, 3, 1], [4, 1]], [1.0, 0.0]),)
     advantages = _advantages(forest)
     select = Auto(0.5, allocation, loss_mean=mean).of_step([forest], [advantages])
-    shares = [Everything(mean).share(2, length) for length in (3, 2)]
-    chances = [select.inclusion(forest[0], leaf, assigned(advantages[0][leaf]), shares[leaf]) for leaf in range(2)]
+    chances = [select.inclusion(Completion(forest[0], leaf, 2, advantages[0], KEY)) for leaf in range(2)]
     found = expectation(select.weigh, forest, advantages, np.concatenate(chances).tolist(), [3, 2])
-    full = Everything(mean).weigh(forest, advantages, KEY)[0]
+    full = Everything(loss_mean=mean).weigh(forest, advantages, KEY)[0]
     assert all(ours == pytest.approx(assigned(theirs), abs=1e-13) for ours, theirs in zip(found, full, strict=True))
     assert min(float(chance.min()) for chance in chances) <= 0.5
 
@@ -136,7 +136,7 @@ def test_the_mean_over_many_keys_is_the_full_token_mean(allocation: Allocation) 
 def test_with_the_whole_budget_it_is_everything_to_the_bit(
     forest: Forest, allocation: Allocation, mean: LossMean
 ) -> None:
-    advantages, full = _advantages(forest), Everything(mean)
+    advantages, full = _advantages(forest), Everything(loss_mean=mean)
     select = Auto(1.0, allocation, loss_mean=mean).of_step([forest], [advantages])
     for a, b in zip(*(one.weigh(forest, advantages, KEY) for one in (select, full)), strict=True):
         for x, y in zip(a, b, strict=True):

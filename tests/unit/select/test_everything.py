@@ -13,7 +13,7 @@ from tests.forests import KEY, assigned, branch, flat, forests, grown_trees, pla
 
 
 def _weights(forest: Forest, mean: LossMean = "completions") -> tuple[TokenField, ...]:
-    return Everything(mean).weigh(forest, tuple(GroupRelative().assign(tree) for tree in forest), KEY)
+    return Everything(loss_mean=mean).weigh(forest, tuple(GroupRelative().assign(tree) for tree in forest), KEY)
 
 
 def test_golden() -> None:
@@ -49,10 +49,14 @@ def test_golden_mean_over_tokens() -> None:
     assert [assigned(field).tolist() for field in weights[0][0]] == [[1.0] * 3, [1.0] * 2]
     assert weights[1][0][1] is None
     advantages = [tuple(GroupRelative().assign(tree) for tree in forest) for forest in problems]
-    assert Everything("tokens").normaliser(problems, advantages) == 7.0
+    assert Everything(loss_mean="tokens").normaliser(problems, advantages) == 7.0
     assert Everything().normaliser(problems, advantages) == 2.0
     lost = [(flat([[2, 1]], [None]),)]
-    assert Everything("tokens").normaliser([], []) == Everything("tokens").normaliser(lost, [((None,),)]) == 1.0
+    assert (
+        Everything(loss_mean="tokens").normaliser([], [])
+        == Everything(loss_mean="tokens").normaliser(lost, [((None,),)])
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,7 @@ def test_completions_without_an_advantage_do_not_count(mean: LossMean, first: li
     """Of three completions the last has no advantage: the others weigh as if it were not there."""
     tree = root().grown(branch([2, 1], 1.0), branch([3, 1], 0.0, 0, 1), branch([4, 4, 4, 4, 1], 1.0))
     advantages = (np.zeros(2), np.zeros(2), None)
-    select = Everything(mean)
+    select = Everything(loss_mean=mean)
     weights = select.weigh((tree,), (advantages,), KEY)
     assert assigned(weights[0][0]) == pytest.approx(first, abs=1e-15)
     assert assigned(weights[0][1]) == pytest.approx(second, abs=1e-15)
@@ -72,7 +76,7 @@ def test_completions_without_an_advantage_do_not_count(mean: LossMean, first: li
 
 def test_a_mean_over_something_else_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"method\.loss_mean is 'token', .* Did you mean 'tokens'"):
-        Everything("token")  # type: ignore[arg-type]
+        Everything(loss_mean="token")  # type: ignore[arg-type]
 
 
 @given(grown_trees(failures=True))
@@ -87,7 +91,7 @@ def test_in_the_mean_over_tokens_a_token_weighs_as_many_completions_as_hold_it(t
         assert values is None or values.tolist() == plain.tolist()
     total = sum(tree.branches[leaf].end for leaf in tree.rewarded)
     advantages = (GroupRelative().assign(tree),)
-    assert Everything("tokens").normaliser([(tree,)], [advantages]) == max(1, total)
+    assert Everything(loss_mean="tokens").normaliser([(tree,)], [advantages]) == max(1, total)
     assert total == sum(values.sum() for values in weights[0] if values is not None)
 
 

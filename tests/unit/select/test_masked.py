@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from creditree.credit.group_relative import GroupRelative
 from creditree.errors import ConfigError
 from creditree.select.adapter_residual import AdapterResidual
+from creditree.select.base import Selection
 from creditree.select.everything import Everything, LossMean
 from creditree.select.low_probability import LowProbability
 from creditree.select.masked import TopShare
-from creditree.select.selection import Selection
 from creditree.select.top_entropy import TopEntropy
 from creditree.tree import Forest, RolloutTree
 from tests.forests import KEY, assigned, branch, flat, forests, root
@@ -41,7 +41,7 @@ def _made_up(forest: Forest) -> Forest:
         replace(
             tree,
             branches=tuple(
-                replace(one, entropies=values, residuals=3.0 - values)
+                replace(one, entropies=values, notes={"residuals": 3.0 - values})
                 for one in tree.branches
                 for values in [(one.token_ids * 7 + np.arange(len(one.token_ids))) % 5 / 2.0]
             ),
@@ -111,10 +111,10 @@ def test_golden_low_probability() -> None:
 
 def test_golden_adapter_residual_and_its_first_step() -> None:
     tree = flat([[2, 3, 1], [3, 1]], [1.0, 0.0])
-    after = _with(tree, residuals=[[0.1, 0.4, 0.3], [0.2, 0.0]])
+    after = tree.noted("residuals", [np.array([0.1, 0.4, 0.3]), np.array([0.2, 0.0])])
     weights = AdapterResidual(q=0.4).weigh((after,), _advantages((after,)), KEY)[0]
     assert [assigned(values).tolist() for values in weights] == [[0.0, 1 / 6, 1 / 6], [0.0, 0.0]]
-    before = _with(tree, residuals=[[0.0] * 3, [0.0] * 2])
+    before = tree.noted("residuals", [np.zeros(3), np.zeros(2)])
     weights = AdapterResidual(q=0.4).weigh((before,), _advantages((before,)), KEY)[0]
     assert [assigned(values).tolist() for values in weights] == [[1 / 6] * 3, [1 / 4] * 2]
 
@@ -122,7 +122,7 @@ def test_golden_adapter_residual_and_its_first_step() -> None:
 @given(forests(failures=True), MEANS)
 def test_masks_that_keep_all_are_everything_to_the_bit(forest: Forest, mean: LossMean) -> None:
     forest = _made_up(forest)
-    advantages, full = _advantages(forest), Everything(mean)
+    advantages, full = _advantages(forest), Everything(loss_mean=mean)
     selections: list[Selection] = [
         TopEntropy(q=1.0, loss_mean=mean),
         AdapterResidual(q=1.0, loss_mean=mean),

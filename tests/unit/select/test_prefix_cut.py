@@ -40,7 +40,7 @@ def test_the_mean_over_all_draws_is_the_full_token_mean(min_cut: int, mean: Loss
     advantages = _advantages(forest)
     steps = [chance for length in (4, 6) for chance in select.survival(length).tolist()]
     found = expectation(select.weigh, forest, advantages, steps, [1, 1])
-    full = Everything(mean).weigh(forest, advantages, KEY)[0]
+    full = Everything(loss_mean=mean).weigh(forest, advantages, KEY)[0]
     assert all(ours == pytest.approx(assigned(expected), abs=1e-14) for ours, expected in zip(found, full, strict=True))
 
 
@@ -66,7 +66,7 @@ def test_a_first_part_learns_and_no_less_than_asked_for(forest: Forest, min_cut:
 @given(forests(failures=True), st.sampled_from(["completions", "tokens"]))
 def test_with_the_least_cut_at_the_end_it_is_everything_to_the_bit(forest: Forest, mean: LossMean) -> None:
     advantages = _advantages(forest)
-    ours, full = PrefixCut(6, loss_mean=mean), Everything(mean)
+    ours, full = PrefixCut(6, loss_mean=mean), Everything(loss_mean=mean)
     for a, b in zip(*(one.weigh(forest, advantages, KEY) for one in (ours, full)), strict=True):
         for x, y in zip(a, b, strict=True):
             assert (x is None and y is None) or np.array_equal(assigned(x), assigned(y))

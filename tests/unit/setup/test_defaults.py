@@ -41,7 +41,7 @@ def test_a_real_model_gets_settings_with_reasons() -> None:
     assert (config.lora.rank, config.lora.layers, config.model.dtype) == (16, "1/3", "bfloat16")
     assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 300)
     assert (config.method.group, config.method.successes, config.method.loss_temperature) == (8, 0, 0.7)
-    assert config.method.build().objective.l2.coefficient == 0
+    assert config.method.build().objective.l2 == 0
     assert (config.train.problems_per_step, config.train.learning_rate) == (4, 1e-4)  # 1.54 G parameters
     assert (config.evaluation.problems, config.evaluation.temperatures) == (100, [0.0])
     assert {choice.key for choice in choices} == set(RULES) - {"task.path", "model.device"}
@@ -86,7 +86,7 @@ def test_a_paper_s_own_composition_keeps_its_numbers() -> None:
         before = parse(REAL + f"method: {name}\nlora: {{rank: 4}}\n")
         after, _ = chosen(before)
         assert after.method == before.method
-    assert parse(REAL + "method: t-spmo-paper\n").method.build().objective.l2.coefficient == 0.01
+    assert parse(REAL + "method: t-spmo-paper\n").method.build().objective.l2 == 0.01
 
 
 def test_all_weights_are_left_alone() -> None:

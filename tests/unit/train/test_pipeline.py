@@ -12,8 +12,8 @@ import torch
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Told
+from creditree.explore.base import Explorer
 from creditree.explore.baselines import RandomBranching
-from creditree.explore.explorer import Explorer
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.ledger import Ledger, Seconds
@@ -22,9 +22,9 @@ from creditree.models.load import Model
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.schedule.adaptive import Adaptive
+from creditree.schedule.base import Schedule
 from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.fixed import Fixed
-from creditree.schedule.schedule import Schedule
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
 from creditree.train.pipeline import Harvest, Pipeline

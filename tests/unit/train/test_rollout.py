@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from creditree.batch import pack
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import DataError
-from creditree.explore.explorer import Exploration, Explorer, Fork, Growth
+from creditree.explore.base import Exploration, Explorer, Fork, Growth
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
 from creditree.ledger import Ledger, Seconds
@@ -19,7 +18,7 @@ from creditree.methods import METHODS
 from creditree.models.load import Model
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
-from creditree.signals import InfluenceSpec, Signals
+from creditree.signals import NO_SIGNALS, InfluenceSpec, Signals
 from creditree.steps import Separators, split_steps
 from creditree.tasks.task import PromptTemplate
 from creditree.train.rollout import Rollout, count_prefixes
@@ -299,18 +298,22 @@ def test_a_prompt_without_a_token_is_refused(model: Model) -> None:
         grown(rollout, Group(2), [Problem("empty", "", ("1",))], [KEYS[0]], Seconds())
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+@dataclass(frozen=True)
+class Watching(Explorer):
     """A first round with signals, and a fork of its longest completion without."""
 
-    name: ClassVar[str] = "watching"
-    signals: Signals
     group: int = 3
-    max_completions: int = 4
+    asked: Signals = NO_SIGNALS
 
-    def fitted(self, separators: Separators) -> Self:
-        """Return itself."""
-        return self
+    @property
+    def signals(self) -> Signals:
+        """Those that it was made with."""
+        return self.asked
+
+    @property
+    def max_completions(self) -> int:
+        """The group, and one more."""
+        return self.group + 1
 
     def grow(self, tree: RolloutTree, key: Key) -> Exploration:
         """Sample the group, then one branch."""
@@ -323,7 +326,7 @@ class Watching:
 def test_signals_of_a_fork_reach_its_branches(model: Model) -> None:
     """Entropies of the first round only; influence of both, over the whole completion, the prompt's tokens aside."""
     spec = InfluenceSpec(Separators((frozenset(range(3, 22)),)), 2)
-    forests, ledger, _ = grow(model, Watching(Signals(entropies=True, influence=spec)))
+    forests, ledger, _ = grow(model, Watching(asked=Signals(entropies=True, influence=spec)))
     assert ledger.influence_tokens > 0
     for (tree,) in forests:
         assert [branch.entropies is None for branch in tree.branches] == [False] * 3 + [True]

@@ -386,7 +386,7 @@ def test_a_steps_ledger_sums_what_it_did() -> None:
     assert result.mixed_share == np.mean([len(set(rewards.tolist())) > 1 for rewards in first])
 
 
-GRPO = Method("grpo", "", Group(6), METHODS["grpo"]().credit, Everything("tokens"), Clipped())
+GRPO = Method("grpo", "", Group(6), METHODS["grpo"]().credit, Everything(loss_mean="tokens"), Clipped())
 
 
 def test_mini_batches_make_several_updates_of_one_step() -> None:

@@ -1,0 +1,27 @@
+"""Code that a configuration names by a relative path lies beside the file that names it."""
+
+from pathlib import Path
+from typing import Any
+
+from creditree.methods import AXES
+from creditree.user_code import beside
+
+
+def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the paths of reward functions and pieces in a configuration's values, in place, those of files in `folder`.
+
+    What is not there is left as it is: it is looked for in the working directory.
+    """
+    guard, method = values.get("guard"), values.get("method")
+    for block in (values, guard):
+        if isinstance(block, dict):
+            _anchor(block, "reward", folder)
+            _anchor(block.get("reward"), "name", folder)
+    for axis in AXES:
+        _anchor(method, axis, folder)
+    return values
+
+
+def _anchor(block: object, key: str, folder: Path) -> None:
+    if isinstance(block, dict) and isinstance(block.get(key), str):
+        block[key] = beside(block[key], folder)

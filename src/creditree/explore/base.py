@@ -1,0 +1,75 @@
+"""What an explorer is: a generator that says which branches it wants sampled, and is sent the trees grown by them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from creditree.demand import Sampled
+from creditree.piece import Piece, number
+from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
+from creditree.tree import Forest, RolloutTree
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A wish for `count` new branches of `forest[tree]` that inherit `at` completion tokens of branch `parent`.
+
+    `signals`: what the explorer wants to know of the new tokens.
+    """
+
+    tree: int
+    parent: int | None
+    at: int
+    count: int
+    signals: Signals = NO_SIGNALS
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The forest as the explorer wants it (new roots appended at its end), and the forks to sample in it."""
+
+    forest: Forest
+    forks: tuple[Fork, ...]
+
+
+Exploration = Generator[Growth, Forest, Forest]
+
+
+@dataclass(frozen=True)
+class Explorer(Piece, ABC):
+    """How the tree grows. Explorers never call an engine: the loop collects all wishes and samples them together.
+
+    One that forks, or samples more than the group, says what it may cost (`max_completions`): a run that would sample
+    more is refused, and the plan goes by it. `forks`: whether completions of one tree share tokens by their growth.
+    """
+
+    group: int = number(
+        8,
+        "completions sampled from one root",
+        least=2,
+        why="credit compares completions of one problem, so a group needs at least 2",
+    )
+    forks: ClassVar[bool] = False
+
+    @property
+    def max_completions(self) -> int:
+        """The most completions that one problem may cost: the group, unless an explorer says more."""
+        return self.group
+
+    @property
+    def signals(self) -> Signals:
+        """What it wants to know of the tokens of the first group: nothing, unless it says so."""
+        return NO_SIGNALS
+
+    def demand(self, length: int) -> Sampled:
+        """Return what is sampled of a problem, in completions of `length` tokens, at most.
+
+        Where an explorer does not say it better: all its completions whole, as one group.
+        """
+        return Sampled(self.max_completions, signals=self.signals)
+
+    @abstractmethod
+    def grow(self, tree: RolloutTree, key: Key) -> Exploration:
+        """Yield the growth wanted; be sent the forest grown by it, judged; return the whole forest."""

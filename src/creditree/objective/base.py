@@ -1,0 +1,135 @@
+"""What an objective is: the loss of single tokens, and a penalty on the trained matrices."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from creditree.errors import ConfigError
+from creditree.piece import Circumstances, Piece, number
+
+
+@dataclass(frozen=True, slots=True)
+class L2Penalty:
+    """lambda * sum ||W||_F^2 over the LoRA matrices A and B (arXiv 2504.20834, section 3.2).
+
+    In the loss (``decoupled=False``, as printed) Adam divides its gradient by its own size. Decoupled, the optimiser
+    step is followed by W <- W (1 - 2 lr lambda), so that lambda keeps its meaning.
+    """
+
+    coefficient: float = 0.0
+    decoupled: bool = False
+
+    def loss(self, matrices: Iterable[Tensor]) -> Tensor:
+        """Return lambda * sum of squares."""
+        return self.coefficient * torch.stack([matrix.square().sum() for matrix in matrices]).sum()
+
+    def factor(self, learning_rate: float) -> float:
+        """Return by what the decoupled step multiplies."""
+        return 1.0 - 2.0 * learning_rate * self.coefficient
+
+    @torch.no_grad()
+    def shrink(self, matrices: Iterable[Tensor], learning_rate: float) -> None:
+        """Apply the decoupled step in place."""
+        for matrix in matrices:
+            matrix.mul_(self.factor(learning_rate))
+
+
+@dataclass(frozen=True)
+class Objective(Piece, ABC):
+    """What is maximised. `loss` is what an objective has of its own; penalties are the same for all.
+
+    `uses_old`: whether the loss looks at old log-probabilities. `weighs_by_probability`: whether it weighs a token by
+    its probability already, so that a pair must be counted once, not once for each completion that holds it.
+    """
+
+    _: KW_ONLY
+    kl: float = number(
+        0.0, "coefficient of the KL penalty against the base model", least=0, why="a penalty must not be negative"
+    )
+    l2: float = number(
+        0.0,
+        "coefficient of the squared Frobenius norm of the LoRA matrices",
+        least=0,
+        why="a penalty must not be negative",
+    )
+    l2_decoupled: bool = number(False, "apply l2 after the optimiser step instead of in the loss")
+    loss_temperature: float = number(
+        1.0, "temperature of the log-probabilities in the loss", above=0, why="it divides the logits"
+    )
+    uses_old: ClassVar[bool] = False
+    weighs_by_probability: ClassVar[bool] = False
+
+    @property
+    def penalty(self) -> L2Penalty:
+        """The penalty on the LoRA matrices, once an update."""
+        return L2Penalty(self.l2, self.l2_decoupled)
+
+    @abstractmethod
+    def loss(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the loss (to minimise) of each term [M] before its weight, without penalties.
+
+        `logprobs` and `old_logprobs` [M]: under the policy, with gradient, and under the policy before the update, both
+        of logits / loss_temperature. `advantage` [M].
+        """
+
+    def divergence(self, logprobs: Tensor, reference: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the estimate of KL(policy || reference) of each term [M]: k3, unless an objective has its own."""
+        return kl_k3(logprobs, reference)
+
+    def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
+        """Return the loss of each term [M] before its weight.
+
+        As for `loss`; `reference` [M]: under the base model, None without a KL penalty.
+        """
+        loss = self.loss(logprobs, advantage, old_logprobs)
+        if self.kl == 0.0:
+            return loss
+        return loss + self.kl * self.divergence(logprobs, reference_of(reference), old_logprobs)
+
+    def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor | None:
+        """Return which terms [M] do not learn because their ratio is out of bounds; None where there are no bounds."""
+        return None
+
+    def check(self, run: Circumstances) -> None:
+        """Raise ConfigError if no recorded log-probability is of the softmax that the loss takes, where it takes one.
+
+        They are recorded at temperature 1, and under the distribution that was sampled from.
+        """
+        if not self.uses_old or is_recorded(self.loss_temperature, run.temperature, run.top_p):
+            return
+        cut = f" and sampling.top_p {run.top_p}" if run.top_p != 1.0 else ""
+        raise ConfigError(
+            f"method.loss_temperature is {self.loss_temperature}, but objective '{self.name}' divides by the "
+            f"probability under which a token was sampled, which is recorded at temperature 1 and at "
+            f"sampling.temperature {run.temperature}{cut}; set loss_temperature: 1, or equal to sampling.temperature "
+            "with top_p: 1."
+        )
+
+
+def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return exp(d) - d - 1, d = reference - logprobs [M]: the k3 estimate of KL(policy || reference), never < 0."""
+    return k3(reference - logprobs)
+
+
+def k3(difference: Tensor) -> Tensor:
+    """Return exp(d) - d - 1 [M]."""
+    return torch.exp(difference) - difference - 1.0
+
+
+def reference_of(reference: Tensor | None) -> Tensor:
+    """Return the reference log-probabilities. Raises ValueError where there are none, for a penalty that needs them."""
+    if reference is None:
+        raise ValueError("a KL penalty needs reference log-probabilities")
+    return reference
+
+
+def is_recorded(loss_temperature: float, temperature: float, top_p: float) -> bool:
+    """Return whether the engine records log-probabilities under the softmax that a loss takes.
+
+    They are recorded at temperature 1, and under the distribution that was sampled from (`temperature`, `top_p`).
+    """
+    return loss_temperature == 1.0 or (loss_temperature == temperature and top_p == 1.0)

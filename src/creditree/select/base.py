@@ -1,0 +1,104 @@
+"""What a selection is: which tokens learn, and with which weight. It never changes an advantage."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from creditree.demand import Learned
+from creditree.fields import TokenField, gather, num_trained, same_assigned, scatter, trained_leaves
+from creditree.piece import Piece
+from creditree.rng import Key
+from creditree.signals import NO_SIGNALS, Signals
+from creditree.tree import FloatArray, Forest, RolloutTree
+
+ForestField = tuple[TokenField, ...]
+"""A token field for every tree of a forest."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Completion:
+    """One of the `group` completions of a problem that are trained on: `leaf` of `tree`, of `length` tokens.
+
+    `key` is its own: what it draws does not depend on the others.
+    """
+
+    tree: RolloutTree
+    leaf: int
+    group: int
+    advantages: TokenField
+    key: Key
+
+    @property
+    def length(self) -> int:
+        """Tokens of the completion."""
+        return self.tree.branches[self.leaf].end
+
+    @property
+    def advantage(self) -> FloatArray:
+        """Advantages of its tokens [L]."""
+        return gather(self.tree, self.leaf, self.advantages)
+
+
+@dataclass(frozen=True)
+class Selection(Piece, ABC):
+    """Weights, divided by the update's `normaliser`, are the method's whole mean: the learner multiplies and sums.
+
+    `unique_pairs`: each (prefix, next token) pair is weighted once, however many completions hold it. `signals`: what
+    the engine is to tell of every sampled token, whatever the explorer asks for.
+    """
+
+    unique_pairs: ClassVar[bool] = False
+    signals: ClassVar[Signals] = NO_SIGNALS
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """What `of_step` has read off the step's forests, by name, for the metrics: nothing, unless it says so."""
+        return {}
+
+    def demand(self, length: int) -> Learned:
+        """Return which tokens of completions of `length` learn, at most: all, unless a selection says it better."""
+        return Learned()
+
+    def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
+        """Return this selection with what it takes from all problems of a training step together; it draws nothing."""
+        return self
+
+    @abstractmethod
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return the weights of every tree of `forest`; a token of weight 0 does not learn.
+
+        A selection that looks at a whole step and was not given one (`of_step`) takes this forest for it.
+        """
+
+    def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
+        """Return the weights of a KL penalty, where they are not those of the loss; else None.
+
+        They are those of the loss wherever these are not 0.
+        """
+        return None
+
+    def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
+        """Return what the weights of the problems of one optimiser step are divided by, above 0: their number."""
+        return float(len(forests))
+
+
+@dataclass(frozen=True)
+class ByCompletion(Selection):
+    """A selection that weighs one completion at a time; a token that several share has the sum of their weights."""
+
+    @abstractmethod
+    def of_completion(self, one: Completion) -> FloatArray:
+        """Return the weights [L] of a completion's tokens."""
+
+    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return the weights of every tree of `forest`."""
+        group = num_trained(forest, advantages)
+        weights = []
+        for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
+            field = same_assigned(given)
+            for leaf in trained_leaves(tree, given):
+                one = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
+                scatter(tree, leaf, self.of_completion(one), field, add=True)
+            weights.append(tuple(field))
+        return tuple(weights)
