@@ -7,6 +7,7 @@ import pytest
 
 import creditree as ct
 from creditree.cli.main import app
+from creditree.config.method import MethodConfig
 from creditree.tasks import table
 from creditree.tasks.rows import Row, read_rows
 from tests.e2e.command import SMALL, write_config
@@ -82,17 +83,28 @@ def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     assert refused.value.key == "deadline"
 
 
-def test_each_file_of_problems_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_method_is_built_once_and_each_file_of_problems_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = [json.dumps({"question": f"{n}*7=\n", "answer": str(7 * n)}) for n in range(11, 41)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     read: list[object] = []
+    built: list[str] = []
+    made = MethodConfig._made
 
     def counted(path: str) -> list[Row]:
         read.append(path)
         return read_rows(path)
 
+    def counted_method(block: MethodConfig) -> ct.Method:
+        built.append(block.name)
+        return made(block)
+
     monkeypatch.setattr(table, "read_rows", counted)
+    monkeypatch.setattr(MethodConfig, "_made", counted_method)
     task = {"name": "file", "path": str(tmp_path / "rows.jsonl")}
     train = BLOCKS["train"] | {"steps": 1, "memory": "2GB"}  # what fits is planned from the longest prompt
-    ct.train(BLOCKS | {"task": task, "train": train}, tmp_path / "run", watcher=QUIET)
+    method = {"name": "t-spmo", "group": 5}  # of no other test
+    ct.train(BLOCKS | {"task": task, "train": train, "method": method}, tmp_path / "run", watcher=QUIET)
     assert read == [str(tmp_path / "rows.jsonl")]
+    assert built == ["t-spmo"]
