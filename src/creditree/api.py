@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.keywords import as_overrides
-from creditree.config.load import load_config as read_config
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
 from creditree.engines.native.library import prepare
@@ -38,15 +37,13 @@ from creditree.sweep.running import SweepRequest, Swept
 from creditree.sweep.running import sweep as sweep_request
 
 AnyPath = str | PathLike[str]
-Configured = AnyPath | Mapping[str, Any]
-"""A configuration: the path of a YAML file, or its values."""
+Configured = AnyPath | Mapping[str, Any] | RunConfig
+"""A configuration: the path of a YAML file, its values, or one that was loaded."""
 
 
 def load_config(config: Configured, **overrides: Any) -> RunConfig:
     """Return the checked configuration, with keywords such as ``steps=200`` set. Raises ConfigError."""
-    if isinstance(config, Mapping):
-        return TrainRequest(config, overrides=as_overrides(overrides)).load()
-    return read_config(Path(config), as_overrides(overrides))
+    return TrainRequest(_config(config), overrides=as_overrides(overrides)).load()
 
 
 def train(
@@ -72,7 +69,7 @@ def train(
         raise TypeError("train() needs the directory of the run: train(config, directory)")
     values: Configured | None = {} if config is None and start is None else config
     request = TrainRequest(
-        config=values if values is None or isinstance(values, Mapping) else Path(values),
+        config=None if values is None else _config(values),
         start=_text(start),
         data=_text(data),
         guard=_text(guard),
@@ -142,7 +139,7 @@ def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: A
 def pilot(
     problems: AnyPath,
     model: str,
-    out: AnyPath,
+    out: AnyPath = "pilots/pilot",
     *,
     budget: str = "30m",
     guard: AnyPath | None = None,
@@ -250,6 +247,13 @@ def grade(
 
 def _told(watcher: Watcher | None) -> Watcher:
     return Shown(PlainConsole(sys.stderr)) if watcher is None else watcher
+
+
+def _config(config: Configured) -> Path | Mapping[str, Any]:
+    """Return the file, or the values that are set: what is not may still be chosen."""
+    if isinstance(config, RunConfig):
+        return config.model_dump(mode="json", exclude_unset=True)
+    return config if isinstance(config, Mapping) else Path(config)
 
 
 def _path(path: AnyPath | None) -> Path | None:

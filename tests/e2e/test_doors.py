@@ -7,6 +7,7 @@ import pytest
 
 import creditree as ct
 from creditree.cli.main import app
+from creditree.config.method import MethodConfig
 from creditree.tasks import table
 from creditree.tasks.rows import Row, read_rows
 from tests.e2e.command import SMALL, write_config
@@ -54,6 +55,18 @@ def test_a_run_goes_on_through_the_other_door(
         ct.train(BLOCKS, tmp_path / "c", watcher=QUIET)
 
 
+def test_a_configuration_that_was_loaded_is_one(made: tuple[ct.Run, Path]) -> None:
+    run, config = made
+    loaded = ct.load_config(config, steps=3, digits_a=2)
+    assert (loaded.train.steps, loaded.sampling.max_new_tokens) == (3, 12)
+    again = ct.load_config(loaded, steps=4)
+    assert (again.train.steps, again.task, again.method.build()) == (4, loaded.task, loaded.method.build())
+    assert again.model.model_fields_set == loaded.model.model_fields_set
+    held = ct.Run(run.path)
+    assert (held.summary.decoding, held.config.train.steps) == (run.summary.decoding, 2)
+    assert [record["step"] for record in held.metrics()] == [1, 2]
+
+
 def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     _, config = made
     planned = ct.plan(config, memory="2GB")
@@ -70,17 +83,28 @@ def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     assert refused.value.key == "deadline"
 
 
-def test_each_file_of_problems_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_method_is_built_once_and_each_file_of_problems_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = [json.dumps({"question": f"{n}*7=\n", "answer": str(7 * n)}) for n in range(11, 41)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     read: list[object] = []
+    built: list[str] = []
+    made = MethodConfig._made
 
     def counted(path: str) -> list[Row]:
         read.append(path)
         return read_rows(path)
 
+    def counted_method(block: MethodConfig) -> ct.Method:
+        built.append(block.name)
+        return made(block)
+
     monkeypatch.setattr(table, "read_rows", counted)
+    monkeypatch.setattr(MethodConfig, "_made", counted_method)
     task = {"name": "file", "path": str(tmp_path / "rows.jsonl")}
     train = BLOCKS["train"] | {"steps": 1, "memory": "2GB"}  # what fits is planned from the longest prompt
-    ct.train(BLOCKS | {"task": task, "train": train}, tmp_path / "run", watcher=QUIET)
+    method = {"name": "t-spmo", "group": 5}  # of no other test
+    ct.train(BLOCKS | {"task": task, "train": train, "method": method}, tmp_path / "run", watcher=QUIET)
     assert read == [str(tmp_path / "rows.jsonl")]
+    assert built == ["t-spmo"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import Field as DataclassField
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import or_
 from pathlib import Path
 from types import GenericAlias, UnionType
@@ -16,7 +16,7 @@ from creditree.methods import AXES, DEFAULT, METHODS, Method
 from creditree.piece import Piece, numbers_of, types_of
 from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class
 from creditree.text import shortened
-from creditree.user_code import placed
+from creditree.user_code import digest_of, placed
 
 QUESTIONS = {
     "explore": "how the tree grows",
@@ -72,7 +72,13 @@ class MethodConfig(Block):
         return {axis: name for axis, name in named.items() if name is not None and is_location(name)}
 
     def build(self) -> Method:
-        """Return the method. Raises ConfigError for unknown names, unused numbers and crosses that make no sense."""
+        """Return the method, made once for equal values.
+
+        Raises ConfigError for unknown names, unused numbers and crosses that make no sense.
+        """
+        return _built(self.model_dump_json(), tuple(map(digest_of, self.locations.values())))
+
+    def _made(self) -> Method:
         if self.name not in METHODS:
             raise ConfigError(f"method.name is '{self.name}', which is no method.{did_you_mean(self.name, METHODS)}")
         preset = METHODS[self.name]()
@@ -101,6 +107,12 @@ class MethodConfig(Block):
     def _kind(self, axis: str, preset: Piece) -> type[Piece]:
         chosen = getattr(self, axis)
         return type(preset) if chosen is None or chosen == preset.name else piece_class(axis, chosen)
+
+
+@lru_cache(maxsize=64)
+def _built(values: str, digests: tuple[str | None, ...]) -> Method:
+    """Return the method of a block's values; `digests` are of the code that they name."""
+    return MethodConfig.model_validate_json(values)._made()
 
 
 def _piece(kind: type[Piece], preset: Piece, given: dict[str, Any]) -> Piece:

@@ -15,7 +15,8 @@ from creditree.setup.described import method_record
 def step_cost(config: RunConfig) -> dict[str, Any]:
     """Return what one training step samples, forwards and trains, at most."""
     method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
-    problems, length = settings.problems_per_step, settings.max_new_tokens
+    drawn = method.schedule.demand(settings.problems_per_step)
+    problems, length = max(settings.problems_per_step, drawn.most), settings.longest_completion(method.schedule)
     sampled, learned = method.explore.demand(length), method.select.demand(length)
     tokens = problems * method.explore.max_completions * length
     cost: dict[str, Any] = {
