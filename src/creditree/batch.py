@@ -24,6 +24,7 @@ class Batch:
     - `sampler_logprob` [M]: log p as the engine that sampled it says, under the softmax that the loss takes
     - `old_logprob` [M]: log p under the policy before the update; the engine's word for it, unless a branch says more
     - `fresh` [M]: whether no update was made between sampling and learning
+    - `sequence` [M]: which branch the token is of, counted through all trees
     The loss of an update is sum_m weight[m] * objective(m): nothing else is averaged anywhere.
     """
 
@@ -38,6 +39,7 @@ class Batch:
     sampler_logprob: FloatArray
     old_logprob: FloatArray
     fresh: NDArray[np.bool_]
+    sequence: IntArray
 
     @property
     def num_tokens(self) -> int:
@@ -68,6 +70,7 @@ class Batch:
             sampler_logprob=self.sampler_logprob[terms],
             old_logprob=self.old_logprob[terms],
             fresh=self.fresh[terms],
+            sequence=self.sequence[terms],
         )
 
     @property
@@ -138,12 +141,13 @@ def _with_penalty(
 
 def _joined(batches: Sequence[Batch]) -> Batch:
     starts = np.cumsum([0, *(batch.num_tokens for batch in batches)])[:-1]
-    in_skeleton = ("enter", "exit", "row")
+    counted = np.cumsum([0, *(batch.sequence.max(initial=-1) + 1 for batch in batches)])[:-1]
+    before = dict.fromkeys(("enter", "exit", "row"), starts) | {"sequence": counted}
     columns = {
         item.name: np.concatenate(
             [
-                getattr(b, item.name) + start if item.name in in_skeleton else getattr(b, item.name)
-                for b, start in zip(batches, starts, strict=True)
+                getattr(b, item.name) + before[item.name][i] if item.name in before else getattr(b, item.name)
+                for i, b in enumerate(batches)
             ]
         )
         for item in fields(Batch)
@@ -194,7 +198,7 @@ def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
     if not found:
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         unsaid = np.zeros(0, dtype=np.bool_)
-        return Batch(none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid)
+        return Batch(none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid, none)
     trie = TokenTrie.of([terms.sequence for terms in found])
     # The trie's root is the prompt's last token, so node n > 0 stands at len(prompt) - 1 + n.
     last = len(prompt_ids) - 1
@@ -211,5 +215,6 @@ def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
         sampler_logprob=np.concatenate([terms.sampler_logprob for terms in found]),
         old_logprob=np.concatenate([terms.old_logprob for terms in found]),
         fresh=np.concatenate([np.full(len(terms.offset), terms.fresh) for terms in found]),
+        sequence=np.repeat(np.arange(len(found)), [len(terms.offset) for terms in found]),
     )
     return whole.restricted(np.ones(whole.num_terms, dtype=np.bool_))

@@ -52,15 +52,16 @@ def number(
     above: float | None = None,
     below: float | None = None,
     why: str = "",
+    quiet: bool = False,
 ) -> Any:
     """Declare a number of a piece: its default, one line of help, and its range.
 
     The field's annotation says what else it can be: ``bool``, ``int``, ``float``, a ``Literal`` of choices, a tuple of
     these, or one of them or None. `least`, `most`, `above`, `below`: of `Range`; `why` says in a few words what
-    is wrong outside.
+    is wrong outside. `quiet`: a configuration that is written out leaves it out where it has its default.
     """
     bounds = Range(least, most, above, below, why)
-    return field(default=default, metadata={"help": help, "range": bounds})
+    return field(default=default, metadata={"help": help, "range": bounds, "quiet": quiet})
 
 
 def again(base: type["Piece"], name: str, default: Any) -> Any:

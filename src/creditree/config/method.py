@@ -1,6 +1,7 @@
 """The `method` block of a configuration: a named method, any axis exchanged, any of its pieces' numbers set."""
 
 from collections.abc import Hashable
+from dataclasses import Field as DataclassField
 from functools import cache, lru_cache, reduce
 from operator import or_
 from pathlib import Path
@@ -100,7 +101,7 @@ class MethodConfig(Block):
             values["step_texts"] = list(method.step_texts)
         for axis, piece in zip(AXES, method.pieces, strict=True):
             values[axis] = self.locations.get(axis, piece.name)
-            values |= {item.name: getattr(piece, item.name) for item in numbers_of(piece)}
+            values |= {item.name: getattr(piece, item.name) for item in numbers_of(piece) if not _is_quiet(piece, item)}
         return MethodConfig(**values)
 
     def _kind(self, axis: str, preset: Piece) -> type[Piece]:
@@ -144,6 +145,11 @@ def _strict(hint: Any) -> Any:
         own: Any = tuple(one if one is ... else _strict(one) for one in inner)
         return GenericAlias(tuple, own)
     return hint
+
+
+def _is_quiet(piece: Piece, item: DataclassField[Any]) -> bool:
+    """Whether a number has the default that goes without saying."""
+    return bool(item.metadata.get("quiet")) and getattr(piece, item.name) == item.default
 
 
 def _check_shared(pieces: dict[str, Piece]) -> None:

@@ -15,6 +15,7 @@ from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.passes import Passes
 from creditree.learner.rows import Rows
+from creditree.learner.sequences import by_sequence
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
 from creditree.learner.update import LARGEST_WEIGHT, stays_sound
@@ -78,8 +79,8 @@ class Learner:
 
     @property
     def keep_zero_advantage(self) -> bool:
-        """Whether tokens of advantage 0 belong in the batch: a KL penalty acts on them."""
-        return self.objective.kl > 0
+        """Whether tokens of advantage 0 belong in the batch: a KL penalty or an entropy bonus acts on them."""
+        return self.objective.kl > 0 or self.objective.entropy_bonus > 0
 
     @property
     def recomputes_old(self) -> bool:
@@ -133,6 +134,8 @@ class Learner:
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
+        if self.objective.by_sequence:
+            batch = self._by_sequence(batch, at_old)
         loss, clipped, mismatch = self._passes(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
@@ -159,6 +162,18 @@ class Learner:
         return StepStats(
             skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch, skipped, is_sound=is_sound
         )
+
+    def _by_sequence(self, batch: Batch, at_old: bool) -> Batch:
+        """Return the batch with old log-probabilities that make each term's ratio that of its whole sequence.
+
+        One pass more, without gradient. Where nothing was updated since, and old ones are the learner's own, the ratio
+        is exactly 1.
+        """
+        own = self.logprobs(batch, self.objective.loss_temperature)
+        old = batch.old_logprob
+        if at_old and self.recomputes_old:
+            old = np.where(batch.fresh, own, old)
+        return replace(batch, old_logprob=by_sequence(own, old, batch.sequence))
 
     def _reason(self, loss: float, grad_norm: float, norm: Tensor) -> str:
         if not math.isfinite(loss):
@@ -204,7 +219,8 @@ class Learner:
     def _gradient(self, batch: Batch, key: Key, at_old: bool) -> tuple[float, int, Mismatch]:
         self.optimiser.zero_grad()
         passes = self._over(batch)
-        passes.at_old, passes.replaces_old = at_old, at_old and self.recomputes_old
+        passes.at_old = at_old
+        passes.replaces_old = at_old and self.recomputes_old and not self.objective.by_sequence
         with self.trained.learning(key):
             return passes.gradient(self.micro_batch_tokens), passes.num_clipped, passes.mismatch
 

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from creditree.errors import ConfigError
 from creditree.piece import Circumstances, Piece, number
+
+Estimator = Literal["k1", "k2", "k3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,17 @@ class Objective(Piece, ABC):
 
     `uses_old`: whether the loss looks at old log-probabilities. `weighs_by_probability`: whether it weighs a token by
     its probability already, so that a pair must be counted once, not once for each completion that holds it.
+    `by_sequence`: it wants the ratio of a whole sequence, so `old_logprobs` are such that log pi - log pi_old of each
+    term is the mean of that over its branch's terms, while the gradient stays that of the token's own log pi.
     """
 
     _: KW_ONLY
     kl: float = number(
         0.0, "coefficient of the KL penalty against the base model", least=0, why="a penalty must not be negative"
+    )
+    kl_estimator: Estimator = number("k3", "how the KL divergence is estimated", quiet=True)
+    entropy_bonus: float = number(
+        0.0, "coefficient of the policy's entropy, which is maximised", least=0, why="a bonus is no penalty", quiet=True
     )
     l2: float = number(
         0.0,
@@ -62,6 +70,7 @@ class Objective(Piece, ABC):
     )
     uses_old: ClassVar[bool] = False
     weighs_by_probability: ClassVar[bool] = False
+    by_sequence: ClassVar[bool] = False
 
     @property
     def penalty(self) -> L2Penalty:
@@ -77,8 +86,8 @@ class Objective(Piece, ABC):
         """
 
     def divergence(self, logprobs: Tensor, reference: Tensor, old_logprobs: Tensor) -> Tensor:
-        """Return the estimate of KL(policy || reference) of each term [M]: k3, unless an objective has its own."""
-        return kl_k3(logprobs, reference)
+        """Return the estimate of KL(policy || reference) of each term [M]."""
+        return estimate_kl(self.kl_estimator, reference - logprobs)
 
     def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
         """Return the loss of each term [M] before its weight.
@@ -86,6 +95,8 @@ class Objective(Piece, ABC):
         As for `loss`; `reference` [M]: under the base model, None without a KL penalty.
         """
         loss = self.loss(logprobs, advantage, old_logprobs)
+        if self.entropy_bonus:
+            loss = loss + self.entropy_bonus * negative_entropy(logprobs)
         if self.kl == 0.0:
             return loss
         return loss + self.kl * self.divergence(logprobs, reference_of(reference), old_logprobs)
@@ -97,8 +108,14 @@ class Objective(Piece, ABC):
     def check(self, run: Circumstances) -> None:
         """Raise ConfigError if no recorded log-probability is of the softmax that the loss takes, where it takes one.
 
-        They are recorded at temperature 1, and under the distribution that was sampled from.
+        They are recorded at temperature 1, and under the distribution that was sampled from. And for an entropy bonus
+        where pairs are weighed by their probability: it is estimated by tokens as they are sampled.
         """
+        if self.entropy_bonus and self.weighs_by_probability:
+            raise ConfigError(
+                f"method.entropy_bonus is {self.entropy_bonus}, which is estimated by tokens as they are sampled, but "
+                f"objective '{self.name}' counts each pair once; leave it out, or use objective: policy_gradient."
+            )
         if not self.uses_old or is_recorded(self.loss_temperature, run.temperature, run.top_p):
             return
         cut = f" and sampling.top_p {run.top_p}" if run.top_p != 1.0 else ""
@@ -108,6 +125,27 @@ class Objective(Piece, ABC):
             f"sampling.temperature {run.temperature}{cut}; set loss_temperature: 1, or equal to sampling.temperature "
             "with top_p: 1."
         )
+
+
+def estimate_kl(name: Estimator, difference: Tensor) -> Tensor:
+    """Return an estimate of KL(policy || reference) by d = log pi_reference - log pi [M] of tokens that pi sampled.
+
+    ``k1``: -d, unbiased, below 0 for single tokens, and its own gradient is 0 in expectation: it teaches with
+    `kl_ratio` only.  ``k2``: d^2 / 2, biased, and its gradient is that of KL(policy || reference).  ``k3``: exp(d) - d
+    - 1, unbiased and never below 0; its gradient is that of KL(reference || policy) (Schulman, 2020).
+    """
+    if name == "k1":
+        return -difference
+    return difference.square() / 2 if name == "k2" else k3(difference)
+
+
+def negative_entropy(logprobs: Tensor) -> Tensor:
+    """Return an estimate of -H [M] by log pi of tokens that pi sampled, and of its gradient.
+
+    E[log pi] is -H, and the gradient of -H is E[log pi grad log pi], so the value is log pi, times pi / pi.detach().
+    """
+    value = logprobs.detach()
+    return value * torch.exp(logprobs - value)
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from creditree.objective.base import Objective, k3
+from creditree.objective.base import Objective, estimate_kl
 from creditree.objective.ratio import RatioObjective
 from creditree.piece import again, number
 
 LARGEST_DIFFERENCE = 20.0
 """Differences of log-probabilities are clamped to +- this before they are exponentiated (AttnRL's code)."""
 LARGEST_K3 = 10.0
-"""The k3 estimate of a term is clamped to +- this (AttnRL's code)."""
+"""The estimate of the divergence of a term is clamped to +- this (AttnRL's code)."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Clipped(RatioObjective):
         return torch.exp((logprobs - old_logprobs).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE))
 
     def divergence(self, logprobs: Tensor, reference: Tensor, old_logprobs: Tensor) -> Tensor:
-        """Return k3 within its bounds, times r where that is asked for."""
+        """Return the estimate within its bounds, times r where that is asked for."""
         difference = (reference - logprobs).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
-        estimate = k3(difference).clamp(-LARGEST_K3, LARGEST_K3)
+        estimate = estimate_kl(self.kl_estimator, difference).clamp(-LARGEST_K3, LARGEST_K3)
         return self.ratio(logprobs, old_logprobs) * estimate if self.kl_ratio else estimate
 
     @torch.no_grad()

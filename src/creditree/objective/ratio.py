@@ -19,7 +19,7 @@ class RatioObjective(Objective):
     """
 
     _: KW_ONLY
-    kl_ratio: bool = number(False, "k3 times the ratio of new and old policy, gradient included")
+    kl_ratio: bool = number(False, "KL estimate times the ratio of new and old policy, gradient included")
 
     def ratio(self, logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
         """Return r [M]: pi / stop_gradient(pi), unless an objective looks at the old policy."""

@@ -60,6 +60,10 @@ class Selection(Piece, ABC):
         """Return which tokens of completions of `length` learn, at most: all, unless a selection says it better."""
         return Learned()
 
+    def at_step(self, step: int, steps: int) -> Self:
+        """Return this selection as it is at training step `step` (from 0) of `steps`: the same, unless it changes."""
+        return self
+
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
         """Return this selection with what it takes from all problems of a training step together; it draws nothing."""
         return self

@@ -78,7 +78,9 @@ class Loop:
         forests, keys = [one.forest for one in explored.chosen], [one.key for one in explored.chosen]
         key = self.key.at("step", state.step)
         self._learning()
-        learned = learn(self.parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
+        method = self.parts.method
+        parts = replace(self.parts, method=replace(method, select=method.select.at_step(state.step, settings.steps)))
+        learned = learn(parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
         self.pipeline.learned(learned.rows)
         return replace(learned, explored=[one.forest for one in explored.live])
 

@@ -49,7 +49,7 @@ def test_the_resolved_block_has_every_number_of_its_pieces_and_no_other(name: st
     for axis in PIECES:
         piece = getattr(method, axis)
         expected[axis] = piece.name
-        numbers = {item.name: getattr(piece, item.name) for item in numbers_of(piece)}
+        numbers = {item.name: getattr(piece, item.name) for item in numbers_of(piece) if not item.metadata["quiet"]}
         expected |= {number: value for number, value in numbers.items() if value is not None}
     if method.looks_at_steps:
         expected["step_texts"] = ["\n\n", "\n"]
@@ -79,6 +79,14 @@ def test_the_resolved_block_of_t_spmo_in_full() -> None:
         "l2_decoupled": False,
         "loss_temperature": 1.0,
     }
+
+
+def test_a_quiet_number_is_written_out_only_where_it_is_set() -> None:
+    """So a run that began before a number was declared goes on as it was."""
+    assert "entropy_bonus" not in MethodConfig(name="grpo").resolved().model_dump(exclude_none=True)
+    block = MethodConfig(name="grpo", entropy_bonus=0.01, kl_estimator="k2").resolved()
+    assert (block.entropy_bonus, block.kl_estimator) == (0.01, "k2")
+    assert block.build().objective == PolicyGradient(kl=0.01, entropy_bonus=0.01, kl_estimator="k2")
 
 
 def test_numbers_reach_their_pieces() -> None:

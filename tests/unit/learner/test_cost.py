@@ -48,6 +48,7 @@ def bush(chains: int, length: int, prompt: int = 20) -> Batch:
         sampler_logprob=np.zeros(len(row)),
         old_logprob=np.zeros(len(row)),
         fresh=np.ones(len(row), dtype=np.bool_),
+        sequence=np.zeros(len(row), dtype=np.int64),
     )
 
 

@@ -1,0 +1,51 @@
+"""A first part of each completion learns, and grows as training goes on (PPPO, arXiv 2512.15274)."""
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import ClassVar, Self
+
+import numpy as np
+
+from creditree.demand import Learned, Reach
+from creditree.piece import fitted, number
+from creditree.select.base import ByCompletion, Completion
+from creditree.tree import FloatArray
+
+
+@dataclass(frozen=True)
+class PrefixGrowing(ByCompletion):
+    """The first n_i = ceil(b L) tokens of completion i learn, each with weight 1 / (G n_i).
+
+    The share b grows linearly from `share_first` at the first step to `share_last` at the last one: first how a
+    solution begins is learned, then how it goes on. What lies after the last n_i is never forwarded. That b grows
+    linearly, and from where to where, is ours. With both shares 1 it is `everything`, to the bit.
+    """
+
+    share_first: float = number(0.2, "share of a completion that learns in the first step", above=0, most=1)
+    share_last: float = number(1.0, "share of a completion that learns in the last step", above=0, most=1)
+    progress: float = fitted(0.0)
+    name: ClassVar[str] = "prefix_growing"
+    paper: ClassVar[str] = "arXiv 2512.15274"
+
+    @property
+    def share(self) -> float:
+        """The share b of this step."""
+        return self.share_first + (self.share_last - self.share_first) * self.progress
+
+    def at_step(self, step: int, steps: int) -> Self:
+        """Return this selection as it is at training step `step` of `steps`."""
+        return replace(self, progress=step / max(1, steps - 1))
+
+    def demand(self, length: int) -> Learned:
+        """Return the reach of the largest share."""
+        most = self._kept(max(self.share_first, self.share_last), length)
+        return Learned("early", Reach(most, most, most))
+
+    def of_completion(self, one: Completion) -> FloatArray:
+        """Return 1 / (G n_i) for the first n_i tokens."""
+        kept = self._kept(self.share, one.length)
+        return np.where(np.arange(one.length) < kept, 1.0 / (one.group * kept), 0.0)
+
+    @staticmethod
+    def _kept(share: float, length: int) -> int:
+        return max(1, ceil(share * length - 1e-9))
