@@ -80,10 +80,10 @@ class System:
 
     def step(self) -> list[Forest]:
         """Sample one step's problems."""
-        harvest = self.pipeline.step(self.number, Seconds())
+        explored = self.pipeline.step(self.number, Seconds())
         self.pipeline.learned(1)
         self.number += 1
-        return [one.forest for one in harvest.live]
+        return [one.forest for one in explored.live]
 
 
 def cpu(work: Callable[[], object]) -> float:

@@ -49,7 +49,7 @@ class Exploring:
         resumed.send(forest)
         if ended:
             resumed.end()
-        resumed.rest()
+        resumed.mark()
         return resumed
 
     @property
@@ -83,11 +83,11 @@ class Exploring:
         self.growth = None
         self.ended = True
 
-    def rest(self) -> None:
+    def mark(self) -> None:
         """Note what has been sampled so far: it belongs to an earlier step from now on."""
         self.drawn = tuple(len(tree.branches) for tree in self.forest)
 
     def new_leaves(self) -> list[tuple[RolloutTree, int]]:
-        """Return the branches sampled since the last rest, each with its tree."""
+        """Return the branches sampled since the last mark, each with its tree."""
         drawn = (*self.drawn, *([0] * (len(self.forest) - len(self.drawn))))
         return [(tree, leaf) for tree, old in zip(self.forest, drawn, strict=True) for leaf in tree.leaves[old:]]

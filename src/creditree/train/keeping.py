@@ -11,7 +11,7 @@ from creditree.errors import NonFiniteError
 from creditree.learner.learner import Learner
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
-from creditree.train.flying import Arrays
+from creditree.train.in_flight import Arrays
 from creditree.train.state import sorted_by_owner
 
 WRITING_SHARE = 0.05

@@ -10,7 +10,7 @@ from creditree.rng import Key
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
 from creditree.train.exploring import Exploring
-from creditree.train.flying import Arrays, Flying, restored, stored
+from creditree.train.in_flight import Arrays, Plain, restored, stored
 from creditree.train.rollout import Rollout, count_drawn
 
 MOST_PASSED_OVER = 1_000_000
@@ -18,7 +18,7 @@ MOST_PASSED_OVER = 1_000_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Harvest:
+class Explored:
     """The explorations that a step has finished, which of them reach the learner, and what the step sampled."""
 
     live: list[Exploring]
@@ -44,32 +44,32 @@ class Pipeline:
     ) -> None:
         self.rollout, self.task, self.explorer, self.schedule, self.key = rollout, task, explorer, schedule, key
         self.state: ScheduleState = schedule.start(problems_per_step, explorer.max_completions)
-        self.flying: list[Exploring] = []
+        self.in_flight: list[Exploring] = []
         self.next_problem = 0
         self._asked: list[Problem] = []
         self._saved = self._taken()
 
-    def step(self, number: int, seconds: Seconds, *, is_last: bool = False) -> Harvest:
+    def step(self, number: int, seconds: Seconds, *, is_last: bool = False) -> Explored:
         """Return what training step `number` (from 0) learns from; the last one samples nothing for a next."""
         self.rollout.engine.forget()
         cost = Ledger()
-        current = self.flying
+        current = self.in_flight
         self._asked = [one.forest[0].problem for one in current]
         if not current:
             current = self._draw(number, self.schedule.num_problems(self.state))
             self._first_round(current, cost, seconds)
-        self.flying = []
+        self.in_flight = []
         if self.schedule.off_policy and not is_last:
-            self.flying = self._draw(number + 1, self.schedule.num_problems(self.state))
-            self._first_round(self.flying, cost, seconds, beside=current)
+            self.in_flight = self._draw(number + 1, self.schedule.num_problems(self.state))
+            self._first_round(self.in_flight, cost, seconds, beside=current)
         self._to_the_end(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
-        count_drawn([*current, *self.flying], cost)
-        for one in self.flying:
-            one.rest()
+        count_drawn([*current, *self.in_flight], cost)
+        for one in self.in_flight:
+            one.mark()
         trains = self.schedule.trains([one.forest for one in current])
-        return Harvest(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
+        return Explored(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
 
     def learned(self, rows: int) -> None:
         """End the step: tell the schedule on how many completions its updates were."""
@@ -83,23 +83,23 @@ class Pipeline:
 
     def abandon(self) -> None:
         """End a step that failed in sampling: its problems are not asked again, and nothing is in flight."""
-        self.flying = []
+        self.in_flight = []
         self.state = dict(self._saved[1]["schedule"])
         self._saved = self._taken()
 
-    def save(self) -> tuple[Arrays, Flying]:
+    def save(self) -> tuple[Arrays, Plain]:
         """Return what a resumed run needs of the problems in flight, and of the schedule, as the last step ended."""
         return self._saved
 
-    def _taken(self) -> tuple[Arrays, Flying]:
-        arrays, held = stored(self.flying)
+    def _taken(self) -> tuple[Arrays, Plain]:
+        arrays, held = stored(self.in_flight)
         return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held}
 
-    def load(self, arrays: Arrays, record: Flying) -> None:
+    def load(self, arrays: Arrays, record: Plain) -> None:
         """Restore what `save` returned."""
         self.next_problem = int(record["next_problem"])
         self.state = dict(record["schedule"])
-        self.flying = [
+        self.in_flight = [
             Exploring.resume(
                 self.explorer,
                 self.rollout.root(one.forest[0].problem),
@@ -143,7 +143,7 @@ class Pipeline:
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
-        kept = live if live is self.flying else ()
+        kept = live if live is self.in_flight else ()
         self.rollout.advance([*live, *(one for one in beside if one.is_pending)], cost, seconds, kept)
         goes_on, self.state = self.schedule.expands([one.forest for one in live], self.state)
         for one, keep in zip(live, goes_on, strict=True):

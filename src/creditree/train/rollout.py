@@ -138,7 +138,7 @@ def _branch(fork: Fork, sample: Sample) -> Branch:
 
 
 def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
-    """Add what was sampled since each exploration last rested."""
+    """Add what was sampled since the last mark of each exploration."""
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
     ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)

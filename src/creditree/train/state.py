@@ -8,7 +8,7 @@ import numpy as np
 from creditree.errors import RunError
 from creditree.ledger import Ledger, Seconds
 from creditree.runs.checkpoint import Checkpoint
-from creditree.train.flying import Arrays
+from creditree.train.in_flight import Arrays
 
 
 @dataclass(slots=True)

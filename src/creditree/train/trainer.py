@@ -146,9 +146,9 @@ class Trainer:
     def _whole(self) -> Whole:
         """Return the state as it is after a whole step."""
         state = self.state
-        flying, pipeline = self.loop.pipeline.save()
+        in_flight, pipeline = self.loop.pipeline.save()
         record = {**state.record(), "pipeline": pipeline, "elapsed_s": self.elapsed_s}
-        return Whole(state.step, record, {f"best/{name}": array for name, array in state.best.items()} | flying)
+        return Whole(state.step, record, {f"best/{name}": array for name, array in state.best.items()} | in_flight)
 
     def _one_step(self) -> None:
         settings, state = self.settings, self.state

@@ -27,7 +27,7 @@ from creditree.schedule.dynamic import Dynamic
 from creditree.schedule.fixed import Fixed
 from creditree.tasks.split import Split
 from creditree.tasks.task import PromptTemplate
-from creditree.train.pipeline import Harvest, Pipeline
+from creditree.train.pipeline import Explored, Pipeline
 from creditree.train.rollout import Rollout
 from creditree.tree import Forest
 from creditree.verify.verifier import Answer, Verifier
@@ -118,8 +118,8 @@ def content(forest: Forest) -> list[Any]:
     ]
 
 
-def contents(harvest: Harvest) -> list[Any]:
-    return [content(one.forest) for one in harvest.live]
+def contents(explored: Explored) -> list[Any]:
+    return [content(one.forest) for one in explored.live]
 
 
 @pytest.mark.parametrize("explorer", [Group(4), Replay(4, 1, 1), BRANCHING], ids=str)
@@ -129,12 +129,12 @@ def test_on_policy_is_every_explorer_run_to_its_end(model: Model, explorer: Expl
         problems = [Products().training(KEY, 2 * step + index) for index in range(2)]
         keys = [KEY.at("step", step).at("problem", index) for index in range(2)]
         forests, ledger = grown(pipeline.rollout, explorer, problems, keys, Seconds())
-        harvest = pipeline.step(step, Seconds())
-        assert contents(harvest) == [content(forest) for forest in forests]
-        assert harvest.cost == ledger
-        assert harvest.cost.decoded == harvest.cost.unique_prefixes
+        explored = pipeline.step(step, Seconds())
+        assert contents(explored) == [content(forest) for forest in forests]
+        assert explored.cost == ledger
+        assert explored.cost.decoded == explored.cost.unique_prefixes
         pipeline.learned(8)
-    assert pipeline.flying == []
+    assert pipeline.in_flight == []
     assert max(engine.calls[-1]) > 0 or isinstance(explorer, Group)
 
 
@@ -154,7 +154,7 @@ def test_off_policy_makes_one_engine_call_a_step_for_two_rounds(model: Model) ->
     pipeline.step(3, Seconds(), is_last=True)
     (call,) = engine.calls[before:]
     assert all(kept > 0 for kept in call)
-    assert pipeline.flying == []
+    assert pipeline.in_flight == []
 
 
 def test_first_completions_are_stale_by_one_update_and_branches_are_fresh(model: Model) -> None:
@@ -165,8 +165,8 @@ def test_first_completions_are_stale_by_one_update_and_branches_are_fresh(model:
     with torch.no_grad():
         for matrix in adapter.matrices:
             matrix.add_(0.3)
-    harvest = pipeline.step(1, Seconds())
-    for one in harvest.live:
+    explored = pipeline.step(1, Seconds())
+    for one in explored.live:
         (tree,) = one.forest
         for leaf in tree.leaves:
             branch = tree.branches[leaf]
@@ -185,10 +185,10 @@ def test_what_was_sampled_is_counted_in_the_step_that_sampled_it(model: Model) -
     pipeline, _ = pipeline_of(model, BRANCHING, Fixed(off_policy=True))
     costs, live = [], []
     for step in range(3):
-        harvest = pipeline.step(step, Seconds(), is_last=step == 2)
+        explored = pipeline.step(step, Seconds(), is_last=step == 2)
         pipeline.learned(20)
-        costs.append(harvest.cost)
-        live += harvest.live
+        costs.append(explored.cost)
+        live += explored.live
     whole = [sum(len(one.forest[0].branches) for one in live[step : step + 2]) for step in (0, 2, 4)]
     # two groups of 4 are sampled a step ahead, but for those of the first step and after the last
     assert [cost.completions for cost in costs] == [whole[0] + 8, whole[1] - 8 + 8, whole[2] - 8]
@@ -204,8 +204,8 @@ def test_a_resumed_pipeline_goes_on_exactly(model: Model, schedule: Schedule) ->
     whole, _ = pipeline_of(model, BRANCHING, schedule, easy=("3",))
     expected = []
     for step in range(4):
-        harvest = whole.step(step, Seconds(), is_last=step == 3)
-        expected.append((contents(harvest), harvest.trained, harvest.cost))
+        explored = whole.step(step, Seconds(), is_last=step == 3)
+        expected.append((contents(explored), explored.trained, explored.cost))
         whole.learned(7 * step)
         if step == 1:
             arrays, record = whole.save()
@@ -213,8 +213,8 @@ def test_a_resumed_pipeline_goes_on_exactly(model: Model, schedule: Schedule) ->
     resumed, _ = pipeline_of(model, BRANCHING, schedule, easy=("3",))
     resumed.load(*kept)
     for step in (2, 3):
-        harvest = resumed.step(step, Seconds(), is_last=step == 3)
-        assert (contents(harvest), harvest.trained, harvest.cost) == expected[step]
+        explored = resumed.step(step, Seconds(), is_last=step == 3)
+        assert (contents(explored), explored.trained, explored.cost) == expected[step]
         resumed.learned(7 * step)
     assert resumed.state == whole.state
 
@@ -232,28 +232,28 @@ def test_an_ended_problem_is_neither_expanded_nor_trained_on(model: Model) -> No
     pipeline, _ = pipeline_of(
         model, BRANCHING, Adaptive(easy_filter="hard", zero_filter="none", off_policy=False), problems=3, easy=("1",)
     )
-    harvest = pipeline.step(0, Seconds())
-    assert harvest.trained == [True, False, True]
-    assert [len(one.forest[0].branches) for one in harvest.live] == [20, 4, 20]
+    explored = pipeline.step(0, Seconds())
+    assert explored.trained == [True, False, True]
+    assert [len(one.forest[0].branches) for one in explored.live] == [20, 4, 20]
     assert pipeline.state["filtered"] == 1
 
 
 def test_dynamic_sampling_draws_until_enough_are_mixed(model: Model) -> None:
     pipeline, _ = pipeline_of(model, Group(4), Dynamic(draw_limit=4), problems=2, easy=("0", "1"))
-    harvest = pipeline.step(0, Seconds())
-    assert [one.index for one in harvest.live][:2] == [0, 1]
-    assert sum(harvest.trained) >= 2 or len(harvest.live) == 8
-    assert not any(harvest.trained[:2])
-    assert pipeline.next_problem == len(harvest.live)
-    keys = {one.key.digest for one in harvest.live}
-    assert len(keys) == len(harvest.live)
+    explored = pipeline.step(0, Seconds())
+    assert [one.index for one in explored.live][:2] == [0, 1]
+    assert sum(explored.trained) >= 2 or len(explored.live) == 8
+    assert not any(explored.trained[:2])
+    assert pipeline.next_problem == len(explored.live)
+    keys = {one.key.digest for one in explored.live}
+    assert len(keys) == len(explored.live)
 
 
 def test_stages_bound_the_completions_of_their_steps(model: Model) -> None:
     pipeline, _ = pipeline_of(model, Group(4), Fixed(stages=((0, 3), (1, 6))))
     longest = []
     for step in range(2):
-        harvest = pipeline.step(step, Seconds())
+        explored = pipeline.step(step, Seconds())
         pipeline.learned(8)
-        longest.append(max(branch.end for one in harvest.live for branch in one.forest[0].branches))
+        longest.append(max(branch.end for one in explored.live for branch in one.forest[0].branches))
     assert longest[0] <= 3 < longest[1] <= 6

@@ -13,15 +13,16 @@ from creditree.train.exploring import Exploring
 from creditree.tree import NO_TOKENS, Branch, Forest, RolloutTree, token_array
 
 Arrays = dict[str, NDArray[np.generic]]
-Flying = dict[str, Any]
+Plain = dict[str, Any]
 """JSON: one entry a problem, whose branches' numbers are in the arrays."""
 
+_ON_DISK = "flying"  # what checkpoints call them
 _TOKENS, _NUMBERS = "token_ids", ("logprobs", "sampler_logprobs")
 _SIGNALS = ("entropies", "influence", "old_logprobs")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Landed:
+class Stored:
     """A problem as it was after its first round."""
 
     index: int
@@ -31,10 +32,10 @@ class Landed:
     ended: bool
 
 
-def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Flying]]:
+def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
     """Return problems in flight: the numbers of all their branches one after the other, and everything else."""
     branches: list[Branch] = []
-    held: list[Flying] = []
+    held: list[Plain] = []
     for one in live:
         trees = []
         for tree in one.forest:
@@ -53,17 +54,17 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Flying]]:
     for name in (*_NUMBERS, *_SIGNALS):
         found = (getattr(branch, name) for branch in branches)
         arrays[name] = np.concatenate([np.zeros(0), *(array for array in found if array is not None)])
-    return {f"flying/{name}": array for name, array in arrays.items()}, held
+    return {f"{_ON_DISK}/{name}": array for name, array in arrays.items()}, held
 
 
-def restored(arrays: Arrays, held: Sequence[Flying], problem_at: Callable[[int], Problem]) -> list[Landed]:
+def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], Problem]) -> list[Stored]:
     """Return what `stored` took down; `problem_at` gives the problem of an index."""
     taken = dict.fromkeys((_TOKENS, *_NUMBERS, *_SIGNALS), 0)
 
     def take(name: str, count: int) -> NDArray[Any]:
         start = taken[name]
         taken[name] = start + count
-        return np.array(arrays[f"flying/{name}"][start : start + count])
+        return np.array(arrays[f"{_ON_DISK}/{name}"][start : start + count])
 
     found = []
     for one in held:
@@ -78,11 +79,11 @@ def restored(arrays: Arrays, held: Sequence[Flying], problem_at: Callable[[int],
             for tree in one["trees"]
         )
         key = Key(bytes.fromhex(one["key"]))
-        found.append(Landed(one["index"], key, one["budget"], forest, one["ended"]))
+        found.append(Stored(one["index"], key, one["budget"], forest, one["ended"]))
     return found
 
 
-def _described(branch: Branch) -> Flying:
+def _described(branch: Branch) -> Plain:
     verdict = branch.verdict
     return {
         "parent": branch.parent,
@@ -94,7 +95,7 @@ def _described(branch: Branch) -> Flying:
     }
 
 
-def _branch(entry: Flying, take: Callable[[str, int], NDArray[Any]]) -> Branch:
+def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
     count = entry["tokens"]
     signals: dict[str, Any] = {name: take(name, count) if name in entry["signals"] else None for name in _SIGNALS}
     return Branch(
