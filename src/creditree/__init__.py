@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from creditree.evaluate.accuracy import Examiner
     from creditree.evaluate.prompt import prompt_ids
     from creditree.evaluate.statistics import paired_difference, wilson
-    from creditree.explore.base import Explorer, Fork, Growth
+    from creditree.explore.base import Exploration, Explorer, Fork, Growth
     from creditree.explore.replay import Replay
     from creditree.learner.learner import Learner, OptimiserSpec
     from creditree.methods import Method
@@ -51,10 +51,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adapter", "Answer", "Branch", "BranchingPairs", "ByCompletion", "Circumstances", "Completion", "ConfigError",
-    "Credit", "CreditreeError", "DataError", "Examiner", "Explorer", "Forest", "Fork", "Growth", "InProcessEngine",
-    "Key", "L2Penalty", "LastInteger", "Learner", "Likelihood", "Loop", "LoraSpec", "Masked", "Method", "Model",
-    "ModelError", "Multiplication", "Objective", "OptimiserSpec", "OutcomeCredit", "PrefixGain", "Problem",
-    "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
+    "Credit", "CreditreeError", "DataError", "Examiner", "Exploration", "Explorer", "Forest", "Fork", "Growth",
+    "InProcessEngine", "Key", "L2Penalty", "LastInteger", "Learner", "Likelihood", "Loop", "LoraSpec", "Masked",
+    "Method", "Model", "ModelError", "Multiplication", "Objective", "OptimiserSpec", "OutcomeCredit", "PrefixGain",
+    "Problem", "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
     "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "evaluate", "grade",
     "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot", "plan", "prompt_ids",
     "sweep", "train", "wilson",
@@ -65,7 +65,7 @@ PROCEDURES = frozenset({"evaluate", "monitor", "pilot", "plan", "sweep", "train"
 WHERE = {
     **dict.fromkeys(("compare", "grade", "load_config"), "api"),
     **dict.fromkeys(("ConfigError", "CreditreeError", "DataError", "ModelError", "RunError"), "errors"),
-    **dict.fromkeys(("Explorer", "Fork", "Growth"), "explore.base"),
+    **dict.fromkeys(("Exploration", "Explorer", "Fork", "Growth"), "explore.base"),
     **dict.fromkeys(("Problem", "Verdict"), "problem"),
     **dict.fromkeys(("PromptTemplate", "Task"), "tasks.task"),
     **dict.fromkeys(("Branch", "RolloutTree"), "tree"),
