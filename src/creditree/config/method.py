@@ -38,7 +38,7 @@ class MethodConfig(Block):
     Besides the keys below it has the numbers of the chosen pieces, as these declare them.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
 
     name: str = Field(DEFAULT, description=", ".join(METHODS))
     explore: str | None = _answers("explore")

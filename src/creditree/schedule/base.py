@@ -72,6 +72,10 @@ class Schedule(Piece):
         """Return how many problems to draw next."""
         return int(state["problems"])
 
+    def takes(self, problem_id: str, state: ScheduleState) -> tuple[bool, ScheduleState]:
+        """Return whether to draw a problem whose turn it is, or to pass it over: all are drawn."""
+        return True, state
+
     def max_new_tokens(self, step: int, configured: int) -> int:
         """Return how long a completion may be at training step `step` (from 0)."""
         return next((tokens for start, tokens in reversed(self.stages) if step >= start), configured)

@@ -13,6 +13,9 @@ from creditree.train.exploring import Exploring
 from creditree.train.in_flight import Arrays, Plain, restored, stored
 from creditree.train.rollout import Rollout, count_drawn
 
+MOST_PASSED_OVER = 1_000_000
+"""Problems in a row that a schedule may pass over before one is drawn all the same."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Explored:
@@ -119,13 +122,22 @@ class Pipeline:
         key = self.key.at("step", number)
         found = []
         for place in range(first, first + count):
-            index = self.next_problem
-            self.next_problem += 1
-            problem = self._problem(index)
+            index, problem = self._next()
             self._asked.append(problem)
             root = self.rollout.root(problem)
             found.append(Exploring.start(self.explorer, root, index, key.at("problem", place), budget))
         return found
+
+    def _next(self) -> tuple[int, Problem]:
+        """Return the next problem that the schedule takes, and its index; a million in a row are not passed over."""
+        for _ in range(MOST_PASSED_OVER):
+            index = self.next_problem
+            self.next_problem += 1
+            problem = self._problem(index)
+            takes, self.state = self.schedule.takes(problem.id, self.state)
+            if takes:
+                break
+        return index, problem
 
     def _first_round(
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()

@@ -1,11 +1,12 @@
 """The loop alone: no run directory, no watcher."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from creditree.credit.group_relative import GroupRelative
 from creditree.explore.group import Group
 from creditree.methods import Method
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.schedule.base import Schedule, ScheduleState
 from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
 from tests.forests import assigned
@@ -21,3 +22,22 @@ def test_a_selection_is_told_which_step_it_is() -> None:
         counts = [(int((assigned(values) > 0).sum()), len(assigned(values))) for values in fields[0]]
         assert all(kept == (total if everything else 1) for kept, total in counts)
         assert max(total for _, total in counts) > 1
+
+
+@dataclass(frozen=True)
+class EveryOther(Schedule):
+    """Passes over every second problem."""
+
+    def takes(self, problem_id: str, state: ScheduleState) -> tuple[bool, ScheduleState]:
+        """Take the even ones, and count those passed over."""
+        even = int(problem_id.rpartition("-")[2]) % 2 == 0
+        return even, state if even else state | {"passed": state.get("passed", 0) + 1}
+
+
+def test_a_schedule_may_pass_over_problems() -> None:
+    method = Method("m", "", Group(3), GroupRelative(), PrefixGrowing(), PolicyGradient(), EveryOther())
+    loop = Loop(parts_of(method=method), replace(SETTINGS, steps=2, problems_per_step=2))
+    asked = [[forest[0].problem.id for forest in loop.step().explored] for _ in range(2)]
+    assert asked == [["training-0", "training-2"], ["training-4", "training-6"]]
+    assert loop.pipeline.state == {"problems": 2, "passed": 3}
+    assert loop.pipeline.save()[1]["next_problem"] == 7
