@@ -71,7 +71,7 @@ def test_a_configuration_that_is_no_yaml_or_a_directory(refuse: Refuse, tmp_path
         ("task.digit_a=4", ["unknown key 'task.digit_a'", "Did you mean 'digits_a'?"]),
         ("method.name=tspmo", ["method.name is 'tspmo', which is no method", "Did you mean 't-spmo'?"]),
         ("task.name=multiplicatoin", ["task.name is 'multiplicatoin'", "Did you mean 'multiplication'?"]),
-        ("method.group=1", ["method.group is 1", "at least 2", "set it to 8"]),
+        ("method.group=1", ["method.group is 1", "at least 2", "set 2 or more"]),
         ("method={name: s-grpo, alpha: 49}", ["method.alpha is 49", "sampling.max_new_tokens = 48", "lower alpha"]),
         ("method={name: grpo, select: branching_pairs}", ["'branching_pairs'", "'group_relative'", "use credit"]),
         ("method={name: grpo, k: 3}", ["method.k has no effect", "set method.select: early_and_random"]),
