@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine with PyTorch and transformers and nothing else, that is there for minutes.
 #
-#     benchmarks/gpu.sh [--out DIR] [--seconds 590] [--only NAME ...] [--again]
+#     benchmarks/gpu.sh [--out DIR] [--seconds 590] [--only NAME ...] [--again] [--together]
 #     benchmarks/gpu.sh --cpu [--out DIR]     the same pieces in tiny sizes on the CPU: a smoke test of the scripts
 #
 #     benchmarks/gpu.sh --table [...]         the table of recipes/real at 256 tokens, in its own time (see below)

@@ -67,13 +67,18 @@ def ended(app: typer.Typer) -> int:
         where = f" '{error.filename}'" if error.filename else ""
         code = refused(f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat.")
     except MemoryError:
-        code = refused("there is not enough memory for this; take less at once, or a smaller model.")
+        code = refused(NO_MEMORY)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported to show a help text
+            raise
+        code = refused(NO_MEMORY)
     finally:
         close_quietly("stdout")
         close_quietly("stderr")
     return int(code or 0)
 
 
+NO_MEMORY = "there is not enough memory for this; take less at once, or a smaller model."
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises where the command's own words are wrong; it has no public name of its own."""
 
