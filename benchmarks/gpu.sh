@@ -3,7 +3,6 @@
 #
 #     benchmarks/gpu.sh [--out DIR] [--seconds 590] [--only NAME ...] [--again] [--together]
 #     benchmarks/gpu.sh --cpu [--out DIR]     the same pieces in tiny sizes on the CPU: a smoke test of the scripts
-#
 #     benchmarks/gpu.sh --table [...]         the table of recipes/real at 256 tokens, in its own time (see below)
 #
 # What the pieces are, their order, the records and the exit status: benchmarks/gpu_run.py, which this calls. Creditree
@@ -19,7 +18,7 @@
 # (pydantic works with one pydantic-core only: the newest of both, or the one it names. Without trl and datasets TRL's
 # seconds are null.) Real weights come in pieces: see benchmarks/gpu_carry.sh.
 #
-# The table is a measurement and nine runs of learning, cells side by side, each within about a minute. It takes what
+# The table is a measurement and nine runs of learning, cells side by side. It takes the options that
 # `python -m recipes.real.run_table --help` lists. The weights are carried as qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
 # (its name in recipes/real/fetch.py), SVAMP's 1,000 problems as benchmarks/carry/svamp.jsonl. One archive is all that
 # has to come back; it is written anew whenever a cell ends, so that a table that is cut off is in it as far as it came:
