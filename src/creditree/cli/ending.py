@@ -81,9 +81,8 @@ def _lacking(error: OSError | MemoryError | RuntimeError) -> str:
     if isinstance(error, OSError):
         where = f" '{error.filename}'" if error.filename else ""
         return f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat."
-    if (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # torch's: a help text goes without
+    # the second is torch's, which is not imported to show a help text
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return NO_MEMORY
     raise error
 

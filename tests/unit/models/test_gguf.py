@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from importlib import import_module
 from json import loads
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import pytest
 import torch
+from gguf import GGUFReader
 
 from creditree.errors import ModelError
 from creditree.models import gguf
@@ -48,6 +51,21 @@ def test_it_is_converted_once_and_says_from_what(tmp_path: Path, cache: Path, mo
     monkeypatch.setattr(gguf, "_dequantise", None)  # a second conversion would fail
     assert gguf.converted(moved) == first
     assert [entry.name for entry in first.parent.iterdir()] == [first.name]
+
+
+def test_the_file_is_read_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf")
+    readings: list[object] = []
+
+    class Counted(GGUFReader):
+        def __init__(self, *words: Any) -> None:
+            readings.append(words)
+            super().__init__(*words)
+
+    monkeypatch.setattr("gguf.GGUFReader", Counted)
+    gguf.converted(tmp_path / "tiny.gguf")
+    assert len(readings) == 1
+    assert vars(import_module("gguf"))["GGUFReader"] is Counted
 
 
 def test_of_several_at_once_one_converts_and_the_others_wait(
