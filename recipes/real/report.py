@@ -101,8 +101,8 @@ def base_alone(record: Record, setup: Setup) -> str:
     length = sum(one["tokens"] for one in record["evaluation"].values()) / sum(
         one["completions"] for one in record["evaluation"].values()
     )
-    rest = " Its runs of learning are still in the queue." if setup.methods else ""
-    return f"Base model: {found}; {length:.0f} tokens a completion.{rest}\n"
+    rest = "Its runs of learning are still in the queue." if setup.methods else "No method is run on it."
+    return f"Base model: {found}; {length:.0f} tokens a completion. {rest}\n"
 
 
 def _base(record: Record, decoding: str) -> str:
