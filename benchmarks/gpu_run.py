@@ -5,7 +5,8 @@
 Pieces of at most 90 seconds, the most wanted first, each in a process of its own with a time limit. Each prints its
 line and adds its records to DIR/gpu.jsonl (see `gpu_record.py`) as soon as it has them. A piece that fails does not
 stop the next; one that passed before is left out when the command is given again with the same folder (`--again`
-repeats it).
+repeats it). `--together` starts all of them side by side, each with its output in DIR/NAME.log: that finds what fails
+in the time of the slowest one; what it measures of speed means nothing.
 
 Exit status, added up: 1 where a piece failed, 4 where one was cut off or found no time, 8 where a decoding step was not
 launched by a graph; 2 where nothing could be run.
@@ -18,10 +19,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.gpu_record import EAGER_STATUS, RESULTS, append, read, record_file
@@ -70,6 +73,7 @@ PIECES: tuple[Piece, ...] = (
         _words("--name t-spmo-1.5b-nf4 --method t-spmo --group 50 --dtype nf4 --steps 1"),
     ),
     Piece("learning", 90, "gpu_learning.py", _words("--seconds 75 --max-new-tokens 256")),
+    Piece("profile", 60, "gpu_profile.py"),
     Piece("decode-shared", 90, "gpu_decode.py", _words(f"{HALF} --name decode-shared --system shared --rows 128 512")),
     Piece(
         "decode-fused",
@@ -126,6 +130,7 @@ class Run:
     device: str
     out: Path
     ends: float
+    together: bool = False
     status: int = 0
 
     @property
@@ -140,7 +145,8 @@ class Run:
     def make(self, piece: Piece) -> None:
         """Run a piece within its own limit and what is left of the whole, and write down what came of it."""
         began = monotonic()
-        left = min(piece.seconds, int(self.ends - began))
+        left = int(self.ends - began)
+        left = left if self.together else min(piece.seconds, left)
         code = self._call(piece, left) if left >= FEWEST_SECONDS else None
         status = {0: "passed", None: "no time", EAGER_STATUS: "eager"}.get(code, "failed")
         self.status |= {0: 0, None: NO_TIME, EAGER_STATUS: EAGER_STATUS}.get(code, FAILED)
@@ -153,15 +159,23 @@ class Run:
         """Return the exit status of a piece, None where it was stopped."""
         command = [sys.executable, str(HERE / piece.script), *piece.arguments]
         command += ["--device", self.device, "--out", str(self.out)]
-        process = subprocess.Popen(command, start_new_session=True)
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:  # with what it has started: a step that runs on would disturb the next piece
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with self._output(piece) as output:
+            process = subprocess.Popen(command, start_new_session=True, stdout=output, stderr=output)
+            try:
+                return process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:  # with what it has started: a step that runs on would disturb the next piece
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _output(self, piece: Piece) -> AbstractContextManager[IO[str] | None]:
+        """Return where a piece writes its lines: to a log of its own where others write at the same time."""
+        if not self.together:
+            return nullcontext()
+        self.out.mkdir(parents=True, exist_ok=True)
+        return (self.out / f"{piece.name}.log").open("w", encoding="utf-8")
 
 
 def chosen(pieces: tuple[Piece, ...], only: list[str] | None) -> tuple[Piece, ...]:
@@ -180,6 +194,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=590, help="for everything together")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these pieces")
     parser.add_argument("--again", action="store_true", help="pieces that passed in this folder too")
+    parser.add_argument("--together", action="store_true", help="side by side: what fails, not how fast")
     parser.add_argument("--cpu", action="store_true", help="tiny sizes on the CPU: a smoke test of the scripts")
     return parser.parse_args()
 
@@ -187,18 +202,21 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run the pieces; exit with what failed."""
     options = parse()
-    run = Run("cpu" if options.cpu else "cuda", options.out.resolve(), monotonic() + options.seconds)
+    run = Run("cpu" if options.cpu else "cuda", options.out.resolve(), monotonic() + options.seconds, options.together)
     with tempfile.TemporaryDirectory() as folder:
         pieces = PIECES
         if options.cpu:
             from benchmarks.models import model_directory
 
             pieces = smoke_pieces(model_directory("tiny", Path(folder)))
+        wanted = []
         for piece in chosen(pieces, options.only):
             if run.passed(piece) and not options.again:
                 print(f"before  {piece.name}", flush=True)
             else:
-                run.make(piece)
+                wanted.append(piece)
+        with ThreadPoolExecutor(max(1, len(wanted)) if options.together else 1) as pool:
+            list(pool.map(run.make, wanted))
     print(f"records in {run.file}, exit status {run.status}", flush=True)
     sys.exit(run.status)
 
