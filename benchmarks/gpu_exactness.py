@@ -7,8 +7,10 @@
 - learner: loss and gradients of GRPO and T-SPMO on the device against whole forward passes, one completion at a time,
   on the CPU; float64 and float32.
 - flex: its outputs and gradients against the blocks of `tree_attention`, float32, on a tree of 4,400 tokens.
-Tiny models of three families in float32, of one in the others. The record is written anew after each check, so that a run that is cut off keeps those
-that were finished and goes on with the others; exits with 1 where a check fails, with 8 where no graph launched a step.
+
+Tiny models of three families in float32, of one in the others. The record is written anew after each check, so that a
+run that is cut off keeps those that were finished and goes on with the others; exits with 1 where a check fails, with 8
+where no graph launched a step.
 """
 
 import sys
