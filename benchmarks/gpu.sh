@@ -55,7 +55,7 @@ case " $* " in
     *" --cpu "* | *" --smoke "*) export OMP_NUM_THREADS=1 ;;
     *)
         "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
-            { echo "torch finds no CUDA device; --cpu runs a smoke test of the scripts" >&2; exit 2; }
+            { echo "torch finds no CUDA device; --cpu, or --table --smoke, runs a smoke test of the scripts" >&2; exit 2; }
         benchmarks/gpu_carry.sh join || echo "real weights are left out" >&2
         ;;
 esac

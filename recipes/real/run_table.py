@@ -10,6 +10,7 @@ for a GPU are run where `--only` names their set-up:
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from recipes.real.fetch import FOLDER, SOURCES
 GRACE_S = 10.0
 """Seconds that a cell has to stop in when the time is up: its step ends within three of them, or is left out."""
 MOST_THREADS = 4
-FAILED, NO_TIME = 1, 4
+FAILED, NO_TIME, EAGER = 1, 4, 8
 
 
 def main() -> None:
@@ -107,13 +108,20 @@ class Queue:
     ends: float
     lock: Lock = field(default_factory=Lock)
 
+    def result(self, cell: RealCell) -> Path:
+        """Return the raw file of a cell."""
+        out: Path = self.options.out
+        return out / cell.table / f"{cell.file}.json"
+
     def is_done(self, cell: RealCell) -> bool:
         """Whether the cell's raw file is there."""
-        out: Path = self.options.out
-        return (out / cell.table / f"{cell.file}.json").is_file()
+        return self.result(cell).is_file()
 
     def run(self, cell: RealCell) -> int:
-        """Run a cell, its output in the work folder; return 0, `FAILED` or, where it was not ended, `NO_TIME`."""
+        """Run a cell, its output in the work folder; return 0 or what was amiss.
+
+        `FAILED`; `NO_TIME`: it was not ended;  `EAGER`: no graph launched some of its decoding steps on a GPU.
+        """
         began, log = time(), self.options.work / f"{cell.file}.log"
         if monotonic() >= self.ends:
             print(f"{cell.file}: no time", flush=True)
@@ -124,10 +132,12 @@ class Queue:
                 self._command(cell), stdout=file, stderr=subprocess.STDOUT, env=self._environment(cell)
             )
             code = self._wait(process)
-        word = {0: "done", None: "out of time"}.get(code, f"failed ({_last_line(log)}), see {log}")
+        eager = json.loads(self.result(cell).read_text(encoding="utf-8")).get("eager") if code == 0 else None
+        done = f"done, {eager} decoding steps by no graph," if eager else "done"
+        word = {0: done, None: "out of time"}.get(code, f"failed ({_last_line(log)}), see {log}")
         print(f"{cell.file}: {word} after {time() - began:.0f} s", flush=True)
         self.pack()
-        return {0: 0, None: NO_TIME}.get(code, FAILED)
+        return {0: EAGER if eager else 0, None: NO_TIME}.get(code, FAILED)
 
     def pack(self) -> None:
         """Write all raw files into the archive, with what is known of the cells that are not done, and all output."""

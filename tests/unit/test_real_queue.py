@@ -12,7 +12,7 @@ import torch
 from recipes.real import run_table
 from recipes.real.cells import SETUPS, RealCell, wanted_cells
 from recipes.real.fetch import SOURCES
-from recipes.real.run_table import FAILED, NO_TIME, Queue
+from recipes.real.run_table import EAGER, FAILED, NO_TIME, Queue
 
 CELL = RealCell(SETUPS[0], "base")
 
@@ -27,14 +27,14 @@ def queue(
     return made.run(cell), made
 
 
-def write(path: Path) -> str:
-    """Return a program that writes a file."""
-    return f"from pathlib import Path; p = Path({str(path)!r}); p.parent.mkdir(parents=True); p.write_text('{{}}')"
+def result(tmp_path: Path, text: str = "{}") -> str:
+    """Return a program that writes the raw file of the cell."""
+    path = tmp_path / "out" / CELL.table / f"{CELL.file}.json"
+    return f"from pathlib import Path; p = Path({str(path)!r}); p.parent.mkdir(parents=True); p.write_text({text!r})"
 
 
 def test_what_is_done_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = tmp_path / "out" / CELL.table / f"{CELL.file}.json"
-    status, made = queue(tmp_path, monkeypatch, write(result) + "; print('said')")
+    status, made = queue(tmp_path, monkeypatch, result(tmp_path) + "; print('said')")
     assert (status, made.is_done(CELL)) == (0, True)
     with tarfile.open(tmp_path / "all.tar.gz") as tar:
         assert tar.getnames() == [f"{CELL.table}/{CELL.file}.json", f"output/{CELL.file}.log"]
@@ -60,10 +60,18 @@ def test_a_cell_that_fails_is_told_by_its_last_line(
     assert "failed (the reason), see" in capsys.readouterr().out
 
 
+def test_decoding_steps_that_no_graph_launched_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = result(tmp_path, '{"eager": 3}')
+    assert queue(tmp_path, monkeypatch, program)[0] == EAGER
+    assert "done, 3 decoding steps by no graph, after" in capsys.readouterr().out
+
+
 def test_on_a_gpu_a_cell_has_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(16)))
     (cell,) = wanted_cells("svamp-qwen-256--base")
-    queue(tmp_path, monkeypatch, "import os; print(os.environ['OMP_NUM_THREADS'])", cell=cell)
+    queue(tmp_path, monkeypatch, "import os; exit(os.environ['OMP_NUM_THREADS'])", cell=cell)
     assert (tmp_path / "work" / f"{cell.file}.log").read_text() == "4\n"  # of 16 / 2 at most four
 
 

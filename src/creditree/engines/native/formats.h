@@ -18,7 +18,26 @@ struct Nf4Scales {
     float offset;
 
     float of(int64_t block) const {
-        return scales ? scale_values[scales[block]] * sizes[block / NF4_SCALES] + offset : sizes[block];
+        return scales ? std::fma(scale_values[scales[block]], sizes[block / NF4_SCALES], offset) : sizes[block];
+    }
+
+    // Write the scales of `count` blocks from `first` on.
+    void read(int64_t first, int64_t count, float* to) const {
+        int64_t i = 0;
+#if defined(__AVX512F__)
+        const __m512i next = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        for (; scales && i + 16 <= count; i += 16) {
+            const int64_t at = first + i;
+            const __m512 values =
+                _mm512_i32gather_ps(_mm512_cvtepu8_epi32(load<__m128i>(scales + at)), scale_values, 4);
+            const int here = int(std::min<int64_t>(16, NF4_SCALES - at % NF4_SCALES));  // that have the first's size
+            const __m512 size =
+                _mm512_mask_blend_ps(_mm512_cmplt_epi32_mask(next, _mm512_set1_epi32(here)),
+                                     _mm512_set1_ps(sizes[(at + 15) / NF4_SCALES]), _mm512_set1_ps(sizes[at / NF4_SCALES]));
+            store_part(to + i, _mm512_fmadd_ps(values, size, _mm512_set1_ps(offset)), 16);
+        }
+#endif
+        for (; i < count; i++) to[i] = of(first + i);
     }
 };
 
