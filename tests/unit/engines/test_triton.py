@@ -60,7 +60,8 @@ def adapt(model: Model, spec: LoraSpec) -> int:
 def cut(step: DecodeStep, splits: int = 1, looks: int = 1) -> TritonStep:
     """Return a step with products and keys cut into so many parts."""
     parts = Parts.of(step.transformer)
-    tiles = {name: replace(one, splits=splits) for name, one in model_tiles(parts, 16).items() if name != "logits"}
+    found = model_tiles(parts, 16)
+    tiles = {name: replace(found[name], splits=splits) for name in ("heads", "output", "down")}
     return TritonStep(step, parts, Scratch.of(parts, 16, tiles, Looks(looks, 16)))
 
 
@@ -69,9 +70,8 @@ def compare(model: Model, grid: Grid, sampling: Sampling, keep_layer: int, made:
     """Make two steps in both forms, and compare everything that they leave, to what float32 allows."""
     plain, twin = (a_step(model, grid, sampling, keep_layer) for _ in range(2))
     other = made(twin)
-    for _ in range(2):
-        plain()
-        other()
+    plain()
+    other()
     ours, theirs = twin.buffers, plain.buffers
     for one, two in zip(ours.state, theirs.state, strict=True):
         assert torch.equal(one, two)
@@ -84,14 +84,14 @@ def compare(model: Model, grid: Grid, sampling: Sampling, keep_layer: int, made:
 @pytest.mark.parametrize(
     ("grid", "sampling"),
     [
-        (Grid(2, 3, 20, 8), Sampling(0.7, entropies=True)),
-        (Grid(3, 1, 20, 8), Sampling(0.0)),
-        (Grid(3, 1, 20, 8), Sampling(0.9, top_p=0.8)),
-        (Grid(4, 1, 20, 8, 7), Sampling(0.7, entropies=True)),  # members that share rows
+        (Grid(1, 2, 20, 8), Sampling(0.7, entropies=True)),
+        pytest.param(Grid(2, 1, 20, 8), Sampling(0.0), marks=pytest.mark.thorough),
+        pytest.param(Grid(2, 1, 20, 8), Sampling(0.9, top_p=0.8), marks=pytest.mark.thorough),
+        (Grid(2, 1, 20, 8, 3), Sampling(0.7, entropies=True)),  # members that share rows
     ],
 )
 def test_each_way_to_draw(grid: Grid, sampling: Sampling) -> None:
-    compare(model_of(QWEN2), grid, sampling, 1, lambda step: triton_step(step, {}))
+    compare(model_of(QWEN2), grid, sampling, 1, cut)
 
 
 @pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("k_proj", "o_proj", "gate_proj", "up_proj", "down_proj")])
