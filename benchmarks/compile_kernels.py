@@ -28,7 +28,8 @@ from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.grid import Grid, row_bucket
 from creditree.engines.static.kernels.launch import Launch, Options
-from creditree.engines.static.kernels.step import Parts, Scratch, TritonStep
+from creditree.engines.static.kernels.scratch import Parts, Scratch
+from creditree.engines.static.kernels.step import TritonStep
 from creditree.engines.static.kernels.tiles import row_block
 from creditree.engines.static.step import DecodeStep
 from creditree.models.lean import Heads, LeanLayer, Rest
@@ -168,7 +169,7 @@ def main() -> None:
     for model in options.model:
         for rows in options.rows:
             for sampling in (Sampling(0.7, entropies=True), Sampling(0.0)):
-                launched = Options() if options.plain else Options(pdl=True, prefetch=8)
+                launched = Options() if options.plain else Options("late")
                 step = step_of(PUBLIC_SHAPES[model], rows, sampling, launched)
                 for name, text, runs in compiled(step, target, done):
                     works = works and runs

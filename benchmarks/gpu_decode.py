@@ -5,7 +5,7 @@
 The roofline: a step reads every weight once (an embedding that is not the output head too is not read), so n rows get
 at most n * bandwidth / bytes of weights tokens a second; the bandwidth is the larger of those of a copy (reads and
 writes counted) and of a sum (reads alone), measured on the same device just before. Systems: `creditree` (the engine: a
-graph a step, with the kernels that measure faster), `plain`, `fused` and `triton` (with these kernels), `shared` (a
+graph a step, with the kernels that measure fastest), `plain` and `triton` (with these kernels), `shared` (a
 model made surer of its tokens, at T = 0.3: rows apart, then shared, then whichever was faster), `generate` and
 `continuous` (transformers' `generate` and `generate_batch`). Every figure is of a whole call (prompt, sampling, and for
 the engine the store too), after one that warms up; prompts are of 100 random tokens, one for every 50 completions; no
@@ -125,7 +125,6 @@ def theirs(options: argparse.Namespace, *, continuous: bool) -> tuple[Work, torc
 SYSTEMS: dict[str, Callable[[argparse.Namespace], tuple[Work, torch.nn.Module]]] = {
     "creditree": lambda options: ours(options, None),
     "plain": lambda options: ours(options, "plain"),
-    "fused": lambda options: ours(options, "fused"),
     "triton": lambda options: ours(options, "triton"),
     "shared": lambda options: ours(options, None),
     "generate": lambda options: theirs(options, continuous=False),

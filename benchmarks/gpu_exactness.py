@@ -223,9 +223,9 @@ def checks(device: str) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
         if number == 0:
             yield "tokens shared", partial(tokens_check, device, families[0], dtype, scale, shared=True)
             if whole:
-                yield "tokens fused", partial(tokens_check, device, families[0], dtype, scale, "fused")
                 # of the families here, the one whose heads are large enough for Triton's kernels
-                yield "tokens triton", partial(tokens_check, device, "qwen3", dtype, scale, "triton")
+                for form in ("triton", "triton-pdl", "triton-early"):
+                    yield f"tokens {form}", partial(tokens_check, device, "qwen3", dtype, scale, form)
                 yield (
                     "tokens triton shared",
                     partial(tokens_check, device, "qwen3", dtype, scale, "triton", shared=True),

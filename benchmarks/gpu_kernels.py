@@ -2,12 +2,11 @@
 
     PYTHONPATH=src:. python benchmarks/gpu_kernels.py [--model 1.5b 0.5b] [--rows 8 50] [--parts ...] [--out DIR]
 
-Parts, each of which prints its lines as it goes and adds a record: `check` (each kernel against torch, a whole step
-against the plain one), `step` (milliseconds of a whole step in each form, and its share of the roofline, which reads
-the weights once at the measured bandwidth of a copy), `tiles` (each kernel in several tilings, in a graph of one launch
-for each layer, so that no cache hides the weights, beside torch's product; then a step with the best of each),
-`profile` (the kernels of a replay), `fused` (the step in compiled kernels). A part that fails says why, and the next
-one runs. Rows stand at column 128 of 256, after 100 tokens of context.
+Parts, each of which prints its lines as it goes and adds a record: `check` (which tiles and ways to attend measured
+fastest, with the microseconds of each; a whole step in each form against the plain one), `step` (microseconds of a
+whole step in each form, and its share of the roofline, which reads the weights once at the measured bandwidth of a
+copy), `profile` (the kernels of a step, and gaps). A part that fails says why, and the next one runs. Rows stand at
+column 128 of 256, after 100 tokens of context.
 """
 
 import argparse
@@ -16,12 +15,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,14 +32,10 @@ from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.grid import Grid, row_bucket
 from creditree.engines.static.step import DecodeStep
+from creditree.engines.static.triton_form import TRITON_FORMS, ScratchRooms, triton_step
 from creditree.models.random_weights import random_model
 from creditree.models.shapes import PUBLIC_SHAPES, Shape
 from creditree.models.transformer import Transformer
-
-if TYPE_CHECKING:
-    from creditree.engines.static.kernels.launch import Launch, Options
-    from creditree.engines.static.kernels.step import TritonStep
-    from creditree.engines.static.kernels.tiles import Looks, Tiles
 
 SHAPES = {
     "1.5b": PUBLIC_SHAPES["Qwen/Qwen2-1.5B"],
@@ -49,16 +44,8 @@ SHAPES = {
 }
 CONTEXT, LENGTH, COLUMN = 128, 256, 128
 PROMPT = 100
-PARTS = ("check", "step", "tiles", "profile", "fused")
+PARTS = ("check", "step", "profile")
 Run = Callable[[], object]
-
-
-@dataclass(slots=True)
-class Best:
-    """Tilings that were the fastest."""
-
-    tiles: "dict[str, Tiles]"
-    looks: "Looks | None"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,6 +58,7 @@ class Trial:
     buffers: Buffers
     ends: Tensor
     sampling: Sampling
+    rooms: ScratchRooms = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, transformer: Transformer, rows: int, device: str) -> "Trial":
@@ -96,19 +84,34 @@ class Trial:
         ends = torch.tensor([transformer.vocab_size - 1], device=device)
         return cls(name, rows, transformer, buffers, ends, Sampling(1.0))
 
-    def plain(self, *, fused: bool = False) -> DecodeStep:
+    def plain(self) -> DecodeStep:
         """Return the step in torch's kernels."""
         length = self.buffers.grid.length
-        return DecodeStep(self.transformer, self.buffers, self.sampling, length, self.ends, 1, fused)
+        return DecodeStep(self.transformer, self.buffers, self.sampling, length, self.ends, 1)
 
-    def triton(self, options: "Options | None" = None, best: "Best | None" = None) -> "TritonStep":
-        """Return the step in Triton kernels."""
-        from creditree.engines.static.kernels.step import Parts, Scratch, TritonStep
+    def tuned(self) -> str:
+        """Find the fastest tiles, and keep the memory of steps in them; return what was compared, in microseconds."""
+        from creditree.engines.static.kernels.scratch import Parts, Scratch
         from creditree.engines.static.kernels.tiles import row_block
+        from creditree.engines.static.kernels.tune import tuned
 
         parts, block_m = Parts.of(self.transformer), row_block(self.buffers.grid.rows)
-        best = best or Best({}, None)
-        return TritonStep(self.plain(), parts, Scratch.of(parts, block_m, best.tiles, best.looks), options)
+        if self.transformer.device.type == "cpu":
+            self.rooms[block_m] = Scratch.of(parts, block_m)
+            return "nothing on a CPU"
+        self.rooms[block_m], times = tuned(self.plain(), parts, block_m)
+        chosen = {*self.rooms[block_m].tiles.items(), ("attention", self.rooms[block_m].looks)}
+        lines = {
+            name: ", ".join(
+                f"{_short(one)} {1e6 * took:.1f}{'*' * ((name, one) in chosen)}" for one, took in found.items()
+            )
+            for name, found in times.items()
+        }
+        return "; ".join(f"{name} {line}" for name, line in lines.items())
+
+    def form(self, name: Any) -> Any:
+        """Return the step in Triton kernels."""
+        return triton_step(self.plain(), self.rooms, name)
 
     def rehearsed(self, step: Run) -> dict[str, Tensor]:
         """Run a step, undo it, and return what it computed."""
@@ -136,12 +139,26 @@ def gap(ours: Tensor, theirs: Tensor) -> float:
 
 
 def check(trial: Trial) -> dict[str, Any]:
-    """Compare a whole step, and each product and the attention of layer 1, with torch's."""
+    """Choose tiles, and compare a whole step in each form with torch's."""
+    began = perf_counter()
+    say(f"tiles {trial.name} {trial.rows} rows us: {trial.tuned()} ({perf_counter() - began:.1f} s)")
+    theirs = trial.rehearsed(trial.plain())
+    return {form: checked(trial, form, theirs) for form in forms(trial)}
+
+
+def forms(trial: Trial) -> list[str]:
+    """Return the forms that the device has."""
+    return ["triton"] if trial.transformer.device.type == "cpu" else list(TRITON_FORMS)
+
+
+def checked(trial: Trial, form: str, theirs: dict[str, Tensor]) -> dict[str, Any]:
+    """Compare a whole step with what the plain one left."""
     from creditree.engines.draw import draw_each
 
-    step = trial.triton()
-    compile_all([step])
-    theirs, ours = trial.rehearsed(trial.plain()), trial.rehearsed(step)
+    began = perf_counter()
+    step = trial.form(form)
+    made = perf_counter() - began
+    ours = trial.rehearsed(step)
     again = trial.rehearsed(step)
     found: dict[str, Any] = {name: gap(ours[name], theirs[name]) for name in theirs if name != "token"}
     found["tokens_differ"] = int((ours["token"] != theirs["token"]).sum())
@@ -156,17 +173,14 @@ def check(trial: Trial) -> dict[str, Any]:
     text = " ".join(
         f"{name} {value:.1e}" if isinstance(value, float) else f"{name} {value}" for name, value in found.items()
     )
-    say(f"check {trial.name} {trial.rows} rows: {text}")
+    say(f"check {trial.name} {trial.rows} rows {form}: {text} (made in {made:.1f} s)")
     return found
 
 
-def compile_all(steps: "Sequence[TritonStep]") -> None:
-    """Compile the kernels of steps side by side, and say how long that took."""
-    from creditree.engines.static.kernels.launch import compile_ahead
-
-    began = perf_counter()
-    compile_ahead([launch for step in steps for launch in step.launches])
-    say(f"compiled in {perf_counter() - began:.1f} s")
+def _short(one: Any) -> str:
+    if hasattr(one, "block_t"):
+        return f"{one.block_t}/{one.splits}w{one.warps}s{one.stages}"
+    return f"{one.block_n}x{one.block_k}/{one.splits}w{one.warps}s{one.stages}"
 
 
 def microseconds(run: Run, device: str, state: Sequence[Tensor] = (), replays: int = 20) -> float:
@@ -209,147 +223,23 @@ def step_time(trial: Trial, form: str, step: Run, device: str, speed: float) -> 
     return taken
 
 
-def forms() -> "dict[str, Options]":
-    """Return the ways to launch that are compared."""
-    from creditree.engines.static.kernels.launch import Options
-
-    return {"triton": Options(), "pdl": Options(pdl=True), "pdl+prefetch": Options(pdl=True, prefetch=8)}
-
-
-def steps(trial: Trial, device: str, speed: float, *, best: Best | None = None) -> dict[str, Any]:
+def steps(trial: Trial, device: str, speed: float) -> dict[str, Any]:
     """Time a step in each form."""
-    found: dict[str, Any] = {} if best else {"plain": step_time(trial, "plain", trial.plain(), device, speed)}
-    made = {
-        name: trial.triton(options, best) for name, options in forms().items() if device != "cpu" or name == "triton"
-    }
-    compile_all(list(made.values()))
-    for name, step in made.items():
+    found: dict[str, Any] = {"plain": step_time(trial, "plain", trial.plain(), device, speed)}
+    for form in forms(trial):
         try:
-            found[name] = step_time(trial, name + (" best" if best else ""), step, device, speed)
+            found[form] = step_time(trial, form, trial.form(form), device, speed)
         except Exception as error:
-            found[name] = failed(f"step {name}", error)
+            found[form] = failed(f"step {form}", error)
     return found
 
 
-CHOICES: dict[str, dict[bool, tuple[tuple[int, int, int, int, int], ...]]] = {
-    "heads": {
-        True: ((16, 128, 1, 4, 6), (16, 256, 1, 4, 4), (32, 128, 2, 4, 4), (32, 128, 4, 4, 4), (64, 128, 4, 4, 4)),
-        False: ((16, 128, 1, 4, 4), (32, 128, 2, 4, 4), (32, 64, 2, 4, 6), (64, 128, 4, 4, 3), (64, 64, 4, 4, 5)),
-    },
-    "output": {
-        True: ((16, 128, 1, 4, 6), (16, 128, 2, 4, 6), (32, 128, 3, 4, 4), (32, 128, 7, 4, 4), (64, 128, 6, 4, 4)),
-        False: ((16, 128, 2, 4, 4), (32, 128, 3, 4, 4), (32, 128, 7, 4, 4), (64, 128, 6, 4, 3), (64, 64, 6, 4, 4)),
-    },
-    "gate_up": {
-        True: ((16, 128, 1, 4, 6), (32, 128, 1, 4, 4), (32, 256, 1, 4, 3), (64, 128, 1, 4, 3), (64, 64, 1, 4, 5)),
-        False: ((32, 64, 1, 4, 5), (32, 128, 1, 4, 3), (64, 64, 1, 4, 4), (64, 64, 1, 8, 4), (64, 128, 1, 8, 3)),
-    },
-    "down": {
-        True: ((16, 256, 5, 4, 4), (32, 128, 5, 4, 5), (32, 256, 5, 4, 4), (32, 128, 7, 4, 5), (64, 128, 10, 4, 4)),
-        False: ((32, 128, 5, 4, 4), (32, 128, 7, 4, 4), (64, 128, 5, 4, 3), (64, 128, 10, 4, 3), (64, 64, 7, 4, 5)),
-    },
-    "logits": {
-        True: ((64, 128, 1, 4, 4), (128, 128, 1, 4, 3), (128, 64, 1, 4, 5), (128, 64, 1, 8, 5), (256, 64, 1, 8, 4)),
-        False: ((64, 64, 1, 4, 5), (128, 64, 1, 4, 4), (128, 64, 1, 8, 4), (128, 128, 1, 8, 3), (256, 64, 1, 8, 3)),
-    },
-}
-"""Tilings (outputs, inputs, splits, warps, stages) of each product, for at most 16 rows and for more."""
-
-
-LOOKS = ((1, 64, 4, 2), (1, 128, 4, 2), (1, 64, 4, 3), (2, 64, 4, 2), (4, 64, 4, 2), (4, 32, 4, 2), (2, 64, 8, 2))
-"""Ways to attend: parts of the keys, keys at once, warps, steps in flight."""
-
-
-def choices(name: str, trial: Trial, step: "TritonStep") -> "list[Tiles]":
-    """Return the tilings of a product to compare, those the inputs cannot be split into evenly changed."""
-    from creditree.engines.static.kernels.tiles import Tiles
-
-    inputs = _named(step, name)[0].arguments["INPUTS"]
-    found: list[Tiles] = [step._scratch.tiles[name]]
-    for numbers in CHOICES[name][trial.buffers.grid.rows <= 16]:
-        tiles = Tiles(*numbers)
-        while inputs % tiles.block_k and tiles.block_k > 16:
-            tiles = replace(tiles, block_k=tiles.block_k // 2)
-        count = -(-inputs // tiles.block_k)
-        splits = min((one for one in range(1, count + 1) if count % one == 0), key=lambda one: abs(one - tiles.splits))
-        found.append(replace(tiles, splits=splits))
-    return list(dict.fromkeys(found))
-
-
-def _named(step: "TritonStep", name: str) -> "list[Launch]":
-    return [one for one in step.launches if one.name == name]
-
-
-def _short(one: Any) -> str:
-    if hasattr(one, "block_t"):
-        return f"{one.block_t}/{one.splits}w{one.warps}s{one.stages}"
-    return f"{one.block_n}x{one.block_k}/{one.splits}w{one.warps}s{one.stages}"
-
-
-def launch_all(launches: "Sequence[Launch]") -> None:
-    for launch in launches:
-        launch()
-
-
-def multiply_all(x: Tensor, weights: Sequence[Tensor]) -> None:
-    for weight in weights:
-        torch.nn.functional.linear(x, weight)
-
-
-def compared(trial: Trial, name: str, made: "dict[Any, TritonStep]", device: str) -> dict[Any, float]:
-    """Return the microseconds of a kernel in each of several steps, on the average of all layers."""
-    from creditree.engines.static.kernels.launch import compile_ahead
-
-    try:
-        compile_ahead([one for step in made.values() for one in _named(step, name)])
-    except Exception as error:
-        failed(f"compiling {name}", error)
-    times: dict[Any, float] = {}
-    for tiles, step in made.items():
-        launches = _named(step, name)
-        try:
-            times[tiles] = microseconds(partial(launch_all, launches), device) / len(launches)
-        except Exception as error:
-            failed(f"{name} {_short(tiles)}", error)
-    return times
-
-
-def tile_times(trial: Trial, device: str) -> tuple[dict[str, Any], Best]:
-    """Time each kernel of all layers in each tiling, and torch's product; return the figures, and the best tilings."""
-    from creditree.engines.static.kernels.tiles import Looks
-
-    table: dict[str, Any] = {}
-    best, first = Best({}, None), trial.triton()
-    for name in CHOICES:
-        made = {tiles: trial.triton(best=Best({name: tiles}, None)) for tiles in choices(name, trial, first)}
-        times = compared(trial, name, made, device)
-        if not times:
-            continue
-        best.tiles[name] = min(times, key=lambda one: times[one])
-        weights = [one.arguments["weight"] for one in _named(first, name)]
-        x = _named(first, name)[0].arguments["x"][: trial.buffers.grid.rows]
-        theirs = microseconds(partial(multiply_all, x, weights), device) / len(weights)
-        rate = weights[0].numel() * weights[0].element_size() / min(times.values()) / 1000
-        line = ", ".join(f"{_short(one)} {took:.1f}{'*' * (one == best.tiles[name])}" for one, took in times.items())
-        say(f"tiles {trial.name} {trial.rows} rows {name} us: {line}; torch {theirs:.1f}; best {rate:.0f} GB/s")
-        table[name] = {_short(one): took for one, took in times.items()} | {"torch": theirs, "gb_per_s": rate}
-    ways = {looks: trial.triton(best=Best({}, looks)) for looks in (Looks(*numbers) for numbers in LOOKS)}
-    times = compared(trial, "attention", ways, device)
-    best.looks = min(times, key=lambda one: times[one], default=None)
-    line = ", ".join(f"{_short(one)} {took:.1f}{'*' * (one == best.looks)}" for one, took in times.items())
-    others = {one: compared(trial, one, {next(iter(ways)): first}, device) for one in ("embed", "draw")}
-    rest = ", ".join(f"{name} {took:.1f}" for name, found in others.items() for took in found.values())
-    say(f"tiles {trial.name} {trial.rows} rows attention us: {line}; {rest}")
-    table["attention"] = {_short(one): took for one, took in times.items()}
-    return table, best
-
-
-def profile(trial: Trial, device: str, best: Best | None) -> dict[str, Any]:
+def profile(trial: Trial, device: str) -> dict[str, Any]:
     """Print and return the kernels of a step: how many, and microseconds together."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    step = trial.triton(best=best)
+    step = trial.form("triton")
     before = [tensor.clone() for tensor in trial.buffers.state]
     step()
     with profiler(activities=[ProfilerActivity.CPU if device == "cpu" else ProfilerActivity.CUDA]) as seen:
@@ -380,7 +270,6 @@ class Session:
         self.device = options.device
         self.ends = perf_counter() + options.seconds
         self.speed = bandwidths(self.device)["copy"]
-        self.best: dict[tuple[str, int], Best] = {}
         say(f"copy {self.speed / 1e9:.0f} GB/s")
 
     def part(self, part: str, name: str, rows: int, work: Callable[[], Any]) -> None:
@@ -399,12 +288,6 @@ class Session:
         write(f"kernels-{part}-{name}-{rows}", record, self.device, self.options.out, quiet=True)
         say(f"  ({part} {name} {rows}: {perf_counter() - began:.1f} s)")
 
-    def tiles(self, trial: Trial) -> dict[str, Any]:
-        """Compare tilings, then time a step with the best."""
-        table, best = tile_times(trial, self.device)
-        self.best[trial.name, trial.rows] = best
-        return table | {"step": steps(trial, self.device, self.speed, best=best)}
-
     def model(self, name: str) -> list[Trial]:
         """Do what comes first for a model; return its trials."""
         dtype = torch.float32 if self.device == "cpu" else torch.bfloat16
@@ -415,13 +298,6 @@ class Session:
             self.part("step", name, trial.rows, partial(steps, trial, self.device, self.speed))
         return trials
 
-    def rest(self, trial: Trial) -> None:
-        """Profile a step, and time the fused form."""
-        best = self.best.get((trial.name, trial.rows))
-        self.part("profile", trial.name, trial.rows, lambda: profile(trial, self.device, best))
-        fused = trial.plain(fused=True)
-        self.part("fused", trial.name, trial.rows, lambda: step_time(trial, "fused", fused, self.device, self.speed))
-
 
 @torch.no_grad()
 def main() -> None:
@@ -430,7 +306,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", choices=SHAPES, default=["1.5b", "0.5b"])
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 50])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seconds", type=float, default=75, help="after which no part is begun")
+    parser.add_argument("--seconds", type=float, default=38, help="after which no part is begun")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     missing = find_spec("triton") is None or (options.device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1")
@@ -440,9 +316,7 @@ def main() -> None:
     session = Session(options)
     trials = [trial for name in options.model for trial in session.model(name)]
     for trial in trials:
-        session.part("tiles", trial.name, trial.rows, partial(session.tiles, trial))
-    for trial in trials:
-        session.rest(trial)
+        session.part("profile", trial.name, trial.rows, partial(profile, trial, session.device))
 
 
 if __name__ == "__main__":

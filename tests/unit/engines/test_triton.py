@@ -28,7 +28,8 @@ if torch.cuda.is_available():
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("Triton's interpreter is off (TRITON_INTERPRET=1)", allow_module_level=True)
 
-from creditree.engines.static.kernels.step import Parts, Scratch, TritonStep, model_tiles
+from creditree.engines.static.kernels.scratch import Parts, Scratch, model_tiles
+from creditree.engines.static.kernels.step import TritonStep
 from creditree.engines.static.kernels.tiles import Looks
 
 QWEN2 = Shape(2, 48, 6, 2, 16, 80, 150, 128, qkv_bias=True)

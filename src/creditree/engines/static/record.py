@@ -11,13 +11,11 @@ from torch import Tensor
 
 from creditree.engines.static.graphs import CudaGraphs, Graph, Graphs, Step
 
-Kernels = Literal["plain", "fused", "triton"]
+Kernels = Literal["plain", "triton", "triton-pdl", "triton-early"]
 _MOST_FAILURES = 3
 """Failed captures after which none is tried any more: each takes as long as one that works."""
 _GAIN = 0.95
 """Other kernels are taken where a step takes at most this share of the plain step's time."""
-_ENOUGH = 0.6
-"""Share of the plain step's time at which no further kernels are tried: compiling them takes seconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -107,8 +105,6 @@ class Recorder:
                 self.paces = {"plain": graphs.seconds(plain, state)}
             made[form.kernels] = graph
             self.paces[form.kernels] = graphs.seconds(graph, state)
-            if self.paces[form.kernels] <= _ENOUGH * self.paces["plain"]:
-                break
         if plain is None:
             return "plain", self._plain(graphs, step, state)
         best = min(made, key=lambda name: self.paces[name])

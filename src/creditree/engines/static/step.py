@@ -9,7 +9,6 @@ from creditree.engines.draw import draw_each
 from creditree.engines.engine import Sampling
 from creditree.engines.static.attention import SplitPlan
 from creditree.engines.static.buffers import Buffers
-from creditree.engines.static.fused import fused_draw, fused_layers
 from creditree.models.transformer import Rope, Transformer
 
 
@@ -18,7 +17,7 @@ class DecodeStep:
     """Reads and writes `buffers` only, in shapes that do not depend on their contents: it can be captured.
 
     `stage`: how much of the rows' own caches is read; a step at a column of `stage` or more needs another one. `ends`:
-    the tokens that end a completion. `fused`: by compiled kernels.
+    the tokens that end a completion.
     """
 
     transformer: Transformer
@@ -27,7 +26,6 @@ class DecodeStep:
     stage: int
     ends: Tensor
     keep_layer: int | None
-    fused: bool = False
 
     def __call__(self) -> None:
         """Forward the tokens at `column`, draw those of the next column, and move on."""
@@ -51,8 +49,7 @@ class DecodeStep:
     def draw_from(self, logits: Tensor) -> None:
         """Draw the tokens at `column` from the logits [B, V] before them."""
         to = self.buffers
-        draws = fused_draw() if self.fused else draw_each
-        drawn = draws(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
+        drawn = draw_each(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
         kinds = [drawn.token, drawn.logprob, drawn.sampler_logprob]
         kinds += [] if drawn.entropy is None else [drawn.entropy]
         found = torch.stack([kind.to(to.out.dtype) for kind in kinds])
@@ -85,7 +82,4 @@ class DecodeStep:
         return token != to.token.index_select(0, row)
 
     def _layers(self, hidden: Tensor, rope: Rope, plan: SplitPlan, start: int, stop: int) -> Tensor:
-        if not self.fused:
-            return self.transformer.layers(hidden, rope, plan, start, stop)
-        layers = [layer for layer in self.transformer.lean_layers[start:stop] if layer is not None]
-        return fused_layers(layers, hidden, rope, plan, start)
+        return self.transformer.layers(hidden, rope, plan, start, stop)

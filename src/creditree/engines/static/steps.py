@@ -1,20 +1,19 @@
 """The steps of static decoding: recorded once for each grid, and kept while the weights stay where they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
-from creditree.engines.static.fused import FEWEST_BYTES
 from creditree.engines.static.graphs import Step
 from creditree.engines.static.grid import Grid
 from creditree.engines.static.record import Form, Recorder
 from creditree.engines.static.same import check_same
 from creditree.engines.static.step import DecodeStep
-from creditree.engines.static.triton_form import ScratchRooms, triton_step
+from creditree.engines.static.triton_form import TRITON_FORMS, ScratchRooms, triton_step
 from creditree.engines.store import PrefixStore
 from creditree.models.lean import LeanLayer
 from creditree.models.load import Model
@@ -24,6 +23,9 @@ from creditree.models.transformer import Rope
 _GRIDS = 8
 """Grids whose recorded steps are kept; the one used longest ago goes first."""
 _FEWEST_POSITIONS = 512
+FEWEST_BYTES = 1 << 27
+"""Bytes of weights from which other kernels are tried. Ours, not measured: compiling takes seconds, which a model whose
+steps take microseconds never gets back."""
 
 
 class Steps:
@@ -54,7 +56,7 @@ class Steps:
 
     def first(self, buffers: Buffers, sampling: Sampling) -> DecodeStep:
         """Return a step that only draws, and is not recorded."""
-        return self._step(buffers, sampling, 1, fused=False)
+        return self._step(buffers, sampling, 1)
 
     def recorded(self, buffers: Buffers, sampling: Sampling, stage: int) -> Step:
         """Return the step that reads `stage` columns of the rows' own caches."""
@@ -62,24 +64,18 @@ class Steps:
         for key in ((None, sampling, self._adapters), (stage, sampling, self._adapters)):
             if key in steps:
                 return steps[key]
-        plain = self._step(buffers, sampling, stage, fused=False)
+        plain = self._step(buffers, sampling, stage)
         pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.wanted is not None
         forms = self._forms(plain) if pays else []
         found = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
         # Triton's kernels read up to the column, whatever the stage
-        steps[None if self.recorder.kernels == "triton" else stage, sampling, self._adapters] = found
+        steps[stage if self.recorder.kernels == "plain" else None, sampling, self._adapters] = found
         return found
 
     def _forms(self, plain: DecodeStep) -> list[Form]:
-        """Return a step in other kernels."""
-
-        def triton() -> Step:
-            return triton_step(plain, self._scratch)
-
-        return [
-            Form("triton", triton, lambda step: check_same(plain, step)),
-            Form("fused", lambda: replace(plain, fused=True)),
-        ]
+        """Return a step in other kernels, which are looked at before they are taken."""
+        same = partial(check_same, plain)
+        return [Form(form, partial(triton_step, plain, self._scratch, form), same) for form in TRITON_FORMS]
 
     def buffers(self, grid: Grid) -> Buffers:
         """Return the buffers of a grid, whose memory is that of all others."""
@@ -107,11 +103,11 @@ class Steps:
         self._weights, self._layers = weights, layers
         self._adapters = tuple((lora.is_on, lora.scaling) for lora in _loras(layers))
 
-    def _step(self, buffers: Buffers, sampling: Sampling, stage: int, *, fused: bool) -> DecodeStep:
+    def _step(self, buffers: Buffers, sampling: Sampling, stage: int) -> DecodeStep:
         transformer = self._model.transformer
         if self.ends is None:
             self.ends = torch.tensor(self._model.eos_ids, device=transformer.device)
-        return DecodeStep(transformer, buffers, sampling, stage, self.ends, self._keep_layer, fused)
+        return DecodeStep(transformer, buffers, sampling, stage, self.ends, self._keep_layer)
 
     def _angles(self, positions: int) -> Rope:
         if self._rope is None or len(self._rope[0]) < positions:

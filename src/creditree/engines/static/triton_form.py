@@ -1,22 +1,34 @@
-"""The form of a decode step in Triton kernels, where Triton is there."""
+"""The forms of a decode step in Triton kernels, where Triton is there."""
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from creditree.engines.static.graphs import Step
 from creditree.engines.static.step import DecodeStep
 
 ScratchRooms = dict[int, Any]
 """Memory that steps of so many padded rows share: whoever records steps holds it as long as these are replayed."""
+TritonForm = Literal["triton", "triton-pdl", "triton-early"]
+TRITON_FORMS: dict[TritonForm, Literal["none", "late", "early"]] = {
+    "triton": "none",
+    "triton-pdl": "late",
+    "triton-early": "early",
+}
+"""Forms, and when a kernel lets the next one begin (`kernels.launch.Options`)."""
 
 
-def triton_step(plain: DecodeStep, rooms: ScratchRooms) -> Step:
-    """Return a plain step in Triton kernels. RuntimeError, in one sentence, where that cannot be."""
+def triton_step(plain: DecodeStep, rooms: ScratchRooms, form: TritonForm = "triton") -> Step:
+    """Return a plain step in Triton kernels. RuntimeError, in one sentence, where that cannot be.
+
+    The first step of so many padded rows finds out which tiles are fastest.
+    """
     if find_spec("triton") is None:
         raise RuntimeError("Triton is not installed")
-    from creditree.engines.static.kernels.launch import compile_ahead
-    from creditree.engines.static.kernels.step import Parts, Scratch, TritonStep
+    from creditree.engines.static.kernels.launch import Options, compile_ahead
+    from creditree.engines.static.kernels.scratch import Parts, Scratch
+    from creditree.engines.static.kernels.step import TritonStep
     from creditree.engines.static.kernels.tiles import MOST_ROWS, row_block
+    from creditree.engines.static.kernels.tune import tuned
 
     rows = plain.buffers.grid.rows
     if rows > MOST_ROWS:
@@ -24,7 +36,8 @@ def triton_step(plain: DecodeStep, rooms: ScratchRooms) -> Step:
     parts = Parts.of(plain.transformer)
     block_m = row_block(rows)
     if block_m not in rooms:
-        rooms[block_m] = Scratch.of(parts, block_m)
-    step = TritonStep(plain, parts, rooms[block_m])
+        on_gpu = parts.head.device.type == "cuda"
+        rooms[block_m] = tuned(plain, parts, block_m)[0] if on_gpu else Scratch.of(parts, block_m)
+    step = TritonStep(plain, parts, rooms[block_m], Options(TRITON_FORMS[form]))
     compile_ahead(step.launches)
     return step

@@ -31,6 +31,7 @@ def attend(
     HEAD_NORM: tl.constexpr,
     BLOCK_T: tl.constexpr,
     SPLITS: tl.constexpr,
+    PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
 ):
     """Attend with the query heads of one row that share a key head, over one of SPLITS parts of the keys.
@@ -40,23 +41,31 @@ def attend(
     read up to `column`, where this row's new ones are written;  `cos`, `sin` [positions, SIZE];  `head_norm`
     [QUERIES + KV, SIZE];  `out` [rows, QUERIES SIZE].
     """
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     row = tl.program_id(0)
     head = tl.program_id(1)
     split = tl.program_id(2)
     SHARED: tl.constexpr = QUERIES // KV
     kind: tl.constexpr = keys.dtype.element_ty
-    now = tl.load(column)
-    known = tl.load(start + row)
+    # what an earlier step left is there before the kernel that runs just before this one has ended
+    now = tl.load(column).to(tl.int32)
+    known = tl.load(start + row).to(tl.int32)
     size = tl.arange(0, SIZE)
     fold = tl.arange(0, FOLD)
     is_query = fold < SHARED
+    copy = row // EACH
+    context_base = (copy * KV + head).to(tl.int64) * (CONTEXT * SIZE)
+    own_base = ((copy * KV + head) * EACH + row % EACH).to(tl.int64) * (LENGTH * SIZE)
+    if PREFETCH > 0:
+        _prefetch(context_keys + context_base, context_values + context_base, known * SIZE, PREFETCH)
+        _prefetch(keys + own_base, values + own_base, now * SIZE, PREFETCH)
     turn_at = (known + now) * SIZE + size
     turn_cos = tl.load(cos + turn_at).to(tl.float32)
     turn_sin = tl.load(sin + turn_at).to(tl.float32) * tl.where(size < SIZE // 2, -1.0, 1.0)
     other = (size + SIZE // 2) % SIZE
+    if PDL != "none":
+        tl.extra.cuda.gdc_wait()
+    if PDL == "early":
+        tl.extra.cuda.gdc_launch_dependents()
     base = heads + row * ((QUERIES + 2 * KV) * SIZE)
     query_at = base + (head * SHARED + fold)[:, None] * SIZE
     query = tl.load(query_at + size[None, :], mask=is_query[:, None], other=0.0).to(tl.float32)
@@ -77,9 +86,6 @@ def attend(
         key_other = (key_other * factor_key * tl.load(weight_at + other).to(tl.float32)).to(kind).to(tl.float32)
     query = (query * turn_cos[None, :] + query_other * turn_sin[None, :]).to(kind)
     key = (key * turn_cos + key_other * turn_sin).to(kind)
-    copy = row // EACH
-    context_base = (copy * KV + head).to(tl.int64) * (CONTEXT * SIZE)
-    own_base = ((copy * KV + head) * EACH + row % EACH).to(tl.int64) * (LENGTH * SIZE)
     scale = scaling * 1.4426950408889634
     is_first = split == 0
     if is_first:
@@ -89,23 +95,28 @@ def attend(
     largest = tl.where(is_first, score, float("-inf"))
     total = tl.where(is_first, 1.0, 0.0) + tl.zeros((FOLD,), dtype=tl.float32)
     acc = tl.where(is_first, value.to(tl.float32), 0.0)[None, :] + tl.zeros((FOLD, SIZE), dtype=tl.float32)
-    acc, largest, total = _look(
-        acc,
-        largest,
-        total,
-        query,
-        context_keys + context_base,
-        context_values + context_base,
-        known,
-        split,
-        scale,
-        SIZE,
-        BLOCK_T,
-        SPLITS,
-    )
-    acc, largest, total = _look(
-        acc, largest, total, query, keys + own_base, values + own_base, now, split, scale, SIZE, BLOCK_T, SPLITS
-    )
+    # one loop over both kinds of keys: the loads of the first blocks are under way together
+    before = (known + BLOCK_T - 1) // BLOCK_T
+    blocks = before + (now + BLOCK_T - 1) // BLOCK_T
+    place = tl.arange(0, BLOCK_T)
+    for block in range(split, blocks, SPLITS):
+        is_own = block >= before
+        begin = tl.where(is_own, block - before, block) * BLOCK_T
+        seen = begin + place < tl.where(is_own, now, known)
+        key_at = tl.where(is_own, keys + own_base, context_keys + context_base) + begin * SIZE
+        value_at = tl.where(is_own, values + own_base, context_values + context_base) + begin * SIZE
+        block_key = tl.load(key_at + place[None, :] * SIZE + size[:, None], mask=seen[None, :], other=0.0)
+        scores = tl.dot(query, block_key, input_precision="ieee") * scale
+        scores = tl.where(seen[None, :], scores, float("-inf"))
+        new = tl.maximum(largest, tl.max(scores, axis=1))
+        weights = tl.exp2(scores - new[:, None])
+        fading = tl.exp2(largest - new)
+        total = total * fading + tl.sum(weights, axis=1)
+        block_value = tl.load(value_at + place[:, None] * SIZE + size[None, :], mask=seen[:, None], other=0.0)
+        acc = tl.dot(weights.to(block_value.dtype), block_value, acc * fading[:, None], input_precision="ieee")
+        largest = new
+    if PDL == "late":
+        tl.extra.cuda.gdc_launch_dependents()
     target = out + row * (QUERIES * SIZE) + (head * SHARED + fold)[:, None] * SIZE + size[None, :]
     if SPLITS == 1:
         tl.store(target, (acc / total[:, None]).to(out.dtype.element_ty), mask=is_query[:, None])
@@ -138,35 +149,11 @@ def attend(
 
 
 @triton.jit
-def _look(
-    acc,
-    largest,
-    total,
-    query,
-    keys,
-    values,
-    count,
-    split,
-    scale,
-    SIZE: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    SPLITS: tl.constexpr,
-):
-    """Look at the first `count` keys, those blocks of them that are this split's: softmax with a running maximum."""
-    size = tl.arange(0, SIZE)
-    block = tl.arange(0, BLOCK_T)
-    count = count.to(tl.int32)
-    for begin in range(split * BLOCK_T, count, SPLITS * BLOCK_T):
-        place = begin + block
-        seen = place < count
-        key = tl.load(keys + place[None, :] * SIZE + size[:, None], mask=seen[None, :], other=0.0)
-        scores = tl.dot(query, key, input_precision="ieee") * scale
-        scores = tl.where(seen[None, :], scores, float("-inf"))
-        new = tl.maximum(largest, tl.max(scores, axis=1))
-        weights = tl.exp2(scores - new[:, None])
-        fading = tl.exp2(largest - new)
-        total = total * fading + tl.sum(weights, axis=1)
-        value = tl.load(values + place[:, None] * SIZE + size[None, :], mask=seen[:, None], other=0.0)
-        acc = tl.dot(weights.to(value.dtype), value, acc * fading[:, None], input_precision="ieee")
-        largest = new
-    return acc, largest, total
+def _prefetch(keys, values, count, LINES: tl.constexpr):
+    """Ask for the first `count` numbers of both, at most LINES lines of 64 numbers, before what attends is there."""
+    line = tl.maximum(tl.minimum(tl.arange(0, LINES) * 64, count - 1), 0)
+    for at in tl.static_range(2):
+        there = (keys if at == 0 else values) + line
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [there], dtype=tl.int32, is_pure=False, pack=1
+        )

@@ -39,8 +39,7 @@ def draw(
     SHARED, the token goes on to `token`, and `done` and `left` are updated; the member that comes last counts, and
     moves `column` on.
     """
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
+    if PDL != "none":
         tl.extra.cuda.gdc_wait()
     member = tl.program_id(0)
     on = member

@@ -4,15 +4,17 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from creditree.engines.static.kernels.attention import attend
-from creditree.engines.static.kernels.products import embed, product
+from creditree.engines.static.kernels.ends import embed
+from creditree.engines.static.kernels.products import product
 from creditree.engines.static.kernels.tiles import Kind, Looks, Tiles, power_of_two
 from creditree.models.projection import Lora
 
+Pdl = Literal["none", "late", "early"]
 _WARPS = 4
 _THREADS = 16
 
@@ -31,6 +33,11 @@ class Launch:
         """Launch it."""
         self.kernel[self.grid](**self.arguments, **self.settings)
 
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What is no tensor: kernels are alike where that is."""
+        return {name: value for name, value in self.arguments.items() if not isinstance(value, Tensor)}
+
     def compile(self) -> None:
         """Compile the kernel for the present device, unless that is done."""
         if hasattr(self.kernel, "warmup"):  # under Triton's interpreter nothing is compiled
@@ -39,7 +46,7 @@ class Launch:
 
 def compile_ahead(launches: Sequence[Launch]) -> None:
     """Compile kernels side by side, where Triton can."""
-    different = {f"{one.kernel} {_constants(one)} {one.settings}": one for one in launches}
+    different = {f"{one.kernel} {one.constants} {one.settings}": one for one in launches}
     try:
         from triton import AsyncCompileMode
     except ImportError:
@@ -49,16 +56,19 @@ def compile_ahead(launches: Sequence[Launch]) -> None:
             launch.compile()
 
 
-def _constants(launch: Launch) -> dict[str, Any]:
-    return {name: value for name, value in launch.arguments.items() if not isinstance(value, Tensor)}
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How kernels are launched. `pdl`: one begins while the last one ends;  `prefetch`: lines asked for before that."""
+    """When a kernel lets the next one begin, which then asks for its weights and waits for this one's end.
 
-    pdl: bool = False
-    prefetch: int = 0
+    `pdl` (programmatic dependent launch): "none" when it has ended;  "late" when its sums are done;  "early" as soon as
+    it has what came before. No kernel begins before the last but one has ended.
+    """
+
+    pdl: Pdl = "none"
+
+    def lines(self, numbers: int) -> int:
+        """Return the lines of memory, of 64 numbers, that a kernel asks for before it waits."""
+        return 0 if self.pdl == "none" else power_of_two(-(-numbers // 64))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -176,7 +186,7 @@ class Product:
             "BLOCK_N": tiles.block_n,
             "BLOCK_K": tiles.block_k,
             "SPLITS": tiles.splits,
-            "PREFETCH": options.prefetch,
+            "PREFETCH": options.lines(tiles.stages * tiles.block_k),
             "PDL": options.pdl,
             **self.adapters.arguments(nothing),
         }
@@ -188,7 +198,7 @@ def launch_of(
     kernel: Any, grid: Sequence[int], arguments: dict[str, Any], warps: int, stages: int, options: Options
 ) -> Launch:
     """Return the launch of a kernel."""
-    extra = {"launch_pdl": True} if options.pdl else {}
+    extra = {"launch_pdl": True} if options.pdl != "none" else {}
     return Launch(kernel, tuple(grid), arguments, {"num_warps": warps, "num_stages": stages, **extra})
 
 
@@ -270,6 +280,7 @@ class Attention:
             "HEAD_NORM": self.head_norm is not None,
             "BLOCK_T": looks.block_t,
             "SPLITS": looks.splits,
+            "PREFETCH": options.lines(looks.block_t * size),
             "PDL": options.pdl,
         }
         return launch_of(attend, (room.rows, kv, looks.splits), arguments, looks.warps, looks.stages, options)

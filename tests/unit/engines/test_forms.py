@@ -1,4 +1,4 @@
-"""Fused kernels: the same numbers as the plain ones, and the faster of both is recorded."""
+"""A step in several forms: the fastest is recorded, and one that is no use is not."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,52 +7,32 @@ import pytest
 import torch
 
 from creditree.engines.engine import Sampling
-from creditree.engines.static.decoder import Pace
 from creditree.engines.static.record import Form, Recorder
-from creditree.models.adapter import Adapter, LoraSpec
-from creditree.rng import Key
 from tests.strict_graphs import StrictGraphs
 from tests.tiny_models import tiny
-from tests.unit.engines.test_static import assert_same, decoder_of, requests, static_engine, torch_engine
+from tests.unit.engines.test_static import decoder_of, requests, static_engine
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen3"])
-def test_compiled_kernels_give_the_tokens_and_numbers_of_plain_ones(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tiny(family)
-    adapter = Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
-    with torch.no_grad():
-        for matrix in adapter.matrices:
-            matrix.add_(0.1 * torch.randn(matrix.shape, generator=torch.Generator().manual_seed(1)).to(matrix.dtype))
-    for shares in (False, True):
-        monkeypatch.setattr(Pace, "shares", shares)
-        engine = static_engine(model, keep_layer=adapter.first_layer)
-        decoder_of(engine).recorder = Recorder(CPU, "fused")
-        found, _ = engine.sample(requests(2, 4), Sampling(0.7, entropies=True))
-        expected, _ = torch_engine(model).sample(requests(2, 4), Sampling(0.7, entropies=True))
-        assert_same(found, expected)
 
 
 Run = Callable[[], None]
 
 
 def made(log: list[str]) -> tuple[Run, Form]:
-    """Return a plain step and a fused form that write down that they ran."""
-    return lambda: log.append("plain"), Form("fused", lambda: lambda: log.append("fused"))
+    """Return a plain step and another form that write down that they ran."""
+    return lambda: log.append("plain"), Form("triton-pdl", lambda: lambda: log.append("triton-pdl"))
 
 
-@pytest.mark.parametrize(("paces", "taken"), [((2.0, 1.0), "fused"), ((1.0, 0.99), "plain"), ((1.0, 2.0), "plain")])
+@pytest.mark.parametrize(
+    ("paces", "taken"), [((2.0, 1.0), "triton-pdl"), ((1.0, 0.99), "plain"), ((1.0, 2.0), "plain")]
+)
 def test_the_faster_kernels_are_measured_once_and_then_taken(paces: Sequence[float], taken: str) -> None:
     recorder = Recorder(CPU, graphs=StrictGraphs(paces=paces))
     log: list[str] = []
-    plain, fused = made(log)
-    first = recorder.record(plain, [], [fused])
-    assert recorder.paces == {"plain": paces[0], "fused": paces[1]}
-    second = recorder.record(plain, [], [fused])  # no pace is left to be asked for
+    plain, other = made(log)
+    first = recorder.record(plain, [], [other])
+    assert recorder.paces == {"plain": paces[0], "triton-pdl": paces[1]}
+    second = recorder.record(plain, [], [other])  # no pace is left to be asked for
     for replay in (first, second):
         log.clear()
         replay()
@@ -66,17 +46,16 @@ def test_the_faster_kernels_are_measured_once_and_then_taken(paces: Sequence[flo
 @pytest.mark.parametrize(
     ("paces", "taken"),
     [
-        ((1.0, 0.8, 0.7), "fused"),
+        ((1.0, 0.8, 0.7), "triton-pdl"),
         ((1.0, 0.7, 0.8), "triton"),
         ((1.0, 1.1, 1.2), "plain"),
-        ((1.0, 0.5), "triton"),  # so much faster that the next is not even made
     ],
 )
 def test_of_several_forms_the_fastest_is_taken_for_each_size(paces: Sequence[float], taken: str) -> None:
     recorder = Recorder(CPU, graphs=StrictGraphs(paces=[*paces, 1.0, 2.0, 2.0]))
     log: list[str] = []
-    plain, fused = made(log)
-    forms = [Form("triton", lambda: lambda: log.append("triton")), fused]
+    plain, other = made(log)
+    forms = [Form("triton", lambda: lambda: log.append("triton")), other]
     replay = recorder.record(plain, [], forms, 8)
     log.clear()
     replay()
@@ -93,11 +72,11 @@ def test_a_form_that_computes_something_else_is_never_taken() -> None:
 
     recorder = Recorder(CPU, graphs=StrictGraphs(paces=(1.0, 0.9)))
     log: list[str] = []
-    plain, fused = made(log)
+    plain, other = made(log)
     wrong = Form("triton", lambda: lambda: log.append("triton"), check)
-    recorder.record(plain, [], [wrong, fused])
+    recorder.record(plain, [], [wrong, other])
     assert "triton" not in log
-    assert recorder.kernels == "fused"
+    assert recorder.kernels == "triton-pdl"
     assert recorder.refused == {"triton": "its hidden states are not the plain step's"}
 
 
@@ -105,19 +84,19 @@ def test_where_kernels_cannot_be_compiled_the_plain_ones_are_recorded_and_it_is_
     class NoCompilerError(Exception):
         """A class that nobody expects."""
 
-    def fused() -> None:
+    def broken() -> None:
         raise NoCompilerError("no C++ compiler\nand a page of its output")
 
     recorder = Recorder(CPU, graphs=StrictGraphs())
     log: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        replay = recorder.record(made(log)[0], [], [Form("fused", lambda: fused)])
+        replay = recorder.record(made(log)[0], [], [Form("triton-pdl", lambda: broken)])
     log.clear()
     replay()
     assert log == ["plain"]
     assert (recorder.captured, recorder.eager, recorder.kernels) == (1, 0, "plain")
-    assert recorder.refused == {"fused": "no C++ compiler"}
+    assert recorder.refused == {"triton-pdl": "no C++ compiler"}
     assert recorder.failure is None
 
 
@@ -136,4 +115,4 @@ def test_small_models_are_not_compiled_for_and_large_ones_are(monkeypatch: pytes
         engine = static_engine(tiny())
         decoder_of(engine).recorder = Asked(CPU)
         engine.sample(requests(1, 2), Sampling(0.7))
-    assert offered == [[], ["triton", "fused"]]
+    assert offered == [[], ["triton", "triton-pdl", "triton-early"]]
