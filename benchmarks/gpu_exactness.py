@@ -163,7 +163,7 @@ def tokens_check(
         "ok": exact and (device == "cpu" or captured),
         "eager": recorder.eager,
         "kernels": recorder.kernels,
-        "not_fused": recorder.not_fused,
+        "refused": recorder.refused,
         "completions_that_differ": differ,
         "largest_gap": largest,
         "first_gap": first,
@@ -224,6 +224,12 @@ def checks(device: str) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
             yield "tokens shared", partial(tokens_check, device, families[0], dtype, scale, shared=True)
             if whole:
                 yield "tokens fused", partial(tokens_check, device, families[0], dtype, scale, "fused")
+                # of the families here, the one whose heads are large enough for Triton's kernels
+                yield "tokens triton", partial(tokens_check, device, "qwen3", dtype, scale, "triton")
+                yield (
+                    "tokens triton shared",
+                    partial(tokens_check, device, "qwen3", dtype, scale, "triton", shared=True),
+                )
             yield "flex", partial(flex_check, device)
 
 

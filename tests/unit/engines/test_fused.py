@@ -8,7 +8,7 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.engines.static.decoder import Pace
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.record import Form, Recorder
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.rng import Key
 from tests.strict_graphs import StrictGraphs
@@ -37,9 +37,12 @@ def test_compiled_kernels_give_the_tokens_and_numbers_of_plain_ones(
         assert_same(found, expected)
 
 
-def made(log: list[str]) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return a plain and a fused step that write down that they ran."""
-    return lambda: log.append("plain"), lambda: log.append("fused")
+Run = Callable[[], None]
+
+
+def made(log: list[str]) -> tuple[Run, Form]:
+    """Return a plain step and a fused form that write down that they ran."""
+    return lambda: log.append("plain"), Form("fused", lambda: lambda: log.append("fused"))
 
 
 @pytest.mark.parametrize(("paces", "taken"), [((2.0, 1.0), "fused"), ((1.0, 0.99), "plain"), ((1.0, 2.0), "plain")])
@@ -47,16 +50,55 @@ def test_the_faster_kernels_are_measured_once_and_then_taken(paces: Sequence[flo
     recorder = Recorder(CPU, graphs=StrictGraphs(paces=paces))
     log: list[str] = []
     plain, fused = made(log)
-    first = recorder.record(plain, [], fused)
+    first = recorder.record(plain, [], [fused])
     assert recorder.paces == {"plain": paces[0], "fused": paces[1]}
-    second = recorder.record(plain, [], fused)  # no pace is left to be asked for
+    second = recorder.record(plain, [], [fused])  # no pace is left to be asked for
     for replay in (first, second):
         log.clear()
         replay()
         assert log == [taken]
     assert recorder.kernels == taken
     assert recorder.captured == 3
-    assert recorder.failure is recorder.not_fused is None
+    assert recorder.failure is None
+    assert recorder.refused == {}
+
+
+@pytest.mark.parametrize(
+    ("paces", "taken"),
+    [
+        ((1.0, 0.8, 0.7), "fused"),
+        ((1.0, 0.7, 0.8), "triton"),
+        ((1.0, 1.1, 1.2), "plain"),
+        ((1.0, 0.5), "triton"),  # so much faster that the next is not even made
+    ],
+)
+def test_of_several_forms_the_fastest_is_taken_for_each_size(paces: Sequence[float], taken: str) -> None:
+    recorder = Recorder(CPU, graphs=StrictGraphs(paces=[*paces, 1.0, 2.0, 2.0]))
+    log: list[str] = []
+    plain, fused = made(log)
+    forms = [Form("triton", lambda: lambda: log.append("triton")), fused]
+    replay = recorder.record(plain, [], forms, 8)
+    log.clear()
+    replay()
+    assert log == [recorder.kernels] == [taken]
+    recorder.record(plain, [], forms, 400)
+    assert recorder.kernels == "plain"
+    recorder.record(plain, [], forms, 8)
+    assert recorder.kernels == taken
+
+
+def test_a_form_that_computes_something_else_is_never_taken() -> None:
+    def check(step: Run) -> None:
+        raise RuntimeError("its hidden states are not the plain step's")
+
+    recorder = Recorder(CPU, graphs=StrictGraphs(paces=(1.0, 0.9)))
+    log: list[str] = []
+    plain, fused = made(log)
+    wrong = Form("triton", lambda: lambda: log.append("triton"), check)
+    recorder.record(plain, [], [wrong, fused])
+    assert "triton" not in log
+    assert recorder.kernels == "fused"
+    assert recorder.refused == {"triton": "its hidden states are not the plain step's"}
 
 
 def test_where_kernels_cannot_be_compiled_the_plain_ones_are_recorded_and_it_is_known_why() -> None:
@@ -70,25 +112,23 @@ def test_where_kernels_cannot_be_compiled_the_plain_ones_are_recorded_and_it_is_
     log: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        replay = recorder.record(made(log)[0], [], fused)
+        replay = recorder.record(made(log)[0], [], [Form("fused", lambda: fused)])
     log.clear()
     replay()
     assert log == ["plain"]
     assert (recorder.captured, recorder.eager, recorder.kernels) == (1, 0, "plain")
-    assert recorder.not_fused == "no C++ compiler"
+    assert recorder.refused == {"fused": "no C++ compiler"}
     assert recorder.failure is None
 
 
 def test_small_models_are_not_compiled_for_and_large_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered: list[bool] = []
+    offered: list[list[str]] = []
 
     class Asked(Recorder):
-        """Writes down whether a fused step was offered, and takes the plain one."""
+        """Writes down which forms were offered, and takes the plain step."""
 
-        def record(
-            self, step: Callable[[], None], state: Sequence[torch.Tensor], fused: Callable[[], None] | None = None
-        ) -> Callable[[], None]:
-            offered.append(fused is not None)
+        def record(self, step: Run, state: Sequence[torch.Tensor], forms: Sequence[Form] = (), size: int = 0) -> Run:
+            offered.append([form.kernels for form in forms])
             return step
 
     for bytes_ in (1 << 27, 1):
@@ -96,4 +136,4 @@ def test_small_models_are_not_compiled_for_and_large_ones_are(monkeypatch: pytes
         engine = static_engine(tiny())
         decoder_of(engine).recorder = Asked(CPU)
         engine.sample(requests(1, 2), Sampling(0.7))
-    assert offered == [False, True]
+    assert offered == [[], ["triton", "fused"]]

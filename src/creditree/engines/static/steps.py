@@ -1,6 +1,7 @@
 """The steps of static decoding: recorded once for each grid, and kept while the weights stay where they are."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.fused import FEWEST_BYTES
 from creditree.engines.static.graphs import Step
 from creditree.engines.static.grid import Grid
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.record import Form, Recorder
+from creditree.engines.static.same import check_same
 from creditree.engines.static.step import DecodeStep
+from creditree.engines.static.triton_form import ScratchRooms, triton_step
 from creditree.engines.store import PrefixStore
 from creditree.models.lean import LeanLayer
 from creditree.models.load import Model
@@ -37,6 +40,7 @@ class Steps:
         self._keep_layer = store.keep_layer
         self._arena = Arena(model.transformer, store.keep_layer is not None)
         self._grids: dict[Grid, tuple[Buffers, dict[tuple[object, ...], Step]]] = {}
+        self._scratch: ScratchRooms = {}
         self._weights: tuple[object, ...] = ()
         self._layers: tuple[LeanLayer | None, ...] = ()
         self._adapters: tuple[object, ...] = ()
@@ -55,13 +59,27 @@ class Steps:
     def recorded(self, buffers: Buffers, sampling: Sampling, stage: int) -> Step:
         """Return the step that reads `stage` columns of the rows' own caches."""
         steps = self._grids[buffers.grid][1]
-        key = (stage, sampling, self._adapters)
-        if key not in steps:
-            pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.kernels == "fused"
-            fused = self._step(buffers, sampling, stage, fused=True) if pays else None
-            plain = self._step(buffers, sampling, stage, fused=False)
-            steps[key] = self.recorder.record(plain, buffers.state, fused)
-        return steps[key]
+        for key in ((None, sampling, self._adapters), (stage, sampling, self._adapters)):
+            if key in steps:
+                return steps[key]
+        plain = self._step(buffers, sampling, stage, fused=False)
+        pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.wanted is not None
+        forms = self._forms(plain) if pays else []
+        found = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
+        # Triton's kernels read up to the column, whatever the stage
+        steps[None if self.recorder.kernels == "triton" else stage, sampling, self._adapters] = found
+        return found
+
+    def _forms(self, plain: DecodeStep) -> list[Form]:
+        """Return a step in other kernels."""
+
+        def triton() -> Step:
+            return triton_step(plain, self._scratch)
+
+        return [
+            Form("triton", triton, lambda step: check_same(plain, step)),
+            Form("fused", lambda: replace(plain, fused=True)),
+        ]
 
     def buffers(self, grid: Grid) -> Buffers:
         """Return the buffers of a grid, whose memory is that of all others."""
@@ -83,6 +101,7 @@ class Steps:
         weights = tuple((p.data_ptr(), p.dtype, p.shape) for p in _tensors(transformer.model))
         if weights != self._weights or len(layers) != len(self._layers) or any(map(_differ, layers, self._layers)):
             self._grids.clear()
+            self._scratch.clear()
             self._rope = None
         # layers are held, not only compared: another object at the same address would be taken for the same
         self._weights, self._layers = weights, layers

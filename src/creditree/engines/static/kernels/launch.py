@@ -41,10 +41,10 @@ def compile_ahead(launches: Sequence[Launch]) -> None:
     """Compile kernels side by side, where Triton can."""
     different = {f"{one.kernel} {_constants(one)} {one.settings}": one for one in launches}
     try:
-        from triton.runtime import AsyncCompileMode
+        from triton import AsyncCompileMode
     except ImportError:
         return
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool, AsyncCompileMode(pool):
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool, AsyncCompileMode(pool, ignore_errors=True):
         for launch in different.values():
             launch.compile()
 
@@ -144,7 +144,9 @@ class Product:
     temperature: float = 1.0
 
     def launch(self, room: Room, tiles: Tiles, options: Options) -> Launch:
-        """Return what launches it."""
+        """Return what launches it. The two halves of a gated product are not added up from parts."""
+        if self.kind == "gated" and tiles.splits > 1:
+            raise RuntimeError("a gated product is not computed in parts")
         after, nothing = self.after, self.out
         kept = after.kept if after is not None else None
         arguments: dict[str, Any] = {
