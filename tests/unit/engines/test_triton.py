@@ -1,5 +1,6 @@
 """The step in Triton kernels computes what the plain step computes. On a CPU, by Triton's interpreter."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ if torch.cuda.is_available():
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("Triton's interpreter is off (TRITON_INTERPRET=1)", allow_module_level=True)
 
+from creditree.engines.static.kernels import tune
 from creditree.engines.static.kernels.scratch import Parts, Scratch, model_tiles
 from creditree.engines.static.kernels.step import TritonStep
 from creditree.engines.static.kernels.tiles import Looks
@@ -119,6 +121,25 @@ def test_low_precision_is_the_plain_step_but_for_rounding() -> None:
     adapt(model, LoraSpec(rank=2, layers=0.5))
     step = a_step(model, Grid(2, 1, 20, 8), Sampling(0.7))
     check_same(step, cut(step, splits=3, looks=2))
+
+
+@torch.no_grad()
+def test_the_tiles_that_measure_fastest_are_taken_and_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more programs the slower, says the clock: one part of the keys, the widest tiles."""
+    monkeypatch.setattr(tune, "_seconds", lambda launches: float(math.prod(launches[0].grid)) / len(launches))
+
+    def made(step: DecodeStep) -> TritonStep:
+        parts = Parts.of(step.transformer)
+        column = step.buffers.column.clone()
+        scratch, times = tune.tuned(step, parts, 16)
+        assert torch.equal(step.buffers.column, column)
+        assert [len(times[name]) for name in ("gate_up", "attention")] == [2, 5]
+        # 48 outputs: tiles of 32, or one of 64
+        assert scratch.tiles["gate_up"].block_n == 64
+        assert scratch.looks.splits == 1
+        return TritonStep(step, parts, scratch)
+
+    compare(model_of(QWEN3), Grid(2, 1, 20, 8), Sampling(0.7), 1, made)
 
 
 def test_what_kernels_cannot_do_is_said() -> None:

@@ -10,6 +10,7 @@ from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.graphs import Step
 from creditree.engines.static.grid import Grid
+from creditree.engines.static.kernels.tiles import FEWEST_BYTES
 from creditree.engines.static.record import Form, Recorder
 from creditree.engines.static.same import check_same
 from creditree.engines.static.step import DecodeStep
@@ -23,9 +24,6 @@ from creditree.models.transformer import Rope
 _GRIDS = 8
 """Grids whose recorded steps are kept; the one used longest ago goes first."""
 _FEWEST_POSITIONS = 512
-FEWEST_BYTES = 1 << 27
-"""Bytes of weights from which other kernels are tried. Ours, not measured: compiling takes seconds, which a model whose
-steps take microseconds never gets back."""
 
 
 class Steps:

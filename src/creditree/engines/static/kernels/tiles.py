@@ -5,10 +5,13 @@ from typing import Literal
 
 Kind = Literal["heads", "residual", "gated", "logits"]
 MOST_ROWS = 128
+FEWEST_BYTES = 1 << 27
+"""Bytes of weights from which these kernels are tried. Ours, not measured: compiling takes seconds, which a model whose
+steps take microseconds never gets back."""
 _FEWEST_ROWS = 16
 _PROGRAMS = 120
 """Programs of a product that keep a large GPU's processors busy: about one for each."""
-_MOST_SPLITS = 16
+MOST_SPLITS = 16
 _LOOKING, MOST_LOOKS = 2 * 132, 4
 """Programs of attention that are worth having, about two for each processor; parts that keys are cut into at most."""
 _KEYS = 512
@@ -90,7 +93,7 @@ def tiles_of(kind: Kind, rows: int, inputs: int, outputs: int, unit: int = 1) ->
     count = -(-outputs // block_n)
     splits = 1
     if kind in ("heads", "residual"):
-        even = [parts for parts in range(1, min(steps, _MOST_SPLITS) + 1) if steps % parts == 0]
+        even = [parts for parts in range(1, min(steps, MOST_SPLITS) + 1) if steps % parts == 0]
         splits = next((parts for parts in even if parts * count >= _PROGRAMS), even[-1])
     return Tiles(block_n, block_k, splits, warps=4, stages=4)
 

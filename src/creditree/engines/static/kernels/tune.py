@@ -65,7 +65,8 @@ def _alike(step: TritonStep, name: str) -> list[Launch]:
 def _seconds(launches: Sequence[Launch]) -> float:
     """Return the seconds of a launch, in a graph of them all; infinitely many where the device cannot run it."""
     try:
-        launches[0]()
+        for launch in launches:  # what is compiled or loaded now is not while they are recorded
+            launch()
         torch.cuda.synchronize()
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         with torch.cuda.stream(stream):
