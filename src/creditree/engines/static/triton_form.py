@@ -20,14 +20,14 @@ TRITON_FORMS: dict[TritonForm, Literal["none", "late", "early"]] = {
 def triton_step(plain: DecodeStep, rooms: ScratchRooms, form: TritonForm = "triton") -> Step:
     """Return a plain step in Triton kernels. RuntimeError, in one sentence, where that cannot be.
 
-    The first step of so many padded rows finds out which tiles are fastest.
+    The first step of so many padded rows finds out which tiles are fastest, where a model is large enough to gain.
     """
     if find_spec("triton") is None:
         raise RuntimeError("Triton is not installed")
     from creditree.engines.static.kernels.launch import Options, compile_ahead
     from creditree.engines.static.kernels.scratch import Parts, Scratch
     from creditree.engines.static.kernels.step import TritonStep
-    from creditree.engines.static.kernels.tiles import MOST_ROWS, row_block
+    from creditree.engines.static.kernels.tiles import FEWEST_BYTES, MOST_ROWS, row_block
     from creditree.engines.static.kernels.tune import tuned
 
     rows = plain.buffers.grid.rows
@@ -36,8 +36,9 @@ def triton_step(plain: DecodeStep, rooms: ScratchRooms, form: TritonForm = "trit
     parts = Parts.of(plain.transformer)
     block_m = row_block(rows)
     if block_m not in rooms:
-        on_gpu = parts.head.device.type == "cuda"
-        rooms[block_m] = tuned(plain, parts, block_m)[0] if on_gpu else Scratch.of(parts, block_m)
+        size = sum(parameter.nbytes for parameter in plain.transformer.model.parameters())
+        pays = parts.head.device.type == "cuda" and size >= FEWEST_BYTES
+        rooms[block_m] = tuned(plain, parts, block_m)[0] if pays else Scratch.of(parts, block_m)
     step = TritonStep(plain, parts, rooms[block_m], Options(TRITON_FORMS[form]))
     compile_ahead(step.launches)
     return step

@@ -186,7 +186,8 @@ class Product:
             "BLOCK_N": tiles.block_n,
             "BLOCK_K": tiles.block_k,
             "SPLITS": tiles.splits,
-            "PREFETCH": options.lines(tiles.stages * tiles.block_k),
+            # of the many programs of the logits only the first begin before the wait
+            "PREFETCH": 0 if self.kind == "logits" else options.lines(tiles.stages * tiles.block_k),
             "PDL": options.pdl,
             **self.adapters.arguments(nothing),
         }

@@ -57,9 +57,12 @@ def _choices(plain: DecodeStep, parts: Parts, block_m: int) -> dict[str, list[Ti
 
 
 def _alike(step: TritonStep, name: str) -> list[Launch]:
-    """Return the launches of a kernel in all layers where it is the one of the first."""
-    launches = [one for one in step.launches if one.name == name]
-    return [one for one in launches if one.constants == launches[0].constants]
+    """Return the launches of a kernel in the layers where it is the same: most of them."""
+    same: dict[str, list[Launch]] = {}
+    for launch in step.launches:
+        if launch.name == name:
+            same.setdefault(str(launch.constants), []).append(launch)
+    return max(same.values(), key=len)
 
 
 def _seconds(launches: Sequence[Launch]) -> float:
