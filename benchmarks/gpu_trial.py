@@ -11,7 +11,7 @@ from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.grid import Grid, row_bucket
 from creditree.engines.static.step import DecodeStep
-from creditree.engines.static.triton_form import ScratchRooms, triton_step
+from creditree.engines.static.triton_form import ScratchRooms, compile_forms, triton_step
 from creditree.models.shapes import PUBLIC_SHAPES, Shape
 from creditree.models.transformer import Transformer
 
@@ -77,6 +77,7 @@ class Trial:
             self.rooms[block_m] = Scratch.of(parts, block_m)
             return "nothing on a CPU"
         self.rooms[block_m], times = tuned(self.plain(), parts, block_m)
+        compile_forms(self.plain(), parts, self.rooms[block_m])
         chosen = {*self.rooms[block_m].tiles.items(), ("attention", self.rooms[block_m].looks)}
         lines = {
             name: ", ".join(

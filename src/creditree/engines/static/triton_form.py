@@ -39,6 +39,17 @@ def triton_step(plain: DecodeStep, rooms: ScratchRooms, form: TritonForm = "trit
         size = sum(parameter.nbytes for parameter in plain.transformer.model.parameters())
         pays = parts.head.device.type == "cuda" and size >= FEWEST_BYTES
         rooms[block_m] = tuned(plain, parts, block_m)[0] if pays else Scratch.of(parts, block_m)
+        if pays:
+            compile_forms(plain, parts, rooms[block_m])
     step = TritonStep(plain, parts, rooms[block_m], Options(TRITON_FORMS[form]))
     compile_ahead(step.launches)
     return step
+
+
+def compile_forms(plain: DecodeStep, parts: Any, scratch: Any) -> None:
+    """Compile the kernels of all forms side by side: one after the other they would take as long each."""
+    from creditree.engines.static.kernels.launch import Options, compile_ahead
+    from creditree.engines.static.kernels.step import TritonStep
+
+    steps = [TritonStep(plain, parts, scratch, Options(pdl)) for pdl in TRITON_FORMS.values()]
+    compile_ahead([launch for step in steps for launch in step.launches])
