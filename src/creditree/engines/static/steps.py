@@ -67,7 +67,7 @@ class Steps:
         forms = self._forms(plain) if pays else []
         found = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
         # Triton's kernels read up to the column, whatever the stage
-        steps[stage if self.recorder.kernels == "plain" else None, sampling, self._adapters] = found
+        steps[None if self.recorder.kernels in TRITON_FORMS else stage, sampling, self._adapters] = found
         return found
 
     def _forms(self, plain: DecodeStep) -> list[Form]:
