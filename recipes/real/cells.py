@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 METHODS = ("grpo", "s-grpo", "t-spmo")
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
-TRIED = (1e-3, 3e-4)
+TRIED = (3e-3, 1e-3, 3e-4)
 """Learning rates that are tried for every method alike."""
 TUNING_TOKENS = 20_000
 
@@ -47,13 +47,14 @@ class Setup:
         return f"tuning-{self.tuned_as or self.name}"
 
 
-BEST_ON_CPU = {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 1e-3}
+BEST_ON_CPU = {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 3e-3}
+BEST_ON_PRODUCTS = {"grpo": 1e-3, "s-grpo": 3e-4, "t-spmo": 3e-4}
 TWO_BY_TWO = (("task.digits_a", 2), ("task.digits_b", 2))
 SETUPS = (
     Setup("svamp-qwen", "qwen", "svamp", 30_000, BEST_ON_CPU),
-    Setup("svamp-smollm2", "smollm2", "svamp", 30_000, {}),
+    Setup("svamp-smollm2", "smollm2", "svamp", 30_000, {"grpo": 3e-3, "s-grpo": 3e-3, "t-spmo": 1e-3}),
     Setup("multiplication-3x1-qwen", "qwen", "multiplication", 30_000, {}, methods=()),
-    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, {}, TWO_BY_TWO),
+    Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, BEST_ON_PRODUCTS, TWO_BY_TWO),
     Setup("svamp-qwen-256", "qwen", "svamp_256", 320_000, BEST_ON_CPU, tuned_as="svamp-qwen", device="cuda"),
 )
 SMOKE_KEYS: tuple[tuple[str, object], ...] = (
