@@ -3,6 +3,7 @@
 #
 #     benchmarks/gpu.sh [--out DIR] [--seconds 590] [--only NAME ...] [--again] [--together]
 #     benchmarks/gpu.sh --cpu [--out DIR]     the same pieces in tiny sizes on the CPU: a smoke test of the scripts
+#     benchmarks/gpu.sh --table [...]         the table of recipes/real at 256 tokens, in its own time (see below)
 #
 # What the pieces are, their order, the records and the exit status: benchmarks/gpu_run.py, which this calls. Creditree
 # runs from src/. What else it needs is taken from the machine or from benchmarks/wheels/ (nothing is downloaded;
@@ -16,6 +17,15 @@
 #
 # (pydantic works with one pydantic-core only: the newest of both, or the one it names. Without trl and datasets TRL's
 # seconds are null.) Real weights come in pieces: see benchmarks/gpu_carry.sh.
+#
+# The table is a measurement and nine runs of learning, cells side by side. It takes the options that
+# `python -m recipes.real.run_table --help` lists. The weights are carried as qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
+# (its name in recipes/real/fetch.py), SVAMP's 1,000 problems as benchmarks/carry/svamp.jsonl. One archive is all that
+# has to come back; it is written anew whenever a cell ends, so that a table that is cut off is in it as far as it came:
+#
+#     cp svamp.jsonl benchmarks/carry/
+#     benchmarks/gpu.sh --table --seconds 230 --workers 5 --archive OUT/table.tar.gz
+#     tar -xzf OUT/table.tar.gz -C recipes/real/results svamp-qwen-256 && python -m recipes.real.report
 #
 # WHEELS names another folder, PYTHON the interpreter, COMMIT the commit where the source is not under git.
 set -u
@@ -42,11 +52,18 @@ for package in peft accelerate psutil pydantic pydantic_core annotated_types typ
     can_import $package || { echo "$package is missing: see the head of this file for how to carry it" >&2; exit 2; }
 done
 case " $* " in
-    *" --cpu "*) export OMP_NUM_THREADS=1 ;;
+    *" --cpu "* | *" --smoke "*) export OMP_NUM_THREADS=1 ;;
     *)
         "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
-            { echo "torch finds no CUDA device; --cpu runs a smoke test of the scripts" >&2; exit 2; }
+            { echo "torch finds no CUDA device; --cpu, or --table --smoke, runs a smoke test of the scripts" >&2; exit 2; }
         benchmarks/gpu_carry.sh join || echo "real weights are left out" >&2
         ;;
 esac
-"$PYTHON" benchmarks/gpu_run.py "$@"
+if [ "${1:-}" = --table ]; then
+    shift
+    work=${TMPDIR:-/tmp}/creditree-table
+    "$PYTHON" -m recipes.real.run_table --only svamp-qwen-256 --weights benchmarks/carry \
+        --data benchmarks/carry/svamp.jsonl --work "$work" --out "$work/results" "$@"
+else
+    "$PYTHON" benchmarks/gpu_run.py "$@"
+fi

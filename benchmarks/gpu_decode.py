@@ -5,11 +5,11 @@
 The roofline: a step reads every weight once (an embedding that is not the output head too is not read), so n rows get
 at most n * bandwidth / bytes of weights tokens a second; the bandwidth is the larger of those of a copy (reads and
 writes counted) and of a sum (reads alone), measured on the same device just before. Systems: `creditree` (the engine: a
-graph a step, with the kernels that measure faster), `plain` and `fused` (with these kernels), `shared` (a model made
-surer of its tokens, at T = 0.3: rows apart, then shared, then whichever was faster), `generate` and `continuous`
-(transformers' `generate` and `generate_batch`). Every figure is of a whole call (prompt, sampling, and for the engine
-the store too), after one that warms up; prompts are of 100 random tokens, one for every 50 completions; no completion
-ends early. Nothing has an adapter. The record is written after each number of rows.
+graph a step, with the kernels that measure fastest), `plain` and `triton` (with these kernels), `shared` (a
+model made surer of its tokens, at T = 0.3: rows apart, then shared, then whichever was faster), `generate` and
+`continuous` (transformers' `generate` and `generate_batch`). Every figure is of a whole call (prompt, sampling, and for
+the engine the store too), after one that warms up; prompts are of 100 random tokens, one for every 50 completions; no
+completion ends early. Nothing has an adapter. The record is written after each number of rows.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def ours(options: argparse.Namespace, kernels: Kernels | None) -> tuple[Work, to
             "failure": recorder.failure,
             "kernels": recorder.kernels,
             "kernel_paces_ms": {name: 1000 * pace for name, pace in recorder.paces.items()},
-            "not_fused": recorder.not_fused,
+            "refused": recorder.refused,
             "decoded_share": cost.decoded / sampled,
             "paces": [asdict(pace) for (one, _), pace in decoder.paces.items() if one == sampling],
         }
@@ -125,7 +125,7 @@ def theirs(options: argparse.Namespace, *, continuous: bool) -> tuple[Work, torc
 SYSTEMS: dict[str, Callable[[argparse.Namespace], tuple[Work, torch.nn.Module]]] = {
     "creditree": lambda options: ours(options, None),
     "plain": lambda options: ours(options, "plain"),
-    "fused": lambda options: ours(options, "fused"),
+    "triton": lambda options: ours(options, "triton"),
     "shared": lambda options: ours(options, None),
     "generate": lambda options: theirs(options, continuous=False),
     "continuous": lambda options: theirs(options, continuous=True),

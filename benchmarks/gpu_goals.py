@@ -119,7 +119,8 @@ def eager(raw: Raw) -> Spread:
 def _eager_of(record: Record) -> int:
     """Return the steps that a record counts: its own, those of `step.py`, of each check, of the last number of rows."""
     step = record.get("step")
-    rows = record.get("rows", [])[-1:]  # a recorder counts on from number to number
+    rows = record.get("rows", [])
+    rows = rows[-1:] if isinstance(rows, list) else []  # a recorder counts on from number to number
     parts = [record, *([step] if isinstance(step, dict) else []), *record.get("checks", {}).values(), *rows]
     return sum(part.get("eager") or 0 for part in parts)
 

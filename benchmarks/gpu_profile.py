@@ -1,6 +1,6 @@
 """Where the time of a decoding step on the GPU goes, kernel by kernel.
 
-    PYTHONPATH=src:. python benchmarks/gpu_profile.py [--model random:qwen2-1.5b] [--rows 8 50] [--kernels plain fused]
+    PYTHONPATH=src:. python benchmarks/gpu_profile.py [--model random:qwen2-1.5b] [--rows 8 50] [--kernels plain triton]
 
 One call of so many rows with each kind of kernels, traced by torch's profiler after one that records the steps: of each
 kernel its launches a step and microseconds a step, the most expensive first; with them the sum, and what a step took
@@ -41,7 +41,7 @@ def profiled(options: Namespace, rows: int, kernels: Any) -> dict[str, Any]:
     }
     total = sum(micros for _, micros in table.values())
     found = {"rows": rows, "kernels": kernels, "call_ms_a_token": step_ms, "kernels_us_a_step": total}
-    return found | {"eager": extra["eager"], "not_fused": extra["not_fused"], "table": dict(list(table.items())[:40])}
+    return found | {"eager": extra["eager"], "refused": extra["refused"], "table": dict(list(table.items())[:40])}
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--model", default="random:qwen2-1.5b")
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 50])
-    parser.add_argument("--kernels", nargs="+", default=["plain", "fused"])
+    parser.add_argument("--kernels", nargs="+", default=["plain", "triton"])
     options = parser.parse_args()
     fixed = {"model": options.model, "dtype": "bfloat16", "device": options.device, "tokens": TOKENS}
     work = Namespace(**fixed, prompt_tokens=100, sharpness=1.0)

@@ -53,6 +53,7 @@ HALF = "--model random:qwen2.5-0.5b --dtype bfloat16"
 STEP = f"{HALF} --group 16 --problems 8 --max-new-tokens 256"
 PIECES: tuple[Piece, ...] = (
     Piece("graphs", 60, "gpu_graphs.py"),
+    Piece("kernels", 50, "gpu_kernels.py"),
     Piece("exactness", 90, "gpu_exactness.py"),
     Piece("step", 60, "gpu_steps.py", _words(f"{HALF} --name step --method grpo --group 8 --max-new-tokens 128")),
     Piece("decode-0.5b", 90, "gpu_decode.py", _words(f"{HALF} --name decode-0.5b --rows 8 50 --tokens 256")),
@@ -75,12 +76,6 @@ PIECES: tuple[Piece, ...] = (
     Piece("learning", 90, "gpu_learning.py", _words("--seconds 75 --max-new-tokens 256")),
     Piece("profile", 60, "gpu_profile.py"),
     Piece("decode-shared", 90, "gpu_decode.py", _words(f"{HALF} --name decode-shared --system shared --rows 128 512")),
-    Piece(
-        "decode-fused",
-        75,
-        "gpu_decode.py",
-        _words(f"{HALF} --name decode-fused --system fused --rows 8 50 --tokens 120 --rounds 2"),
-    ),
     Piece(
         "decode-plain",
         45,

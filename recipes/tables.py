@@ -72,9 +72,9 @@ def provenance(found: Found) -> str:
     """Return what the runs were made with."""
     environments = [r["environment"] for cells in found.values() for records in cells.values() for r in records]
     lines = []
-    for key in ("commit", "python", "torch", "transformers", "peft", "cpu", "cores"):
-        values = sorted({str(environment[key]) for environment in environments})
-        lines.append(f"- {key}: {', '.join(values)}")
+    for key in ("commit", "python", "torch", "transformers", "peft", "cpu", "cores", "gpu", "cuda"):
+        values = sorted({str(environment[key]) for environment in environments if key in environment})
+        lines += [f"- {key}: {', '.join(values)}"] if values else []
     total = sum(
         r["curve"][-1]["cpu_s"] for cells in found.values() for rs in cells.values() for r in rs if "curve" in r
     )

@@ -4,6 +4,7 @@ python -m recipes.real.report
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -19,6 +20,23 @@ from recipes.tables import Found, Record, cost, load, provenance, spread, write
 DECODINGS = ("greedy", "T=0.3")
 WINDOW = 5
 """Steps over which a training reward is averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The seconds that a set-up's training is measured in: what they are called, and where raw files hold them."""
+
+    name: str
+    point: str
+    phases: str
+
+
+CPU, GPU = Clock("CPU s", "cpu_s", "cpu_s"), Clock("GPU s", "seconds", "wall_s")
+
+
+def clock_of(setup: Setup) -> Clock:
+    """Return processor seconds or, on a GPU, wall seconds, in which it is shared with the cells beside."""
+    return CPU if setup.device == "cpu" else GPU
 
 
 def shares(records: Sequence[Record], decoding: str) -> list[float]:
@@ -37,10 +55,20 @@ def accuracies(records: Sequence[Record], decoding: str) -> list[float]:
     return [record["evaluation"][decoding]["accuracy"] for record in records]
 
 
-def main_table(cells: dict[str, list[Record]]) -> str:
+def main_table(cells: dict[str, list[Record]], clock: Clock = CPU) -> str:
     """Return the table of a setup: base, and every method that has been run."""
     names = [name for name in METHODS if name in cells]
-    header = ["", *DECODINGS, "tokens, greedy", "% cut off", "k tokens", "% in loss", "CPU s", "% in update", "seeds"]
+    header = [
+        "",
+        *DECODINGS,
+        "tokens, greedy",
+        "% cut off",
+        "k tokens",
+        "% in loss",
+        clock.name,
+        "% in update",
+        "seeds",
+    ]
     base = cells["base"]
     rows = [["base", *(_base(base[0], decoding) for decoding in DECODINGS), *_length(base), *["–"] * 5]]
     for name in names:
@@ -52,8 +80,8 @@ def main_table(cells: dict[str, list[Record]]) -> str:
                 *_length(records),
                 f"{cost(records, 'sampled') / 1e3:.1f}",
                 f"{100 * cost(records, 'in_loss') / cost(records, 'sampled'):.1f}",
-                spread_whole([record["curve"][-1]["cpu_s"] for record in records]),
-                f"{100 * np.mean([r['cpu_s']['learn'] / r['curve'][-1]['cpu_s'] for r in records]):.0f}",
+                spread_whole([record["curve"][-1][clock.point] for record in records]),
+                f"{100 * np.mean([r[clock.phases]['learn'] / r['curve'][-1][clock.point] for r in records]):.0f}",
                 str(len(records)),
             ]
         )
@@ -67,13 +95,14 @@ def _length(records: Sequence[Record]) -> tuple[str, str]:
     return f"{length:.1f}", f"{100 * np.mean([one['truncated'] / one['completions'] for one in found]):.0f}"
 
 
-def base_alone(record: Record) -> str:
+def base_alone(record: Record, setup: Setup) -> str:
     """Return the base model's accuracies, for a setup of which nothing else has been run."""
     found = ", ".join(f"{decoding} {_base(record, decoding)}" for decoding in DECODINGS)
     length = sum(one["tokens"] for one in record["evaluation"].values()) / sum(
         one["completions"] for one in record["evaluation"].values()
     )
-    return f"Base model: {found}; {length:.0f} tokens a completion. Its runs of learning are still in the queue.\n"
+    rest = "Its runs of learning are still in the queue." if setup.methods else "No method is run on it."
+    return f"Base model: {found}; {length:.0f} tokens a completion. {rest}\n"
 
 
 def _base(record: Record, decoding: str) -> str:
@@ -126,20 +155,37 @@ def best_rate(cells: dict[str, list[Record]], method: str) -> float:
     return max(sorted(found), key=lambda rate: found[rate])
 
 
-def reward_at(record: Record, cpu_s: float) -> float:
-    """Return the mean training reward of the last steps before a mark of CPU seconds."""
-    rewards = [point["reward_mean"] for point in record["curve"] if point["cpu_s"] <= cpu_s]
+def reward_at(record: Record, mark: float, clock: Clock = CPU) -> float:
+    """Return the mean training reward of the last steps before a mark of seconds."""
+    rewards = [point["reward_mean"] for point in record["curve"] if point[clock.point] <= mark]
     return float(np.mean(rewards[-WINDOW:])) if rewards else float("nan")
 
 
-def equal_seconds(cells: dict[str, list[Record]]) -> str:
-    """Return training rewards at equal CPU seconds: where the fastest run ended, and at half of that."""
+def equal_seconds(cells: dict[str, list[Record]], clock: Clock = CPU) -> str:
+    """Return training rewards at equal seconds: where the fastest run ended, and at half of that."""
     names = [name for name in METHODS if name in cells]
-    end = min(record["curve"][-1]["cpu_s"] for name in names for record in cells[name])
+    end = min(record["curve"][-1][clock.point] for name in names for record in cells[name])
     marks = (end / 2, end)
-    header = ["training reward", *(f"at {mark:.0f} CPU s" for mark in marks)]
+    header = ["training reward", *(f"at {mark:.0f} {clock.name}" for mark in marks)]
     return markdown_table(
-        header, [[name, *(spread([reward_at(r, mark) for r in cells[name]]) for mark in marks)] for name in names]
+        header,
+        [[name, *(spread([reward_at(r, mark, clock) for r in cells[name]]) for mark in marks)] for name in names],
+    )
+
+
+def on_gpu(cells: dict[str, list[Record]]) -> str:
+    """Return what else is to be known of cells on a GPU: their steps, their start, and how they were decoded."""
+    records = [record for group in cells.values() for record in group]
+    learned = [record["curve"][-1] for record in records if "curve" in record]
+    peak = max(record["peak_bytes"] for record in records)
+    eager = sum(record["eager"] or 0 for record in records)
+    steps = [point["step"] for point in learned]
+    pace = np.mean([point["sampled"] / point["seconds"] for point in learned])
+    return (
+        f"{min(steps)} to {max(steps)} steps a run; {pace:,.0f} sampled tokens a second in each of "
+        f"{max(record['side_by_side'] for record in records)} cells side by side, updates included; "
+        f"{np.mean([record['start_s'] for record in records]):.0f} s from the start of a process to its first step; "
+        f"peak {peak / 1e9:.1f} GB; {eager} decoding steps that no graph launched.\n"
     )
 
 
@@ -169,11 +215,17 @@ def sections(found: Found) -> dict[str, str]:
         if tuning:
             made[f"tuning-{setup.name}"] = tuning_table(tuning)
         if set(cells) == {"base"}:
-            made[setup.name] = base_alone(cells["base"][0])
+            made[setup.name] = base_alone(cells["base"][0], setup)
         elif "base" in cells:
-            parts = (main_table(cells), differences(cells), equal_seconds(cells))
-            made[setup.name] = "\n".join((*parts, f"![training reward]({setup.name}.png)\n"))
+            made[setup.name] = "\n".join(_parts(cells, setup))
     return made
+
+
+def _parts(cells: dict[str, list[Record]], setup: Setup) -> list[str]:
+    clock = clock_of(setup)
+    parts = [main_table(cells, clock), differences(cells), equal_seconds(cells, clock)]
+    parts += [] if setup.device == "cpu" else [on_gpu(cells)]
+    return [*parts, f"![training reward]({setup.name}.png)\n"]
 
 
 def main(readme: Path = HERE / "README.md") -> None:

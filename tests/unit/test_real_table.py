@@ -3,15 +3,21 @@
 import json
 from math import ceil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from creditree.ledger import Seconds
+from creditree.models.load import load_model
 from creditree.runs.directory import RunDirectory
+from creditree.train.interrupt import Interrupted
 from recipes.real import report
-from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, RealCell, Setup, all_cells, cells_of
-from recipes.real.run_cell import Places, run_cell, without_folders
+from recipes.real import run_cell as running
+from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, RealCell, Setup, all_cells, cells_of, smoke, wanted_cells
+from recipes.real.run_cell import Places, RawFile, run_cell, without_folders
 from recipes.tables import load
+from tests.unit.engines.test_static import static_engine
 
 KEYS: tuple[tuple[str, object], ...] = (
     ("model.name", "builtin:multiplication"),
@@ -38,9 +44,38 @@ def test_cells_have_names_of_their_own_and_read_the_recipes() -> None:
     cells = all_cells()
     assert len({cell.file for cell in cells}) == len(cells)
     for cell in cells:
-        values = cell.configuration(Path("weights"), Path("svamp.jsonl"))
+        values = cell.configuration(Path("weights"), Path("problems.jsonl"))
+        assert values["task"].get("path") == ("problems.jsonl" if values["task"]["name"] == "svamp" else None)
+        assert values["model"]["device"] == cell.setup.device
         assert values["method"]["name"] == cell.method
         assert values["evaluation"]["split"] == ("validation" if cell.kind == "tuning" else "test")
+
+
+def test_cells_for_a_gpu_are_run_where_their_setup_is_named() -> None:
+    assert {cell.setup.device for only in ("", "svamp", "svamp-qwen", "seed0") for cell in wanted_cells(only)} == {
+        "cpu"
+    }
+    cells = wanted_cells("svamp-qwen-256")
+    assert [(cell.name, cell.seed) for cell in cells] == [
+        ("base", 0),
+        *((method, seed) for seed in (0, 1, 2) for method in ("grpo", "s-grpo", "t-spmo")),
+    ]
+    assert {cell.setup.device for cell in cells} == {"cuda"}
+    assert [cell.name for cell in wanted_cells("svamp-qwen-256--base")] == ["base"]
+
+
+def test_where_the_base_is_too_good_nothing_is_trained() -> None:
+    assert [cell.kind for cell in wanted_cells("multiplication-3x1")] == ["base"]
+
+
+def test_a_gpus_cells_take_the_papers_share_of_long_completions() -> None:
+    (cell,) = wanted_cells("svamp-qwen-256--s-grpo--seed1")
+    values = cell.configuration(Path("weights"), None)
+    assert (values["method"]["alpha"], values["method"]["probability"], values["method"]["k"]) == (25, 0.5, 50)
+    assert values["sampling"]["max_new_tokens"] == 256
+    assert (values["train"]["learning_rate"], values["seed"], "threads" in values["train"]) == (1e-3, 1, False)
+    tiny = smoke(cell).configuration(Path("weights"), None)
+    assert (tiny["model"]["device"], tiny["train"]["threads"], tiny["evaluation"]["problems"]) == ("cpu", 1, 3)
 
 
 def test_a_cell_ends_by_its_tokens_and_is_decayed_by_them(tmp_path: Path) -> None:
@@ -58,6 +93,43 @@ def test_a_cell_ends_by_its_tokens_and_is_decayed_by_them(tmp_path: Path) -> Non
     # after k steps of T tokens the end is expected at ceil(1000 k / T): of n steps, the next has 1 - 0.9 k / n
     ends = [ceil(TINY.tokens * done / tokens) for done, tokens in enumerate(sampled[:-1], 1)]
     assert rates == pytest.approx([1e-3, *(1e-3 * (1 - 0.9 * done / end) for done, end in enumerate(ends, 1))])
+
+
+def test_a_cell_that_is_cut_off_keeps_what_it_knows_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, places = RealCell(TINY, "final", "t-spmo", 1e-3), Places(tmp_path, None, tmp_path, tmp_path / "results")
+    found: dict[str, Any] = {}
+
+    def stop(_trainer: object, raw: RawFile) -> None:
+        raw.measured = {"greedy": found}
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "measure", stop)
+        with pytest.raises(Interrupted):
+            run_cell(cell, places)
+    known = json.loads(places.unfinished(cell).read_text())
+    assert known["curve"][-1]["sampled"] >= TINY.tokens
+    assert not places.result(cell).exists()
+    run_cell(cell, places)
+    assert json.loads(places.result(cell).read_text())["curve"] == known["curve"]
+    assert not places.unfinished(cell).exists()
+
+
+def test_a_raw_file_from_a_gpu_says_how_it_was_decoded(tmp_path: Path) -> None:
+    (cell,) = wanted_cells("svamp-qwen-256--base")
+    engine = static_engine(load_model("builtin:multiplication"))
+    assert engine.recorder is not None
+    engine.recorder.eager, engine.recorder.kernels = 2, "plain"
+    parts, seconds = SimpleNamespace(engine=engine), Seconds(wall={"evaluate": 3.0})
+    trainer: Any = SimpleNamespace(parts=parts, state=SimpleNamespace(seconds=seconds))
+    places = Places(tmp_path, None, tmp_path, tmp_path, side_by_side=5)
+    RawFile(cell, places, start_s=11.5).keep(trainer)
+    known = json.loads(places.unfinished(cell).read_text())
+    assert (known["eager"], known["kernels"], known["side_by_side"], known["start_s"]) == (2, "plain", 5, 11.5)
+    assert known["wall_s"] == {"evaluate": 3.0}
+    assert known["peak_bytes"] == 0  # there is no GPU
 
 
 def test_a_raw_file_holds_no_folder_of_the_machine_that_made_it() -> None:
@@ -99,6 +171,27 @@ def test_the_report_compares_in_pairs_over_problems() -> None:
     assert "| grpo − base | +20.0 " in report.differences(cells)
 
 
+def on_gpu(name: str, seed: int, right: int) -> dict[str, Any]:
+    """Return a raw record from a GPU: 1,000 tokens in 4 wall seconds, of which the update took one."""
+    found = raw("t", name, seed, right) | {"peak_bytes": 2 * 10**9, "eager": 0, "side_by_side": 3, "start_s": 9.0}
+    if name == "base":
+        return found
+    return found | {"curve": [found["curve"][0] | {"seconds": 4.0}], "wall_s": {"learn": 1.0, "sample": 3.0}}
+
+
+def test_on_a_gpu_seconds_are_of_the_wall_and_eager_steps_are_told() -> None:
+    setup = next(one for one in SETUPS if one.device == "cuda")
+    cells = {"base": [on_gpu("base", 0, 2)], "grpo": [on_gpu("grpo", seed, 3) for seed in (0, 1)]}
+    cells["grpo"][1] |= {"eager": 7, "peak_bytes": 3 * 10**9, "start_s": 12.0}
+    text = report.sections({setup.name: cells})[setup.name]
+    assert "| % in loss | GPU s | % in update | seeds |" in text
+    assert "| 1.0 | 10.0 | 4 ± 0 | 25 | 2 |" in text
+    assert "| training reward | at 2 GPU s | at 4 GPU s |" in text
+    # starts of 9, 9 and 12 s; 1,000 / 4 tokens a second
+    assert "1 to 1 steps a run; 250 sampled tokens a second in each of 3 cells side by side" in text
+    assert "10 s from the start of a process to its first step; peak 3.0 GB; 7 decoding steps" in text
+
+
 def test_the_best_rate_is_that_of_the_mean_of_both_decodings() -> None:
     rates = TRIED
     cells = {f"grpo lr={rate:g}": [raw("t", "x", 0, 3 + place, rate)] for place, rate in enumerate(rates)}
@@ -109,7 +202,7 @@ def test_the_chosen_rates_are_those_of_the_raw_files() -> None:
     found = load(HERE / "results")
     for setup in SETUPS:
         for method, rate in setup.chosen.items():
-            assert rate == report.best_rate(found[f"tuning-{setup.name}"], method)
+            assert rate == report.best_rate(found[setup.tuning], method)
 
 
 def test_the_readme_is_what_the_report_writes() -> None:

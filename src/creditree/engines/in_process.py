@@ -14,6 +14,7 @@ from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import check_requests, no_distribution
 from creditree.engines.static.decoder import StaticDecoder
+from creditree.engines.static.record import Recorder
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
@@ -59,6 +60,11 @@ class InProcessEngine:
     def max_rows(self) -> int:
         """How many completions are decoded together."""
         return self._max_rows
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Who records the steps of static decoding, and counts them; None where decoding is not static."""
+        return None if self._static is None else self._static.recorder
 
     def forget(self) -> None:
         """Drop all stored keys and values."""

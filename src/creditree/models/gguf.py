@@ -6,6 +6,7 @@ weight on the disk. `model.dtype` says what is held in memory.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,19 +41,41 @@ def converted(path: Path) -> Path:
     _check(path)
     digest = _digest(path)
     target = _cache() / f"{path.stem[:80]}-{digest[:16]}"
-    if (target / SOURCE).is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (target / SOURCE).is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(target):
+            if not (target / SOURCE).is_file():  # another process may have made it while this one waited
+                _make(path, digest, target)
+    return target
+
+
+def _make(path: Path, digest: str, target: Path) -> None:
+    """Dequantise `path`, of that sha256, into the directory `target`, which is there whole or not at all."""
     made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
     try:
         _dequantise(path, made)
         source = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
         (made / SOURCE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
-        with contextlib.suppress(OSError):  # another process was faster: what it made is the same
+        with contextlib.suppress(OSError):  # where nothing locks, another was faster: what it made is the same
             made.replace(target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    return target
+
+
+@contextmanager
+def _one_at_a_time(target: Path) -> Iterator[None]:
+    """Run the block in one process after another: it takes most of a minute and several times the model's memory.
+
+    The system releases the lock of a process that is killed. A file system without locks is used without.
+    """
+    lock = target.with_name(f".{target.name}.lock")
+    with lock.open("a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def source_sha256(name: str) -> str | None:
@@ -107,7 +130,7 @@ def _dequantise(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _one_sentence(path):
+    with _one_sentence(path), _read_once():
         where, name = str(path.parent), path.name
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
         model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
@@ -120,6 +143,23 @@ def _dequantise(path: Path, folder: Path) -> None:
         fresh.generation_config = model.generation_config
         fresh.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Let all that transformers asks of a file share one reader.
+
+    It makes four, for configuration, tokenizer and weights, and each takes in the whole vocabulary: ten seconds for
+    150 k tokens.
+    """
+    import gguf
+
+    reader: Any = gguf.GGUFReader
+    vars(gguf)["GGUFReader"] = cache(reader)
+    try:
+        yield
+    finally:
+        vars(gguf)["GGUFReader"] = reader
 
 
 @contextmanager

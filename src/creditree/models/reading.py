@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
@@ -118,10 +119,13 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def one_sentence(sentence: Callable[[BaseException], str | ModelError]) -> Iterator[None]:
-    """Run a block of foreign code; what it raises becomes a ModelError with the sentence for it, or the one given."""
+    """Run a block of foreign code; what it raises becomes a ModelError with the sentence for it, or the one given.
+
+    A lack of memory says nothing about the model, and stays what it is.
+    """
     try:
         yield
-    except CreditreeError:
+    except (CreditreeError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise _as_error(sentence(error)) from error

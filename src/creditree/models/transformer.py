@@ -82,6 +82,11 @@ class Transformer(Network):
         return self._decoder.embed_tokens, self._decoder.norm, self._head
 
     @property
+    def lean_ends(self) -> tuple[Norm | None, Head | None]:
+        """The final norm and the head in lean form, None where one runs as the module it is."""
+        return self._norm, self._lean_head
+
+    @property
     def kv_width(self) -> int:
         """Numbers in one token's keys and values of one layer."""
         return 2 * self.head_dim * self.num_kv_heads

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from creditree.engines.static.grid import Traffic, arrange
+from creditree.engines.static.kernels.tiles import FEWEST_BYTES, MOST_ROWS, MOST_SPLITS, row_block
+from creditree.models.footprint import weight_bytes
 from creditree.plan.store import Call, carried
 from creditree.plan.workload import Workload
 
@@ -83,7 +85,7 @@ def static_bytes(work: Workload, calls: list[Call]) -> int:
     """What decoding in static shapes holds from its first call on, for its largest grid (`StaticDecoder`).
 
     With B rows of T tokens and C copies of contexts of P: (B T + C P) layers 2 keys s for keys and values, and two
-    hidden states of each new token, B T 2 hidden s.
+    hidden states of each new token, B T 2 hidden s; and what Triton's kernels hold (`triton_bytes`).
     """
     if not work.static:
         return 0
@@ -96,8 +98,23 @@ def static_bytes(work: Workload, calls: list[Call]) -> int:
         grid = arrange(np.arange(rows) // each, call.length, call.budget, traffic).grid
         tokens = grid.rows * grid.length
         size = (tokens + grid.copies * grid.context) * token + tokens * 2 * work.shape.hidden_size * work.item
-        largest = max(largest, size)
+        largest = max(largest, size + triton_bytes(work, grid.rows))
     return largest
+
+
+def triton_bytes(work: Workload, rows: int) -> int:
+    """What the Triton form of a step keeps between its kernels, for `rows` rows and all smaller numbers of them.
+
+    For M padded rows: M (V + 2 hidden + 2 queries + 2 keys + mlp) s, and at most 16 partial sums, M 16 hidden 4. A
+    room for each power of two of rows up to M: together less than twice the last. None for a quantised base or a small
+    model.
+    """
+    shape = work.shape
+    if work.dtype in ("int8", "nf4") or weight_bytes(shape, work.dtype) < FEWEST_BYTES:
+        return 0
+    padded = row_block(min(rows, MOST_ROWS))
+    states = shape.vocab_size + 2 * shape.hidden_size + 2 * work.queries + 2 * work.keys + shape.intermediate_size
+    return 2 * padded * (states * work.item + MOST_SPLITS * shape.hidden_size * 4)
 
 
 def matrix_bytes(work: Workload) -> int:

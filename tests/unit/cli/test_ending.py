@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch
 import typer
 
 from creditree.cli.ending import ended
@@ -30,6 +31,7 @@ def application(problem: BaseException | None) -> typer.Typer:
         (SystemExit(3), 3, ""),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 2, "'a.bin' (No space left on device)"),
         (MemoryError(), 2, "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), 2, "not enough memory"),
         (typer.BadParameter("1 is not in the range x>=2."), 2, "invalid value: 1 is not in the range x>=2; "),
     ],
 )

@@ -14,7 +14,7 @@ from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.static.graphs import Step, rehearse
 from creditree.engines.static.grid import Grid, Traffic, arrange, length_bucket, row_bucket, stage_bucket
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.record import Form, Recorder
 from creditree.engines.static.step import DecodeStep
 from creditree.engines.static.watch import CHECK_EVERY, Watch
 from creditree.models import quantise
@@ -38,7 +38,7 @@ class Counted(Recorder):
         self.replays: list[int] = []
         self.steps: list[Step] = []
 
-    def record(self, step: Step, state: Sequence[torch.Tensor], fused: Step | None = None) -> Step:
+    def record(self, step: Step, state: Sequence[torch.Tensor], forms: Sequence[Form] = (), size: int = 0) -> Step:
         index = len(self.replays)
         self.replays.append(0)
         self.steps.append(step)
@@ -53,7 +53,7 @@ class Counted(Recorder):
 class Rehearsing(Recorder):
     """Warms a step up, as before a capture, and then runs it as it is."""
 
-    def record(self, step: Step, state: Sequence[torch.Tensor], fused: Step | None = None) -> Step:
+    def record(self, step: Step, state: Sequence[torch.Tensor], forms: Sequence[Form] = (), size: int = 0) -> Step:
         rehearse(step, state)
         rehearse(step, state)
         return step

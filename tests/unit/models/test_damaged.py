@@ -206,3 +206,11 @@ def test_memory_that_is_not_there_is_said_as_such(model: Path, monkeypatch: pyte
 
     monkeypatch.setattr("creditree.models.reading.AutoModelForCausalLM.from_pretrained", greedy)
     assert "does not fit into memory" in refusal(model)
+
+
+@pytest.mark.parametrize(
+    "lack", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 18.00 MiB")]
+)
+def test_a_lack_of_memory_is_not_called_a_fault_of_the_model(lack: Exception) -> None:
+    with pytest.raises(type(lack)), one_sentence(lambda error: f"this model cannot be run ({reason_of(error)})"):
+        raise lack

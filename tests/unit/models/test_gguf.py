@@ -1,11 +1,16 @@
 """A GGUF file as the base model: the weights that its blocks say, converted once, refused in one sentence."""
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from importlib import import_module
 from json import loads
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pytest
 import torch
+from gguf import GGUFReader
 
 from creditree.errors import ModelError
 from creditree.models import gguf
@@ -46,6 +51,39 @@ def test_it_is_converted_once_and_says_from_what(tmp_path: Path, cache: Path, mo
     monkeypatch.setattr(gguf, "_dequantise", None)  # a second conversion would fail
     assert gguf.converted(moved) == first
     assert [entry.name for entry in first.parent.iterdir()] == [first.name]
+
+
+def test_the_file_is_read_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf")
+    readings: list[object] = []
+
+    class Counted(GGUFReader):
+        def __init__(self, *words: Any) -> None:
+            readings.append(words)
+            super().__init__(*words)
+
+    monkeypatch.setattr("gguf.GGUFReader", Counted)
+    gguf.converted(tmp_path / "tiny.gguf")
+    assert len(readings) == 1
+    assert vars(import_module("gguf"))["GGUFReader"] is Counted
+
+
+def test_of_several_at_once_one_converts_and_the_others_wait(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made = tmp_path / "tiny.gguf", list[Path]()
+    path.write_bytes(gguf.MAGIC)
+
+    def slowly(source: Path, folder: Path) -> None:
+        made.append(source)
+        sleep(0.2)
+        (folder / "config.json").write_text("{}")
+
+    monkeypatch.setattr(gguf, "_dequantise", slowly)
+    with ThreadPoolExecutor(3) as pool:  # a lock of one open file keeps out another's, as of another process
+        found = set(pool.map(gguf.converted, [path] * 3))
+    assert made == [path]
+    assert [entry.name for entry in next(iter(found)).parent.iterdir()] == [entry.name for entry in found]
 
 
 def test_a_run_can_say_which_file_its_model_came_from(tmp_path: Path, cache: Path) -> None:

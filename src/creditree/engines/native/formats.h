@@ -18,7 +18,26 @@ struct Nf4Scales {
     float offset;
 
     float of(int64_t block) const {
-        return scales ? scale_values[scales[block]] * sizes[block / NF4_SCALES] + offset : sizes[block];
+        return scales ? std::fma(scale_values[scales[block]], sizes[block / NF4_SCALES], offset) : sizes[block];
+    }
+
+    // Write the scales of `count` blocks from `first` on.
+    void read(int64_t first, int64_t count, float* to) const {
+        int64_t i = 0;
+#if defined(__AVX512F__)
+        const __m512i next = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        for (; scales && i + 16 <= count; i += 16) {
+            const int64_t at = first + i;
+            const __m512 values =
+                _mm512_i32gather_ps(_mm512_cvtepu8_epi32(load<__m128i>(scales + at)), scale_values, 4);
+            const int here = int(std::min<int64_t>(16, NF4_SCALES - at % NF4_SCALES));  // that have the first's size
+            const __m512 size =
+                _mm512_mask_blend_ps(_mm512_cmplt_epi32_mask(next, _mm512_set1_epi32(here)),
+                                     _mm512_set1_ps(sizes[(at + 15) / NF4_SCALES]), _mm512_set1_ps(sizes[at / NF4_SCALES]));
+            store_part(to + i, _mm512_fmadd_ps(values, size, _mm512_set1_ps(offset)), 16);
+        }
+#endif
+        for (; i < count; i++) to[i] = of(first + i);
     }
 };
 
@@ -31,10 +50,6 @@ class Nf4Table {
         const __m256i first = rounded(scales.values, scale), second = rounded(scales.values + 8, scale);
         const __m256i all = _mm256_permute4x64_epi64(_mm256_packus_epi32(first, second), 0xd8);
         store_part(values_, all, 16);
-#if !defined(__AVX512BW__)
-        store_part(low_, packed(_mm256_and_si256(all, _mm256_set1_epi16(255))), 16);
-        store_part(high_, packed(_mm256_srli_epi16(all, 8)), 16);
-#endif
 #else
         for (int i = 0; i < 16; i++) {
             bf16 value;
@@ -55,20 +70,6 @@ class Nf4Table {
                 _mm512_or_si512(_mm512_srli_epi32(both, 4), _mm512_and_si512(_mm512_slli_epi32(both, 16), second));
             store_part(to + 2 * i, _mm512_permutexvar_epi16(code, values), 32);
         }
-#elif defined(__AVX2__)
-        const __m128i mask = _mm_set1_epi8(15);
-        const __m256i lows = _mm256_broadcastsi128_si256(load<__m128i>(low_));
-        const __m256i highs = _mm256_broadcastsi128_si256(load<__m128i>(high_));
-        for (; i + 16 <= count; i += 16) {
-            const __m128i both = load<__m128i>(codes + i);
-            const __m128i first = _mm_and_si128(_mm_srli_epi16(both, 4), mask), second = _mm_and_si128(both, mask);
-            // so that the halves of a 256-bit unpack, each of its own 128 bits, come out in order
-            const __m256i code = _mm256_permute4x64_epi64(
-                _mm256_set_m128i(_mm_unpackhi_epi8(first, second), _mm_unpacklo_epi8(first, second)), 0xd8);
-            const __m256i a = _mm256_shuffle_epi8(lows, code), b = _mm256_shuffle_epi8(highs, code);
-            const __m256i found[2] = {_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
-            std::memcpy(to + 2 * i, found, sizeof(found));
-        }
 #endif
         for (; i < count; i++) to[2 * i].bits = values_[codes[i] >> 4], to[2 * i + 1].bits = values_[codes[i] & 15];
     }
@@ -83,14 +84,54 @@ class Nf4Table {
         return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
     }
 #endif
-#if defined(__AVX2__) && !defined(__AVX512BW__)
-    uint8_t low_[16], high_[16];
+};
 
-    static __m128i packed(__m256i words) {
-        return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+#if defined(__AVX2__)
+// As Nf4Table, but in float32, as sums are computed without a matrix unit: values stay in registers.
+class Nf4Floats {
+   public:
+    Nf4Floats(const Nf4Scales& scales, int64_t block) {
+        const Vec scale = Vec{} + scales.of(block);
+        UNROLL
+        for (int i = 0; i < COUNT; i++) {
+            const uvec bits = (uvec)(load<Vec>(scales.values + i * lanes) * scale);
+            values_[i] = (Vec)((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
+        }
+    }
+
+    void expand(const uint8_t* codes, int64_t count, float* to) const {
+        int64_t i = 0;
+        for (; i + lanes / 2 <= count; i += lanes / 2) store_part(to + 2 * i, looked_up(codes + i), lanes);
+        if (i == count) return;
+        float values[16];
+        std::memcpy(values, values_, sizeof(values));
+        for (; i < count; i++) to[2 * i] = values[codes[i] >> 4], to[2 * i + 1] = values[codes[i] & 15];
+    }
+
+   private:
+    typedef Kind<float>::vec Vec;
+    static constexpr int lanes = Kind<float>::lanes, COUNT = 16 / lanes;
+    Vec values_[COUNT];
+
+    // Every lane gets the four bytes that its code is one half of, and moves it to its low bits, which a look-up heeds.
+#if defined(__AVX512F__)
+    Vec looked_up(const uint8_t* codes) const {
+        const __m512i bytes = _mm512_mask_set1_epi32(_mm512_set1_epi32(load<int32_t>(codes)), 0xff00,
+                                                     load<int32_t>(codes + 4));
+        const __m512i shift = _mm512_set_epi32(24, 28, 16, 20, 8, 12, 0, 4, 24, 28, 16, 20, 8, 12, 0, 4);
+        return (Vec)_mm512_permutexvar_ps(_mm512_srlv_epi32(bytes, shift), (__m512)values_[0]);
+    }
+#else
+    Vec looked_up(const uint8_t* codes) const {
+        const __m256i shift = _mm256_set_epi32(24, 28, 16, 20, 8, 12, 0, 4);
+        const __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32(load<int32_t>(codes)), shift);
+        const __m256 low = _mm256_permutevar8x32_ps((__m256)values_[0], code);
+        const __m256 high = _mm256_permutevar8x32_ps((__m256)values_[1], code);
+        return (Vec)_mm256_blendv_ps(low, high, (__m256)_mm256_slli_epi32(code, 28));
     }
 #endif
 };
+#endif
 
 // Codes from -127 to 127 as bfloat16, which holds them exactly.
 inline void as_bf16(const int8_t* codes, int64_t count, bf16* to) {
@@ -165,15 +206,22 @@ struct Matrix {
     template <class T>
     void expand_nf4(int64_t start, int64_t count, T* to) const {
         const uint8_t* codes = static_cast<const uint8_t*>(weights);
-        bf16 values[NF4_BLOCK];
         for (int64_t done = 0; done < count;) {
             const int64_t at = start + done, block = at / NF4_BLOCK;
             const int64_t here = std::min(count - done, (block + 1) * NF4_BLOCK - at);
-            const Nf4Table table(nf4, block);  // rows and blocks have even sizes
+            // rows and blocks have even sizes
             if constexpr (std::is_same<T, bf16>::value) {
-                table.expand(codes + at / 2, here / 2, to + done);
+                Nf4Table(nf4, block).expand(codes + at / 2, here / 2, to + done);
             } else {
-                table.expand(codes + at / 2, here / 2, values);
+#if defined(__AVX2__)
+                if constexpr (std::is_same<T, float>::value) {
+                    Nf4Floats(nf4, block).expand(codes + at / 2, here / 2, to + done);
+                    done += here;
+                    continue;
+                }
+#endif
+                bf16 values[NF4_BLOCK];
+                Nf4Table(nf4, block).expand(codes + at / 2, here / 2, values);
                 convert(values, here, to + done);
             }
             done += here;

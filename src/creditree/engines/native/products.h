@@ -148,6 +148,8 @@ class Panel {
             const int64_t from = first_ * size_ + at_;
             if (matrix.format == PLAIN && (std::is_same<S, C>::value || rows_ <= 2))
                 all_rows(matrix.plain() + from, size_);
+            else if (matrix.format == INT8 && rows_ <= 2)
+                all_rows(matrix.int8() + from, size_);
             else
                 all_rows(expanded(from), length_);
         }

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from creditree.engines.draw import Drawn, draw_each
+from creditree.engines.draw import draw_each
 from creditree.engines.engine import Sampling
 from creditree.engines.static.attention import SplitPlan
 from creditree.engines.static.buffers import Buffers
-from creditree.engines.static.fused import fused_draw, fused_layers
 from creditree.models.transformer import Rope, Transformer
 
 
@@ -18,7 +17,7 @@ class DecodeStep:
     """Reads and writes `buffers` only, in shapes that do not depend on their contents: it can be captured.
 
     `stage`: how much of the rows' own caches is read; a step at a column of `stage` or more needs another one. `ends`:
-    the tokens that end a completion. `fused`: by compiled kernels.
+    the tokens that end a completion.
     """
 
     transformer: Transformer
@@ -27,7 +26,6 @@ class DecodeStep:
     stage: int
     ends: Tensor
     keep_layer: int | None
-    fused: bool = False
 
     def __call__(self) -> None:
         """Forward the tokens at `column`, draw those of the next column, and move on."""
@@ -46,38 +44,42 @@ class DecodeStep:
 
     def draw(self, hidden: Tensor) -> None:
         """Draw the tokens at `column` from the states before them [B, width], after the last layer, before the norm."""
+        self.draw_from(self.transformer.logits(self.transformer.norm(hidden)))
+
+    def draw_from(self, logits: Tensor) -> None:
+        """Draw the tokens at `column` from the logits [B, V] before them."""
         to = self.buffers
-        logits = self.transformer.logits(self.transformer.norm(hidden))
-        draws = fused_draw() if self.fused else draw_each
-        drawn = draws(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
+        drawn = draw_each(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
         kinds = [drawn.token, drawn.logprob, drawn.sampler_logprob]
         kinds += [] if drawn.entropy is None else [drawn.entropy]
         found = torch.stack([kind.to(to.out.dtype) for kind in kinds])
         to.out[: len(kinds)].index_copy_(2, to.column, found[:, :, None])
-        ended = (drawn.token[:, None] == self.ends).any(dim=1) | (to.column + 1 >= to.budget)
+        self.take(drawn.token)
+
+    def take(self, token: Tensor) -> None:
+        """Go on with the tokens [M] that were drawn at `column`."""
+        to = self.buffers
+        ended = (token[:, None] == self.ends).any(dim=1) | (to.column + 1 >= to.budget)
         if to.row is None:
-            to.token.copy_(drawn.token)
+            to.token.copy_(token)
         else:
-            ended |= self._parted(drawn, to.row, (ended | to.done).logical_not())
+            ended |= self._parted(token, to.row, (ended | to.done).logical_not())
         to.done.logical_or_(ended)
         to.left.copy_(to.done.logical_not().sum(0, keepdim=True))
 
-    def _parted(self, drawn: Drawn, row: Tensor, going: Tensor) -> Tensor:
+    def _parted(self, token: Tensor, row: Tensor, going: Tensor) -> Tensor:
         """Let each row go on with the token that most of its completions drew; return which drew another one [M].
 
         `going` [M]: who goes on, and has a vote. Of equally many votes the first completion's count.
         """
         to, members = self.buffers, len(row)
         place = torch.arange(members, device=row.device)
-        votes = (row[:, None] == row) & (drawn.token[:, None] == drawn.token) & going
+        votes = (row[:, None] == row) & (token[:, None] == token) & going
         rank = votes.sum(dim=1) * going * members + members - 1 - place
         best = torch.full_like(to.token, -1).scatter_reduce(0, row, rank, "amax")
-        to.token.copy_(drawn.token.index_select(0, members - 1 - best.remainder(members)))
+        to.token.copy_(token.index_select(0, members - 1 - best.remainder(members)))
         to.drawn.add_(to.done.logical_not())
-        return drawn.token != to.token.index_select(0, row)
+        return token != to.token.index_select(0, row)
 
     def _layers(self, hidden: Tensor, rope: Rope, plan: SplitPlan, start: int, stop: int) -> Tensor:
-        if not self.fused:
-            return self.transformer.layers(hidden, rope, plan, start, stop)
-        layers = [layer for layer in self.transformer.lean_layers[start:stop] if layer is not None]
-        return fused_layers(layers, hidden, rope, plan, start)
+        return self.transformer.layers(hidden, rope, plan, start, stop)

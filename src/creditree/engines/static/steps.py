@@ -1,17 +1,20 @@
 """The steps of static decoding: recorded once for each grid, and kept while the weights stay where they are."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
-from creditree.engines.static.fused import FEWEST_BYTES
 from creditree.engines.static.graphs import Step
 from creditree.engines.static.grid import Grid
-from creditree.engines.static.record import Recorder
+from creditree.engines.static.kernels.tiles import FEWEST_BYTES
+from creditree.engines.static.record import Form, Recorder
+from creditree.engines.static.same import check_same
 from creditree.engines.static.step import DecodeStep
+from creditree.engines.static.triton_form import TRITON_FORMS, ScratchRooms, triton_step
 from creditree.engines.store import PrefixStore
 from creditree.models.lean import LeanLayer
 from creditree.models.load import Model
@@ -37,6 +40,7 @@ class Steps:
         self._keep_layer = store.keep_layer
         self._arena = Arena(model.transformer, store.keep_layer is not None)
         self._grids: dict[Grid, tuple[Buffers, dict[tuple[object, ...], Step]]] = {}
+        self._scratch: ScratchRooms = {}
         self._weights: tuple[object, ...] = ()
         self._layers: tuple[LeanLayer | None, ...] = ()
         self._adapters: tuple[object, ...] = ()
@@ -50,18 +54,26 @@ class Steps:
 
     def first(self, buffers: Buffers, sampling: Sampling) -> DecodeStep:
         """Return a step that only draws, and is not recorded."""
-        return self._step(buffers, sampling, 1, fused=False)
+        return self._step(buffers, sampling, 1)
 
     def recorded(self, buffers: Buffers, sampling: Sampling, stage: int) -> Step:
         """Return the step that reads `stage` columns of the rows' own caches."""
         steps = self._grids[buffers.grid][1]
-        key = (stage, sampling, self._adapters)
-        if key not in steps:
-            pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.kernels == "fused"
-            fused = self._step(buffers, sampling, stage, fused=True) if pays else None
-            plain = self._step(buffers, sampling, stage, fused=False)
-            steps[key] = self.recorder.record(plain, buffers.state, fused)
-        return steps[key]
+        for key in ((None, sampling, self._adapters), (stage, sampling, self._adapters)):
+            if key in steps:
+                return steps[key]
+        plain = self._step(buffers, sampling, stage)
+        pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.wanted is not None
+        forms = self._forms(plain) if pays else []
+        found = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
+        # Triton's kernels read up to the column, whatever the stage
+        steps[None if self.recorder.kernels in TRITON_FORMS else stage, sampling, self._adapters] = found
+        return found
+
+    def _forms(self, plain: DecodeStep) -> list[Form]:
+        """Return a step in other kernels, which are looked at before they are taken."""
+        same = partial(check_same, plain)
+        return [Form(form, partial(triton_step, plain, self._scratch, form), same) for form in TRITON_FORMS]
 
     def buffers(self, grid: Grid) -> Buffers:
         """Return the buffers of a grid, whose memory is that of all others."""
@@ -83,16 +95,17 @@ class Steps:
         weights = tuple((p.data_ptr(), p.dtype, p.shape) for p in _tensors(transformer.model))
         if weights != self._weights or len(layers) != len(self._layers) or any(map(_differ, layers, self._layers)):
             self._grids.clear()
+            self._scratch.clear()
             self._rope = None
         # layers are held, not only compared: another object at the same address would be taken for the same
         self._weights, self._layers = weights, layers
         self._adapters = tuple((lora.is_on, lora.scaling) for lora in _loras(layers))
 
-    def _step(self, buffers: Buffers, sampling: Sampling, stage: int, *, fused: bool) -> DecodeStep:
+    def _step(self, buffers: Buffers, sampling: Sampling, stage: int) -> DecodeStep:
         transformer = self._model.transformer
         if self.ends is None:
             self.ends = torch.tensor(self._model.eos_ids, device=transformer.device)
-        return DecodeStep(transformer, buffers, sampling, stage, self.ends, self._keep_layer, fused)
+        return DecodeStep(transformer, buffers, sampling, stage, self.ends, self._keep_layer)
 
     def _angles(self, positions: int) -> Rope:
         if self._rope is None or len(self._rope[0]) < positions:
