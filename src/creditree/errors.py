@@ -83,3 +83,14 @@ def check_least(key: str, value: float, least: float) -> None:
     """Raise ConfigError where the value of `key` lies below `least`."""
     if not value >= least:
         raise ConfigError(f"{key} is {value}: set {least} or more.")
+
+
+def lack_in(error: BaseException) -> str | None:
+    """Return the sentence for what the system has not given; None for any other error."""
+    if isinstance(error, OSError):
+        where = f" '{error.filename}'" if error.filename else ""
+        return f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat."
+    # the second is torch's, which is not imported here
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "there is not enough memory for this; take less at once, or a smaller model."
+    return None

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from creditree.cli.stream import LOST, close_quietly, tell
 from creditree.cli.words import in_options
-from creditree.errors import ConfigError, CreditreeError
+from creditree.errors import ConfigError, CreditreeError, lack_in
 from creditree.text import one_line
 from creditree.train.interrupt import FIRST_SIGNAL_CODE, Interrupted, continuing, raising
 
@@ -65,27 +65,18 @@ def ended(app: typer.Typer) -> int:
     except BrokenPipeError:  # who reads the output has seen enough
         code = LOST
     except (OSError, MemoryError, RuntimeError) as error:
-        code = refused(_lacking(error))
+        lack = lack_in(error)
+        if lack is None:
+            raise
+        code = refused(lack)
     finally:
         close_quietly("stdout")
         close_quietly("stderr")
     return int(code or 0)
 
 
-NO_MEMORY = "there is not enough memory for this; take less at once, or a smaller model."
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises where the command's own words are wrong; it has no public name of its own."""
-
-
-def _lacking(error: OSError | MemoryError | RuntimeError) -> str:
-    """Return the sentence for what the system has not given; any other error is raised again."""
-    if isinstance(error, OSError):
-        where = f" '{error.filename}'" if error.filename else ""
-        return f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat."
-    # the second is torch's, which is not imported to show a help text
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return NO_MEMORY
-    raise error
 
 
 def refused(sentence: str) -> int:
