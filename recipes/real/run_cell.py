@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import yaml
-from creditree.config.machine import peak_memory
 
 from benchmarks.gpu_record import describe
 from creditree.config.load import check_config, dump_config
@@ -28,6 +27,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.atomic import write_text
 from creditree.runs.directory import RunDirectory
+from creditree.setup.machine import peak_memory
 from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.train.settings import Parts, Settings
