@@ -116,7 +116,8 @@ def _real(config: RunConfig, *, offline: bool) -> Shape | None:
 
 def explicit(config: RunConfig) -> RunConfig:
     """Return the configuration with every key as if it had been written: nothing of it is chosen any more."""
-    return RunConfig.model_validate(config.model_dump())
+    method = config.method.resolved().model_dump(exclude_none=True)
+    return RunConfig.model_validate(config.model_dump() | {"method": method})
 
 
 def _is_set(config: RunConfig, key: str) -> bool:

@@ -9,6 +9,7 @@ import torch
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native import decoder as native_module
+from creditree.engines.native.compiler import compiler_path
 from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.native.library import library
 from creditree.models.adapter import Adapter, LoraSpec
@@ -18,7 +19,7 @@ from creditree.rng import Key
 from creditree.tree import token_array
 from tests.tiny_models import FAMILIES, tiny
 
-needs_compiler = pytest.mark.skipif(library("float64") is None, reason="no C++ compiler here: torch decodes")
+needs_compiler = pytest.mark.skipif(compiler_path() is None, reason="no C++ compiler here: torch decodes")
 BUDGET = 20
 
 

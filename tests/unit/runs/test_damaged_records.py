@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from creditree.errors import RunError
+from creditree.evaluate.compare import Measured
 from creditree.pilot.store import PilotDirectory
-from creditree.report.saved import Measured
 from creditree.runs.attempts import Attempt
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.runs.observations import Observation, ObservationLog

@@ -148,9 +148,7 @@ class Panel {
             const int64_t from = first_ * size_ + at_;
             if (matrix.format == PLAIN && (std::is_same<S, C>::value || rows_ <= 2))
                 all_rows(matrix.plain() + from, size_);
-            else if (matrix.format == INT8 && rows_ <= 2)
-                all_rows(matrix.int8() + from, size_);
-            else
+            else if (!took_codes(from))
                 all_rows(expanded(from), length_);
         }
     }
@@ -165,6 +163,17 @@ class Panel {
     int64_t at_ = 0, length_ = 0;
 
     static int64_t tiles(int64_t rows) { return rows <= 2 ? 1 : (rows + ROWS - 1) / ROWS; }
+
+    // Multiply codes where they lie, if that pays: for few rows, in float32, the only precision they are widened to.
+    bool took_codes(int64_t from) {
+        if constexpr (std::is_same<C, float>::value) {
+            if (part_.matrix->format == INT8 && rows_ <= 2) {
+                all_rows(part_.matrix->int8() + from, size_);
+                return true;
+            }
+        }
+        return false;
+    }
 
     const C* expanded(int64_t from) const {
         thread_local Buffer<C> held;
