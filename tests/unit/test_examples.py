@@ -1,10 +1,15 @@
-"""The examples of own pieces do what they say, and are planned by what they say of themselves."""
+"""The examples of own pieces and rewards do what they say, and are planned by what they say of themselves."""
 
 from pathlib import Path
 
+import pytest
+
 import creditree as ct
 from creditree.config.method import MethodConfig
+from creditree.config.reward import build_verifier
 from creditree.methods import Method
+from creditree.problem import Problem
+from creditree.verify.verifier import Answer, closing
 from tests.forests import driven, flat, rambler
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,3 +36,12 @@ def test_a_second_look_is_taken_where_the_first_completions_differ() -> None:
     differ = len(set(tree.rewards(tree.rewarded[:4]).tolist())) > 1
     assert len(tree.branches) == (7 if differ else 4)
     assert differ
+
+
+def test_a_short_right_answer_is_worth_more_than_a_long_one() -> None:
+    problem = Problem("a", "3*4=", ("12",))
+    texts = ["it is 12", "12 is less than " + "13" * 20, "x" * 60 + " 12"]
+    with closing(build_verifier(f"{EXAMPLES / 'own_reward.py'}:brief_and_right")) as verifier:
+        verdicts = verifier.judge([Answer(problem, "3*4=", text) for text in texts])
+    # 8 of 40 characters: 1 + .1 (1 - 8 / 40) = 1.08; the second ends with another number; the third has over 40
+    assert [verdict.reward for verdict in verdicts] == pytest.approx([1.08, 0.0, 1.0])
