@@ -105,13 +105,13 @@ def test_a_run_s_configuration() -> None:
     assert (task.question, task.answer, task.prompt.text, task.prompt.chat) == ("q", "a", "{question}\n", False)
     assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 512)
     assert (config.method.name, config.method.group, config.method.loss_temperature) == ("t-spmo", 8, 0.7)
-    assert (config.method.l2, config.method.kl) == (None, None)
+    assert (config.method.l2, config.method.kl) == (0.0, 0.0)  # every key is explicit
     train = config.train
     assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
     assert (train.memory, train.steps) == ("100000000KB", 100_000)
     assert config.evaluation.problems == 33
     grpo = run_config(asked, FILES, frame, Setting("grpo", 0.005), 1.0, {})
-    assert (grpo.method.l2, grpo.method.kl) == (None, 0.0)
+    assert (grpo.method.l2, grpo.method.kl) == (0.0, 0.0)
     assert "kl: 0.0" in dump_config(grpo)
 
 
