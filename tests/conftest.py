@@ -9,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if not os.path.exists("/dev/nvidia0"):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton's kernels run in its interpreter
 
+import gc
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -35,6 +36,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{NO_PROBLEMS} {folder}: set CREDITREE_SHARED_DATA to a folder that has svamp.jsonl")
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been made so far out of garbage collections: tests that collect take seconds less."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
