@@ -207,9 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--kernels",
-        choices=("plain", "fused", "measured"),
+        choices=("plain", "triton", "measured"),
         default="plain",
-        help="of decoding on a GPU; fused ones are compiled first, in every cell",
+        help="of decoding on a GPU; Triton's are compiled and tuned first, in every cell",
     )
     parser.add_argument("--smoke", action="store_true", help="the smallest sizes, on the CPU: see that the code runs")
     parser.add_argument("--dry-run", action="store_true", help="list what would run")
