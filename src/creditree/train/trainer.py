@@ -156,7 +156,8 @@ class Trainer:
         result = self.loop.step()
         validation = self._validate() if self._is_due(settings.validation.every) else None
         mismatch = mismatch_record(self.parts, settings, result.stats)
-        record = metrics_record(state, result, rate, validation, self.loop.pipeline.state, mismatch)
+        singles = self.parts.verifier.singles
+        record = metrics_record(state, result, rate, validation, self.loop.pipeline.state, mismatch, singles)
         if self._is_due(settings.rollouts_every):
             texts = [
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
