@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from creditree.problem import Problem, Verdict
-from creditree.trie import TokenTrie
+from creditree.trie import SharedTrie, TokenTrie
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -43,6 +43,9 @@ class Branch:
     the loss, for branches that are learned from after that policy was updated; None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
 
+    `handles[t]`: the engine's own number for what it keeps of token t of context and branch together, prompt included;
+    0: nothing. Numbers are never used again, so one of a token that was forgotten since leads nowhere.
+
     `notes[name][t]`: what pieces have found out of token t once the tree was whole (`Piece.observe`), such as
     ``classes``: which class of prefixes that count as one the prefix that ends with token t belongs to.
     """
@@ -59,6 +62,7 @@ class Branch:
     notes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     old_logprobs: FloatArray | None = None
     beside: int | None = None
+    handles: IntArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:
@@ -107,12 +111,16 @@ class RolloutTree:
 
     The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
+    `root_handles`: the engine's of the root (`Branch.handles`). `shared`: the trie of the step, and which of its
+    sequences is leaf 0 of this tree (`creditree.forest.share`).
     """
 
     problem: Problem
     prompt_ids: IntArray
     kept_ids: IntArray = field(default_factory=_no_tokens)
     branches: tuple[Branch, ...] = ()
+    root_handles: IntArray | None = None
+    shared: tuple[SharedTrie, int] | None = None
 
     @property
     def root_ids(self) -> IntArray:
@@ -129,7 +137,12 @@ class RolloutTree:
         held = list(self.branches)
         for branch in branches:
             held.append(_rehomed(branch, held))
-        return replace(self, branches=tuple(held))
+        return replace(self, branches=tuple(held), shared=None)
+
+    def rerooted(self, leaf: int, count: int) -> "RolloutTree":
+        """Return a tree without branches whose root keeps the first `count` tokens of the completion of `leaf` too."""
+        kept = np.concatenate([self.kept_ids, self.completion(leaf)[:count]])
+        return RolloutTree(self.problem, self.prompt_ids, kept, root_handles=self.context_handles(leaf, count))
 
     def judged(self, verdicts: Mapping[int, Verdict]) -> "RolloutTree":
         """Return this tree with verdicts on the named leaves."""
@@ -168,6 +181,17 @@ class RolloutTree:
         inherited = NO_TOKENS if parent is None else self.completion(parent)[:fork]
         return np.concatenate([self.root_ids, inherited])
 
+    def context_handles(self, parent: int | None, fork: int) -> IntArray | None:
+        """Return the engine's handles of `context`, as far as they are known."""
+        size = len(self.prompt_ids) + len(self.kept_ids)
+        if parent is not None:
+            known = self.branches[parent].handles
+            return None if known is None else known[: size + fork]
+        known = next(
+            (branch.handles for branch in reversed(self.branches) if branch.handles is not None), self.root_handles
+        )
+        return None if known is None else known[:size]
+
     @property
     def leaves(self) -> range:
         """Every branch ends in exactly one leaf, so leaves are numbered as branches."""
@@ -191,7 +215,10 @@ class RolloutTree:
 
     def trie(self, leaves: Sequence[int]) -> TokenTrie:
         """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
-        return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+        if self.shared is None:
+            return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+        whole, first = self.shared
+        return whole.below([first + leaf for leaf in leaves], len(self.prompt_ids) + len(self.kept_ids))
 
     def prefix_classes(self, leaves: Sequence[int], trie: TokenTrie) -> IntArray | None:
         """Return the class of every prefix of the trie of `leaves` [K], or None where prefixes match by their tokens.

@@ -60,6 +60,5 @@ class Replay(Explorer):
         for pool, (leaves, budget) in pools.items():
             for draw, chosen in enumerate(key.at("replay", pool).choose(budget, len(leaves))):
                 leaf = leaves[chosen]
-                kept = tree.completion(leaf)[: self.cut(tree, leaf, key.at("cut", pool, draw))]
-                roots.append(RolloutTree(tree.problem, tree.prompt_ids, kept))
+                roots.append(tree.rerooted(leaf, self.cut(tree, leaf, key.at("cut", pool, draw))))
         return tuple(roots)
