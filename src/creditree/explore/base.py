@@ -1,7 +1,7 @@
 """What an explorer is: a generator that says which branches it wants sampled, and is sent the trees grown by them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from creditree.tree import Forest, RolloutTree
 class Fork:
     """A wish for `count` new branches of `forest[tree]` that inherit `at` completion tokens of branch `parent`.
 
-    `signals`: what the explorer wants to know of the new tokens.
+    `signals`: what the explorer wants to know of the new tokens;  `learns`: whether they may learn (`Branch`).
     """
 
     tree: int
@@ -24,6 +24,7 @@ class Fork:
     at: int
     count: int
     signals: Signals = NO_SIGNALS
+    learns: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Growth:
 
     forest: Forest
     forks: tuple[Fork, ...]
+
+    @classmethod
+    def below(cls, forest: Forest, roots: Sequence[RolloutTree], count: int) -> "Growth":
+        """Return the wish for `count` completions from each of some new roots."""
+        return cls((*forest, *roots), tuple(Fork(len(forest) + i, None, 0, count) for i in range(len(roots))))
 
 
 Exploration = Generator[Growth, Forest, Forest]

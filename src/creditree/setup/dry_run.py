@@ -24,7 +24,7 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
         "problems": problems,
         "completions": problems * method.explore.max_completions,
         "sampled_tokens": tokens,
-        "loss_terms": min(tokens, learned.terms(problems * sampled.trees, sampled.leaves, length)),
+        "loss_terms": min(tokens, learned.terms(problems * sampled.learning, sampled.leaves, length)),
         "forwarded": learned.forwarded,
     }
     shape = shape_of(config.model.name)

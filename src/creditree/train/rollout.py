@@ -134,6 +134,7 @@ def _branch(fork: Fork, sample: Sample) -> Branch:
         None,
         sample.entropies,
         sample.influence,
+        learns=fork.learns,
     )
 
 
@@ -141,14 +142,15 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     """Add what was sampled since the last mark of each exploration."""
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
-    ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)
-    rewards = [tree.branches[leaf].reward for tree, leaf in homes]
+    drawn = [tree.branches[leaf] for tree, leaf in homes]
+    ledger.sampled += sum(len(branch.token_ids) for branch in drawn)
+    ledger.withheld += sum(len(branch.token_ids) for branch in drawn if not branch.learns)
+    rewards = [branch.reward for branch in drawn]
     ledger.failed_verdicts += sum(reward is None for reward in rewards)
     ledger.solved += sum(reward is not None and reward >= CORRECT for reward in rewards)
     ledger.worthless += sum(reward == 0 for reward in rewards)
-    ledger.truncated += sum(tree.branches[leaf].finish_reason == "length" for tree, leaf in homes)
-    verdicts = (tree.branches[leaf].verdict for tree, leaf in homes)
-    statuses = Counter(verdict.status for verdict in verdicts if verdict is not None)
+    ledger.truncated += sum(branch.finish_reason == "length" for branch in drawn)
+    statuses = Counter(branch.verdict.status for branch in drawn if branch.verdict is not None)
     ledger.unparsable += statuses["unparsable"]
     ledger.timeouts += statuses["timeout"]
     ledger.crashes += statuses["crash"]

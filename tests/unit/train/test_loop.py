@@ -1,12 +1,16 @@
 """The loop alone: no run directory, no watcher."""
 
+import json
 from dataclasses import dataclass, replace
 
 from creditree.credit.group_relative import GroupRelative
 from creditree.explore.group import Group
+from creditree.explore.reset import Reset
 from creditree.methods import Method
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.schedule.base import Schedule, ScheduleState
+from creditree.schedule.fixed import Fixed
+from creditree.select.everything import Everything
 from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
 from tests.forests import assigned
@@ -22,6 +26,24 @@ def test_a_selection_is_told_which_step_it_is() -> None:
         counts = [(int((assigned(values) > 0).sum()), len(assigned(values))) for values in fields[0]]
         assert all(kept == (total if everything else 1) for kept, total in counts)
         assert max(total for _, total in counts) > 1
+
+
+def test_what_does_not_learn_is_sampled_counted_and_not_trained_on() -> None:
+    """Of `Reset` the suffixes alone are in the loss; off-policy, problems in flight keep the mark in a checkpoint."""
+    method = Method("m", "", Reset(4), GroupRelative(), Everything(), PolicyGradient(), Fixed(off_policy=True))
+    loop = Loop(parts_of(method=method), replace(SETTINGS, steps=3, problems_per_step=2))
+    result = loop.step()
+    first = [b for forest in result.forests for b in forest[0].branches]
+    suffixes = [b for forest in result.forests for tree in forest[1:] for b in tree.branches]
+    assert [one.learns for one in (*first, *suffixes)] == [False] * len(first) + [True] * len(suffixes)
+    assert len(suffixes) == 8 == result.rows
+    in_flight = sum(len(b.token_ids) for one in loop.pipeline.in_flight for b in one.forest[0].branches)
+    assert result.cost.withheld == sum(len(b.token_ids) for b in first) + in_flight
+    assert 0 < result.cost.in_loss <= sum(len(b.token_ids) for b in suffixes)
+    arrays, record = loop.pipeline.save()
+    resumed = Loop(loop.parts, loop.settings)
+    resumed.pipeline.load(arrays, json.loads(json.dumps(record)))
+    assert not any(b.learns for one in resumed.pipeline.in_flight for b in one.forest[0].branches)
 
 
 @dataclass(frozen=True)
