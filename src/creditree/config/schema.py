@@ -167,6 +167,7 @@ class TrainBlock(Block):
     steps: Positive = Field(100, description="training steps")
     cpu_seconds: Real | None = Field(None, description="stop after this much processor time of training", gt=0)
     seconds: Real | None = Field(None, description="stop after this many wall-clock seconds of training", gt=0)
+    tokens: Positive | None = Field(None, description="stop after the step in which so many tokens are sampled")
     problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: Real = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")

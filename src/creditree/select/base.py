@@ -65,8 +65,8 @@ class Selection(Piece, ABC):
         """Return which tokens of completions of `length` learn, at most: all, unless a selection says it better."""
         return Learned()
 
-    def at_step(self, step: int, steps: int) -> Self:
-        """Return this selection as it is at training step `step` (from 0) of `steps`: the same, unless it changes."""
+    def at_progress(self, progress: float) -> Self:
+        """Return this selection as it is in the course of training, from 0 to 1: the same, unless it changes."""
         return self
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:

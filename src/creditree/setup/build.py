@@ -126,6 +126,7 @@ def build_settings(config: RunConfig, method: Method | None = None) -> Settings:
         steps=train.steps,
         cpu_seconds=train.cpu_seconds,
         seconds=train.seconds,
+        tokens=train.tokens,
         problems_per_step=train.problems_per_step,
         mini_batch=train.mini_batch,
         learning_rate=train.learning_rate,
