@@ -30,7 +30,7 @@ class Branches:
 class Sampled:
     """Completions of one problem, at most: a `group` from the prompt, as many for each of `replays`, and `branches`.
 
-    `signals`: what is asked of the group, and of all rounds of forks but the last;  `withheld`: how many of the trees do
+    `signals`: what is asked of the group, and of all rounds of forks but the last;  `withheld`: trees of these that do
     not learn.
     """
 

@@ -21,8 +21,8 @@ class ReinforcePP(Credit):
 
     `baseline`: ``step``, as above; with ``group``, x_i = R_i - the mean reward of its own tree ("REINFORCE++ w/
     baseline"), whose differences alone are divided by the deviation of the whole step. std is the unbiased one (n - 1).
-    The mean is over completions (that learn), where the paper's is over their tokens; that is ours. Problems of a step without any
-    difference get exactly 0 with ``group``, and what all completions have in common does with ``step``.
+    The mean is over completions (that learn), where the paper's is over their tokens; that is ours. Problems of a step
+    without any difference get exactly 0 with ``group``, and what all completions have in common does with ``step``.
     """
 
     baseline: Baseline = number("step", "rewards are compared with the mean of the step, or of their own group")

@@ -17,8 +17,8 @@ class Workload:
 
     `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem, and `withheld`: how many
     of all groups do not learn;  `branches`: what is forked below a group;  `influence`: what is asked of the steps of
-    first completions;  `early`: where the tokens are that learn, where `learns` is early;  `reference`: whether a KL penalty
-    needs the base's log-probabilities;  `nucleus`: whether top-p cuts the distribution;
+    first completions;  `early`: where the tokens are that learn, where `learns` is early;  `reference`: whether a KL
+    penalty needs the base's log-probabilities;  `nucleus`: whether top-p cuts the distribution;
     `evaluation_problems`: of the largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it
     forgets, None for all of a step;  `native`: whether native code decodes, or torch, and `static`: torch in static
     shapes, as on CUDA.
