@@ -84,9 +84,7 @@ def test_a_mean_over_tokens_is_one_over_those_that_learn() -> None:
     held = replace(branch([5, 6, 1], 0.0), learns=False)
     inside = root().grown(held, branch([2, 1], 1.0, 0, 2), branch([3, 4, 1], 0.0, 0, 2))
     apart = flat([[2, 1], [3, 4, 1]], [1.0, 0.0], kept=[5, 6])
-    select = Everything()
-    for mean in ("completions", "tokens"):
-        select = Everything(loss_mean=mean)  # type: ignore[arg-type]
+    for select in (Everything(), Everything(loss_mean="tokens")):
         given = (tuple(None if i == 0 else np.ones(len(b.token_ids)) for i, b in enumerate(inside.branches)),)
         alone = (tuple(np.ones(len(b.token_ids)) for b in apart.branches),)
         ours, theirs = select.weigh((inside,), given, KEY)[0], select.weigh((apart,), alone, KEY)[0]
@@ -95,12 +93,12 @@ def test_a_mean_over_tokens_is_one_over_those_that_learn() -> None:
             assert assigned(one).tolist() == assigned(other).tolist()
         assert select.normaliser([(inside,)], [given]) == select.normaliser([(apart,)], [alone])
         # and the batches are the same: the same skeleton, the same terms
-        one, other = (
+        mine, alone_packed = (
             pack([(tree,)], [fields], [select.weigh((tree,), fields, KEY)], keep_zero_advantage=True)
             for tree, fields in ((inside, given), (apart, alone))
         )
         for name in ("token_ids", "exit", "row", "token", "weight"):
-            assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
+            assert getattr(mine, name).tolist() == getattr(alone_packed, name).tolist(), name
 
 
 def test_a_pair_is_weighed_on_a_completion_that_learns() -> None:
