@@ -110,12 +110,15 @@ class RolloutTree:
 
     The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
+    `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
+    a token is left to sample; empty where the problem has none.
     """
 
     problem: Problem
     prompt_ids: IntArray
     kept_ids: IntArray = field(default_factory=_no_tokens)
     branches: tuple[Branch, ...] = ()
+    solution_ids: IntArray = field(default_factory=_no_tokens)
 
     @property
     def root_ids(self) -> IntArray:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from creditree.demand import Sampled
 from creditree.piece import Piece, number
@@ -41,6 +41,8 @@ class Growth:
 
 
 Exploration = Generator[Growth, Forest, Forest]
+ExplorerState = dict[str, Any]
+"""What an explorer remembers from step to step: numbers by name, as JSON can hold them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ class Explorer(Piece, ABC):
         why="credit compares completions of one problem, so a group needs at least 2",
     )
     forks: ClassVar[bool] = False
+
+    def start(self) -> ExplorerState:
+        """Return what it remembers before the first step: nothing, unless it says so."""
+        return {}
+
+    def at_state(self, state: ExplorerState) -> Self:
+        """Return this explorer as it is with what it remembers; pure, so that a run resumes exactly."""
+        return self
+
+    def after(self, forests: Sequence[Forest], state: ExplorerState) -> ExplorerState:
+        """Return what it remembers after a step whose problems have grown these forests."""
+        return state
 
     @property
     def max_completions(self) -> int:

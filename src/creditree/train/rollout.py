@@ -10,7 +10,7 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
-from creditree.evaluate.prompt import prompt_ids
+from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.explore.base import Fork
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
@@ -47,9 +47,14 @@ class Rollout:
     old_logprobs: OldLogprobs | None = None
     told: Told | None = None
 
-    def root(self, problem: Problem) -> RolloutTree:
-        """Return the tree of a problem before anything is sampled."""
-        return RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
+    def root(self, problem: Problem, budget: int | None = None) -> RolloutTree:
+        """Return the tree of a problem before anything is sampled; `budget`: tokens of a completion (None: as set)."""
+        ids = prompt_ids(self.prompt, problem, self.model)
+        if problem.solution is None:
+            return RolloutTree(problem, ids)
+        most = (self.max_new_tokens if budget is None else budget) - 1
+        solution = target_ids(problem.solution, self.model, chat=self.prompt.in_chat_format(self.model.texts))
+        return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
     def advance(
         self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
