@@ -25,7 +25,7 @@ def _given(explorer: SolutionPrefix, solution: Sequence[int] = SOLUTION) -> list
     growth = next(explorer.grow(_root(solution), KEY))
     assert growth.forks == (Fork(0, None, 0, explorer.group),)
     (tree,) = growth.forest
-    return tree.kept_ids.tolist()
+    return [int(token) for token in tree.kept_ids]
 
 
 def _solved(*shares: float) -> list[Forest]:
