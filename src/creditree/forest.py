@@ -13,7 +13,8 @@ def share(forests: Sequence[Forest]) -> list[Forest]:
     """Return the forests of a step with one trie of all their sequences, of which `RolloutTree.trie` gives parts."""
     trees = [tree for forest in forests for tree in forest]
     sequences = [np.concatenate([tree.root_ids, tree.completion(leaf)]) for tree in trees for leaf in tree.leaves]
-    whole, first = SharedTrie(TokenTrie.of(sequences)), 0
+    ends = [branch.token_ids for tree in trees for branch in tree.branches]
+    whole, first = SharedTrie(TokenTrie.of(sequences), ends), 0
     found = []
     for forest in forests:
         starts = first + np.cumsum([0, *(len(tree.branches) for tree in forest)])
@@ -26,7 +27,7 @@ def share(forests: Sequence[Forest]) -> list[Forest]:
 
 def forest_trie(forest: Forest, leaves: Sequence[tuple[int, int]]) -> TokenTrie:
     """Return the trie of some completions of a forest, (tree, leaf) each, kept tokens included."""
-    shared = [tree.shared for tree in forest if tree.shared is not None]
-    if len(shared) == len(forest) and all(whole is shared[0][0] for whole, _ in shared):
-        return shared[0][0].below([shared[tree][1] + leaf for tree, leaf in leaves], len(forest[0].prompt_ids))
+    parts = [part for part in (tree.part for tree in forest) if part is not None]
+    if len(parts) == len(forest) and all(whole is parts[0][0] for whole, _ in parts):
+        return parts[0][0].below([parts[tree][1] + leaf for tree, leaf in leaves], len(forest[0].prompt_ids))
     return TokenTrie.of([np.concatenate([forest[n].kept_ids, forest[n].completion(leaf)]) for n, leaf in leaves])

@@ -42,6 +42,8 @@ class Branch:
     (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that sampled token t and the softmax of
     the loss, for branches that are learned from after that policy was updated; None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
+    `learns`: whether its tokens may learn. One that does not has no advantage and no weight and is no loss term, and
+    its completion is none of those that a loss is a mean over; its reward still counts in the values of its tree.
 
     `handles[t]`: the engine's own number for what it keeps of token t of context and branch together, prompt included;
     0: nothing. Numbers are never used again, so one of a token that was forgotten since leads nowhere.
@@ -63,6 +65,7 @@ class Branch:
     old_logprobs: FloatArray | None = None
     beside: int | None = None
     handles: IntArray | None = None
+    learns: bool = True
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:
@@ -113,6 +116,8 @@ class RolloutTree:
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
     `root_handles`: the engine's of the root (`Branch.handles`). `shared`: the trie of the step, and which of its
     sequences is leaf 0 of this tree (`creditree.forest.share`).
+    `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
+    a token is left to sample; empty where the problem has none.
     """
 
     problem: Problem
@@ -121,6 +126,7 @@ class RolloutTree:
     branches: tuple[Branch, ...] = ()
     root_handles: IntArray | None = None
     shared: tuple[SharedTrie, int] | None = None
+    solution_ids: IntArray = field(default_factory=_no_tokens)
 
     @property
     def root_ids(self) -> IntArray:
@@ -138,11 +144,6 @@ class RolloutTree:
         for branch in branches:
             held.append(_rehomed(branch, held))
         return replace(self, branches=tuple(held), shared=None)
-
-    def rerooted(self, leaf: int, count: int) -> "RolloutTree":
-        """Return a tree without branches whose root keeps the first `count` tokens of the completion of `leaf` too."""
-        kept = np.concatenate([self.kept_ids, self.completion(leaf)[:count]])
-        return RolloutTree(self.problem, self.prompt_ids, kept, root_handles=self.context_handles(leaf, count))
 
     def judged(self, verdicts: Mapping[int, Verdict]) -> "RolloutTree":
         """Return this tree with verdicts on the named leaves."""
@@ -187,10 +188,15 @@ class RolloutTree:
         if parent is not None:
             known = self.branches[parent].handles
             return None if known is None else known[: size + fork]
-        known = next(
-            (branch.handles for branch in reversed(self.branches) if branch.handles is not None), self.root_handles
-        )
+        sampled = (branch.handles for branch in reversed(self.branches) if branch.handles is not None)
+        known = next(sampled, self.root_handles)
         return None if known is None else known[:size]
+
+    def rooted(self, leaf: int, kept: int) -> "RolloutTree":
+        """Return a tree without branches that is rooted at the first `kept` tokens of a completion."""
+        kept_ids = np.concatenate([self.kept_ids, self.completion(leaf)[:kept]])
+        handles = self.context_handles(leaf, kept)
+        return replace(self, kept_ids=token_array(kept_ids), branches=(), root_handles=handles, shared=None)
 
     @property
     def leaves(self) -> range:
@@ -201,6 +207,11 @@ class RolloutTree:
     def rewarded(self) -> tuple[int, ...]:
         """The leaves that have a reward; only these receive or give credit."""
         return tuple(leaf for leaf in self.leaves if self.branches[leaf].reward is not None)
+
+    @property
+    def learning(self) -> tuple[int, ...]:
+        """The leaves that have a reward and whose branches learn; only these receive credit."""
+        return tuple(leaf for leaf in self.rewarded if self.branches[leaf].learns)
 
     @property
     def forked(self) -> tuple[int, ...]:
@@ -215,10 +226,21 @@ class RolloutTree:
 
     def trie(self, leaves: Sequence[int]) -> TokenTrie:
         """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
-        if self.shared is None:
+        part = self.part
+        if part is None:
             return TokenTrie.of([self.completion(leaf) for leaf in leaves])
-        whole, first = self.shared
+        whole, first = part
         return whole.below([first + leaf for leaf in leaves], len(self.prompt_ids) + len(self.kept_ids))
+
+    @property
+    def part(self) -> tuple[SharedTrie, int] | None:
+        """Where `shared` has this tree; None where it has none, or had one whose branches were others."""
+        if self.shared is None:
+            return None
+        whole, first = self.shared
+        size = len(self.prompt_ids) + len(self.kept_ids)
+        lengths, ends = [size + branch.end for branch in self.branches], [branch.token_ids for branch in self.branches]
+        return self.shared if whole.has(first, lengths, ends) else None
 
     def prefix_classes(self, leaves: Sequence[int], trie: TokenTrie) -> IntArray | None:
         """Return the class of every prefix of the trie of `leaves` [K], or None where prefixes match by their tokens.

@@ -136,10 +136,15 @@ class TokenTrie:
         above = self.parent[np.maximum.accumulate(np.where(head, index, 0))]
         return np.where(above > 0, above, -1)
 
-    def first_holder(self) -> IntArray:
-        """Return for each node the first sequence, in the order given, that starts with its prefix [K]."""
+    def first_holder(self, among: NDArray[np.bool_] | None = None) -> IntArray:
+        """Return for each node the first sequence, in the order given, that starts with its prefix [K].
+
+        `among`: which of the sequences count [S]; where none of them does, S is returned.
+        """
         holder = np.full(len(self), len(self.node_of), dtype=np.int64)
         inside = self.node_of >= 0
+        if among is not None:
+            inside &= among[:, None]
         row_index = np.broadcast_to(np.arange(len(self.node_of))[:, None], inside.shape)
         np.minimum.at(holder, self.node_of[inside], row_index[inside])
         return holder
@@ -147,10 +152,20 @@ class TokenTrie:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SharedTrie:
-    """The trie of all that a training step sampled; what is asked for again is not cut out of it again."""
+    """The trie of all that a training step sampled; what is asked for again is not cut out of it again.
+
+    `ends` [S]: the tokens that each sequence ends with, in the very arrays in which whoever shares the trie holds them.
+    """
 
     trie: TokenTrie
+    ends: Sequence[IntArray]
     _parts: dict[tuple[tuple[int, ...], int], TokenTrie] = field(default_factory=dict)
+
+    def has(self, first: int, lengths: Sequence[int], ends: Sequence[IntArray]) -> bool:
+        """Whether sequences from `first` on are still those of such lengths and last tokens: nobody changed them."""
+        held = self.ends[first : first + len(ends)]
+        same = len(held) == len(ends) and all(one is other for one, other in zip(held, ends, strict=True))
+        return same and self.trie.lengths[first : first + len(ends)].tolist() == list(lengths)
 
     def below(self, rows: Sequence[int], depth: int) -> TokenTrie:
         """Return `TokenTrie.below`."""

@@ -68,9 +68,10 @@ class Sample:
     influence: FloatArray | None = None
     handles: IntArray | None = None
 
-    def branch(self, parent: int | None, fork: int, verdict: Verdict | None = None) -> Branch:
+    def branch(self, parent: int | None, fork: int, verdict: Verdict | None = None, *, learns: bool = True) -> Branch:
         """Return it as the branch of a tree that inherits `fork` completion tokens of branch `parent`."""
-        return Branch(parent, fork, verdict=verdict, **{item.name: getattr(self, item.name) for item in fields(self)})
+        drawn = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Branch(parent, fork, verdict=verdict, learns=learns, **drawn)
 
 
 class Engine(Protocol):

@@ -155,7 +155,7 @@ class InProcessEngine:
         return Live(which, row, last, read, length)
 
     def _context(self, token_ids: IntArray, handles: IntArray | None) -> Context:
-        slots = [] if handles is None else self.store.known(handles)
+        slots = [] if handles is None else self.store.known(handles, token_ids)
         slots += self.store.find(token_ids[len(slots) :], slots[-1] if slots else ROOT)
         stored = min(len(slots), len(token_ids) - 1)
         before = slots[-1] if slots else ROOT

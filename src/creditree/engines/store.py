@@ -69,9 +69,10 @@ class PrefixStore:
         """Return the handles of slots; 0 for the root."""
         return np.where(slots == ROOT, 0, slots + self._first)
 
-    def known(self, handles: IntArray) -> list[int]:
-        """Return the slots of the first handles, up to one of what is not stored here, or not any more."""
+    def known(self, handles: IntArray, token_ids: IntArray) -> list[int]:
+        """Return the slots of the first handles, up to one that is of another token, or of none that is stored here."""
         slots, held = self._held(handles)
+        held &= self.token[np.where(held, slots, ROOT)] == token_ids[: len(handles)]
         leading: list[int] = slots[: len(slots) if held.all() else int(held.argmin())].tolist()
         return leading
 
