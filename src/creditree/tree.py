@@ -42,6 +42,8 @@ class Branch:
     (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that sampled token t and the softmax of
     the loss, for branches that are learned from after that policy was updated; None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
+    `learns`: whether its tokens may learn. One that does not has no advantage and no weight and is no loss term, and
+    its completion is none of those that a loss is a mean over; its reward still counts in the values of its tree.
 
     `notes[name][t]`: what pieces have found out of token t once the tree was whole (`Piece.observe`), such as
     ``classes``: which class of prefixes that count as one the prefix that ends with token t belongs to.
@@ -59,6 +61,7 @@ class Branch:
     notes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     old_logprobs: FloatArray | None = None
     beside: int | None = None
+    learns: bool = True
 
     def __post_init__(self) -> None:
         if len(self.token_ids) == 0:
@@ -107,12 +110,15 @@ class RolloutTree:
 
     The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
+    `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
+    a token is left to sample; empty where the problem has none.
     """
 
     problem: Problem
     prompt_ids: IntArray
     kept_ids: IntArray = field(default_factory=_no_tokens)
     branches: tuple[Branch, ...] = ()
+    solution_ids: IntArray = field(default_factory=_no_tokens)
 
     @property
     def root_ids(self) -> IntArray:
@@ -168,6 +174,11 @@ class RolloutTree:
         inherited = NO_TOKENS if parent is None else self.completion(parent)[:fork]
         return np.concatenate([self.root_ids, inherited])
 
+    def rooted(self, leaf: int, kept: int) -> "RolloutTree":
+        """Return a tree without branches that is rooted at the first `kept` tokens of a completion."""
+        kept_ids = np.concatenate([self.kept_ids, self.completion(leaf)[:kept]])
+        return replace(self, kept_ids=token_array(kept_ids), branches=())
+
     @property
     def leaves(self) -> range:
         """Every branch ends in exactly one leaf, so leaves are numbered as branches."""
@@ -177,6 +188,11 @@ class RolloutTree:
     def rewarded(self) -> tuple[int, ...]:
         """The leaves that have a reward; only these receive or give credit."""
         return tuple(leaf for leaf in self.leaves if self.branches[leaf].reward is not None)
+
+    @property
+    def learning(self) -> tuple[int, ...]:
+        """The leaves that have a reward and whose branches learn; only these receive credit."""
+        return tuple(leaf for leaf in self.rewarded if self.branches[leaf].learns)
 
     @property
     def forked(self) -> tuple[int, ...]:

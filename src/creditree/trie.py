@@ -116,10 +116,15 @@ class TokenTrie:
         above = self.parent[np.maximum.accumulate(np.where(head, index, 0))]
         return np.where(above > 0, above, -1)
 
-    def first_holder(self) -> IntArray:
-        """Return for each node the first sequence, in the order given, that starts with its prefix [K]."""
+    def first_holder(self, among: NDArray[np.bool_] | None = None) -> IntArray:
+        """Return for each node the first sequence, in the order given, that starts with its prefix [K].
+
+        `among`: which of the sequences count [S]; where none of them does, S is returned.
+        """
         holder = np.full(len(self), len(self.node_of), dtype=np.int64)
         inside = self.node_of >= 0
+        if among is not None:
+            inside &= among[:, None]
         row_index = np.broadcast_to(np.arange(len(self.node_of))[:, None], inside.shape)
         np.minimum.at(holder, self.node_of[inside], row_index[inside])
         return holder

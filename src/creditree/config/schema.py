@@ -121,6 +121,7 @@ class FileConfig(Block):
     )
     split: str = Field("split", description="column that says train, validation or test, where there is one")
     id: str = Field("id", description="column of the problem's id, where there is one")
+    solution: str = Field("solution", description="column of a worked solution, where there is one")
     validation: Share = Field(0.1, description="share held out for validation, by hash of the question")
     test: Share = Field(0.1, description="share held out for test, by hash of the question")
     conflicts: Literal["error", "drop"] = Field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from creditree.demand import Learned
-from creditree.fields import TokenField, gather, num_trained, same_assigned, scatter, trained_leaves
+from creditree.fields import TokenField, gather, num_learning, num_trained, same_assigned, scatter, trained_leaves
 from creditree.piece import Piece
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
@@ -33,6 +33,11 @@ class Completion:
     def length(self) -> int:
         """Tokens of the completion."""
         return self.tree.branches[self.leaf].end
+
+    @property
+    def learning(self) -> int:
+        """Tokens of it that learn: what a mean over its tokens is a mean over."""
+        return num_learning(self.tree, self.leaf, self.advantages)
 
     @property
     def advantage(self) -> FloatArray:

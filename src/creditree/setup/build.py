@@ -92,7 +92,7 @@ def build_columns(config: TaskConfig) -> Columns:
     """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
     if not isinstance(config, FileConfig):
         return Columns()
-    return Columns(config.question, config.answer, config.split, config.id)
+    return Columns(config.question, config.answer, config.split, config.id, config.solution)
 
 
 def build_prompt(config: TaskConfig) -> PromptTemplate:

@@ -91,6 +91,7 @@ def _described(branch: Branch) -> Plain:
         "tokens": len(branch.token_ids),
         "finish": branch.finish_reason,
         "verdict": None if verdict is None else [verdict.reward, verdict.status, verdict.detail],
+        "learns": branch.learns,
         "signals": [name for name in _SIGNALS if getattr(branch, name) is not None],
     }
 
@@ -106,5 +107,6 @@ def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
         take("sampler_logprobs", count),
         entry["finish"],
         None if entry["verdict"] is None else Verdict(*entry["verdict"]),
+        learns=entry.get("learns", True),
         **signals,
     )

@@ -10,7 +10,7 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
-from creditree.evaluate.prompt import prompt_ids
+from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.explore.base import Fork
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
@@ -47,9 +47,14 @@ class Rollout:
     old_logprobs: OldLogprobs | None = None
     told: Told | None = None
 
-    def root(self, problem: Problem) -> RolloutTree:
-        """Return the tree of a problem before anything is sampled."""
-        return RolloutTree(problem, prompt_ids(self.prompt, problem, self.model))
+    def root(self, problem: Problem, budget: int | None = None) -> RolloutTree:
+        """Return the tree of a problem before anything is sampled; `budget`: tokens of a completion (None: as set)."""
+        ids = prompt_ids(self.prompt, problem, self.model)
+        if problem.solution is None:
+            return RolloutTree(problem, ids)
+        most = (self.max_new_tokens if budget is None else budget) - 1
+        solution = target_ids(problem.solution, self.model, chat=self.prompt.in_chat_format(self.model.texts))
+        return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
     def advance(
         self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
@@ -134,6 +139,7 @@ def _branch(fork: Fork, sample: Sample) -> Branch:
         None,
         sample.entropies,
         sample.influence,
+        learns=fork.learns,
     )
 
 
@@ -141,14 +147,15 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     """Add what was sampled since the last mark of each exploration."""
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
-    ledger.sampled += sum(len(tree.branches[leaf].token_ids) for tree, leaf in homes)
-    rewards = [tree.branches[leaf].reward for tree, leaf in homes]
+    drawn = [tree.branches[leaf] for tree, leaf in homes]
+    ledger.sampled += sum(len(branch.token_ids) for branch in drawn)
+    ledger.withheld += sum(len(branch.token_ids) for branch in drawn if not branch.learns)
+    rewards = [branch.reward for branch in drawn]
     ledger.failed_verdicts += sum(reward is None for reward in rewards)
     ledger.solved += sum(reward is not None and reward >= CORRECT for reward in rewards)
     ledger.worthless += sum(reward == 0 for reward in rewards)
-    ledger.truncated += sum(tree.branches[leaf].finish_reason == "length" for tree, leaf in homes)
-    verdicts = (tree.branches[leaf].verdict for tree, leaf in homes)
-    statuses = Counter(verdict.status for verdict in verdicts if verdict is not None)
+    ledger.truncated += sum(branch.finish_reason == "length" for branch in drawn)
+    statuses = Counter(branch.verdict.status for branch in drawn if branch.verdict is not None)
     ledger.unparsable += statuses["unparsable"]
     ledger.timeouts += statuses["timeout"]
     ledger.crashes += statuses["crash"]

@@ -159,7 +159,7 @@ class Trainer:
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
         mismatch = mismatch_record(self.parts, settings, result.stats)
-        record = metrics_record(state, result, rate, validation, self.loop.pipeline.state, mismatch)
+        record = metrics_record(state, result, rate, validation, self.loop.pipeline, mismatch)
         if self._is_due(settings.rollouts_every):
             texts = [
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)

@@ -1,16 +1,24 @@
 """The loop alone: no run directory, no watcher."""
 
+import json
 from dataclasses import dataclass, replace
+
+import pytest
 
 from creditree.credit.group_relative import GroupRelative
 from creditree.explore.group import Group
+from creditree.explore.reset import Reset
+from creditree.explore.solution_prefix import SolutionPrefix
 from creditree.methods import Method
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.problem import Problem
 from creditree.schedule.base import Schedule, ScheduleState
+from creditree.schedule.fixed import Fixed
+from creditree.select.everything import Everything
 from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
 from tests.forests import assigned
-from tests.training import SETTINGS, parts_of
+from tests.training import SETTINGS, Solved, parts_of
 
 
 def test_a_selection_is_told_which_step_it_is() -> None:
@@ -24,13 +32,59 @@ def test_a_selection_is_told_which_step_it_is() -> None:
         assert max(total for _, total in counts) > 1
 
 
+def test_what_does_not_learn_is_sampled_counted_and_not_trained_on() -> None:
+    """Of `Reset` the suffixes alone are in the loss; off-policy, problems in flight keep the mark in a checkpoint."""
+    method = Method("m", "", Reset(4), GroupRelative(), Everything(), PolicyGradient(), Fixed(off_policy=True))
+    loop = Loop(parts_of(method=method), replace(SETTINGS, steps=3, problems_per_step=2))
+    result = loop.step()
+    first = [b for forest in result.forests for b in forest[0].branches]
+    suffixes = [b for forest in result.forests for tree in forest[1:] for b in tree.branches]
+    assert [one.learns for one in (*first, *suffixes)] == [False] * len(first) + [True] * len(suffixes)
+    assert len(suffixes) == 8 == result.rows
+    in_flight = sum(len(b.token_ids) for one in loop.pipeline.in_flight for b in one.forest[0].branches)
+    assert result.cost.withheld == sum(len(b.token_ids) for b in first) + in_flight
+    assert 0 < result.cost.in_loss <= sum(len(b.token_ids) for b in suffixes)
+    arrays, record = loop.pipeline.save()
+    resumed = Loop(loop.parts, loop.settings)
+    resumed.pipeline.load(arrays, json.loads(json.dumps(record)))
+    assert not any(b.learns for one in resumed.pipeline.in_flight for b in one.forest[0].branches)
+
+
+@pytest.mark.parametrize("off_policy", [False, True])
+def test_what_an_explorer_remembers_is_in_the_checkpoint(off_policy: bool) -> None:
+    """A resumed run gives as much of a solution as one that was never stopped, also of problems in flight."""
+    explorer, schedule = SolutionPrefix(4, speed=0.5), Fixed(off_policy=off_policy)
+    method = Method("m", "", explorer, GroupRelative(), Everything(), PolicyGradient(), schedule)
+    settings = replace(SETTINGS, steps=5, problems_per_step=2)
+
+    def shown(loop: Loop) -> list[object]:
+        forests = loop.step().explored
+        return [(t.kept_ids.tolist(), [b.token_ids.tolist() for b in t.branches]) for f in forests for t in f]
+
+    whole = Loop(replace(parts_of(method=method), task=Solved()), settings)
+    seen = [shown(whole) for _ in range(2)]
+    arrays, record = whole.pipeline.save()
+    learned = whole.parts.learner.arrays()
+    record = json.loads(json.dumps(record))
+    expected = [shown(whole) for _ in range(2)]
+    resumed = Loop(replace(parts_of(method=method), task=Solved()), settings)
+    resumed.parts.learner.load_arrays(learned)
+    resumed.pipeline.load(arrays, record)
+    resumed.state.step = 2
+    assert [shown(resumed) for _ in range(2)] == expected
+    assert resumed.pipeline.explorer_state == whole.pipeline.explorer_state
+    kept = {len(tree[0]) for step in (*seen, *expected) for tree in step}  # type: ignore[index]
+    assert len(kept) > 1  # more is given of some than of others
+    assert whole.pipeline.explorer_state["steps"] == 4
+
+
 @dataclass(frozen=True)
 class EveryOther(Schedule):
     """Passes over every second problem."""
 
-    def takes(self, problem_id: str, state: ScheduleState) -> tuple[bool, ScheduleState]:
+    def takes(self, problem: Problem, state: ScheduleState) -> tuple[bool, ScheduleState]:
         """Take the even ones, and count those passed over."""
-        even = int(problem_id.rpartition("-")[2]) % 2 == 0
+        even = int(problem.id.rpartition("-")[2]) % 2 == 0
         return even, state if even else state | {"passed": state.get("passed", 0) + 1}
 
 
