@@ -1,7 +1,7 @@
 """A training run of seconds: a tiny random model, sums as problems, and a verifier that follows a script."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -62,6 +62,16 @@ class Sums:
     def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
         """Return problems named after their split."""
         return tuple(Problem(f"{split}-{n}", f"{n}+{n}=", (str(2 * n),)) for n in range(limit or 5))
+
+
+@dataclass(frozen=True)
+class Solved(Sums):
+    """The same, each with a worked solution."""
+
+    def training(self, key: Key, index: int) -> Problem:
+        """Return the index-th training problem."""
+        problem = super().training(key, index)
+        return replace(problem, solution=f"{problem.question}{problem.answers[0]}")
 
 
 @dataclass(slots=True)

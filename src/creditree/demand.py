@@ -30,18 +30,25 @@ class Branches:
 class Sampled:
     """Completions of one problem, at most: a `group` from the prompt, as many for each of `replays`, and `branches`.
 
-    `signals`: what is asked of the group, and of all rounds of forks but the last.
+    `signals`: what is asked of the group, and of all rounds of forks but the last;  `withheld`: trees of these that do
+    not learn.
     """
 
     group: int
     replays: int = 0
     branches: Branches | None = None
     signals: Signals = NO_SIGNALS
+    withheld: int = 0
 
     @property
     def trees(self) -> int:
         """Trees of one problem."""
         return 1 + self.replays
+
+    @property
+    def learning(self) -> int:
+        """Trees of one problem that learn."""
+        return self.trees - self.withheld
 
     @property
     def leaves(self) -> int:

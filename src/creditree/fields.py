@@ -8,18 +8,32 @@ ZERO = 1e-12
 """Advantages of this size or less are rounding, not signal."""
 
 TokenField = tuple[FloatArray | None, ...]
-"""One array per branch. None means "not assigned" (no judged completion holds its tokens), which is not zero."""
+"""One array per branch. None means "not assigned", which is not zero: no judged completion holds its tokens, or they
+do not learn."""
 
 
 def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
-    """Return a field of `tree`: zeros for the branches that hold tokens of a judged completion, None for the others."""
+    """Return a field of `tree`: zeros for branches that learn and hold tokens of a judged completion, None else."""
     held = {branch for leaf in tree.rewarded for branch, _ in tree.path(leaf)}
-    return [np.zeros(len(branch.token_ids)) if i in held else None for i, branch in enumerate(tree.branches)]
+    return [
+        np.zeros(len(branch.token_ids)) if i in held and branch.learns else None
+        for i, branch in enumerate(tree.branches)
+    ]
+
+
+def only_learning(tree: RolloutTree, field: TokenField) -> TokenField:
+    """Return a field without the numbers of branches that do not learn, whoever gave them."""
+    return tuple(values if branch.learns else None for branch, values in zip(tree.branches, field, strict=True))
 
 
 def trained_leaves(tree: RolloutTree, advantages: TokenField) -> tuple[int, ...]:
     """Return the leaves that are trained on: they have a reward, and their own branch an advantage."""
     return tuple(leaf for leaf in tree.rewarded if advantages[leaf] is not None)
+
+
+def num_learning(tree: RolloutTree, leaf: int, advantages: TokenField) -> int:
+    """Return how many tokens of a completion learn: all but those that it inherits from branches that do not."""
+    return sum(stop for branch, stop in tree.path(leaf) if advantages[branch] is not None)
 
 
 def num_trained(forest: Forest, advantages: tuple[TokenField, ...]) -> int:

@@ -46,6 +46,7 @@ class Ledger:
     """Counts of work. Tokens are counted, not estimated.
 
     - `completions`: branches sampled;  `sampled`: tokens drawn, every completion counted in full
+    - `withheld`: of these, tokens of branches that do not learn, sampled to find where others may start
     - `unique_prefixes`: different prefixes that had a next token drawn, summed over trees
     - `decoded`: next-token distributions computed to draw them (each row of a decode step, and the last of a prefill);
       fewer than unique prefixes only where branches grow on completions of an earlier step, which are prefilled
@@ -66,6 +67,7 @@ class Ledger:
 
     completions: int = 0
     sampled: int = 0
+    withheld: int = 0
     unique_prefixes: int = 0
     decoded: int = 0
     prefilled: int = 0

@@ -1,6 +1,6 @@
 """Methods as compositions: one answer to each of the four questions. An ablation is a configuration, never a fork."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from creditree.objective.likelihood import Likelihood
 from creditree.objective.log_likelihood import LogLikelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.piece import Circumstances, Piece
+from creditree.problem import Problem
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.base import Schedule
 from creditree.schedule.fixed import Fixed
@@ -91,6 +92,11 @@ class Method:
     def fitted(self, separators: Separators) -> "Method":
         """Return this method with the separators of the tokenizer at hand."""
         pieces: dict[str, Any] = {axis: getattr(self, axis).fitted(separators) for axis in AXES}
+        return replace(self, **pieces)
+
+    def of_problems(self, problems: Sequence[Problem]) -> "Method":
+        """Return this method with what its pieces take from columns of the training problems."""
+        pieces: dict[str, Any] = {axis: getattr(self, axis).of_problems(problems) for axis in AXES}
         return replace(self, **pieces)
 
     def check(self, run: Circumstances) -> None:

@@ -1,6 +1,6 @@
 """What every piece of a method is: a frozen dataclass whose numbers are declared once, with their range and help."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from importlib import import_module
@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from creditree.errors import ConfigError, check_choice
+from creditree.problem import Problem
 from creditree.signals import Ask, Seen
 from creditree.steps import Separators
 from creditree.tree import RolloutTree
@@ -118,12 +119,14 @@ class Piece:
     """One answer to one question. It alone knows what it is: its numbers, its needs, what it cannot work with.
 
     `name` is that in configurations; the class's own where a piece does not say. `paper`: where it is from.
-    `looks_at_steps`: it wants the tokenizer's separators (`fitted`).
+    `looks_at_steps`: it wants the tokenizer's separators (`fitted`). `needs_solution`: it works on training problems
+    that come with a worked solution.
     """
 
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     looks_at_steps: ClassVar[bool] = False
+    needs_solution: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Name a piece by its class where it has no name of its own."""
@@ -154,6 +157,18 @@ class Piece:
 
     def fitted(self, separators: Separators) -> Self:
         """Return this piece with the separators of the tokenizer at hand, where it looks at steps."""
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the training problems that it reads (`of_problems`): none, unless it says so."""
+        return ()
+
+    def of_problems(self, problems: Sequence[Problem]) -> Self:
+        """Return this piece with what it takes from all training problems, where it reads columns of theirs.
+
+        Raises DataError for a column that it cannot use.
+        """
         return self
 
     def check(self, run: Circumstances) -> None:

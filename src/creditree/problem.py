@@ -22,13 +22,14 @@ class Problem:
     """One question with its accepted answers.
 
     `question` is bare: the prompt's wording belongs to the task. `columns` holds what else its row had; reward
-    functions receive it by name.
+    functions receive it by name. `solution`: the text of a worked solution, None where its row has none.
     """
 
     id: str
     question: str
     answers: tuple[str, ...]
     columns: Mapping[str, object] = field(default_factory=_no_columns, compare=False)
+    solution: str | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:

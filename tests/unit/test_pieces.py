@@ -109,5 +109,5 @@ def test_numbers_of_one_name_mean_one_thing() -> None:
 
 def test_what_is_fitted_is_no_number() -> None:
     fitted = {item.name for kind in _kinds() for item in fields(kind) if item.metadata.get("fitted")}
-    assert fitted == {"separators", "least", "rule", "progress"}
+    assert fitted == {"separators", "least", "rule", "progress", "share", "levels"}
     assert not fitted & all_numbers()

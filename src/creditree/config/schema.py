@@ -121,6 +121,7 @@ class FileConfig(Block):
     )
     split: str = Field("split", description="column that says train, validation or test, where there is one")
     id: str = Field("id", description="column of the problem's id, where there is one")
+    solution: str = Field("solution", description="column of a worked solution, where there is one")
     validation: Share = Field(0.1, description="share held out for validation, by hash of the question")
     test: Share = Field(0.1, description="share held out for test, by hash of the question")
     conflicts: Literal["error", "drop"] = Field(
@@ -167,6 +168,7 @@ class TrainBlock(Block):
     steps: Positive = Field(100, description="training steps")
     cpu_seconds: Real | None = Field(None, description="stop after this much processor time of training", gt=0)
     seconds: Real | None = Field(None, description="stop after this many wall-clock seconds of training", gt=0)
+    tokens: Positive | None = Field(None, description="stop after the step in which so many tokens are sampled")
     problems_per_step: Positive = Field(1, description="problems of a training step")
     learning_rate: Real = Field(1e-4, description="AdamW", gt=0)
     final_learning_rate: Share = Field(1.0, description="linear decay to this fraction of learning_rate")

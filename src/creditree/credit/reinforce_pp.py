@@ -21,8 +21,8 @@ class ReinforcePP(Credit):
 
     `baseline`: ``step``, as above; with ``group``, x_i = R_i - the mean reward of its own tree ("REINFORCE++ w/
     baseline"), whose differences alone are divided by the deviation of the whole step. std is the unbiased one (n - 1).
-    The mean is over completions, where the paper's is over their tokens; that is ours. Problems of a step without any
-    difference get exactly 0 with ``group``, and what all completions have in common does with ``step``.
+    The mean is over completions (that learn), where the paper's is over their tokens; that is ours. Problems of a step
+    without any difference get exactly 0 with ``group``, and what all completions have in common does with ``step``.
     """
 
     baseline: Baseline = number("step", "rewards are compared with the mean of the step, or of their own group")
@@ -37,7 +37,7 @@ class ReinforcePP(Credit):
     def of_step(self, forests: Sequence[Forest]) -> list[tuple[TokenField, ...]]:
         """Return the advantages of all trees of a training step."""
         compared = [[self._compared(tree) for tree in forest] for forest in forests]
-        pooled = np.concatenate([np.zeros(0), *(values for forest in compared for values in forest)])
+        pooled = np.concatenate([np.zeros(0), *_of_those_that_learn(forests, compared)])
         flat = len(pooled) < 2 or np.ptp(pooled) == 0.0
         mean, scale = (0.0, np.inf) if flat else (pooled.mean(), pooled.std(ddof=1) + self.eps)
         return [
@@ -50,3 +50,9 @@ class ReinforcePP(Credit):
         if self.baseline == "step" or not len(rewards):
             return rewards
         return np.zeros(len(rewards)) if np.ptp(rewards) == 0.0 else rewards - rewards.mean()
+
+
+def _of_those_that_learn(forests: Sequence[Forest], compared: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
+    """Return of each tree the numbers of its rewarded completions that learn."""
+    pairs = (pair for one in zip(forests, compared, strict=True) for pair in zip(*one, strict=True))
+    return [values[np.isin(tree.rewarded, tree.learning)] for tree, values in pairs]

@@ -19,6 +19,12 @@ def prompt_ids(prompt: PromptTemplate, problem: Problem, model: Model) -> IntArr
     return ids
 
 
+def target_ids(target: str, model: Model, *, chat: bool) -> IntArray:
+    """Return the token ids of a target, without those that begin a text, and the token that ends it."""
+    ids = model.tokenizer.encode(target, add_special_tokens=False)
+    return token_array([*ids, model.texts.ends.closing(chat=chat)])
+
+
 class Asked(TextEncoder, Protocol):
     """The text side of a model, and what a user should know of it."""
 

@@ -1,9 +1,9 @@
 """What an explorer is: a generator that says which branches it wants sampled, and is sent the trees grown by them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from creditree.demand import Sampled
 from creditree.piece import Piece, number
@@ -16,7 +16,7 @@ from creditree.tree import Forest, RolloutTree
 class Fork:
     """A wish for `count` new branches of `forest[tree]` that inherit `at` completion tokens of branch `parent`.
 
-    `signals`: what the explorer wants to know of the new tokens.
+    `signals`: what the explorer wants to know of the new tokens;  `learns`: whether they may learn (`Branch`).
     """
 
     tree: int
@@ -24,6 +24,7 @@ class Fork:
     at: int
     count: int
     signals: Signals = NO_SIGNALS
+    learns: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,15 @@ class Growth:
     forest: Forest
     forks: tuple[Fork, ...]
 
+    @classmethod
+    def below(cls, forest: Forest, roots: Sequence[RolloutTree], count: int) -> "Growth":
+        """Return the wish for `count` completions from each of some new roots."""
+        return cls((*forest, *roots), tuple(Fork(len(forest) + i, None, 0, count) for i in range(len(roots))))
+
 
 Exploration = Generator[Growth, Forest, Forest]
+ExplorerState = dict[str, Any]
+"""What an explorer remembers from step to step: numbers by name, as JSON can hold them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,18 @@ class Explorer(Piece, ABC):
         why="credit compares completions of one problem, so a group needs at least 2",
     )
     forks: ClassVar[bool] = False
+
+    def start(self) -> ExplorerState:
+        """Return what it remembers before the first step: nothing, unless it says so."""
+        return {}
+
+    def at_state(self, state: ExplorerState) -> Self:
+        """Return this explorer as it is with what it remembers; pure, so that a run resumes exactly."""
+        return self
+
+    def after(self, forests: Sequence[Forest], state: ExplorerState) -> ExplorerState:
+        """Return what it remembers after a step whose problems have grown these forests."""
+        return state
 
     @property
     def max_completions(self) -> int:

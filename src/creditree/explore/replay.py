@@ -47,8 +47,7 @@ class Replay(Explorer):
         roots = self._roots(forest[0], key)
         if not roots:
             return forest
-        forks = tuple(Fork(len(forest) + index, None, 0, self.group) for index in range(len(roots)))
-        return (yield Growth(forest + roots, forks))
+        return (yield Growth.below(forest, roots, self.group))
 
     def _roots(self, tree: RolloutTree, key: Key) -> tuple[RolloutTree, ...]:
         rewards = {leaf: float(reward) for leaf, reward in zip(tree.rewarded, tree.rewards(tree.rewarded), strict=True)}
@@ -60,6 +59,5 @@ class Replay(Explorer):
         for pool, (leaves, budget) in pools.items():
             for draw, chosen in enumerate(key.at("replay", pool).choose(budget, len(leaves))):
                 leaf = leaves[chosen]
-                kept = tree.completion(leaf)[: self.cut(tree, leaf, key.at("cut", pool, draw))]
-                roots.append(RolloutTree(tree.problem, tree.prompt_ids, kept))
+                roots.append(tree.rooted(leaf, self.cut(tree, leaf, key.at("cut", pool, draw))))
         return tuple(roots)

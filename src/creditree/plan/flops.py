@@ -95,7 +95,7 @@ def _forward(shape: Shape) -> int:
 
 
 def _terms(work: Workload, sampled: int) -> int:
-    trees, leaves = work.problems * (1 + work.replays), work.leaves // (1 + work.replays)
+    trees, leaves = work.problems * (1 + work.replays - work.withheld), work.leaves // (1 + work.replays)
     return min(sampled, work.learned.terms(trees, leaves, work.max_new_tokens))
 
 

@@ -79,7 +79,7 @@ def _bush(work: Workload, reach: int | None) -> Bush:
     length = learning = max(0, work.max_new_tokens - 1)
     if work.early is not None and reach is not None:
         length, learning = max(0, reach - 1), max(0, min(reach, work.early.chosen) - 1)
-    return Bush(work.prompt_tokens, work.leaves, length, learning, work.problems)
+    return Bush(work.prompt_tokens, work.leaves - work.withheld * work.group, length, learning, work.problems)
 
 
 def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stretch]:

@@ -15,10 +15,10 @@ NUM_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "int8"
 class Workload:
     """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
 
-    `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem;  `branches`: what is
-    forked below a group;  `influence`: what is asked of the steps of first completions;  `early`: where the tokens are
-    that learn, where `learns` is early;  `reference`: whether a KL penalty needs the base's log-probabilities;
-    `nucleus`: whether top-p cuts the distribution;
+    `layers`: the adapted ones;  `replays`: groups sampled after the first one, of a problem, and `withheld`: how many
+    of all groups do not learn;  `branches`: what is forked below a group;  `influence`: what is asked of the steps of
+    first completions;  `early`: where the tokens are that learn, where `learns` is early;  `reference`: whether a KL
+    penalty needs the base's log-probabilities;  `nucleus`: whether top-p cuts the distribution;
     `evaluation_problems`: of the largest evaluation, 0 for none;  `stored_tokens`: slots of the store before it
     forgets, None for all of a step;  `native`: whether native code decodes, or torch, and `static`: torch in static
     shapes, as on CUDA.
@@ -60,6 +60,7 @@ class Workload:
     problems_assumed: bool = False
     mini_batch: int | None = None
     off_policy: bool = False
+    withheld: int = 0
 
     @property
     def item(self) -> int:

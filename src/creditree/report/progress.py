@@ -19,7 +19,7 @@ from creditree.report.summary import TOKENS
 from creditree.report.wording import count, duration, percent
 
 Clock = Callable[[Mapping[str, object]], float | None]
-"""Seconds spent up to a record, or None where it does not say."""
+"""What is spent of a budget, in seconds or tokens, up to a record, or None where it does not say."""
 
 _RECENT = 20
 _REFRESH_S = 0.1
@@ -33,7 +33,8 @@ class Progress:
     "validation_accuracy" and "validation_reward". What is missing or None is not shown. The reward is averaged over the
     last 20 records.
     "cpu_seconds" counts against the processor's budget where it is known, else "seconds"; against the budget of
-    training's wall seconds count those phases of "seconds_by_phase" that are training.
+    training's wall seconds count those phases of "seconds_by_phase" that are training, and "sampled" against that of
+    tokens.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class Progress:
         console: Console,
         cpu_budget_s: float | None = None,
         wall_budget_s: float | None = None,
+        token_budget: int | None = None,
         *,
         every_s: float = 10.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`every_s`: without a terminal, how often a line is written (the first and the last record always are)."""
         self._total = total_steps
-        budgets = ((cpu_budget_s, _processor_s), (wall_budget_s, _training_s))
+        budgets = ((cpu_budget_s, _processor_s), (wall_budget_s, _training_s), (token_budget, _sampled))
         self._budgets = [(budget, clock) for budget, clock in budgets if budget is not None]
         self._console = console
         self._every = every_s
@@ -97,7 +99,7 @@ class Progress:
         return " | ".join([self._done(), *self._learning(), *self._tokens(), *self._phases(), *left])
 
     def remaining_s(self) -> float | None:
-        """Return the wall seconds left by steps or by a time budget, whichever ends first; None: none is known.
+        """Return the wall seconds left by steps or by a budget, whichever ends first; None: none is known.
 
         Steps are taken to last as long as the last 20 did.
         """
@@ -132,13 +134,13 @@ class Progress:
         return end / stop if stop > 0 else None
 
     def _completed(self) -> float:
-        """Return the share of the run that is done, by steps or by a time budget, whichever is furthest."""
-        return min(1.0, max(self._share_of_steps(), self._share_of_time()))
+        """Return the share of the run that is done, by steps or by a budget, whichever is furthest."""
+        return min(1.0, max(self._share_of_steps(), self._share_of_budget()))
 
     def _share_of_steps(self) -> float:
         return self._step() / self._total if self._total else 0.0
 
-    def _share_of_time(self) -> float:
+    def _share_of_budget(self) -> float:
         return max(((clock(self._recent[-1]) or 0.0) / budget for budget, clock in self._budgets), default=0.0)
 
     def _panel(self) -> Panel:
@@ -153,8 +155,8 @@ class Progress:
         return Panel(Group(head, *(Text(" · ".join(row)) for row in rows if row)), title="training", title_align="left")
 
     def _done(self) -> str:
-        # where time ends the run, the number of steps is a bound that nobody will see
-        of = "" if self._total is None or self._share_of_time() > self._share_of_steps() else f"/{self._total}"
+        # where a budget ends the run, the number of steps is a bound that nobody will see
+        of = "" if self._total is None or self._share_of_budget() > self._share_of_steps() else f"/{self._total}"
         seconds = _number(self._recent[-1], "seconds")
         return f"step {self._step()}{of}" + ("" if seconds is None else f" in {duration(seconds)}")
 
@@ -210,6 +212,10 @@ def _processor_s(record: Mapping[str, object]) -> float | None:
 def _training_s(record: Mapping[str, object]) -> float | None:
     seconds = record.get("seconds_by_phase")
     return sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES) if isinstance(seconds, Mapping) else None
+
+
+def _sampled(record: Mapping[str, object]) -> float | None:
+    return _number(record, "sampled")
 
 
 def _number(record: Mapping[str, object], name: str) -> float | None:

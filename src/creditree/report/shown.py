@@ -40,9 +40,15 @@ class Shown(Watcher):
             self._measuring.beat(label, pulse)
 
     @contextmanager
-    def training(self, steps: int | None, cpu_s: float | None = None, wall_s: float | None = None) -> Iterator[None]:
+    def training(
+        self,
+        steps: int | None,
+        cpu_s: float | None = None,
+        wall_s: float | None = None,
+        tokens: int | None = None,
+    ) -> Iterator[None]:
         """Show the steps of the block."""
-        with Progress(steps, self.console, cpu_s, wall_s) as self._training:
+        with Progress(steps, self.console, cpu_s, wall_s, tokens) as self._training:
             try:
                 yield
             finally:

@@ -25,8 +25,14 @@ class Watcher:
         """Show how far the present piece of the measurement `label` is sampled."""
 
     @contextmanager
-    def training(self, steps: int | None, cpu_s: float | None = None, wall_s: float | None = None) -> Iterator[None]:
-        """Run the block, in which steps are made: at most `steps`, and for no longer than the seconds say."""
+    def training(
+        self,
+        steps: int | None,
+        cpu_s: float | None = None,
+        wall_s: float | None = None,
+        tokens: int | None = None,
+    ) -> Iterator[None]:
+        """Run the block, in which steps are made: at most `steps`, no more than seconds and sampled tokens allow."""
         yield
 
     @contextmanager

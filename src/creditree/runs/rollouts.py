@@ -19,6 +19,7 @@ SCHEMA = pa.schema(
         ("branch", pa.int32()),
         ("parent", pa.int32()),  # null: the branch starts at the root
         ("fork", pa.int32()),
+        ("learns", pa.bool_()),
         ("prompt_ids", _TOKENS),
         ("kept_ids", _TOKENS),
         ("token_ids", _TOKENS),  # the branch's own tokens: those that it inherits stand in its parent's row
@@ -95,6 +96,7 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
         "branch": index,
         "parent": branch.parent,
         "fork": branch.fork,
+        "learns": branch.learns,
         "text": text,
         "finish_reason": branch.finish_reason,
         "reward": branch.reward,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from creditree.demand import ASSUMED_GROWTH, Problems
 from creditree.errors import ConfigError
 from creditree.piece import Piece, number
+from creditree.problem import Problem
 from creditree.tree import Forest
 
 ScheduleState = dict[str, Any]
@@ -72,7 +73,7 @@ class Schedule(Piece):
         """Return how many problems to draw next."""
         return int(state["problems"])
 
-    def takes(self, problem_id: str, state: ScheduleState) -> tuple[bool, ScheduleState]:
+    def takes(self, problem: Problem, state: ScheduleState) -> tuple[bool, ScheduleState]:
         """Return whether to draw a problem whose turn it is, or to pass it over: all are drawn."""
         return True, state
 

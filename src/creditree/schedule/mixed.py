@@ -4,7 +4,7 @@ from creditree.tree import Forest
 
 
 def is_mixed(forest: Forest) -> bool:
-    """Return whether two completions of a problem have different rewards."""
+    """Return whether two completions of a problem that learn have different rewards."""
     return len(_rewards(forest)) > 1
 
 
@@ -16,5 +16,5 @@ def is_mixed_where_forked(forest: Forest) -> bool:
 
 def _rewards(forest: Forest, *, only_forked: bool = False) -> set[float]:
     chosen = ((tree, tree.forked if only_forked else tree.leaves) for tree in forest)
-    found = (tree.branches[leaf].reward for tree, leaves in chosen for leaf in leaves)
-    return {reward for reward in found if reward is not None}
+    branches = (tree.branches[leaf] for tree, leaves in chosen for leaf in leaves)
+    return {branch.reward for branch in branches if branch.learns and branch.reward is not None}

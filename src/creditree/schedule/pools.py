@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from creditree.piece import number
+from creditree.problem import Problem
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tree import Forest
 
@@ -29,12 +30,12 @@ class Pools(Schedule):
         """Return the state of a fresh run: `pools` has pass rate and rests left by problem."""
         return {"problems": problems_per_step, "pools": {}}
 
-    def takes(self, problem_id: str, state: ScheduleState) -> tuple[bool, ScheduleState]:
+    def takes(self, problem: Problem, state: ScheduleState) -> tuple[bool, ScheduleState]:
         """Return whether a problem is drawn, and the state with one rest fewer where it is not."""
-        rate, left = state["pools"].get(problem_id, (None, 0))
+        rate, left = state["pools"].get(problem.id, (None, 0))
         if left == 0:
             return True, state
-        return False, state | {"pools": state["pools"] | {problem_id: [rate, left - 1]}}
+        return False, state | {"pools": state["pools"] | {problem.id: [rate, left - 1]}}
 
     def expands(self, forests: Sequence[Forest], state: ScheduleState) -> tuple[list[bool], ScheduleState]:
         """Return that all go on, and the state with their pass rates."""

@@ -56,7 +56,7 @@ class Auto(Drawn):
     def scores(self, one: Completion) -> FloatArray:
         """Return s [L] of a completion."""
         logprobs = gather(one.tree, one.leaf, tuple(branch.logprobs for branch in one.tree.branches))
-        share = self.share(one.group, one.length)
+        share = self.share(one.group, one.learning)
         return np.asarray(share * np.abs(one.advantage) * -np.expm1(np.minimum(0.0, logprobs)))
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from creditree.demand import Learned
-from creditree.fields import TokenField, gather, num_trained, same_assigned, scatter, trained_leaves
+from creditree.fields import TokenField, gather, num_learning, num_trained, same_assigned, scatter, trained_leaves
 from creditree.piece import Piece
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
@@ -35,6 +35,11 @@ class Completion:
         return self.tree.branches[self.leaf].end
 
     @property
+    def learning(self) -> int:
+        """Tokens of it that learn: what a mean over its tokens is a mean over."""
+        return num_learning(self.tree, self.leaf, self.advantages)
+
+    @property
     def advantage(self) -> FloatArray:
         """Advantages of its tokens [L]."""
         return gather(self.tree, self.leaf, self.advantages)
@@ -60,8 +65,8 @@ class Selection(Piece, ABC):
         """Return which tokens of completions of `length` learn, at most: all, unless a selection says it better."""
         return Learned()
 
-    def at_step(self, step: int, steps: int) -> Self:
-        """Return this selection as it is at training step `step` (from 0) of `steps`: the same, unless it changes."""
+    def at_progress(self, progress: float) -> Self:
+        """Return this selection as it is in the course of training, from 0 to 1: the same, unless it changes."""
         return self
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:

@@ -57,7 +57,8 @@ class BranchingPairs(Selection):
             return masks
         trie = tree.trie(leaves)
         counted = self._counted(trie, tree.prefix_classes(leaves, trie))
-        holder = trie.first_holder()
+        learns = np.array([tree.branches[leaf].learns for leaf in leaves])
+        holder = trie.first_holder(learns)
         for row, leaf in enumerate(leaves):
             nodes = trie.node_of[row, 1 : trie.lengths[row] + 1]
             mine = counted[nodes] & (holder[nodes] == row)

@@ -32,4 +32,4 @@ class Drawn(FullMean):
         """Return w_t / p_t where a token was drawn."""
         chance = self.inclusion(one)
         taken = self.uniforms(one.length, one.key) < chance
-        return np.where(taken, self.share(one.group, one.length) / chance, 0.0)
+        return np.where(taken, self.share(one.group, one.learning) / chance, 0.0)

@@ -25,4 +25,4 @@ class Everything(FullMean):
 
     def of_completion(self, one: Completion) -> FloatArray:
         """Return the same weight for all tokens."""
-        return np.full(one.length, self.share(one.group, one.length))
+        return np.full(one.length, self.share(one.group, one.learning))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
-from creditree.fields import trained_leaves
+from creditree.fields import num_learning, trained_leaves
 from creditree.piece import number
 from creditree.select.base import ByCompletion, ForestField
 from creditree.tree import Forest
@@ -29,7 +29,7 @@ class FullMean(ByCompletion):
     )
 
     def share(self, group: int, length: int) -> float:
-        """Return the weight of each token of a completion of `length` tokens, in a group of `group`."""
+        """Return the weight of each token of a completion of `length` tokens that learn, in a group of `group`."""
         return 1.0 if self.loss_mean == "tokens" else 1.0 / (group * length)
 
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
@@ -37,5 +37,5 @@ class FullMean(ByCompletion):
         if self.loss_mean == "completions":
             return float(len(forests))
         pairs = (pair for one in zip(forests, advantages, strict=True) for pair in zip(*one, strict=True))
-        lengths = (tree.branches[leaf].end for tree, given in pairs for leaf in trained_leaves(tree, given))
+        lengths = (num_learning(tree, leaf, given) for tree, given in pairs for leaf in trained_leaves(tree, given))
         return max(1.0, float(sum(lengths)))

@@ -42,7 +42,7 @@ class Masked(FullMean):
     def of_completion(self, one: Completion) -> FloatArray:
         """Return the weight of `everything` where the mask is."""
         pieces = [self.mask(one.tree.branches[branch])[:stop] for branch, stop in one.tree.path(one.leaf)]
-        return np.where(np.concatenate(pieces), self.share(one.group, one.length), 0.0)
+        return np.where(np.concatenate(pieces), self.share(one.group, one.learning), 0.0)
 
     def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
         """Return the weights of `everything`, where the mask leaves the penalty alone."""

@@ -32,9 +32,9 @@ class PrefixGrowing(ByCompletion):
         """The share b of this step."""
         return self.share_first + (self.share_last - self.share_first) * self.progress
 
-    def at_step(self, step: int, steps: int) -> Self:
-        """Return this selection as it is at training step `step` of `steps`."""
-        return replace(self, progress=step / max(1, steps - 1))
+    def at_progress(self, progress: float) -> Self:
+        """Return this selection as it is in the course of training."""
+        return replace(self, progress=progress)
 
     def demand(self, length: int) -> Learned:
         """Return the reach of the largest share."""

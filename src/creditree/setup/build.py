@@ -92,7 +92,7 @@ def build_columns(config: TaskConfig) -> Columns:
     """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
     if not isinstance(config, FileConfig):
         return Columns()
-    return Columns(config.question, config.answer, config.split, config.id)
+    return Columns(config.question, config.answer, config.split, config.id, config.solution)
 
 
 def build_prompt(config: TaskConfig) -> PromptTemplate:
@@ -126,6 +126,7 @@ def build_settings(config: RunConfig, method: Method | None = None) -> Settings:
         steps=train.steps,
         cpu_seconds=train.cpu_seconds,
         seconds=train.seconds,
+        tokens=train.tokens,
         problems_per_step=train.problems_per_step,
         mini_batch=train.mini_batch,
         learning_rate=train.learning_rate,

@@ -10,10 +10,12 @@ from creditree.models.shapes import shape_of
 from creditree.setup.build import build_lora, build_settings
 from creditree.setup.defaults import Choices, choices_text
 from creditree.setup.described import method_record
+from creditree.setup.problems import check_problems
 
 
 def step_cost(config: RunConfig) -> dict[str, Any]:
     """Return what one training step samples, forwards and trains, at most."""
+    check_problems(config, offline=True)
     method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
     drawn = method.schedule.demand(settings.problems_per_step)
     problems, length = max(settings.problems_per_step, drawn.most), settings.longest_completion(method.schedule)
@@ -24,7 +26,7 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
         "problems": problems,
         "completions": problems * method.explore.max_completions,
         "sampled_tokens": tokens,
-        "loss_terms": min(tokens, learned.terms(problems * sampled.trees, sampled.leaves, length)),
+        "loss_terms": min(tokens, learned.terms(problems * sampled.learning, sampled.leaves, length)),
         "forwarded": learned.forwarded,
     }
     shape = shape_of(config.model.name)

@@ -14,6 +14,7 @@ from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.setup.build import build_lora
 from creditree.setup.guard import build_guard
+from creditree.setup.problems import fitted_to, read_digest
 from creditree.setup.resolve import Resolved
 from creditree.train.guard import Guard
 from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
@@ -27,7 +28,8 @@ def build(resolved: Resolved) -> Parts:
     config = resolved.config
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    method, task = resolved.method, resolved.task
+    task = resolved.task
+    method = fitted_to(resolved.method, task)
     verifier = build_verifier(config.reward)
     guard = build_guard(config.guard, task.prompt, verifier)
     model = load_model(config.model.name, config.model.dtype, config.model.device)
@@ -80,5 +82,6 @@ def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:
         guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
         base=Base.of(model, config.model.dtype),
         engine=engine,
+        read=read_digest(config, resolved.method, task),
         pieces={place: digest_of(place) for place in config.method.locations.values()},
     )

@@ -10,6 +10,7 @@ from creditree.plan.flops import step_cost
 from creditree.plan.prediction import Prediction, predict
 from creditree.plan.workload import Workload
 from creditree.setup.defaults import Choices, chosen
+from creditree.setup.problems import check_problems
 from creditree.setup.start import started
 from creditree.setup.workload import Prompt, free_of, too_little, workload_of
 from creditree.units import parse_bytes
@@ -86,6 +87,7 @@ def plan(config: RunConfig, prompt_tokens: int | None = None) -> Plan:
     `prompt_tokens`: of the longest prompt, where it is known. Raises ConfigError for a model of unknown shape.
     """
     config, choices = chosen(started(config, offline=True), offline=True)
+    check_problems(config, offline=True)
     return replace(Plan.of(config, prompt_tokens), choices=choices)
 
 

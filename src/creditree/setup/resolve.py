@@ -8,6 +8,7 @@ from creditree.config.schema import RunConfig
 from creditree.methods import Method
 from creditree.setup.build import build_settings, build_task
 from creditree.setup.defaults import Choices, resolved
+from creditree.setup.problems import check_problems
 from creditree.setup.room import check_room
 from creditree.setup.start import started
 from creditree.setup.workload import settled
@@ -55,4 +56,5 @@ def resolve(config: RunConfig, *, recorded: RunConfig | None = None) -> Resolved
     chosen, choices = resolved(started(config), recorded=recorded)
     config = settled(chosen)
     check_room(config)
+    check_problems(config)
     return Resolved(config, choices)

@@ -1,11 +1,13 @@
 """Training into a run directory, from a checked configuration to the summary."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
+from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.prompt import text_notes
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.summary import Summary
@@ -15,9 +17,13 @@ from creditree.setup.defaults import choices_text
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved, resolve
 from creditree.setup.workload import memory_note
-from creditree.train.procedure import run_training
-from creditree.train.settings import Parts
+from creditree.train.procedure import run_training, validated_at
+from creditree.train.settings import Parts, Settings
+from creditree.train.state import State
 from creditree.verify.verifier import closing
+
+_Ready = tuple[Parts, Settings, RunDirectory, Watcher]
+"""What a run is trained with."""
 
 
 def train_into(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool = False) -> Summary:
@@ -25,6 +31,23 @@ def train_into(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool =
 
     Raises Interrupted where a signal stopped it.
     """
+    with _ready(config, run, watcher, resume=resume) as ready:
+        return run_training(*ready)
+
+
+def train_until(config: RunConfig, run: Path, watcher: Watcher, tokens: int) -> tuple[State, Evaluation]:
+    """Train into a run directory, going on with the run that is there, until `tokens` tokens are sampled, and validate.
+
+    Return the counts so far, and what was found on the validation problems. The run has not ended: it goes on from its
+    checkpoint when it is asked for more. Raises Interrupted where a signal stopped it.
+    """
+    with _ready(config, run, watcher, resume=True) as ready:
+        return validated_at(*ready, tokens)
+
+
+@contextmanager
+def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> Iterator[_Ready]:
+    """Give the block a run that is ready to train: its directory is held, and what it holds open is closed after it."""
     is_there = resume and os.path.lexists(run / "config.yaml")
     if resume and not is_there:
         watcher.message(f"there is no run in {run} to continue, so it starts now")
@@ -38,9 +61,10 @@ def train_into(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool =
         with ExitStack() as held:
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))
-            held.enter_context(watcher.training(settings.steps, settings.cpu_seconds, settings.seconds))
+            limits = (settings.steps, settings.cpu_seconds, settings.seconds, settings.tokens)
+            held.enter_context(watcher.training(*limits))
             mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), watcher.message)
-            return run_training(parts, settings, directory, held.enter_context(mirrored(watcher, mirrors)))
+            yield parts, settings, directory, held.enter_context(mirrored(watcher, mirrors))
 
 
 def _recorded(run: Path) -> RunConfig:

@@ -67,6 +67,7 @@ def workload_of(
         targets=lora.targets,
         problems=settings.problems_per_step,
         replays=sampled.replays,
+        withheld=sampled.withheld,
         branches=sampled.branches,
         influence=sampled.signals.influence,
         learns=learned.learns,

@@ -35,14 +35,15 @@ Conflicts = Literal["error", "drop"]
 class Columns:
     """Which columns of a row hold what.
 
-    `answer` may hold one answer or a list of accepted ones; None means ``answer``, or else ``answers``. `split` and
-    `id` are used where rows have them.
+    `answer` may hold one answer or a list of accepted ones; None means ``answer``, or else ``answers``. `split`, `id`
+    and `solution` are used where rows have them.
     """
 
     question: str = "question"
     answer: str | None = None
     split: str = "split"
     id: str = "id"
+    solution: str = "solution"
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
     except ValueError as error:
         held = shown(row.values[answer])
         raise DataError(f"{_start(row.place)} has no answer in column '{answer}': it holds {held}, {error}.") from None
-    return Problem(_id(row, columns.id), question, answers, MappingProxyType(dict(row.values)))
+    solution = row.values.get(columns.solution)
+    worked = solution if isinstance(solution, str) and not is_missing(solution) else None
+    return Problem(_id(row, columns.id), question, answers, MappingProxyType(dict(row.values)), worked)
 
 
 def _id(row: Row, column: str) -> str:

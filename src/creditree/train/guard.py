@@ -6,12 +6,12 @@ import numpy as np
 
 from creditree.batch import pack
 from creditree.errors import ConfigError, NonFiniteError
-from creditree.evaluate.prompt import prompt_ids
+from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.learner.learner import Learner
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
-from creditree.tree import Branch, IntArray, RolloutTree, token_array
+from creditree.tree import Branch, IntArray, RolloutTree
 from creditree.verify.verifier import Verifier
 
 
@@ -66,12 +66,6 @@ class Guard:
 
     def _target_ids(self, target: str, model: Model) -> IntArray:
         return target_ids(target, model, chat=self.prompt.in_chat_format(model.texts))
-
-
-def target_ids(target: str, model: Model, *, chat: bool) -> IntArray:
-    """Return the token ids of a target, without those that begin a text, and the token that ends it."""
-    ids = model.tokenizer.encode(target, add_special_tokens=False)
-    return token_array([*ids, model.texts.ends.closing(chat=chat)])
 
 
 def _tree(problem: Problem, prompt: IntArray, target: IntArray) -> RolloutTree:

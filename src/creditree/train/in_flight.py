@@ -93,6 +93,7 @@ def _described(branch: Branch) -> Plain:
         "verdict": None
         if verdict is None
         else [verdict.reward, verdict.status, verdict.detail, None, list(verdict.singles)],
+        "learns": branch.learns,
         "signals": [name for name in _SIGNALS if getattr(branch, name) is not None],
     }
 
@@ -108,6 +109,7 @@ def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
         take("sampler_logprobs", count),
         entry["finish"],
         None if entry["verdict"] is None else _verdict(*entry["verdict"]),
+        learns=entry.get("learns", True),
         **signals,
     )
 

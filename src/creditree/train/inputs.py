@@ -76,7 +76,8 @@ class Inputs:
     """Sha256 of problems in their order, of reward code and base weights, and the engine that samples.
 
     None: there is none, or it has no end (problems that are generated: the configuration says which). `pieces`: of the
-    method that are somebody's own code, the sha256 of each file by where it lies.
+    method that are somebody's own code, the sha256 of each file by where it lies. `read`: of what is read of training
+    problems besides question and answers: worked solutions, and columns of theirs.
     """
 
     training: str | None
@@ -88,6 +89,7 @@ class Inputs:
     base: Base
     engine: str
     pieces: dict[str, str | None] = field(default_factory=dict)
+    read: str | None = None
 
     def record(self, run: RunDirectory, tell: Callable[[str], None]) -> None:
         """Write it into a run that begins; compare it with that of a run that goes on.
@@ -141,6 +143,7 @@ _WORDS = {
     "guard": "The guard problems",
     "reward": "The reward function's file",
     "guard_reward": "The guard's reward function's file",
+    "read": "What the method reads of the training problems besides questions and answers",
 }
 assert set(_WORDS) < {item.name for item in fields(Inputs)}
 

@@ -53,7 +53,7 @@ class Loop:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        return self.settings.learning_rate_at(self.state.step, self.state.seconds)
+        return self.settings.learning_rate_at(self.state.step, self.state.seconds, self.state.ledger.sampled)
 
     def step(self) -> StepResult:
         """Make the next step, and count it. One that cannot be sampled, or whose update is not finite, is a skip."""
@@ -79,7 +79,8 @@ class Loop:
         key = self.key.at("step", state.step)
         self._learning()
         method = self.parts.method
-        parts = replace(self.parts, method=replace(method, select=method.select.at_step(state.step, settings.steps)))
+        course = settings.course(state.step, state.seconds, state.ledger.sampled)
+        parts = replace(self.parts, method=replace(method, select=method.select.at_progress(course)))
         learned = learn(parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
         self.pipeline.learned(learned.rows)
         return replace(learned, explored=[one.forest for one in explored.live])

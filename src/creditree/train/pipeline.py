@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from creditree.explore.base import Explorer
+from creditree.explore.base import Explorer, ExplorerState
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
 from creditree.rng import Key
@@ -11,7 +11,7 @@ from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
 from creditree.train.exploring import Exploring
 from creditree.train.in_flight import Arrays, Plain, restored, stored
-from creditree.train.rollout import Rollout, count_drawn
+from creditree.train.rollout import Rollout, count_drawn, share_trie
 
 MOST_PASSED_OVER = 1_000_000
 """Problems in a row that a schedule may pass over before one is drawn all the same."""
@@ -44,6 +44,8 @@ class Pipeline:
     ) -> None:
         self.rollout, self.task, self.explorer, self.schedule, self.key = rollout, task, explorer, schedule, key
         self.state: ScheduleState = schedule.start(problems_per_step, explorer.max_completions)
+        self.explorer_state: ExplorerState = explorer.start()
+        self._drawn_with = self.explorer_state  # what the explorer remembered when those in flight were drawn
         self.in_flight: list[Exploring] = []
         self.next_problem = 0
         self._asked: list[Problem] = []
@@ -65,10 +67,13 @@ class Pipeline:
         self._to_the_end(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
+        share_trie([*current, *self.in_flight])
         count_drawn([*current, *self.in_flight], cost)
         for one in self.in_flight:
             one.mark()
-        trains = self.schedule.trains([one.forest for one in current])
+        forests = [one.forest for one in current]
+        self.explorer_state = self.explorer.after(forests, self.explorer_state)
+        trains = self.schedule.trains(forests)
         return Explored(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
 
     def learned(self, rows: int) -> None:
@@ -85,6 +90,7 @@ class Pipeline:
         """End a step that failed in sampling: its problems are not asked again, and nothing is in flight."""
         self.in_flight = []
         self.state = dict(self._saved[1]["schedule"])
+        self.explorer_state = dict(self._saved[1]["explorer"])
         self._saved = self._taken()
 
     def save(self) -> tuple[Arrays, Plain]:
@@ -93,16 +99,20 @@ class Pipeline:
 
     def _taken(self) -> tuple[Arrays, Plain]:
         arrays, held = stored(self.in_flight)
-        return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held}
+        known = {"explorer": self.explorer_state, "drawn_with": self._drawn_with}
+        return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held, **known}
 
     def load(self, arrays: Arrays, record: Plain) -> None:
         """Restore what `save` returned."""
         self.next_problem = int(record["next_problem"])
         self.state = dict(record["schedule"])
+        self.explorer_state = dict(record.get("explorer", self.explorer_state))
+        self._drawn_with = dict(record.get("drawn_with", self.explorer_state))
+        explorer = self.explorer.at_state(self._drawn_with)
         self.in_flight = [
             Exploring.resume(
-                self.explorer,
-                self.rollout.root(one.forest[0].problem),
+                explorer,
+                self.rollout.root(one.forest[0].problem, one.budget),
                 one.index,
                 one.key,
                 one.budget,
@@ -120,12 +130,13 @@ class Pipeline:
         """Start `count` problems of step `number`, whose first has place `first` in the step."""
         budget = self.schedule.max_new_tokens(number, self.rollout.max_new_tokens)
         key = self.key.at("step", number)
+        explorer, self._drawn_with = self.explorer.at_state(self.explorer_state), self.explorer_state
         found = []
         for place in range(first, first + count):
             index, problem = self._next()
             self._asked.append(problem)
-            root = self.rollout.root(problem)
-            found.append(Exploring.start(self.explorer, root, index, key.at("problem", place), budget))
+            root = self.rollout.root(problem, budget)
+            found.append(Exploring.start(explorer, root, index, key.at("problem", place), budget))
         return found
 
     def _next(self) -> tuple[int, Problem]:
@@ -134,7 +145,7 @@ class Pipeline:
             index = self.next_problem
             self.next_problem += 1
             problem = self._problem(index)
-            takes, self.state = self.schedule.takes(problem.id, self.state)
+            takes, self.state = self.schedule.takes(problem, self.state)
             if takes:
                 break
         return index, problem

@@ -19,6 +19,7 @@ from creditree.train.inputs import BASE
 from creditree.train.outcome import summary_of, training_problems, write_report
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import cures
+from creditree.train.state import State
 from creditree.train.trainer import Trainer
 from creditree.train.watchdog import watched
 
@@ -33,13 +34,35 @@ def run_training(parts: Parts, settings: Settings, run: RunDirectory, watcher: W
     Return the summary, which is also written with what was trained and a report. Raises Interrupted where a signal
     stopped it; what is done by then is kept.
     """
+    trainer = _trainer(parts, settings, run, watcher)
+    with watched(trainer.watchdog):
+        return _run(trainer)
+
+
+def validated_at(
+    parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher, tokens: int
+) -> tuple[State, Evaluation]:
+    """Train into the run directory until `tokens` tokens are sampled, continuing from its last checkpoint.
+
+    Return the counts so far, and what was found on the validation problems. Raises ModelError where nothing could be
+    learned any more, and DataError where too few completions could be judged.
+    """
+    trainer = _trainer(parts, settings, run, watcher)
+    with watched(trainer.watchdog):
+        trainer.restore()
+        _train(trainer, tokens)
+        found = trainer.validate()
+    check_judged({"validation": found}, _continuing(run))
+    return trainer.state, found
+
+
+def _trainer(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Trainer:
+    """Return what trains into the run directory, which then says what it depends on."""
     if parts.inputs is not None:
         parts.inputs.record(run, watcher.message)
     if parts.start is not None:
         parts.start.record(run, None if parts.inputs is None else parts.inputs.base)
-    trainer = Trainer(parts, settings, run, watcher)
-    with watched(trainer.watchdog):
-        return _run(trainer)
+    return Trainer(parts, settings, run, watcher)
 
 
 def _run(trainer: Trainer) -> Summary:
@@ -128,9 +151,9 @@ def _given_up(trainer: Trainer, error: NonFiniteError) -> ModelError:
     )
 
 
-def _train(trainer: Trainer) -> None:
+def _train(trainer: Trainer, pause: int | None = None) -> None:
     try:
-        trainer.train()
+        trainer.train(pause)
     except NonFiniteError as error:
         raise _given_up(trainer, error) from error
     except torch.OutOfMemoryError as error:

@@ -8,7 +8,7 @@ from creditree.evaluate.accuracy import Evaluation
 from creditree.learner.mismatch import NOT_COMPARED
 from creditree.learner.stats import StepStats
 from creditree.objective.base import is_recorded
-from creditree.schedule.base import ScheduleState
+from creditree.train.pipeline import Pipeline
 from creditree.train.settings import Parts, Settings
 from creditree.train.state import State
 from creditree.train.step import StepResult
@@ -19,7 +19,7 @@ def metrics_record(
     result: StepResult,
     rate: float,
     validation: Evaluation | None,
-    schedule: ScheduleState,
+    pipeline: Pipeline,
     mismatch: Mapping[str, float | None],
     singles: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -42,7 +42,8 @@ def metrics_record(
         "problems": len(result.explored),
         "problems_trained": len(result.forests),
         "rows": result.rows,
-        **{f"schedule_{name}": value for name, value in schedule.items()},
+        **{f"schedule_{name}": value for name, value in pipeline.state.items()},
+        **{f"explore_{name}": value for name, value in pipeline.explorer_state.items()},
         "learning_rate": rate,
         "validation_accuracy": None if validation is None else validation.accuracy,
         "validation_reward": None if validation is None else validation.mean_reward,

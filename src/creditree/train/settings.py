@@ -37,7 +37,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Numbers of a run. `steps` are training steps; `cpu_seconds` and `seconds`, where set, end the run earlier.
+    """Numbers of a run. `steps` are training steps; the other limits, where set, end the run earlier.
 
     `checkpoint_every_s`: seconds between checkpoints, whatever the steps. `max_skipped` and `max_unjudged`: after so
     many steps in a row that are skipped because something is not finite, or in which nothing got a reward, it ends.
@@ -45,7 +45,8 @@ class Settings:
     `mini_batch`: about how many completions make one optimiser step (None: all of a training step).
 
     `cpu_seconds` counts this process's processor time in sampling, judging, exploring, credit and learning, not in
-    measuring; `seconds` counts wall seconds of the same. The learning rate falls linearly from `learning_rate` to
+    measuring; `seconds` counts wall seconds of the same; `tokens` counts what the ledger calls sampled. The learning
+    rate falls linearly from `learning_rate` to
     `final_learning_rate` times it, over whichever limit is nearest.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     steps: int = 100
     cpu_seconds: float | None = None
     seconds: float | None = None
+    tokens: int | None = None
     problems_per_step: int = 1
     mini_batch: int | None = None
     learning_rate: float = 1e-4
@@ -78,15 +80,23 @@ class Settings:
         lengths = (schedule.max_new_tokens(step, self.max_new_tokens) for step in range(self.steps))
         return max(self.max_new_tokens, *lengths)
 
-    def progress(self, step: int, spent: Seconds) -> float:
-        """Return the share of the nearest limit that is used up, 1 or more at its end: steps, or time of training."""
-        limits = ((self.cpu_seconds, spent.training_cpu), (self.seconds, spent.training_wall))
-        return max(step / self.steps, *(used / limit for limit, used in limits if limit is not None), 0.0)
+    def progress(self, step: int, spent: Seconds, sampled: int = 0) -> float:
+        """Return the share of the nearest limit that is used up, 1 or more at its end: steps, time, or tokens."""
+        return max(step / self.steps, self._spent(spent, sampled))
 
-    def learning_rate_at(self, step: int, spent: Seconds) -> float:
+    def course(self, step: int, spent: Seconds, sampled: int = 0) -> float:
+        """Return how far training is in a step, from 0 in the first to 1 in the last one, by the nearest limit."""
+        return min(1.0, max(step / max(1, self.steps - 1), self._spent(spent, sampled)))
+
+    def learning_rate_at(self, step: int, spent: Seconds, sampled: int = 0) -> float:
         """Return the learning rate of a step, given how many are done and what they took."""
-        progress = min(1.0, self.progress(step, spent))
+        progress = min(1.0, self.progress(step, spent, sampled))
         return self.learning_rate * (1.0 - (1.0 - self.final_learning_rate) * progress)
+
+    def _spent(self, spent: Seconds, sampled: int) -> float:
+        """Return the largest share of a limit other than the steps."""
+        limits = ((self.cpu_seconds, spent.training_cpu), (self.seconds, spent.training_wall), (self.tokens, sampled))
+        return max((used / limit for limit, used in limits if limit is not None), default=0.0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from creditree.batch import Batch, pack
-from creditree.fields import ZERO, TokenField, num_trained
+from creditree.credit.base import Credit
+from creditree.fields import ZERO, TokenField, num_trained, only_learning
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
 from creditree.rewards import SingleReward, singles_of
@@ -117,8 +118,7 @@ def learn(
     with seconds.phase("credit"):
         forests, measured_tokens = measured(parts, forests)
         cost.measured_tokens += measured_tokens
-        credited = [tuple(parts.verifier.credited(tree) for tree in forest) for forest in forests]
-        advantages = method.credit.of_step(credited)
+        advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
         weights = [
             select.weigh(forest, field, own.at("select"))
@@ -144,6 +144,14 @@ def learn(
     cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
+
+
+def _credited(credit: Credit, forests: Sequence[Forest]) -> Fields:
+    """Return the advantages of all trees, none where a branch does not learn, whoever gives credit."""
+    return [
+        tuple(only_learning(tree, field) for tree, field in zip(forest, fields, strict=True))
+        for forest, fields in zip(forests, credit.of_step(forests), strict=True)
+    ]
 
 
 def _with_old(parts: Parts, batches: list[Batch]) -> tuple[list[Batch], int]:

@@ -99,8 +99,8 @@ class Trainer:
         self.keeper.begin(self._judged, saved=True, sound_step=sound if isinstance(sound, int) else None)
         self.watcher.message(f"continuing after step {checkpoint.step}")
 
-    def train(self) -> None:
-        """Train to the end of the settings, and write a checkpoint.
+    def train(self, pause: int | None = None) -> None:
+        """Train to the end of the settings, or until `pause` tokens are sampled, and write a checkpoint.
 
         Raises Interrupted, after a checkpoint, where a signal stopped it: the first after its step, or `GRACE_S` later
         where that takes longer, the second at once. A step that was stopped in its midst is made again on resume.
@@ -110,7 +110,7 @@ class Trainer:
         """
         with finishing(self._stopping) as request:
             try:
-                while not self.is_finished and not request.made:
+                while not self._is_done(pause) and not request.made:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
@@ -120,8 +120,11 @@ class Trainer:
             except BaseException:  # whatever it is: the last whole step is in memory
                 self.keeper.save()
                 raise
-        if request.number is not None and not self.is_finished:
+        if request.number is not None and (pause is not None or not self.is_finished):
             raise Interrupted(request.number)
+
+    def _is_done(self, pause: int | None) -> bool:
+        return self.is_finished or (pause is not None and self.state.ledger.sampled >= pause)
 
     def _stopping(self, number: int) -> None:
         again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
@@ -137,10 +140,10 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the steps, the time or the patience of the settings are used up."""
+        """Whether the steps, the time, the tokens or the patience of the settings are used up."""
         settings, state = self.settings, self.state
         patience = settings.validation.patience
-        used_up = settings.progress(state.step, state.seconds) >= 1.0
+        used_up = settings.progress(state.step, state.seconds, state.ledger.sampled) >= 1.0
         return used_up or (patience is not None and state.worse >= patience)
 
     def _whole(self) -> Whole:
@@ -154,10 +157,10 @@ class Trainer:
         settings, state = self.settings, self.state
         rate, before = self.loop.learning_rate, dict(state.seconds.wall)
         result = self.loop.step()
-        validation = self._validate() if self._is_due(settings.validation.every) else None
+        validation = self._choose() if self._is_due(settings.validation.every) else None
         mismatch = mismatch_record(self.parts, settings, result.stats)
         singles = self.parts.verifier.singles
-        record = metrics_record(state, result, rate, validation, self.loop.pipeline.state, mismatch, singles)
+        record = metrics_record(state, result, rate, validation, self.loop.pipeline, mismatch, singles)
         if self._is_due(settings.rollouts_every):
             texts = [
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
@@ -235,12 +238,17 @@ class Trainer:
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
-    def _validate(self) -> Evaluation:
-        spec, state = self.settings.validation, self.state
+    def validate(self) -> Evaluation:
+        """Measure what learns on the validation problems; nothing depends on it."""
+        spec = self.settings.validation
         problems = self.parts.task.held_out("validation", spec.problems)
-        with state.seconds.phase("validate"):
+        with self.state.seconds.phase("validate"):
             sampling = Sampling(spec.temperature, self.settings.sampling.top_p)
-            found = self.examiner.evaluate(problems, sampling, told=lambda pulse: self.watchdog.beat("", pulse))
+            return self.examiner.evaluate(problems, sampling, told=lambda pulse: self.watchdog.beat("", pulse))
+
+    def _choose(self) -> Evaluation:
+        """Validate, and keep what learns where it is the best so far."""
+        state, found = self.state, self.validate()
         if found.mean_reward is None or found.is_inconclusive:
             self.watcher.message(
                 f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "

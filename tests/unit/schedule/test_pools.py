@@ -19,7 +19,7 @@ def _forest(name: str, rewards: list[float]) -> Forest:
 def _taken(pools: Pools, name: str, state: ScheduleState, count: int) -> tuple[list[bool], ScheduleState]:
     found = []
     for _ in range(count):
-        takes, state = pools.takes(name, state)
+        takes, state = pools.takes(Problem(name, "", ()), state)
         found.append(takes)
     return found, state
 
@@ -59,7 +59,7 @@ def test_without_rest_it_is_fixed() -> None:
     forests = [_forest("a", [1.0, 1.0]), _forest("b", [0.0])]
     goes_on, state = pools.expands(forests, pools.start(2))
     assert goes_on == fixed.expands(forests, fixed.start(2))[0]
-    assert all(pools.takes(name, state)[0] for name in "ab")
+    assert all(pools.takes(Problem(name, "", ()), state)[0] for name in "ab")
     assert pools.num_problems(state) == fixed.num_problems(fixed.start(2)) == 2
     assert pools.demand(2) == fixed.demand(2)
 

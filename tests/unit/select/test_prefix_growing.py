@@ -19,14 +19,13 @@ def _weights(select: PrefixGrowing | Everything) -> list[list[float]]:
 def test_golden_shares_by_step() -> None:
     # 0.2 to 1 over 5 steps: 0.2, 0.4, ..., 1. At step 1, lengths 5 and 2 keep ceil(2) = 2 and ceil(0.8) = 1; G = 2.
     select = PrefixGrowing(0.2, 1.0)
-    assert [select.at_step(step, 5).share for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert _weights(select.at_step(1, 5)) == [[1 / 4, 1 / 4, 0, 0, 0], [1 / 2, 0]]
-    assert select.at_step(0, 1).share == 0.2  # the only step is the first
+    assert [select.at_progress(step / 4).share for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert _weights(select.at_progress(0.25)) == [[1 / 4, 1 / 4, 0, 0, 0], [1 / 2, 0]]
 
 
 def test_a_share_of_all_is_everything_to_the_bit() -> None:
     assert _weights(PrefixGrowing(1.0, 1.0)) == _weights(Everything())
-    assert _weights(PrefixGrowing(0.2, 1.0).at_step(9, 10)) == _weights(Everything())
+    assert _weights(PrefixGrowing(0.2, 1.0).at_progress(1.0)) == _weights(Everything())
 
 
 def test_what_lies_after_the_largest_share_is_not_planned_for() -> None:

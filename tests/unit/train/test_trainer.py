@@ -84,6 +84,16 @@ def test_the_learning_rate_follows_the_nearest_limit(step: int, cpu: float, wall
     assert settings.learning_rate_at(step, spent(cpu, wall)) == pytest.approx(expected)
 
 
+def test_sampled_tokens_are_a_limit_too() -> None:
+    """100 tokens: with 25 of them sampled, 2 * (1 - 0.25); the course of training is the share of the nearest limit."""
+    settings = Settings(steps=11, tokens=100, learning_rate=2.0, final_learning_rate=0.0)
+    assert settings.learning_rate_at(1, Seconds(), 25) == pytest.approx(1.5)
+    assert settings.progress(1, Seconds(), 120) == pytest.approx(1.2)
+    assert [settings.course(step, Seconds(), 25) for step in (0, 5, 10)] == pytest.approx([0.25, 0.5, 1.0])
+    assert settings.course(1, Seconds(), 120) == 1.0
+    assert Settings(steps=1).course(0, Seconds()) == 0.0  # the only step is the first
+
+
 def test_the_learning_rate_is_constant_by_default() -> None:
     assert {Settings(learning_rate=0.3).learning_rate_at(step, spent(1e9, 1e9)) for step in (0, 50, 100, 1000)} == {0.3}
 
@@ -205,6 +215,30 @@ def test_time_can_end_a_run_and_one_step_is_always_taken(tmp_path: Path, limit: 
     trainer.train()
     assert trainer.state.step == 1
     assert trainer.state.seconds.training_cpu > 0
+
+
+def test_sampled_tokens_end_a_run_after_the_step_that_reaches_them(tmp_path: Path) -> None:
+    whole, notes = trainer_of(tmp_path / "whole")
+    whole.train()
+    third = notes.records[2]["sampled"]
+    assert isinstance(third, int)
+    trainer, _ = trainer_of(tmp_path / "run", replace(SETTINGS, tokens=third))
+    trainer.train()
+    assert (trainer.state.step, trainer.state.ledger.sampled) == (3, third)
+
+
+def test_a_run_that_pauses_and_goes_on_is_the_run_that_did_not_pause(tmp_path: Path) -> None:
+    whole, notes = trainer_of(tmp_path / "whole")
+    whole.train()
+    tokens = notes.records[1]["sampled"]
+    assert isinstance(tokens, int)
+    trainer, _ = trainer_of(tmp_path / "run")
+    trainer.train(pause=tokens - 1)
+    assert (trainer.state.step, trainer.is_finished) == (2, False)
+    trainer.run.close()
+    again, again_notes = resumed(tmp_path / "run")
+    assert again_notes.messages == ["continuing after step 2"]
+    assert_same_end(again, whole)
 
 
 def interrupt_at(step: int, times: int = 1) -> Callable[[int], None]:
@@ -443,8 +477,8 @@ def test_the_trunk_that_sampling_stored_serves_every_mini_batch() -> None:
         engine: InProcessEngine
         found: int = 0
 
-        def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-            stored = self.engine.trunk(token_ids, parent)
+        def trunk(self, handles: IntArray) -> Tensor | None:
+            stored = self.engine.trunk(handles)
             self.found += stored is not None
             return stored
 
