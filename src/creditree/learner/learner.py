@@ -261,7 +261,7 @@ class Learner:
         if self.trained.model.whole is not None:
             return Rows(self.trained, self.objective, batch, self.trained.model.whole)
         store = self.trunk_store if self.trained.first_layer > 0 else None
-        trunk = None if store is None else store.trunk(batch.token_ids, batch.parent)
+        trunk = None if store is None else store.trunk(batch.handles)
         return Skeleton(self.trained, self.objective, batch, trunk)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -120,7 +120,7 @@ class Trainer:
             except BaseException:  # whatever it is: the last whole step is in memory
                 self.keeper.save()
                 raise
-        if request.number is not None and not self._is_done(pause):
+        if request.number is not None and (pause is not None or not self.is_finished):
             raise Interrupted(request.number)
 
     def _is_done(self, pause: int | None) -> bool:
