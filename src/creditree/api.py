@@ -33,8 +33,10 @@ from creditree.setup.plan import plan as plan_config
 from creditree.setup.request import TrainRequest
 from creditree.setup.run import Run
 from creditree.setup.training import train_into
-from creditree.sweep.running import SweepRequest, Swept
-from creditree.sweep.running import sweep as sweep_request
+from creditree.sweep.call import sweep as sweep_request
+from creditree.sweep.request import SweepRequest
+from creditree.sweep.running import Swept
+from creditree.sweep.searching import Searched
 
 AnyPath = str | PathLike[str]
 Configured = AnyPath | Mapping[str, Any] | RunConfig
@@ -225,8 +227,12 @@ def sweep(
     decoding: str | None = None,
     watcher: Watcher | None = None,
     **overrides: Any,
-) -> Swept:
-    """Train every combination of a sweep's settings and seeds, and compare the cases; a failed run stops no other."""
+) -> Swept | Searched:
+    """Train every combination of a sweep's settings and seeds, and compare the cases; a failed run stops no other.
+
+    A file with compositions is a search: successive halving within its budget, then the best against the baseline on
+    fresh seeds (`.winner`, `.conclusion()`). What lies in `out` is gone on with.
+    """
     prepare()
     request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides))
     return sweep_request(request, _told(watcher))

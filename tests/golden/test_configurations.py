@@ -11,6 +11,7 @@ import yaml
 
 from creditree.config.load import dump_config, parse_config, parse_values
 from creditree.config.schema import RunConfig
+from creditree.config.search import is_search, load_search
 from creditree.config.sweep import KEYS, load_sweep
 from creditree.methods import METHODS
 
@@ -56,7 +57,10 @@ def _resolved() -> dict[str, dict[str, Any]]:
     found: dict[str, RunConfig] = {}
     for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.yaml")):
         text, name = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
-        if set(parse_values(text, str(path))) <= set(KEYS):
+        if is_search(path):
+            trials = load_search(path).trials
+            found |= {f"{name}, {one.name}": one.config for one in trials if one.name.endswith("-1")}
+        elif set(parse_values(text, str(path))) <= set(KEYS):
             found |= {f"{name}, {run.case}, seed {run.seed}": run.config for run in load_sweep(path)}
         else:
             found[name] = parse_config(text, str(path))

@@ -10,7 +10,7 @@ from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.pieces import all_numbers
 
-JUDGING = ("reward", "guard")
+YIELDING = ("reward", "guard", "warm_start")
 """Blocks whose keys give way to those of the run itself."""
 
 
@@ -38,7 +38,7 @@ def _yaml(key: str, value: Any) -> str:
 
 def _dotted(name: str) -> str:
     places = sorted(block for block, names in _keys().items() if name in names)
-    run = [place for place in places if place not in JUDGING]
+    run = [place for place in places if place not in YIELDING]
     if len(run or places) == 1:
         return f"{(run or places)[0]}.{name}"
     if places:

@@ -10,6 +10,7 @@ from creditree.config.block import Block, Positive, Problems, PromptBlock, Real,
 from creditree.config.guard import GuardBlock
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
+from creditree.config.warm_start import WarmStartBlock
 from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
 from creditree.units import parse_bytes
@@ -272,12 +273,11 @@ class RunConfig(Block):
     model: ModelConfig = Field(default_factory=ModelConfig)
     lora: LoraBlock = Field(default_factory=LoraBlock)
     task: TaskConfig
-    reward: RewardBlock = Field(
-        default_factory=RewardBlock, description="who judges; a benchmark has a default of its own"
-    )
+    reward: RewardBlock = Field(default_factory=RewardBlock, description="who judges; a benchmark has its own")
     method: MethodConfig = Field(default_factory=MethodConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     train: TrainBlock = Field(default_factory=TrainBlock)
+    warm_start: WarmStartBlock = Field(default_factory=WarmStartBlock)
     validation: ValidationBlock = Field(default_factory=ValidationBlock)
     evaluation: EvaluationBlock = Field(default_factory=EvaluationBlock)
     guard: GuardBlock = Field(default_factory=GuardBlock)

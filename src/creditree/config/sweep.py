@@ -1,7 +1,7 @@
 """A sweep: one configuration, changed case by case, each case run with several seeds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -37,7 +37,7 @@ class SweepRun:
     @property
     def folder(self) -> Path:
         """Where the run lies below the sweep's directory: ``CASE/seed-SEED``."""
-        return Path(_folder_name(self.case)) / f"seed-{self.seed}"
+        return Path(folder_name(self.case)) / f"seed-{self.seed}"
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> list[SweepRun]:
@@ -52,28 +52,32 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> list[SweepRun]:
     for key in values:
         if key not in KEYS:
             raise ConfigError(f"{path}: unknown key '{key}'.{did_you_mean(str(key), KEYS)}")
-    base = apply_overrides(_base(values.get("base"), path), overrides)
+    base = apply_overrides(base_values(values.get("base"), path), overrides)
     seeds = _seeds(values.get("seeds", [0]), path)
     cases = _cases(values, path, MOST_RUNS // len(seeds))
     folders: dict[str, str] = {}
     for name in cases:
-        other = folders.setdefault(_folder_name(name), name)
+        other = folders.setdefault(folder_name(name), name)
         if other != name:
             raise ConfigError(f"{path}: the cases '{other}' and '{name}' would share a folder; rename one.")
     return [_run(base, name, keys, seed, path) for seed in seeds for name, keys in cases.items()]
 
 
 def _run(base: Mapping[str, Any], name: str, keys: Mapping[str, object], seed: int, path: Path) -> SweepRun:
-    values = deepcopy(dict(base))
     where = f"{path}, case '{name}'"
+    return SweepRun(name, seed, keys, configured(base, {**keys, "seed": seed}, path, where))
+
+
+def configured(base: Mapping[str, Any], keys: Mapping[str, object], path: Path, where: str) -> RunConfig:
+    """Return the base of the sweep in the file at `path` with dotted keys set, checked. Raises ConfigError."""
+    values = deepcopy(dict(base))
     for key, value in keys.items():
         set_key(values, key, deepcopy(value), where)
-    values["seed"] = seed
-    anchored(values, path.parent)
-    return SweepRun(name, seed, keys, check_config(values, where))
+    return check_config(anchored(values, path.parent), where)
 
 
-def _base(base: object, path: Path) -> dict[str, Any]:
+def base_values(base: object, path: Path) -> dict[str, Any]:
+    """Return the values of a sweep's base: written in its file at `path`, or those of the file that it names."""
     if isinstance(base, dict):
         return deepcopy(base)
     if not isinstance(base, str):
@@ -91,7 +95,7 @@ def _cases(values: Mapping[str, Any], path: Path, most: int) -> dict[str, dict[s
     found: dict[str, dict[str, object]] = {}
     for name, keys in ({"": {}} if named is None else _named(named, path)).items():
         for point in points:
-            shown = [f"{_short(key, point)}={_text(value)}" for key, value in point.items()]
+            shown = [f"{short_key(key, point)}={text_of(value)}" for key, value in point.items()]
             label = ", ".join([*([name] if name else []), *shown])
             twice = [key for key in point if key in keys]
             if twice:
@@ -133,19 +137,21 @@ def _seeds(seeds: object, path: Path) -> list[int]:
     return seeds
 
 
-def _short(key: str, point: Mapping[str, object]) -> str:
+def short_key(key: str, point: Iterable[str]) -> str:
     """Return the last part of a key where it says enough: no other key of the grid has it."""
     last = key.rpartition(".")[2]
     shared = sum(other.rpartition(".")[2] == last for other in point) > 1
     return key if shared or last == "name" else last
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value as YAML writes it on one line."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True)
     return text.strip().removesuffix("...").strip()
 
 
-def _folder_name(case: str) -> str:
+def folder_name(case: str) -> str:
+    """Return the name of the folder of a case: its own where it may be one, else one that is different for each."""
     name = re.sub(r"[^\w.=+-]+", "_", case).strip("._") or "case"
     if len(name) <= LONGEST_NAME and name == case.replace(", ", "_"):
         return name

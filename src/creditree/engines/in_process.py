@@ -72,9 +72,9 @@ class InProcessEngine:
         """Drop all stored keys and values."""
         self.store.clear()
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-        """Return the inputs of layer `keep_layer` for tokens of a tree, or None where any of them is not stored."""
-        return self.store.trunk(token_ids, parent)
+    def trunk(self, handles: IntArray) -> Tensor | None:
+        """Return the inputs of layer `keep_layer` for tokens, or None where any of them is not stored."""
+        return self.store.trunk(handles)
 
     @torch.no_grad()
     def sample(
@@ -116,7 +116,7 @@ class InProcessEngine:
             if completions.influence is not None:
                 score(self.store, completions, self._prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
-                found[index].append(completions.sample(place))
+                found[index].append(completions.sample(place, self.store.handles(completions.path(place))))
         return found, ledger
 
     def _make_room(self, completions: Completions) -> None:
@@ -156,7 +156,12 @@ class InProcessEngine:
         which, row, different = completions.first_rows()
         tokens = sum(len(ids) for ids in different)
         self.store.reserve(tokens, tokens + completions.slots_at_most)
-        contexts = [self._context(ids) for ids in different]
+        handles: dict[int, IntArray | None] = {}
+        for member, place in zip(which, row, strict=True):
+            handles.setdefault(int(place), completions.requests[completions.owner[member]].handles)
+        contexts = [self._context(ids, handles[place]) for place, ids in enumerate(different)]
+        for member, place in zip(which, row, strict=True):
+            completions.context[member] = contexts[place].slots
         last = np.array([context.slots[-1] for context in contexts], dtype=np.int64)
         new = [contexts[place] for place in np.flatnonzero(~self.store.is_decoded(last))]
         if new:
@@ -170,8 +175,9 @@ class InProcessEngine:
             read[place, : length[place]] = context.slots
         return Live(which, row, last, read, length)
 
-    def _context(self, token_ids: IntArray) -> Context:
-        slots = self.store.find(token_ids)
+    def _context(self, token_ids: IntArray, handles: IntArray | None) -> Context:
+        slots = [] if handles is None else self.store.known(handles, token_ids)
+        slots += self.store.find(token_ids[len(slots) :], slots[-1] if slots else ROOT)
         stored = min(len(slots), len(token_ids) - 1)
         before = slots[-1] if slots else ROOT
         for token in token_ids[len(slots) :].tolist():

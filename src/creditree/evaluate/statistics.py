@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_1samp
 
 from creditree.rng import Key
 
@@ -199,6 +199,20 @@ def sign_flip_test(change: FloatArray, key: Key, resamples: int) -> float:
         flips = generator.integers(0, 2, size=(min(rows, resamples - start), n)) * 2 - 1
         reached += int((np.abs(flips @ change) >= reach).sum())
     return (1 + reached) / (1 + resamples)
+
+
+def seed_test(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of Student's paired t-test (1908, Biometrika 6:1): no difference in other seeds.
+
+    t = mean / (sd / sqrt(n)) with n - 1 degrees of freedom. Where all are equal, 1 for zeros and 0 for anything else.
+    Raises ValueError for fewer than two.
+    """
+    numbers = _finite(differences)
+    if len(numbers) < 2:
+        raise ValueError("one seed has no spread")
+    if np.ptp(numbers) == 0:
+        return 0.0 if numbers[0] else 1.0
+    return float(ttest_1samp(numbers, 0.0).pvalue)
 
 
 def mean_and_spread(values: Sequence[float]) -> Spread:

@@ -59,6 +59,11 @@ class CasePair:
         disagree = "; the seeds disagree in direction" if len(signs) > 1 else ""
         return f"{told} Seed by seed {seeds}{disagree}."
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the pair as a sweep's record has it."""
+        by_seed = {str(seed): value for seed, value in self.by_seed.items()}
+        return pair_json(self.pair) | {"by_seed": by_seed, "conclusion": self.conclusion()}
+
 
 def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
     """Return every two cases of one task that share seeds and problems under `decoding`."""
@@ -86,11 +91,7 @@ def sweep_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
     return {
         "decoding": decoding,
         "cases": [_case_json([one for one in runs if one.case == case], decoding) for case in _cases(runs)],
-        "pairs": [
-            pair_json(one.pair)
-            | {"by_seed": {str(seed): value for seed, value in one.by_seed.items()}, "conclusion": one.conclusion()}
-            for one in pair_cases(runs, decoding)
-        ],
+        "pairs": [one.to_json() for one in pair_cases(runs, decoding)],
     }
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import RenderableType
+
 from creditree.config.load import parse_config
 from creditree.config.sweep import SweepRun, load_sweep
 from creditree.errors import CreditreeError, RunError
 from creditree.evaluate.compare import Measured
 from creditree.measure.compare import shared_decoding
 from creditree.report.summary import Summary
-from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown
+from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
 from creditree.runs.difference import describe_difference
@@ -21,20 +23,10 @@ from creditree.runs.directory import RunDirectory
 from creditree.runs.held import HeldDirectory
 from creditree.setup.resolve import resolve
 from creditree.setup.training import train_into
+from creditree.sweep.request import REPORT, RESULT, SweepRequest
 from creditree.train.interrupt import continuing
 
 State = Literal["new", "started", "done"]
-RESULT, REPORT = "sweep.json", "sweep.md"
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRequest:
-    """Which sweep is run, and where: the directory `out` goes on with what it holds."""
-
-    path: Path
-    out: Path
-    decoding: str | None = None
-    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,10 @@ class Swept:
     finished: tuple[SweptRun, ...]
     failures: tuple[Failure, ...]
     decoding: str | None
+
+    def view(self) -> RenderableType | None:
+        """Return the tables for a terminal; None where no run has ended."""
+        return None if self.decoding is None or not self.finished else sweep_view(self.finished, self.decoding)
 
     def check(self) -> None:
         """Raise RunError where a run failed."""

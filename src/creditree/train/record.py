@@ -21,11 +21,14 @@ def metrics_record(
     validation: Evaluation | None,
     pipeline: Pipeline,
     mismatch: Mapping[str, float | None],
+    *,
+    is_warm: bool = False,
 ) -> dict[str, Any]:
-    """Return what a step did, and the counts of the run so far."""
+    """Return what a step did, and the counts of the run so far; `is_warm`: it was one of the warm start."""
     reward, stats = result.reward_mean, result.stats
     return {
         "step": state.step,
+        **({"warm_start": True} if is_warm else {}),
         "reward_mean": None if math.isnan(reward) else reward,
         "mixed_share": result.mixed_share,
         "signal_share": (state.step - state.ledger.no_signal) / state.step,

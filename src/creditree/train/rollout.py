@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.explore.base import Fork
+from creditree.forest import share
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
-from creditree.tree import Branch, Forest, RolloutTree
-from creditree.trie import TokenTrie
+from creditree.tree import NO_TOKENS, Forest, IntArray, RolloutTree
 from creditree.verify.reward_function import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
 
@@ -96,7 +96,9 @@ class Rollout:
         samples, cost = self.engine.sample(requests, self.sampling, self.told)
         ledger.add(cost)
         for (place, fork), drawn in zip(homes, samples, strict=True):
-            tree = grown[place][fork.tree].grown(*(_branch(fork, sample) for sample in drawn))
+            tree = grown[place][fork.tree].grown(
+                *(sample.branch(fork.parent, fork.at, learns=fork.learns) for sample in drawn)
+            )
             grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
         return grown
 
@@ -125,26 +127,18 @@ class Rollout:
 def _request(one: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
     keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
     budget = one.budget - len(tree.kept_ids) - fork.at
-    return SampleRequest(tree.context(fork.parent, fork.at), keys, budget, len(tree.prompt_ids), fork.signals)
+    context, handles = tree.context(fork.parent, fork.at), tree.context_handles(fork.parent, fork.at)
+    return SampleRequest(context, keys, budget, len(tree.prompt_ids), fork.signals, handles)
 
 
-def _branch(fork: Fork, sample: Sample) -> Branch:
-    return Branch(
-        fork.parent,
-        fork.at,
-        sample.token_ids,
-        sample.logprobs,
-        sample.sampler_logprobs,
-        sample.finish_reason,
-        None,
-        sample.entropies,
-        sample.influence,
-        learns=fork.learns,
-    )
+def share_trie(live: Sequence[Exploring]) -> None:
+    """Merge all that a step sampled into one trie, for the counts, credit, selection and packing of its forests."""
+    for one, forest in zip(live, share([one.forest for one in live]), strict=True):
+        one.forest = forest
 
 
 def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
-    """Add what was sampled since the last mark of each exploration."""
+    """Add what was sampled since the last mark of each exploration; their trees share a trie (`share_trie`)."""
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
     drawn = [tree.branches[leaf] for tree, leaf in homes]
@@ -164,8 +158,11 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
 
 def count_prefixes(homes: Sequence[tuple[RolloutTree, int]]) -> int:
     """Return how many different prefixes, prompt included, had a next token drawn by some branches of trees."""
-    trie = TokenTrie.of([np.concatenate([tree.root_ids, tree.completion(leaf)]) for tree, leaf in homes])
-    inner = np.zeros(len(trie), dtype=np.bool_)
-    for row, (tree, leaf) in enumerate(homes):
-        inner[trie.node_of[row, len(tree.root_ids) + tree.branches[leaf].fork : trie.lengths[row]]] = True
-    return int(inner.sum())
+    drawn: list[IntArray] = []
+    for tree, leaf in homes:
+        assert tree.shared is not None
+        whole, first = tree.shared
+        start = len(tree.prompt_ids) + len(tree.kept_ids) + tree.branches[leaf].fork
+        row = first + leaf
+        drawn.append(whole.trie.node_of[row, start : whole.trie.lengths[row]])
+    return len(np.unique(np.concatenate([NO_TOKENS, *drawn])))

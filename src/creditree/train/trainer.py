@@ -120,7 +120,7 @@ class Trainer:
             except BaseException:  # whatever it is: the last whole step is in memory
                 self.keeper.save()
                 raise
-        if request.number is not None and not self._is_done(pause):
+        if request.number is not None and (pause is not None or not self.is_finished):
             raise Interrupted(request.number)
 
     def _is_done(self, pause: int | None) -> bool:
@@ -158,9 +158,10 @@ class Trainer:
         rate, before = self.loop.learning_rate, dict(state.seconds.wall)
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
+        is_warm = settings.own_step(state.step) <= 0
         mismatch = mismatch_record(self.parts, settings, result.stats)
-        record = metrics_record(state, result, rate, validation, self.loop.pipeline, mismatch)
-        if self._is_due(settings.rollouts_every):
+        record = metrics_record(state, result, rate, validation, self.loop.pipeline, mismatch, is_warm=is_warm)
+        if self._is_due(settings.rollouts_every) and not is_warm:
             texts = [
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
                 for forest in result.forests

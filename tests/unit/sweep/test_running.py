@@ -10,6 +10,7 @@ from creditree.errors import RunError
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
 from creditree.sweep import running as sweep
+from creditree.sweep.request import SweepRequest
 
 SWEEP = "base: {task: multiplication, train: {steps: 1}}\ncases: {a: , b: {train.steps: 2}}\n"
 HOLD = """
@@ -37,7 +38,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def swept(folder: Path) -> None:
-    sweep.sweep(sweep.SweepRequest(folder / "sweep.yaml", folder / "out"), Watcher())
+    sweep.sweep(SweepRequest(folder / "sweep.yaml", folder / "out"), Watcher())
 
 
 def test_a_full_disk_ends_the_sweep_at_once(tmp_path: Path, asked: list[Path]) -> None:
