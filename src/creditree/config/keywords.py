@@ -11,7 +11,7 @@ from creditree.errors import ConfigError, did_you_mean
 from creditree.pieces import all_numbers
 from creditree.user_code import location_of
 
-JUDGING = ("reward", "guard")
+YIELDING = ("reward", "guard", "warm_start")
 """Blocks whose keys give way to those of the run itself."""
 
 
@@ -46,7 +46,7 @@ def _named(value: Any) -> str:
 
 def _dotted(name: str) -> str:
     places = sorted(block for block, names in _keys().items() if name in names)
-    run = [place for place in places if place not in JUDGING]
+    run = [place for place in places if place not in YIELDING]
     if len(run or places) == 1:
         return f"{(run or places)[0]}.{name}"
     if places:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -196,9 +197,18 @@ def _reward_markdown(summary: Summary) -> list[str]:
 
 
 def _started(summary: Summary) -> list[str]:
-    """Return what "before" was, in words, where it was not the base model."""
-    start = summary.extra.get("start")
-    return [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
+    """Return what "before" was, in words, where it was not the base model, and what came before the method."""
+    start, warm = summary.extra.get("start"), summary.extra.get("warm_start")
+    before = [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
+    return [*before, warm_words(warm)] if isinstance(warm, Mapping) else before
+
+
+def warm_words(warm: Mapping[str, Any]) -> str:
+    """Return what a warm start did."""
+    return (
+        f"warm start: {warm['steps']} supervised steps on the worked solutions of {warm['problems']} problems each, "
+        f"-log p a token from {warm['loss_first']:.3g} to {warm['loss_last']:.3g}"
+    )
 
 
 def _last_words(summary: Summary) -> list[str]:
