@@ -9,7 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from creditree.errors import RunError
-from creditree.evaluate.statistics import Difference, Estimate, paired_difference, wilson
+from creditree.report.decoding import (
+    Decoding,
+    Tasks,
+    decoding_from,
+    decoding_json,
+    mapping,
+    number,
+    tasks_from,
+    tasks_json,
+)
 from creditree.report.rewards import HEADER as REWARD_HEADER
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, conclusions
@@ -25,53 +34,13 @@ from creditree.report.wording import (
     p_value,
     percent_interval,
     phases,
-    points,
     points_interval,
     ratio,
     terminal_table,
 )
 
-LEVEL = 0.05
-"""A difference is claimed where the 95 % interval excludes 0 and p is below this."""
-
 TOKENS = {"sampled": "sampled", "decoded": "decoded", "forwarded": "forwarded", "in_loss": "in the loss"}
 """The token counts of a summary, and how they are called in tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """Accuracy before and after on the same problems, under one way of decoding.
-
-    `unjudged`: problems that are left out, because a completion got no reward on one side or both.
-    """
-
-    before: Estimate
-    after: Estimate
-    difference: Difference
-    unjudged: int = 0
-
-    @classmethod
-    def of(cls, before: Mapping[str, int | None], after: Mapping[str, int | None]) -> "Decoding":
-        """Compare 0/1 by problem id, in pairs; None: not judged.
-
-        Raises ValueError where the problems are not the same, or none was judged on both sides.
-        """
-        if before.keys() != after.keys():
-            raise ValueError("before and after were measured on different problems: they make no pairs")
-        pairs = [(a, b) for a, b in ((before[one], after[one]) for one in before) if a is not None and b is not None]
-        old, new = [a for a, _ in pairs], [b for _, b in pairs]
-        n = len(pairs)
-        return cls(wilson(sum(old), n), wilson(sum(new), n), paired_difference(old, new), len(before) - n)
-
-    def conclusion(self) -> str:
-        """Return one sentence: what may be concluded."""
-        d = self.difference
-        interval = f"95 % interval {points(d.interval.low)} to {points(d.interval.high)}"
-        evidence = f"{points(d.value)} points ({interval}), {p_value(d.p_value)}"
-        left_out = f" {self.unjudged} more got no reward and are left out." if self.unjudged else ""
-        if d.p_value < LEVEL and 0 not in d.interval:
-            return f"after is {'better' if d.value > 0 else 'worse'}: {evidence}, n = {d.n}.{left_out}"
-        return f"before and after are not distinguishable at n = {d.n}: {evidence}.{left_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +49,8 @@ class Summary:
 
     `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
     counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1;
-    `singles`: the rewards that they are sums of, where there are several. `extra` is written beside them.
+    `singles`: the rewards that they are sums of, where there are several;  `tasks`: accuracies of the tasks of a
+    mixture, by decoding. `extra` is written beside them.
     """
 
     method: str
@@ -91,6 +61,7 @@ class Summary:
     extra: Mapping[str, object] = field(default_factory=dict)
     rewards: Mapping[str, RewardChange] = field(default_factory=dict)
     singles: Singles = field(default_factory=dict)
+    tasks: Tasks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.decoding:
@@ -118,6 +89,7 @@ class Summary:
             "tokens": dict(self.tokens),
             **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
             **({"single_rewards": singles_json(self.singles)} if self.singles else {}),
+            **({"by_task": tasks_json(self.tasks)} if self.tasks else {}),
             **self.extra,
         }
 
@@ -127,16 +99,17 @@ class Summary:
         try:
             return cls(
                 method=str(data["method"]),
-                decoding={str(name): _decoding(entry) for name, entry in _mapping(data["decoding"]).items()},
-                seconds={str(name): _number(value) for name, value in _mapping(data["seconds"]).items()},
-                tokens={str(name): int(_number(value)) for name, value in _mapping(data["tokens"]).items()},
+                decoding={str(name): decoding_from(entry) for name, entry in mapping(data["decoding"]).items()},
+                seconds={str(name): number(value) for name, value in mapping(data["seconds"]).items()},
+                tokens={str(name): int(number(value)) for name, value in mapping(data["tokens"]).items()},
                 task=str(data.get("task", "")),
                 extra={name: value for name, value in data.items() if name not in _KNOWN},
                 rewards={
-                    str(name): RewardChange.from_json(_mapping(entry))
-                    for name, entry in _mapping(data.get("rewards", {})).items()
+                    str(name): RewardChange.from_json(mapping(entry))
+                    for name, entry in mapping(data.get("rewards", {})).items()
                 },
-                singles=singles_from(_mapping(data.get("single_rewards", {}))),
+                singles=singles_from(mapping(data.get("single_rewards", {}))),
+                tasks=tasks_from(mapping(data.get("by_task", {}))),
             )
         except KeyError as error:
             raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
@@ -226,7 +199,19 @@ _NOTE = (
     "McNemar test's.\n"
 )
 _KNOWN = frozenset(
-    {"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens", "rewards", "single_rewards"}
+    {
+        "method",
+        "task",
+        "before",
+        "after",
+        "difference",
+        "decoding",
+        "seconds",
+        "tokens",
+        "rewards",
+        "single_rewards",
+        "by_task",
+    }
 )
 
 
@@ -235,6 +220,15 @@ def _title(summary: Summary) -> str:
 
 
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Return the rows of every decoding, and below it those of the tasks of a mixture."""
+    named = [
+        (label, decoding)
+        for name, whole in summary.decoding.items()
+        for label, decoding in (
+            (name, whole),
+            *((f"{name}: {task}", found[name]) for task, found in summary.tasks.items() if name in found),
+        )
+    ]
     return [
         (
             f"{name}, {d.unjudged} unjudged" if d.unjudged else name,
@@ -243,7 +237,7 @@ def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
             points_interval(d.difference.value, d.difference.interval),
             p_value(d.difference.p_value).removeprefix("p ").removeprefix("= "),
         )
-        for name, d in summary.decoding.items()
+        for name, d in named
     ]
 
 
@@ -259,31 +253,3 @@ def _seconds_line(summary: Summary) -> str:
     named = [(label, seconds.pop(name, None)) for name, label in names.items()]
     parts = [f"{name} {duration(value)}" for name, value in named if value is not None]
     return "time: " + "; ".join([*parts, phases(seconds)] if seconds else parts)
-
-
-def decoding_json(decoding: Decoding) -> dict[str, object]:
-    """Return "before", "after" and "difference" as ``summary.json`` has them."""
-    return {
-        "before": decoding.before.to_json() | {"accuracy": decoding.before.value},
-        "after": decoding.after.to_json() | {"accuracy": decoding.after.value},
-        "difference": decoding.difference.to_json() | {"unjudged": decoding.unjudged},
-    }
-
-
-def _decoding(data: object) -> Decoding:
-    entry = _mapping(data)
-    before, after = (Estimate.from_json(_mapping(entry[name])) for name in ("before", "after"))
-    change = _mapping(entry["difference"])
-    return Decoding(before, after, Difference.from_json(change, before.n), int(_number(change.get("unjudged", 0))))
-
-
-def _mapping(data: object) -> Mapping[str, object]:
-    if not isinstance(data, Mapping):
-        raise TypeError(f"{data!r} is not an object")
-    return data
-
-
-def _number(data: object) -> float:
-    if isinstance(data, bool) or not isinstance(data, int | float):
-        raise TypeError(f"{data!r} is not a number")
-    return data

@@ -9,12 +9,13 @@ from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.example import Example
 from creditree.evaluate.legible import Counts
 from creditree.ledger import Ledger
-from creditree.problem import Problem, fingerprint
+from creditree.problem import Problem, fingerprint, ids_by_task
 from creditree.report.curves import Series, plot_curves
+from creditree.report.decoding import Decoding
 from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
 from creditree.report.singles import SingleChange, single_changes
-from creditree.report.summary import Decoding, Summary, summary_markdown
+from creditree.report.summary import Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
 from creditree.train.pace import eager_words
@@ -52,6 +53,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         extra=_more(trainer, after),
         rewards=_rewards(trainer, before, after),
         singles=_singles(trainer, before, after),
+        tasks=_tasks(trainer, before, after),
     )
 
 
@@ -175,6 +177,21 @@ def _singles(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[st
     """Return each of several rewards by decoding; nothing where there is one."""
     names = trainer.parts.verifier.singles
     return {name: single_changes(names, before[name], found) for name, found in after.items()} if names else {}
+
+
+def _tasks(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, Decoding]]:
+    """Return the accuracies of each task of a mixture, by decoding; those without a judged pair are left out."""
+    measured = trainer.settings.measured(trainer.parts.task)
+    found: dict[str, dict[str, Decoding]] = {}
+    for task, ids in ids_by_task(measured).items():
+        sides = {name: (before[name].only(ids).correct, one.only(ids).correct) for name, one in after.items()}
+        judged = {name: pair for name, pair in sides.items() if any(None not in both for both in _paired(*pair))}
+        found[task] = {name: Decoding.of(*pair) for name, pair in judged.items()}
+    return found
+
+
+def _paired(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> list[tuple[int | None, int | None]]:
+    return [(old[name], value) for name, value in new.items()]
 
 
 def _asked(trainer: Trainer) -> bool:

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from creditree.errors import RunError
 from creditree.evaluate.statistics import Interval, paired_difference, wilson
-from creditree.report.summary import Decoding, Summary, summary_markdown, summary_view
+from creditree.report.decoding import Decoding
+from creditree.report.summary import Summary, summary_markdown, summary_view
 
 PROBLEMS = [f"q{number}" for number in range(500)]
 
