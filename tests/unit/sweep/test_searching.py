@@ -169,7 +169,9 @@ def test_a_rung_that_would_take_longer_than_the_seconds_is_left_out(tmp_path: Pa
         found = sweep(SweepRequest(tmp_path / "search.yaml", tmp_path / f"{rungs}"), Told())
         assert isinstance(found, Searched)
         assert len(found.climbed) == rungs
-    assert any(text.startswith("rung 2 is left out: it and the confirmation would take about 1 h 35 min") for text in told)
+    assert any(
+        text.startswith("rung 2 is left out: it and the confirmation would take about 1 h 35 min") for text in told
+    )
 
 
 def test_the_listing_has_the_trials_and_the_rungs(tmp_path: Path, training: Training) -> None:
