@@ -200,7 +200,8 @@ class TrainBlock(Block):
         None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
     micro_batch_tokens: Whole | Literal["auto"] = Field(
-        "auto", description="skeleton tokens forwarded at once; changes memory, not the result; auto: up to 1024"
+        "auto",
+        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 3072",
     )
     max_rows: Whole | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
     stored_tokens: Whole | Literal["auto"] | None = Field(

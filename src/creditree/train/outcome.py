@@ -13,6 +13,7 @@ from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
+from creditree.report.singles import SingleChange, single_changes
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
@@ -50,6 +51,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         },
         extra=_more(trainer, after),
         rewards=_rewards(trainer, before, after),
+        singles=_singles(trainer, before, after),
     )
 
 
@@ -167,6 +169,12 @@ def _rewards(trainer: Trainer, before: Sides, after: Sides) -> dict[str, RewardC
     key = trainer.key.at("reward")
     changes = {name: RewardChange.of(before[name], found, key.at(name)) for name, found in after.items()}
     return {name: change for name, change in changes.items() if change is not None}
+
+
+def _singles(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, SingleChange]]:
+    """Return each of several rewards by decoding; nothing where there is one."""
+    names = trainer.parts.verifier.singles
+    return {name: single_changes(names, before[name], found) for name, found in after.items()} if names else {}
 
 
 def _asked(trainer: Trainer) -> bool:
