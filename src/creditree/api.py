@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.instances import check_made, named
-from creditree.config.keywords import as_overrides
+from creditree.config.keywords import as_overrides, written
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
 from creditree.engines.native.library import prepare
@@ -106,7 +106,7 @@ def evaluate(
     split: str = "test",
     out: AnyPath | None = None,
     base: bool = True,
-    reward: str | None = None,
+    reward: Any = None,
     trust: bool = False,
     watcher: Watcher | None = None,
     **overrides: Any,
@@ -114,7 +114,9 @@ def evaluate(
     """Measure a run, an adapter or a model on held-out problems, and its base beside it.
 
     `target`: a run, its directory, an adapter's, or a model's name;  `task`: default: the run's;  `out`: directory to
-    keep the results in. Raises ConfigError, DataError, ModelError or RunError.
+    keep the results in;  `reward`: who judges, as in a configuration, or a function of a file.
+
+    Raises ConfigError, DataError, ModelError or RunError.
     """
     request = EvaluationRequest(
         target=str(target),
@@ -155,7 +157,7 @@ def pilot(
     guard: AnyPath | None = None,
     metrics: tuple[str, ...] = (),
     by: str | None = None,
-    reward: str | None = None,
+    reward: Any = None,
     prompt: str | None = None,
     question: str = "question",
     answer: str | None = None,
@@ -183,7 +185,7 @@ def pilot(
         question=question,
         answer=answer,
         prompt=prompt,
-        reward=reward,
+        reward=reward if reward is None or isinstance(reward, str) else written("reward", reward),
         max_new_tokens=max_new_tokens,
         guard=_path(guard),
         metrics=tuple(metrics),

@@ -5,10 +5,8 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, cast
 
 from creditree.credit.base import Credit
@@ -16,7 +14,7 @@ from creditree.errors import ConfigError, did_you_mean
 from creditree.explore.base import Explorer
 from creditree.methods import AXES
 from creditree.objective.base import Objective
-from creditree.piece import Piece, default_of, numbers_of
+from creditree.piece import Piece, default_of, numbers_of, ours
 from creditree.schedule.base import Schedule
 from creditree.select.base import Selection
 from creditree.user_code import digest_of, load
@@ -31,23 +29,7 @@ BASES: dict[str, type[Piece]] = {
 assert tuple(BASES) == AXES
 
 
-def _below(kind: type[Piece]) -> Iterator[type[Piece]]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _below(sub)
-
-
-def _ours(axis: str) -> dict[str, type[Piece]]:
-    """Return the pieces in the folder of an axis, where a new one is a new file; those that others build on first."""
-    package = import_module(f"creditree.{axis}")
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
-    kinds = (kind for kind in _below(BASES[axis]) if not isabstract(kind))
-    own = {kind.name: kind for kind in kinds if kind.__module__.startswith(f"{package.__name__}.")}
-    return dict(sorted(own.items(), key=lambda item: (len(item[1].__mro__), item[0])))
-
-
-PIECES: dict[str, dict[str, type[Piece]]] = {axis: _ours(axis) for axis in AXES}
+PIECES: dict[str, dict[str, type[Piece]]] = {axis: ours(axis, BASES[axis]) for axis in AXES}
 """What each axis can be, by the names used in configurations; besides these, anybody's file."""
 
 MODULES = {kind.__module__ for known in PIECES.values() for kind in known.values()}

@@ -1,5 +1,6 @@
 """The in-process engine: samples from the very weights that learn, and computes each unique prefix once."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +56,7 @@ class InProcessEngine:
         self._native = Native(model, self.store) if native else None
         static = model.transformer.device.type == "cuda" if static is None else static
         self._static = StaticDecoder(model, self.store, self._torch) if static else None
+        self._warned = False
 
     @property
     def max_rows(self) -> int:
@@ -108,6 +110,8 @@ class InProcessEngine:
             live = self._prefill(decoder, completions, ledger, heart)
             completions.beat()
             decoder.decode(completions, live, ledger)
+            if self._static is not None and decoder is self._torch:
+                ledger.eager += int(completions.drawn.max()) - 1  # one step for each token after the first
             heart.ended(len(chunk), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
                 score(self.store, completions, self._prefill_tokens, ledger)
@@ -128,7 +132,24 @@ class InProcessEngine:
         native = self._native.decoder(positions) if self._native else None
         if native is not None:
             return native
-        return self._static if self._static is not None and self._static.fits() else self._torch
+        if self._static is None:
+            return self._torch
+        reason = self._static.misfit()
+        if reason is None:
+            return self._static
+        self._warn(reason)
+        return self._torch
+
+    def _warn(self, reason: str) -> None:
+        """Say once that decoding is several times as slow as it could be."""
+        if not self._warned:
+            warnings.warn(
+                f"the model is decoded kernel by kernel, which is several times as slow as by CUDA graphs, because "
+                f"{reason}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._warned = True
 
     def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger, heart: Heart) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""

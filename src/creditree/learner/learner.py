@@ -1,6 +1,8 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,6 +78,15 @@ class Learner:
             fused=True,
         )
         self.num_updates = 0
+
+    @contextmanager
+    def maximising(self, objective: Objective) -> Iterator[None]:
+        """Make the optimiser steps of the block by another objective; optimiser and weights are the same."""
+        own, self.objective = self.objective, objective
+        try:
+            yield
+        finally:
+            self.objective = own
 
     @property
     def keep_zero_advantage(self) -> bool:

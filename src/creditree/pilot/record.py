@@ -74,7 +74,8 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     outlook = outlook_record(base, data.splits.sizes["test"])
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
     if outlook["verdict"] == "no_signal" and base.suspicion is not None:
-        grader, rows = str(request.reward or data.frame.reward), str(directory.path / SUSPECT)
+        alone = data.reward.rewards is None and request.reward
+        grader, rows = alone or data.reward.names[0], str(directory.path / SUSPECT)
         call = request.spelled("grade", {"path": rows, "grader": grader})
         found = Recommendation("suspect_grader", base.suspicion.sentence(call))
     elif outlook["verdict"] == "no_signal":
@@ -127,7 +128,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
         "examples": {"better": [one.to_json() for one in better], "worse": [one.to_json() for one in worse]},
         **_recommended(advised, listed),
         "files": {"adapter": str(run.trained), "run": str(run.path)},
-        "next": _next(request, str(data.frame.reward), str(run.path)),
+        "next": _next(request, data.reward.names, str(run.path)),
     }
 
 
@@ -262,9 +263,9 @@ def _cost(
     }
 
 
-def _next(request: Request, grader: str, run: str) -> dict[str, str]:
+def _next(request: Request, judges: Sequence[str], run: str) -> dict[str, str]:
     """Return what may be called next, by what it is for."""
-    trust = {"trust": True} if ":" in grader else {}
+    trust = {"trust": True} if any(":" in name for name in judges) else {}
     monitor = {"target": run, "fresh": "FRESH.csv"} | trust
     again = {"start": run, "data": "NEW.csv", "guard": "GUARD.csv", "directory": "runs/retrained"} | trust
     return {

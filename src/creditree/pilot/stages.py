@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from creditree.config.reward import reward_of
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.base import Base, look_at_base
@@ -131,9 +132,10 @@ def _settings(request: Request) -> dict[str, Any]:
     digests = {"problems_sha256": _digest(request.problems)}
     if request.guard is not None:
         digests["guard_sha256"] = _digest(request.guard)
-    reward = Path((request.reward or "").rpartition(":")[0])
-    if reward.suffix == ".py":
-        digests["reward_sha256"] = _digest(reward, "reward")
+    names = () if request.reward is None else reward_of({"name": request.reward}).names
+    files = [file for name in names if (file := Path(name.rpartition(":")[0])).suffix == ".py"]
+    if files:
+        digests["reward_sha256"] = " ".join(_digest(file, "reward") for file in files)
     if Path(request.model).is_dir():
         digests["model_content"] = content_digest(Path(request.model))
     return values | {"metrics": list(request.metrics), "overrides": list(request.overrides)} | digests

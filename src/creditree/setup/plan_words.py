@@ -12,6 +12,7 @@ from creditree.plan.workload import Workload
 from creditree.report.wording import terminal_table
 from creditree.setup.defaults import choices_text
 from creditree.setup.plan import Plan
+from creditree.setup.problems import warm_start_words
 from creditree.units import show_bytes
 
 MOST_EXPLAINED = 3
@@ -40,7 +41,9 @@ def _show(out: Console, plan: Plan) -> None:
         else f"To expect: {show_bytes(expected.total)}.",
         soft_wrap=True,
     )
-    for sentence in (*assumed(work), *plan.prompt.notes):
+    warm = plan.config.warm_start
+    first = [warm_start_words(warm)] if warm.steps else []
+    for sentence in (*first, *assumed(work), *plan.prompt.notes):
         out.print(sentence, soft_wrap=True)
     stored = "all of a step" if work.stored_tokens is None else f"{work.stored_tokens:,} tokens"
     out.print(

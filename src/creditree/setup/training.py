@@ -65,7 +65,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
         with ExitStack() as held:
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))
-            limits = (settings.steps, settings.cpu_seconds, settings.seconds, settings.tokens)
+            limits = (settings.all_steps, settings.cpu_seconds, settings.seconds, settings.tokens)
             held.enter_context(watcher.training(*limits))
             mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), watcher.message)
             yield parts, settings, directory, held.enter_context(mirrored(watcher, mirrors))

@@ -9,7 +9,6 @@ import numpy as np
 from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
-from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.explore.base import Fork
 from creditree.forest import share
@@ -72,7 +71,7 @@ class Rollout:
             ledger.measured_tokens += sum(count for _, count in found)
         for one, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
-                judged = self._judged(forest)
+                judged = self._judged(forest, one.budget)
             with seconds.phase("explore"):
                 one.send(judged)
 
@@ -102,7 +101,7 @@ class Rollout:
             grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
         return grown
 
-    def _judged(self, forest: Forest) -> Forest:
+    def _judged(self, forest: Forest, budget: int) -> Forest:
         places = [
             (number, leaf)
             for number, tree in enumerate(forest)
@@ -110,7 +109,10 @@ class Rollout:
             if tree.branches[leaf].verdict is None
         ]
         prompt = self.prompt.render(forest[0].problem)
-        answers = [Answer(forest[n].problem, prompt, self.text(forest[n], leaf)) for n, leaf in places]
+        answers = [
+            Answer(tree.problem, prompt, self.text(tree, leaf), len(tree.kept_ids) + tree.branches[leaf].end, budget)
+            for tree, leaf in ((forest[n], leaf) for n, leaf in places)
+        ]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
         largest = max((abs(v.reward) for v in verdicts.values() if v.reward is not None), default=0.0)
         if largest > LARGEST_REWARD:
@@ -145,11 +147,12 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     ledger.sampled += sum(len(branch.token_ids) for branch in drawn)
     ledger.withheld += sum(len(branch.token_ids) for branch in drawn if not branch.learns)
     rewards = [branch.reward for branch in drawn]
+    judged = [branch.verdict for branch in drawn if branch.verdict is not None]
     ledger.failed_verdicts += sum(reward is None for reward in rewards)
-    ledger.solved += sum(reward is not None and reward >= CORRECT for reward in rewards)
+    ledger.solved += sum(verdict.is_correct is True for verdict in judged)
     ledger.worthless += sum(reward == 0 for reward in rewards)
     ledger.truncated += sum(branch.finish_reason == "length" for branch in drawn)
-    statuses = Counter(branch.verdict.status for branch in drawn if branch.verdict is not None)
+    statuses = Counter(verdict.status for verdict in judged)
     ledger.unparsable += statuses["unparsable"]
     ledger.timeouts += statuses["timeout"]
     ledger.crashes += statuses["crash"]

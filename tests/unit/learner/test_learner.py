@@ -260,7 +260,7 @@ def test_logits_in_chunks_give_the_same_gradients(monkeypatch: pytest.MonkeyPatc
     learner, batch = Learner(adapter, method.objective, OptimiserSpec()), batch_of(method, adapter)
     learner.gradient(batch, KEY)
     whole = gradients(adapter)
-    monkeypatch.setattr(head, "rows_per_chunk", lambda vocab_size, count: 3)
+    monkeypatch.setattr(head, "rows_per_chunk", lambda vocab_size, count, on_host: 3)
     learner.gradient(batch, KEY)
     assert largest_gap(gradients(adapter), whole) < 1e-12
 
