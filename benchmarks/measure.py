@@ -89,8 +89,8 @@ class Clock:
         """Return the median seconds of each phase over `steps` steps after the first `warmup`."""
         timed = self.steps[warmup : warmup + steps]
         return {
-            "cpu_s": {name: statistics.median(cpu[name] for cpu, _ in timed) for name in PHASES},
-            "wall_s": {name: statistics.median(wall[name] for _, wall in timed) for name in PHASES},
+            "cpu_s": {name: statistics.median(cpu[name] for cpu, _ in timed) for name in timed[0][0]},
+            "wall_s": {name: statistics.median(wall[name] for _, wall in timed) for name in timed[0][1]},
         }
 
 

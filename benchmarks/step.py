@@ -5,9 +5,9 @@
 `--model` also takes `random:qwen2-1.5b` and other public shapes: random weights, nothing downloaded. The prompts file
 has one prompt a line; `--problems` prompts are one update. The method is as its paper has it, except that nothing is
 measured that TRL's defaults would not do: no KL penalty, no replay (`--replays` brings it back), and the loss at the
-temperature of sampling. `update` is credit, packing, forward, backward and optimiser. `flops` and `logit_positions`
-(where the loss needs logits) are those of one update more; operations are counted on a CPU only, since a counter cannot
-look into compiled attention.
+temperature of sampling. `update` is credit, packing, forward, backward and optimiser; `credit` is what it does before
+any tensor. `flops` and `logit_positions` (where the loss needs logits) are those of one update more; operations are
+counted on a CPU only, since a counter cannot look into compiled attention.
 """
 
 import argparse
@@ -161,7 +161,7 @@ class Bench:
         cpu, wall = process_time(), perf_counter()
         result = self.loop.step()
         self.clock.add("step", process_time() - cpu, perf_counter() - wall)
-        for phase, names in {"generate": ("sample",), "update": ("credit", "learn")}.items():
+        for phase, names in {"generate": ("sample",), "credit": ("credit",), "update": ("credit", "learn")}.items():
             self.clock.add(phase, *(sum(held[name] for name in names) for held in (seconds.cpu, seconds.wall)))
         self.clock.next_step()
         self.ledgers.append(result.cost)

@@ -26,16 +26,13 @@ def sample(
 ) -> ct.RolloutTree:
     """Sample the branches that the explorer wants in one tree, and judge them."""
     keys = tuple(key.at(fork.tree, len(tree.branches) + member) for member in range(fork.count))
-    request = ct.SampleRequest(tree.context(fork.parent, fork.at), keys, MAX_NEW_TOKENS - len(tree.kept_ids) - fork.at)
+    context, known = tree.context(fork.parent, fork.at), tree.context_handles(fork.parent, fork.at)
+    budget = MAX_NEW_TOKENS - len(tree.kept_ids) - fork.at
+    request = ct.SampleRequest(context, keys, budget, handles=known)
     (samples,), _ = engine.sample([request], ct.Sampling(temperature=0.5))  # what it has seen is not computed again
     texts = [model.text(np.concatenate([tree.kept_ids, drawn.token_ids])) for drawn in samples]
     verdicts = ct.LastInteger().judge([ct.Answer(tree.problem, prompt, text) for text in texts])
-    return tree.grown(
-        *(
-            ct.Branch(fork.parent, fork.at, s.token_ids, s.logprobs, s.sampler_logprobs, s.finish_reason, verdict)
-            for s, verdict in zip(samples, verdicts, strict=True)
-        )
-    )
+    return tree.grown(*(s.branch(fork.parent, fork.at, v) for s, v in zip(samples, verdicts, strict=True)))
 
 
 def explore(

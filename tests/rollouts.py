@@ -15,7 +15,7 @@ from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
-from creditree.train.rollout import Rollout, count_drawn
+from creditree.train.rollout import Rollout, count_drawn, share_trie
 from creditree.train.settings import Parts
 from creditree.train.step import StepResult, learn
 from creditree.tree import Forest
@@ -42,6 +42,7 @@ def grown(
     ]
     while pending := [one for one in live if one.is_pending]:
         rollout.advance(pending, ledger, seconds)
+    share_trie(live)
     count_drawn(live, ledger)
     return [one.forest for one in live], ledger
 

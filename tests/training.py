@@ -18,7 +18,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.split import Split
-from creditree.tasks.task import PromptTemplate
+from creditree.tasks.task import PromptTemplate, Task
 from creditree.train.settings import Parts, Settings
 from creditree.train.trainer import Trainer
 from creditree.verify.verifier import Answer, Verifier
@@ -62,6 +62,9 @@ class Sums:
     def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
         """Return problems named after their split."""
         return tuple(Problem(f"{split}-{n}", f"{n}+{n}=", (str(2 * n),)) for n in range(limit or 5))
+
+
+SUMS = Sums()
 
 
 @dataclass(frozen=True)
@@ -115,27 +118,35 @@ class Notes(Watcher):
         self.messages.append(text)
 
 
-def parts_of(verifier: Scripted | None = None, method: Method = T_SPMO) -> Parts:
+def parts_of(verifier: Scripted | None = None, method: Method = T_SPMO, task: Task = SUMS) -> Parts:
     model = tiny("qwen2", torch.float32)
     adapter = Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
     learner = Learner(adapter, method.objective, OptimiserSpec(1e-2, micro_batch_tokens=16))
-    return Parts(model, learner, InProcessEngine(model), Sums(), verifier or Scripted(), method)
+    return Parts(model, learner, InProcessEngine(model), task, verifier or Scripted(), method)
 
 
 def trainer_of(
-    path: Path, settings: Settings = SETTINGS, verifier: Scripted | None = None, method: Method = T_SPMO
+    path: Path,
+    settings: Settings = SETTINGS,
+    verifier: Scripted | None = None,
+    method: Method = T_SPMO,
+    task: Task = SUMS,
 ) -> tuple[Trainer, Notes]:
     """Return a trainer over a new run directory, and its watcher."""
-    parts = parts_of(verifier, method)
+    parts = parts_of(verifier, method, task)
     notes = Notes(parts.learner)
     return Trainer(parts, settings, RunDirectory.create(path, "seed: 0\n"), notes), notes
 
 
 def resumed(
-    path: Path, settings: Settings = SETTINGS, verifier: Scripted | None = None, method: Method = T_SPMO
+    path: Path,
+    settings: Settings = SETTINGS,
+    verifier: Scripted | None = None,
+    method: Method = T_SPMO,
+    task: Task = SUMS,
 ) -> tuple[Trainer, Notes]:
     """Return a trainer that goes on with a run from its last checkpoint, as a new process does, and its watcher."""
-    parts = parts_of(verifier, method)
+    parts = parts_of(verifier, method, task)
     notes = Notes(parts.learner)
     trainer = Trainer(parts, settings, RunDirectory.resume(path, "seed: 0\n"), notes)
     trainer.restore()

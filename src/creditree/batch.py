@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.fields import ZERO, TokenField
-from creditree.tree import FloatArray, Forest, IntArray
+from creditree.forest import forest_trie
+from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
 
 
@@ -18,6 +19,7 @@ class Batch:
     Skeleton, in preorder, tree after tree:
     - `token_ids` [N], `position` [N] (depth in its tree, from 0)
     - `enter` [N] (= 0 .. N-1), `exit` [N]: token i attends to j iff enter[j] <= enter[i] < exit[j]
+    - `handles` [N]: the engine's, of what it keeps of each token (`Branch.handles`)
     Terms:
     - `row` [M]: the skeleton token whose hidden state predicts;  `token` [M]: the token predicted
     - `advantage` [M], `weight` [M] (the method's normaliser included)
@@ -32,6 +34,7 @@ class Batch:
     position: IntArray
     enter: IntArray
     exit: IntArray
+    handles: IntArray
     row: IntArray
     token: IntArray
     advantage: FloatArray
@@ -63,6 +66,7 @@ class Batch:
             position=self.position[keep],
             enter=np.arange(int(keep.sum())),
             exit=kept_before[self.exit[keep]],
+            handles=self.handles[keep],
             row=kept_before[self.row[terms]],
             token=self.token[terms],
             advantage=self.advantage[terms],
@@ -157,9 +161,10 @@ def _joined(batches: Sequence[Batch]) -> Batch:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Terms:
-    """The terms of one branch: offsets in its sequence (kept tokens included), and their numbers."""
+    """The terms of one completion, `leaf` of tree `tree`: offsets behind the prompt, and their numbers."""
 
-    sequence: IntArray
+    tree: int
+    leaf: int
     offset: IntArray
     advantage: FloatArray
     weight: FloatArray
@@ -177,7 +182,7 @@ def _pack_forest(
     tempered: bool,
 ) -> Batch:
     found = []
-    for tree, tree_advantages, tree_weights in zip(forest, advantages, weights, strict=True):
+    for number, (tree, tree_advantages, tree_weights) in enumerate(zip(forest, advantages, weights, strict=True)):
         for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
             if a is None or w is None:
                 continue
@@ -186,30 +191,32 @@ def _pack_forest(
                 continue
             branch = tree.branches[leaf]
             offset = chosen + len(tree.kept_ids) + branch.fork
-            sequence = np.concatenate([tree.kept_ids, tree.completion(leaf)])[: offset[-1] + 1]
             said = branch.sampler_logprobs if tempered else branch.logprobs
             fresh = branch.old_logprobs is None
             old = said if branch.old_logprobs is None else branch.old_logprobs
-            found.append(_Terms(sequence, offset, a[chosen], w[chosen] * scale, said[chosen], old[chosen], fresh))
-    return _skeleton(forest[0].prompt_ids, found)
+            found.append(_Terms(number, leaf, offset, a[chosen], w[chosen] * scale, said[chosen], old[chosen], fresh))
+    return _skeleton(forest, found)
 
 
-def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
+def _skeleton(forest: Forest, found: list[_Terms]) -> Batch:
     if not found:
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         unsaid = np.zeros(0, dtype=np.bool_)
-        return Batch(none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid, none)
-    trie = TokenTrie.of([terms.sequence for terms in found])
+        return Batch(none, none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid, none)
+    prompt_ids = forest[0].prompt_ids
+    trie = forest_trie(forest, [(terms.tree, terms.leaf) for terms in found])
     # The trie's root is the prompt's last token, so node n > 0 stands at len(prompt) - 1 + n.
     last = len(prompt_ids) - 1
     size = last + len(trie)
+    predicted = np.concatenate([trie.node_of[i, terms.offset + 1] for i, terms in enumerate(found)])
     whole = Batch(
         token_ids=np.concatenate([prompt_ids, trie.token[1:]]),
         position=np.concatenate([np.arange(last), last + trie.depth]),
         enter=np.arange(size),
         exit=np.concatenate([np.full(last, size), last + trie.exit]),
+        handles=_handles([forest[terms.tree] for terms in found], found, trie),
         row=np.concatenate([last + trie.node_of[i, terms.offset] for i, terms in enumerate(found)]),
-        token=np.concatenate([terms.sequence[terms.offset] for terms in found]),
+        token=trie.token[predicted],
         advantage=np.concatenate([terms.advantage for terms in found]),
         weight=np.concatenate([terms.weight for terms in found]),
         sampler_logprob=np.concatenate([terms.sampler_logprob for terms in found]),
@@ -218,3 +225,15 @@ def _skeleton(prompt_ids: IntArray, found: list[_Terms]) -> Batch:
         sequence=np.repeat(np.arange(len(found)), [len(terms.offset) for terms in found]),
     )
     return whole.restricted(np.ones(whole.num_terms, dtype=np.bool_))
+
+
+def _handles(trees: Sequence[RolloutTree], found: Sequence[_Terms], trie: TokenTrie) -> IntArray:
+    """Return the engine's handles of the prompt and the nodes of a trie: the newest of whoever holds a token."""
+    before = len(trees[0].prompt_ids) - 1
+    handles = np.zeros(before + len(trie), dtype=np.int64)
+    for tree, terms, nodes, length in zip(trees, found, trie.node_of, trie.lengths, strict=True):
+        known = tree.branches[terms.leaf].handles
+        if known is not None:
+            places = np.concatenate([np.arange(before), before + nodes[: length + 1]])
+            handles[places] = np.maximum(handles[places], known)
+    return handles

@@ -1,9 +1,12 @@
 """What every piece of a method is: a frozen dataclass whose numbers are declared once, with their range and help."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, cast, get_args, get_origin, get_type_hints
+from importlib import import_module
+from inspect import isabstract
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from creditree.errors import ConfigError, check_choice
 from creditree.problem import Problem
@@ -136,7 +139,12 @@ class Piece:
         hints = types_of(type(self))
         for item in numbers_of(self):
             value = getattr(self, item.name)
-            check_number(f"method.{item.name}", value, hints[item.name], item.metadata.get("range"))
+            check_number(f"{self.key}.{item.name}", value, hints[item.name], item.metadata.get("range"))
+
+    @property
+    def key(self) -> str:
+        """The block of a configuration that sets its numbers, as messages say it."""
+        return "method"
 
     @property
     def asks(self) -> frozenset[Ask]:
@@ -176,3 +184,22 @@ def check_number(key: str, value: Any, hint: Any, bounds: Range | None) -> None:
     if not bounds.holds(value):
         cause = f"{bounds.why}; " if bounds.why else ""
         raise ConfigError(f"{key} is {value}: {cause}set {bounds}.")
+
+
+P = TypeVar("P", bound=Piece)
+
+
+def _below(kind: type[P]) -> Iterator[type[P]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _below(sub)
+
+
+def ours(folder: str, base: type[P]) -> dict[str, type[P]]:
+    """Return the pieces in a folder, where a new one is a new file; those that others build on first."""
+    package = import_module(f"creditree.{folder}")
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
+    kinds = (kind for kind in _below(base) if not isabstract(kind))
+    own = {kind.name: kind for kind in kinds if kind.__module__.startswith(f"{package.__name__}.")}
+    return dict(sorted(own.items(), key=lambda item: (len(item[1].__mro__), item[0])))

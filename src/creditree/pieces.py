@@ -1,10 +1,12 @@
-"""The registry of pieces: ours by their names, and anybody's in a file, ``my_piece.py:Name``."""
+"""The registry of pieces: ours by their names, anybody's in a file, ``my_piece.py:Name``, or given as an instance."""
 
+import os
+import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import import_module
 from inspect import isabstract
-from pkgutil import iter_modules
+from pathlib import Path
 from typing import Any, cast
 
 from creditree.credit.base import Credit
@@ -12,7 +14,7 @@ from creditree.errors import ConfigError, did_you_mean
 from creditree.explore.base import Explorer
 from creditree.methods import AXES
 from creditree.objective.base import Objective
-from creditree.piece import Piece, default_of, numbers_of
+from creditree.piece import Piece, default_of, numbers_of, ours
 from creditree.schedule.base import Schedule
 from creditree.select.base import Selection
 from creditree.user_code import digest_of, load
@@ -27,27 +29,57 @@ BASES: dict[str, type[Piece]] = {
 assert tuple(BASES) == AXES
 
 
-def _below(kind: type[Piece]) -> Iterator[type[Piece]]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _below(sub)
-
-
-def _ours(axis: str) -> dict[str, type[Piece]]:
-    """Return the pieces in the folder of an axis, where a new one is a new file; those that others build on first."""
-    package = import_module(f"creditree.{axis}")
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
-    kinds = (kind for kind in _below(BASES[axis]) if not isabstract(kind))
-    own = {kind.name: kind for kind in kinds if kind.__module__.startswith(f"{package.__name__}.")}
-    return dict(sorted(own.items(), key=lambda item: (len(item[1].__mro__), item[0])))
-
-
-PIECES: dict[str, dict[str, type[Piece]]] = {axis: _ours(axis) for axis in AXES}
+PIECES: dict[str, dict[str, type[Piece]]] = {axis: ours(axis, BASES[axis]) for axis in AXES}
 """What each axis can be, by the names used in configurations; besides these, anybody's file."""
 
 MODULES = {kind.__module__ for known in PIECES.values() for kind in known.values()}
 """Where our pieces lie."""
+
+
+HERE = "here:"
+"""How the name of a class begins that no file names: it is known to the process that defined it."""
+
+_RELATIVE = re.compile(r"^\s*from\s+\.", re.MULTILINE)
+"""What can only be imported as a module of its package."""
+
+_GIVEN: dict[str, type[Piece]] = {}
+"""The classes of instances that this process was given, by their names: they are not imported a second time."""
+
+
+def name_of(piece: Piece) -> str:
+    """Return the name of a piece's class: ours, ``path/to/file.py:Name``, ``package.module:Name`` or ``here:Name``.
+
+    The last one is for a class that no file has at its top: of a notebook, an interpreter, or inside a function.
+    """
+    kind = type(piece)
+    if any(known.get(kind.name) is kind for known in PIECES.values()):
+        return kind.name
+    module = sys.modules.get(kind.__module__)
+    source = getattr(module, "__file__", None) or ""
+    if getattr(module, kind.__qualname__, None) is not kind or not source.endswith(".py"):
+        place = HERE + kind.__name__
+    elif "." in kind.__module__ and _RELATIVE.search(Path(source).read_text(encoding="utf-8")):
+        place = f"{kind.__module__}:{kind.__name__}"
+    else:
+        place = f"{os.path.abspath(source)}:{kind.__name__}"
+    _GIVEN[place] = kind
+    return place
+
+
+def version_of(location: str) -> str | None:
+    """Return what tells a piece's code from what it was before: the digest of its file, and the class given."""
+    given = _GIVEN.get(location)
+    return digest_of(location) if given is None else f"{digest_of(location)} {id(given)}"
+
+
+def check_named(axis: str, name: str) -> None:
+    """Raise ConfigError for a piece that no file names: nobody can tell whether it is what it was."""
+    if name.startswith(HERE):
+        raise ConfigError(
+            f"method.{axis} is an instance of {name.removeprefix(HERE)}, a class of a notebook, an interpreter or a "
+            "function, which no other process can have and no run can go on with; put the class at the top of a file, "
+            "and start a run with it, or with path/to/file.py:Name."
+        )
 
 
 def is_location(name: str) -> bool:
@@ -65,14 +97,17 @@ def piece_class(axis: str, name: str) -> type[Piece]:
             f"method.{axis} is '{name}', which is no answer to it.{did_you_mean(name, known)} Your own is named as "
             "path/to/file.py:Name."
         )
-    return _from_code(axis, name, digest_of(name))
+    return _from_code(axis, name, version_of(name))
 
 
 @lru_cache(maxsize=256)
-def _from_code(axis: str, location: str, digest: str | None) -> type[Piece]:
-    """Return a piece of somebody's own; `digest` is that of its file, so that a changed one is imported anew."""
+def _from_code(axis: str, location: str, version: str | None) -> type[Piece]:
+    """Return a piece of somebody's own; `version` is that of its code, so that a changed one is imported anew."""
     base = BASES[axis]
-    kind: Any = load(location, "piece", "Name")
+    kind: Any = _GIVEN.get(location)
+    if kind is None:
+        check_named(axis, location)
+        kind = load(location, "piece", "Name")
     is_piece: bool = isinstance(kind, type) and issubclass(kind, base)
     if not is_piece:
         raise ConfigError(f"method.{axis} is '{location}', which is no subclass of {base.__module__}.{base.__name__}.")

@@ -1,13 +1,16 @@
 """A problem to solve, and the verdict on one completion of it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Literal
 
 Status = Literal["ok", "unparsable", "timeout", "crash"]
+
+CORRECT = 1.0
+"""A completion is correct if its task's reward reaches this."""
 
 
 def _no_columns() -> Mapping[str, object]:
@@ -55,9 +58,25 @@ class Verdict:
     `status` is ``ok`` (judged), ``unparsable`` (no answer found), ``timeout`` or ``crash``. Where the answer itself is
     the reason, as with a formula that takes too long, the reward is 0: else writing such a thing would pay.
     `answer` is the text that was judged, None where the completion gives none: what it votes for in a majority.
+
+    `singles`: the rewards of which `reward` is a weighted sum, in the order of the configuration; () where there is one
+    alone. The first is the task's: whether a completion is correct, and so every accuracy, is its word alone, whatever
+    the others add to the reward that is trained on. Where any is None, so is the sum.
     """
 
     reward: float | None
     status: Status = "ok"
     detail: str = ""
     answer: str | None = field(default=None, compare=False)
+    singles: tuple[float | None, ...] = ()
+
+    @property
+    def is_correct(self) -> bool | None:
+        """Whether the completion is correct; None where who judges the task could not say."""
+        return correct(self.reward, self.singles)
+
+
+def correct(reward: float | None, singles: Sequence[float | None]) -> bool | None:
+    """Return whether a completion is correct, by its only reward or else by the first of several; None: not judged."""
+    said = singles[0] if singles else reward
+    return None if said is None else said >= CORRECT

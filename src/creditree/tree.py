@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from creditree.problem import Problem, Verdict
-from creditree.trie import TokenTrie
+from creditree.trie import SharedTrie, TokenTrie
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -45,6 +45,9 @@ class Branch:
     `learns`: whether its tokens may learn. One that does not has no advantage and no weight and is no loss term, and
     its completion is none of those that a loss is a mean over; its reward still counts in the values of its tree.
 
+    `handles[t]`: the engine's own number for what it keeps of token t of context and branch together, prompt included;
+    0: nothing. Numbers are never used again, so one of a token that was forgotten since leads nowhere.
+
     `notes[name][t]`: what pieces have found out of token t once the tree was whole (`Piece.observe`), such as
     ``classes``: which class of prefixes that count as one the prefix that ends with token t belongs to.
     """
@@ -61,6 +64,7 @@ class Branch:
     notes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     old_logprobs: FloatArray | None = None
     beside: int | None = None
+    handles: IntArray | None = None
     learns: bool = True
 
     def __post_init__(self) -> None:
@@ -110,6 +114,8 @@ class RolloutTree:
 
     The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
+    `root_handles`: the engine's of the root (`Branch.handles`). `shared`: the trie of the step, and which of its
+    sequences is leaf 0 of this tree (`creditree.forest.share`).
     `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
     a token is left to sample; empty where the problem has none.
     """
@@ -118,6 +124,8 @@ class RolloutTree:
     prompt_ids: IntArray
     kept_ids: IntArray = field(default_factory=_no_tokens)
     branches: tuple[Branch, ...] = ()
+    root_handles: IntArray | None = None
+    shared: tuple[SharedTrie, int] | None = None
     solution_ids: IntArray = field(default_factory=_no_tokens)
 
     @property
@@ -135,7 +143,7 @@ class RolloutTree:
         held = list(self.branches)
         for branch in branches:
             held.append(_rehomed(branch, held))
-        return replace(self, branches=tuple(held))
+        return replace(self, branches=tuple(held), shared=None)
 
     def judged(self, verdicts: Mapping[int, Verdict]) -> "RolloutTree":
         """Return this tree with verdicts on the named leaves."""
@@ -174,10 +182,21 @@ class RolloutTree:
         inherited = NO_TOKENS if parent is None else self.completion(parent)[:fork]
         return np.concatenate([self.root_ids, inherited])
 
+    def context_handles(self, parent: int | None, fork: int) -> IntArray | None:
+        """Return the engine's handles of `context`, as far as they are known."""
+        size = len(self.prompt_ids) + len(self.kept_ids)
+        if parent is not None:
+            known = self.branches[parent].handles
+            return None if known is None else known[: size + fork]
+        sampled = (branch.handles for branch in reversed(self.branches) if branch.handles is not None)
+        known = next(sampled, self.root_handles)
+        return None if known is None else known[:size]
+
     def rooted(self, leaf: int, kept: int) -> "RolloutTree":
         """Return a tree without branches that is rooted at the first `kept` tokens of a completion."""
         kept_ids = np.concatenate([self.kept_ids, self.completion(leaf)[:kept]])
-        return replace(self, kept_ids=token_array(kept_ids), branches=())
+        handles = self.context_handles(leaf, kept)
+        return replace(self, kept_ids=token_array(kept_ids), branches=(), root_handles=handles, shared=None)
 
     @property
     def leaves(self) -> range:
@@ -207,7 +226,21 @@ class RolloutTree:
 
     def trie(self, leaves: Sequence[int]) -> TokenTrie:
         """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
-        return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+        part = self.part
+        if part is None:
+            return TokenTrie.of([self.completion(leaf) for leaf in leaves])
+        whole, first = part
+        return whole.below([first + leaf for leaf in leaves], len(self.prompt_ids) + len(self.kept_ids))
+
+    @property
+    def part(self) -> tuple[SharedTrie, int] | None:
+        """Where `shared` has this tree; None where it has none, or had one whose branches were others."""
+        if self.shared is None:
+            return None
+        whole, first = self.shared
+        size = len(self.prompt_ids) + len(self.kept_ids)
+        lengths, ends = [size + branch.end for branch in self.branches], [branch.token_ids for branch in self.branches]
+        return self.shared if whole.has(first, lengths, ends) else None
 
     def prefix_classes(self, leaves: Sequence[int], trie: TokenTrie) -> IntArray | None:
         """Return the class of every prefix of the trie of `leaves` [K], or None where prefixes match by their tokens.

@@ -1,7 +1,7 @@
 """The token trie: sequences merged wherever their token ids coincide, as arrays in preorder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,26 @@ class TokenTrie:
         node_of[order] = node_sorted
         return cls(rows[row_of, depth], parent, depth, exit_, node_of, lengths)
 
+    def below(self, rows: Sequence[int], depth: int) -> "TokenTrie":
+        """Return the trie of what follows the first `depth` tokens of sequences `rows`, which share these tokens.
+
+        It is that which `of` makes of those tails, in time O(their nodes), without sorting anything.
+        """
+        if len(rows) == 0:
+            return TokenTrie.of([])
+        lengths = self.lengths[list(rows)] - depth
+        node_of = self.node_of[list(rows), depth : depth + int(lengths.max()) + 1]
+        root = int(node_of[0, 0])
+        inside = node_of >= 0
+        held = np.zeros(int(self.exit[root]) - root, dtype=np.bool_)  # of the nodes below the root, and of itself
+        held[node_of[inside] - root] = True
+        before = np.concatenate([[0], np.cumsum(held)])
+        nodes = root + np.flatnonzero(held)
+        token = np.concatenate([[_NO_TOKEN], self.token[nodes[1:]]])
+        parent = np.concatenate([[-1], before[self.parent[nodes[1:]] - root]])
+        node_of = np.where(inside, before[np.where(inside, node_of - root, 0)], -1)
+        return TokenTrie(token, parent, self.depth[nodes] - depth, before[self.exit[nodes] - root], node_of, lengths)
+
     @property
     def counts(self) -> IntArray:
         """n(p) [K]: how many sequences start with each prefix."""
@@ -128,3 +148,28 @@ class TokenTrie:
         row_index = np.broadcast_to(np.arange(len(self.node_of))[:, None], inside.shape)
         np.minimum.at(holder, self.node_of[inside], row_index[inside])
         return holder
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SharedTrie:
+    """The trie of all that a training step sampled; what is asked for again is not cut out of it again.
+
+    `ends` [S]: the tokens that each sequence ends with, in the very arrays in which whoever shares the trie holds them.
+    """
+
+    trie: TokenTrie
+    ends: Sequence[IntArray]
+    _parts: dict[tuple[tuple[int, ...], int], TokenTrie] = field(default_factory=dict)
+
+    def has(self, first: int, lengths: Sequence[int], ends: Sequence[IntArray]) -> bool:
+        """Whether sequences from `first` on are still those of such lengths and last tokens: nobody changed them."""
+        held = self.ends[first : first + len(ends)]
+        same = len(held) == len(ends) and all(one is other for one, other in zip(held, ends, strict=True))
+        return same and self.trie.lengths[first : first + len(ends)].tolist() == list(lengths)
+
+    def below(self, rows: Sequence[int], depth: int) -> TokenTrie:
+        """Return `TokenTrie.below`."""
+        key = tuple(rows), depth
+        if key not in self._parts:
+            self._parts[key] = self.trie.below(rows, depth)
+        return self._parts[key]

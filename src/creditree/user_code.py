@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from hashlib import blake2b, sha256
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -74,6 +75,22 @@ def file_of(location: str) -> Path | None:
             return None
         folders = list(spec.submodule_search_locations or ())
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
+
+
+def location_of(function: Callable[..., object]) -> str:
+    """Return where a function or class of some module lies, as a configuration names it.
+
+    Raises ConfigError for one that another process cannot import: of a notebook, of another function, of the program
+    that runs now.
+    """
+    name, module = getattr(function, "__qualname__", "?"), sys.modules.get(getattr(function, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if file is None or module is None or module.__name__ == "__main__" or getattr(module, name, None) is not function:
+        raise ConfigError(
+            f"The function {one_line(name, LONGEST_REASON)} cannot be imported by another process, in which it is to "
+            "run: write it into a file of its own, and name it as path/to/file.py:function."
+        )
+    return f"{os.path.abspath(file)}:{name}"
 
 
 def digest_of(location: str) -> str | None:

@@ -73,3 +73,16 @@ def test_means_are_those_of_the_sequences_that_start_with_the_prefix(sequences: 
     trie = _trie(sequences)
     expected = prefix_values(sequences, values)
     assert np.allclose(trie.means(values), [expected[prefix] for prefix in _prefixes(trie)], atol=1e-12)
+
+
+@given(SEQUENCES, st.lists(st.integers(0, 3), max_size=4), st.data())
+def test_a_part_of_a_trie_is_the_trie_of_that_part(
+    sequences: Sequences, shared: list[int], data: st.DataObject
+) -> None:
+    """Of a trie of others too: some sequences, without the tokens that they have in common, as if nothing else was."""
+    rows = data.draw(st.lists(st.sampled_from(range(len(sequences))), max_size=len(sequences)))
+    others = data.draw(SEQUENCES)
+    whole = _trie([*others, *([*shared, *sequence] for sequence in sequences)])
+    part, expected = whole.below([len(others) + row for row in rows], len(shared)), _trie([sequences[r] for r in rows])
+    for name in ("token", "parent", "depth", "exit", "node_of", "lengths"):
+        assert getattr(part, name).tolist() == getattr(expected, name).tolist()

@@ -9,24 +9,21 @@ from rich.text import Text
 from creditree.cli.output import console, print_json
 from creditree.config.load import dump_config, load_config
 from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method
+from creditree.piece import Piece
 from creditree.pieces import PIECES
-from creditree.report.methods import piece_record
-from creditree.setup.build import build_task
-from creditree.setup.described import asked, method_record, piece_text, wording
-from creditree.tasks.benchmarks import BENCHMARKS
-from creditree.tasks.multiplication import Multiplication
-from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
-from creditree.tasks.word_problems import WordProblems
+from creditree.report.methods import KINDS, piece_record
+from creditree.rewards import READY, Reward
+from creditree.setup.described import example_of, method_record, piece_text, wordings
 
 
 def methods_command(*, as_json: bool) -> None:
     """List the named methods."""
     records = [method_record(make()) for make in METHODS.values()]
     if as_json:
-        pieces = {axis: [piece_record(kind) for kind in known.values()] for axis, known in PIECES.items()}
+        pieces = {axis: [piece_record(kind) for kind in known.values()] for axis, known in KINDS.items()}
         print_json({"methods": records, "pieces": pieces})
         return
     out = console()
@@ -35,7 +32,7 @@ def methods_command(*, as_json: bool) -> None:
         for axis in PIECES:
             out.print(f"  {axis:9}  {record[axis]}", soft_wrap=True)
     out.print(Text.assemble(("\nall pieces", "bold"), " (--set method.AXIS=NAME, or FILE.py:Name for one of your own)"))
-    for axis, known in PIECES.items():
+    for axis, known in KINDS.items():
         out.print(f"  {axis:9}  {', '.join(known)}", soft_wrap=True)
 
 
@@ -47,8 +44,10 @@ def show_command(name: str, *, as_json: bool) -> None:
         _show_config(load_config(Path(name)), as_json=as_json)
     elif name in OPTIONS:
         _show_grader(name, as_json=as_json)
+    elif name in READY:
+        _show_ready(READY[name](), as_json=as_json)
     else:
-        known = [*METHODS, *OPTIONS]
+        known = [*METHODS, *OPTIONS, *READY]
         raise ConfigError(f"'{name}' is no method, no grader and no configuration file.{did_you_mean(name, known)}")
 
 
@@ -69,6 +68,14 @@ def _show_grader(name: str, *, as_json: bool) -> None:
     )
 
 
+def _show_ready(reward: Reward, *, as_json: bool) -> None:
+    """Show what a ready reward gives, and its numbers."""
+    if as_json:
+        print_json(piece_record(type(reward)))
+        return
+    _print_piece(console(), "reward", reward)
+
+
 def _print_grading(out: Console, reward: RewardBlock) -> None:
     rules = grading(reward)
     out.print(Text(f"grading: {rules.pop('grader')}", "bold"))
@@ -77,13 +84,7 @@ def _print_grading(out: Console, reward: RewardBlock) -> None:
 
 
 def _show_method(method: Method, *, as_json: bool) -> None:
-    prompts: dict[str, str] = {
-        "multiplication": Multiplication().prompt.text,
-        "multiplication (paper)": Multiplication.paper().prompt.text,
-        "word_problems": WordProblems().prompt.text,
-        "svamp": SVAMP_PROMPT,
-        **{name: benchmark.prompt.text for name, benchmark in BENCHMARKS.items()},
-    }
+    prompts = wordings()
     if as_json:
         print_json(method_record(method) | {"prompts": prompts})
         return
@@ -98,21 +99,18 @@ def _show_method(method: Method, *, as_json: bool) -> None:
 def _print_method(out: Console, method: Method) -> None:
     out.print(Text.assemble((method.name, "bold"), f"  ({method.paper})\n"))
     for axis in PIECES:
-        piece = getattr(method, axis)
-        out.print(Text.assemble((axis, "bold"), f": {piece_text(piece)}"), soft_wrap=True)
-        for line in cleandoc(type(piece).__doc__ or "").splitlines():
-            out.print(f"    {line}", soft_wrap=True)
+        _print_piece(out, axis, getattr(method, axis))
+
+
+def _print_piece(out: Console, axis: str, piece: Piece) -> None:
+    out.print(Text.assemble((axis, "bold"), f": {piece_text(piece)}"), soft_wrap=True)
+    for line in cleandoc(type(piece).__doc__ or "").splitlines():
+        out.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def _show_config(config: RunConfig, *, as_json: bool) -> None:
     method = config.method.build()
-    example: dict[str, object] = {}
-    if isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
-        example = {"wording": config.task.prompt.text or wording(config.task)}
-    else:
-        task = build_task(config.task)
-        problem = task.held_out("test", 1)[0]
-        example = asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
+    example = example_of(config)
     if as_json:
         print_json({"method": method_record(method), "example": example, "grading": grading(config.reward)})
         return

@@ -15,11 +15,22 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     guard, method = values.get("guard"), values.get("method")
     for block in (values, guard):
         if isinstance(block, dict):
-            _anchor(block, "reward", folder)
-            _anchor(block.get("reward"), "name", folder)
+            _anchor_reward(block, folder)
     for axis in AXES:
         _anchor(method, axis, folder)
     return values
+
+
+def _anchor_reward(block: dict[str, Any], folder: Path) -> None:
+    _anchor(block, "reward", folder)
+    reward = block.get("reward")
+    _anchor(reward, "name", folder)
+    found = reward.get("rewards") if isinstance(reward, dict) else reward
+    several: list[Any] = found if isinstance(found, list) else []
+    for place, one in enumerate(several):
+        if isinstance(one, str):
+            several[place] = beside(one, folder)
+        _anchor(one, "name", folder)
 
 
 def _anchor(block: object, key: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.sizes import check_step
+from creditree.config.warm_start import WarmStartBlock
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.notation import NotationError, read_values
@@ -75,6 +76,8 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
+    if config.warm_start == WarmStartBlock():
+        del values["warm_start"]
     if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
@@ -90,6 +93,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
         )
     if config.guard.path is None and config.guard != GuardBlock():
         raise ConfigError("guard has no effect without the file of its problems; set guard.path, or remove guard.")
+    if config.warm_start.steps == 0 and config.warm_start != WarmStartBlock():
+        raise ConfigError("warm_start has no effect while its steps are 0; set warm_start.steps, or remove it.")
     if config.train.weights == "all":
         _check_all_weights(config)
     sampling = config.sampling

@@ -1,22 +1,20 @@
 """The `method` block of a configuration: a named method, any axis exchanged, any of its pieces' numbers set."""
 
-from collections.abc import Hashable
 from dataclasses import Field as DataclassField
-from functools import cache, lru_cache, reduce
-from operator import or_
+from functools import lru_cache
 from pathlib import Path
-from types import GenericAlias, UnionType
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from creditree.config.block import Block, Real, Whole, mistake
+from creditree.config.block import Block
+from creditree.config.numbers import checked_numbers
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import AXES, DEFAULT, METHODS, Method
 from creditree.piece import Piece, numbers_of, types_of
-from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class
+from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class, version_of
 from creditree.text import shortened
-from creditree.user_code import digest_of, placed
+from creditree.user_code import placed
 
 QUESTIONS = {
     "explore": "how the tree grows",
@@ -76,7 +74,7 @@ class MethodConfig(Block):
 
         Raises ConfigError for unknown names, unused numbers and crosses that make no sense.
         """
-        return _built(self.model_dump_json(), tuple(map(digest_of, self.locations.values())))
+        return _built(self.model_dump_json(), tuple(map(version_of, self.locations.values())))
 
     def _made(self) -> Method:
         if self.name not in METHODS:
@@ -110,8 +108,8 @@ class MethodConfig(Block):
 
 
 @lru_cache(maxsize=64)
-def _built(values: str, digests: tuple[str | None, ...]) -> Method:
-    """Return the method of a block's values; `digests` are of the code that they name."""
+def _built(values: str, versions: tuple[str | None, ...]) -> Method:
+    """Return the method of a block's values; `versions` are of the code that they name."""
     return MethodConfig.model_validate_json(values)._made()
 
 
@@ -120,31 +118,7 @@ def _piece(kind: type[Piece], preset: Piece, given: dict[str, Any]) -> Piece:
     own = types_of(kind)
     numbers = {item.name: getattr(preset, item.name) for item in numbers_of(preset) if item.name in own}
     mine = {name: value for name, value in given.items() if name in own}
-    try:
-        checked = _block_of(cast(Hashable, kind)).model_validate(mine)
-    except ValidationError as error:
-        raise ConfigError(mistake(error, "method")) from None
-    return kind(**numbers | {name: getattr(checked, name) for name in mine})
-
-
-@cache
-def _block_of(kind: Any) -> type[Block]:
-    """Return the numbers of a piece as a block of a configuration: their types are checked, ranges the piece checks."""
-    keys: dict[str, Any] = {name: (_strict(hint) | None, None) for name, hint in types_of(kind).items()}
-    return create_model(f"{kind.__name__}Numbers", __base__=Block, **keys)
-
-
-def _strict(hint: Any) -> Any:
-    """Return a number's type as configurations check it: true is no number."""
-    if hint in (int, float):
-        return Whole if hint is int else Real
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return reduce(or_, (_strict(one) for one in inner))
-    if origin is tuple:
-        own: Any = tuple(one if one is ... else _strict(one) for one in inner)
-        return GenericAlias(tuple, own)
-    return hint
+    return kind(**numbers | checked_numbers(kind, mine, "method"))
 
 
 def _is_quiet(piece: Piece, item: DataclassField[Any]) -> bool:

@@ -1,11 +1,16 @@
 """Overrides from the command line: dotted keys with values in YAML."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from creditree.errors import ConfigError
 from creditree.notation import DEEPEST, NotationError, read_values
 from creditree.text import shortened
+
+LISTED = {"reward": "rewards"}
+"""Blocks that may be written as a list, and the key that the list has where other keys stand beside it."""
+LONGEST_NUMBER = 10
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -53,12 +58,27 @@ def set_key(values: dict[str, Any], name: str, value: object, where: str) -> Non
     if not all([*blocks, last]):
         raise ConfigError(f"{where}: '{shortened(name)}' has an empty part; write it as method.group=16.")
     place: Any = values
-    for block in blocks:
-        if place.get(block) is None:
-            place[block] = {}
-        elif isinstance(place[block], str):
-            place[block] = {"name": place[block]}
-        place = place[block]
-        if not isinstance(place, dict):
+    for block, below in pairwise([*blocks, last]):
+        key = _key(place, block, where)
+        held = place[key] if isinstance(place, list) else place.get(key)
+        if held is None or isinstance(held, str):
+            held = {} if held is None or below == LISTED.get(block) else {"name": held}
+        elif isinstance(held, list) and not below.isdecimal():
+            held = {LISTED.get(block, block): held}
+        place[key] = held
+        place = held
+        if not isinstance(place, dict | list):
             raise ConfigError(f"{where}: '{shortened(block)}' holds a value, not further keys.")
-    place[last] = value
+    place[_key(place, last, where)] = value
+
+
+def _key(place: dict[str, Any] | list[Any], part: str, where: str) -> Any:
+    """Return a part of a key as its block takes it: a name, or an item's number. Raises ConfigError for no item."""
+    if isinstance(place, dict):
+        return part
+    if part.isdecimal() and len(part) < LONGEST_NUMBER and int(part) < len(place):
+        return int(part)
+    raise ConfigError(
+        f"{where}: '{shortened(part)}' is no item of a list of {len(place)}; they are counted from 0 to "
+        f"{len(place) - 1}."
+    )

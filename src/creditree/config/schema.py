@@ -10,6 +10,7 @@ from creditree.config.block import Block, Positive, Problems, PromptBlock, Real,
 from creditree.config.guard import GuardBlock
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
+from creditree.config.warm_start import WarmStartBlock
 from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
 from creditree.tasks.rows import is_on_hub
 from creditree.units import parse_bytes
@@ -199,7 +200,8 @@ class TrainBlock(Block):
         None, description="limit such as 8GB or 500MB, by which every auto below is chosen; none: no limit"
     )
     micro_batch_tokens: Whole | Literal["auto"] = Field(
-        "auto", description="skeleton tokens forwarded at once; changes memory, not the result; auto: up to 1024"
+        "auto",
+        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 3072",
     )
     max_rows: Whole | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
     stored_tokens: Whole | Literal["auto"] | None = Field(
@@ -271,12 +273,11 @@ class RunConfig(Block):
     model: ModelConfig = Field(default_factory=ModelConfig)
     lora: LoraBlock = Field(default_factory=LoraBlock)
     task: TaskConfig
-    reward: RewardBlock = Field(
-        default_factory=RewardBlock, description="who judges; a benchmark has a default of its own"
-    )
+    reward: RewardBlock = Field(default_factory=RewardBlock, description="who judges; a benchmark has its own")
     method: MethodConfig = Field(default_factory=MethodConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     train: TrainBlock = Field(default_factory=TrainBlock)
+    warm_start: WarmStartBlock = Field(default_factory=WarmStartBlock)
     validation: ValidationBlock = Field(default_factory=ValidationBlock)
     evaluation: EvaluationBlock = Field(default_factory=EvaluationBlock)
     guard: GuardBlock = Field(default_factory=GuardBlock)

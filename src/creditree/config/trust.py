@@ -1,13 +1,14 @@
 """Code that a saved run names is somebody's program: it runs only where the command line says so."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from creditree.config.keywords import written
 from creditree.config.overrides import named_keys
 from creditree.config.reward import OPTIONS
 from creditree.errors import ConfigError
 from creditree.methods import AXES
+from creditree.rewards import READY
 from creditree.text import shortened
 from creditree.user_code import file_of
 from creditree.verify.locate import reward_file
@@ -26,8 +27,8 @@ def check_trust(
     named = named_keys(overrides)
     for place in JUDGES:
         key = ".".join(place)
-        code = None if trusted else _code(_at(values, place))
-        if code is not None and not named & {key, f"{key}.name", f"{key}.allow_execution"}:
+        code = None if trusted else next(_codes(_at(values, place)), None)
+        if code is not None and not named & {key, f"{key}.name", f"{key}.allow_execution", f"{key}.rewards"}:
             raise ConfigError(
                 f"{where} names code that would run on this machine: {key} is {code}; add `trust` if you trust "
                 f"whoever wrote it{cure}."
@@ -55,9 +56,9 @@ def _pieces(method: object) -> dict[str, str]:
     return {key: str(file_of(name) or name) for key, name in named.items() if isinstance(name, str) and ":" in name}
 
 
-def reward_override(reward: str | None) -> list[str]:
-    """Return ``--reward`` as an override of the configuration."""
-    return [] if reward is None else [f"reward={json.dumps(reward, ensure_ascii=False)}"]
+def reward_override(reward: object) -> list[str]:
+    """Return who judges, as a door was told, as an override of the configuration; None: nothing was said."""
+    return [] if reward is None else [f"reward={written('reward', reward)}"]
 
 
 def _at(values: Mapping[str, Any], place: Sequence[str]) -> object:
@@ -67,12 +68,21 @@ def _at(values: Mapping[str, Any], place: Sequence[str]) -> object:
     return held
 
 
+def _codes(reward: object) -> Iterator[str]:
+    """Yield what a reward, or each of several, would run, in words."""
+    several = reward.get("rewards") if isinstance(reward, Mapping) else reward
+    for one in several if isinstance(several, list) else [reward]:
+        code = _code(one)
+        if code is not None:
+            yield code
+
+
 def _code(reward: object) -> str | None:
     """Return what a reward would run, in words; None for graders of ours."""
     name = reward.get("name") if isinstance(reward, Mapping) else reward
     if name == "program":
         return "'program', which runs what the model writes"
-    if not isinstance(name, str) or name in OPTIONS:
+    if not isinstance(name, str) or name in OPTIONS or name in READY:
         return None
     source, _, function = name.rpartition(":")
     file = reward_file(name)

@@ -9,7 +9,7 @@ from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Heart
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec
-from creditree.tree import IntArray, token_array
+from creditree.tree import NO_TOKENS, IntArray, token_array
 
 
 class Completions:
@@ -17,6 +17,9 @@ class Completions:
 
     `owner` [m]: index of each one's request;  `budget` [m]: tokens at most;  `uniform` [m, longest]: its random
     numbers;  `tokens`, `logprobs`, `sampler_logprobs`, `entropies`, `influence` [m, longest]: filled up to `drawn` [m].
+
+    `context` [m]: of each one's context the slots in the store;  `slots` [m, longest]: of its tokens; the root's where
+    a token was not forwarded, as the last one of a completion.
 
     `observed` [m]: whose attention a decoder may sum while it decodes, for `spec`, if it can;  `scored` [m]: whose
     `influence` is there. Whoever fills the rest reads `prompt_tokens` [m].
@@ -42,6 +45,8 @@ class Completions:
         for row, (index, key) in zip(self.uniform, members, strict=True):
             row[: requests[index].max_new_tokens] = key.uniforms(requests[index].max_new_tokens)
         self.tokens = np.zeros(shape, dtype=np.int64)
+        self.slots = np.zeros(shape, dtype=np.int64)
+        self.context: list[IntArray] = [NO_TOKENS] * len(members)
         self.logprobs, self.sampler_logprobs = np.zeros(shape), np.zeros(shape)
         self.entropies = np.zeros(shape) if entropies else None
         self.prompt_tokens = np.array([one.prompt_length for one in asked], dtype=np.int64)
@@ -88,8 +93,13 @@ class Completions:
         which = np.argsort(row, kind="stable")
         return which, row[which], contexts
 
-    def sample(self, index: int) -> Sample:
-        """Return one finished completion."""
+    def path(self, index: int) -> IntArray:
+        """Return the slots of a completion and its context; empty where no store has any."""
+        own = self.slots[index, : self.drawn[index]]
+        return np.concatenate([self.context[index], own]) if len(self.context[index]) else NO_TOKENS
+
+    def sample(self, index: int, handles: IntArray | None = None) -> Sample:
+        """Return one finished completion, with the engine's handles of its path."""
         stop = int(self.drawn[index])
         signals = self.requests[self.owner[index]].signals
         entropies = self.entropies if self._every_entropy or signals.entropies else None
@@ -101,6 +111,7 @@ class Completions:
             finish_reason="stop" if self.stopped[index] else "length",
             entropies=None if entropies is None else entropies[index, :stop].copy(),
             influence=None if influence is None else influence[index, :stop].copy(),
+            handles=handles,
         )
 
 

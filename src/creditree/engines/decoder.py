@@ -66,12 +66,12 @@ class TorchDecoder:
             left = int((completions.budget[live.which] - step)[going].sum())
             if sums is None:
                 self.store.reserve(int(going.sum()), left)
-                live, _, token = self._split(live, tokens, going)
+                live, _, token = self._split(completions, live, tokens, going)
                 ledger.decoded += self._decode(live, token, self._new(live), None)
                 continue
             last = ~going & sums.wants(live)
             self.store.reserve(int((going | last).sum()), left + int(last.sum()))
-            live = self._observed(live, tokens, going, last, sums, ledger)
+            live = self._observed(completions, live, tokens, going, last, sums, ledger)
 
     def _passes(self, new: Sequence[int]) -> Iterator[tuple[int, int]]:
         start = 0
@@ -106,11 +106,18 @@ class TorchDecoder:
         return draw_into(completions, live.which, live.row, logits, step)
 
     def _observed(
-        self, live: Live, tokens: IntArray, going: BoolArray, last: BoolArray, sums: StepSums, ledger: Ledger
+        self,
+        completions: Completions,
+        live: Live,
+        tokens: IntArray,
+        going: BoolArray,
+        last: BoolArray,
+        sums: StepSums,
+        ledger: Ledger,
     ) -> Live:
         """Advance, the `last` tokens of completions too, and sum attention; return the completions that go on."""
         ended = live.which[last]
-        live, before, token = self._split(live, tokens, going | last)
+        live, before, token = self._split(completions, live, tokens, going | last)
         new = self._new(live)
         sums.move(before, live, new)
         over = np.isin(live.which, ended)
@@ -127,7 +134,9 @@ class TorchDecoder:
         """Return the rows whose last slot is not decoded yet."""
         return np.flatnonzero(~self.store.is_decoded(live.slot))
 
-    def _split(self, live: Live, tokens: IntArray, going: BoolArray) -> tuple[Live, IntArray, IntArray]:
+    def _split(
+        self, completions: Completions, live: Live, tokens: IntArray, going: BoolArray
+    ) -> tuple[Live, IntArray, IntArray]:
         """Move the completions that go on to the rows of their new prefixes, and append a slot to each row.
 
         Return them, and for each row the one that it was before and its new token.
@@ -144,8 +153,10 @@ class TorchDecoder:
             dtype=np.int64,
         )
         read[np.arange(len(length)), length] = slots
+        which = live.which[going]
+        completions.slots[which, completions.drawn[which] - 1] = slots[row]
         order = np.argsort(row, kind="stable")
-        grown = Live(live.which[going][order], row[order], slots, read, length + 1)
+        grown = Live(which[order], row[order], slots, read, length + 1)
         return grown, before, token
 
     def _decode(self, live: Live, token: IntArray, new: IntArray, sums: StepSums | None) -> int:

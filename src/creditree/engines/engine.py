@@ -1,15 +1,16 @@
 """What an engine is: tokens in, tokens out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from creditree.engines.pulse import Told
 from creditree.errors import ConfigError
 from creditree.ledger import Ledger
+from creditree.problem import Verdict
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
-from creditree.tree import FinishReason, FloatArray, IntArray
+from creditree.tree import Branch, FinishReason, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class SampleRequest:
 
     Token t of the continuation with key K is the inverse of the sampling distribution's CDF at ``K.uniforms(...)[t]``:
     it does not depend on what else is sampled in the same call. The first `prompt_tokens` of the context are the prompt
-    (None: all of it), which matters to signals that look at a whole completion.
+    (None: all of it), which matters to signals that look at a whole completion. `handles`: of the context's tokens, as
+    earlier samples brought them (`Branch.handles`), as far as they are known.
     """
 
     context_ids: IntArray
@@ -46,6 +48,7 @@ class SampleRequest:
     max_new_tokens: int
     prompt_tokens: int | None = None
     signals: Signals = NO_SIGNALS
+    handles: IntArray | None = None
 
     @property
     def prompt_length(self) -> int:
@@ -63,6 +66,12 @@ class Sample:
     finish_reason: FinishReason
     entropies: FloatArray | None = None
     influence: FloatArray | None = None
+    handles: IntArray | None = None
+
+    def branch(self, parent: int | None, fork: int, verdict: Verdict | None = None, *, learns: bool = True) -> Branch:
+        """Return it as the branch of a tree that inherits `fork` completion tokens of branch `parent`."""
+        drawn = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Branch(parent, fork, verdict=verdict, learns=learns, **drawn)
 
 
 class Engine(Protocol):

@@ -1,5 +1,6 @@
 """The in-process engine: samples from the very weights that learn, and computes each unique prefix once."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +56,7 @@ class InProcessEngine:
         self._native = Native(model, self.store) if native else None
         static = model.transformer.device.type == "cuda" if static is None else static
         self._static = StaticDecoder(model, self.store, self._torch) if static else None
+        self._warned = False
 
     @property
     def max_rows(self) -> int:
@@ -70,9 +72,9 @@ class InProcessEngine:
         """Drop all stored keys and values."""
         self.store.clear()
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-        """Return the inputs of layer `keep_layer` for tokens of a tree, or None where any of them is not stored."""
-        return self.store.trunk(token_ids, parent)
+    def trunk(self, handles: IntArray) -> Tensor | None:
+        """Return the inputs of layer `keep_layer` for tokens, or None where any of them is not stored."""
+        return self.store.trunk(handles)
 
     @torch.no_grad()
     def sample(
@@ -108,11 +110,13 @@ class InProcessEngine:
             live = self._prefill(decoder, completions, ledger, heart)
             completions.beat()
             decoder.decode(completions, live, ledger)
+            if self._static is not None and decoder is self._torch:
+                ledger.eager += int(completions.drawn.max()) - 1  # one step for each token after the first
             heart.ended(len(chunk), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
                 score(self.store, completions, self._prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
-                found[index].append(completions.sample(place))
+                found[index].append(completions.sample(place, self.store.handles(completions.path(place))))
         return found, ledger
 
     def _make_room(self, completions: Completions) -> None:
@@ -128,14 +132,36 @@ class InProcessEngine:
         native = self._native.decoder(positions) if self._native else None
         if native is not None:
             return native
-        return self._static if self._static is not None and self._static.fits() else self._torch
+        if self._static is None:
+            return self._torch
+        reason = self._static.misfit()
+        if reason is None:
+            return self._static
+        self._warn(reason)
+        return self._torch
+
+    def _warn(self, reason: str) -> None:
+        """Say once that decoding is several times as slow as it could be."""
+        if not self._warned:
+            warnings.warn(
+                f"the model is decoded kernel by kernel, which is several times as slow as by CUDA graphs, because "
+                f"{reason}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._warned = True
 
     def _prefill(self, decoder: Decoder, completions: Completions, ledger: Ledger, heart: Heart) -> Live:
         """Forward what is not stored of each context; return the first rows, one for each different context."""
         which, row, different = completions.first_rows()
         tokens = sum(len(ids) for ids in different)
         self.store.reserve(tokens, tokens + completions.slots_at_most)
-        contexts = [self._context(ids) for ids in different]
+        handles: dict[int, IntArray | None] = {}
+        for member, place in zip(which, row, strict=True):
+            handles.setdefault(int(place), completions.requests[completions.owner[member]].handles)
+        contexts = [self._context(ids, handles[place]) for place, ids in enumerate(different)]
+        for member, place in zip(which, row, strict=True):
+            completions.context[member] = contexts[place].slots
         last = np.array([context.slots[-1] for context in contexts], dtype=np.int64)
         new = [contexts[place] for place in np.flatnonzero(~self.store.is_decoded(last))]
         if new:
@@ -149,8 +175,9 @@ class InProcessEngine:
             read[place, : length[place]] = context.slots
         return Live(which, row, last, read, length)
 
-    def _context(self, token_ids: IntArray) -> Context:
-        slots = self.store.find(token_ids)
+    def _context(self, token_ids: IntArray, handles: IntArray | None) -> Context:
+        slots = [] if handles is None else self.store.known(handles, token_ids)
+        slots += self.store.find(token_ids[len(slots) :], slots[-1] if slots else ROOT)
         stored = min(len(slots), len(token_ids) - 1)
         before = slots[-1] if slots else ROOT
         for token in token_ids[len(slots) :].tolist():

@@ -39,7 +39,7 @@ def score(store: PrefixStore, completions: Completions, tokens_a_pass: int, ledg
     """
 
     def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
-        return _pass(store, wanted, spec, ledger)
+        return _pass(store, completions, wanted, spec, ledger)
 
     score_by(scored, completions, lambda longest: tokens_a_pass // longest)
 
@@ -80,11 +80,13 @@ def _passes(wanted: Sequence[Wanted], together: Callable[[int], int]) -> Iterato
             start = stop
 
 
-def _pass(store: PrefixStore, wanted: Sequence[Wanted], spec: InfluenceSpec, ledger: Ledger) -> Sequence[FloatArray]:
+def _pass(
+    store: PrefixStore, completions: Completions, wanted: Sequence[Wanted], spec: InfluenceSpec, ledger: Ledger
+) -> Sequence[FloatArray]:
     """Return the scores of completions by one pass over what is not stored of them."""
-    stored = [store.find(one.token_ids[:-1]) for one in wanted]
+    stored = [completions.path(one.index)[:-1] for one in wanted]
     first = min(min(one.first, len(slots)) for one, slots in zip(wanted, stored, strict=True))
-    read = torch.tensor([slots[:first] for slots in stored], dtype=torch.int64, device=store.transformer.device)
+    read = torch.from_numpy(np.stack([slots[:first] for slots in stored])).to(store.transformer.device)
 
     def past(layer: int, heads: int) -> tuple[Tensor, Tensor]:
         return store.read(layer, read, heads)

@@ -1,6 +1,7 @@
 """The store of computed prefixes: one slot for each token of a prefix tree, whoever shares it."""
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ ROOT = 0
 """The slot before every first token. Padding is written there, and nothing is read from it."""
 SMALLEST = 1024
 """Slots that there is room for at first."""
+_FIRST = count(1 << 32, 1 << 32)
+"""Handles of the root, one for each store and time that it was cleared: slots are int32, so these never meet."""
 
 
 def room_for(have: int, used: int, more: int, at_most: int) -> int:
@@ -32,6 +35,10 @@ class PrefixStore:
 
     With `keep_layer`, the inputs of that layer are kept too, for a learner whose first adapted layer it is (`trunk`).
     Slots are a linked list of children in arrays (first_child, next_sibling, token), which native code walks as well.
+
+    Outside the engine a slot goes by its handle, so that nobody has to walk from token to token to find what is stored:
+    its number among those of all stores of this process, counted anew at each `clear`. So a handle of what was
+    forgotten, or of another store's, is recognised; of two, the larger is the newer one. 0 is nobody's.
     """
 
     def __init__(self, transformer: Transformer, keep_layer: int | None = None) -> None:
@@ -43,6 +50,7 @@ class PrefixStore:
         self.first_child, self.next_sibling, self.token = (np.zeros(1, dtype=np.int32) for _ in range(3))
         self.decoded = np.zeros(1, dtype=np.uint8)
         self.used = 1
+        self._first = next(_FIRST)
 
     @property
     def capacity(self) -> int:
@@ -54,12 +62,28 @@ class PrefixStore:
         if self.capacity > max(SMALLEST, 4 * self.used):
             self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
         self.first_child[ROOT] = 0
+        self._first = next(_FIRST)
         self.used = 1
 
-    def find(self, token_ids: IntArray) -> list[int]:
-        """Return the slots of the longest stored prefix of `token_ids`."""
+    def handles(self, slots: IntArray) -> IntArray:
+        """Return the handles of slots; 0 for the root."""
+        return np.where(slots == ROOT, 0, slots + self._first)
+
+    def known(self, handles: IntArray, token_ids: IntArray) -> list[int]:
+        """Return the slots of the first handles, up to one that is of another token, or of none that is stored here."""
+        slots, held = self._held(handles)
+        held &= self.token[np.where(held, slots, ROOT)] == token_ids[: len(handles)]
+        leading: list[int] = slots[: len(slots) if held.all() else int(held.argmin())].tolist()
+        return leading
+
+    def _held(self, handles: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Return the slots of handles, and which of them are this store's."""
+        slots = handles - self._first
+        return slots, (slots > ROOT) & (slots < self.used)
+
+    def find(self, token_ids: IntArray, before: int = ROOT) -> list[int]:
+        """Return the slots of the longest stored prefix of `token_ids`, behind slot `before`."""
         slots: list[int] = []
-        before = ROOT
         for token in token_ids.tolist():
             before = self._child(before, token)
             if before == ROOT:
@@ -131,25 +155,12 @@ class PrefixStore:
         if self.trunk_hidden is not None:
             self.trunk_hidden.index_copy_(0, slots, hidden)
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-        """Return the inputs of layer `keep_layer` [N, width] for tokens whose parents (an index, or -1) come earlier.
-
-        None where any of them is not stored.
-        """
-        if self.trunk_hidden is None:
+    def trunk(self, handles: IntArray) -> Tensor | None:
+        """Return the inputs of layer `keep_layer` [N, width] of tokens; None where any of them is not stored."""
+        slots, held = self._held(handles)
+        if self.trunk_hidden is None or not held.all():
             return None
-        first, sibling, token = (
-            array[: self.used].tolist() for array in (self.first_child, self.next_sibling, self.token)
-        )
-        slots: list[int] = []
-        for wanted, before in zip(token_ids.tolist(), parent.tolist(), strict=True):
-            at = first[ROOT if before < 0 else slots[before]]
-            while at != ROOT and token[at] != wanted:
-                at = sibling[at]
-            if at == ROOT:
-                return None
-            slots.append(at)
-        return self.trunk_hidden.index_select(0, torch.tensor(slots, device=self.trunk_hidden.device))
+        return self.trunk_hidden.index_select(0, torch.from_numpy(slots).to(self.trunk_hidden.device))
 
     def hidden(self, slots: IntArray) -> Tensor:
         """Return stored states [n, width]."""

@@ -59,7 +59,7 @@ class WholeEngine(Engine):
     def forget(self) -> None:
         """Do nothing: nothing is stored between calls."""
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
+    def trunk(self, handles: IntArray) -> Tensor | None:
         """Return None: no inputs of a layer are stored."""
         return None
 

@@ -13,14 +13,13 @@ from creditree.evaluate.pieces import rows_at_once
 from creditree.evaluate.prompt import prompt_ids
 from creditree.models.load import Model
 from creditree.problem import Problem, Status
+from creditree.rewards.singles import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import Answer, Verifier
 from creditree.verify.vote import votes
 
-CORRECT = 1.0
-"""A completion is correct if its reward reaches this."""
 MOST_UNJUDGED = 0.05
 """Share of completions without a reward above which nothing is concluded: were they all right, or all wrong, accuracy
 would move by as much as the effects that are looked for."""
@@ -82,31 +81,36 @@ class Evaluation:
 
     @property
     def num_unjudged(self) -> int:
-        """Completions without a reward: a judge that fails says nothing of them, and no figure counts them."""
-        return sum(attempt.reward is None for attempt in self.all)
+        """Completions neither correct nor wrong: a judge that fails says nothing of them, and no figure counts them."""
+        return sum(attempt.is_correct is None for attempt in self.all)
 
     @property
     def is_inconclusive(self) -> bool:
-        """Whether so many completions have no reward that nothing is concluded."""
+        """Whether so many completions were not judged that nothing is concluded."""
         return self.num_unjudged > MOST_UNJUDGED * self.num_completions
 
     @property
     def judged(self) -> dict[str, tuple[Attempt, ...]]:
-        """The completions of every problem that have a reward; problems without one are left out."""
-        kept = {name: tuple(one for one in own if one.reward is not None) for name, own in self.attempts.items()}
+        """The completions of every problem that were judged; problems without one are left out."""
+        kept = {name: tuple(one for one in own if one.is_correct is not None) for name, own in self.attempts.items()}
         return {name: own for name, own in kept.items() if own}
 
     @property
     def mean_reward(self) -> float | None:
-        """The mean over problems of the mean reward of their judged completions; None where none was judged."""
-        judged = self.judged
-        means = [_mean([one.reward or 0.0 for one in own]) for own in judged.values()]
+        """The mean over problems of the mean reward of their completions that have one; None where none has."""
+        found = ([reward for reward in own if reward is not None] for own in self.rewards.values())
+        means = [_mean(rewards) for rewards in found if rewards]
         return _mean(means) if means else None
+
+    def single_rewards(self, names: Sequence[str]) -> dict[str, SingleReward]:
+        """Return mean and failures of each single reward that the rewards are a sum of, over all completions."""
+        return singles_of(names, [attempt.singles for attempt in self.all])
 
     @property
     def correct(self) -> dict[str, int | None]:
         """1 for each problem whose first completion is correct, 0 where it is not, None where it was not judged."""
-        return {name: None if own[0].reward is None else int(is_correct(own[0])) for name, own in self.attempts.items()}
+        firsts = {name: own[0].is_correct for name, own in self.attempts.items()}
+        return {name: None if right is None else int(right) for name, right in firsts.items()}
 
     @property
     def share_correct(self) -> dict[str, float]:
@@ -122,7 +126,7 @@ class Evaluation:
 
 def is_correct(attempt: Attempt) -> bool:
     """Return whether a completion is known to be correct."""
-    return attempt.reward is not None and attempt.reward >= CORRECT
+    return attempt.is_correct is True
 
 
 def check_judged(found: Mapping[str, Evaluation], cure: str) -> None:
@@ -207,7 +211,13 @@ class Examiner:
         found, _ = self.engine.sample(requests, sampling, told)
         self.engine.forget()
         answers = [
-            Answer(problem, self.prompt.render(problem), self.model.text(sample.token_ids))
+            Answer(
+                problem,
+                self.prompt.render(problem),
+                self.model.text(sample.token_ids),
+                len(sample.token_ids),
+                self.max_new_tokens,
+            )
             for problem, drawn in zip(problems, found, strict=True)
             for sample in drawn
         ]
@@ -224,6 +234,7 @@ class Examiner:
                 sample.finish_reason == "length",
                 verdict.detail,
                 answer.completion,
+                verdict.singles,
             )
             for answer, (index, sample), verdict, vote in zip(
                 answers, drawn, verdicts, votes(self.verifier, answers, verdicts), strict=True
@@ -234,10 +245,20 @@ class Examiner:
         """Return completions of `problems`, by id, as they are judged now; nothing is sampled."""
         asked = [problems[one.problem_id] for one in attempts]
         pairs = list(zip(asked, attempts, strict=True))
-        answers = [Answer(problem, self.prompt.render(problem), one.text) for problem, one in pairs]
+        answers = [
+            Answer(problem, self.prompt.render(problem), one.text, one.num_tokens, self.max_new_tokens)
+            for problem, one in pairs
+        ]
         verdicts = self.verifier.judge(answers)
         return [
-            replace(one, reward=verdict.reward, status=verdict.status, detail=verdict.detail, vote=vote)
+            replace(
+                one,
+                reward=verdict.reward,
+                status=verdict.status,
+                detail=verdict.detail,
+                vote=vote,
+                singles=verdict.singles,
+            )
             for one, verdict, vote in zip(attempts, verdicts, votes(self.verifier, answers, verdicts), strict=True)
         ]
 

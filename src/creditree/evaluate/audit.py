@@ -13,7 +13,6 @@ from creditree.text import shown
 from creditree.verify.prose import final_answer
 from creditree.verify.verifier import Answer, Verifier
 
-CORRECT = 1.0
 YES, NO = (True, 1, "1", "true", "yes", "correct"), (False, 0, "0", "false", "no", "incorrect", "wrong")
 
 
@@ -28,7 +27,7 @@ class Graded:
     @property
     def accepted(self) -> bool:
         """Whether the verifier took the answer for correct."""
-        return (self.verdict.reward or 0.0) >= CORRECT
+        return self.verdict.is_correct is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def audit(verifier: Verifier, rows: Sequence[tuple[Answer, bool | None]]) -> Aud
     asymmetric = [
         row
         for (row, _), verdict in zip(swapped, verdicts, strict=True)
-        if verdict.reward is not None and ((verdict.reward >= CORRECT) != row.accepted)
+        if verdict.is_correct is not None and verdict.is_correct != row.accepted
     ]
     return Audit(tuple(graded), tuple(asymmetric))
 

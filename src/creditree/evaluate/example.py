@@ -20,7 +20,8 @@ class Example:
     """A prompt as the model gets it (decoded from its token ids, special tokens included), a completion, its verdict.
 
     `answer`: what the grader read in the completion, None where it found none;  `expected`: the accepted answers;
-    `truncated`: it was cut off at the limit of tokens, else it ended with an end token.
+    `truncated`: it was cut off at the limit of tokens, else it ended with an end token;  `singles`: the rewards that
+    the reward is a sum of, in the order of the configuration.
     """
 
     problem_id: str
@@ -34,6 +35,7 @@ class Example:
     detail: str
     answer: str | None
     expected: tuple[str, ...]
+    singles: tuple[float | None, ...] = ()
 
     @classmethod
     def of(cls, model: Model, prompt: PromptTemplate, problem: Problem, attempt: Attempt) -> "Example":
@@ -51,6 +53,7 @@ class Example:
             detail=attempt.detail,
             answer=attempt.vote,
             expected=problem.answers,
+            singles=attempt.singles,
         )
 
     @classmethod
@@ -65,12 +68,14 @@ class Example:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Example":
         """Return the example of a JSON form."""
-        return cls(**{**values, "expected": tuple(values["expected"])})
+        return cls(**{**values, "expected": tuple(values["expected"]), "singles": tuple(values.get("singles", ()))})
 
     @property
     def verdict(self) -> str:
         """One line: what the completion was worth, what was read in it, and why it ended."""
         worth = f"no reward ({one_line(self.detail)})" if self.reward is None else f"reward {self.reward:g}"
+        if self.singles:
+            worth += f", of {', '.join('none' if one is None else f'{one:g}' for one in self.singles)}"
         found = "no answer found" if self.answer is None else f"answer found {_quoted(self.answer)}"
         expected = " or ".join(map(_quoted, self.expected[:3]))
         end = "cut off at the limit" if self.truncated else "ended by itself"

@@ -93,14 +93,14 @@ def measure(
     found = list(old)
     correct = sum(map(is_correct, old))
     total = len(problems) * samples
-    unjudged = sum(attempt.reward is None for attempt in old)
+    unjudged = sum(attempt.is_correct is None for attempt in old)
     watcher.measured(label, 0, len(old), correct, total, unjudged)
     for piece in examiner.pieces([problem for problem in problems if problem.id not in done], samples):
         attempts = examiner.examine(piece, sampling, samples, partial(watcher.beat, label))
         kept.add(attempts)
         found += [replace(attempt, text="") for attempt in attempts]
         correct += sum(map(is_correct, attempts))
-        unjudged += sum(attempt.reward is None for attempt in attempts)
+        unjudged += sum(attempt.is_correct is None for attempt in attempts)
         watcher.measured(label, len(found) - len(old), len(old), correct, total, unjudged)
     order = {problem.id: place for place, problem in enumerate(problems)}
     return Evaluation.of(sorted(found, key=lambda attempt: order[attempt.problem_id]))

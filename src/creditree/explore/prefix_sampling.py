@@ -16,7 +16,7 @@ from creditree.tree import RolloutTree
 class PrefixSampling(Explorer):
     """A group, then groups that go on from prefixes of it: of right completions where most failed, else of wrong ones.
 
-    With p the share of the first group that is right (reward >= `threshold`) and t the `target`, the prefix is the
+    With p the share of the first group that is right (reward >= `threshold`) and t the `pass_rate`, the prefix is the
     share
 
         f = (t - p) / (1 - p)  of a right completion, where p < t;     f = 1 - t / p  of a wrong one, where p > t
@@ -29,7 +29,7 @@ class PrefixSampling(Explorer):
     """
 
     replays: int = number(1, "completions that prefixes are taken from", least=1)
-    target: float = number(0.5, "pass rate that prefixes are to lead to", above=0, below=1)
+    pass_rate: float = number(0.5, "share right that prefixes are to lead to", above=0, below=1)
     threshold: float = again(Replay, "threshold", 1.0)
     name: ClassVar[str] = "prefix_sampling"
     paper: ClassVar[str] = "arXiv 2605.05112"
@@ -49,8 +49,8 @@ class PrefixSampling(Explorer):
         first = forest[0]
         right = [bool(reward >= self.threshold) for reward in first.rewards(first.rewarded)]
         passed = sum(right) / max(1, len(right))
-        share = kept_share(passed, self.target)
-        pool = [leaf for leaf, won in zip(first.rewarded, right, strict=True) if won == (passed < self.target)]
+        share = kept_share(passed, self.pass_rate)
+        pool = [leaf for leaf, won in zip(first.rewarded, right, strict=True) if won == (passed < self.pass_rate)]
         roots = self._roots(first, pool, share, key)
         return (yield Growth.below(forest, roots, self.group)) if roots else forest
 

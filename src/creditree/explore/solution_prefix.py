@@ -20,10 +20,10 @@ class SolutionPrefix(Explorer):
 
     The share f is one number for all problems. It begins with `prefix_first`, and a step moves it to
 
-        f + speed (target - p), not below 0 and not above prefix_most,
+        f + speed (pass_rate - p), not below 0 and not above prefix_most,
 
     p the mean over the step's problems of the share of completions that are right (reward >= `threshold`): longer where
-    less than the target is solved, shorter where more is. Once f is 0 it stays 0: the help is withdrawn. With
+    less than `pass_rate` is solved, shorter where more is. Once f is 0 it stays 0: the help is withdrawn. With
     `withdraw` N, f is also at most prefix_most (1 - n / N) after n steps, so that it is gone after N.
 
     That the start is a part of a solution, led towards half solved and then withdrawn, is the paper's; how f moves is
@@ -34,7 +34,7 @@ class SolutionPrefix(Explorer):
     prefix_first: float = number(0.5, "share of the solution that is given in the first step", least=0, most=1)
     prefix_most: float = number(0.9, "share of the solution that is given at most", least=0, most=1)
     speed: float = number(0.1, "how much the share changes in a step where all or none is solved, times 2", above=0)
-    target: float = again(PrefixSampling, "target", 0.5)
+    pass_rate: float = again(PrefixSampling, "pass_rate", 0.5)
     withdraw: int | None = number(None, "steps after which nothing is given; none: when it is not needed", least=1)
     threshold: float = again(Replay, "threshold", 1.0)
     share: float | None = fitted(None)
@@ -56,7 +56,7 @@ class SolutionPrefix(Explorer):
         judged = (tree.rewards(tree.rewarded) for tree, *_ in forests)
         passed = [float(np.mean(rewards >= self.threshold)) for rewards in judged if len(rewards)]
         if passed and share > 0.0:
-            share += self.speed * (self.target - float(np.mean(passed)))
+            share += self.speed * (self.pass_rate - float(np.mean(passed)))
         most = self.prefix_most * (1.0 if self.withdraw is None else max(0.0, 1.0 - steps / self.withdraw))
         return {"share": max(0.0, min(share, most)), "steps": steps}
 

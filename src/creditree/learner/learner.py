@@ -1,6 +1,8 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +79,15 @@ class Learner:
         )
         self.num_updates = 0
 
+    @contextmanager
+    def maximising(self, objective: Objective) -> Iterator[None]:
+        """Make the optimiser steps of the block by another objective; optimiser and weights are the same."""
+        own, self.objective = self.objective, objective
+        try:
+            yield
+        finally:
+            self.objective = own
+
     @property
     def keep_zero_advantage(self) -> bool:
         """Whether tokens of advantage 0 belong in the batch: a KL penalty or an entropy bonus acts on them."""
@@ -134,6 +145,7 @@ class Learner:
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
+        measured = batch.num_tokens if self.objective.by_sequence else 0
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
         loss, clipped, mismatch = self._passes(batch, key, at_old)
@@ -160,7 +172,17 @@ class Learner:
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
         return StepStats(
-            skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch, skipped, is_sound=is_sound
+            skipped is None,
+            loss,
+            grad_norm,
+            l2_grad_norm,
+            *counts,
+            note,
+            clipped,
+            mismatch,
+            skipped,
+            is_sound,
+            measured,
         )
 
     def _by_sequence(self, batch: Batch, at_old: bool) -> Batch:
@@ -250,7 +272,7 @@ class Learner:
         if self.trained.model.whole is not None:
             return Rows(self.trained, self.objective, batch, self.trained.model.whole)
         store = self.trunk_store if self.trained.first_layer > 0 else None
-        trunk = None if store is None else store.trunk(batch.token_ids, batch.parent)
+        trunk = None if store is None else store.trunk(batch.handles)
         return Skeleton(self.trained, self.objective, batch, trunk)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -1,6 +1,7 @@
 """How far the engine's log-probabilities are from the learner's own, of the tokens that are learned from."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,14 +23,12 @@ class Mismatch:
     largest: float = 0.0
 
     @classmethod
-    @torch.no_grad()
-    def of(cls, sampler_logprobs: Tensor, old_logprobs: Tensor) -> Self:
-        """Return the mismatch of some terms [M]."""
-        if not len(old_logprobs):
+    def of(cls, gaps: Sequence[Tensor], terms: int) -> Self:
+        """Return the mismatch of `terms` terms from the sums of their parts (`gaps_of`)."""
+        if not gaps:
             return cls()
-        gap = (sampler_logprobs - old_logprobs).abs().double()
-        absolute, squares, largest = torch.stack([gap.sum(), gap.square().sum(), gap.max()]).tolist()
-        return cls(len(old_logprobs), absolute, squares, largest)
+        absolute, squares, largest = torch.stack(list(gaps)).T
+        return cls(terms, float(absolute.sum()), float(squares.sum()), float(largest.max()))
 
     def __add__(self, other: "Mismatch") -> "Mismatch":
         """Return the mismatch of both's terms together."""
@@ -57,3 +56,14 @@ class Mismatch:
 
 
 NOT_COMPARED = Mismatch()
+
+
+@torch.no_grad()
+def gaps_of(sampler_logprobs: Tensor, old_logprobs: Tensor, compared: Tensor) -> Tensor:
+    """Return sum of |d|, sum of d^2 and the largest |d| [3], in float64, over those of some terms that are `compared`.
+
+    Nothing of it waits for a device: which terms are compared is a mask, not an index.
+    """
+    gap = torch.where(compared, sampler_logprobs - old_logprobs, 0.0).abs().double()
+    largest = gap.max() if len(gap) else gap.sum()
+    return torch.stack([gap.sum(), gap.square().sum(), largest])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.learner.head import TermLoss
-from creditree.learner.mismatch import Mismatch
+from creditree.learner.mismatch import Mismatch, gaps_of
 from creditree.models.trained import Trained
 from creditree.objective.base import Objective
 from creditree.tree import IntArray
@@ -18,16 +18,28 @@ from creditree.tree import IntArray
 class Passes(ABC):
     """A batch and the passes over it, in parts of at most `max_tokens` tokens, on which no result depends.
 
-    `num_clipped`: terms that a clip kept from learning so far. `at_old`: the policy is the one that sampled the fresh
-    terms, so `mismatch` is measured on them; `replaces_old`: and what the passes compute takes the place of their old
-    log-probabilities.
+    `at_old`: the policy is the one that sampled the fresh terms, so `mismatch` is measured on them; `replaces_old`: and
+    what the passes compute takes the place of their old log-probabilities.
     """
 
     def __init__(self, trained: Trained, objective: Objective, batch: Batch) -> None:
         self.trained, self.objective, self.batch = trained, objective, batch
         self._network = trained.model.network
-        self.num_clipped = 0
-        self.at_old, self.replaces_old, self.mismatch = False, False, Mismatch()
+        self.at_old, self.replaces_old = False, False
+        # sums stay on the device until they are asked for: to look at each would make a GPU wait for the host
+        self._clipped: list[Tensor] = []
+        self._gaps: list[Tensor] = []
+        self._num_compared = 0
+
+    @property
+    def num_clipped(self) -> int:
+        """Terms that a clip kept from learning so far."""
+        return int(torch.stack(self._clipped).sum()) if self._clipped else 0
+
+    @property
+    def mismatch(self) -> Mismatch:
+        """How far the engine's log-probabilities were from those of the passes so far, of fresh terms."""
+        return Mismatch.of(self._gaps, self._num_compared)
 
     @abstractmethod
     def gradient(self, max_tokens: int) -> float:
@@ -51,16 +63,18 @@ class Passes(ABC):
         arrays = (batch.weight, batch.advantage, batch.old_logprob, batch.sampler_logprob)
         weight, advantage, old, said = (self._tensor(array[terms]).to(kind) for array in arrays)
         fresh = self._tensor(batch.fresh[terms])
+        self._num_compared += int(batch.fresh[terms].sum()) if self.at_old else 0
 
         def loss_of(logprobs: Tensor, chosen: slice) -> Tensor:
             base = None if reference is None else reference[chosen]
             before = old[chosen]
             if self.at_old:
                 compared, now = fresh[chosen], logprobs.detach()
-                self.mismatch += Mismatch.of(said[chosen][compared], now[compared])
+                self._gaps.append(gaps_of(said[chosen], now, compared))
                 before = torch.where(compared, now, before) if self.replaces_old else before
             clipped = self.objective.clipped(logprobs, advantage[chosen], before)
-            self.num_clipped += 0 if clipped is None else int(clipped.sum())
+            if clipped is not None:
+                self._clipped.append(clipped.sum())
             return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], before)).sum()
 
         return loss_of

@@ -11,7 +11,7 @@ from typing import Any
 from creditree.config.overrides import apply_overrides
 from creditree.config.reward import OPTIONS, build_verifier, reward_of
 from creditree.errors import ConfigError, DataError
-from creditree.evaluate.audit import CORRECT, Audit, Graded, audit, read_answers
+from creditree.evaluate.audit import Audit, Graded, audit, read_answers
 from creditree.problem import Verdict
 from creditree.verify import Verifier, closing
 
@@ -47,7 +47,7 @@ class Grades:
     @property
     def correct(self) -> int:
         """How many rows are right."""
-        return sum((verdict.reward or 0.0) >= CORRECT for _, verdict in self.verdicts)
+        return sum(verdict.is_correct is True for _, verdict in self.verdicts)
 
     @property
     def unjudged(self) -> int:

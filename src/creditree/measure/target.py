@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, check_free, named_keys
+from creditree.config.reward import singles_named
 from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
 from creditree.config.trust import check_trust, without_pieces
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
@@ -89,6 +90,11 @@ class Job:
     problems: tuple[Problem, ...]
     samples: int
     max_new_tokens: int
+
+    @property
+    def singles(self) -> tuple[str, ...]:
+        """The names of the rewards that rewards are a sum of; () where there is one."""
+        return singles_named(self.config.reward)
 
     @property
     def source(self) -> str:

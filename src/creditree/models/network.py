@@ -90,8 +90,12 @@ class Network:
     def _some_ids(self, count: int) -> Tensor:
         return (torch.arange(count, device=self.device) * 7 % min(self.num_embeddings, 97)).unsqueeze(0)
 
+    @property
+    def _tolerance(self) -> float:
+        return 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
+
     def _agree(self, ours: Tensor, theirs: Tensor) -> bool:
-        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
+        tolerance = self._tolerance
         return torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max()))
 
 

@@ -133,13 +133,13 @@ def _is_judged(own: Sequence[Attempt]) -> bool:
     One without any is not observed, as the baseline leaves it out: a verifier that fails is not taken for a model that
     does.
     """
-    return any(attempt.reward is not None for attempt in own)
+    return any(attempt.is_correct is not None for attempt in own)
 
 
 def _failures(whole: Evaluation) -> tuple[str, ...]:
     """Return what is to be said of completions without a reward."""
     left_out = sum(not _is_judged(own) for own in whole.attempts.values())
-    wrong = sum(attempt.reward is None for own in whole.attempts.values() if _is_judged(own) for attempt in own)
+    wrong = sum(attempt.is_correct is None for own in whole.attempts.values() if _is_judged(own) for attempt in own)
     notes = []
     if left_out:
         notes.append(

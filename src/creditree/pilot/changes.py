@@ -49,7 +49,7 @@ def examples(problems: Sequence[Problem], before: Evaluation, after: Evaluation)
     worse: list[Example] = []
     for problem in problems:
         old, new = before.attempts[problem.id][0], after.attempts[problem.id][0]
-        if None not in (old.reward, new.reward) and is_correct(old) != is_correct(new):
+        if None not in (old.is_correct, new.is_correct) and is_correct(old) != is_correct(new):
             shown = Example(problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text))
             (better if is_correct(new) else worse).append(shown)
     return better[:MOST_EXAMPLES], worse[:MOST_EXAMPLES]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.guard import GuardBlock
-from creditree.config.reward import OPTIONS, build_verifier, grading, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
 from creditree.pilot.balance import (
@@ -39,7 +39,7 @@ from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate
 from creditree.text import json_escaped
 from creditree.user_code import placed as placed_code
-from creditree.verify import Verifier, closing
+from creditree.verify import closing
 
 GUARD_PROBLEMS = 200
 
@@ -57,14 +57,20 @@ class Data:
     shape: Shape
     num_guard: int = 0
 
+    @property
+    def reward(self) -> RewardBlock:
+        """Who judges, as a configuration has it."""
+        return reward_of({"name": self.frame.reward})
+
     def to_json(self) -> dict[str, Any]:
         """Return what was found, as JSON."""
+        rules = grading(self.reward)
         return {
             "findings": [one.to_json() for one in self.findings],
             "sizes": self.splits.sizes,
             "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
-            "grader": self.frame.reward,
-            "grading": grading(reward_of({"name": self.frame.reward})),
+            "grader": self.frame.reward if isinstance(self.frame.reward, str) else rules["grader"],
+            "grading": rules,
             "prompt": self.frame.prompt,
             "prompt_tokens": {
                 "median": self.lengths.median,
@@ -104,9 +110,9 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     _refuse(answers)
     groups = [] if request.by is None else check_groups(splits, request.by)
     threads = threads_for(request, shape)
-    frame = Frame(
-        placed_code(found.grader, Path.cwd()), prompt.text, chat, preferred_precision(request, shape), threads, tokens
-    )
+    several = None if request.reward is None else reward_of({"name": request.reward}).rewards
+    reward = placed_code(found.grader, Path.cwd()) if several is None else reward_of({"name": request.reward}).written
+    frame = Frame(reward, prompt.text, chat, preferred_precision(request, shape), threads, tokens)
     guard, shared = _guard_problems(request, prompt, splits)
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)
     files = _write(directory.path / PROBLEMS, request.problems.stem, splits)
@@ -170,16 +176,14 @@ def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[P
     if request.reward is None:
         found = choose_grader(problems, build_verifier)
         return found, *check_reading(found, placed, asked=False)
-    if request.reward == "program":
+    block = reward_of({"name": request.reward})
+    if "program" in block.names:
         raise ConfigError("`reward` program: a pilot cannot run what the model writes; use creditree train for it.")
-    with closing(_verifier(request.reward)) as verifier:
-        ours = request.reward in OPTIONS
-        found = reading(request.reward, verifier, problems, thorough=ours)
+    with closing(build_verifier(block)) as verifier:
+        ours = block.names[0] in OPTIONS
+        name = request.reward if block.rewards is None else block.names[0]
+        found = reading(name, verifier, problems, thorough=ours)
     return found, *check_reading(found, placed, asked=True, drops=ours)
-
-
-def _verifier(reward: str) -> Verifier:
-    return build_verifier(reward_of({"name": reward}))
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

@@ -20,7 +20,6 @@ NEVER = 1e-9
 """A reward function that takes no reference answer at all for right measures something else."""
 LOOKED_AT = 20
 """Other problems whose answers are looked at, for each."""
-_CORRECT = 1.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -197,7 +196,7 @@ def _misread(found: Reading, placed: Sequence[Placed]) -> list[Finding]:
 
 
 def _right(verdict: Verdict) -> bool:
-    return (verdict.reward or 0.0) >= _CORRECT
+    return verdict.is_correct is True
 
 
 def _answer(problem: Problem, form: str, said: str) -> Answer:

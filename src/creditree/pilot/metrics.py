@@ -68,7 +68,7 @@ def measure_metric(
     if metric.startswith(COLUMN):
         worth = zip(problems, _worth(metric.removeprefix(COLUMN), problems), strict=True)
         firsts = [(value, before.attempts[one.id][0], after.attempts[one.id][0]) for one, value in worth]
-        judged = [(value, a, b) for value, a, b in firsts if None not in (a.reward, b.reward)]
+        judged = [(value, a, b) for value, a, b in firsts if None not in (a.is_correct, b.is_correct)]
         old = [value * is_correct(a) for value, a, _ in judged]
         new = [value * is_correct(b) for value, _, b in judged]
         return _measured(metric, old, new, key)

@@ -177,7 +177,7 @@ def advice(found: Outlook) -> str:
         return "take harder problems: most of these are solved every time"
     if found.unparsable > 0.5:
         return f"in {found.unparsable:.0%} of the completions no answer is found: change `prompt` or `reward`"
-    return "take easier problems, a stronger base model, or fine-tune on worked solutions first"
+    return "take easier problems, a stronger base model, or begin with worked solutions (a column `solution`)"
 
 
 def seconds_to_detect(

@@ -1,7 +1,7 @@
 """The last stage of a pilot: the record that says what came out, from the run's files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.pilot.base import SUSPECT, Base
 from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
+from creditree.pilot.cold import unread
 from creditree.pilot.concentration import Concentration, concentration
 from creditree.pilot.data import Data
 from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
@@ -63,7 +64,10 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> d
         expected, latest = seconds_to_detect(d.value, d.interval.low, best.seconds, detectable)
         record["seconds_to_detect"] = {"expected": expected, "latest": latest}
     record["first"] = base.first.to_json()
-    if kind == "no_signal":
+    record["cold_start"] = None if base.cold is None else base.cold.to_json()
+    if base.cold is not None:
+        record["verdict"] = "cold_start"
+    elif kind == "no_signal":
         record["advice"] = advice(base.chosen)
     record["suspicion"] = None if base.suspicion is None else base.suspicion.to_json()
     return record
@@ -74,11 +78,12 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     outlook = outlook_record(base, data.splits.sizes["test"])
     text = f"{outlook['why'][0].upper()}{outlook['why'][1:]}."
     if outlook["verdict"] == "no_signal" and base.suspicion is not None:
-        grader, rows = str(request.reward or data.frame.reward), str(directory.path / SUSPECT)
+        alone = data.reward.rewards is None and request.reward
+        grader, rows = alone or data.reward.names[0], str(directory.path / SUSPECT)
         call = request.spelled("grade", {"path": rows, "grader": grader})
         found = Recommendation("suspect_grader", base.suspicion.sentence(call))
     elif outlook["verdict"] == "no_signal":
-        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
+        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.{unread(base.right)}")
     else:
         found = Recommendation("nothing_to_gain", text)
     return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
@@ -110,6 +115,8 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     failed = [f"metric {one['name']}: {one['error']}" for one in metrics if "error" in one]
     listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
     advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
+    if base.cold is not None:
+        advised = replace(advised, text=f"{advised.text} {base.cold.text} It began so: {_begun(config)}.")
     better, worse = examples(asked, sides["base"], sides["trained"])
     return _head(request, data, directory) | {
         "outlook": outlook,
@@ -127,7 +134,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
         "examples": {"better": [one.to_json() for one in better], "worse": [one.to_json() for one in worse]},
         **_recommended(advised, listed),
         "files": {"adapter": str(run.trained), "run": str(run.path)},
-        "next": _next(request, str(data.frame.reward), str(run.path)),
+        "next": _next(request, data.reward.names, str(run.path)),
     }
 
 
@@ -190,7 +197,7 @@ def _difference(found: Any) -> dict[str, Any]:
 
 def _chosen(config: RunConfig) -> dict[str, Any]:
     return {
-        "method": config.method.name,
+        "method": _begun(config),
         "learning_rate": config.train.learning_rate,
         "group": config.method.group,
         "problems_per_step": config.train.problems_per_step,
@@ -203,6 +210,12 @@ def _chosen(config: RunConfig) -> dict[str, Any]:
         "max_rows": config.train.max_rows,
         "seconds": config.train.seconds,
     }
+
+
+def _begun(config: RunConfig) -> str:
+    """Return what a run is and what came before it."""
+    steps = config.warm_start.steps
+    return f"{config.method.build().label}{f' after a warm start of {steps} steps' if steps else ''}"
 
 
 def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
@@ -262,9 +275,9 @@ def _cost(
     }
 
 
-def _next(request: Request, grader: str, run: str) -> dict[str, str]:
+def _next(request: Request, judges: Sequence[str], run: str) -> dict[str, str]:
     """Return what may be called next, by what it is for."""
-    trust = {"trust": True} if ":" in grader else {}
+    trust = {"trust": True} if any(":" in name for name in judges) else {}
     monitor = {"target": run, "fresh": "FRESH.csv"} | trust
     again = {"start": run, "data": "NEW.csv", "guard": "GUARD.csv", "directory": "runs/retrained"} | trust
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from creditree.config.reward import reward_of
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.base import Base, look_at_base
@@ -109,7 +110,7 @@ def _run(request: Request, directory: PilotDirectory, watcher: Watcher) -> dict[
         base = look_at_base(request, data, directory, watcher)
     kind, why = verdict(base.chosen, base.frame.group)
     _show_base(base, why, watcher)
-    if kind in ("no_signal", "solved"):
+    if kind == "solved" or (kind == "no_signal" and base.cold is None):
         return early_record(request, data, base, directory)
     course = planned(request, data, base, directory)
     with directory.stage("trials"):
@@ -131,9 +132,10 @@ def _settings(request: Request) -> dict[str, Any]:
     digests = {"problems_sha256": _digest(request.problems)}
     if request.guard is not None:
         digests["guard_sha256"] = _digest(request.guard)
-    reward = Path((request.reward or "").rpartition(":")[0])
-    if reward.suffix == ".py":
-        digests["reward_sha256"] = _digest(reward, "reward")
+    names = () if request.reward is None else reward_of({"name": request.reward}).names
+    files = [file for name in names if (file := Path(name.rpartition(":")[0])).suffix == ".py"]
+    if files:
+        digests["reward_sha256"] = " ".join(_digest(file, "reward") for file in files)
     if Path(request.model).is_dir():
         digests["model_content"] = content_digest(Path(request.model))
     return values | {"metrics": list(request.metrics), "overrides": list(request.overrides)} | digests
@@ -174,6 +176,8 @@ def _show_base(base: Base, why: str, watcher: Watcher) -> None:
             f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %"
         )
     watcher.message(f"{why[0].upper()}{why[1:]}.")
+    if base.cold is not None:
+        watcher.message(base.cold.text)
 
 
 def _show_wait(outlook: dict[str, Any], watcher: Watcher) -> None:

@@ -12,6 +12,7 @@ from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
 from creditree.pilot.base import Base
+from creditree.pilot.cold import cold_settings
 from creditree.pilot.data import Data, guard_keys
 from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
@@ -44,7 +45,7 @@ class Course:
     @property
     def settings(self) -> tuple[Setting, ...]:
         """What could be tried, the preferred one first."""
-        return settings_to_try(self.data.shape.num_parameters)
+        return settings_of(self.data, self.base)
 
     @property
     def pace(self) -> Pace:
@@ -70,7 +71,7 @@ class Trial:
         """Return the trial as JSON."""
         d = self.summary.main
         return {
-            "method": self.summary.method,
+            "method": f"{self.summary.method}{self.setting.begins}",
             "learning_rate": self.learning_rate,
             "seconds": self.seconds,
             "steps": self.steps,
@@ -97,10 +98,17 @@ def pace_of(data: Data, base: Base) -> Pace:
     return Pace(seen.completion_s, seen.single_s, sizes["test"], sizes["validation"], data.num_guard, seen.load_s)
 
 
+def settings_of(data: Data, base: Base) -> tuple[Setting, ...]:
+    """Return what could be tried, the preferred one first: others where the base solves next to nothing."""
+    if base.cold is None:
+        return settings_to_try(data.shape.num_parameters)
+    return cold_settings(base.cold, data.shape.num_parameters, data.splits.sizes["training"])
+
+
 def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Course:
     """Return the course of the pilot. How its time is divided is decided once, and kept."""
     if not directory.has("timeline"):
-        settings = settings_to_try(data.shape.num_parameters)
+        settings = settings_of(data, base)
         left = max(0.0, request.budget_s - directory.spent_s)
         directory.write("timeline", asdict(divide(left, pace_of(data, base), base.frame.group, len(settings))))
     course = Course(request, data, base, directory.read_as("timeline", Timeline), directory)

@@ -14,6 +14,9 @@ CARDS = (4, 6, 8, 12, 16, 24, 40, 80)
 PRECISIONS: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
 MICRO_BATCHES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32, 16)
 """Values of micro_batch_tokens to choose from. A run of tokens that nothing interrupts is never cut."""
+ON_GPU = (3072, 2048, *MICRO_BATCHES)
+"""The same on a GPU: with fewer tokens, launching the kernels of a pass takes longer than running them. With more, most
+passes would be so large that attention is compiled first (`creditree.models.flex.FEWEST_PAIRS`). Ours."""
 ROWS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 8)
 """Values of max_rows to choose from: throughput grows up to a few hundred rows, and with fewer than 8 it is poor."""
 ANY = 1024
@@ -51,7 +54,9 @@ def least(work: Workload, free: Free = ALL) -> Prediction:
 
 
 def _micro(work: Workload, free: Free) -> tuple[int, ...]:
-    return MICRO_BATCHES if free.micro_batch_tokens else (work.micro_batch_tokens,)
+    if not free.micro_batch_tokens:
+        return (work.micro_batch_tokens,)
+    return MICRO_BATCHES if work.on_host else ON_GPU
 
 
 def _rows(work: Workload, free: Free) -> tuple[int, ...]:

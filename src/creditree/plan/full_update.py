@@ -19,7 +19,7 @@ def full_update_size(work: Workload, stack: list[Stretch], *, alone: bool) -> Up
     kept = sum(work.shape.num_layers * layer_bytes(work, stretch) for stretch in stack)
     one, below = layer_bytes(work, top), sum(work.shape.num_layers * layer_bytes(work, part) for part in stack[:-1])
     masks = sum(mask_bytes(work, stretch) for stretch in stack)
-    chunk = rows_per_chunk(shape.vocab_size, top.rows)
+    chunk = rows_per_chunk(shape.vocab_size, top.rows, on_host=work.on_host)
     head = head_bytes(work, top)
     states = 2 * s * top.rows * shape.hidden_size
     back = backward_bytes(work, top.tokens)
@@ -57,7 +57,7 @@ def head_bytes(work: Workload, stretch: Stretch) -> int:
     And states of the rows, their norm and gradients: (2 r + 4 c) hidden s.
     """
     shape = work.shape
-    chunk = rows_per_chunk(shape.vocab_size, stretch.rows)
+    chunk = rows_per_chunk(shape.vocab_size, stretch.rows, on_host=work.on_host)
     states = (2 * stretch.rows + 4 * chunk) * shape.hidden_size
     return work.item * (2 * chunk * shape.vocab_size + states)
 

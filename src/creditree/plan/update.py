@@ -83,7 +83,7 @@ def head_bytes(work: Workload, stretch: Stretch) -> int:
     And the gradient of r rows, r hidden s.
     """
     vocabulary = work.shape.vocab_size
-    chunk = rows_per_chunk(vocabulary, stretch.rows)
+    chunk = rows_per_chunk(vocabulary, stretch.rows, on_host=work.on_host)
     each = work.item + (4 if work.item < 4 else 0)
     return chunk * vocabulary * each + stretch.rows * work.shape.hidden_size * work.item
 

@@ -14,6 +14,7 @@ from creditree.problem import Problem
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, num_graded, reward_estimate, reward_text
 from creditree.report.wording import count, p_value, percent, percent_interval, points_interval, terminal_table
+from creditree.rewards import SingleReward
 from creditree.rng import Key
 
 MEASURED, BASE = "measured", "base"
@@ -21,9 +22,15 @@ Sides = Mapping[str, Evaluation]
 """The evaluation of what is measured, and where something was trained, of its base."""
 
 
-def decoding_entry(sides: Sides, ks: Sequence[int], key: Key) -> dict[str, Any]:
-    """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too."""
+def decoding_entry(sides: Sides, ks: Sequence[int], key: Key, singles: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too.
+
+    `singles`: the names of the rewards that rewards are a sum of, if they are.
+    """
     entry = _figures(sides[MEASURED], ks, key)
+    for side, own in sides.items() if singles else ():
+        found = {name: one.to_json() for name, one in own.single_rewards(singles).items()}
+        entry.setdefault("single_rewards", {})[side] = found
     if BASE in sides:
         entry["base"] = _figures(sides[BASE], ks, key)
         entry["difference"] = difference(sides[BASE], sides[MEASURED], key).to_json()
@@ -84,7 +91,7 @@ def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Prob
             "digest": problem.digest,
             "completions": len(own),
             "correct": sum(map(is_correct, own)),
-            "unjudged": sum(one.reward is None for one in own),
+            "unjudged": sum(one.is_correct is None for one in own),
             "truncated": sum(one.truncated for one in own),
             "tokens": sum(one.num_tokens for one in own),
             "majority": majority_vote(own),
@@ -111,7 +118,7 @@ def task_view(record: Mapping[str, Any]) -> RenderableType:
         solved = entry["tokens_per_solved"]
         cost = "none was solved" if solved is None else f"{count(solved)} tokens per solved problem"
         parts.append(Text(f"{name}: {cost}, {percent(entry['truncation_rate'])} % of the completions truncated"))
-        parts += [Text(line) for line in _rewards(name, entry)]
+        parts += [Text(line) for line in (*_rewards(name, entry), *_singles(name, entry))]
         if entry["unjudged"]:
             missing = f"{entry['unjudged']} of {entry['completions']} completions got no reward and are left out"
             parts.append(Text(f"{name}: {missing}: {entry['first_failure']}"))
@@ -128,6 +135,18 @@ def _rewards(name: str, entry: Mapping[str, Any]) -> list[str]:
     reward = entry["mean_reward"]
     shown = reward_text(reward["value"], Interval(*reward["interval"]))
     return [f"{name}: mean reward {shown}, 95 % interval. {REWARD_NOTE}"]
+
+
+def _singles(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """Return the means of single rewards in words, where there are several."""
+    sides = entry.get("single_rewards", {})
+    said = {
+        side: ", ".join(f"{single} {SingleReward.from_json(one)}" for single, one in found.items())
+        for side, found in sides.items()
+    }
+    return [
+        f"{name}: single rewards{'' if side == MEASURED else f' of the {side}'}: {one}" for side, one in said.items()
+    ]
 
 
 def suite_view(record: Mapping[str, Any]) -> RenderableType:

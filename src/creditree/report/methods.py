@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import Field
 from inspect import cleandoc
 from textwrap import fill
@@ -12,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from creditree.methods import AXES, METHODS
 from creditree.piece import Piece, default_of, numbers_of, types_of
 from creditree.pieces import PIECES
+from creditree.rewards import READY
 
 QUESTIONS = {
     "explore": "How does the tree grow?",
@@ -20,6 +22,8 @@ QUESTIONS = {
     "objective": "What is maximised?",
     "schedule": "Which problems are drawn and kept, and how long may a completion be?",
 }
+KINDS: dict[str, Mapping[str, type[Piece]]] = {**PIECES, "reward": READY}
+"""All pieces by what they answer: those of a method, and the ready rewards."""
 _HEAD = """# Methods and pieces
 
 A method answers four questions, each with one piece, and a schedule stands around them. Every piece can be exchanged
@@ -35,6 +39,12 @@ its place: `method.select: my_select.py:LastTokens`, relative to the file that n
 This page is made from the classes: `python -m creditree.report.methods > docs/methods.md`.
 """
 
+_REWARDS = """## reward: What is a completion given for besides being right?
+
+Not a question of the method, but of `reward:`, where several rewards stand as a list: the task's grader or your own
+function first, then these or functions of yours (docs/verification.md).
+"""
+
 
 def page() -> str:
     """Return the page in Markdown."""
@@ -42,6 +52,8 @@ def page() -> str:
     for axis in AXES:
         parts.append(f"## {axis}: {QUESTIONS[axis]}\n")
         parts += [_piece(kind) for kind in PIECES[axis].values()]
+    parts.append(_REWARDS)
+    parts += [_piece(kind) for kind in READY.values()]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -163,7 +163,7 @@ class Progress:
     def _learning(self) -> list[str]:
         rewards = [r for r in (_number(record, "reward_mean") for record in self._recent) if r is not None]
         signal = _number(self._recent[-1], "signal_share")
-        parts = [f"reward {sum(rewards) / len(rewards):.3f}"] if rewards else []
+        parts = [f"reward {sum(rewards) / len(rewards):.3f}{_singles(self._recent[-1])}"] if rewards else []
         if signal is not None:
             parts.append(f"steps with signal {percent(signal)} %")
         if self._validation is not None:
@@ -190,6 +190,14 @@ class Progress:
         if not isinstance(seconds, Mapping):
             return []
         return [f"{name} {duration(float(value))}" for name, value in seconds.items()]
+
+
+def _singles(record: Mapping[str, object]) -> str:
+    """Return the single rewards of a step, where its rewards are sums of several."""
+    found = record.get("rewards")
+    means = {name: one["mean"] for name, one in found.items()} if isinstance(found, Mapping) else {}
+    said = ", ".join(f"{name} {'none' if mean is None else f'{mean:.3f}'}" for name, mean in means.items())
+    return f" (last: {said})" if said else ""
 
 
 def _elapsed_s(record: Mapping[str, object]) -> float | None:

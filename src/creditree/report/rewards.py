@@ -11,7 +11,10 @@ from creditree.rng import Key
 
 LEVEL = 0.05
 """A difference is claimed where the 95 % interval excludes 0 and p is below this."""
-NOTE = "Rewards are not all 0 or 1 here: correct means a reward of at least 1, and the mean reward says more."
+NOTE = (
+    "Rewards are not all 0 or 1 here: correct means a reward of at least 1 (of several, the first), and the mean "
+    "reward says more."
+)
 HEADER = ("decoding", "before", "after", "difference", "p")
 
 

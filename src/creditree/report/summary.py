@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,6 +13,9 @@ from creditree.evaluate.statistics import Difference, Estimate, paired_differenc
 from creditree.report.rewards import HEADER as REWARD_HEADER
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.rewards import RewardChange, conclusions
+from creditree.report.singles import HEADER as SINGLE_HEADER
+from creditree.report.singles import TITLE as SINGLE_TITLE
+from creditree.report.singles import Singles, single_rows, singles_from, singles_json
 from creditree.report.wording import (
     count,
     duration,
@@ -75,8 +79,8 @@ class Summary:
     """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
 
     `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
-    counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1.
-    `extra` is written beside them.
+    counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1;
+    `singles`: the rewards that they are sums of, where there are several. `extra` is written beside them.
     """
 
     method: str
@@ -86,6 +90,7 @@ class Summary:
     task: str = ""
     extra: Mapping[str, object] = field(default_factory=dict)
     rewards: Mapping[str, RewardChange] = field(default_factory=dict)
+    singles: Singles = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.decoding:
@@ -112,6 +117,7 @@ class Summary:
             "seconds": dict(self.seconds),
             "tokens": dict(self.tokens),
             **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
+            **({"single_rewards": singles_json(self.singles)} if self.singles else {}),
             **self.extra,
         }
 
@@ -130,6 +136,7 @@ class Summary:
                     str(name): RewardChange.from_json(_mapping(entry))
                     for name, entry in _mapping(data.get("rewards", {})).items()
                 },
+                singles=singles_from(_mapping(data.get("single_rewards", {}))),
             )
         except KeyError as error:
             raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
@@ -151,10 +158,12 @@ def summary_table(summary: Summary) -> Table:
 
 
 def _reward_view(summary: Summary) -> list[RenderableType]:
+    single = terminal_table(SINGLE_TITLE, SINGLE_HEADER, single_rows(summary.singles))
+    singles = [single] if summary.singles else []
     if not summary.rewards:
-        return []
+        return [*singles]
     rows = [change.row(name) for name, change in summary.rewards.items()]
-    return [terminal_table("mean reward (95 % interval)", REWARD_HEADER, rows), Text(REWARD_NOTE)]
+    return [terminal_table("mean reward (95 % interval)", REWARD_HEADER, rows), *singles, Text(REWARD_NOTE)]
 
 
 def cost_table(summary: Summary) -> Table:
@@ -179,17 +188,27 @@ def summary_markdown(summary: Summary) -> str:
 
 
 def _reward_markdown(summary: Summary) -> list[str]:
+    singles = [markdown_table(SINGLE_HEADER, single_rows(summary.singles))] if summary.singles else []
     if not summary.rewards:
-        return []
+        return singles
     rows = [change.row(name) for name, change in summary.rewards.items()]
     note = f"Mean reward, with 95 % bootstrap intervals over problems; p by flipping signs. {REWARD_NOTE}\n"
-    return [markdown_table(REWARD_HEADER, rows), note]
+    return [markdown_table(REWARD_HEADER, rows), note, *singles]
 
 
 def _started(summary: Summary) -> list[str]:
-    """Return what "before" was, in words, where it was not the base model."""
-    start = summary.extra.get("start")
-    return [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
+    """Return what "before" was, in words, where it was not the base model, and what came before the method."""
+    start, warm = summary.extra.get("start"), summary.extra.get("warm_start")
+    before = [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
+    return [*before, warm_words(warm)] if isinstance(warm, Mapping) else before
+
+
+def warm_words(warm: Mapping[str, Any]) -> str:
+    """Return what a warm start did."""
+    return (
+        f"warm start: {warm['steps']} supervised steps on the worked solutions of {warm['problems']} problems each, "
+        f"-log p a token from {warm['loss_first']:.3g} to {warm['loss_last']:.3g}"
+    )
 
 
 def _last_words(summary: Summary) -> list[str]:
@@ -206,7 +225,9 @@ _NOTE = (
     "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
     "McNemar test's.\n"
 )
-_KNOWN = frozenset({"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens", "rewards"})
+_KNOWN = frozenset(
+    {"method", "task", "before", "after", "difference", "decoding", "seconds", "tokens", "rewards", "single_rewards"}
+)
 
 
 def _title(summary: Summary) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 import pyarrow as pa
 
 from creditree.errors import RunError
-from creditree.problem import Status
+from creditree.problem import Status, correct
 from creditree.runs.atomic import recover, remove, writing
 from creditree.runs.held import HeldDirectory
 from creditree.runs.records import record_of
@@ -23,8 +23,11 @@ SCHEMA = pa.schema(
         ("num_tokens", pa.int32()),
         ("truncated", pa.bool_()),
         ("text", pa.string()),
+        ("singles", pa.list_(pa.float64())),
     ]
 )
+_LATER = ("singles",)
+"""Columns that older files lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Attempt:
 
     `reward` is None where the verifier could give none; `vote` is the answer that it gives (None: none was found);
     `truncated`: it was cut off at the limit of tokens. `text` may be left empty where only the figures matter.
+    `singles`: as in the verdict (`creditree.problem.Verdict`).
     """
 
     problem_id: str
@@ -44,6 +48,12 @@ class Attempt:
     truncated: bool
     detail: str = ""
     text: str = ""
+    singles: tuple[float | None, ...] = ()
+
+    @property
+    def is_correct(self) -> bool | None:
+        """Whether it is correct; None where who judges the task could not say."""
+        return correct(self.reward, self.singles)
 
 
 CURE = "remove it, and run the same command again: what is missing is sampled again"
@@ -119,7 +129,8 @@ def _all(held: HeldDirectory, name: str) -> list[Attempt]:
 
 
 def _of_part(held: HeldDirectory, part: str) -> list[Attempt]:
-    return record_of(list[Attempt], read_table(held, part, SCHEMA.names, CURE), held.path / part, CURE)
+    rows = read_table(held, part, SCHEMA.names, CURE, later=_LATER)
+    return record_of(list[Attempt], rows, held.path / part, CURE)
 
 
 def _parts(held: HeldDirectory, name: str) -> list[str]:

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
         ("finish_reason", pa.string()),
         ("reward", pa.float64()),
+        ("singles", _NUMBERS),  # the rewards that it is the sum of, as the configuration has them; empty: there is one
         ("status", pa.string()),
         ("detail", pa.string()),
         ("advantages", _NUMBERS),
@@ -99,6 +100,7 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
         "text": text,
         "finish_reason": branch.finish_reason,
         "reward": branch.reward,
+        "singles": [] if verdict is None else list(verdict.singles),
         "status": None if verdict is None else verdict.status,
         "detail": None if verdict is None else verdict.detail,
         **arrays,

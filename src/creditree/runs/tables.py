@@ -18,16 +18,19 @@ def write_table(held: HeldDirectory, name: str, table: pa.Table) -> None:
     held.write_bytes(name, buffer.getvalue())
 
 
-def read_table(held: HeldDirectory, name: str, columns: Sequence[str], cure: str) -> list[dict[str, Any]]:
-    """Return the rows of a parquet file, of some columns.
+def read_table(
+    held: HeldDirectory, name: str, columns: Sequence[str], cure: str, later: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the rows of a parquet file, of some columns; those that came `later` may be missing.
 
     Raises RunError, which ends with the cure, where it is missing or damaged, or lacks one of `columns`.
     """
     data = held.read_bytes(name, cure)
     try:
         table = pq.read_table(pa.BufferReader(data))
-        missing = [column for column in columns if column not in table.column_names]
-        rows: list[dict[str, Any]] = [] if missing else table.select(list(columns)).to_pylist()
+        asked = [column for column in columns if column in table.column_names]
+        missing = [column for column in columns if column not in asked and column not in later]
+        rows: list[dict[str, Any]] = [] if missing else table.select(asked).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         cause = " ".join(str(error).split())
         raise RunError(f"Cannot read {held.path / name}: {cause}; {cure}.") from error

@@ -28,7 +28,7 @@ from creditree.tasks.svamp import svamp
 from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
-from creditree.train.settings import Settings, Validation
+from creditree.train.settings import Settings, Validation, WarmStart
 
 
 def build_lora(block: LoraBlock) -> LoraSpec:
@@ -146,4 +146,5 @@ def build_settings(config: RunConfig, method: Method | None = None) -> Settings:
         max_skipped=train.max_skipped,
         max_unjudged=train.max_unjudged,
         rollouts_every=config.log.rollouts_every,
+        warm_start=WarmStart(**config.warm_start.model_dump()),
     )

@@ -8,10 +8,13 @@ from creditree.evaluate.prompt import text_notes
 from creditree.methods import AXES, Method
 from creditree.piece import numbers_of
 from creditree.problem import Problem
+from creditree.setup.build import build_task
 from creditree.setup.workload import Encoder
 from creditree.tasks.benchmarks import BENCHMARKS
+from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.task import PromptTemplate
+from creditree.tasks.word_problems import WordProblems
 
 
 def piece_text(piece: Any) -> str:
@@ -24,6 +27,17 @@ def method_record(method: Method) -> dict[str, str]:
     """Return a method as the seven strings of `creditree methods --json`."""
     axes = {axis: piece_text(getattr(method, axis)) for axis in AXES}
     return {"name": method.name, "paper": method.paper} | axes
+
+
+def wordings() -> dict[str, str]:
+    """Return the wording of the prompt of every task that has one of its own."""
+    return {
+        "multiplication": Multiplication().prompt.text,
+        "multiplication (paper)": Multiplication.paper().prompt.text,
+        "word_problems": WordProblems().prompt.text,
+        "svamp": SVAMP_PROMPT,
+        **{name: benchmark.prompt.text for name, benchmark in BENCHMARKS.items()},
+    }
 
 
 def asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[str, object]:
@@ -41,7 +55,16 @@ def asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[s
     return {"prompt": texts.exact(ids), "prompt_tokens": len(ids)} | said
 
 
-def wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:
+def example_of(config: RunConfig) -> dict[str, object]:
+    """Return the first prompt of the test split with its answers; of problems on the hub, the wording alone."""
+    if isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
+        return {"wording": config.task.prompt.text or _wording(config.task)}
+    task = build_task(config.task)
+    problem = task.held_out("test", 1)[0]
+    return asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
+
+
+def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:
     """Return the wording of a task whose problems are on the hub."""
     if isinstance(task, BenchmarkConfig):
         return BENCHMARKS[task.name].prompt.text

@@ -10,7 +10,7 @@ from creditree.models.shapes import shape_of
 from creditree.setup.build import build_lora, build_settings
 from creditree.setup.defaults import Choices, choices_text
 from creditree.setup.described import method_record
-from creditree.setup.problems import check_problems
+from creditree.setup.problems import check_problems, warm_start_words
 
 
 def step_cost(config: RunConfig) -> dict[str, Any]:
@@ -20,9 +20,11 @@ def step_cost(config: RunConfig) -> dict[str, Any]:
     drawn = method.schedule.demand(settings.problems_per_step)
     problems, length = max(settings.problems_per_step, drawn.most), settings.longest_completion(method.schedule)
     sampled, learned = method.explore.demand(length), method.select.demand(length)
+    warm = config.warm_start
     tokens = problems * method.explore.max_completions * length
     cost: dict[str, Any] = {
         "steps": settings.steps,
+        **({"warm_start": warm.model_dump()} if warm.steps else {}),
         "problems": problems,
         "completions": problems * method.explore.max_completions,
         "sampled_tokens": tokens,
@@ -61,6 +63,7 @@ def dry_run_text(config: RunConfig, choices: Choices = ()) -> str:
         dump_config(config).rstrip(),
         "",
         *([choices_text(choices), ""] if choices else []),
+        *([warm_start_words(config.warm_start), ""] if config.warm_start.steps else []),
         f"Each of {cost['steps']} steps, at most:",
         f"  samples   {cost['sampled_tokens']:,} tokens: {cost['completions']:,} completions of {problems}",
         "            (each prefix that completions share is decoded once)",

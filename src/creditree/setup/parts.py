@@ -20,6 +20,7 @@ from creditree.train.guard import Guard
 from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
 from creditree.train.settings import Parts, check_context
 from creditree.train.start import Start
+from creditree.train.warm_start import check_solutions
 from creditree.user_code import digest_of
 
 
@@ -64,6 +65,8 @@ def build(resolved: Resolved) -> Parts:
     learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
     check_context(parts, resolved.settings)
+    if config.warm_start.steps:
+        check_solutions(model, task)
     return parts
 
 

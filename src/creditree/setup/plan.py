@@ -72,6 +72,7 @@ class Plan:
             "fits": self.fits,
             "problem": self.problem,
             "assumed": assumed(work),
+            "warm_start": self.config.warm_start.model_dump() if self.config.warm_start.steps else None,
             "settings": {name: getattr(work, name) for name in settings},
             "at_most": _memory_record(predict(work)) | {"step": asdict(step_cost(work))},
             "expected": _memory_record(predict(work, expected=True)) | {"step": asdict(step_cost(work, expected=True))},

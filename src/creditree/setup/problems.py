@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from creditree.config.schema import RunConfig
+from creditree.config.warm_start import WarmStartBlock
 from creditree.errors import DataError, did_you_mean
 from creditree.methods import AXES, Method
 from creditree.problem import Problem
@@ -16,9 +17,18 @@ from creditree.tasks.task import Task
 def wanted_solutions(config: RunConfig) -> list[str]:
     """Return what of a configuration works on worked solutions, as its keys say it."""
     method = config.method.build()
-    return [
+    warm = ["warm_start"] if config.warm_start.steps else []
+    return warm + [
         f"method.{axis} '{piece.name}'" for axis, piece in zip(AXES, method.pieces, strict=True) if piece.needs_solution
     ]
+
+
+def warm_start_words(warm: WarmStartBlock) -> str:
+    """Return what a warm start will do, in a sentence."""
+    return (
+        f"Warm start: {warm.steps} steps come first, each one update on the worked solutions of {warm.problems} "
+        "problems (log-likelihood); they sample nothing."
+    )
 
 
 def check_problems(config: RunConfig, *, offline: bool = False) -> None:

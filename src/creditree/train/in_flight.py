@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.problem import Problem, Verdict
+from creditree.problem import Problem, Status, Verdict
 from creditree.rng import Key
 from creditree.train.exploring import Exploring
 from creditree.tree import NO_TOKENS, Branch, Forest, RolloutTree, token_array
@@ -90,7 +90,9 @@ def _described(branch: Branch) -> Plain:
         "fork": branch.fork,
         "tokens": len(branch.token_ids),
         "finish": branch.finish_reason,
-        "verdict": None if verdict is None else [verdict.reward, verdict.status, verdict.detail],
+        "verdict": None
+        if verdict is None
+        else [verdict.reward, verdict.status, verdict.detail, None, list(verdict.singles)],
         "learns": branch.learns,
         "signals": [name for name in _SIGNALS if getattr(branch, name) is not None],
     }
@@ -106,7 +108,13 @@ def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
         take("logprobs", count),
         take("sampler_logprobs", count),
         entry["finish"],
-        None if entry["verdict"] is None else Verdict(*entry["verdict"]),
+        None if entry["verdict"] is None else _verdict(*entry["verdict"]),
         learns=entry.get("learns", True),
         **signals,
     )
+
+
+def _verdict(
+    reward: float | None, status: Status, detail: str, answer: None = None, singles: Sequence[float | None] = ()
+) -> Verdict:
+    return Verdict(reward, status, detail, answer, tuple(singles))

@@ -14,12 +14,14 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import is_unjudged, was_skipped
 from creditree.train.state import State
 from creditree.train.step import Skip, StepResult, learn
+from creditree.train.warm_start import warm_step
 
 
 class Loop:
     """Makes training steps of some parts; it keeps counts and clocks (`state`), and writes nothing.
 
-    ``Loop(parts, settings).step()`` draws problems, grows their trees, judges, credits, and updates what learns.
+    ``Loop(parts, settings).step()`` draws problems, grows their trees, judges, credits, and updates what learns; the
+    first steps may be those of a warm start.
     """
 
     def __init__(
@@ -70,13 +72,18 @@ class Loop:
 
     def _sampled_and_learned(self) -> StepResult:
         settings, state, rate = self.settings, self.state, self.learning_rate
+        step = settings.own_step(state.step)
+        if step < 0:
+            self._learning()
+            key = self.key.at("warm_start")
+            return warm_step(self.parts, settings.warm_start, state.step, key, rate, state.seconds)
         try:
-            explored = self.pipeline.step(state.step, state.seconds, is_last=state.step + 1 == settings.steps)
+            explored = self.pipeline.step(step, state.seconds, is_last=step + 1 == settings.steps)
         except NonFiniteError as error:
             self.pipeline.abandon()
             return StepResult.without(_skip(error, self.pipeline.problem_ids))
         forests, keys = [one.forest for one in explored.chosen], [one.key for one in explored.chosen]
-        key = self.key.at("step", state.step)
+        key = self.key.at("step", step)
         self._learning()
         method = self.parts.method
         course = settings.course(state.step, state.seconds, state.ledger.sampled)

@@ -1,6 +1,6 @@
 """What came of a run: its summary and its report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from creditree.problem import Problem, fingerprint
 from creditree.report.curves import Series, plot_curves
 from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
+from creditree.report.singles import SingleChange, single_changes
 from creditree.report.summary import Decoding, Summary, summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
 from creditree.train.pace import eager_words
+from creditree.train.settings import WarmStart
 from creditree.train.trainer import Trainer
 
 REPORT = "report.md"
@@ -49,6 +51,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         },
         extra=_more(trainer, after),
         rewards=_rewards(trainer, before, after),
+        singles=_singles(trainer, before, after),
     )
 
 
@@ -83,7 +86,12 @@ def _more(trainer: Trainer, after: Sides) -> dict[str, object]:
     }
     if trainer.parts.inputs is not None:
         extra["base_model"] = trainer.parts.inputs.base.to_json()
-    lesson = nothing_learned(counts, state.step, trainer.settings.max_new_tokens)
+    warm = warm_start_record(trainer.settings.warm_start, trainer.run.metrics())
+    if warm is not None:
+        extra["warm_start"] = warm
+    updates = 0 if warm is None else int(warm["updates"])
+    own = max(0, trainer.settings.own_step(state.step))
+    lesson = nothing_learned(counts, own, trainer.settings.max_new_tokens, updates)
     if lesson is not None:
         extra["nothing_learned"] = lesson
     slow = eager_words(counts)
@@ -96,9 +104,26 @@ def _more(trainer: Trainer, after: Sides) -> dict[str, object]:
     return extra
 
 
-def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int) -> str | None:
-    """Return why a run without any update learned nothing, and what may help; None where it made one."""
-    if counts.updates:
+def warm_start_record(warm: WarmStart, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what the warm start did, and the loss (mean -log p a token, in nats) of its first and last step."""
+    made = [record for record in metrics if record.get("warm_start")]
+    if not made:
+        return None
+    return {
+        "steps": len(made),
+        "problems": warm.problems,
+        "updates": made[-1]["updates"],
+        "loss_first": made[0]["loss"],
+        "loss_last": made[-1]["loss"],
+    }
+
+
+def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_updates: int = 0) -> str | None:
+    """Return why a run whose method made no update learned nothing, and what may help; None where it made one.
+
+    `warm_updates`: of a warm start before it, of the counts.
+    """
+    if counts.updates > warm_updates:
         return None
     judged = counts.completions - counts.failed_verdicts
     trouble = Counts(counts.completions, counts.truncated, counts.unparsable).trouble()
@@ -132,9 +157,10 @@ def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int) -> str | No
         ),
     )
     cause, cure = next((cause, cure) for holds, cause, cure in causes if holds)
+    left = "the warm start left" if warm_updates else "the run started from"
     return (
         f"Nothing was learned: in none of the {steps:,} steps there was an update (updates: 0), because {cause}; what "
-        f"is saved is what the run started from{f'. To learn, {cure}' if cure else ''}."
+        f"is saved is what {left}{f'. To learn, {cure}' if cure else ''}."
     )
 
 
@@ -143,6 +169,12 @@ def _rewards(trainer: Trainer, before: Sides, after: Sides) -> dict[str, RewardC
     key = trainer.key.at("reward")
     changes = {name: RewardChange.of(before[name], found, key.at(name)) for name, found in after.items()}
     return {name: change for name, change in changes.items() if change is not None}
+
+
+def _singles(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, SingleChange]]:
+    """Return each of several rewards by decoding; nothing where there is one."""
+    names = trainer.parts.verifier.singles
+    return {name: single_changes(names, before[name], found) for name, found in after.items()} if names else {}
 
 
 def _asked(trainer: Trainer) -> bool:

@@ -7,8 +7,8 @@ from creditree.report.wording import count, duration
 from creditree.train.watchdog import STAGES
 
 EAGER_CURE = (
-    "update PyTorch and the GPU's driver, leave memory free on the GPU, and load a base in int8 or nf4 in bfloat16 "
-    "(model.dtype)"
+    "the warning before the first of them says why; mostly it helps to update PyTorch and the GPU's driver, to leave "
+    "memory free on the GPU, or to load a base in int8 or nf4 in bfloat16 (model.dtype)"
 )
 
 

@@ -11,7 +11,7 @@ from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
 from creditree.train.exploring import Exploring
 from creditree.train.in_flight import Arrays, Plain, restored, stored
-from creditree.train.rollout import Rollout, count_drawn
+from creditree.train.rollout import Rollout, count_drawn, share_trie
 
 MOST_PASSED_OVER = 1_000_000
 """Problems in a row that a schedule may pass over before one is drawn all the same."""
@@ -67,6 +67,7 @@ class Pipeline:
         self._to_the_end(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
+        share_trie([*current, *self.in_flight])
         count_drawn([*current, *self.in_flight], cost)
         for one in self.in_flight:
             one.mark()

@@ -1,7 +1,7 @@
 """The metrics of a training step: one record, as ``metrics.jsonl`` holds it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from creditree.evaluate.accuracy import Evaluation
@@ -21,12 +21,20 @@ def metrics_record(
     validation: Evaluation | None,
     pipeline: Pipeline,
     mismatch: Mapping[str, float | None],
+    singles: Sequence[str] = (),
+    *,
+    is_warm: bool = False,
 ) -> dict[str, Any]:
-    """Return what a step did, and the counts of the run so far."""
+    """Return what a step did, and the counts of the run so far.
+
+    `singles`: the rewards that rewards are a sum of;  `is_warm`: it was one of the warm start.
+    """
     reward, stats = result.reward_mean, result.stats
     return {
         "step": state.step,
+        **({"warm_start": True} if is_warm else {}),
         "reward_mean": None if math.isnan(reward) else reward,
+        **({"rewards": {n: one.to_json() for n, one in result.single_rewards(singles).items()}} if singles else {}),
         "mixed_share": result.mixed_share,
         "signal_share": (state.step - state.ledger.no_signal) / state.step,
         "loss": stats.loss,

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.engine import Engine, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
-from creditree.evaluate.accuracy import CORRECT
 from creditree.evaluate.prompt import prompt_ids, target_ids
 from creditree.explore.base import Fork
+from creditree.forest import share
 from creditree.ledger import Ledger, Seconds
 from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
-from creditree.tree import Branch, Forest, RolloutTree
-from creditree.trie import TokenTrie
+from creditree.tree import NO_TOKENS, Forest, IntArray, RolloutTree
 from creditree.verify.reward_function import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
 
@@ -72,7 +71,7 @@ class Rollout:
             ledger.measured_tokens += sum(count for _, count in found)
         for one, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
-                judged = self._judged(forest)
+                judged = self._judged(forest, one.budget)
             with seconds.phase("explore"):
                 one.send(judged)
 
@@ -96,11 +95,13 @@ class Rollout:
         samples, cost = self.engine.sample(requests, self.sampling, self.told)
         ledger.add(cost)
         for (place, fork), drawn in zip(homes, samples, strict=True):
-            tree = grown[place][fork.tree].grown(*(_branch(fork, sample) for sample in drawn))
+            tree = grown[place][fork.tree].grown(
+                *(sample.branch(fork.parent, fork.at, learns=fork.learns) for sample in drawn)
+            )
             grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
         return grown
 
-    def _judged(self, forest: Forest) -> Forest:
+    def _judged(self, forest: Forest, budget: int) -> Forest:
         places = [
             (number, leaf)
             for number, tree in enumerate(forest)
@@ -108,7 +109,10 @@ class Rollout:
             if tree.branches[leaf].verdict is None
         ]
         prompt = self.prompt.render(forest[0].problem)
-        answers = [Answer(forest[n].problem, prompt, self.text(forest[n], leaf)) for n, leaf in places]
+        answers = [
+            Answer(tree.problem, prompt, self.text(tree, leaf), len(tree.kept_ids) + tree.branches[leaf].end, budget)
+            for tree, leaf in ((forest[n], leaf) for n, leaf in places)
+        ]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
         largest = max((abs(v.reward) for v in verdicts.values() if v.reward is not None), default=0.0)
         if largest > LARGEST_REWARD:
@@ -125,37 +129,30 @@ class Rollout:
 def _request(one: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
     keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
     budget = one.budget - len(tree.kept_ids) - fork.at
-    return SampleRequest(tree.context(fork.parent, fork.at), keys, budget, len(tree.prompt_ids), fork.signals)
+    context, handles = tree.context(fork.parent, fork.at), tree.context_handles(fork.parent, fork.at)
+    return SampleRequest(context, keys, budget, len(tree.prompt_ids), fork.signals, handles)
 
 
-def _branch(fork: Fork, sample: Sample) -> Branch:
-    return Branch(
-        fork.parent,
-        fork.at,
-        sample.token_ids,
-        sample.logprobs,
-        sample.sampler_logprobs,
-        sample.finish_reason,
-        None,
-        sample.entropies,
-        sample.influence,
-        learns=fork.learns,
-    )
+def share_trie(live: Sequence[Exploring]) -> None:
+    """Merge all that a step sampled into one trie, for the counts, credit, selection and packing of its forests."""
+    for one, forest in zip(live, share([one.forest for one in live]), strict=True):
+        one.forest = forest
 
 
 def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
-    """Add what was sampled since the last mark of each exploration."""
+    """Add what was sampled since the last mark of each exploration; their trees share a trie (`share_trie`)."""
     homes = [home for one in live for home in one.new_leaves()]
     ledger.completions += len(homes)
     drawn = [tree.branches[leaf] for tree, leaf in homes]
     ledger.sampled += sum(len(branch.token_ids) for branch in drawn)
     ledger.withheld += sum(len(branch.token_ids) for branch in drawn if not branch.learns)
     rewards = [branch.reward for branch in drawn]
+    judged = [branch.verdict for branch in drawn if branch.verdict is not None]
     ledger.failed_verdicts += sum(reward is None for reward in rewards)
-    ledger.solved += sum(reward is not None and reward >= CORRECT for reward in rewards)
+    ledger.solved += sum(verdict.is_correct is True for verdict in judged)
     ledger.worthless += sum(reward == 0 for reward in rewards)
     ledger.truncated += sum(branch.finish_reason == "length" for branch in drawn)
-    statuses = Counter(branch.verdict.status for branch in drawn if branch.verdict is not None)
+    statuses = Counter(verdict.status for verdict in judged)
     ledger.unparsable += statuses["unparsable"]
     ledger.timeouts += statuses["timeout"]
     ledger.crashes += statuses["crash"]
@@ -164,8 +161,11 @@ def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
 
 def count_prefixes(homes: Sequence[tuple[RolloutTree, int]]) -> int:
     """Return how many different prefixes, prompt included, had a next token drawn by some branches of trees."""
-    trie = TokenTrie.of([np.concatenate([tree.root_ids, tree.completion(leaf)]) for tree, leaf in homes])
-    inner = np.zeros(len(trie), dtype=np.bool_)
-    for row, (tree, leaf) in enumerate(homes):
-        inner[trie.node_of[row, len(tree.root_ids) + tree.branches[leaf].fork : trie.lengths[row]]] = True
-    return int(inner.sum())
+    drawn: list[IntArray] = []
+    for tree, leaf in homes:
+        assert tree.shared is not None
+        whole, first = tree.shared
+        start = len(tree.prompt_ids) + len(tree.kept_ids) + tree.branches[leaf].fork
+        row = first + leaf
+        drawn.append(whole.trie.node_of[row, start : whole.trie.lengths[row]])
+    return len(np.unique(np.concatenate([NO_TOKENS, *drawn])))

@@ -36,8 +36,21 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStart:
+    """`steps` supervised steps on the worked solutions of `problems` problems each, before the method's own steps.
+
+    `learning_rate`: of these steps; None: that which the method begins with.
+    """
+
+    steps: int = 0
+    problems: int = 8
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Numbers of a run. `steps` are training steps; the other limits, where set, end the run earlier.
+    """Numbers of a run. `steps` are training steps of the method, which come after those of `warm_start`; the other
+    limits, where set, end the run earlier.
 
     `checkpoint_every_s`: seconds between checkpoints, whatever the steps. `max_skipped` and `max_unjudged`: after so
     many steps in a row that are skipped because something is not finite, or in which nothing got a reward, it ends.
@@ -70,6 +83,16 @@ class Settings:
     max_skipped: int = 5
     max_unjudged: int = 5
     rollouts_every: int = 10
+    warm_start: WarmStart = WarmStart()
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of the run, the warm start's included."""
+        return self.warm_start.steps + self.steps
+
+    def own_step(self, step: int) -> int:
+        """Return which step of the method comes after `step` steps of the run; below 0: one of the warm start."""
+        return step - self.warm_start.steps
 
     def measured(self, task: Task) -> tuple[Problem, ...]:
         """Return the problems that are measured before and after. Raises DataError for an empty split."""
@@ -81,15 +104,17 @@ class Settings:
 
     def progress(self, step: int, spent: Seconds, sampled: int = 0) -> float:
         """Return the share of the nearest limit that is used up, 1 or more at its end: steps, time, or tokens."""
-        return max(step / self.steps, self._spent(spent, sampled))
+        return max(self.own_step(step) / self.steps, self._spent(spent, sampled))
 
     def course(self, step: int, spent: Seconds, sampled: int = 0) -> float:
         """Return how far training is in a step, from 0 in the first to 1 in the last one, by the nearest limit."""
-        return min(1.0, max(step / max(1, self.steps - 1), self._spent(spent, sampled)))
+        return min(1.0, max(self.own_step(step) / max(1, self.steps - 1), self._spent(spent, sampled)))
 
     def learning_rate_at(self, step: int, spent: Seconds, sampled: int = 0) -> float:
         """Return the learning rate of a step, given how many are done and what they took."""
-        progress = min(1.0, self.progress(step, spent, sampled))
+        if self.own_step(step) < 0 and self.warm_start.learning_rate is not None:
+            return self.warm_start.learning_rate
+        progress = min(1.0, max(0.0, self.progress(step, spent, sampled)))
         return self.learning_rate * (1.0 - (1.0 - self.final_learning_rate) * progress)
 
     def _spent(self, spent: Seconds, sampled: int) -> float:

@@ -10,6 +10,7 @@ from creditree.credit.base import Credit
 from creditree.fields import ZERO, TokenField, num_trained, only_learning
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
+from creditree.rewards import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.select.base import Selection
 from creditree.train.measure import measured
@@ -57,6 +58,11 @@ class StepResult:
         """Mean reward of the first groups; NaN where no completion has one."""
         found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
         return float(np.mean(found)) if found else float("nan")
+
+    def single_rewards(self, names: Sequence[str]) -> dict[str, SingleReward]:
+        """Return mean and failures of each single reward that rewards are a sum of, over all that was explored."""
+        branches = (branch for forest in self.explored for tree in forest for branch in tree.branches)
+        return singles_of(names, [branch.verdict.singles for branch in branches if branch.verdict is not None])
 
     @property
     def mixed_share(self) -> float:
@@ -112,7 +118,7 @@ def learn(
     with seconds.phase("credit"):
         forests, measured_tokens = measured(parts, forests)
         cost.measured_tokens += measured_tokens
-        advantages = _credited(method.credit, forests)
+        advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
         weights = [
             select.weigh(forest, field, own.at("select"))
@@ -135,6 +141,7 @@ def learn(
                 skips.append(Skip(reason, tuple(forests[index][0].problem.id for index in chosen[number])))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
+    cost.measured_tokens += stats.measured
     cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)

@@ -158,9 +158,11 @@ class Trainer:
         rate, before = self.loop.learning_rate, dict(state.seconds.wall)
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
+        is_warm = settings.own_step(state.step) <= 0
         mismatch = mismatch_record(self.parts, settings, result.stats)
-        record = metrics_record(state, result, rate, validation, self.loop.pipeline, mismatch)
-        if self._is_due(settings.rollouts_every):
+        singles, pipeline = self.parts.verifier.singles, self.loop.pipeline
+        record = metrics_record(state, result, rate, validation, pipeline, mismatch, singles, is_warm=is_warm)
+        if self._is_due(settings.rollouts_every) and not is_warm:
             texts = [
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
                 for forest in result.forests

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from creditree.problem import Problem, Verdict
+from creditree.tree import RolloutTree
 
 Rules = dict[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One completion to judge: the problem, the prompt as the model saw it, and the text it wrote."""
+    """One completion to judge: the problem, the prompt as the model saw it, and the text it wrote.
+
+    `num_tokens`: its tokens;  `max_tokens`: how many it could have had. None: not known here, as for a saved text.
+    """
 
     problem: Problem
     prompt: str
     completion: str
+    num_tokens: int | None = None
+    max_tokens: int | None = None
 
 
 class Verifier(ABC):
@@ -43,6 +49,15 @@ class Verifier(ABC):
         Shown to readers and recorded with everything that it judged, so that figures can be told apart by them.
         """
         return {"grader": type(self).__name__}
+
+    @property
+    def singles(self) -> tuple[str, ...]:
+        """The names of the rewards that its verdicts are a sum of; () where there is one alone."""
+        return ()
+
+    def credited(self, tree: RolloutTree) -> RolloutTree:
+        """Return a tree with the rewards that credit is to be given for: those of its verdicts, unless it says."""
+        return tree
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Free what it holds, such as processes; judging again starts them again."""

@@ -22,6 +22,8 @@ PROGRAM = {"name": "program", "allow_execution": True}
         ("no.such.module:f", "the function f in no.such.module"),
         (PROGRAM, "'program', which runs what the model writes"),
         ({"name": "program", "allow_execution": True, "contain": False}, "'program'"),
+        (["math", "format", {"name": "judge.py:score", "weight": 0.5}], "the function score in judge.py"),
+        ({"rewards": ["math", PROGRAM], "combine": "normalise_then_sum"}, "'program'"),
     ],
 )
 @pytest.mark.parametrize("key", ["reward", "guard.reward"])
@@ -42,7 +44,9 @@ def test_the_path_that_would_run_is_shown_whole(tmp_path: Path) -> None:
         check_trust({"reward": f"{file}:score"}, "run 'x'", trusted=False)
 
 
-@pytest.mark.parametrize("reward", ["math", {"name": "numeric", "tolerance": 1e-6}, None, 3, ["judge.py:score"]])
+@pytest.mark.parametrize(
+    "reward", ["math", {"name": "numeric", "tolerance": 1e-6}, None, 3, ["math", {"name": "format"}]]
+)
 def test_our_graders_and_what_is_no_reward_run_nothing(reward: object) -> None:
     check_trust({"reward": reward, "guard": reward}, "run 'x'", trusted=False)
 

@@ -109,20 +109,23 @@ def test_forks_reuse_what_native_code_stored_and_the_trunk_is_what_layers_below_
     asked = requests(1, problems=1)[0]
     ((first,),), _ = engine.sample([asked], Sampling(0.8))
     whole = np.concatenate([asked.context_ids, first.token_ids])
-    fork = SampleRequest(token_array(whole[:7]), (Key.of(5), Key.of(6)), 6)
+    assert first.handles is not None
+    fork = SampleRequest(token_array(whole[:7]), (Key.of(5), Key.of(6)), 6, handles=first.handles[:7])
     (forked,), ledger = engine.sample([fork], Sampling(0.8))
     assert ledger.prefilled == 0
     (fresh,), _ = InProcessEngine(model, native=False).sample([fork], Sampling(0.8))
     assert [s.token_ids.tolist() for s in forked] == [s.token_ids.tolist() for s in fresh]
     known = whole[:-1]
-    trunk = engine.trunk(known, np.arange(len(known)) - 1)
+    trunk = engine.trunk(first.handles[:-1])
     transformer = model.transformer
     with torch.no_grad():
         states = transformer.model(torch.tensor(known[None]), output_hidden_states=True, use_cache=False).hidden_states
     assert trunk is not None
     assert torch.allclose(trunk, states[2][0], atol=1e-10)
-    unknown = np.concatenate([known, [(int(whole[-1]) + 1) % 60]])
-    assert engine.trunk(unknown, np.arange(len(unknown)) - 1) is None
+    assert engine.trunk(first.handles) is None  # nobody forwarded the last token
+    engine.forget()
+    engine.sample([asked], Sampling(0.8))  # as many tokens in the same slots, under other numbers
+    assert engine.trunk(first.handles[:-1]) is None
 
 
 @needs_compiler

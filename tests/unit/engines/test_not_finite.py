@@ -144,8 +144,9 @@ def begin(native: NativeDecoder, which: int, row: int, budget: int, slot: int = 
     completions = Completions([asked], [(0, Key.of(0))], Sampling(1.0))
     completions.budget[0] = budget
     stopped = completions.stopped.view(np.uint8)
-    tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn, completions.logprobs]
-    addresses = [array.ctypes.data for array in (*tables, completions.sampler_logprobs)]
+    tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn, completions.slots]
+    numbers = [completions.logprobs, completions.sampler_logprobs]
+    addresses = [array.ctypes.data for array in (*tables, *numbers)]
     ends = np.zeros(64, dtype=np.uint8)
     fields = np.array([ends.ctypes.data, 6, *addresses, 0, stopped.ctypes.data, 1], dtype=np.int64)
     sampling, paths = np.array([1.0, 1.0]), np.array([1, 2, slot], dtype=np.int32)

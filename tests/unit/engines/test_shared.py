@@ -108,11 +108,11 @@ def test_the_store_and_forks_after_it() -> None:
     ours, theirs = static_engine(model, keep_layer=2), torch_engine(model, keep_layer=2)
     asked = requests(2, 5, budget=30)
     found, _ = ours.sample(asked, Sampling(0.5))
-    theirs.sample(asked, Sampling(0.5))
+    plain, _ = theirs.sample(asked, Sampling(0.5))
     assert ours.store.used == theirs.store.used
     forks = []
-    for request, samples in zip(asked, found, strict=True):
-        sequences = same_trunk(ours, theirs, request, samples)
+    for request, samples, others in zip(asked, found, plain, strict=True):
+        sequences = same_trunk(request, (ours, samples), (theirs, others))
         cut = len(sequences[0]) // 2 + 1
         forks.append(SampleRequest(sequences[0][:cut], tuple(Key.of(9).at(i) for i in range(4)), 20))
     again, cost = ours.sample(forks, Sampling(0.5))

@@ -26,9 +26,9 @@ ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 class Stored:
     """A trunk store that has everything."""
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor:
+    def trunk(self, handles: IntArray) -> Tensor:
         """Return zeros."""
-        return torch.zeros(len(token_ids), 32)
+        return torch.zeros(len(handles), 32)
 
 
 def bush(chains: int, length: int, prompt: int = 20) -> Batch:
@@ -41,6 +41,7 @@ def bush(chains: int, length: int, prompt: int = 20) -> Batch:
         position=np.concatenate([np.arange(prompt), *([np.arange(prompt, prompt + length)] * chains)]),
         enter=np.arange(size),
         exit=np.concatenate([np.full(prompt, size), np.repeat(firsts, length)]),
+        handles=np.zeros(size, dtype=np.int64),
         row=row,
         token=row % 50 + 3,
         advantage=np.ones(len(row)),

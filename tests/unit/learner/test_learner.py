@@ -131,14 +131,15 @@ class PlainTrunk:
     """A trunk store that forwards each token's whole path through the modules, or has nothing."""
 
     adapter: Adapter
+    batch: Batch
     empty: bool = False
 
-    def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-        """Return the last state of each path before the first adapted layer."""
+    def trunk(self, handles: IntArray) -> Tensor | None:
+        """Return the last state of each path before the first adapted layer; handles are indices into the batch."""
         if self.empty:
             return None
-        found = []
-        for token in range(len(token_ids)):
+        found, token_ids, parent = [], self.batch.token_ids, self.batch.parent
+        for token in handles.tolist():
             path = [token]
             while parent[path[0]] >= 0:
                 path.insert(0, int(parent[path[0]]))
@@ -156,6 +157,7 @@ def test_a_stored_trunk_gives_the_same_gradients_and_is_not_forwarded(
 ) -> None:
     method, adapter = METHODS[name], trained_adapter()
     spec, batch = OptimiserSpec(micro_batch_tokens=tokens), batch_of(method, adapter)
+    batch = replace(batch, handles=np.arange(batch.num_tokens))
     expected_loss = Learner(adapter, method.objective, spec).gradient(batch, KEY)
     expected = gradients(adapter)
     starts: list[int] = []
@@ -170,7 +172,7 @@ def test_a_stored_trunk_gives_the_same_gradients_and_is_not_forwarded(
     monkeypatch.setattr(Transformer, "layers", noted)
     for empty in (False, True):
         starts.clear()
-        learner = Learner(adapter, method.objective, spec, PlainTrunk(adapter, empty))
+        learner = Learner(adapter, method.objective, spec, PlainTrunk(adapter, batch, empty))
         assert learner.gradient(batch, KEY) == pytest.approx(expected_loss, rel=1e-10)
         assert largest_gap(gradients(adapter), expected) < 1e-10
         assert (0 in starts) == empty
@@ -258,7 +260,7 @@ def test_logits_in_chunks_give_the_same_gradients(monkeypatch: pytest.MonkeyPatc
     learner, batch = Learner(adapter, method.objective, OptimiserSpec()), batch_of(method, adapter)
     learner.gradient(batch, KEY)
     whole = gradients(adapter)
-    monkeypatch.setattr(head, "rows_per_chunk", lambda vocab_size, count: 3)
+    monkeypatch.setattr(head, "rows_per_chunk", lambda vocab_size, count, on_host: 3)
     learner.gradient(batch, KEY)
     assert largest_gap(gradients(adapter), whole) < 1e-12
 

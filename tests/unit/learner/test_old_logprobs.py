@@ -1,5 +1,6 @@
 """Old log-probabilities: whose they are, that fresh tokens start at a ratio of 1, and what the engine is off by."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.explore.group import Group
 from creditree.learner.learner import Learner, OptimiserSpec
-from creditree.learner.mismatch import Mismatch
+from creditree.learner.mismatch import Mismatch, gaps_of
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import Method
 from creditree.models.adapter import Adapter, LoraSpec
@@ -104,16 +105,19 @@ def test_before_any_update_the_clipped_gradient_is_the_plain_one(dtype: torch.dt
 
 
 def test_the_mismatch_is_of_the_terms_that_were_compared() -> None:
-    """d = -.3, .1, 0: sum of |d| .4, of squares .1, largest .3; half of it each time is the same in all."""
-    said, own = torch.tensor([-1.3, -0.9, -2.0]), torch.tensor([-1.0, -1.0, -2.0])
-    whole = Mismatch.of(said, own)
-    parts = Mismatch.of(said[:1], own[:1]) + Mismatch.of(said[1:], own[1:])
-    for found in (whole, parts):
+    """d = -.3, .1, 0: sum of |d| .4, of squares .1, largest .3, in one part or two, without the last one."""
+    said, own = torch.tensor([-1.3, -0.9, -2.0, math.nan]), torch.tensor([-1.0, -1.0, -2.0, -5.0])
+    compared = torch.tensor([True, True, True, False])
+    whole = Mismatch.of([gaps_of(said, own, compared)], 3)
+    cut = [gaps_of(said[part], own[part], compared[part]) for part in (slice(0, 1), slice(1, 4), slice(4, 4))]
+    parts = Mismatch.of(cut, 3)
+    summed = Mismatch.of(cut[:1], 1) + Mismatch.of(cut[1:], 2)
+    for found in (whole, parts, summed):
         assert found.terms == 3
         assert found.mean == pytest.approx(0.4 / 3, abs=1e-6)
         assert found.rms == pytest.approx((0.1 / 3) ** 0.5, abs=1e-6)
         assert found.max == pytest.approx(0.3, abs=1e-6)
-    nothing = Mismatch.of(said[:0], own[:0])
+    nothing = Mismatch.of([], 0)
     assert (nothing.mean, nothing.rms, nothing.max) == (None, None, None)
 
 

@@ -120,7 +120,7 @@ def test_a_stored_trunk_is_not_used() -> None:
     """It would hold embeddings from before the last update."""
 
     class Stale:
-        def trunk(self, token_ids: object, parent: object) -> torch.Tensor:
+        def trunk(self, handles: object) -> torch.Tensor:
             raise AssertionError("asked for a trunk below layer 0")
 
     weights = trained_weights()

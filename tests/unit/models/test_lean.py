@@ -1,5 +1,6 @@
 """Lean layers against transformers' own, forward and backward; and what they leave to these."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from creditree.models.adapter import Adapter, LoraSpec
-from creditree.models.attention import ATTENTION, CausalPlan
+from creditree.models.attention import ATTENTION, CausalPlan, one_by_one
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
 from creditree.models.transformer import Transformer
@@ -238,6 +239,34 @@ def test_a_layer_that_looks_right_and_computes_something_else_runs_as_its_module
     model.model.layers[1].__class__ = LlamaDecoderLayer
     assert lean_layer(model.model.layers[1]) is not None
     assert [lean is None for lean in lean_forms(Transformer(model))] == [False, True, False, False]
+
+
+class InFloat32:
+    """A layer whose sums are rounded once, at its end: another order of sums, as on another device."""
+
+    def __init__(self, module: Any, factor: float = 1.0) -> None:
+        self._module, self._factor = copy.deepcopy(module).float(), factor
+
+    def __call__(self, hidden: Tensor, turn: Any, plan: Any, rows: Tensor | None = None) -> Tensor:
+        before = hidden.float()
+        cos, signed_sin = (part.float().squeeze(-2) for part in turn)
+        half = cos.shape[-1] // 2
+        sin = torch.cat([-signed_sin[..., :half], signed_sin[..., half:]], dim=-1)
+        with one_by_one():
+            out: Tensor = self._module(before, attention_mask=None, position_embeddings=(cos, sin), plan=plan)
+        return (before + self._factor * (out - before)).to(hidden.dtype)
+
+
+@pytest.mark.parametrize(("factor", "is_lean"), [(1.0, True), (1.2, False)])
+def test_rounding_of_large_states_is_not_taken_for_another_layer(
+    factor: float, is_lean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pretrained models hold states of a thousand, which bfloat16 rounds to multiples of 8; a layer adds less than that
+    model = random_model("llama", torch.bfloat16)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 3] = 1030.0
+    monkeypatch.setattr("creditree.models.transformer.lean_layer", lambda module: InFloat32(module, factor))
+    assert [lean is not None for lean in lean_forms(Transformer(model))] == [is_lean] * 4
 
 
 @pytest.mark.parametrize("extra", [{"use_dora": True}, {"lora_bias": True}, {"use_rslora": True}])

@@ -17,6 +17,9 @@ def test_without_pressure_nothing_is_reduced() -> None:
     found = choose(WORK, 80 * GB)
     assert found is not None
     assert (found.max_rows, found.micro_batch_tokens, found.stored_tokens) == (512, 1024, None)
+    on_gpu = choose(replace(WORK, on_host=False), 80 * GB)
+    assert on_gpu is not None
+    assert on_gpu.micro_batch_tokens == 3072
 
 
 @pytest.mark.parametrize("limit", [2_400_000_000, 2_600_000_000, 3 * GB, 4 * GB])

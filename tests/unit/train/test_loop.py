@@ -1,22 +1,35 @@
 """The loop alone: no run directory, no watcher."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from creditree.credit.group_relative import GroupRelative
+from creditree.credit.prefix_gain import PrefixGain, PrefixMatch
+from creditree.engines.in_process import InProcessEngine
+from creditree.engines.store import ROOT, PrefixStore
+from creditree.explore.base import Explorer
+from creditree.explore.entropy import Entropy
 from creditree.explore.group import Group
+from creditree.explore.replay import Replay
 from creditree.explore.reset import Reset
 from creditree.explore.solution_prefix import SolutionPrefix
 from creditree.methods import Method
+from creditree.objective.gspo import Gspo
+from creditree.objective.likelihood import Likelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Problem
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.schedule.fixed import Fixed
+from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.everything import Everything
 from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
+from creditree.tree import IntArray
+from creditree.trie import TokenTrie
 from tests.forests import assigned
 from tests.training import SETTINGS, Solved, parts_of
 
@@ -48,6 +61,12 @@ def test_what_does_not_learn_is_sampled_counted_and_not_trained_on() -> None:
     resumed = Loop(loop.parts, loop.settings)
     resumed.pipeline.load(arrays, json.loads(json.dumps(record)))
     assert not any(b.learns for one in resumed.pipeline.in_flight for b in one.forest[0].branches)
+
+
+def test_the_pass_for_ratios_of_whole_sequences_is_counted() -> None:
+    method = Method("m", "", Group(4), GroupRelative(), Everything(), Gspo())
+    cost = Loop(parts_of(method=method), replace(SETTINGS, problems_per_step=2)).step().cost
+    assert cost.measured_tokens == cost.forwarded > 0
 
 
 @pytest.mark.parametrize("off_policy", [False, True])
@@ -95,3 +114,67 @@ def test_a_schedule_may_pass_over_problems() -> None:
     assert asked == [["training-0", "training-2"], ["training-4", "training-6"]]
     assert loop.pipeline.state == {"problems": 2, "passed": 3}
     assert loop.pipeline.save()[1]["next_problem"] == 7
+
+
+class CountingTrie:
+    """`TokenTrie.of`, and how often it was asked for one."""
+
+    def __init__(self) -> None:
+        self.make, self.count = TokenTrie.of, 0
+
+    def __call__(self, sequences: Sequence[IntArray]) -> TokenTrie:
+        """Make a trie as ever."""
+        self.count += 1
+        return self.make(sequences)
+
+
+@pytest.mark.parametrize("match", ["exact", "text", "hidden"])
+def test_a_step_makes_one_trie_for_counts_credit_selection_and_packing(
+    match: PrefixMatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = Method("m", "", Replay(4, 1, 1), PrefixGain(match), BranchingPairs(), Likelihood())
+    loop = Loop(parts_of(method=method), replace(SETTINGS, steps=3, problems_per_step=3, mini_batch=8))
+    tries = CountingTrie()
+    monkeypatch.setattr(TokenTrie, "of", tries)
+    steps = [loop.step() for _ in range(3)]
+    assert tries.count == 3
+    assert max(step.cost.updates for step in steps) > 1
+    assert max(len(forest) for step in steps for forest in step.explored) > 1
+
+
+class CountingFind:
+    """`PrefixStore.find`, and the tokens that were walked along."""
+
+    def __init__(self) -> None:
+        self.find, self.tokens = PrefixStore.find, 0
+
+    def of(self) -> Callable[[PrefixStore, IntArray, int], list[int]]:
+        """Return the method that counts."""
+
+        def find(store: PrefixStore, token_ids: IntArray, before: int = ROOT) -> list[int]:
+            self.tokens += len(token_ids)
+            return self.find(store, token_ids, before)
+
+        return find
+
+
+@pytest.mark.parametrize("explorer", [Replay(4, 2, 2), Entropy(4, points=2)], ids=str)
+def test_nobody_walks_along_tokens_that_a_handle_leads_to(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only prompts are looked up by their ids, once a problem: not what forks, replays and the learner go on from."""
+    walked = CountingFind()
+    monkeypatch.setattr(PrefixStore, "find", walked.of())
+    method = Method("m", "", explorer, GroupRelative(), Everything(), PolicyGradient())
+    parts = parts_of(method=method)
+    engine = InProcessEngine(parts.model, keep_layer=parts.learner.trained.first_layer)
+    parts.learner.trunk_store = engine
+    step = Loop(replace(parts, engine=engine), replace(SETTINGS, steps=1, problems_per_step=2)).step()
+    assert step.stats.updated
+    assert walked.tokens == sum(len(forest[0].prompt_ids) for forest in step.explored)
+    assert any(len(forest) > 1 or forest[0].forked for forest in step.explored)
+    for tree in (tree for forest in step.explored for tree in forest):
+        for leaf in tree.leaves:
+            handles = tree.branches[leaf].handles
+            stored = np.concatenate([tree.root_ids, tree.completion(leaf)])[:-1]
+            assert handles is not None
+            assert engine.store.known(handles[:-1], stored) == walked.find(engine.store, stored)
+            assert handles[-1] == 0

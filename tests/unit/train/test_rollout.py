@@ -13,6 +13,7 @@ from creditree.errors import DataError
 from creditree.explore.base import Exploration, Explorer, Fork, Growth
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
+from creditree.forest import share
 from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS
 from creditree.models.load import Model
@@ -153,8 +154,8 @@ def test_the_total_budget_is_kept(model: Model) -> None:
 
 
 def homes(forests: Sequence[Forest]) -> list[tuple[RolloutTree, int]]:
-    """Return every branch with its tree."""
-    return [(tree, leaf) for forest in forests for tree in forest for leaf in tree.leaves]
+    """Return every branch with its tree, all of one trie."""
+    return [(tree, leaf) for forest in share(forests) for tree in forest for leaf in tree.leaves]
 
 
 @pytest.mark.parametrize("explorer", [Group(6), Replay(6, 0, 0), Replay(6, 1, 1), Replay(6, 2, 2)], ids=str)

@@ -477,8 +477,8 @@ def test_the_trunk_that_sampling_stored_serves_every_mini_batch() -> None:
         engine: InProcessEngine
         found: int = 0
 
-        def trunk(self, token_ids: IntArray, parent: IntArray) -> Tensor | None:
-            stored = self.engine.trunk(token_ids, parent)
+        def trunk(self, handles: IntArray) -> Tensor | None:
+            stored = self.engine.trunk(handles)
             self.found += stored is not None
             return stored
 

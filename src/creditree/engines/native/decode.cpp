@@ -84,8 +84,9 @@ int64_t creditree_begin(void* it, const double* temperature_top_p, const int64_t
                      const int64_t* which, const int64_t* row) {
     const Sampler sampler{temperature_top_p[0],        temperature_top_p[1],       pointer<uint8_t>(fields[0]),
                           fields[1],                   pointer<double>(fields[2]), pointer<int64_t>(fields[3]),
-                          pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<double>(fields[6]),
-                          pointer<double>(fields[7]),  pointer<double>(fields[8]), pointer<uint8_t>(fields[9]), fields[10]};
+                          pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<int64_t>(fields[6]),
+                          pointer<double>(fields[7]),  pointer<double>(fields[8]),  pointer<double>(fields[9]),
+                          pointer<uint8_t>(fields[10]), fields[11]};
     return static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row);
 }
 

@@ -141,7 +141,7 @@ class NativeDecoder:
         end = self.store.used + completions.slots_at_most
         self.store.reserve(min(len(live.which) * _ROOM_STEPS, completions.slots_at_most), completions.slots_at_most)
         stopped = completions.stopped.view(np.uint8)
-        tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn]
+        tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn, completions.slots]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]
         addresses = [_address(array) for array in tables + outputs]
         ends = np.zeros(self.model.transformer.vocab_size, dtype=np.uint8)

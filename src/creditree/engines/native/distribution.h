@@ -12,6 +12,7 @@ struct Sampler {
     const double* uniform;
     const int64_t* budget;
     int64_t *tokens, *drawn;
+    int64_t* slots;  // of the tokens that were forwarded
     double *logprobs, *sampler_logprobs, *entropies;  // entropies may be null
     uint8_t* stopped;
     int64_t count;  // completions: rows of the tables

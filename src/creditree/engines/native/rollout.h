@@ -176,6 +176,7 @@ class Sampling {
                 const bool over = ended(which);
                 if (over && !wants_last(members_[m])) continue;
                 const int32_t slot = int32_t(decoder_.store.child(paths_[row].back(), drawn_[m]));
+                sampler_.slots[which * sampler_.width + sampler_.drawn[which] - 1] = slot;
                 size_t place = first_new;
                 while (place < paths.size() && paths[place].back() != slot) place++;
                 if (place == paths.size()) {

@@ -49,4 +49,5 @@ def decode_apart(steps: Steps, store: PrefixStore, completions: Completions, liv
     collect(completions, which, np.zeros(len(which), dtype=np.int64), drawn, found)
     placed = place(store, live.slot[live.row], completions.tokens[which], drawn)
     keep(store, placed, arranged.row, buffers)
+    completions.slots[which] = placed.path
     return placed.num_prefixes

@@ -84,11 +84,19 @@ class StaticDecoder:
     def recorder(self, recorder: Recorder) -> None:
         self.steps.recorder = recorder
 
-    def fits(self) -> bool:
-        """Whether the model can be decoded so: every layer in lean form, with angles that are known beforehand."""
+    def misfit(self) -> str | None:
+        """Return why the model cannot be decoded so, None where it can.
+
+        Every layer must be in lean form, and angles known beforehand.
+        """
         transformer = self.model.transformer
-        settings = getattr(transformer.config, "rope_parameters", None) or {}
-        return None not in transformer.lean_layers and settings.get("rope_type", "default") in _FIXED_ROPES
+        kind = (getattr(transformer.config, "rope_parameters", None) or {}).get("rope_type", "default")
+        if kind not in _FIXED_ROPES:
+            return f"its rotary angles ('{kind}') depend on the length of a sequence"
+        others = [index for index, layer in enumerate(transformer.lean_layers) if layer is None]
+        if others:
+            return f"{len(others)} of its {transformer.num_layers} layers are run as the modules they are"
+        return None
 
     def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Store keys, values and last hidden states of the contexts' new tokens."""

@@ -132,6 +132,8 @@ def _block(steps: Steps, store: PrefixStore, completions: Completions, standing:
     keep(store, placed, row, buffers)
     columns = np.arange(BLOCK)
     member, column = np.nonzero(columns < counts[:, None])
-    standing.path[mine[member], standing.length[mine][member] + column] = placed.path[member, column]
+    slots = placed.path[member, column]
+    standing.path[mine[member], standing.length[mine][member] + column] = slots
+    completions.slots[which[member], begin[member] - 1 + column] = slots
     standing.length[mine] += counts
     return placed.num_prefixes
