@@ -11,13 +11,13 @@ import yaml
 from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
+from creditree.evaluate.summary import Summary
 from creditree.pilot.base import Base
 from creditree.pilot.cold import cold_settings
 from creditree.pilot.data import Data, guard_keys
 from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
@@ -208,5 +208,5 @@ def _finished(config: RunConfig, path: Path, watcher: Watcher) -> Summary:
 
 
 def _steps(summary: Summary) -> int:
-    steps: Any = summary.extra["steps"]
-    return max(1, int(steps["done"]))
+    steps = summary.details.steps
+    return 1 if steps is None else max(1, steps.done)
