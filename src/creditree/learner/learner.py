@@ -145,6 +145,7 @@ class Learner:
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
+        measured = batch.num_tokens if self.objective.by_sequence else 0
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
         loss, clipped, mismatch = self._passes(batch, key, at_old)
@@ -171,7 +172,17 @@ class Learner:
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
         return StepStats(
-            skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch, skipped, is_sound=is_sound
+            skipped is None,
+            loss,
+            grad_norm,
+            l2_grad_norm,
+            *counts,
+            note,
+            clipped,
+            mismatch,
+            skipped,
+            is_sound,
+            measured,
         )
 
     def _by_sequence(self, batch: Batch, at_old: bool) -> Batch:

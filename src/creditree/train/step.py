@@ -141,6 +141,7 @@ def learn(
                 skips.append(Skip(reason, tuple(forests[index][0].problem.id for index in chosen[number])))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
+    cost.measured_tokens += stats.measured
     cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
