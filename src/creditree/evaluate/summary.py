@@ -76,7 +76,7 @@ class CompletionCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class DataDigests:
     """Which problems were measured and trained on; a set of training problems has one sha256 in any order."""
 
     split: str
@@ -112,7 +112,7 @@ class BestValidation:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class SummaryDetails:
     """What a summary holds besides its figures; None: there was none, or the run is older than the entry.
 
     By decoding, after training: `truncated`, `statuses` (of verdicts), `unjudged`, `mean_reward`. `grading`: rules of
@@ -130,7 +130,7 @@ class Details:
     grading: Mapping[str, Any] | None = None
     first: Example | None = None
     notes: Sequence[str] | None = None
-    data: Data | None = None
+    data: DataDigests | None = None
     texts: Mapping[str, Any] | None = None
     base_model: Mapping[str, str] | None = None
     warm_start: WarmStarted | None = None
@@ -174,7 +174,7 @@ class Summary:
     task: str = ""
     rewards: Mapping[str, RewardChange] = field(default_factory=dict)
     singles: Singles = field(default_factory=dict)
-    details: Details = field(default_factory=Details)
+    details: SummaryDetails = field(default_factory=SummaryDetails)
 
     def __post_init__(self) -> None:
         if not self.decoding:
@@ -206,7 +206,7 @@ class Summary:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], source: str = "summary.json") -> "Summary":
         """Return the summary that `to_json` made. Raises RunError that names `source` where it is none."""
-        figures, details = record_of(_Figures, data, source, _CURE), record_of(Details, data, source, _CURE)
+        figures, details = record_of(_Figures, data, source, _CURE), record_of(SummaryDetails, data, source, _CURE)
         try:
             return cls(
                 method=figures.method,

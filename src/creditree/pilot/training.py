@@ -85,7 +85,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenSetting:
     """What a pilot trains with: the setting's name, and the configuration."""
 
     setting: str
@@ -152,7 +152,7 @@ def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> t
     directory = course.directory
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
-    config = check_config(directory.read_as("choice", Choice).config, "the pilot's choice")
+    config = check_config(directory.read_as("choice", ChosenSetting).config, "the pilot's choice")
     expected = course.config(course.settings[0], 1.0, {})
     if (config.reward, config.guard.reward) != (expected.reward, None):
         raise RunError(

@@ -11,11 +11,11 @@ from creditree.evaluate.legible import Counts
 from creditree.evaluate.summary import (
     BestValidation,
     CompletionCounts,
-    Data,
+    DataDigests,
     Decoding,
-    Details,
     StepCounts,
     Summary,
+    SummaryDetails,
     WarmStarted,
 )
 from creditree.ledger import Ledger
@@ -65,14 +65,14 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
     )
 
 
-def _details(trainer: Trainer, after: Sides) -> Details:
+def _details(trainer: Trainer, after: Sides) -> SummaryDetails:
     """Return what a summary holds besides the figures."""
     state, parts, counts = trainer.state, trainer.parts, trainer.state.ledger
     warm = warm_started(trainer.settings.warm_start, trainer.run.metrics())
     own = max(0, trainer.settings.own_step(state.step))
     updates = 0 if warm is None else warm.updates
     best = state.best_reward
-    return Details(
+    return SummaryDetails(
         steps=StepCounts(state.step, counts.updates, counts.no_signal, counts.skipped),
         completions=CompletionCounts(
             counts.completions,
@@ -181,10 +181,10 @@ def _notes(trainer: Trainer) -> list[str]:
     return [*trainer.parts.task.notes, *([chosen] if seen else []), *trainer.run.notes]
 
 
-def _data(trainer: Trainer) -> Data:
+def _data(trainer: Trainer) -> DataDigests:
     measured, training = trainer.settings.measured(trainer.parts.task), training_problems(trainer)
     digest = None if training is None else fingerprint(training)
-    return Data(trainer.settings.evaluation_split, len(measured), fingerprint(measured), digest)
+    return DataDigests(trainer.settings.evaluation_split, len(measured), fingerprint(measured), digest)
 
 
 def training_problems(trainer: Trainer) -> list[Problem] | None:

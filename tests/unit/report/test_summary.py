@@ -7,7 +7,7 @@ from rich.console import Console
 
 from creditree.errors import RunError
 from creditree.evaluate.statistics import Interval, paired_difference, wilson
-from creditree.evaluate.summary import Decoding, Details, StepCounts, Summary
+from creditree.evaluate.summary import Decoding, StepCounts, Summary, SummaryDetails
 from creditree.report.summary import summary_markdown, summary_view
 
 PROBLEMS = [f"q{number}" for number in range(500)]
@@ -28,7 +28,7 @@ SUMMARY = Summary(
     seconds={"total": 81.25, "train": 63.0, "sample": 58.0, "learn": 1.9},
     tokens={"sampled": 880_000, "decoded": 220_000, "forwarded": 44_000, "in_loss": 8_800},
     task="multiplication 3x1",
-    details=Details(StepCounts(60, updates=50), notes=["a note"]),
+    details=SummaryDetails(StepCounts(60, updates=50), notes=["a note"]),
 )
 
 
