@@ -7,7 +7,7 @@ from functools import partial
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.rng import Key
-from creditree.train.measure import with_old_logprobs
+from creditree.train.observe import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
