@@ -1,12 +1,8 @@
 """The registry of pieces: ours by their names, anybody's in a file, ``my_piece.py:Name``, or given as an instance."""
 
-import os
-import re
-import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from inspect import isabstract
-from pathlib import Path
 from typing import Any, cast
 
 from creditree.credit.base import Credit
@@ -17,7 +13,7 @@ from creditree.objective.base import Objective
 from creditree.piece import Piece, default_of, numbers_of, ours
 from creditree.schedule.base import Schedule
 from creditree.select.base import Selection
-from creditree.user_code import digest_of, load
+from creditree.user_code import digest_of, load, place_of
 
 BASES: dict[str, type[Piece]] = {
     "explore": Explorer,
@@ -39,9 +35,6 @@ MODULES = {kind.__module__ for known in PIECES.values() for kind in known.values
 HERE = "here:"
 """How the name of a class begins that no file names: it is known to the process that defined it."""
 
-_RELATIVE = re.compile(r"^\s*from\s+\.", re.MULTILINE)
-"""What can only be imported as a module of its package."""
-
 _GIVEN: dict[str, type[Piece]] = {}
 """The classes of instances that this process was given, by their names: they are not imported a second time."""
 
@@ -54,14 +47,7 @@ def name_of(piece: Piece) -> str:
     kind = type(piece)
     if any(known.get(kind.name) is kind for known in PIECES.values()):
         return kind.name
-    module = sys.modules.get(kind.__module__)
-    source = getattr(module, "__file__", None) or ""
-    if getattr(module, kind.__qualname__, None) is not kind or not source.endswith(".py"):
-        place = HERE + kind.__name__
-    elif "." in kind.__module__ and _RELATIVE.search(Path(source).read_text(encoding="utf-8")):
-        place = f"{kind.__module__}:{kind.__name__}"
-    else:
-        place = f"{os.path.abspath(source)}:{kind.__name__}"
+    place = place_of(kind) or HERE + kind.__name__
     _GIVEN[place] = kind
     return place
 

@@ -16,7 +16,7 @@ from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.passes import Passes
-from creditree.learner.rows import Rows
+from creditree.learner.rows import RowPasses
 from creditree.learner.sequences import by_sequence
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
@@ -270,7 +270,7 @@ class Learner:
     def _over(self, batch: Batch) -> Passes:
         """Return the passes over a batch, in the way in which the model is run."""
         if self.trained.model.whole is not None:
-            return Rows(self.trained, self.objective, batch, self.trained.model.whole)
+            return RowPasses(self.trained, self.objective, batch, self.trained.model.whole)
         store = self.trunk_store if self.trained.first_layer > 0 else None
         trunk = None if store is None else store.trunk(batch.handles)
         return Skeleton(self.trained, self.objective, batch, trunk)

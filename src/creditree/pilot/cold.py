@@ -7,7 +7,7 @@ from typing import Any
 
 from creditree.explore.solution_prefix import SolutionPrefix
 from creditree.methods import BASELINE, DEFAULT, REJECTION
-from creditree.pilot.outlook import Outlook, Verdict
+from creditree.pilot.outlook import Outlook, Prospect
 from creditree.pilot.request import WARM_PROBLEMS, Setting
 from creditree.problem import Problem
 from creditree.setup.defaults import usual_rate
@@ -69,7 +69,7 @@ def right_solutions(problems: Sequence[Problem], prompt: PromptTemplate, verifie
     return sum(reward is not None and reward >= 1.0 for reward in rewards) / len(rewards)
 
 
-def cold_start(found: Outlook, kind: Verdict, right: float | None) -> Cold | None:
+def cold_start(found: Outlook, kind: Prospect, right: float | None) -> Cold | None:
     """Return how to begin where there is no signal because next to nothing is solved; None where nothing would help."""
     cold = Cold(found.accuracy.value, right)
     if kind != "no_signal" or found.accuracy.value >= NEXT_TO_NOTHING:

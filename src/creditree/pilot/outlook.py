@@ -17,7 +17,7 @@ from creditree.evaluate.scores import mean_over_problems
 from creditree.evaluate.statistics import Estimate
 from creditree.rng import Key
 
-Verdict = Literal["works", "weak", "solved", "no_signal"]
+Prospect = Literal["works", "weak", "solved", "no_signal"]
 GROUPS = (4, 8, 16)
 """Sizes of groups that are looked at: the completions of a problem bound them."""
 ENOUGH = 0.9
@@ -148,7 +148,7 @@ def best_group(found: Outlook, most: int) -> int:
     return next(one.group for one in fitting if one.group >= least and one.mixed.value >= enough)
 
 
-def verdict(found: Outlook, group: int) -> tuple[Verdict, str]:
+def verdict(found: Outlook, group: int) -> tuple[Prospect, str]:
     """Return whether learning by comparison can work, and why."""
     mixed, accuracy = found.signal(group).mixed, found.accuracy
     share = (

@@ -8,6 +8,7 @@ from typing import Any
 from creditree.config.schema import RunConfig
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.summary import Summary
 from creditree.pilot.base import SUSPECT, Base
 from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
 from creditree.pilot.cold import unread
@@ -20,7 +21,6 @@ from creditree.pilot.request import Request
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.training import Course, Trial
 from creditree.problem import Problem
-from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
 from creditree.setup.machine import peak_memory
@@ -99,7 +99,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     outlook = outlook_record(base, len(asked), trials)
     signal = _concentration(request, run)
     key = Key.of(request.seed).at("pilot report")
-    guard: Any = summary.extra.get("guard")
+    guard: Any = summary.details.guard
     found = Outcome(
         d.before,
         d.after,

@@ -11,13 +11,13 @@ import yaml
 from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
+from creditree.evaluate.summary import Summary
 from creditree.pilot.base import Base
 from creditree.pilot.cold import cold_settings
 from creditree.pilot.data import Data, guard_keys
 from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
@@ -85,7 +85,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenSetting:
     """What a pilot trains with: the setting's name, and the configuration."""
 
     setting: str
@@ -152,7 +152,7 @@ def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> t
     directory = course.directory
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
-    config = check_config(directory.read_as("choice", Choice).config, "the pilot's choice")
+    config = check_config(directory.read_as("choice", ChosenSetting).config, "the pilot's choice")
     expected = course.config(course.settings[0], 1.0, {})
     if (config.reward, config.guard.reward) != (expected.reward, None):
         raise RunError(
@@ -208,5 +208,5 @@ def _finished(config: RunConfig, path: Path, watcher: Watcher) -> Summary:
 
 
 def _steps(summary: Summary) -> int:
-    steps: Any = summary.extra["steps"]
-    return max(1, int(steps["done"]))
+    steps = summary.details.steps
+    return 1 if steps is None else max(1, steps.done)

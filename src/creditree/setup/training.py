@@ -9,9 +9,9 @@ from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.prompt import text_notes
+from creditree.evaluate.summary import Summary
 from creditree.pieces import check_named
 from creditree.report.mirrors import mirrored, open_mirrors
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
 from creditree.setup.defaults import choices_text

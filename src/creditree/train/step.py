@@ -13,8 +13,8 @@ from creditree.ledger import Ledger, Seconds
 from creditree.rewards import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.select.base import Selection
-from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
+from creditree.train.observe import observed
 from creditree.train.settings import Parts
 from creditree.tree import Forest
 
@@ -116,8 +116,8 @@ def learn(
     """
     method, learner = parts.method, parts.learner
     with seconds.phase("credit"):
-        forests, measured_tokens = measured(parts, forests)
-        cost.measured_tokens += measured_tokens
+        forests, tokens = observed(parts, forests)
+        cost.measured_tokens += tokens
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
         weights = [
