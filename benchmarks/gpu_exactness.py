@@ -29,7 +29,7 @@ from benchmarks.gpu_record import EAGER_STATUS, parser_of, read, record_file, wr
 from creditree.batch import pack
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.static.decoder import Pace, StaticDecoder
+from creditree.engines.static.decoder import DecodingPace, StaticDecoder
 from creditree.engines.static.grid import row_bucket
 from creditree.engines.static.record import Kernels, Recorder
 from creditree.learner.learner import Learner, OptimiserSpec
@@ -145,7 +145,7 @@ def tokens_check(
         if shared:
             decoder.paces.clear()
             for size in {row_bucket(count, 1) for count in range(1, 3 * scale + 1)}:
-                decoder.paces[sampling, size] = Pace(different=0.0, apart=float("inf"))
+                decoder.paces[sampling, size] = DecodingPace(different=0.0, apart=float("inf"))
         found, expected = (engine.sample(asked, sampling)[0] for engine in (static, plain))
         first = max(
             first, *(abs(float(f[0].logprobs[0] - e[0].logprobs[0])) for f, e in zip(found, expected, strict=True))

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`
 from benchmarks.gpu_record import EAGER_STATUS, Stopwatch, parser_of, write
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.static.decoder import Pace, StaticDecoder
+from creditree.engines.static.decoder import DecodingPace, StaticDecoder
 from creditree.ledger import Ledger
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model
@@ -81,7 +81,7 @@ def trial(device: str, tokens: int) -> Trial:
     with made.adapter.off():
         made.sample("without the adapter", tokens)
     for key in list(made.decoder.paces):
-        made.decoder.paces[key] = Pace(different=0.0, apart=float("inf"))
+        made.decoder.paces[key] = DecodingPace(different=0.0, apart=float("inf"))
     made.sample("shared", tokens)
     made.sample("shared again", tokens)
     return made

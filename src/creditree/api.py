@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from creditree.config.instances import check_made, named
 from creditree.config.keywords import as_overrides, written
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
@@ -45,7 +46,13 @@ Configured = AnyPath | Mapping[str, Any] | RunConfig
 
 def load_config(config: Configured, **overrides: Any) -> RunConfig:
     """Return the checked configuration, with keywords such as ``steps=200`` set. Raises ConfigError."""
-    return TrainRequest(_config(config), overrides=as_overrides(overrides)).load()
+    return _loaded(TrainRequest(_config(config), overrides=as_overrides(overrides)), config, overrides)
+
+
+def _loaded(request: TrainRequest, config: Configured | None, overrides: Mapping[str, Any]) -> RunConfig:
+    loaded = request.load()
+    check_made(loaded, *([config] if isinstance(config, Mapping) else []), overrides)
+    return loaded
 
 
 def train(
@@ -65,7 +72,8 @@ def train(
     `config`: a YAML file or values; None: with `start` that of the run to go on from, else the keywords alone. `start`:
     run or adapter to go on learning from;  `data`, `guard`: files of the task's problems, and of those that must not
     get worse;  `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;
-    `watcher`: who is told (None: standard error). Raises ConfigError, DataError, ModelError or RunError.
+    `watcher`: who is told (None: standard error). A piece of the method may be an instance
+    (``method={"select": MySelection(k=3)}``). Raises ConfigError, DataError, ModelError or RunError.
     """
     if directory is None:
         raise TypeError("train() needs the directory of the run: train(config, directory)")
@@ -79,7 +87,7 @@ def train(
         trusted=trust,
     )
     prepare()
-    train_into(request.load(), Path(directory), _told(watcher), resume=resume)
+    train_into(_loaded(request, values, overrides), Path(directory), _told(watcher), resume=resume)
     return Run(Path(directory))
 
 
@@ -261,7 +269,7 @@ def _config(config: Configured) -> Path | Mapping[str, Any]:
     """Return the file, or the values that are set: what is not may still be chosen."""
     if isinstance(config, RunConfig):
         return config.model_dump(mode="json", exclude_unset=True)
-    return config if isinstance(config, Mapping) else Path(config)
+    return named(config) if isinstance(config, Mapping) else Path(config)
 
 
 def _path(path: AnyPath | None) -> Path | None:

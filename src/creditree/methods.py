@@ -222,5 +222,7 @@ METHODS: dict[str, Callable[[], Method]] = {
 """The named methods, with the settings of their paper; T-SPMO without the penalty that stops it."""
 DEFAULT, BASELINE = "t-spmo", "grpo"
 """What is trained where no method is named, and what it is compared with."""
+REJECTION = "raft"
+"""What is trained where a base solves next to nothing, without solutions to begin with."""
 AS_PRINTED = frozenset({"t-spmo-paper", "treerl", "attnrl", "attnrl-paper", "deepscaler"})
 """Methods whose numbers are their paper's, whatever the model and the machine."""

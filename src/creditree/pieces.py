@@ -1,4 +1,4 @@
-"""The registry of pieces: ours by their names, and anybody's in a file, ``my_piece.py:Name``."""
+"""The registry of pieces: ours by their names, anybody's in a file, ``my_piece.py:Name``, or given as an instance."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,7 +13,7 @@ from creditree.objective.base import Objective
 from creditree.piece import Piece, default_of, numbers_of, ours
 from creditree.schedule.base import Schedule
 from creditree.select.base import Selection
-from creditree.user_code import digest_of, load
+from creditree.user_code import digest_of, load, place_of
 
 BASES: dict[str, type[Piece]] = {
     "explore": Explorer,
@@ -32,6 +32,42 @@ MODULES = {kind.__module__ for known in PIECES.values() for kind in known.values
 """Where our pieces lie."""
 
 
+HERE = "here:"
+"""How the name of a class begins that no file names: it is known to the process that defined it."""
+
+_GIVEN: dict[str, type[Piece]] = {}
+"""The classes of instances that this process was given, by their names: they are not imported a second time."""
+
+
+def name_of(piece: Piece) -> str:
+    """Return the name of a piece's class: ours, ``path/to/file.py:Name``, ``package.module:Name`` or ``here:Name``.
+
+    The last one is for a class that no file has at its top: of a notebook, an interpreter, or inside a function.
+    """
+    kind = type(piece)
+    if any(known.get(kind.name) is kind for known in PIECES.values()):
+        return kind.name
+    place = place_of(kind) or HERE + kind.__name__
+    _GIVEN[place] = kind
+    return place
+
+
+def version_of(location: str) -> str | None:
+    """Return what tells a piece's code from what it was before: the digest of its file, and the class given."""
+    given = _GIVEN.get(location)
+    return digest_of(location) if given is None else f"{digest_of(location)} {id(given)}"
+
+
+def check_named(axis: str, name: str) -> None:
+    """Raise ConfigError for a piece that no file names: nobody can tell whether it is what it was."""
+    if name.startswith(HERE):
+        raise ConfigError(
+            f"method.{axis} is an instance of {name.removeprefix(HERE)}, a class of a notebook, an interpreter or a "
+            "function, which no other process can have and no run can go on with; put the class at the top of a file, "
+            "and start a run with it, or with path/to/file.py:Name."
+        )
+
+
 def is_location(name: str) -> bool:
     """Return whether a piece's name says where its code lies."""
     return ":" in name
@@ -47,14 +83,17 @@ def piece_class(axis: str, name: str) -> type[Piece]:
             f"method.{axis} is '{name}', which is no answer to it.{did_you_mean(name, known)} Your own is named as "
             "path/to/file.py:Name."
         )
-    return _from_code(axis, name, digest_of(name))
+    return _from_code(axis, name, version_of(name))
 
 
 @lru_cache(maxsize=256)
-def _from_code(axis: str, location: str, digest: str | None) -> type[Piece]:
-    """Return a piece of somebody's own; `digest` is that of its file, so that a changed one is imported anew."""
+def _from_code(axis: str, location: str, version: str | None) -> type[Piece]:
+    """Return a piece of somebody's own; `version` is that of its code, so that a changed one is imported anew."""
     base = BASES[axis]
-    kind: Any = load(location, "piece", "Name")
+    kind: Any = _GIVEN.get(location)
+    if kind is None:
+        check_named(axis, location)
+        kind = load(location, "piece", "Name")
     is_piece: bool = isinstance(kind, type) and issubclass(kind, base)
     if not is_piece:
         raise ConfigError(f"method.{axis} is '{location}', which is no subclass of {base.__module__}.{base.__name__}.")

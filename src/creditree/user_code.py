@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from hashlib import blake2b, sha256
@@ -13,6 +14,7 @@ from types import ModuleType
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import one_line
 
+_RELATIVE = re.compile(r"^\s*from\s+\.", re.MULTILINE)
 LONGEST_REASON = 300
 """Characters of what an exception says that a message shows."""
 
@@ -77,20 +79,31 @@ def file_of(location: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
 
 
+def place_of(thing: object) -> str | None:
+    """Return where a function or class lies, as a configuration names it; None where no file has it at its top."""
+    name, module = getattr(thing, "__qualname__", "?"), sys.modules.get(getattr(thing, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or not file.endswith(".py") or getattr(module, name, None) is not thing:
+        return None
+    if "." in module.__name__ and _RELATIVE.search(Path(file).read_text(encoding="utf-8")):
+        return f"{module.__name__}:{name}"  # it can only be imported as a module of its package
+    return f"{os.path.abspath(file)}:{name}"
+
+
 def location_of(function: Callable[..., object]) -> str:
-    """Return where a function or class of some module lies, as a configuration names it.
+    """Return where a function lies, as a configuration names it.
 
     Raises ConfigError for one that another process cannot import: of a notebook, of another function, of the program
     that runs now.
     """
-    name, module = getattr(function, "__qualname__", "?"), sys.modules.get(getattr(function, "__module__", None) or "")
-    file = getattr(module, "__file__", None)
-    if file is None or module is None or module.__name__ == "__main__" or getattr(module, name, None) is not function:
+    place = place_of(function)
+    if place is None or function.__module__ == "__main__":
+        name = getattr(function, "__qualname__", "?")
         raise ConfigError(
             f"The function {one_line(name, LONGEST_REASON)} cannot be imported by another process, in which it is to "
             "run: write it into a file of its own, and name it as path/to/file.py:function."
         )
-    return f"{os.path.abspath(file)}:{name}"
+    return place
 
 
 def digest_of(location: str) -> str | None:

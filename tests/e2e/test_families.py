@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 from creditree.cli.main import app
 from creditree.config.load import load_config
+from creditree.evaluate.summary import Summary
 from creditree.report.shown import Shown
-from creditree.report.summary import Summary
 from creditree.runs.directory import RunDirectory
 from creditree.setup.training import train_into
 from creditree.train.interrupt import Interrupted
@@ -62,8 +62,8 @@ def train(place: Path, kind: str, run: Path, *, resume: bool = False) -> Summary
 def test_it_trains_and_says_how_it_is_run(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = place / f"run-{kind}"
     summary = train(place, kind, run)
-    steps: Any = summary.extra["steps"]
-    assert steps["updates"] == 2
+    assert summary.details.steps is not None
+    assert summary.details.steps.updates == 2
     note = f"model '{place / kind}' is run by its own forward pass, which is slower than layer by layer: "
     assert note in (place / f"run-{kind}.txt").read_text()
     assert (run / "adapter" / "adapter_model.safetensors").is_file()

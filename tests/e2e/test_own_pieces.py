@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from creditree.errors import ConfigError, RunError
 from creditree.report.watcher import Watcher
 from creditree.setup.dry_run import step_cost
 from creditree.setup.workload import workload_of
+from creditree.user_code import load
 from tests.e2e.command import write_config
 
 OWN = {
@@ -66,6 +69,22 @@ def test_what_is_not_known_of_a_piece_is_planned_by_its_upper_bound(made: Path) 
 def test_it_is_resumed_and_compared_as_any_other(made: Path) -> None:
     ct.train(made / "run.yaml", made / "run", watcher=Watcher(), resume=True)
     assert LABEL in json.dumps(ct.compare(made / "run", made / "run", by_method=True).to_json())
+
+
+def test_instances_are_pieces_as_well(made: Path, tmp_path: Path) -> None:
+    """By their file, the run is the same run and goes on from any door; a class of this function is of this process."""
+    shutil.copytree(made / "run", tmp_path / "run")
+    kind: Any = load(f"{made / 'mine.py'}:LastTokens", "piece", "Name")
+    mine = kind(last=3)
+    ct.train(made / "run.yaml", tmp_path / "run", watcher=Watcher(), resume=True, method={"select": mine})
+    here: Any = dataclass(frozen=True)(type("LikeLast", (kind,), {"name": "LikeLast"}))
+    run = ct.train(made / "run.yaml", tmp_path / "here", watcher=Watcher(), steps=1, select=here(last=3))
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["method"]["select"] == "here:LikeLast"
+    assert run.summary.method == LABEL.replace("LastTokens", "LikeLast")
+    assert ct.evaluate(run, problems=2, base=False, watcher=Watcher()).accuracy is not None
+    for again in (here(last=3), "here:Gone"):
+        with pytest.raises(ConfigError, match=r"method.select is an instance of \w+, a class of a notebook, an interp"):
+            ct.train(made / "run.yaml", run.path, watcher=Watcher(), resume=True, steps=1, select=again)
 
 
 def test_a_number_out_of_range_or_misspelt_is_refused_as_ours_are(made: Path) -> None:

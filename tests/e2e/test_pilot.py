@@ -196,3 +196,20 @@ def test_a_reward_that_never_is_1_is_refused(refuse: Refuse, table: Path, tmp_pa
     code.write_text("def partial(completions, **columns):\n    return [0.8 for _ in completions]\n")
     sentence = refuse("pilot", table, *MODEL, "--reward", f"{code}:partial", "--out", tmp_path / "out")
     assert "let the function return 1 for a right answer" in sentence
+
+
+@pytest.mark.slow
+def test_a_base_that_solves_nothing_begins_with_the_solutions(tmp_path: Path) -> None:
+    """The base multiplies, and is asked for 700 and the last digit: it never says that, and the solutions do."""
+    table, out = tmp_path / "digits.csv", tmp_path / "out"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        rows = [(one.question, 700 + int(one.answers[0]) % 10) for one in products(300)]
+        csv.writer(file).writerows([("question", "answer", "solution"), *((q, a, a) for q, a in rows)])
+    record = creditree_json("pilot", table, *MODEL, "--budget", "40s", "--out", out)
+    assert record["outlook"]["verdict"] == "cold_start"
+    assert record["outlook"]["cold_start"]["solutions_right"] == 1.0
+    assert record["result"]["difference"]["value"] > 0.2
+    text = record["recommendation"]["text"]
+    assert "The base model solves next to nothing" in text
+    assert f"It began so: {record['choice']['method']}" in text
+    assert "training begins with the worked solutions" in (out / "report.md").read_text(encoding="utf-8")

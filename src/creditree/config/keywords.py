@@ -1,11 +1,13 @@
 """Keys of a configuration by short names: `steps` for ``train.steps``, where one block alone has that key."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from creditree.config.instances import named
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.pieces import all_numbers
@@ -19,10 +21,11 @@ def as_overrides(keywords: Mapping[str, Any]) -> tuple[str, ...]:
     """Return overrides such as ``train.steps=200`` for keywords such as ``steps=200``.
 
     A keyword is a whole block (``train={"steps": 200}``), whose keys are set one by one, a dotted key, or the name of a
-    key that one block alone has. Raises ConfigError for a name that none has, or several.
+    key that one block alone has; a piece of the method may be an instance (``select=TopEntropy(0.1)``). Raises
+    ConfigError for a name that none has, or several.
     """
     found: dict[str, Any] = {}
-    for name, value in keywords.items():
+    for name, value in named(keywords).items():
         if name in RunConfig.model_fields and isinstance(value, Mapping):
             found |= {f"{name}.{key}": inner for key, inner in value.items()}
         else:
@@ -32,6 +35,8 @@ def as_overrides(keywords: Mapping[str, Any]) -> tuple[str, ...]:
 
 def written(key: str, value: Any) -> str:
     """Return a value as an override has it; a function by its file. Raises ConfigError for what has none."""
+    if isinstance(value, float) and math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
     try:
         return json.dumps(value, ensure_ascii=False, default=_named)
     except (TypeError, ValueError):

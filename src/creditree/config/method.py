@@ -12,9 +12,9 @@ from creditree.config.numbers import checked_numbers
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import AXES, DEFAULT, METHODS, Method
 from creditree.piece import Piece, numbers_of, types_of
-from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class
+from creditree.pieces import PIECES, all_numbers, is_location, owners, piece_class, version_of
 from creditree.text import shortened
-from creditree.user_code import digest_of, placed
+from creditree.user_code import placed
 
 QUESTIONS = {
     "explore": "how the tree grows",
@@ -74,7 +74,7 @@ class MethodConfig(Block):
 
         Raises ConfigError for unknown names, unused numbers and crosses that make no sense.
         """
-        return _built(self.model_dump_json(), tuple(map(digest_of, self.locations.values())))
+        return _built(self.model_dump_json(), tuple(map(version_of, self.locations.values())))
 
     def _made(self) -> Method:
         if self.name not in METHODS:
@@ -108,8 +108,8 @@ class MethodConfig(Block):
 
 
 @lru_cache(maxsize=64)
-def _built(values: str, digests: tuple[str | None, ...]) -> Method:
-    """Return the method of a block's values; `digests` are of the code that they name."""
+def _built(values: str, versions: tuple[str | None, ...]) -> Method:
+    """Return the method of a block's values; `versions` are of the code that they name."""
     return MethodConfig.model_validate_json(values)._made()
 
 

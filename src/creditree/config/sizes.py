@@ -19,7 +19,7 @@ def check_step(config: RunConfig, method: Method) -> None:
         raise ConfigError(
             f"a training step would have {problems * each:,} completions, {each:,} of each of {problems:,} problems, "
             f"and more than {MOST_COMPLETIONS:,} are not held; lower method.group (it is {method.explore.group:,}), "
-            f"what forks below it, or train.problems_per_step (it is {config.train.problems_per_step:,})."
+            f"what else method.explore samples, or train.problems_per_step (it is {config.train.problems_per_step:,})."
         )
     tokens = config.sampling.max_new_tokens
     if problems * each * tokens > MOST_TOKENS:

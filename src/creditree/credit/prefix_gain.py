@@ -83,7 +83,7 @@ class PrefixGain(Credit):
         trie = tree.trie(leaves)
         classes = None if self.match == "exact" else tree.prefix_classes(leaves, trie)
         if classes is None and self.match != "exact":
-            raise ValueError("prefixes have no classes to match by: measure them first (creditree.train.measure)")
+            raise ValueError("prefixes have no classes to match by: observe them first (creditree.train.observe)")
         value = trie.means(tree.rewards(leaves), classes)
         gain = value - value[trie.parent]
         for row, leaf in enumerate(leaves):

@@ -19,7 +19,7 @@ _ROWS = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Drawn:
+class Draws:
     """Tokens [m] with their log-probabilities in nats; `entropy` [n] per row, or None."""
 
     token: Tensor
@@ -42,7 +42,7 @@ def sampling_logprobs(logits: Tensor, sampling: Sampling) -> Tensor:
     return torch.log_softmax(logprobs.masked_fill(outside, -torch.inf), dim=-1)
 
 
-def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
+def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Draws:
     """Draw one token for each member from the row that it stands on.
 
     `logits` [n, V];  `row` [m], sorted ascending;  `uniform` [m] in [0, 1). Members of one row share its distribution,
@@ -60,10 +60,10 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
         for parts in zip(*((one.token, one.logprob, one.sampler_logprob) for one in found), strict=True)
     )
     entropies = [one.entropy for one in found if one.entropy is not None]
-    return Drawn(token, logprob, sampler, torch.cat(entropies) if entropies else None)
+    return Draws(token, logprob, sampler, torch.cat(entropies) if entropies else None)
 
 
-def _drawn(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Drawn:
+def _drawn(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Draws:
     """Draw from few rows, with as few passes over them and as little new memory as may be."""
     shifted = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
     shifted -= shifted.amax(dim=-1, keepdim=True)
@@ -83,7 +83,7 @@ def _drawn(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> 
         token = _by_blocks(weights, uniform, row)
         sampler = shifted[row, token] / sampling.temperature - weights.sum(dim=-1).log()[row]
     entropy = _entropy(shifted - log_total[:, None], sampling) if sampling.entropies else None
-    return Drawn(token, shifted[row, token] - log_total[row], sampler, entropy)
+    return Draws(token, shifted[row, token] - log_total[row], sampler, entropy)
 
 
 def draw_into(completions: Completions, which: IntArray, row: IntArray, logits: Tensor, step: int) -> IntArray:
@@ -108,7 +108,7 @@ def _first_largest(shifted: Tensor) -> Tensor:
     return which * blocks.shape[2] + inside
 
 
-def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling, row: Tensor | None = None) -> Drawn:
+def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling, row: Tensor | None = None) -> Draws:
     """Draw one token from each row: `draw` for `logits` [n, V] and `uniform` [n], without a look at any result.
 
     With `row` [m] (in any order), one for each of m members from the row that it stands on, with `uniform` [m]; the
@@ -128,7 +128,7 @@ def draw_each(logits: Tensor, uniform: Tensor, sampling: Sampling, row: Tensor |
     entropy = _entropy(untempered, sampling)
     if entropy is not None and row is not None:
         entropy = entropy.index_select(0, row)
-    return Drawn(token, _at(untempered, token, row), sampler, entropy)
+    return Draws(token, _at(untempered, token, row), sampler, entropy)
 
 
 def _at(table: Tensor, token: Tensor, row: Tensor | None) -> Tensor:

@@ -8,10 +8,9 @@ from pathlib import Path
 from creditree.errors import RunError
 from creditree.evaluate.averages import average_difference
 from creditree.evaluate.scores import mean_over_problems, paired_change
-from creditree.evaluate.statistics import Difference, Estimate, holm
-from creditree.report.decoding import LEVEL
+from creditree.evaluate.statistics import LEVEL, Difference, Estimate, holm
+from creditree.evaluate.summary import Summary
 from creditree.report.evaluation import MEASURED
-from creditree.report.summary import Summary
 from creditree.report.wording import p_value, points_interval
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory

@@ -8,17 +8,17 @@ from creditree.engines.engine import Sampling
 from creditree.engines.pulse import Told
 from creditree.evaluate.accuracy import Examiner
 from creditree.evaluate.example import Example
-from creditree.evaluate.legible import Alarm, Counts, Kind, Settings
+from creditree.evaluate.legible import Alarm, Counts, CurableSettings, Kind
 from creditree.evaluate.prompt import prompt_ids
 from creditree.problem import Problem
 from creditree.runs.attempts import Attempt
 
 
-def cure_settings(examiner: Examiner, problem: Problem, keys: Mapping[str, str] | None = None) -> Settings:
+def cure_settings(examiner: Examiner, problem: Problem, keys: Mapping[str, str] | None = None) -> CurableSettings:
     """Return the settings that can cure what nobody can read; `keys` are the names that the user has for them."""
     room = examiner.model.network.max_positions - len(prompt_ids(examiner.prompt, problem, examiner.model))
     grader: Any = examiner.verifier.rules().get("grader", "")
-    return Settings(examiner.max_new_tokens, room, str(grader), examiner.prompt.text, **(keys or {}))
+    return CurableSettings(examiner.max_new_tokens, room, str(grader), examiner.prompt.text, **(keys or {}))
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CurableSettings:
     """The settings that can cure, with their present values, by the names that the user has for them.
 
     `most`: the tokens that fit the model's context after a prompt;  `grader`: its name;  `wording`: the prompt's text.
@@ -69,7 +69,7 @@ def is_circular(text: str) -> bool:
     return len(end) == REPEATED and text.count(end) >= TIMES
 
 
-def trouble_words(kind: Kind, counts: Counts, settings: Settings, example: str) -> str:
+def trouble_words(kind: Kind, counts: Counts, settings: CurableSettings, example: str) -> str:
     """Return what is wrong with nearly all completions, an example, and which setting to change to which value."""
     shown = f"'{one_line(example, SHOWN)}'"
     if kind == "truncated":
@@ -83,7 +83,7 @@ def trouble_words(kind: Kind, counts: Counts, settings: Settings, example: str) 
     )
 
 
-def _longer(settings: Settings, example: str) -> str:
+def _longer(settings: CurableSettings, example: str) -> str:
     if is_circular(example):
         return (
             f"It repeats itself, so more tokens would not help: ask for a short answer in {settings.prompt_key}, lower "
@@ -98,7 +98,7 @@ def _longer(settings: Settings, example: str) -> str:
     return f"Set {settings.length_key} to {wanted:,}, or ask for a shorter answer in {settings.prompt_key}."
 
 
-def _asking(settings: Settings) -> str:
+def _asking(settings: CurableSettings) -> str:
     wording = WORDINGS.get(settings.grader)
     if wording is None or wording == settings.wording:
         return (
@@ -115,7 +115,7 @@ def _asking(settings: Settings) -> str:
 class Alarm:
     """Counts completions as they come, and tells each kind of trouble once, when nearly all of a batch have it."""
 
-    def __init__(self, settings: Settings, told: Callable[[str], None]) -> None:
+    def __init__(self, settings: CurableSettings, told: Callable[[str], None]) -> None:
         self._settings, self._told = settings, told
         self._counts = Counts()
         self._examples: dict[Kind, str] = {}

@@ -25,7 +25,7 @@ def target_ids(target: str, model: Model, *, chat: bool) -> IntArray:
     return token_array([*ids, model.texts.ends.closing(chat=chat)])
 
 
-class Asked(TextEncoder, Protocol):
+class PromptedTexts(TextEncoder, Protocol):
     """The text side of a model, and what a user should know of it."""
 
     @property
@@ -33,7 +33,7 @@ class Asked(TextEncoder, Protocol):
         """Sentences on what ends its answers, and on settings that are not applied."""
 
 
-def text_notes(prompt: PromptTemplate, texts: Asked) -> tuple[str, ...]:
+def text_notes(prompt: PromptTemplate, texts: PromptedTexts) -> tuple[str, ...]:
     """Return what a user should know of how a model is asked, and of what ends its answers."""
     asked = prompt.chat == "auto" and prompt.in_chat_format(texts)
     chat = "prompts are in the model's chat format (task.prompt.chat: auto; false asks in plain text)"

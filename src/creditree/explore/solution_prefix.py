@@ -23,7 +23,7 @@ class SolutionPrefix(Explorer):
         f + speed (pass_rate - p), not below 0 and not above prefix_most,
 
     p the mean over the step's problems of the share of completions that are right (reward >= `threshold`): longer where
-    less than the target is solved, shorter where more is. Once f is 0 it stays 0: the help is withdrawn. With
+    less than `pass_rate` is solved, shorter where more is. Once f is 0 it stays 0: the help is withdrawn. With
     `withdraw` N, f is also at most prefix_most (1 - n / N) after n steps, so that it is gone after N.
 
     That the start is a part of a solution, led towards half solved and then withdrawn, is the paper's; how f moves is

@@ -16,7 +16,7 @@ from creditree.fields import ZERO
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.passes import Passes
-from creditree.learner.rows import Rows
+from creditree.learner.rows import RowPasses
 from creditree.learner.sequences import by_sequence
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
@@ -145,6 +145,7 @@ class Learner:
         if not np.any(np.abs(batch.advantage) > ZERO):
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
+        measured = batch.num_tokens if self.objective.by_sequence else 0
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
         loss, clipped, mismatch = self._passes(batch, key, at_old)
@@ -171,7 +172,17 @@ class Learner:
         note = None if size_now == before else f"out of memory: micro-batches now hold {size_now} tokens, not {before}"
         counts = batch.num_tokens, batch.num_terms, size_now
         return StepStats(
-            skipped is None, loss, grad_norm, l2_grad_norm, *counts, note, clipped, mismatch, skipped, is_sound=is_sound
+            skipped is None,
+            loss,
+            grad_norm,
+            l2_grad_norm,
+            *counts,
+            note,
+            clipped,
+            mismatch,
+            skipped,
+            is_sound,
+            measured,
         )
 
     def _by_sequence(self, batch: Batch, at_old: bool) -> Batch:
@@ -259,7 +270,7 @@ class Learner:
     def _over(self, batch: Batch) -> Passes:
         """Return the passes over a batch, in the way in which the model is run."""
         if self.trained.model.whole is not None:
-            return Rows(self.trained, self.objective, batch, self.trained.model.whole)
+            return RowPasses(self.trained, self.objective, batch, self.trained.model.whole)
         store = self.trunk_store if self.trained.first_layer > 0 else None
         trunk = None if store is None else store.trunk(batch.handles)
         return Skeleton(self.trained, self.objective, batch, trunk)

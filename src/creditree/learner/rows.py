@@ -46,7 +46,7 @@ def paths_of(batch: Batch) -> list[Path]:
     return found
 
 
-class Rows(Passes):
+class RowPasses(Passes):
     """A batch and the passes over it, in padded rows. A prefix that rows share is forwarded in each of them."""
 
     def __init__(self, trained: Trained, objective: Objective, batch: Batch, network: WholeModel) -> None:

@@ -13,7 +13,7 @@ class StepStats:
     `micro_batch_tokens`: what it was in the end;  `note`: what the user should know, or None;  `clipped`: terms that
     the objective's clip kept from learning, of `in_loss`;  `mismatch`: of the terms that were compared with the engine;
     `skipped`: why no update was made of a batch that has a signal, None where it was;  `is_sound`: whether loss and
-    gradient, and so the weights before, were finite.
+    gradient, and so the weights before, were finite;  `measured`: tokens forwarded once more, without gradient.
     """
 
     updated: bool
@@ -28,6 +28,7 @@ class StepStats:
     mismatch: Mismatch = NOT_COMPARED
     skipped: str | None = None
     is_sound: bool = True
+    measured: int = 0
 
     @property
     def clip_fraction(self) -> float:
@@ -56,4 +57,5 @@ class StepStats:
             mismatch=sum((one.mismatch for one in made), NOT_COMPARED),
             skipped=next((one.skipped for one in steps if one.skipped is not None), None),
             is_sound=all(one.is_sound for one in steps),
+            measured=sum(one.measured for one in steps),
         )

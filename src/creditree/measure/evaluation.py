@@ -38,7 +38,7 @@ from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
 from creditree.setup.workload import rows_of
-from creditree.train.inputs import Base
+from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
 
@@ -214,7 +214,7 @@ def _measured(
     with ExitStack() as held:
         verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
-        base = Base.of(model, config.model.dtype)
+        base = BaseDigests.of(model, config.model.dtype)
         if directory is not None:
             directory.keep_base(base.to_json())
         if asked.trained is not None:

@@ -15,7 +15,7 @@ _IN_ATTENTION = 4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Lora:
+class AdapterWeights:
     """An adapter of one projection: scaling * B A, with A [rank, inputs] and B [outputs, rank]."""
 
     a: Tensor
@@ -24,7 +24,7 @@ class Lora:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Projection:
+class ProjectionWeights:
     """A linear layer's matrix [outputs, inputs], its bias and its adapter, where it has them and they are switched on.
 
     `weight` holds the matrix, or the codes of a layer that is `quantised`.
@@ -32,7 +32,7 @@ class Projection:
 
     weight: Tensor
     bias: Tensor | None
-    lora: Lora | None
+    lora: AdapterWeights | None
     outputs: int
     quantised: QuantisedLinear | None
 
@@ -45,19 +45,43 @@ class LayerWeights:
     post_norm: Tensor
     q_norm: Tensor | None
     k_norm: Tensor | None
-    projections: tuple[Projection, ...]
+    projections: tuple[ProjectionWeights, ...]
     eps: float
 
 
-def read_layer(layer: Any) -> LayerWeights | None:
-    """Return the weights of a layer, or None if anything in it is not what the family computes."""
-    if type(layer).__name__ not in FAMILY or _hooked(layer):
+def projection_modules(layer: Any) -> dict[str, Any] | None:
+    """Return the modules of a layer's projections by name, or None if it is none of the family, or somebody hooks in.
+
+    Who reads a layer, for torch or for native code, asks here first: what is computed from its weights alone must be
+    all that the layer does.
+    """
+    if type(layer).__name__ not in FAMILY or _is_hooked(layer):
         return None
     attention, mlp = layer.self_attn, layer.mlp
     if type(getattr(mlp, "act_fn", None)).__name__ not in ("SiLU", "SiLUActivation"):
         return None
-    parts = [getattr(attention if i < _IN_ATTENTION else mlp, name) for i, name in enumerate(PROJECTIONS)]
-    projections = [_projection(part) for part in parts]
+    return {name: getattr(attention if i < _IN_ATTENTION else mlp, name) for i, name in enumerate(PROJECTIONS)}
+
+
+def plain_adapter(module: Any) -> str | None:
+    """Return the name of the one adapter of a LoRA layer, or None where there is not one, or it is more than B A x.
+
+    Variants such as DoRA, a bias, and an adapter that was merged into the matrix are more.
+    """
+    if len(module.active_adapters) != 1 or module.merged:
+        return None
+    name: str = module.active_adapters[0]
+    more = name in module.lora_variant or module.use_dora.get(name) or module.lora_bias.get(name)
+    return None if more or name not in module.lora_A else name
+
+
+def read_layer(layer: Any) -> LayerWeights | None:
+    """Return the weights of a layer, or None if anything in it is not what the family computes."""
+    modules = projection_modules(layer)
+    if modules is None:
+        return None
+    attention = layer.self_attn
+    projections = [_projection(module) for module in modules.values()]
     norms = [layer.input_layernorm, layer.post_attention_layernorm]
     if hasattr(attention, "q_norm"):
         norms += [attention.q_norm, attention.k_norm]
@@ -82,13 +106,14 @@ def norm_eps(norm: Any) -> float | None:
     return None if eps is None else float(eps)
 
 
-def _hooked(layer: Any) -> bool:
+def _is_hooked(layer: Any) -> bool:
     return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in layer.modules()
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in layer.modules()
     )
 
 
-def _projection(module: Any) -> Projection | None:
+def _projection(module: Any) -> ProjectionWeights | None:
     if _is_linear(module):
         return _of(module, None)
     if type(module) is not LoraLinear or not _is_linear(module.base_layer) or module.merged:
@@ -96,20 +121,18 @@ def _projection(module: Any) -> Projection | None:
     base = module.base_layer
     if module.disable_adapters or not module.active_adapters:
         return _of(base, None)
-    name = module.active_adapters[0]
-    plain = len(module.active_adapters) == 1 and not module.use_dora.get(name) and not module.lora_bias.get(name)
-    dropout = module.lora_dropout[name]
-    if not plain or (module.training and not isinstance(dropout, torch.nn.Identity)):
+    name = plain_adapter(module)
+    if name is None or (module.training and not isinstance(module.lora_dropout[name], torch.nn.Identity)):
         return None
     lora: Any = module
     a, b = lora.lora_A[name].weight, lora.lora_B[name].weight
-    return _of(base, Lora(a, b, float(lora.scaling[name])))
+    return _of(base, AdapterWeights(a, b, float(lora.scaling[name])))
 
 
 def _is_linear(module: Any) -> bool:
     return type(module) is torch.nn.Linear or isinstance(module, QuantisedLinear)
 
 
-def _of(base: Any, lora: Lora | None) -> Projection:
+def _of(base: Any, lora: AdapterWeights | None) -> ProjectionWeights:
     quantised = base if isinstance(base, QuantisedLinear) else None
-    return Projection(base.weight, base.bias, lora, base.out_features, quantised)
+    return ProjectionWeights(base.weight, base.bias, lora, base.out_features, quantised)

@@ -7,7 +7,7 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 
-from creditree.models.family import FAMILY, PROJECTIONS
+from creditree.models.family import PROJECTIONS, plain_adapter, projection_modules
 from creditree.models.lean import Heads, LeanLayer, Rest
 from creditree.models.norm import Norm
 from creditree.models.projection import Dense, Frozen, Lora, Projection, Quantised
@@ -22,14 +22,12 @@ def lean_layer(layer: Any) -> LeanLayer | None:
     Matrices that are multiplied with the same input are laid one after the other in memory, once; the modules go on
     with views of it, so that nothing is held twice.
     """
-    if type(layer).__name__ not in FAMILY or _is_hooked(layer):
+    modules = projection_modules(layer)
+    if modules is None:
         return None
-    attention, mlp = layer.self_attn, layer.mlp
-    if type(getattr(mlp, "act_fn", None)).__name__ not in ("SiLU", "SiLUActivation"):
-        return None
+    attention = layer.self_attn
     input_norm, post_norm = Norm.read(layer.input_layernorm), Norm.read(layer.post_attention_layernorm)
     head_norms = _head_norms(attention)
-    modules = {name: getattr(attention if name in _QKV + _OUTPUT else mlp, name) for name in PROJECTIONS}
     groups = [_projection([modules[name] for name in group]) for group in (_QKV, _OUTPUT, _GATE_UP, _DOWN)]
     qkv, output, gate_up, down = groups
     if qkv is None or output is None or gate_up is None or down is None or input_norm is None or post_norm is None:
@@ -91,10 +89,8 @@ def _frozen(bases: Sequence[Any]) -> Frozen | None:
 
 
 def _lora(module: Any, start: int, stop: int) -> Lora | None:
-    if len(module.active_adapters) != 1 or module.merged:
-        return None
-    name = module.active_adapters[0]
-    if name not in module.lora_A or name in module.lora_variant or module.lora_bias.get(name):
+    name = plain_adapter(module)
+    if name is None:
         return None
     dropout = module.lora_dropout[name]
     if not isinstance(dropout, torch.nn.Identity | torch.nn.Dropout):
@@ -142,10 +138,3 @@ def _are_neighbours(tensors: Sequence[Tensor]) -> bool:
 
 def _outputs(module: Any) -> int:
     return int(getattr(module, "base_layer", module).out_features)
-
-
-def _is_hooked(layer: Any) -> bool:
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        for module in layer.modules()
-    )

@@ -26,7 +26,7 @@ from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
-from creditree.train.inputs import Base
+from creditree.train.inputs import BaseDigests
 from creditree.verify.verifier import closing
 
 
@@ -78,7 +78,7 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher
         held.enter_context(watcher.measuring(total))
         verifier = held.enter_context(closing(build_verifier(config.reward)))
         model = load_model(config.model.name, config.model.dtype, config.model.device)
-        Base.of(model, config.model.dtype).check(call.baseline.run.trained)
+        BaseDigests.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
         examiner = Examiner(
             model,

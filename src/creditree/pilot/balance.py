@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditree.pilot.findings import Finding, first_places
-from creditree.pilot.problems import Placed, Splits, normal
+from creditree.pilot.problems import PlacedProblem, Splits, normal
 from creditree.tasks.split import Slice
 from creditree.tasks.table import SLICES
 
@@ -42,8 +42,8 @@ def room_for_completions(lengths: Sequence[int], context: int) -> int:
 
 
 def check_lengths(
-    placed: Sequence[Placed], lengths: Mapping[str, int], room: int
-) -> tuple[list[Placed], Lengths, list[Finding]]:
+    placed: Sequence[PlacedProblem], lengths: Mapping[str, int], room: int
+) -> tuple[list[PlacedProblem], Lengths, list[Finding]]:
     """Return the problems whose prompt has at most `room` tokens, their lengths, and what to say of the others."""
     kept = [one for one in placed if lengths[one.problem.id] <= room]
     long = [one.place for one in placed if lengths[one.problem.id] > room]

@@ -20,8 +20,9 @@ from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import measure
 from creditree.methods import DEFAULT
 from creditree.models.load import load_model
+from creditree.pilot.cold import Cold, cold_start, right_solutions
 from creditree.pilot.data import Data
-from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook
+from creditree.pilot.outlook import GROUPS, Outlook, best_group, best_temperature, outlook, verdict
 from creditree.pilot.probe import SAMPLES, Probe, probe
 from creditree.pilot.request import Frame, Request, Setting, fitted, precisions, run_config
 from creditree.pilot.store import PilotDirectory
@@ -45,7 +46,9 @@ LONGER = 1.25
 class Base:
     """What was seen of the base model, by temperature; the frame of all runs; and how fast it answers.
 
-    `first`: the first prompt with its completion;  `suspicion`: what speaks against the grader, where completions do.
+    `first`: the first prompt with its completion;  `suspicion`: what speaks against the grader, where completions do;
+    `right`: the share of worked solutions that the grader takes for right, None: there are none;  `cold`: how training
+    begins where next to nothing is solved.
     """
 
     outlooks: tuple[Outlook, ...]
@@ -54,6 +57,8 @@ class Base:
     probe: Probe
     first: Example
     suspicion: Suspicion | None = None
+    right: float | None = None
+    cold: Cold | None = None
 
 
 def look_at_base(request: Request, data: Data, directory: PilotDirectory, watcher: Watcher) -> Base:
@@ -91,6 +96,7 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, watche
                 for temperature in probed.temperatures
                 for name in [Sampling(temperature).name]
             ]
+        right = right_solutions(problems, prompt, verifier)
     names = [Sampling(temperature).name for temperature in probed.temperatures]
     cure = "when what judges works, repeat the command: nothing is sampled again."
     check_judged(dict(zip(names, found, strict=True)), cure)
@@ -103,7 +109,9 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, watche
     )
     chosen = best_temperature(outlooks)
     learned = _framed(request, data, frame, chosen, found[outlooks.index(chosen)])
-    return Base(outlooks, chosen, learned, probed, first, _suspicion(directory, asked, probed))
+    suspect = _suspicion(directory, asked, probed)
+    cold = None if suspect else cold_start(chosen, verdict(chosen, learned.group)[0], right)
+    return Base(outlooks, chosen, learned, probed, first, suspect, right, cold)
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "`prompt`", "reward_key": "`reward`"}

@@ -17,7 +17,7 @@ LEAST_IN_GROUP = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ChangedExample:
     """A problem whose outcome changed, with what the model said before and after."""
 
     id: str
@@ -43,14 +43,18 @@ class GroupChange:
     adjusted_p: float
 
 
-def examples(problems: Sequence[Problem], before: Evaluation, after: Evaluation) -> tuple[list[Example], list[Example]]:
+def examples(
+    problems: Sequence[Problem], before: Evaluation, after: Evaluation
+) -> tuple[list[ChangedExample], list[ChangedExample]]:
     """Return the first problems that are solved after and were not before, and the first of the reverse."""
-    better: list[Example] = []
-    worse: list[Example] = []
+    better: list[ChangedExample] = []
+    worse: list[ChangedExample] = []
     for problem in problems:
         old, new = before.attempts[problem.id][0], after.attempts[problem.id][0]
         if None not in (old.is_correct, new.is_correct) and is_correct(old) != is_correct(new):
-            shown = Example(problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text))
+            shown = ChangedExample(
+                problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text)
+            )
             (better if is_correct(new) else worse).append(shown)
     return better[:MOST_EXAMPLES], worse[:MOST_EXAMPLES]
 

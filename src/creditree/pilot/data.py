@@ -21,7 +21,7 @@ from creditree.pilot.balance import (
 from creditree.pilot.findings import Finding
 from creditree.pilot.graders import Reading, check_reading, choose_grader, reading
 from creditree.pilot.metrics import check_metric
-from creditree.pilot.problems import Placed, Splits, normal, read_problems, split_problems, without_repeats
+from creditree.pilot.problems import PlacedProblem, Splits, normal, read_problems, split_problems, without_repeats
 from creditree.pilot.request import (
     Files,
     Frame,
@@ -143,7 +143,7 @@ def _guard_problems(request: Request, prompt: PromptTemplate, splits: Splits) ->
     return len(problems), [Finding("guard_in_training", "caution", text)]
 
 
-def _check_columns(request: Request, placed: Sequence[Placed]) -> None:
+def _check_columns(request: Request, placed: Sequence[PlacedProblem]) -> None:
     columns, problems = tuple(placed[0].problem.columns), [one.problem for one in placed]
     for metric in request.metrics:
         check_metric(metric, problems)
@@ -151,7 +151,7 @@ def _check_columns(request: Request, placed: Sequence[Placed]) -> None:
         raise ConfigError(f"`by` {request.by}: the problems have no such column; they have {', '.join(columns)}.")
 
 
-def _check_identity(request: Request, placed: Sequence[Placed], kept: Sequence[Placed]) -> None:
+def _check_identity(request: Request, placed: Sequence[PlacedProblem], kept: Sequence[PlacedProblem]) -> None:
     """Raise DataError where rows that are different problems count as one, because their questions are equal."""
     fields = () if request.prompt is None else PromptTemplate(request.prompt).fields
     others = [name for name in fields if name != "question"]
@@ -170,7 +170,7 @@ def _check_identity(request: Request, placed: Sequence[Placed], kept: Sequence[P
         )
 
 
-def _graded(request: Request, placed: Sequence[Placed]) -> tuple[Reading, list[Placed], list[Finding]]:
+def _graded(request: Request, placed: Sequence[PlacedProblem]) -> tuple[Reading, list[PlacedProblem], list[Finding]]:
     """Return the grader's reading of the answers, the problems whose answer it reads, and what to say of it."""
     problems = [one.problem for one in placed]
     if request.reward is None:
@@ -192,7 +192,7 @@ def _refuse(findings: Sequence[Finding]) -> None:
         raise DataError(f"The pilot cannot go on: {blocker.sentence}.")
 
 
-def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[Placed]) -> Mapping[str, int]:
+def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[PlacedProblem]) -> Mapping[str, int]:
     try:
         texts = Encoder(request.model, offline=False).texts
     except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from creditree.pilot.findings import Finding, Severity, first_places
 from creditree.pilot.plausible import decimal_comma, has_formula, number_alone
-from creditree.pilot.problems import Placed
+from creditree.pilot.problems import PlacedProblem
 from creditree.problem import Problem, Verdict
 from creditree.verify.verifier import Answer, Verifier, closing
 
@@ -139,8 +139,8 @@ def _rank(one: Reading) -> tuple[bool, float, float]:
 
 
 def check_reading(
-    found: Reading, placed: Sequence[Placed], *, asked: bool, drops: bool = True
-) -> tuple[list[Placed], list[Finding]]:
+    found: Reading, placed: Sequence[PlacedProblem], *, asked: bool, drops: bool = True
+) -> tuple[list[PlacedProblem], list[Finding]]:
     """Return the problems whose answers are read, and what to say of the grader and of the others.
 
     `asked`: the user named the grader. `drops`: what is not read is left out; a reward of the user's own may have its
@@ -171,7 +171,7 @@ def _unread(found: Reading, places: Mapping[str, str], *, drops: bool) -> Findin
     return Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
 
 
-def _misread(found: Reading, placed: Sequence[Placed]) -> list[Finding]:
+def _misread(found: Reading, placed: Sequence[PlacedProblem]) -> list[Finding]:
     """Return what is said of answers that are read, but not as they may be meant or said."""
     places = {one.problem.id: one.place for one in placed}
     findings = []

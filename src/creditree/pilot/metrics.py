@@ -21,7 +21,7 @@ TRIED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MetricResult:
     """A metric's mean over the test problems, before and after, and the paired difference.
 
     `problems`: on how many it could be computed, on both sides.
@@ -58,7 +58,7 @@ def check_metric(metric: str, problems: Sequence[Problem]) -> None:
 
 def measure_metric(
     metric: str, problems: Sequence[Problem], prompts: Sequence[str], before: Evaluation, after: Evaluation, key: Key
-) -> Measured:
+) -> MetricResult:
     """Return a metric before and after, from each problem's first completion (`texts` must have been kept).
 
     ``column:NAME``: the number in that column where the problem is solved, else 0: what the solved problems are worth.
@@ -106,6 +106,6 @@ def _called(
     return [verdict.reward for verdict in verdicts], next((one.detail for one in verdicts if one.reward is None), "")
 
 
-def _measured(name: str, old: Sequence[float], new: Sequence[float], key: Key) -> Measured:
+def _measured(name: str, old: Sequence[float], new: Sequence[float], key: Key) -> MetricResult:
     change = paired_mean_difference(old, new, key.at("metric", name))
-    return Measured(name, float(np.mean(old)), float(np.mean(new)), change, len(old))
+    return MetricResult(name, float(np.mean(old)), float(np.mean(new)), change, len(old))

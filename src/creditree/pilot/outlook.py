@@ -17,7 +17,7 @@ from creditree.evaluate.scores import mean_over_problems
 from creditree.evaluate.statistics import Estimate
 from creditree.rng import Key
 
-Verdict = Literal["works", "weak", "solved", "no_signal"]
+Prospect = Literal["works", "weak", "solved", "no_signal"]
 GROUPS = (4, 8, 16)
 """Sizes of groups that are looked at: the completions of a problem bound them."""
 ENOUGH = 0.9
@@ -148,7 +148,7 @@ def best_group(found: Outlook, most: int) -> int:
     return next(one.group for one in fitting if one.group >= least and one.mixed.value >= enough)
 
 
-def verdict(found: Outlook, group: int) -> tuple[Verdict, str]:
+def verdict(found: Outlook, group: int) -> tuple[Prospect, str]:
     """Return whether learning by comparison can work, and why."""
     mixed, accuracy = found.signal(group).mixed, found.accuracy
     share = (
@@ -177,7 +177,7 @@ def advice(found: Outlook) -> str:
         return "take harder problems: most of these are solved every time"
     if found.unparsable > 0.5:
         return f"in {found.unparsable:.0%} of the completions no answer is found: change `prompt` or `reward`"
-    return "take easier problems, a stronger base model, or fine-tune on worked solutions first"
+    return "take easier problems, a stronger base model, or begin with worked solutions (a column `solution`)"
 
 
 def seconds_to_detect(

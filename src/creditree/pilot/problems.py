@@ -26,7 +26,7 @@ _HELD: Mapping[Slice | None, int] = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedProblem:
     """A problem with the place of its row, and the slice that the table names for it, or None."""
 
     problem: Problem
@@ -38,7 +38,7 @@ class Placed:
 class Splits:
     """Problems by slice; no question is in two of them."""
 
-    slices: Mapping[Slice, tuple[Placed, ...]]
+    slices: Mapping[Slice, tuple[PlacedProblem, ...]]
 
     def problems(self, slice_: Slice) -> tuple[Problem, ...]:
         """Return the problems of a slice."""
@@ -65,18 +65,18 @@ def template(question: str) -> str:
     return _NUMBER.sub("#", normal(question))
 
 
-def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[Placed], list[Finding]]:
+def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[PlacedProblem], list[Finding]]:
     """Return the problems of all rows that hold one, and what is wrong with the others.
 
     Raises DataError where no row can be used: then the first one's message says why; and for a word in the column of
     splits that names none, since half a table can be lost by it.
     """
-    found: list[Placed] = []
+    found: list[PlacedProblem] = []
     unusable: list[tuple[Row, DataError]] = []
     for row in rows:
         named = marked(row, columns)
         try:
-            found.append(Placed(problem_of(row, columns), row.place, named))
+            found.append(PlacedProblem(problem_of(row, columns), row.place, named))
         except DataError as error:
             unusable.append((row, error))
     if not found:
@@ -87,17 +87,17 @@ def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[Placed], 
     return found, [Finding("unusable_rows", "caution", text, first_places([row.place for row, _ in unusable]))]
 
 
-def without_repeats(placed: Sequence[Placed]) -> tuple[list[Placed], list[Finding]]:
+def without_repeats(placed: Sequence[PlacedProblem]) -> tuple[list[PlacedProblem], list[Finding]]:
     """Return the problems with each question once, and what was left out.
 
     Questions are equal if their `normal` forms are. Where all rows of a question accept the same answers, the first
     stays, or one that is held out by name, the test before validation; where they do not, all of them go: nobody knows
     which is right.
     """
-    groups: dict[str, list[Placed]] = {}
+    groups: dict[str, list[PlacedProblem]] = {}
     for one in placed:
         groups.setdefault(normal(one.problem.question), []).append(one)
-    kept: list[Placed] = []
+    kept: list[PlacedProblem] = []
     repeats: list[str] = []
     conflicts: list[str] = []
     leaks: list[str] = []
@@ -127,7 +127,7 @@ def _some(kind: str, severity: Severity, places: Sequence[str], text: str) -> li
     return [Finding(kind, severity, text.format(n=len(places)), first_places(places))]
 
 
-def _with_own_ids(placed: Sequence[Placed]) -> list[Placed]:
+def _with_own_ids(placed: Sequence[PlacedProblem]) -> list[PlacedProblem]:
     """Return the problems with ids that are different: a second use of one gets a number that makes it new."""
     taken = {one.problem.id for one in placed}
     seen: set[str] = set()
@@ -142,7 +142,7 @@ def _with_own_ids(placed: Sequence[Placed]) -> list[Placed]:
     return found
 
 
-def split_problems(placed: Sequence[Placed]) -> tuple[Splits, list[Finding]]:
+def split_problems(placed: Sequence[PlacedProblem]) -> tuple[Splits, list[Finding]]:
     """Return the problems in three slices, as the table names them, the rest by a hash of the question.
 
     Without names, 30 % are held out for the test (400 at most) and 15 % for validation (100 at most); where the table
@@ -153,7 +153,9 @@ def split_problems(placed: Sequence[Placed]) -> tuple[Splits, list[Finding]]:
             f"Only {len(placed)} problems can be used, and a pilot needs at least {LEAST_PROBLEMS} to train on some "
             "and to test on others: add problems (creditree eval measures a model on few)."
         )
-    slices: dict[Slice, list[Placed]] = {slice_: [one for one in placed if one.named == slice_] for slice_ in SLICES}
+    slices: dict[Slice, list[PlacedProblem]] = {
+        slice_: [one for one in placed if one.named == slice_] for slice_ in SLICES
+    }
     free = [one for one in placed if one.named is None]
     pool = sorted([*free, *slices["training"]], key=lambda one: order_of(normal(one.problem.question)))
     wanted: tuple[tuple[Slice, float, int], ...] = (

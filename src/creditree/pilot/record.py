@@ -1,15 +1,17 @@
 """The last stage of a pilot: the record that says what came out, from the run's files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from creditree.config.schema import RunConfig
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.summary import Summary
 from creditree.pilot.base import SUSPECT, Base
 from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
+from creditree.pilot.cold import unread
 from creditree.pilot.concentration import Concentration, concentration
 from creditree.pilot.data import Data
 from creditree.pilot.decision import Outcome, Recommendation, recommend, risks
@@ -19,7 +21,6 @@ from creditree.pilot.request import Request
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.training import Course, Trial
 from creditree.problem import Problem
-from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
 from creditree.setup.machine import peak_memory
@@ -63,7 +64,10 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> d
         expected, latest = seconds_to_detect(d.value, d.interval.low, best.seconds, detectable)
         record["seconds_to_detect"] = {"expected": expected, "latest": latest}
     record["first"] = base.first.to_json()
-    if kind == "no_signal":
+    record["cold_start"] = None if base.cold is None else base.cold.to_json()
+    if base.cold is not None:
+        record["verdict"] = "cold_start"
+    elif kind == "no_signal":
         record["advice"] = advice(base.chosen)
     record["suspicion"] = None if base.suspicion is None else base.suspicion.to_json()
     return record
@@ -79,7 +83,7 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
         call = request.spelled("grade", {"path": rows, "grader": grader})
         found = Recommendation("suspect_grader", base.suspicion.sentence(call))
     elif outlook["verdict"] == "no_signal":
-        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.")
+        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.{unread(base.right)}")
     else:
         found = Recommendation("nothing_to_gain", text)
     return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
@@ -95,7 +99,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     outlook = outlook_record(base, len(asked), trials)
     signal = _concentration(request, run)
     key = Key.of(request.seed).at("pilot report")
-    guard: Any = summary.extra.get("guard")
+    guard: Any = summary.details.guard
     found = Outcome(
         d.before,
         d.after,
@@ -111,6 +115,8 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     failed = [f"metric {one['name']}: {one['error']}" for one in metrics if "error" in one]
     listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
     advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
+    if base.cold is not None:
+        advised = replace(advised, text=f"{advised.text} {base.cold.text} It began so: {_begun(config)}.")
     better, worse = examples(asked, sides["base"], sides["trained"])
     return _head(request, data, directory) | {
         "outlook": outlook,
@@ -191,7 +197,7 @@ def _difference(found: Any) -> dict[str, Any]:
 
 def _chosen(config: RunConfig) -> dict[str, Any]:
     return {
-        "method": config.method.name,
+        "method": _begun(config),
         "learning_rate": config.train.learning_rate,
         "group": config.method.group,
         "problems_per_step": config.train.problems_per_step,
@@ -204,6 +210,12 @@ def _chosen(config: RunConfig) -> dict[str, Any]:
         "max_rows": config.train.max_rows,
         "seconds": config.train.seconds,
     }
+
+
+def _begun(config: RunConfig) -> str:
+    """Return what a run is and what came before it."""
+    steps = config.warm_start.steps
+    return f"{config.method.build().label}{f' after a warm start of {steps} steps' if steps else ''}"
 
 
 def _concentration(request: Request, run: RunDirectory) -> Concentration | None:

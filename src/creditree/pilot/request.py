@@ -28,6 +28,8 @@ BARE = "{question}\n"
 """Wording for the built-in models, which know no instructions."""
 NO_LIMIT = 100_000
 """Training steps where time is the limit."""
+WARM_PROBLEMS = 8
+"""Worked solutions of a step of a warm start."""
 PRECISIONS = ("bfloat16", "int8", "nf4")
 """Tried in this order where the preferred precision does not fit."""
 
@@ -108,15 +110,26 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A method and a learning rate that may be tried."""
+    """A method and a learning rate that may be tried.
+
+    `warm_steps`: supervised steps on worked solutions before it;  `explore`: an explorer in place of its own.
+    """
 
     method: str
     learning_rate: float
+    warm_steps: int = 0
+    explore: str | None = None
 
     @property
     def name(self) -> str:
         """Return such as ``t-spmo, learning rate 0.004``."""
-        return f"{self.method}, learning rate {self.learning_rate:.2g}"
+        method = self.method if self.explore is None else f"{self.method} with {self.explore}"
+        return f"{method}{self.begins}, learning rate {self.learning_rate:.2g}"
+
+    @property
+    def begins(self) -> str:
+        """Return what comes before the method, in words that go on after its name."""
+        return f" after a warm start of {self.warm_steps} steps" if self.warm_steps else ""
 
 
 def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
@@ -167,7 +180,11 @@ def run_config(
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
     if METHODS[setting.method]().objective.kl > 0:
         method["kl"] = 0.0
+    if setting.explore is not None:
+        method["explore"] = setting.explore
     shared = values_of(request, files, frame)
+    if setting.warm_steps:
+        shared["warm_start"] = {"steps": setting.warm_steps, "problems": WARM_PROBLEMS}
     train = shared["train"] | {
         "steps": NO_LIMIT,
         "seconds": round(seconds, 1),

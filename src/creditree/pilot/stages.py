@@ -110,7 +110,7 @@ def _run(request: Request, directory: PilotDirectory, watcher: Watcher) -> dict[
         base = look_at_base(request, data, directory, watcher)
     kind, why = verdict(base.chosen, base.frame.group)
     _show_base(base, why, watcher)
-    if kind in ("no_signal", "solved"):
+    if kind == "solved" or (kind == "no_signal" and base.cold is None):
         return early_record(request, data, base, directory)
     course = planned(request, data, base, directory)
     with directory.stage("trials"):
@@ -176,6 +176,8 @@ def _show_base(base: Base, why: str, watcher: Watcher) -> None:
             f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %"
         )
     watcher.message(f"{why[0].upper()}{why[1:]}.")
+    if base.cold is not None:
+        watcher.message(base.cold.text)
 
 
 def _show_wait(outlook: dict[str, Any], watcher: Watcher) -> None:

@@ -11,12 +11,13 @@ import yaml
 from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, RunError
+from creditree.evaluate.summary import Summary
 from creditree.pilot.base import Base
+from creditree.pilot.cold import cold_settings
 from creditree.pilot.data import Data, guard_keys
 from creditree.pilot.request import Frame, Request, Setting, run_config, settings_to_try
 from creditree.pilot.store import PilotDirectory
 from creditree.pilot.timeline import LEAST_STEPS, RESERVE_SHARE, Pace, Timeline, divide, validations
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.report.wording import duration, percent_interval, points_interval
 from creditree.runs.directory import RunDirectory
@@ -44,7 +45,7 @@ class Course:
     @property
     def settings(self) -> tuple[Setting, ...]:
         """What could be tried, the preferred one first."""
-        return settings_to_try(self.data.shape.num_parameters)
+        return settings_of(self.data, self.base)
 
     @property
     def pace(self) -> Pace:
@@ -70,7 +71,7 @@ class Trial:
         """Return the trial as JSON."""
         d = self.summary.main
         return {
-            "method": self.summary.method,
+            "method": f"{self.summary.method}{self.setting.begins}",
             "learning_rate": self.learning_rate,
             "seconds": self.seconds,
             "steps": self.steps,
@@ -84,7 +85,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenSetting:
     """What a pilot trains with: the setting's name, and the configuration."""
 
     setting: str
@@ -97,10 +98,17 @@ def pace_of(data: Data, base: Base) -> Pace:
     return Pace(seen.completion_s, seen.single_s, sizes["test"], sizes["validation"], data.num_guard, seen.load_s)
 
 
+def settings_of(data: Data, base: Base) -> tuple[Setting, ...]:
+    """Return what could be tried, the preferred one first: others where the base solves next to nothing."""
+    if base.cold is None:
+        return settings_to_try(data.shape.num_parameters)
+    return cold_settings(base.cold, data.shape.num_parameters, data.splits.sizes["training"])
+
+
 def planned(request: Request, data: Data, base: Base, directory: PilotDirectory) -> Course:
     """Return the course of the pilot. How its time is divided is decided once, and kept."""
     if not directory.has("timeline"):
-        settings = settings_to_try(data.shape.num_parameters)
+        settings = settings_of(data, base)
         left = max(0.0, request.budget_s - directory.spent_s)
         directory.write("timeline", asdict(divide(left, pace_of(data, base), base.frame.group, len(settings))))
     course = Course(request, data, base, directory.read_as("timeline", Timeline), directory)
@@ -144,7 +152,7 @@ def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> t
     directory = course.directory
     if not directory.has("choice"):
         directory.write("choice", _choice(course, trials))
-    config = check_config(directory.read_as("choice", Choice).config, "the pilot's choice")
+    config = check_config(directory.read_as("choice", ChosenSetting).config, "the pilot's choice")
     expected = course.config(course.settings[0], 1.0, {})
     if (config.reward, config.guard.reward) != (expected.reward, None):
         raise RunError(
@@ -200,5 +208,5 @@ def _finished(config: RunConfig, path: Path, watcher: Watcher) -> Summary:
 
 
 def _steps(summary: Summary) -> int:
-    steps: Any = summary.extra["steps"]
-    return max(1, int(steps["done"]))
+    steps = summary.details.steps
+    return 1 if steps is None else max(1, steps.done)

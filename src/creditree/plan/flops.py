@@ -7,14 +7,14 @@ from creditree.models.shapes import Shape
 from creditree.plan.influence import influence_flops
 from creditree.plan.skeleton import (
     Bush,
-    Stretch,
+    PlannedStretch,
     attention_size,
     bush_at_most,
     bush_expected,
     forked_stack,
     stack_of,
 )
-from creditree.plan.store import Call, training_calls
+from creditree.plan.store import EngineCall, training_calls
 from creditree.plan.workload import Workload
 
 
@@ -59,7 +59,7 @@ def step_cost(work: Workload, *, expected: bool = False) -> StepCost:
     )
 
 
-def _calls(work: Workload, kept: int) -> list[Call]:
+def _calls(work: Workload, kept: int) -> list[EngineCall]:
     """Return the calls of one step, whatever the policy."""
     return training_calls(replace(work, off_policy=False), kept, expected=True)
 
@@ -123,11 +123,11 @@ def _pairs(work: Workload, bush: Bush, kept: int) -> int:
     if one.tokens <= most or bush.chains * bush.length == 0:
         together = min(bush.count, max(1, most // one.tokens))
         part = replace(bush, count=together)
-        return -(-bush.count // together) * _padded(Stretch(part, part.tokens, part.rows))
+        return -(-bush.count // together) * _padded(PlannedStretch(part, part.tokens, part.rows))
     stem, top = stack_of(bush, most)
     return bush.count * (_padded(stem) + -(-bush.chains // top.bush.chains) * _padded(top))
 
 
-def _padded(stretch: Stretch) -> int:
+def _padded(stretch: PlannedStretch) -> int:
     size = attention_size(stretch)
     return size.blocks * size.queries * size.keys

@@ -1,12 +1,12 @@
 """Memory that an update of all weights needs: layers run as transformers' modules, and autograd keeps what it keeps."""
 
 from creditree.learner.head import rows_per_chunk
-from creditree.plan.skeleton import Stretch, attention_size
+from creditree.plan.skeleton import PlannedStretch, attention_size
 from creditree.plan.update import UpdateSize, mask_bytes
 from creditree.plan.workload import Workload
 
 
-def full_update_size(work: Workload, stack: list[Stretch], *, alone: bool) -> UpdateSize:
+def full_update_size(work: Workload, stack: list[PlannedStretch], *, alone: bool) -> UpdateSize:
     """Return the parts of the peak of an update of all weights, besides weights, base and moments.
 
     The gradient grows while the activations go, so the peak is one of four moments: at the head, when the backward pass
@@ -34,7 +34,7 @@ def full_update_size(work: Workload, stack: list[Stretch], *, alone: bool) -> Up
     return max(moments, key=lambda size: size.total)
 
 
-def layer_bytes(work: Workload, stretch: Stretch) -> int:
+def layer_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """Activations that autograd keeps of one layer, for n tokens in B blocks of Q queries and K keys.
 
     n (6 hidden + 4 mlp + queries) s: inputs of both norms, what they multiply with their weight, and their outputs;
@@ -51,7 +51,7 @@ def layer_bytes(work: Workload, stretch: Stretch) -> int:
     return work.item * (numbers + n * 2 * work.keys * stretch.stands)
 
 
-def head_bytes(work: Workload, stretch: Stretch) -> int:
+def head_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """The head with r rows in chunks of c: logits twice, in a buffer and as autograd keeps them, 2 c V s.
 
     And states of the rows, their norm and gradients: (2 r + 4 c) hidden s.

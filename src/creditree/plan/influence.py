@@ -2,7 +2,7 @@
 
 from creditree.models.influence import BLOCK_BYTES
 from creditree.plan.sampling import PREFILL_TOKENS
-from creditree.plan.store import Call
+from creditree.plan.store import EngineCall
 from creditree.plan.workload import Workload
 from creditree.signals import InfluenceSpec
 
@@ -10,7 +10,7 @@ STEP_TOKENS = 8
 """Tokens of a step, as assumed: the sums of decoding grow with the number of steps. Ours: a short line."""
 
 
-def pass_bytes(work: Workload, calls: list[Call], *, expected: bool) -> int:
+def pass_bytes(work: Workload, calls: list[EngineCall], *, expected: bool) -> int:
     """What is alive in the pass over N completions of T tokens, prompt included, of which Q are forwarded.
 
     N T is 8192 at most, or N is 1. At attention, with b bytes of a sum: N Q (hidden + 3 queries + 3 keys) s;
@@ -21,7 +21,7 @@ def pass_bytes(work: Workload, calls: list[Call], *, expected: bool) -> int:
     return max((_pass(work, call, expected=expected) for call in calls if _is_passed(work, call, expected)), default=0)
 
 
-def sum_bytes(work: Workload, calls: list[Call]) -> int:
+def sum_bytes(work: Workload, calls: list[EngineCall]) -> int:
     """What decoding holds to sum attention, for n rows and S steps: of the present step, and of those before it.
 
     2 n layers heads S b; native code keeps room for twice as many steps, torch for the next power of two.
@@ -41,7 +41,7 @@ def sum_bytes(work: Workload, calls: list[Call]) -> int:
     return largest
 
 
-def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected: bool) -> int:
+def influence_flops(work: Workload, calls: list[EngineCall], forward: int, *, expected: bool) -> int:
     """Operations for influence alone: the tokens of its pass, or of decoding the last one of each completion.
 
     `forward`: of one token's products in all layers;  and for each token seen, in each layer, 4 queries, in the pass
@@ -62,7 +62,7 @@ def influence_flops(work: Workload, calls: list[Call], forward: int, *, expected
     return total
 
 
-def _is_passed(work: Workload, call: Call, expected: bool) -> bool:
+def _is_passed(work: Workload, call: EngineCall, expected: bool) -> bool:
     """Decoding leaves forks to the pass, all that is decoded in static shapes, and completions without a separator."""
     asked = work.influence
     if asked is None or not call.observed:
@@ -74,14 +74,14 @@ def _layers(work: Workload, asked: InfluenceSpec) -> int:
     return work.shape.num_layers if asked.layers is None else max(asked.layers) + 1
 
 
-def _forwarded(work: Workload, call: Call, expected: bool) -> int:
+def _forwarded(work: Workload, call: EngineCall, expected: bool) -> int:
     """Tokens from step `delta` on, the prompt being step 0; a step has one token at least."""
     delta = work.influence.delta if work.influence else 0
     before = (delta - 1) * (STEP_TOKENS if expected else 1)
     return max(1, call.length + call.budget - work.prompt_tokens - before)
 
 
-def _pass(work: Workload, call: Call, *, expected: bool) -> int:
+def _pass(work: Workload, call: EngineCall, *, expected: bool) -> int:
     shape, s, b = work.shape, work.item, work.sum_item
     total, new = call.length + call.budget, _forwarded(work, call, expected)
     count = min(call.completions, work.max_rows, max(1, PREFILL_TOKENS // total))

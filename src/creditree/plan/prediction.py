@@ -7,8 +7,17 @@ from creditree.models.footprint import weight_bytes
 from creditree.plan.full_update import full_update_size
 from creditree.plan.influence import pass_bytes, sum_bytes
 from creditree.plan.sampling import native_bytes, static_bytes, table_bytes, torch_bytes
-from creditree.plan.skeleton import Stretch, bush_at_most, bush_expected, forked_stack, latest_fork, stack_of
-from creditree.plan.store import EMPTY, Call, Room, evaluation_calls, forgotten, room_of, slot_bytes, training_calls
+from creditree.plan.skeleton import PlannedStretch, bush_at_most, bush_expected, forked_stack, latest_fork, stack_of
+from creditree.plan.store import (
+    EMPTY,
+    EngineCall,
+    StoreRoom,
+    evaluation_calls,
+    forgotten,
+    room_of,
+    slot_bytes,
+    training_calls,
+)
 from creditree.plan.update import UpdateSize, update_size
 from creditree.plan.workload import Workload
 
@@ -126,7 +135,7 @@ def held_bytes(work: Workload) -> dict[str, int]:
     return {"weights": weights, "policy": size, "optimiser": 3 * size} | best
 
 
-def _stacks(work: Workload, expected: bool) -> list[list[Stretch]]:
+def _stacks(work: Workload, expected: bool) -> list[list[PlannedStretch]]:
     """Return the stacks of stretches of which the largest counts: of one optimiser step."""
     if expected:
         one = replace(work, problems=work.learned_together)
@@ -138,7 +147,7 @@ def _stacks(work: Workload, expected: bool) -> list[list[Stretch]]:
     return [stack_of(bush_at_most(one), work.micro_batch_tokens, uneven=True), *([forked] if forked else [])]
 
 
-def _update(work: Workload, stack: list[Stretch], expected: bool) -> UpdateSize:
+def _update(work: Workload, stack: list[PlannedStretch], expected: bool) -> UpdateSize:
     if not work.all_weights:
         return update_size(work, stack)
     one = work if expected else work.at_most
@@ -147,7 +156,7 @@ def _update(work: Workload, stack: list[Stretch], expected: bool) -> UpdateSize:
     return full_update_size(work, stack, alone=bush.tokens <= work.micro_batch_tokens)
 
 
-def _sampling(name: str, work: Workload, calls: list[Call], room: Room, static: int) -> Phase:
+def _sampling(name: str, work: Workload, calls: list[EngineCall], room: StoreRoom, static: int) -> Phase:
     """While room grows, one layer of the store and one array of states are held twice, and nothing else is going on."""
     moved = room.before * (2 * work.keys + work.shape.hidden_size) * work.item
     used = native_bytes(work, calls) if work.native else torch_bytes(work, calls)
@@ -160,7 +169,7 @@ def _sampling(name: str, work: Workload, calls: list[Call], room: Room, static: 
     return Phase(name, parts | {"records": table_bytes(work, calls)}, in_torch)
 
 
-def _influence(work: Workload, calls: list[Call], stored: dict[str, int], *, expected: bool) -> tuple[Phase, ...]:
+def _influence(work: Workload, calls: list[EngineCall], stored: dict[str, int], *, expected: bool) -> tuple[Phase, ...]:
     """The pass over completions, while native code still has its buffers; there is none where nobody asks for it."""
     passed = pass_bytes(work, calls, expected=expected)
     if not passed:

@@ -7,7 +7,7 @@ import numpy as np
 from creditree.engines.static.grid import Traffic, arrange
 from creditree.engines.static.kernels.tiles import FEWEST_BYTES, MOST_ROWS, MOST_SPLITS, row_block
 from creditree.models.footprint import weight_bytes
-from creditree.plan.store import Call, carried
+from creditree.plan.store import EngineCall, carried
 from creditree.plan.workload import Workload
 
 FORWARDED_AT_ONCE = 256
@@ -18,7 +18,7 @@ PREFILL_TOKENS = 8192
 """Tokens of a prefill pass of torch, padding included: the default of `InProcessEngine`."""
 
 
-def table_bytes(work: Workload, calls: list[Call]) -> int:
+def table_bytes(work: Workload, calls: list[EngineCall]) -> int:
     """Numbers of each sampled token, outside torch: 4 of 8 bytes while it is drawn, 3 for as long as the step lasts.
 
     With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e counts entropies and
@@ -30,7 +30,7 @@ def table_bytes(work: Workload, calls: list[Call]) -> int:
     return drawn * (32 + numbers) + kept * (24 + numbers)
 
 
-def native_bytes(work: Workload, calls: list[Call]) -> int:
+def native_bytes(work: Workload, calls: list[EngineCall]) -> int:
     """Buffers of native decoding, which no allocator of torch's sees.
 
     With n = min(rows or prefilled tokens, 256), b bytes of a sum and s of an activation:
@@ -53,12 +53,12 @@ def native_bytes(work: Workload, calls: list[Call]) -> int:
     return layers + logits + shares + angles + 2 * rows * longest * 4
 
 
-def _prefilled(work: Workload, call: Call) -> int:
+def _prefilled(work: Workload, call: EngineCall) -> int:
     """Tokens of contexts that are not stored, of those decoded together."""
     return replace(call, contexts=min(call.contexts, work.max_rows)).fresh
 
 
-def torch_bytes(work: Workload, calls: list[Call]) -> int:
+def torch_bytes(work: Workload, calls: list[EngineCall]) -> int:
     """Largest of what is alive at once in a pass of torch: a prefill, a decoded layer, or the drawing of tokens.
 
     - drawing, n rows: n V (s + 2 * 4 + 2 * 8): logits, log-probabilities twice, their exponentials and running sums in
@@ -81,7 +81,7 @@ def torch_bytes(work: Workload, calls: list[Call]) -> int:
     return max(drawing, decoding, prefill) + matrix_bytes(work)
 
 
-def static_bytes(work: Workload, calls: list[Call]) -> int:
+def static_bytes(work: Workload, calls: list[EngineCall]) -> int:
     """What decoding in static shapes holds from its first call on, for its largest grid (`StaticDecoder`).
 
     With B rows of T tokens and C copies of contexts of P: (B T + C P) layers 2 keys s for keys and values, and two

@@ -34,7 +34,7 @@ class Bush:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class PlannedStretch:
     """What goes through the layers together: chains, with or without stems, on `above` tokens forwarded before.
 
     `stands` says whether other stretches stand on it, so that its keys and values are kept.
@@ -82,27 +82,27 @@ def _bush(work: Workload, reach: int | None) -> Bush:
     return Bush(work.prompt_tokens, work.leaves - work.withheld * work.group, length, learning, work.problems)
 
 
-def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Stretch]:
+def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[PlannedStretch]:
     """Return the largest stack of stretches, each standing on the one before, as `Batch.stretches` cuts a skeleton.
 
     `uneven`: chains differ in length, so that those of one stretch can fill it.
     """
     if bush.tokens <= max_tokens:
-        return [Stretch(bush, bush.tokens, bush.rows)]
+        return [PlannedStretch(bush, bush.tokens, bush.rows)]
     one = replace(bush, count=1)
     if one.tokens <= max_tokens:
         together = replace(bush, count=max_tokens // one.tokens)
-        return [Stretch(together, together.tokens, together.rows)]
+        return [PlannedStretch(together, together.tokens, together.rows)]
     if bush.chains * bush.length == 0:
-        return [Stretch(one, one.tokens, one.rows)]
+        return [PlannedStretch(one, one.tokens, one.rows)]
     chains = min(bush.chains, max(1, max_tokens // bush.length))
     stem, top = replace(one, chains=0), replace(one, stem=0, chains=chains)
     tokens = max(top.tokens, min(max_tokens, bush.chains * bush.length)) if uneven else top.tokens
     rows = tokens * bush.learning // bush.length
-    return [Stretch(stem, stem.tokens, 1, 0, True), Stretch(top, tokens, rows, bush.stem)]
+    return [PlannedStretch(stem, stem.tokens, 1, 0, True), PlannedStretch(top, tokens, rows, bush.stem)]
 
 
-def forked_stack(work: Workload, kept: int) -> list[Stretch] | None:
+def forked_stack(work: Workload, kept: int) -> list[PlannedStretch] | None:
     """Return the largest stack where every token learns and completions are forked after `kept` tokens.
 
     Where a completion fits a stretch with all that grows below it, the prompt, and as many of these as fit. Else the
@@ -114,14 +114,14 @@ def forked_stack(work: Workload, kept: int) -> list[Stretch] | None:
     below = kept + chains * after
     if work.prompt_tokens + work.group * below <= most or after == 0:
         return None
-    prompt = Stretch(Bush(work.prompt_tokens, 0, 0, 0), work.prompt_tokens, 1, 0, True)
+    prompt = PlannedStretch(Bush(work.prompt_tokens, 0, 0, 0), work.prompt_tokens, 1, 0, True)
     if below <= most:
         count = min(work.group, most // below)
         part = Bush(0, count * chains, below // chains, below // chains)
-        return [prompt, Stretch(part, count * below, count * below, work.prompt_tokens)]
-    run = Stretch(Bush(kept, 0, 0, 0), kept, kept, work.prompt_tokens, True)
+        return [prompt, PlannedStretch(part, count * below, count * below, work.prompt_tokens)]
+    run = PlannedStretch(Bush(kept, 0, 0, 0), kept, kept, work.prompt_tokens, True)
     top = Bush(0, min(chains, max(1, most // after)), after, after)
-    return [prompt, run, Stretch(top, top.tokens, top.rows, work.prompt_tokens + kept)]
+    return [prompt, run, PlannedStretch(top, top.tokens, top.rows, work.prompt_tokens + kept)]
 
 
 def latest_fork(work: Workload) -> int:
@@ -140,7 +140,7 @@ class AttentionSize:
 
 
 @lru_cache(maxsize=4096)
-def attention_size(stretch: Stretch) -> AttentionSize:
+def attention_size(stretch: PlannedStretch) -> AttentionSize:
     """Return the blocks that the learner cuts a stretch's attention into, by its own rule."""
     bush = stretch.bush
     enter, exit_ = [np.arange(stretch.above)], [np.full(stretch.above, stretch.above + stretch.tokens)]

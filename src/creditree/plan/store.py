@@ -27,7 +27,7 @@ class Sharing:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class EngineCall:
     """A call of the engine: `completions` of `budget` tokens from `contexts` of `stored` + `new` tokens each.
 
     `again`: how many of the contexts an earlier piece of the call has forwarded;  `sharing`: of forks, else None;
@@ -65,10 +65,10 @@ class Call:
             return 0 if self.new == 0 else self.slots
         return (self.contexts - self.again) * self.new
 
-    def pieces(self, max_rows: int) -> Iterator["Call"]:
+    def pieces(self, max_rows: int) -> Iterator["EngineCall"]:
         """Yield what is decoded together: at most `max_rows` completions."""
         each = self.completions // self.contexts
-        made: dict[tuple[int, int, int], Call] = {}  # a large step has 100,000 pieces, of a few kinds
+        made: dict[tuple[int, int, int], EngineCall] = {}  # a large step has 100,000 pieces, of a few kinds
         for start in range(0, self.completions, max_rows):
             stop = min(self.completions, start + max_rows)
             kind = -(-stop // each) - start // each, stop - start, int(start % each > 0)
@@ -78,7 +78,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class StoreRoom:
     """Slots of the store when some calls are done: those `used`, those there is room for, and before it last grew."""
 
     used: int = 1
@@ -86,7 +86,7 @@ class Room:
     before: int = 0
 
 
-EMPTY = Room()
+EMPTY = StoreRoom()
 
 
 def slot_bytes(work: Workload) -> int:
@@ -98,7 +98,7 @@ def slot_bytes(work: Workload) -> int:
     return (shape.num_layers * 2 * work.keys + 2 * shape.hidden_size) * work.item + INDEX_BYTES
 
 
-def training_calls(work: Workload, kept: int, *, expected: bool = False) -> list[Call]:
+def training_calls(work: Workload, kept: int, *, expected: bool = False) -> list[EngineCall]:
     """Return the calls of the step that stores most, whose replays or forks keep `kept` tokens of a completion.
 
     Off-policy, the first step samples two groups, and the forks of one of them, whose contexts are stored; later steps
@@ -112,27 +112,29 @@ def training_calls(work: Workload, kept: int, *, expected: bool = False) -> list
     return start if expected else max(start, later, key=_slots)
 
 
-def carried(work: Workload, calls: list[Call]) -> int:
+def carried(work: Workload, calls: list[EngineCall]) -> int:
     """Return the tokens of completions that are held beside those of some calls: a group sampled a step before."""
     return calls[0].completions * calls[0].budget if work.off_policy and any(c.sharing and c.new for c in calls) else 0
 
 
-def _slots(calls: list[Call]) -> int:
+def _slots(calls: list[EngineCall]) -> int:
     return sum(call.fresh + call.completions * call.budget for call in calls)
 
 
-def _first(work: Workload) -> Call:
+def _first(work: Workload) -> EngineCall:
     rows = work.problems * work.group
-    return Call(work.problems, rows, 0, work.prompt_tokens, work.max_new_tokens, observed=work.influence is not None)
+    return EngineCall(
+        work.problems, rows, 0, work.prompt_tokens, work.max_new_tokens, observed=work.influence is not None
+    )
 
 
-def _replays(work: Workload, kept: int) -> list[Call]:
+def _replays(work: Workload, kept: int) -> list[EngineCall]:
     roots = work.problems * work.replays
     budget = work.max_new_tokens - kept
-    return [Call(roots, roots * work.group, work.prompt_tokens + kept - 1, 1, budget)] if roots else []
+    return [EngineCall(roots, roots * work.group, work.prompt_tokens + kept - 1, 1, budget)] if roots else []
 
 
-def _forks(work: Workload, kept: int, *, stored: bool) -> list[Call]:
+def _forks(work: Workload, kept: int, *, stored: bool) -> list[EngineCall]:
     """Return the rounds of forks; the contexts of the first are `stored` or not, those of the others are."""
     branches, length = work.branches, work.prompt_tokens + kept
     if branches is None:
@@ -145,24 +147,24 @@ def _forks(work: Workload, kept: int, *, stored: bool) -> list[Call]:
         before = length if stored or number > 0 else 0
         observed = work.influence is not None and number + 1 < branches.rounds
         rows, budget = contexts * branches.continuations, work.max_new_tokens - kept
-        calls.append(Call(contexts, rows, before, length - before, budget, sharing=sharing, observed=observed))
+        calls.append(EngineCall(contexts, rows, before, length - before, budget, sharing=sharing, observed=observed))
     return calls
 
 
-def evaluation_calls(work: Workload) -> list[Call]:
+def evaluation_calls(work: Workload) -> list[EngineCall]:
     """Return the largest call of an evaluation: it forgets what it stored after each."""
     rows = min(work.evaluation_problems, work.max_rows)
-    return [Call(rows, rows, 0, work.prompt_tokens, work.max_new_tokens)] if rows else []
+    return [EngineCall(rows, rows, 0, work.prompt_tokens, work.max_new_tokens)] if rows else []
 
 
-def room_of(work: Workload, calls: list[Call], room: Room = EMPTY) -> Room:
+def room_of(work: Workload, calls: list[EngineCall], room: StoreRoom = EMPTY) -> StoreRoom:
     """Return the store's room after some calls whose completions part at their first token.
 
     Every completion takes a slot for each token but its last. Room grows by the store's own rule, `room_for`. Where a
     piece could pass the limit `stored_tokens`, what is stored is forgotten before it.
     """
     for call in calls:
-        known: dict[tuple[Call, Room], Room] = {}  # with a limit, rooms return
+        known: dict[tuple[EngineCall, StoreRoom], StoreRoom] = {}  # with a limit, rooms return
         for piece in call.pieces(work.max_rows):
             before = piece, room
             if before not in known:
@@ -183,12 +185,12 @@ def largest_piece(work: Workload) -> int:
     return max(slots)
 
 
-def forgotten(room: Room) -> Room:
+def forgotten(room: StoreRoom) -> StoreRoom:
     """Return the room after `PrefixStore.clear`: it is given back where little of it was in use."""
-    return Room(1, 0 if room.capacity > max(SMALLEST, 4 * room.used) else room.capacity, room.before)
+    return StoreRoom(1, 0 if room.capacity > max(SMALLEST, 4 * room.used) else room.capacity, room.before)
 
 
-def _decoded(work: Workload, piece: Call, room: Room) -> Room:
+def _decoded(work: Workload, piece: EngineCall, room: StoreRoom) -> StoreRoom:
     rows, left = piece.completions, piece.budget
     unused = 0
     fresh = piece.fresh
@@ -207,6 +209,6 @@ def _decoded(work: Workload, piece: Call, room: Room) -> Room:
     return replace(room, used=room.used - unused)
 
 
-def _grown(room: Room, more: int, at_most: int) -> Room:
+def _grown(room: StoreRoom, more: int, at_most: int) -> StoreRoom:
     size = room_for(room.capacity, room.used, more, at_most)
-    return room if size == room.capacity else Room(room.used, size, room.capacity)
+    return room if size == room.capacity else StoreRoom(room.used, size, room.capacity)

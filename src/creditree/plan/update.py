@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from creditree.learner.head import rows_per_chunk
 from creditree.plan.sampling import matrix_bytes
-from creditree.plan.skeleton import Stretch, attention_size
+from creditree.plan.skeleton import PlannedStretch, attention_size
 from creditree.plan.workload import Workload
 
 
@@ -27,7 +27,7 @@ class UpdateSize:
         return self.activations + self.head + self.attention + self.temporaries + self.gradients
 
 
-def update_size(work: Workload, stack: list[Stretch]) -> UpdateSize:
+def update_size(work: Workload, stack: list[PlannedStretch]) -> UpdateSize:
     """Return the parts of an update's peak: activations of a whole stack, the larger of head and backward pass.
 
     The backward pass of the last layer is of its rows only; that of the layers below begins when its own activations
@@ -43,7 +43,7 @@ def update_size(work: Workload, stack: list[Stretch]) -> UpdateSize:
     return UpdateSize(activations, head, attention, max(0, back + matrix_bytes(work) - head))
 
 
-def layer_bytes(work: Workload, stretch: Stretch) -> int:
+def layer_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """Activations that the layers between the first adapted one and the last keep of n tokens.
 
     Each its input, the state between attention and MLP, gate and up values, queries, keys and values before and after
@@ -54,7 +54,7 @@ def layer_bytes(work: Workload, stretch: Stretch) -> int:
     return work.layers_below * stretch.tokens * (_kept_of_query(work) + keys + _kept_of_adapters(work))
 
 
-def last_bytes(work: Workload, stretch: Stretch) -> int:
+def last_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """Activations that the last layer keeps: of r rows as above, of all n tokens n (hidden + 3 keys) s."""
     each = (work.shape.hidden_size + 3 * work.keys) * work.item + _kept_of_adapters(work)
     return stretch.rows * _kept_of_query(work) + stretch.tokens * each
@@ -70,14 +70,14 @@ def _kept_of_adapters(work: Workload) -> int:
     return 4 * work.rank * len(work.targets)
 
 
-def mask_bytes(work: Workload, stretch: Stretch) -> int:
+def mask_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """The mask of attention, s bytes a pair: blocks x heads for each head of keys x queries x keys."""
     size = attention_size(stretch)
     shared = work.shape.num_heads // work.shape.num_kv_heads
     return size.blocks * shared * size.queries * size.keys * work.item
 
 
-def head_bytes(work: Workload, stretch: Stretch) -> int:
+def head_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """Logits of a chunk of c rows, and probabilities where they need another type: c V (s, and 4 if s < 4).
 
     And the gradient of r rows, r hidden s.

@@ -26,7 +26,9 @@ class Workload:
     `all_weights`: every weight learns, no adapter;  `validates`: a copy of the best weights is kept;  `on_host`: the
     memory in question is the host's, so that copies for checkpoints are in it;  `most_problems`: what a schedule may
     raise `problems` to (`problems_assumed`: a guess, where it has no bound);  `mini_batch`: completions of one
-    optimiser step (None: all);  `off_policy`: the groups of the next problems are sampled beside the forks of these.
+    optimiser step (None: all);  `off_policy`: the groups of the next problems are sampled beside the forks of these;
+    `grouped`: whether `group` is the method's number of that name, or all that an explorer takes of a problem, which
+    does not say how.
     """
 
     shape: Shape
@@ -61,6 +63,12 @@ class Workload:
     mini_batch: int | None = None
     off_policy: bool = False
     withheld: int = 0
+    grouped: bool = True
+
+    @property
+    def group_key(self) -> str:
+        """What a user would change for a smaller `group`."""
+        return "method.group" if self.grouped else "what method.explore samples of a problem"
 
     @property
     def item(self) -> int:

@@ -9,8 +9,8 @@ from rich.text import Text
 from creditree.evaluate.averages import average
 from creditree.evaluate.compare import AVERAGE, Measured, Pair, TaskPair, pair_measured
 from creditree.evaluate.statistics import mean_and_spread
+from creditree.evaluate.summary import Summary
 from creditree.report.rewards import NOTE as REWARD_NOTE
-from creditree.report.summary import Summary
 from creditree.report.wording import (
     count,
     percent,

@@ -151,6 +151,8 @@ def _outlook(record: Mapping[str, Any]) -> list[Block]:
     )
     looked = found["by_temperature"][0]
     sentences = [f"{found['why'][0].upper()}{found['why'][1:]}."]
+    cold = found.get("cold_start")
+    sentences += [str(cold["text"])] if cold else []
     if found["detectable_gain"] is not None:
         sentences.append(
             f"The test sees gains from about {100 * found['detectable_gain']:.0f} points on in four of five cases."

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from creditree.evaluate.summary import TOKENS
 from creditree.ledger import TRAINING_PHASES
-from creditree.report.summary import TOKENS
 from creditree.report.wording import count, duration, percent
 
 Clock = Callable[[Mapping[str, object]], float | None]

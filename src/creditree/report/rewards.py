@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditree.evaluate.accuracy import Evaluation
-from creditree.evaluate.statistics import Difference, Estimate, Interval, bootstrap_mean, paired_mean_difference
+from creditree.evaluate.statistics import LEVEL, Difference, Estimate, Interval, bootstrap_mean, paired_mean_difference
 from creditree.report.wording import p_value
 from creditree.rng import Key
 
-LEVEL = 0.05
-"""A difference is claimed where the 95 % interval excludes 0 and p is below this."""
 NOTE = (
     "Rewards are not all 0 or 1 here: correct means a reward of at least 1 (of several, the first), and the mean "
     "reward says more."

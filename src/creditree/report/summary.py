@@ -1,30 +1,16 @@
-"""The summary of a run: before, after, the difference, what it cost, and what may be concluded."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+"""The summary of a run for readers: before, after, the difference, what it cost, and what may be concluded."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from creditree.errors import RunError
-from creditree.report.decoding import (
-    Decoding,
-    Tasks,
-    decoding_from,
-    decoding_json,
-    mapping,
-    number,
-    tasks_from,
-    tasks_json,
-)
+from creditree.evaluate.summary import TOKENS, Summary
 from creditree.report.rewards import HEADER as REWARD_HEADER
 from creditree.report.rewards import NOTE as REWARD_NOTE
-from creditree.report.rewards import RewardChange, conclusions
+from creditree.report.rewards import conclusions
 from creditree.report.singles import HEADER as SINGLE_HEADER
 from creditree.report.singles import TITLE as SINGLE_TITLE
-from creditree.report.singles import Singles, single_rows, singles_from, singles_json
+from creditree.report.singles import single_rows
 from creditree.report.wording import (
     count,
     duration,
@@ -38,83 +24,6 @@ from creditree.report.wording import (
     ratio,
     terminal_table,
 )
-
-TOKENS = {"sampled": "sampled", "decoded": "decoded", "forwarded": "forwarded", "in_loss": "in the loss"}
-"""The token counts of a summary, and how they are called in tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What ``summary.json`` holds. `decoding` is by name (greedy, T=0.3, ...), the one that counts first.
-
-    `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
-    counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1;
-    `singles`: the rewards that they are sums of, where there are several;  `tasks`: accuracies of the tasks of a
-    mixture, by decoding. `extra` is written beside them.
-    """
-
-    method: str
-    decoding: Mapping[str, Decoding]
-    seconds: Mapping[str, float]
-    tokens: Mapping[str, int]
-    task: str = ""
-    extra: Mapping[str, object] = field(default_factory=dict)
-    rewards: Mapping[str, RewardChange] = field(default_factory=dict)
-    singles: Singles = field(default_factory=dict)
-    tasks: Tasks = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.decoding:
-            raise ValueError("a summary needs at least one decoding")
-        if not _KNOWN.isdisjoint(self.extra):
-            raise ValueError(f"extra entries may not be called {sorted(_KNOWN & self.extra.keys())}")
-
-    @property
-    def main(self) -> Decoding:
-        """The decoding that counts."""
-        return next(iter(self.decoding.values()))
-
-    def conclusion(self) -> str:
-        """Return one sentence: what may be concluded under the decoding that counts."""
-        return self.main.conclusion()
-
-    def to_json(self) -> dict[str, object]:
-        """Return the content of ``summary.json``; its "before", "after", "difference" are of the first decoding."""
-        return {
-            "method": self.method,
-            "task": self.task,
-            **decoding_json(self.main),
-            "decoding": {name: decoding_json(decoding) for name, decoding in self.decoding.items()},
-            "seconds": dict(self.seconds),
-            "tokens": dict(self.tokens),
-            **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
-            **({"single_rewards": singles_json(self.singles)} if self.singles else {}),
-            **({"by_task": tasks_json(self.tasks)} if self.tasks else {}),
-            **self.extra,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, object], source: str = "summary.json") -> "Summary":
-        """Return the summary that `to_json` made. Raises RunError that names `source` where it is none."""
-        try:
-            return cls(
-                method=str(data["method"]),
-                decoding={str(name): decoding_from(entry) for name, entry in mapping(data["decoding"]).items()},
-                seconds={str(name): number(value) for name, value in mapping(data["seconds"]).items()},
-                tokens={str(name): int(number(value)) for name, value in mapping(data["tokens"]).items()},
-                task=str(data.get("task", "")),
-                extra={name: value for name, value in data.items() if name not in _KNOWN},
-                rewards={
-                    str(name): RewardChange.from_json(mapping(entry))
-                    for name, entry in mapping(data.get("rewards", {})).items()
-                },
-                singles=singles_from(mapping(data.get("single_rewards", {}))),
-                tasks=tasks_from(mapping(data.get("by_task", {}))),
-            )
-        except KeyError as error:
-            raise RunError(f"{source} has no entry {error}; make the run again, or leave it out.") from error
-        except (TypeError, ValueError, OverflowError) as error:
-            raise RunError(f"{source} is not a summary ({error}); make the run again, or leave it out.") from error
 
 
 def summary_view(summary: Summary) -> RenderableType:
@@ -171,25 +80,15 @@ def _reward_markdown(summary: Summary) -> list[str]:
 
 def _started(summary: Summary) -> list[str]:
     """Return what "before" was, in words, where it was not the base model, and what came before the method."""
-    start, warm = summary.extra.get("start"), summary.extra.get("warm_start")
-    before = [f"before: {start['before']}"] if isinstance(start, Mapping) and "before" in start else []
-    return [*before, warm_words(warm)] if isinstance(warm, Mapping) else before
-
-
-def warm_words(warm: Mapping[str, Any]) -> str:
-    """Return what a warm start did."""
-    return (
-        f"warm start: {warm['steps']} supervised steps on the worked solutions of {warm['problems']} problems each, "
-        f"-log p a token from {warm['loss_first']:.3g} to {warm['loss_last']:.3g}"
-    )
+    start, warm = summary.details.start, summary.details.warm_start
+    before = [] if start is None or "before" not in start else [f"before: {start['before']}"]
+    return before if warm is None else [*before, warm.words()]
 
 
 def _last_words(summary: Summary) -> list[str]:
     """Return what was concluded of the guard set, why nothing was learned, and why it was slow, where that is so."""
-    guard = summary.extra.get("guard")
-    concluded = [str(guard["conclusion"])] if isinstance(guard, Mapping) and "conclusion" in guard else []
-    told = (summary.extra.get(name) for name in ("nothing_learned", "eager"))
-    return [*concluded, *(str(one) for one in told if one)]
+    guard, details = summary.details.guard or {}, summary.details
+    return [str(one) for one in (guard.get("conclusion"), details.nothing_learned, details.eager) if one]
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
@@ -198,21 +97,6 @@ _NOTE = (
     "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
     "McNemar test's.\n"
 )
-_KNOWN = frozenset(
-    {
-        "method",
-        "task",
-        "before",
-        "after",
-        "difference",
-        "decoding",
-        "seconds",
-        "tokens",
-        "rewards",
-        "single_rewards",
-        "by_task",
-    }
-)
 
 
 def _title(summary: Summary) -> str:
@@ -220,7 +104,7 @@ def _title(summary: Summary) -> str:
 
 
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """Return the rows of every decoding, and below it those of the tasks of a mixture."""
+    """Return the rows of every decoding, and after it those of the tasks of a mixture."""
     named = [
         (label, decoding)
         for name, whole in summary.decoding.items()

@@ -81,6 +81,15 @@ class Schedule(Piece):
         """Return how long a completion may be at training step `step` (from 0)."""
         return next((tokens for start, tokens in reversed(self.stages) if step >= start), configured)
 
+    def longest(self, steps: int, configured: int) -> int:
+        """Return the most tokens that a completion may have in any of `steps` steps, or as configured.
+
+        Lengths change where a stage starts; a schedule that has lengths of its own is asked for every step.
+        """
+        own = type(self).max_new_tokens is not Schedule.max_new_tokens
+        looked_at = range(steps) if own else [0, *(start for start, _ in self.stages if start < steps)]
+        return max(configured, *(self.max_new_tokens(step, configured) for step in looked_at))
+
     def expands(self, forests: Sequence[Forest], state: ScheduleState) -> tuple[list[bool], ScheduleState]:
         """Return which problems go on after their first round; the others end there and are not trained on."""
         return [True] * len(forests), state

@@ -49,5 +49,5 @@ class AdapterResidual(TopShare):
     def scores(self, branch: Branch) -> FloatArray:
         """Return the residuals. Raises ValueError where they were not measured."""
         if "residuals" not in branch.notes:
-            raise ValueError("a branch has no residuals to select by: measure them first (creditree.train.measure)")
+            raise ValueError("a branch has no residuals to select by: observe them first (creditree.train.observe)")
         return np.asarray(branch.notes["residuals"], dtype=np.float64)

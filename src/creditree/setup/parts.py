@@ -17,7 +17,7 @@ from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
 from creditree.setup.resolve import Resolved
 from creditree.train.guard import Guard
-from creditree.train.inputs import Base, Inputs, problems_digest, training_digest
+from creditree.train.inputs import BaseDigests, Inputs, problems_digest, training_digest
 from creditree.train.settings import Parts, check_context
 from creditree.train.start import Start
 from creditree.train.warm_start import check_solutions
@@ -83,7 +83,7 @@ def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:
         guard=problems_digest(None if guard is None else guard.problems),
         reward=code_digest(config.reward),
         guard_reward=None if config.guard.reward is None else code_digest(config.guard.reward),
-        base=Base.of(model, config.model.dtype),
+        base=BaseDigests.of(model, config.model.dtype),
         engine=engine,
         read=read_digest(config, resolved.method, task),
         pieces={place: digest_of(place) for place in (*config.method.locations.values(), *config.task.locations)},

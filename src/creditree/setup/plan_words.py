@@ -62,7 +62,8 @@ def _show(out: Console, plan: Plan) -> None:
 
 def _title(plan: Plan) -> str:
     prompt = f"prompt of {plan.prompt.tokens} tokens" + (" (assumed)" if plan.prompt.assumed else "")
-    group = f"group of {plan.work.group}, {plan.work.max_new_tokens} new tokens"
+    group = f"group of {plan.work.group}" if plan.work.grouped else f"{plan.work.group} completions of a problem"
+    group = f"{group}, {plan.work.max_new_tokens} new tokens"
     return f"{plan.config.method.name} on {plan.config.model.name} in {plan.work.dtype}: {group}, {prompt}; at most"
 
 
@@ -104,8 +105,13 @@ def _verdict(plan: Plan) -> str:
     left = show_bytes(plan.limit - prediction.total)
     return (
         f"{peak}\nFits {show_bytes(plan.limit)}, with {left} left. "
-        f"Largest that fits: method.group {_group(plan.group)}, or sampling.max_new_tokens {plan.length}."
+        f"Largest that fits: {_largest(plan)}, or sampling.max_new_tokens {plan.length}."
     )
+
+
+def _largest(plan: Plan) -> str:
+    most = _group(plan.group)
+    return f"method.group {most}" if plan.work.grouped else f"{most} completions of a problem"
 
 
 def _group(group: int | None) -> str:

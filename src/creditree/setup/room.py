@@ -43,7 +43,7 @@ def check_room(config: RunConfig) -> None:
 
 def _values(work: Workload) -> Mapping[str, int]:
     return {
-        "method.group": work.group,
+        work.group_key: work.group,
         "train.problems_per_step": work.problems,
         "sampling.max_new_tokens": work.max_new_tokens,
         "lora.rank": work.rank,
@@ -65,4 +65,5 @@ _HALVED: Mapping[str, Callable[[Workload], Workload]] = {
 
 
 def _matters(work: Workload, key: str, total: int) -> bool:
-    return predict(_HALVED[key](work), expected=True).total < (1 - MATTERS) * total
+    halved = _HALVED["method.group" if key == work.group_key else key]
+    return predict(halved(work), expected=True).total < (1 - MATTERS) * total

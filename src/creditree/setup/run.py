@@ -8,7 +8,7 @@ from pathlib import Path
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
 from creditree.errors import RunError
-from creditree.report.summary import Summary
+from creditree.evaluate.summary import Summary
 from creditree.runs.directory import RunDirectory
 
 SUMMARY = "summary.json"

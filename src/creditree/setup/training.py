@@ -9,8 +9,9 @@ from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.prompt import text_notes
+from creditree.evaluate.summary import Summary
+from creditree.pieces import check_named
 from creditree.report.mirrors import mirrored, open_mirrors
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
 from creditree.setup.defaults import choices_text
@@ -51,6 +52,9 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
     is_there = resume and os.path.lexists(run / "config.yaml")
     if resume and not is_there:
         watcher.message(f"there is no run in {run} to continue, so it starts now")
+    if is_there:
+        for axis, name in config.method.locations.items():
+            check_named(axis, name)
     resolved = resolve(config, recorded=_recorded(run) if is_there else None)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:

@@ -63,6 +63,7 @@ def workload_of(
         prompt_tokens=prompt.tokens,
         max_new_tokens=longest,
         group=sampled.group,
+        grouped=sampled.group == method.explore.group,
         rank=lora.rank,
         targets=lora.targets,
         problems=settings.problems_per_step,
@@ -176,7 +177,7 @@ def too_little(
     cures = [
         f"{name} {found}"
         for name, found in (
-            ("method.group:", largest_group(work, limit, free)),
+            (f"{work.group_key}{':' if work.grouped else ' to at most'}", largest_group(work, limit, free)),
             (length, largest_length(work, limit, free)),
         )
         if found

@@ -13,8 +13,8 @@ from creditree.config.load import parse_config
 from creditree.config.sweep import SweepRun, load_sweep
 from creditree.errors import CreditreeError, RunError
 from creditree.evaluate.compare import Measured
+from creditree.evaluate.summary import Summary
 from creditree.measure.compare import shared_decoding
-from creditree.report.summary import Summary
 from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError

@@ -195,7 +195,8 @@ def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
         held = shown(row.values[answer])
         raise DataError(f"{_start(row.place)} has no answer in column '{answer}': it holds {held}, {error}.") from None
     solution = row.values.get(columns.solution)
-    worked = solution if isinstance(solution, str) and not is_missing(solution) else None
+    is_text = isinstance(solution, str | int | float) and not isinstance(solution, bool)
+    worked = str(solution) if is_text and not is_missing(solution) else None
     return Problem(_id(row, columns.id), question, answers, MappingProxyType(dict(row.values)), worked)
 
 

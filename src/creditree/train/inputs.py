@@ -26,7 +26,7 @@ _UNKNOWN = "remove it to go on without knowing whether problems, reward and weig
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseDigests:
     """A base model: its name, the precision that it is held in, and the sha256 of its weights in that precision.
 
     `gguf`: the sha256 of the GGUF file that it came from, weights, tokenizer and chat template in one; None: from none.
@@ -38,7 +38,7 @@ class Base:
     gguf: str | None = None
 
     @classmethod
-    def of(cls, model: Model, dtype: str) -> "Base":
+    def of(cls, model: Model, dtype: str) -> "BaseDigests":
         """Return what stands for a model that was just loaded. Every weight is read."""
         return cls(model.name, dtype, weights_digest(model.network), source_sha256(model.name))
 
@@ -46,7 +46,7 @@ class Base:
         """Return it for a record; what there is none of is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def difference(self, held: "Base") -> str | None:
+    def difference(self, held: "BaseDigests") -> str | None:
         """Return what is not as it was held, in words that a sentence goes on with, or None.
 
         Weights in another precision have another digest, and are not compared. The file is, where both have one.
@@ -65,7 +65,9 @@ class Base:
         if not is_file(trained / BASE):
             return
         cure = "restore it, or remove it to go on without knowing whether the base model is the same"
-        held = record_of(Base, object_of(read_bytes(trained / BASE, cure), trained / BASE, cure), trained / BASE, cure)
+        held = record_of(
+            BaseDigests, object_of(read_bytes(trained / BASE, cure), trained / BASE, cure), trained / BASE, cure
+        )
         difference = self.difference(held)
         if difference is not None:
             words = difference.format(f"the base that '{trained}' was trained on")
@@ -89,7 +91,7 @@ class Inputs:
     guard: str | None
     reward: str | None
     guard_reward: str | None
-    base: Base
+    base: BaseDigests
     engine: str
     pieces: dict[str, str | None] = field(default_factory=dict)
     read: str | None = None

@@ -40,7 +40,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass(slots=True)
-class Request:
+class StopRequest:
     """Whether a signal has asked to stop, and which was the first."""
 
     number: int | None = None
@@ -63,13 +63,13 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def finishing(told: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[Request]:
+def finishing(told: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[StopRequest]:
     """Let the first signal ask the block to stop where it likes, and call `told`; the second raises `Interrupted`.
 
     A block that has not ended `grace_s` seconds after the first is sent the second. After the second, further ones are
     ignored until the block has ended: it is saving what it has.
     """
-    request, impatience = Request(), _Impatience(grace_s)
+    request, impatience = StopRequest(), _Impatience(grace_s)
 
     def ask(number: int, frame: FrameType | None) -> None:
         if not request.made:

@@ -7,7 +7,7 @@ from functools import partial
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.rng import Key
-from creditree.train.measure import with_old_logprobs
+from creditree.train.observe import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
@@ -46,6 +46,7 @@ class Loop:
             settings.max_new_tokens,
             partial(with_old_logprobs, parts.learner),
             told,
+            parts.method.explore.needs_solution,
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step

@@ -8,14 +8,23 @@ import numpy as np
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.example import Example
 from creditree.evaluate.legible import Counts
+from creditree.evaluate.summary import (
+    BestValidation,
+    CompletionCounts,
+    DataDigests,
+    Decoding,
+    StepCounts,
+    Summary,
+    SummaryDetails,
+    WarmStarted,
+)
 from creditree.ledger import Ledger
 from creditree.problem import Problem, fingerprint, ids_by_task
 from creditree.report.curves import Series, plot_curves
-from creditree.report.decoding import Decoding
 from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
 from creditree.report.singles import SingleChange, single_changes
-from creditree.report.summary import Summary, summary_markdown
+from creditree.report.summary import summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
 from creditree.train.pace import eager_words
@@ -50,74 +59,55 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
             "forwarded": counts.forwarded,
             "in_loss": counts.in_loss,
         },
-        extra=_more(trainer, after),
         rewards=_rewards(trainer, before, after),
         singles=_singles(trainer, before, after),
         tasks=_tasks(trainer, before, after),
+        details=_details(trainer, after),
     )
 
 
-def _more(trainer: Trainer, after: Sides) -> dict[str, object]:
-    """Return what a summary holds besides the figures of every method and task."""
-    state = trainer.state
-    counts = state.ledger
-    extra: dict[str, object] = {
-        "steps": {
-            "done": state.step,
-            "updates": counts.updates,
-            "no_signal": counts.no_signal,
-            "skipped": counts.skipped,
-        },
-        "completions": {
-            "sampled": counts.completions,
-            "without_reward": counts.failed_verdicts,
-            "truncated": counts.truncated,
-            "unparsable": counts.unparsable,
-            "timeouts": counts.timeouts,
-            "crashes": counts.crashes,
-        },
-        "truncated": {name: found.num_truncated for name, found in after.items()},
-        "statuses": {name: dict(found.statuses) for name, found in after.items()},
-        "unjudged": {name: found.num_unjudged for name, found in after.items()},
-        "mean_reward": {name: found.mean_reward for name, found in after.items()},
-        "grading": trainer.parts.verifier.rules(),
-        "first": first_example(trainer).to_json(),
-        "notes": _notes(trainer),
-        "data": _data(trainer),
-        "texts": trainer.parts.model.texts.to_json() | {"chat": _asked(trainer)},
-    }
-    if trainer.parts.inputs is not None:
-        extra["base_model"] = trainer.parts.inputs.base.to_json()
-    warm = warm_start_record(trainer.settings.warm_start, trainer.run.metrics())
-    if warm is not None:
-        extra["warm_start"] = warm
-    updates = 0 if warm is None else int(warm["updates"])
+def _details(trainer: Trainer, after: Sides) -> SummaryDetails:
+    """Return what a summary holds besides the figures."""
+    state, parts, counts = trainer.state, trainer.parts, trainer.state.ledger
+    warm = warm_started(trainer.settings.warm_start, trainer.run.metrics())
     own = max(0, trainer.settings.own_step(state.step))
-    lesson = nothing_learned(counts, own, trainer.settings.max_new_tokens, updates)
-    if lesson is not None:
-        extra["nothing_learned"] = lesson
-    slow = eager_words(counts)
-    if slow is not None:
-        extra["eager"] = slow
-    if trainer.parts.start is not None:
-        extra["start"] = trainer.parts.start.to_json()
-    if state.best_reward is not None:
-        extra["validation"] = {"best_reward": state.best_reward, "best_step": state.best_step}
-    return extra
+    updates = 0 if warm is None else warm.updates
+    best = state.best_reward
+    return SummaryDetails(
+        steps=StepCounts(state.step, counts.updates, counts.no_signal, counts.skipped),
+        completions=CompletionCounts(
+            counts.completions,
+            counts.failed_verdicts,
+            counts.truncated,
+            counts.unparsable,
+            counts.timeouts,
+            counts.crashes,
+        ),
+        truncated={name: found.num_truncated for name, found in after.items()},
+        statuses={name: {str(status): n for status, n in found.statuses.items()} for name, found in after.items()},
+        unjudged={name: found.num_unjudged for name, found in after.items()},
+        mean_reward={name: found.mean_reward for name, found in after.items()},
+        grading=parts.verifier.rules(),
+        first=first_example(trainer),
+        notes=_notes(trainer),
+        data=_data(trainer),
+        texts=parts.model.texts.to_json() | {"chat": _asked(trainer)},
+        base_model=None if parts.inputs is None else parts.inputs.base.to_json(),
+        warm_start=warm,
+        nothing_learned=nothing_learned(counts, own, trainer.settings.max_new_tokens, updates),
+        eager=eager_words(counts),
+        start=None if parts.start is None else parts.start.to_json(),
+        validation=None if best is None else BestValidation(best, state.best_step),
+    )
 
 
-def warm_start_record(warm: WarmStart, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return what the warm start did, and the loss (mean -log p a token, in nats) of its first and last step."""
+def warm_started(warm: WarmStart, metrics: Sequence[Mapping[str, Any]]) -> WarmStarted | None:
+    """Return what the warm start did; None where there was none."""
     made = [record for record in metrics if record.get("warm_start")]
     if not made:
         return None
-    return {
-        "steps": len(made),
-        "problems": warm.problems,
-        "updates": made[-1]["updates"],
-        "loss_first": made[0]["loss"],
-        "loss_last": made[-1]["loss"],
-    }
+    first, last = made[0]["loss"], made[-1]["loss"]
+    return WarmStarted(len(made), warm.problems, int(made[-1]["updates"]), first, last)
 
 
 def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_updates: int = 0) -> str | None:
@@ -185,13 +175,12 @@ def _tasks(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str,
     found: dict[str, dict[str, Decoding]] = {}
     for task, ids in ids_by_task(measured).items():
         sides = {name: (before[name].only(ids).correct, one.only(ids).correct) for name, one in after.items()}
-        judged = {name: pair for name, pair in sides.items() if any(None not in both for both in _paired(*pair))}
-        found[task] = {name: Decoding.of(*pair) for name, pair in judged.items()}
+        found[task] = {name: Decoding.of(old, new) for name, (old, new) in sides.items() if _has_pair(old, new)}
     return found
 
 
-def _paired(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> list[tuple[int | None, int | None]]:
-    return [(old[name], value) for name, value in new.items()]
+def _has_pair(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> bool:
+    return any(value is not None and old[name] is not None for name, value in new.items())
 
 
 def _asked(trainer: Trainer) -> bool:
@@ -207,15 +196,10 @@ def _notes(trainer: Trainer) -> list[str]:
     return [*trainer.parts.task.notes, *([chosen] if seen else []), *trainer.run.notes]
 
 
-def _data(trainer: Trainer) -> dict[str, object]:
-    """Return which problems were measured and trained on; a set of training problems has one sha256 in any order."""
+def _data(trainer: Trainer) -> DataDigests:
     measured, training = trainer.settings.measured(trainer.parts.task), training_problems(trainer)
-    return {
-        "split": trainer.settings.evaluation_split,
-        "n": len(measured),
-        "sha256": fingerprint(measured),
-        "training_sha256": None if training is None else fingerprint(training),
-    }
+    digest = None if training is None else fingerprint(training)
+    return DataDigests(trainer.settings.evaluation_split, len(measured), fingerprint(measured), digest)
 
 
 def training_problems(trainer: Trainer) -> list[Problem] | None:
@@ -247,10 +231,10 @@ def write_report(run: RunDirectory, summary: Summary) -> None:
             title=f"{summary.method} on {summary.task}",
         )
         picture = f"\n![reward by step]({CURVE})\n"
-    first = summary.extra.get("first")
-    run.write_text(REPORT, summary_markdown(summary) + picture + (_first(first) if isinstance(first, Mapping) else ""))
+    first = summary.details.first
+    run.write_text(REPORT, summary_markdown(summary) + picture + ("" if first is None else _first(first)))
 
 
-def _first(example: Mapping[str, Any]) -> str:
-    blocks = Heading("The first prompt and completion, before training"), Code(str(Example.from_json(example)))
+def _first(example: Example) -> str:
+    blocks = Heading("The first prompt and completion, before training"), Code(str(example))
     return f"\n{to_markdown(blocks)}"

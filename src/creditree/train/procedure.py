@@ -7,9 +7,9 @@ import torch
 
 from creditree.errors import DataError, ModelError, NonFiniteError, RunError
 from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.summary import Summary
 from creditree.problem import fingerprint
 from creditree.report.guard import GuardResult, GuardSide
-from creditree.report.summary import Summary
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import write_json
 from creditree.runs.directory import RunDirectory
@@ -82,7 +82,7 @@ def _run(trainer: Trainer) -> Summary:
     summary = summary_of(trainer, before, after)
     if parts.guard is not None and guard_before is not None:
         found = _guard_result(trainer, run, parts.guard, guard_before)
-        summary = replace(summary, extra={**summary.extra, "guard": found})
+        summary = replace(summary, details=replace(summary.details, guard=found))
     write_report(run, summary)
     run.write_json(SUMMARY, summary.to_json())
     return summary

@@ -100,8 +100,7 @@ class Settings:
 
     def longest_completion(self, schedule: Schedule) -> int:
         """Return the most tokens that a completion may have in any step, by the schedule's stages or as configured."""
-        lengths = (schedule.max_new_tokens(step, self.max_new_tokens) for step in range(self.steps))
-        return max(self.max_new_tokens, *lengths)
+        return schedule.longest(self.steps, self.max_new_tokens)
 
     def progress(self, step: int, spent: Seconds, sampled: int = 0) -> float:
         """Return the share of the nearest limit that is used up, 1 or more at its end: steps, time, or tokens."""

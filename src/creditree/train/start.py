@@ -8,7 +8,7 @@ from creditree.errors import ModelError, RunError
 from creditree.runs.checksums import CHECKSUMS, check_sealed
 from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import content_digest
-from creditree.train.inputs import Base
+from creditree.train.inputs import BaseDigests
 
 START = "start.json"
 
@@ -36,7 +36,7 @@ class Start:
         """Return what the run's files say of it."""
         return {"from": self.named, "folder": str(self.folder), "digest": self.digest, "before": self.words}
 
-    def record(self, run: RunDirectory, base: Base | None = None) -> None:
+    def record(self, run: RunDirectory, base: BaseDigests | None = None) -> None:
         """Write it into the run.
 
         Raises RunError where the run was started from other content, or where its files are not as they were saved, and

@@ -14,8 +14,8 @@ from creditree.ledger import Ledger, Seconds
 from creditree.rewards import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.select.base import Selection
-from creditree.train.measure import measured
 from creditree.train.minibatches import Size, minibatches
+from creditree.train.observe import observed
 from creditree.train.settings import Parts
 from creditree.tree import Forest
 
@@ -133,8 +133,8 @@ def learn(
     """
     method, learner = parts.method, parts.learner
     with seconds.phase("credit"):
-        forests, measured_tokens = measured(parts, forests)
-        cost.measured_tokens += measured_tokens
+        forests, tokens = observed(parts, forests)
+        cost.measured_tokens += tokens
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
         weights = [
@@ -158,6 +158,7 @@ def learn(
                 skips.append(Skip(reason, tuple(forests[index][0].problem.id for index in chosen[number])))
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
+    cost.measured_tokens += stats.measured
     cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)

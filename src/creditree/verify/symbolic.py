@@ -57,7 +57,7 @@ NORMAL_FORM = NormalizationConfig(
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """Whether an answer is right, and how the comparison went."""
 
     correct: bool
@@ -65,22 +65,22 @@ class Finding:
     detail: str = ""
 
 
-def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Finding:
+def compare(answer: str, truths: list[str], use_math_verify: bool = True) -> Judgement:
     """Return whether `answer` equals one of `truths`; ``unparsable`` where it is no formula and no equal text."""
     truths = [truth for truth in truths if not labels_differ(answer, truth)]
     given = mathd(answer)
     if any(_same_text(given, mathd(truth)) and not _units_differ(answer, truth) for truth in truths):
-        return Finding(True)
+        return Judgement(True)
     if _is_false_equation(answer):
-        return Finding(False, "ok", "the two sides of the answer are not equal.")
+        return Judgement(False, "ok", "the two sides of the answer are not equal.")
     exact, *rounded = values(answer)
     for truth in truths:
         wanted = values(truth)[0]
         if _equal(exact, wanted, use_math_verify) or any(_rounds(text, exact, wanted) for text in rounded):
-            return Finding(True)
+            return Judgement(True)
     if read(exact) is None:
-        return Finding(False, "unparsable", "the answer is not a formula that can be read.")
-    return Finding(False)
+        return Judgement(False, "unparsable", "the answer is not a formula that can be read.")
+    return Judgement(False)
 
 
 def _same_text(one: str, other: str) -> bool:

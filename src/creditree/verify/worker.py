@@ -27,7 +27,7 @@ REFUSED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.
 def main(lifeline: int, deadline_s: float, memory_bytes: int) -> None:
     """Answer jobs until the input ends."""
     channels = Channels.opened(lifeline)
-    from creditree.verify.symbolic import Finding, compare
+    from creditree.verify.symbolic import Judgement, compare
 
     _limit_memory(memory_bytes)
     sys.addaudithook(_refuse)
@@ -43,11 +43,11 @@ def main(lifeline: int, deadline_s: float, memory_bytes: int) -> None:
             finally:
                 with_alarm(0)
         except Late:
-            finding, late = Finding(False, "timeout", f"the comparison took longer than {deadline_s:g} s."), late + 1
+            finding, late = Judgement(False, "timeout", f"the comparison took longer than {deadline_s:g} s."), late + 1
         except MemoryError:
-            finding = Finding(False, "crash", "the comparison needed too much memory.")
+            finding = Judgement(False, "crash", "the comparison needed too much memory.")
         except Exception as error:
-            finding = Finding(False, "unparsable", f"the comparison failed with {type(error).__name__}.")
+            finding = Judgement(False, "unparsable", f"the comparison failed with {type(error).__name__}.")
         retiring = finding.status == "crash" or late >= MOST_LATE or _is_full(memory_bytes)
         channels.reply({**asdict(finding), "retiring": retiring})
 

@@ -8,7 +8,7 @@ import torch
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.static.decoder import Pace
+from creditree.engines.static.decoder import DecodingPace
 from creditree.engines.static.record import Recorder
 from creditree.engines.static.shared import BLOCK
 from creditree.ledger import Ledger
@@ -23,7 +23,7 @@ from tests.unit.engines.test_static import assert_same, decoder_of, requests, sa
 @pytest.fixture
 def sharing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every call be decoded shared."""
-    monkeypatch.setattr(Pace, "shares", property(lambda self: True))
+    monkeypatch.setattr(DecodingPace, "shares", property(lambda self: True))
 
 
 def endless(seed: int = 3) -> Model:
@@ -167,9 +167,9 @@ def test_the_faster_way_is_taken_once_both_are_known(calls: tuple[float, ...], w
 
 
 def test_where_nothing_is_shared_rows_stay_apart() -> None:
-    assert not Pace(different=0.6, apart=1.0).shares
-    assert not Pace(different=0.1).shares  # nothing to compare with yet
-    assert Pace(different=0.4, apart=1.0).shares
+    assert not DecodingPace(different=0.6, apart=1.0).shares
+    assert not DecodingPace(different=0.1).shares  # nothing to compare with yet
+    assert DecodingPace(different=0.4, apart=1.0).shares
     model = endless()
     engine = static_engine(model)
     for _ in range(2):

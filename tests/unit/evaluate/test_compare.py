@@ -8,9 +8,8 @@ from scipy.stats import binomtest
 
 from creditree.errors import RunError
 from creditree.evaluate.compare import Asked, Measured, pair_measured
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.comparison import compared_json, compared_view
-from creditree.report.decoding import Decoding
-from creditree.report.summary import Summary
 from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import EvaluationDirectory
 

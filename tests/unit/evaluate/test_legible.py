@@ -2,9 +2,9 @@
 
 import pytest
 
-from creditree.evaluate.legible import Alarm, Counts, Kind, Settings, is_circular, trouble_words
+from creditree.evaluate.legible import Alarm, Counts, CurableSettings, Kind, is_circular, trouble_words
 
-SETTINGS = Settings(64, 4000, "last_integer", "{question} Answer:")
+SETTINGS = CurableSettings(64, 4000, "last_integer", "{question} Answer:")
 
 
 def test_nine_of_ten_are_nearly_all_and_cut_off_comes_first() -> None:
@@ -14,7 +14,7 @@ def test_nine_of_ten_are_nearly_all_and_cut_off_comes_first() -> None:
     assert Counts(20, 17, 18).trouble() == "unparsable"
 
 
-def words(kind: Kind, settings: Settings = SETTINGS, example: str = "so \x1b[31m12 and") -> str:
+def words(kind: Kind, settings: CurableSettings = SETTINGS, example: str = "so \x1b[31m12 and") -> str:
     return trouble_words(kind, Counts(20, 19, 18), settings, example)
 
 
@@ -23,9 +23,9 @@ def test_cut_off_completions_get_four_times_the_length_as_far_as_the_context_all
         "19 of 20 completions were cut off at 64 tokens, before they ended; one of them: 'so \\x1b[31m12 and'. Set "
         "sampling.max_new_tokens to 256, or ask for a shorter answer in task.prompt.text."
     )
-    short = Settings(64, 100, "math", "{question}", "--max-new-tokens", "--prompt", "--reward")
+    short = CurableSettings(64, 100, "math", "{question}", "--max-new-tokens", "--prompt", "--reward")
     assert words("truncated", short).endswith("Set --max-new-tokens to 100, or ask for a shorter answer in --prompt.")
-    assert "context holds no more" in words("truncated", Settings(64, 64, "math", "{question}"))
+    assert "context holds no more" in words("truncated", CurableSettings(64, 64, "math", "{question}"))
 
 
 def test_more_tokens_are_no_cure_for_a_completion_that_goes_round_in_circles() -> None:
@@ -44,7 +44,10 @@ def test_without_an_answer_the_prompt_is_to_ask_for_what_the_grader_reads() -> N
         "asks for what this grader reads, or choose another one with reward."
     )
     asked = "{question}\nReason step by step, and finish with the answer as one integer.\n"
-    for same in (Settings(64, 100, "last_integer", asked), Settings(64, 100, "judge.py:score", "{question}")):
+    for same in (
+        CurableSettings(64, 100, "last_integer", asked),
+        CurableSettings(64, 100, "judge.py:score", "{question}"),
+    ):
         assert "Say in task.prompt.text in which form" in words("unparsable", same)
 
 

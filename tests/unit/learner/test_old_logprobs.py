@@ -27,7 +27,7 @@ from creditree.rng import Key
 from creditree.select.everything import Everything
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
-from creditree.train.measure import with_old_logprobs
+from creditree.train.observe import with_old_logprobs
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
 from creditree.train.step import learn

@@ -78,3 +78,4 @@ def test_the_learner_s_first_update_is_the_policy_gradient_s_and_a_later_one_cli
     assert ours.logprobs(batch) - told.old_logprob == pytest.approx(0.01 * (1 + batch.sequence % 2), abs=1e-9)
     stats = ours.step(moved, KEY)
     assert stats.clipped == int((batch.advantage > 0).sum())  # all are 1 % or 2 % above 1
+    assert (stats.measured, plain.step(batch, KEY).measured) == (moved.num_tokens, 0)  # its ratios take one more pass

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.attention import ATTENTION, CausalPlan, one_by_one
+from creditree.models.family import read_layer
 from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
 from creditree.models.transformer import Transformer
@@ -239,6 +240,25 @@ def test_a_layer_that_looks_right_and_computes_something_else_runs_as_its_module
     model.model.layers[1].__class__ = LlamaDecoderLayer
     assert lean_layer(model.model.layers[1]) is not None
     assert [lean is None for lean in lean_forms(Transformer(model))] == [False, True, False, False]
+
+
+HOOKS: dict[str, Callable[[torch.nn.Module], object]] = {
+    "forward": lambda module: module.register_forward_hook(lambda *_: None),
+    "before forward": lambda module: module.register_forward_pre_hook(lambda *_: None),
+    "backward": lambda module: module.register_full_backward_hook(lambda *_: None),
+    "before backward": lambda module: module.register_full_backward_pre_hook(lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_layer_that_somebody_hooks_into_is_read_by_neither(hook: str) -> None:
+    """Neither for torch nor for native code: both ask the same question."""
+    layer = random_model("qwen2").model.layers[1]
+    assert lean_layer(layer) is not None
+    assert read_layer(layer) is not None
+    HOOKS[hook](layer.mlp.up_proj)
+    assert lean_layer(layer) is None
+    assert read_layer(layer) is None
 
 
 class InFloat32:

@@ -12,7 +12,7 @@ from creditree.pilot.balance import (
     constant_accuracy,
     room_for_completions,
 )
-from creditree.pilot.problems import Placed
+from creditree.pilot.problems import PlacedProblem
 from creditree.problem import Problem
 from tests.unit.pilot.samples import placed, problem, splits
 
@@ -21,7 +21,7 @@ def many(*answers: str, start: str = "p", **columns: object) -> list[Problem]:
     return [problem(f"{start}{n}", f"q{n}", answer, **columns) for n, answer in enumerate(answers)]
 
 
-def rows(count: int) -> list[Placed]:
+def rows(count: int) -> list[PlacedProblem]:
     return [placed(f"q{n}", name=f"p{n}") for n in range(count)]
 
 

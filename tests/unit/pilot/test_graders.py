@@ -6,7 +6,7 @@ import pytest
 
 from creditree.config.reward import build_verifier
 from creditree.pilot.graders import NARROW, WIDE, Reading, check_reading, choose_grader, reading
-from creditree.pilot.problems import Placed
+from creditree.pilot.problems import PlacedProblem
 from creditree.problem import Problem, Verdict
 from creditree.verify import Answer, Verifier, closing
 from tests.unit.pilot.samples import problem
@@ -63,8 +63,8 @@ def problems(*answers: str) -> list[Problem]:
     return [problem(f"p{n}", f"question {n}", answer) for n, answer in enumerate(answers)]
 
 
-def at(found: Sequence[Problem]) -> list[Placed]:
-    return [Placed(one, f"row {one.id}") for one in found]
+def at(found: Sequence[Problem]) -> list[PlacedProblem]:
+    return [PlacedProblem(one, f"row {one.id}") for one in found]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from creditree.errors import DataError
 from creditree.pilot.findings import Finding, first_places
 from creditree.pilot.problems import (
     LEAST_PROBLEMS,
-    Placed,
+    PlacedProblem,
     normal,
     read_problems,
     split_problems,
@@ -34,7 +34,7 @@ def kinds(findings: Sequence[Finding]) -> list[str]:
     return [one.kind for one in findings]
 
 
-def many(count: int, named: Slice | None = None, start: int = 0) -> list[Placed]:
+def many(count: int, named: Slice | None = None, start: int = 0) -> list[PlacedProblem]:
     return [placed(f"question {n} {named}", name=f"{named}{n}", named=named) for n in range(start, start + count)]
 
 

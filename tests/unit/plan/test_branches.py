@@ -21,7 +21,7 @@ from creditree.plan.full_update import layer_bytes
 from creditree.plan.influence import influence_flops, pass_bytes, sum_bytes
 from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected, forked_stack, latest_fork, stack_of
-from creditree.plan.store import EMPTY, Call, Sharing, carried, room_of, training_calls
+from creditree.plan.store import EMPTY, EngineCall, Sharing, carried, room_of, training_calls
 from creditree.plan.workload import Workload
 from creditree.problem import Problem
 from creditree.rng import Key
@@ -42,7 +42,7 @@ NUMBERS = 32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 48
 def test_forks_share_the_prompt_and_what_they_keep() -> None:
     # 6 contexts: 3 chains with 2 points each, of one prompt of 12 tokens, which keep 5
     assert Sharing(12, 12, 2).slots(6, 17) == 12 + 3 * 5
-    call = Call(6, 12, 17, 0, 20, sharing=Sharing(12, 12, 2))
+    call = EngineCall(6, 12, 17, 0, 20, sharing=Sharing(12, 12, 2))
     assert (call.fresh, call.slots, replace(call, stored=0, new=17).fresh) == (0, 27, 27)
 
 
@@ -154,7 +154,7 @@ def test_operations_of_the_pass_are_what_torch_counts(monkeypatch: pytest.Monkey
     past = torch.zeros(3, 2, first, 8)
     with FlopCounterMode(display=False) as counter:
         module.influence(transformer, ids, steps, InfluenceSpec(delta=4), first, lambda layer, heads: (past, past))
-    call = Call(3, 3, 0, 12, 41, observed=True)
+    call = EngineCall(3, 3, 0, 12, 41, observed=True)
     found = influence_flops(WORK, [call], 2 * 2 * NUMBERS, expected=False)
     # the last 4 tokens that a query sees are in no column sum of it: 2 of 4 x 8 + 2 operations, of 4 tokens in 34
     assert counter.get_total_flops() == pytest.approx(found, rel=2e-3)

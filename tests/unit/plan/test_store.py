@@ -11,7 +11,7 @@ from creditree.models.load import Model
 from creditree.models.random_weights import byte_tokenizer, random_model
 from creditree.models.shapes import Shape
 from creditree.models.transformer import Transformer
-from creditree.plan.store import EMPTY, Call, largest_piece, room_of, slot_bytes, training_calls
+from creditree.plan.store import EMPTY, EngineCall, largest_piece, room_of, slot_bytes, training_calls
 from creditree.plan.workload import Workload
 from creditree.rng import Key
 from creditree.tree import token_array
@@ -72,7 +72,7 @@ def test_a_limit_is_kept_and_changes_no_completion(max_rows: int) -> None:
 
 
 def test_pieces_hold_all_completions() -> None:
-    call = Call(contexts=3, completions=12, stored=0, new=5, budget=7)
+    call = EngineCall(contexts=3, completions=12, stored=0, new=5, budget=7)
     pieces = list(call.pieces(5))
     assert [piece.completions for piece in pieces] == [5, 5, 2]
     assert [piece.contexts for piece in pieces] == [2, 2, 1]

@@ -9,10 +9,9 @@ from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.compare import Asked, Measured, Pair, pair_measured
 from creditree.evaluate.statistics import paired_difference
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.comparison import compared_json, compared_view
-from creditree.report.decoding import Decoding
 from creditree.report.rewards import NOTE, RewardChange
-from creditree.report.summary import Summary
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.directory import RunDirectory

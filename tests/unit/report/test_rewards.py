@@ -8,10 +8,10 @@ from rich.console import Console, RenderableType
 
 from creditree.errors import RunError
 from creditree.evaluate.accuracy import Evaluation
-from creditree.report.decoding import Decoding
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.evaluation import decoding_entry, task_view
 from creditree.report.rewards import NOTE, RewardChange, mean_rewards, num_graded, reward_estimate
-from creditree.report.summary import Summary, summary_markdown, summary_view
+from creditree.report.summary import summary_markdown, summary_view
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 

@@ -7,7 +7,7 @@ from creditree.config.load import check_config
 from creditree.config.search import Search, Trial
 from creditree.evaluate.compare import Measured
 from creditree.evaluate.statistics import seed_test
-from creditree.report.decoding import Decoding
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.search import (
     Climbed,
     Confirmation,
@@ -18,7 +18,6 @@ from creditree.report.search import (
     search_markdown,
     search_view,
 )
-from creditree.report.summary import Summary
 from creditree.report.sweep import SweptRun
 
 N = 100

@@ -4,8 +4,7 @@ import pytest
 from rich.console import Console
 
 from creditree.evaluate.compare import Measured
-from creditree.report.decoding import Decoding
-from creditree.report.summary import Summary
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.sweep import SweptRun, pair_cases, sweep_json, sweep_markdown, sweep_view
 
 N = 100

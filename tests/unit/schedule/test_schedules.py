@@ -33,6 +33,18 @@ def problem(*rewards: float | None, influence: float | None = 0.0) -> Forest:
     return (root().grown(*branches),)
 
 
+def test_the_longest_completion_is_that_of_the_longest_stage_that_is_reached() -> None:
+    staged = Fixed(stages=((2, 50), (5, 200), (8, 100)))
+    assert [staged.longest(steps, 64) for steps in (2, 3, 6, 1_000_000)] == [64, 64, 200, 200]
+    assert Fixed(stages=((0, 8), (4, 16))).longest(9, 4) == 16
+
+    class Growing(Fixed):
+        def max_new_tokens(self, step: int, configured: int) -> int:
+            return configured + step
+
+    assert Growing().longest(10, 64) == 73
+
+
 @EVERY
 def test_stages_give_the_length_by_step(schedule: Schedule) -> None:
     staged = replace(schedule, stages=((0, 8192), (1040, 16384), (1520, 24576)))

@@ -36,7 +36,7 @@ confirm: {seeds: 0}
 
 
 class Training:
-    """Stands for training: reaches a reward of 20 times the learning rate, 1 second for 100 tokens."""
+    """Stands for training: reaches a reward of 20 times the learning rate, 10 seconds a token."""
 
     def __init__(self) -> None:
         self.made: list[tuple[float, int]] = []
@@ -46,7 +46,7 @@ class Training:
         rate = config.train.learning_rate
         self.before(rate, tokens)
         self.made.append((rate, tokens))
-        seconds = Seconds({"sample": tokens / 100}, {"sample": tokens / 100})
+        seconds = Seconds({"sample": 10.0 * tokens}, {"sample": 10.0 * tokens})
         attempts = [Attempt("p", 0, 20 * rate, "ok", None, num_tokens=1, truncated=False)]
         return State(step=3, ledger=Ledger(sampled=tokens + 5), seconds=seconds), Evaluation.of(attempts)
 
@@ -157,19 +157,21 @@ def test_a_full_disk_ends_it_at_once(tmp_path: Path, training: Training) -> None
 
 
 def test_a_rung_that_would_take_longer_than_the_seconds_is_left_out(tmp_path: Path, training: Training) -> None:
-    """100 tokens take 1 s (5 more are sampled): rung 2 takes 6 / 1.05 = 5.7 s, rung 3 6 / 1.025 s; none is spent."""
+    """A trial took 1000 s for 105 tokens: rung 2 takes 6 x 952 s, rung 3 3 x 2 x 976 s; next to none is spent."""
     told: list[str] = []
 
     class Told(Watcher):
         def message(self, text: str) -> None:
             told.append(text)
 
-    for seconds, rungs in ((5.5, 1), (7.0, 3)):
+    for seconds, rungs in ((5500, 1), (7000, 3)):
         (tmp_path / "search.yaml").write_text(SEARCH.replace("100}", f"100, seconds: {seconds}}}"))
         found = sweep(SweepRequest(tmp_path / "search.yaml", tmp_path / f"{rungs}"), Told())
         assert isinstance(found, Searched)
         assert len(found.climbed) == rungs
-    assert any(text.startswith("rung 2 is left out: it and the confirmation would take about 5.7 s") for text in told)
+    assert any(
+        text.startswith("rung 2 is left out: it and the confirmation would take about 1 h 35 min") for text in told
+    )
 
 
 def test_the_listing_has_the_trials_and_the_rungs(tmp_path: Path, training: Training) -> None:

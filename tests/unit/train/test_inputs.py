@@ -12,10 +12,10 @@ from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.table import Table
-from creditree.train.inputs import Base, Inputs, training_digest
+from creditree.train.inputs import BaseDigests, Inputs, training_digest
 from tests.tiny_models import tiny
 
-BASE = Base("some/model", "float32", "b" * 64)
+BASE = BaseDigests("some/model", "float32", "b" * 64)
 GGUF = replace(BASE, gguf="d" * 64)
 INPUTS = Inputs("1" * 64, "2" * 64, None, None, "3" * 64, None, BASE, "native, x, gcc")
 CONFIG = "seed: 0\n"
@@ -107,15 +107,15 @@ def test_the_file_is_compared_where_both_have_one() -> None:
 
 def test_what_was_trained_knows_its_base(tmp_path: Path) -> None:
     model = tiny(dtype=torch.float32)
-    base = Base.of(model, "float32")
+    base = BaseDigests.of(model, "float32")
     base.check(tmp_path)  # nothing is known of a folder that does not say
     (tmp_path / "base.json").write_text(json.dumps({"name": "m", "dtype": "float32", "sha256": base.sha256}))
     base.check(tmp_path)
     with torch.no_grad():
         model.transformer.model.get_parameter("model.norm.weight")[0] += 1e-6
     with pytest.raises(ModelError, match=r"has other weights than the base that .* was trained on"):
-        Base.of(model, "float32").check(tmp_path)
-    Base.of(model, "bfloat16").check(tmp_path)  # another precision cannot be compared
+        BaseDigests.of(model, "float32").check(tmp_path)
+    BaseDigests.of(model, "bfloat16").check(tmp_path)  # another precision cannot be compared
     (tmp_path / "base.json").write_text("[1]")
     with pytest.raises(RunError, match=r"base\.json is not a JSON object; restore it, or remove it"):
         base.check(tmp_path)

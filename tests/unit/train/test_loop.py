@@ -18,6 +18,7 @@ from creditree.explore.replay import Replay
 from creditree.explore.reset import Reset
 from creditree.explore.solution_prefix import SolutionPrefix
 from creditree.methods import Method
+from creditree.objective.gspo import Gspo
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Problem
@@ -60,6 +61,12 @@ def test_what_does_not_learn_is_sampled_counted_and_not_trained_on() -> None:
     resumed = Loop(loop.parts, loop.settings)
     resumed.pipeline.load(arrays, json.loads(json.dumps(record)))
     assert not any(b.learns for one in resumed.pipeline.in_flight for b in one.forest[0].branches)
+
+
+def test_the_pass_for_ratios_of_whole_sequences_is_counted() -> None:
+    method = Method("m", "", Group(4), GroupRelative(), Everything(), Gspo())
+    cost = Loop(parts_of(method=method), replace(SETTINGS, problems_per_step=2)).step().cost
+    assert cost.measured_tokens == cost.forwarded > 0
 
 
 @pytest.mark.parametrize("off_policy", [False, True])

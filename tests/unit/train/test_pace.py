@@ -55,7 +55,7 @@ def test_steps_that_no_graph_launched_are_a_metric_one_message_and_a_sentence_of
     assert isinstance(eager, int)
     assert eager > 0
     assert notes.records[-1]["captures"] == 0
-    assert str(summary.extra["eager"]) in (trainer.run.path / "report.md").read_text()
+    assert str(summary.details.eager) in (trainer.run.path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(("cost", "expected"), [(Ledger(captures=1), "1 decoding step recorded"), (Ledger(), None)])

@@ -621,7 +621,7 @@ def test_a_run_whose_rewards_are_no_verdicts_shows_their_means(tmp_path: Path) -
         assert found.before.value == pytest.approx(sides["base"])
         assert found.after.value == pytest.approx(sides["trained"])
         assert found.difference.value == pytest.approx(sides["trained"] - sides["base"])
-        assert summary.extra["grading"] == {"grader": "Scripted"}
+        assert summary.details.grading == {"grader": "Scripted"}
         assert "mean reward" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.train.loop import Loop
-from creditree.train.outcome import nothing_learned, warm_start_record
+from creditree.train.outcome import nothing_learned, warm_started
 from creditree.train.settings import Settings, WarmStart
 from creditree.train.step import learn
 from creditree.train.warm_start import check_solutions, solved, warm_step
@@ -99,14 +99,14 @@ def test_a_resumed_run_is_the_run(tmp_path: Path, stop: int) -> None:
     again, _ = resumed(tmp_path / "part", WARMED, task=Solved())
     assert again.state.step == stop
     assert_same_end(again, whole)
-    said = warm_start_record(WARM, RunDirectory.read(tmp_path / "whole").metrics())
+    said = warm_started(WARM, RunDirectory.read(tmp_path / "whole").metrics())
     assert said is not None
-    assert (said["steps"], said["updates"], said["problems"]) == (3, 3, 2)
-    assert said["loss_last"] < said["loss_first"]
+    assert (said.steps, said.updates, said.problems) == (3, 3, 2)
+    assert said.loss_last < said.loss_first
 
 
 def test_a_run_without_one_says_nothing_of_it() -> None:
-    assert warm_start_record(WarmStart(), [{"step": 1, "loss": 1.0, "updates": 1}]) is None
+    assert warm_started(WarmStart(), [{"step": 1, "loss": 1.0, "updates": 1}]) is None
 
 
 def test_its_updates_are_not_the_methods() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from creditree.models.family import LayerWeights, Projection, norm_eps, read_layer
+from creditree.models.family import LayerWeights, ProjectionWeights, norm_eps, read_layer
 from creditree.models.quantise import BLOCK, BLOCK_OF_SCALES, Int8Linear, Nf4Linear
 from creditree.models.transformer import Transformer
 
@@ -79,7 +79,7 @@ def _tensors(weights: Weights, dtype: torch.dtype) -> Iterator[tuple[Tensor | No
             yield from [(one.weight, dtype)] if one.quantised is None else _codes(one, dtype)
 
 
-def _codes(one: Projection, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
+def _codes(one: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
     """Yield the tensors of a quantised layer, or one that cannot be read where native code does not know the layer."""
     layer: Any = one.quantised
     if dtype == torch.bfloat16 and isinstance(layer, Int8Linear):
@@ -99,7 +99,7 @@ def _has_known_blocks(state: Any) -> bool:
     return is_nf4 and (not state.nested or int(state.state2.blocksize) == BLOCK_OF_SCALES)
 
 
-def _quantised(one: Projection) -> tuple[int, tuple[Tensor | None, ...], float]:
+def _quantised(one: ProjectionWeights) -> tuple[int, tuple[Tensor | None, ...], float]:
     """Return a matrix's format, the five tables of scales, and the offset of nf4's."""
     layer: Any = one.quantised
     if layer is None:

@@ -25,7 +25,7 @@ _MOST_DIFFERENT = 0.5
 
 
 @dataclass(slots=True)
-class Pace:
+class DecodingPace:
     """What calls of one size and sampling have shown: the last one's `different` prefixes as a share of its tokens.
 
     `apart`, `shared`: seconds a token of the last call that decoded so, without those of recording steps.
@@ -49,7 +49,7 @@ class StaticDecoder:
     Two ways lead to the same tokens. `decode_apart` gives each completion a row of its own: the host is not needed
     until the end, but equal prefixes are forwarded once for each completion that has them. `decode_shared` forwards
     them once, at the price of a look by the host at each block of steps, and of completions that wait for it. Which is
-    faster depends on how much is shared, and on the device: it is measured (`Pace`), for each size of call and
+    faster depends on how much is shared, and on the device: it is measured (`DecodingPace`), for each size of call and
     sampling.
 
     `ledger.decoded` counts the rows forwarded until their ends, without the unused rows of a grid and what is computed
@@ -71,7 +71,7 @@ class StaticDecoder:
         self.model = model
         self.store = store
         self.steps = Steps(model, store, recorder or Recorder(model.transformer.device))
-        self.paces: dict[tuple[Sampling, int], Pace] = {}
+        self.paces: dict[tuple[Sampling, int], DecodingPace] = {}
         self._prefill = prefill
         self._clock = clock
 
@@ -107,7 +107,7 @@ class StaticDecoder:
         self.steps.drop_if_moved()
         recorder, ends = self.recorder, np.array(self.model.eos_ids)
         eager, captured = recorder.eager, recorder.captured
-        pace = self.paces.setdefault((completions.sampling, row_bucket(len(live.which), 1)), Pace())
+        pace = self.paces.setdefault((completions.sampling, row_bucket(len(live.which), 1)), DecodingPace())
         shares = pace.shares
         began, recording = self._clock(), recorder.seconds
         forwarded = (decode_shared if shares else decode_apart)(self.steps, self.store, completions, live, ends)

@@ -27,7 +27,7 @@ class Placed:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Level:
+class _PrefixLevel:
     """The different prefixes of one length: index of the one before (in the level before), last token, first member.
 
     `going`: the members that have one of them, and `which` of them it is.
@@ -61,7 +61,7 @@ def place(store: PrefixStore, before: IntArray, tokens: IntArray, drawn: IntArra
     return Placed(slot, member, number, path)
 
 
-def _levels(number: IntArray, tokens: IntArray, drawn: IntArray) -> list[_Level]:
+def _levels(number: IntArray, tokens: IntArray, drawn: IntArray) -> list[_PrefixLevel]:
     vocabulary = int(tokens.max(initial=0)) + 1
     levels = []
     going = np.arange(len(drawn))
@@ -71,7 +71,7 @@ def _levels(number: IntArray, tokens: IntArray, drawn: IntArray) -> list[_Level]
             number[going] * vocabulary + tokens[going, column], return_index=True, return_inverse=True
         )
         before, token = np.divmod(pair, vocabulary)
-        levels.append(_Level(before, token, going[first], going, inverse))
+        levels.append(_PrefixLevel(before, token, going[first], going, inverse))
         number = number.copy()
         number[going] = inverse
     return levels

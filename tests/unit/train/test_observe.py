@@ -17,7 +17,7 @@ from creditree.rng import Key
 from creditree.select.adapter_residual import AdapterResidual
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.task import PromptTemplate
-from creditree.train.measure import measured
+from creditree.train.observe import observed
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts
 from creditree.tree import Forest, RolloutTree
@@ -63,7 +63,7 @@ def trees_of(forests: list[Forest]) -> list[RolloutTree]:
 def test_residuals_are_those_of_whole_forward_passes(family: str, explore: str) -> None:
     method = MethodConfig(name="grpo", explore=explore, group=5, select="adapter_residual").build()
     parts = parts_of(method, family)
-    forests, tokens = measured(parts, sampled_forests(parts.model, method.explore))
+    forests, tokens = observed(parts, sampled_forests(parts.model, method.explore))
     assert tokens > 0
     for tree in trees_of(forests):
         for leaf in tree.leaves:
@@ -82,7 +82,7 @@ def test_an_adapter_that_adds_nothing_has_no_residual_and_all_tokens_learn() -> 
     adapter = Adapter(model, LoraSpec(rank=3, layers=0.5), Key.of(0))
     learner = Learner(adapter, method.objective, OptimiserSpec())
     parts = Parts(model, learner, InProcessEngine(model), Multiplication(), DigitParity(), method)
-    forests, _ = measured(parts, sampled_forests(model, method.explore))
+    forests, _ = observed(parts, sampled_forests(model, method.explore))
     assert all(np.all(branch.notes["residuals"] == 0.0) for tree in trees_of(forests) for branch in tree.branches)
     advantages = [tuple(method.credit.assign(tree) for tree in forest) for forest in forests]
     select = method.select.of_step(forests, advantages)
@@ -95,7 +95,7 @@ def test_an_adapter_that_adds_nothing_has_no_residual_and_all_tokens_learn() -> 
 def test_hidden_states_that_agree_by_whole_forward_passes_are_one_class() -> None:
     method = MethodConfig(name="t-spmo", group=8, match="hidden", similarity=0.9).build()
     parts = parts_of(method)
-    forests, tokens = measured(parts, sampled_forests(parts.model, method.explore, temperature=1.0))
+    forests, tokens = observed(parts, sampled_forests(parts.model, method.explore, temperature=1.0))
     assert tokens > 0
     merged = 0
     for tree in trees_of(forests):
@@ -146,7 +146,7 @@ def test_measuring_does_not_depend_on_how_the_skeleton_is_cut_nor_on_what_is_sto
     method = MethodConfig(name="grpo", group=6, select="adapter_residual").build()
     forests = sampled_forests(tiny("qwen2"), method.explore)
     found = [
-        [branch.notes["residuals"] for tree in trees_of(measured(parts, forests)[0]) for branch in tree.branches]
+        [branch.notes["residuals"] for tree in trees_of(observed(parts, forests)[0]) for branch in tree.branches]
         for parts in (parts_of(method, micro_batch_tokens=size) for size in (4, 4096))
     ]
     for a, b in zip(*found, strict=True):

@@ -12,7 +12,7 @@ from creditree.train.settings import Parts
 from creditree.tree import FloatArray, Forest, IntArray
 
 
-def measured(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int]:
+def observed(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int]:
     """Return the forests with what the method's pieces ask for, and how many tokens that forwarded.
 
     Computed with the weights as they are, so before the first update of a training step. One problem after the other:
