@@ -76,8 +76,6 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
-    if config.warm_start == WarmStartBlock():
-        del values["warm_start"]
     if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
