@@ -6,7 +6,8 @@ from typing import Any
 
 from creditree.errors import RunError
 from creditree.evaluate.example import Example
-from creditree.evaluate.statistics import LEVEL, Difference, Estimate, paired_difference, wilson
+from creditree.evaluate.power import LEVEL
+from creditree.evaluate.statistics import Difference, Estimate, paired_difference, wilson
 from creditree.report.rewards import RewardChange
 from creditree.report.singles import Singles, singles_from, singles_json
 from creditree.report.wording import p_value, points
