@@ -11,7 +11,6 @@ import yaml
 from creditree.config.overrides import named_keys
 from creditree.config.reward import build_verifier, code_digest, grading
 from creditree.engines.engine import Sampling
-from creditree.engines.whole import engine_for
 from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.example import Example
@@ -37,6 +36,7 @@ from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
+from creditree.setup.engine import build_engine
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
@@ -177,6 +177,7 @@ def _settings(asked: _Measurement) -> dict[str, Any]:
     return {
         "trained": None if asked.trained is None else content_digest(asked.trained),
         "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
+        **({"engine": config.engine.model_dump(mode="json")} if config.engine.is_remote else {}),
         "seed": asked.seed,
         "split": asked.options.split,
         "temperatures": [float(temperature) for temperature in asked.temperatures],
@@ -220,14 +221,17 @@ def _measured(
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
-        engine = engine_for(model, rows_of(config))
+        first = asked.jobs[0]
+        engine = build_engine(config, model, trained, (first.task.prompt, first.problems), rows_of(config))
+        held.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
             for job, verifier in zip(asked.jobs, verifiers, strict=True)
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
+        texts = (note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts))
+        for note in dict.fromkeys((*engine.notes, *texts)):
             progress.message(note)
         looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
         found = [
@@ -241,8 +245,8 @@ def _measured(
             for job, look in zip(asked.jobs, looks, strict=True)
         ]
         pairs = zip(asked.jobs, looks, strict=True)
-        first = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
-        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
+        examples = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
+        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": examples}, found
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}
