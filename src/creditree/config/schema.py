@@ -11,8 +11,7 @@ from creditree.config.guard import GuardBlock
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
 from creditree.config.warm_start import WarmStartBlock
-from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
-from creditree.tasks.rows import is_on_hub
+from creditree.sources import GRADERS, BenchmarkName, is_on_hub
 from creditree.units import parse_bytes
 
 Decay = Annotated[Real, Field(ge=0, lt=1)]
@@ -296,5 +295,5 @@ class RunConfig(Block):
     def _default_reward(self) -> Self:
         """Take the benchmark's own reward where none is named."""
         if "reward" not in self.model_fields_set and isinstance(self.task, BenchmarkConfig):
-            self.reward = RewardBlock(name=BENCHMARKS[self.task.name].reward)
+            self.reward = RewardBlock(name=GRADERS[self.task.name])
         return self

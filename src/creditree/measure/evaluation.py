@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from creditree.config.overrides import named_keys
-from creditree.config.reward import build_verifier, code_digest, grading
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.errors import ConfigError
@@ -37,6 +36,7 @@ from creditree.rng import Key
 from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
+from creditree.setup.grading import build_verifier, code_digest, grading
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing

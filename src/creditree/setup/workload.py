@@ -19,7 +19,8 @@ from creditree.plan.workload import NUM_BYTES, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.setup.build import build_lora, build_settings, build_task
-from creditree.tasks.rows import is_on_hub
+from creditree.setup.guard import guard_table
+from creditree.sources import is_on_hub
 from creditree.tasks.task import Task
 from creditree.units import parse_bytes, show_bytes
 
@@ -212,7 +213,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
     if config.guard.path is not None:
-        table = config.guard.table(task.prompt)
+        table = guard_table(config.guard, task.prompt)
         guarded = table.held_out("test", min(LOOKED_AT, config.guard.problems))
         lengths += [len(table.prompt.encode(problem, encoder.texts)) for problem in guarded]
     return Prompt(max(lengths), notes=text_notes(task.prompt, encoder.texts))
