@@ -14,11 +14,12 @@ from creditree.verify.verifier import Verifier
 
 
 def guard_table(block: GuardBlock, default: PromptTemplate) -> Table:
-    """Return the problems of the guard's file, all as test problems; `default` is the task's wording of the prompt.
+    """Return the problems of the guard's file, all as test problems; `default`: the task's wording of the
+    prompt, of a mixture the first's.
 
     Raises DataError or ConfigError.
     """
-    prompt = default if block.prompt is None else template(block.prompt, default)
+    prompt = default.first if block.prompt is None else template(block.prompt, default.first)
     columns = Columns(block.question, block.answer, id=block.id)
     return load_table(test_path=block.path, columns=columns, validation=0.0, prompt=prompt)
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 from creditree.errors import DataError, check_choice
 from creditree.problem import Problem
-from creditree.sources import BenchmarkName
+from creditree.sources import SOURCES, BenchmarkName
 from creditree.tasks.rows import LoadDataset, Row, hub_rows, read_rows
 from creditree.tasks.split import Slice, order_of
 from creditree.tasks.table import Columns, Table, marked, problem_of, table_of
@@ -44,15 +44,15 @@ class Benchmark:
 BENCHMARKS: Mapping[BenchmarkName, Benchmark] = MappingProxyType(
     {
         "gsm8k": Benchmark(
-            "openai/gsm8k", "test", 1319, PromptTemplate(INTEGER, chat="auto"), SHORT_TOKENS,
+            SOURCES["gsm8k"].hub, "test", 1319, PromptTemplate(INTEGER, chat="auto"), SHORT_TOKENS,
             subset="main", training="train",
         ),
-        "math500": Benchmark("HuggingFaceH4/MATH-500", "test", 500),
-        "aime24": Benchmark("HuggingFaceH4/aime_2024", "train", 30),
-        "aime25": Benchmark("math-ai/aime25", "test", 30),
-        "amc23": Benchmark("math-ai/amc23", "test", 40),
-        "minerva": Benchmark("math-ai/minervamath", "test", 272),
-        "olympiadbench": Benchmark("math-ai/olympiadbench", "test", 674),
+        "math500": Benchmark(SOURCES["math500"].hub, "test", 500),
+        "aime24": Benchmark(SOURCES["aime24"].hub, "train", 30),
+        "aime25": Benchmark(SOURCES["aime25"].hub, "test", 30),
+        "amc23": Benchmark(SOURCES["amc23"].hub, "test", 40),
+        "minerva": Benchmark(SOURCES["minerva"].hub, "test", 272),
+        "olympiadbench": Benchmark(SOURCES["olympiadbench"].hub, "test", 674),
     }
 )  # fmt: skip
 """Sizes as AttnRL (arXiv 2509.26628) counts them; the hub's own may differ by a problem, and is what is used."""

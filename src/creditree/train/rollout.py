@@ -53,7 +53,9 @@ class Rollout:
         if not self.solutions or problem.solution is None:
             return RolloutTree(problem, ids)
         most = (self.max_new_tokens if budget is None else budget) - 1
-        solution = target_ids(problem.solution, self.model, chat=self.prompt.in_chat_format(self.model.texts))
+        solution = target_ids(
+            problem.solution, self.model, chat=self.prompt.of(problem).in_chat_format(self.model.texts)
+        )
         return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
     def advance(

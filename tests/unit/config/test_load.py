@@ -6,7 +6,8 @@ import pytest
 
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.overrides import apply_overrides
-from creditree.config.schema import FileConfig, MultiplicationConfig, RunConfig, SvampConfig
+from creditree.config.schema import RunConfig
+from creditree.config.task import FileConfig, MultiplicationConfig, SvampConfig
 from creditree.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

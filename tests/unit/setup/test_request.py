@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.schema import FileConfig, SvampConfig
+from creditree.config.task import FileConfig, SvampConfig
 from creditree.errors import ConfigError
 from creditree.runs.directory import RunDirectory
 from creditree.setup.request import TrainRequest
