@@ -33,6 +33,7 @@ from creditree.engines.static.kernels import tune
 from creditree.engines.static.kernels.scratch import Parts, Scratch, model_tiles
 from creditree.engines.static.kernels.step import TritonStep
 from creditree.engines.static.kernels.tiles import Looks
+from creditree.engines.static.kernels.whole import Whole
 
 QWEN2 = Shape(2, 48, 6, 2, 16, 80, 150, 128, qkv_bias=True)
 QWEN3 = Shape(2, 64, 4, 4, 32, 48, 130, 128, qk_norm=True, tied=False)
@@ -108,6 +109,25 @@ def test_adapters_on_any_projection_and_norms_of_heads(targets: tuple[str, ...])
     model = model_of(QWEN3)
     first = adapt(model, LoraSpec(rank=3, layers=0.5, targets=targets))
     compare(model, Grid(2, 1, 20, 8), Sampling(0.7), first, lambda step: triton_step(step, {}))
+
+
+def by_layers(step: DecodeStep, splits: int = 1, looks: int = 1) -> TritonStep:
+    """Return a step whose layers are phases of one kernel, which three programs do, launched apart."""
+    parts = Parts.of(step.transformer)
+    found = model_tiles(parts, 16)
+    tiles = {name: replace(found[name], splits=splits) for name in ("heads", "output", "down")}
+    scratch = Scratch.of(parts, 16, tiles, Looks(looks, 16))
+    return TritonStep(step, parts, scratch, whole=Whole(3, apart=True))
+
+
+def test_whole_layers() -> None:
+    model = model_of(QWEN3)
+    first = adapt(model, LoraSpec(rank=3, layers=0.5, targets=("q_proj", "v_proj", "down_proj")))
+    compare(model, Grid(2, 1, 20, 8), Sampling(0.7), first, by_layers)
+
+
+def test_whole_layers_in_parts() -> None:
+    compare(model_of(QWEN2), Grid(1, 3, 40, 8), Sampling(0.7), 1, lambda step: by_layers(step, splits=3, looks=3))
 
 
 def test_parts_are_added_up() -> None:

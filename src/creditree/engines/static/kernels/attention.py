@@ -31,6 +31,7 @@ def attend(
     HEAD_NORM: tl.constexpr,
     BLOCK_T: tl.constexpr,
     SPLITS: tl.constexpr,
+    STAGES: tl.constexpr,
     PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -41,9 +42,76 @@ def attend(
     read up to `column`, where this row's new ones are written;  `cos`, `sin` [positions, SIZE];  `head_norm`
     [QUERIES + KV, SIZE];  `out` [rows, QUERIES SIZE].
     """
-    row = tl.program_id(0)
-    head = tl.program_id(1)
-    split = tl.program_id(2)
+    part_of_attention(
+        tl.program_id(0),
+        tl.program_id(1),
+        tl.program_id(2),
+        heads,
+        cos,
+        sin,
+        start,
+        column,
+        context_keys,
+        context_values,
+        keys,
+        values,
+        head_norm,
+        out,
+        partial,
+        tickets,
+        scaling,
+        epsilon,
+        EACH,
+        CONTEXT,
+        LENGTH,
+        QUERIES,
+        KV,
+        SIZE,
+        FOLD,
+        HEAD_NORM,
+        BLOCK_T,
+        SPLITS,
+        STAGES,
+        PREFETCH,
+        PDL,
+    )
+
+
+@triton.jit
+def part_of_attention(
+    row,
+    head,
+    split,
+    heads,
+    cos,
+    sin,
+    start,
+    column,
+    context_keys,
+    context_values,
+    keys,
+    values,
+    head_norm,
+    out,
+    partial,
+    tickets,
+    scaling,
+    epsilon,
+    each,
+    context,
+    length,
+    QUERIES: tl.constexpr,
+    KV: tl.constexpr,
+    SIZE: tl.constexpr,
+    FOLD: tl.constexpr,
+    HEAD_NORM: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    SPLITS: tl.constexpr,
+    STAGES: tl.constexpr,
+    PREFETCH: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Attend as `attend` says, with the query heads of `row` that share key head `head`, over part `split`."""
     SHARED: tl.constexpr = QUERIES // KV
     kind: tl.constexpr = keys.dtype.element_ty
     # what an earlier step left is there before the kernel that runs just before this one has ended
@@ -52,12 +120,13 @@ def attend(
     size = tl.arange(0, SIZE)
     fold = tl.arange(0, FOLD)
     is_query = fold < SHARED
-    copy = row // EACH
-    context_base = (copy * KV + head).to(tl.int64) * (CONTEXT * SIZE)
-    own_base = ((copy * KV + head) * EACH + row % EACH).to(tl.int64) * (LENGTH * SIZE)
+    copy = row // each
+    context_base = (copy * KV + head).to(tl.int64) * (context * SIZE)
+    own_base = ((copy * KV + head) * each + row % each).to(tl.int64) * (length * SIZE)
     if PREFETCH > 0:
-        _prefetch(context_keys + context_base, context_values + context_base, known * SIZE, PREFETCH)
-        _prefetch(keys + own_base, values + own_base, now * SIZE, PREFETCH)
+        ask_for_keys(
+            row, head, start, column, context_keys, context_values, keys, values, each, context, length, KV, SIZE, PREFETCH
+        )
     turn_at = (known + now) * SIZE + size
     turn_cos = tl.load(cos + turn_at).to(tl.float32)
     turn_sin = tl.load(sin + turn_at).to(tl.float32) * tl.where(size < SIZE // 2, -1.0, 1.0)
@@ -99,7 +168,7 @@ def attend(
     before = (known + BLOCK_T - 1) // BLOCK_T
     blocks = before + (now + BLOCK_T - 1) // BLOCK_T
     place = tl.arange(0, BLOCK_T)
-    for block in range(split, blocks, SPLITS):
+    for block in tl.range(split, blocks, SPLITS, num_stages=STAGES):
         is_own = block >= before
         begin = tl.where(is_own, block - before, block) * BLOCK_T
         seen = begin + place < tl.where(is_own, now, known)
@@ -149,8 +218,34 @@ def attend(
 
 
 @triton.jit
-def _prefetch(keys, values, count, LINES: tl.constexpr):
-    """Ask for the first `count` numbers of both, at most LINES lines of 64 numbers, before what attends is there."""
+def ask_for_keys(
+    row,
+    head,
+    start,
+    column,
+    context_keys,
+    context_values,
+    keys,
+    values,
+    each,
+    context,
+    length,
+    KV: tl.constexpr,
+    SIZE: tl.constexpr,
+    LINES: tl.constexpr,
+):
+    """Ask for the first LINES lines of 64 numbers of keys and values, before there is anything to attend with."""
+    context_base = ((row // each) * KV + head).to(tl.int64) * (context * SIZE)
+    own_base = (((row // each) * KV + head) * each + row % each).to(tl.int64) * (length * SIZE)
+    known = tl.load(start + row).to(tl.int32) * SIZE
+    now = tl.load(column).to(tl.int32) * SIZE
+    _ask_for(context_keys + context_base, context_values + context_base, known, LINES)
+    _ask_for(keys + own_base, values + own_base, now, LINES)
+
+
+@triton.jit
+def _ask_for(keys, values, count, LINES: tl.constexpr):
+    """Ask for the first `count` numbers of both, at most LINES lines."""
     line = tl.maximum(tl.minimum(tl.arange(0, LINES) * 64, count - 1), 0)
     for at in tl.static_range(2):
         there = (keys if at == 0 else values) + line

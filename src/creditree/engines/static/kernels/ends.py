@@ -47,13 +47,13 @@ def add_residual(
     tile,
     rows,
     columns,
-    ROWS: tl.constexpr,
+    used,
     OUTPUTS: tl.constexpr,
-    KEPT_LENGTH: tl.constexpr,
+    kept_length,
     BLOCK_M: tl.constexpr,
 ):
     """Add to the hidden states, and write what the next product takes."""
-    mask = (columns < OUTPUTS)[None, :] & (rows < ROWS)[:, None]
+    mask = (columns < OUTPUTS)[None, :] & (rows < used)[:, None]
     target = rows[:, None] * OUTPUTS + columns[None, :]
     before = tl.load(out + target, mask=mask, other=0.0).to(tl.float32)
     hidden = (acc + before).to(out.dtype.element_ty)
@@ -63,8 +63,8 @@ def add_residual(
     tl.store(scaled + target, (wide * norm[None, :]).to(scaled.dtype.element_ty), mask=mask)
     wide = tl.where(mask, wide, 0.0)
     tl.store(next_squares + tile * BLOCK_M + rows, tl.sum(wide * wide, axis=1))
-    if KEPT_LENGTH > 0:
-        there = rows.to(tl.int64) * KEPT_LENGTH + tl.load(column)
+    if kept_length > 0:
+        there = rows.to(tl.int64) * kept_length + tl.load(column)
         target_kept = there[:, None] * OUTPUTS + columns[None, :]
         tl.store(kept + target_kept, hidden, mask=mask)
 
@@ -78,13 +78,13 @@ def write_logits(
     tile,
     rows,
     columns,
-    ROWS: tl.constexpr,
+    used,
     OUTPUTS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
     """Write logits and what drawing from them needs of each tile, `stats` [4, BLOCK_M, tiles]."""
-    mask = (columns < OUTPUTS)[None, :] & (rows < ROWS)[:, None]
+    mask = (columns < OUTPUTS)[None, :] & (rows < used)[:, None]
     rounded = acc.to(out.dtype.element_ty)
     target = rows.to(tl.int64)[:, None] * OUTPUTS + columns[None, :]
     tl.store(out + target, rounded, mask=mask)
@@ -112,14 +112,20 @@ def embed(
     squares,
     kept,
     column,
+    arrivals,
     WIDTH: tl.constexpr,
     WIDTH_BLOCK: tl.constexpr,
     PARTS: tl.constexpr,
     KEPT_LENGTH: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    COUNTERS: tl.constexpr,
+    COUNTERS_BLOCK: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """Write a row's embedding, scaled for the first norm, and its sum of squares: one number, and zeros."""
+    """Write a row's embedding, scaled for the first norm, and its sum of squares: one number, and zeros.
+
+    COUNTERS of whole layers, in `arrivals`, become zero. Behind them stands whether one was ever waited for in vain.
+    """
     if PDL != "none":
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
@@ -127,6 +133,11 @@ def embed(
     at = tl.arange(0, WIDTH_BLOCK)
     mask = at < WIDTH
     hidden = tl.load(table + tl.load(token + row).to(tl.int64) * WIDTH + at, mask=mask, other=0.0)
+    if COUNTERS > 0:
+        if row == 0:
+            counter = tl.arange(0, COUNTERS_BLOCK)
+            tl.store(arrivals + counter, 0, mask=counter < COUNTERS)
+        hidden = tl.where(tl.load(arrivals + COUNTERS) == 0, hidden, float("nan"))
     tl.store(states + row * WIDTH + at, hidden, mask=mask)
     wide = hidden.to(tl.float32)
     weight = tl.load(norm + at, mask=mask, other=0.0).to(tl.float32)

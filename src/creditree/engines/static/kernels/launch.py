@@ -88,7 +88,9 @@ class Adapters:
         """Return the arguments of `product` that say where they are."""
         loras = self.loras
         rank = len(loras[0].a) if loras else 0
-        found: dict[str, Any] = {"LORAS": len(loras), "RANK": rank, "RANK_BLOCK": max(16, power_of_two(rank))}
+        places = [place for lora in loras for place in (lora.start, lora.stop)]
+        columns = (*places, *[0] * (6 - len(places)))
+        found: dict[str, Any] = {"LORA": (len(loras), rank, max(16, power_of_two(rank)), *columns)}
         found |= {
             "lora_a": loras[0].a.detach() if loras else nothing,
             "lora_b": loras[0].b.detach() if loras else nothing,
@@ -98,10 +100,6 @@ class Adapters:
             for matrix in ("a", "b"):
                 there = len(loras) > place
                 found[f"{matrix}_{name}"] = _apart(loras[0], loras[place], matrix) if there else 0
-        for place in range(3):
-            there = len(loras) > place
-            found[f"START_{place + 1}"] = loras[place].start if there else 0
-            found[f"STOP_{place + 1}"] = loras[place].stop if there else 0
         return found
 
 
@@ -186,6 +184,7 @@ class Product:
             "BLOCK_N": tiles.block_n,
             "BLOCK_K": tiles.block_k,
             "SPLITS": tiles.splits,
+            "STAGES": tiles.stages,
             # of the many programs of the logits only the first begin before the wait
             "PREFETCH": 0 if self.kind == "logits" else options.lines(tiles.stages * tiles.block_k),
             "PDL": options.pdl,
@@ -203,9 +202,15 @@ def launch_of(
     return Launch(kernel, tuple(grid), arguments, {"num_warps": warps, "num_stages": stages, **extra})
 
 
-def embed_launch(table: Tensor, token: Tensor, states: Tensor, after: Next, options: Options) -> Launch:
-    """Return what embeds `token` [rows] into `states` [block_m, width]."""
+def embed_launch(
+    table: Tensor, token: Tensor, states: Tensor, after: Next, options: Options, arrivals: Tensor | None = None
+) -> Launch:
+    """Return what embeds `token` [rows] into `states` [block_m, width].
+
+    `arrivals`: the counters of whole layers, and one line of memory more, where these are to come.
+    """
     width = states.shape[1]
+    counters = 0 if arrivals is None else arrivals[:-1].numel()
     arguments: dict[str, Any] = {
         "table": table,
         "token": token,
@@ -215,11 +220,14 @@ def embed_launch(table: Tensor, token: Tensor, states: Tensor, after: Next, opti
         "squares": after.squares,
         "kept": states if after.kept is None else after.kept,
         "column": after.column,
+        "arrivals": after.column if arrivals is None else arrivals,
         "WIDTH": width,
         "WIDTH_BLOCK": power_of_two(width),
         "PARTS": len(after.squares),
         "KEPT_LENGTH": 0 if after.kept is None else after.kept.shape[1],
         "BLOCK_M": len(states),
+        "COUNTERS": counters,
+        "COUNTERS_BLOCK": power_of_two(counters),
         "PDL": options.pdl,
     }
     return launch_of(embed, (len(token),), arguments, _WARPS, 1, options)
@@ -281,6 +289,7 @@ class Attention:
             "HEAD_NORM": self.head_norm is not None,
             "BLOCK_T": looks.block_t,
             "SPLITS": looks.splits,
+            "STAGES": looks.stages,
             "PREFETCH": options.lines(looks.block_t * size),
             "PDL": options.pdl,
         }

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from creditree.engines.static.kernels.ends import add_residual, arrived, gathered, write_logits
+from creditree.engines.static.kernels.low_rank import adapter, dot_parts, widened
 
 
 @triton.jit
@@ -45,19 +46,12 @@ def product(
     BIAS: tl.constexpr,
     PARTS: tl.constexpr,
     KEPT_LENGTH: tl.constexpr,
-    LORAS: tl.constexpr,
-    RANK: tl.constexpr,
-    RANK_BLOCK: tl.constexpr,
-    START_1: tl.constexpr,
-    STOP_1: tl.constexpr,
-    START_2: tl.constexpr,
-    STOP_2: tl.constexpr,
-    START_3: tl.constexpr,
-    STOP_3: tl.constexpr,
+    LORA: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
+    STAGES: tl.constexpr,
     PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -68,9 +62,96 @@ def product(
     written to `kept` [rows, KEPT_LENGTH, OUTPUTS] at `column`.  "logits": as heads, with `stats` of each row and tile:
     largest logit, sums of exp(l - largest), of exp((l - largest) / temperature), of exp(l - largest) (l - largest).
     """
+    part_of_product(
+        tl.program_id(0),
+        tl.program_id(1),
+        x,
+        weight,
+        bias,
+        squares,
+        lora_a,
+        lora_b,
+        out,
+        scaled,
+        next_norm,
+        next_squares,
+        kept,
+        column,
+        stats,
+        partial,
+        tickets,
+        epsilon,
+        scaling,
+        temperature,
+        a_second,
+        a_third,
+        b_second,
+        b_third,
+        KIND,
+        ROWS,
+        INPUTS,
+        OUTPUTS,
+        BIAS,
+        PARTS,
+        KEPT_LENGTH,
+        LORA,
+        BLOCK_M,
+        BLOCK_N,
+        BLOCK_K,
+        SPLITS,
+        STAGES,
+        PREFETCH,
+        PDL,
+    )
+
+
+@triton.jit
+def part_of_product(
+    tile,
+    split,
+    x,
+    weight,
+    bias,
+    squares,
+    lora_a,
+    lora_b,
+    out,
+    scaled,
+    next_norm,
+    next_squares,
+    kept,
+    column,
+    stats,
+    partial,
+    tickets,
+    epsilon,
+    scaling,
+    temperature,
+    a_second,
+    a_third,
+    b_second,
+    b_third,
+    KIND: tl.constexpr,
+    used,
+    INPUTS: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    BIAS: tl.constexpr,
+    PARTS: tl.constexpr,
+    kept_length,
+    LORA: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    STAGES: tl.constexpr,
+    PREFETCH: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """Compute part number `split` of a tile of a product, as `product` describes it, for `used` rows."""
+    LORAS: tl.constexpr = LORA[0]
+    RANK: tl.constexpr = LORA[1]
+    RANK_BLOCK: tl.constexpr = LORA[2]
     GATED: tl.constexpr = KIND == "gated"
-    tile = tl.program_id(0)
-    split = tl.program_id(1)
     rows = tl.arange(0, BLOCK_M)
     columns = tile * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = columns < OUTPUTS
@@ -79,9 +160,9 @@ def product(
     WHOLE: tl.constexpr = OUTPUTS % BLOCK_N == 0
     first = split * (STEPS * BLOCK_K)
     if PREFETCH > 0:
-        _prefetch(weight, columns, first, INPUTS, OUTPUTS, PREFETCH)
+        ask_for_weights(weight, columns, first, INPUTS, OUTPUTS, PREFETCH)
         if GATED:
-            _prefetch(weight + OUTPUTS * INPUTS, columns, first, INPUTS, OUTPUTS, PREFETCH)
+            ask_for_weights(weight + OUTPUTS * INPUTS, columns, first, INPUTS, OUTPUTS, PREFETCH)
     if PDL != "none":
         tl.extra.cuda.gdc_wait()
     if PDL == "early":
@@ -99,40 +180,28 @@ def product(
     low = tl.zeros((BLOCK_M, RANK_BLOCK), dtype=tl.float32)
     low_up = low
     if LORAS > 0:
-        a_from, b_from, is_on, b_row = _adapter(
+        a_from, b_from, is_on, b_row = adapter(
             tile * BLOCK_N,
             a_second,
             a_third,
             b_second,
             b_third,
-            LORAS,
-            START_1,
-            STOP_1,
-            START_2,
-            STOP_2,
-            START_3,
-            STOP_3,
+            LORA,
         )
         a_at = lora_a + a_from + rank[None, :] * INPUTS + (first + inner)[:, None]
         a_mask = (rank < RANK)[None, :] & is_on
         if GATED:
-            a_from, b_from_up, is_on_up, b_row_up = _adapter(
+            a_from, b_from_up, is_on_up, b_row_up = adapter(
                 OUTPUTS + tile * BLOCK_N,
                 a_second,
                 a_third,
                 b_second,
                 b_third,
-                LORAS,
-                START_1,
-                STOP_1,
-                START_2,
-                STOP_2,
-                START_3,
-                STOP_3,
+                LORA,
             )
             a_at_up = lora_a + a_from + rank[None, :] * INPUTS + (first + inner)[:, None]
             a_mask_up = (rank < RANK)[None, :] & is_on_up
-    for step in range(STEPS):
+    for step in tl.range(STEPS, num_stages=STAGES):
         left = INPUTS - first - step * BLOCK_K
         known = inner < left
         if EVEN:
@@ -153,18 +222,18 @@ def product(
             up = tl.dot(value, matrix_up, up, input_precision="ieee")
         if LORAS > 0:
             narrow = tl.load(a_at + step * BLOCK_K, mask=a_mask & known[:, None], other=0.0)
-            low = _dot_parts(value, narrow, low)
+            low = dot_parts(value, narrow, low)
             if GATED:
                 narrow_up = tl.load(a_at_up + step * BLOCK_K, mask=a_mask_up & known[:, None], other=0.0)
-                low_up = _dot_parts(value, narrow_up, low_up)
+                low_up = dot_parts(value, narrow_up, low_up)
     if PDL == "late":
         tl.extra.cuda.gdc_launch_dependents()
     if LORAS > 0:
         kind: tl.constexpr = x.dtype.element_ty
-        acc += scaling * _widened(low, lora_b + b_from, b_row + tl.arange(0, BLOCK_N), rank, inside & is_on, RANK, kind)
+        acc += scaling * widened(low, lora_b + b_from, b_row + tl.arange(0, BLOCK_N), rank, inside & is_on, RANK, kind)
         if GATED:
             b_rows = b_row_up + tl.arange(0, BLOCK_N)
-            up += scaling * _widened(low_up, lora_b + b_from_up, b_rows, rank, inside & is_on_up, RANK, kind)
+            up += scaling * widened(low_up, lora_b + b_from_up, b_rows, rank, inside & is_on_up, RANK, kind)
     if SPLITS > 1:
         last = arrived(acc, partial, tickets, tile, split, BLOCK_M, BLOCK_N, SPLITS)
     else:
@@ -198,17 +267,17 @@ def product(
                 tile,
                 rows,
                 columns,
-                ROWS,
+                used,
                 OUTPUTS,
-                KEPT_LENGTH,
+                kept_length,
                 BLOCK_M,
             )
         if KIND == "logits":
-            write_logits(acc, out, stats, temperature, tile, rows, columns, ROWS, OUTPUTS, BLOCK_M, BLOCK_N)
+            write_logits(acc, out, stats, temperature, tile, rows, columns, used, OUTPUTS, BLOCK_M, BLOCK_N)
 
 
 @triton.jit
-def _prefetch(weight, columns, first, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, PREFETCH: tl.constexpr):
+def ask_for_weights(weight, columns, first, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, PREFETCH: tl.constexpr):
     """Ask for the first PREFETCH lines of 64 numbers of each column, before the states to multiply with are there."""
     line = tl.minimum(first + tl.arange(0, PREFETCH) * 64, INPUTS - 1)
     safe = tl.minimum(columns, OUTPUTS - 1).to(tl.int64)
@@ -216,54 +285,3 @@ def _prefetch(weight, columns, first, INPUTS: tl.constexpr, OUTPUTS: tl.constexp
     tl.inline_asm_elementwise(
         "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [at], dtype=tl.int32, is_pure=False, pack=1
     )
-
-
-@triton.jit
-def _adapter(
-    begin,
-    a_second,
-    a_third,
-    b_second,
-    b_third,
-    LORAS: tl.constexpr,
-    START_1: tl.constexpr,
-    STOP_1: tl.constexpr,
-    START_2: tl.constexpr,
-    STOP_2: tl.constexpr,
-    START_3: tl.constexpr,
-    STOP_3: tl.constexpr,
-):
-    """Return how far A and B of the adapter on column `begin` lie behind the first, if it is on, and its row of B."""
-    second = (LORAS > 1) & (begin >= START_2)
-    third = (LORAS > 2) & (begin >= START_3)
-    a_from = tl.where(third, a_third, tl.where(second, a_second, 0)).to(tl.int64)
-    b_from = tl.where(third, b_third, tl.where(second, b_second, 0)).to(tl.int64)
-    start = tl.where(third, START_3, tl.where(second, START_2, START_1))
-    stop = tl.where(third, STOP_3, tl.where(second, STOP_2, STOP_1))
-    return a_from, b_from, (begin >= start) & (begin < stop), begin - start
-
-
-@triton.jit
-def _dot_parts(value, narrow, low):
-    """Return low + value narrow for a matrix of a higher precision, taken as the sum of two parts of the lower one."""
-    high = narrow.to(value.dtype)
-    low = tl.dot(value, high, low, input_precision="ieee")
-    if narrow.dtype != value.dtype:
-        rest = (narrow - high.to(narrow.dtype)).to(value.dtype)
-        low = tl.dot(value, rest, low, input_precision="ieee")
-    return low
-
-
-@triton.jit
-def _widened(low, lora_b, b_rows, rank, inside, RANK: tl.constexpr, kind: tl.constexpr):
-    """Return low B^T in float32, each factor as the sum of two parts."""
-    mask = (rank < RANK)[:, None] & inside[None, :]
-    wide = tl.load(lora_b + b_rows[None, :] * RANK + rank[:, None], mask=mask, other=0.0).to(tl.float32)
-    low_high, wide_high = low.to(kind), wide.to(kind)
-    out = tl.dot(low_high, wide_high, input_precision="ieee")
-    if kind != tl.float32:
-        low_rest = (low - low_high.to(tl.float32)).to(kind)
-        wide_rest = (wide - wide_high.to(tl.float32)).to(kind)
-        out = tl.dot(low_rest, wide_high, out)
-        out = tl.dot(low_high, wide_rest, out)
-    return out

@@ -1,11 +1,12 @@
 """What the Triton kernels of a decode step need of a model, and the memory between them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from creditree.engines.static.kernels.layers import APART, PHASES
 from creditree.engines.static.kernels.tiles import MOST_LOOKS, Looks, Tiles, looks_of, power_of_two, tiles_of
 from creditree.models.lean import LeanLayer
 from creditree.models.projection import Dense, Projection
@@ -54,7 +55,8 @@ class Scratch:
     """What one kernel leaves for the next, padded to `block_m` rows: for all steps of so many, which take turns.
 
     `states` [block_m, width]: hidden states;  `scaled`: times the weight of the norm to come;  `squares` (two of them)
-    [parts, block_m]: sums of their squares, before attention and before the MLP.
+    [parts, block_m]: sums of their squares, before attention and before the MLP;  `arrivals`: counters of each layer's
+    phases, and a last one;  `tables`: where whole layers find their tensors, by their contents.
     """
 
     tiles: dict[str, Tiles]
@@ -70,6 +72,8 @@ class Scratch:
     partial: Tensor
     tickets: Tensor
     drawn: Tensor
+    arrivals: Tensor
+    tables: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -106,6 +110,7 @@ class Scratch:
             partial=room(numbers, dtype=torch.float32),
             tickets=room(tickets, dtype=torch.int32),
             drawn=room(1, dtype=torch.int32),
+            arrivals=room(len(parts.layers) * len(PHASES) + 1, APART, dtype=torch.int32),
         )
 
 

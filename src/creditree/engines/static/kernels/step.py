@@ -21,8 +21,10 @@ from creditree.engines.static.kernels.launch import (
     embed_launch,
     launch_of,
 )
+from creditree.engines.static.kernels.layers import PHASES
 from creditree.engines.static.kernels.scratch import Parts, Scratch, products_of
 from creditree.engines.static.kernels.tiles import MOST_ROWS, looks_of, power_of_two
+from creditree.engines.static.kernels.whole import Whole, layer_launches
 from creditree.engines.static.step import DecodeStep
 from creditree.models.lean import LeanLayer
 
@@ -34,12 +36,20 @@ class TritonStep:
     kernels cannot do.
     """
 
-    def __init__(self, plain: DecodeStep, parts: Parts, scratch: Scratch, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        plain: DecodeStep,
+        parts: Parts,
+        scratch: Scratch,
+        options: Options | None = None,
+        whole: Whole | None = None,
+    ) -> None:
+        """Write out the launches: one for each kernel, or for layers as `whole` says."""
         rows = plain.buffers.grid.rows
         if rows > MOST_ROWS:
             raise RuntimeError(f"{rows} rows are more than {MOST_ROWS}")
         self._plain, self._parts, self._scratch = plain, parts, scratch
-        self._options = options or Options()
+        self._options, self._whole = options or Options(), whole
         self._room = Room(rows, len(scratch.states), scratch.partial, scratch.tickets)
         _, kv, _, length, size = plain.buffers.large["keys"][0].shape
         many = looks_of(len(scratch.states) * kv, plain.buffers.grid.context + length, 2 * size * parts.head.itemsize)
@@ -58,17 +68,14 @@ class TritonStep:
 
     def _made(self) -> list[Callable[[], None]]:
         to, scratch, options, parts = self._plain.buffers, self._scratch, self._options, self._parts
-        found: list[Callable[[], None]] = [
-            replace(embed_launch(parts.embedding, to.token, scratch.states, self._next(0), options), name="embed")
-        ]
-        for index in range(len(parts.layers)):
-            launches = {
-                name: one.launch(self._room, scratch.tiles[name], options)
-                for name, one in self._products(index).items()
-            }
-            launches["attention"] = self._attention(index).launch(self._room, self._looks, options)
-            order = ("heads", "attention", "output", "gate_up", "down")
-            found += [replace(launches[name], name=name) for name in order]
+        arrivals = None if self._whole is None else scratch.arrivals
+        embedding = embed_launch(parts.embedding, to.token, scratch.states, self._next(0), options, arrivals)
+        found: list[Callable[[], None]] = [replace(embedding, name="embed")]
+        layers = [self._layer(index) for index in range(len(parts.layers))]
+        if self._whole is None:
+            found += [replace(one[name], name=name) for one in layers for name in PHASES]
+        else:
+            found += layer_launches(layers, self._whole, scratch, self._room.rows)
         vocabulary = len(parts.head)
         temperature = self._plain.sampling.temperature or 1.0
         logits = Product(
@@ -77,6 +84,12 @@ class TritonStep:
         )  # fmt: skip
         head = logits.launch(self._room, scratch.tiles["logits"], options)
         return [*found, replace(head, name="logits"), *self._draws()]
+
+    def _layer(self, index: int) -> dict[str, Launch]:
+        """Return the launches of a layer."""
+        tiles, options = self._scratch.tiles, self._options
+        found = {name: one.launch(self._room, tiles[name], options) for name, one in self._products(index).items()}
+        return found | {"attention": self._attention(index).launch(self._room, self._looks, options)}
 
     def _next(self, index: int) -> Next:
         """Return what the hidden states before layer `index` (or the final norm) are written for."""
