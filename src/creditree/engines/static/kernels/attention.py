@@ -125,7 +125,20 @@ def part_of_attention(
     own_base = ((copy * KV + head) * each + row % each).to(tl.int64) * (length * SIZE)
     if PREFETCH > 0:
         ask_for_keys(
-            row, head, start, column, context_keys, context_values, keys, values, each, context, length, KV, SIZE, PREFETCH
+            row,
+            head,
+            start,
+            column,
+            context_keys,
+            context_values,
+            keys,
+            values,
+            each,
+            context,
+            length,
+            KV,
+            SIZE,
+            PREFETCH,
         )
     turn_at = (known + now) * SIZE + size
     turn_cos = tl.load(cos + turn_at).to(tl.float32)

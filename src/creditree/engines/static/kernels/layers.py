@@ -39,7 +39,7 @@ _ROW = tl.constexpr(ROW)
 _APART = tl.constexpr(APART)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "count", "patience", "zero", "used", "each", "context", "length"])
 def layers(
     table,
     first,
@@ -47,6 +47,8 @@ def layers(
     arrivals,
     late,
     patience,
+    times,
+    zero,
     scaled,
     states,
     squares,
@@ -117,6 +119,7 @@ def layers(
     LOOKS: tl.constexpr,
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
+    TIMED: tl.constexpr,
 ):
     """Do phases FIRST to LAST (of 0 to 4) of `count` layers from `first` on, whose tensors `table` finds.
 
@@ -137,19 +140,24 @@ def layers(
         row = table + layer * _ROW
         counter = arrivals + layer * (5 * _APART)
         is_next = layer > first
+        clock = times + (layer * programs + program) * 20
         next_row = table + tl.minimum(layer + 1, first + count - 1) * _ROW
         if FIRST == 0:
             if program < HEADS_UNITS:
                 if TOGETHER:
+                    _mark(clock + 0, TIMED)
                     if is_next:
                         patience = wait(counter - _APART, tl.minimum(programs, DOWN_UNITS), patience)
+                    _mark(clock + 1, TIMED)
                 _product(
-                    "heads", HEADS_UNITS, row, 0, scaled, heads_weight, heads_bias, squares, heads_a, heads_b, heads,
+                    "heads", HEADS_UNITS, row, zero, 0, scaled, heads_weight, heads_bias, squares, heads_a, heads_b, heads,
                     scaled, output_norm, squares, kept, column, partial, tickets, heads_epsilon, heads_scaling, 0,
                     used, WIDTH, OUTPUTS, BIASES, PARTS, BLOCK_M, HEADS_LORA, HEADS,
                 )  # fmt: skip
                 if TOGETHER:
+                    _mark(clock + 2, TIMED)
                     arrive(counter)
+                    _mark(clock + 3, TIMED)
         if TOGETHER and LOOKS[3] > 0:
             if program < looks:
                 ask_for_keys(
@@ -167,7 +175,9 @@ def layers(
                 keys_at = there(keys, row, 39)
                 values_at = there(values, row, 40)
                 if TOGETHER:
+                    _mark(clock + 4, TIMED)
                     patience = wait(counter, tl.minimum(programs, HEADS_UNITS), patience)
+                    _mark(clock + 5, TIMED)
                 for turn in range(0, (looks - program + programs - 1) // programs):
                     unit = program + turn * programs
                     part_of_attention(
@@ -177,45 +187,59 @@ def layers(
                         QUERIES, KV, SIZE, FOLD, HEAD_NORM, LOOKS[0], LOOKS[1], LOOKS[2], 0, "none",
                     )  # fmt: skip
                 if TOGETHER:
+                    _mark(clock + 6, TIMED)
                     arrive(counter + _APART)
+                    _mark(clock + 7, TIMED)
         if FIRST <= 2 and LAST >= 2:
             if program < OUTPUT_UNITS:
                 if TOGETHER:
+                    _mark(clock + 8, TIMED)
                     patience = wait(counter + _APART, tl.minimum(programs, looks), patience)
+                    _mark(clock + 9, TIMED)
                 _product(
-                    "residual", OUTPUT_UNITS, row, 1, attended, output_weight, output_bias, squares, output_a,
+                    "residual", OUTPUT_UNITS, row, zero, 1, attended, output_weight, output_bias, squares, output_a,
                     output_b, states, scaled, there(output_norm, row, 32), middle_squares, kept, column, partial,
                     tickets, heads_epsilon, output_scaling, 0, used, ATTEND, WIDTH, BIASES, PARTS, BLOCK_M,
                     OUTPUT_LORA, OUTPUT,
                 )  # fmt: skip
                 if TOGETHER:
+                    _mark(clock + 10, TIMED)
                     arrive(counter + 2 * _APART)
+                    _mark(clock + 11, TIMED)
         if FIRST <= 3 and LAST >= 3:
             if program < GATE_UP_UNITS:
                 if TOGETHER:
+                    _mark(clock + 12, TIMED)
                     patience = wait(counter + 2 * _APART, tl.minimum(programs, OUTPUT_UNITS), patience)
+                    _mark(clock + 13, TIMED)
                 _product(
-                    "gated", GATE_UP_UNITS, row, 2, scaled, gate_up_weight, gate_up_bias, middle_squares, gate_up_a,
+                    "gated", GATE_UP_UNITS, row, zero, 2, scaled, gate_up_weight, gate_up_bias, middle_squares, gate_up_a,
                     gate_up_b, opened, scaled, output_norm, squares, kept, column, partial, tickets,
                     gate_up_epsilon, gate_up_scaling, 0, used, WIDTH, MIDDLE, BIASES, PARTS, BLOCK_M, GATE_UP_LORA,
                     GATE_UP,
                 )  # fmt: skip
                 if TOGETHER:
+                    _mark(clock + 14, TIMED)
                     arrive(counter + 3 * _APART)
+                    _mark(clock + 15, TIMED)
         if LAST == 4:
             if program < DOWN_UNITS:
                 if TOGETHER:
                     if DOWN[4] > 0:
                         _ask("residual", there(down_weight, row, 3), program, MIDDLE, WIDTH, DOWN)
+                    _mark(clock + 16, TIMED)
                     patience = wait(counter + 3 * _APART, tl.minimum(programs, GATE_UP_UNITS), patience)
+                    _mark(clock + 17, TIMED)
                 _product(
-                    "residual", DOWN_UNITS, row, 3, opened, down_weight, down_bias, squares, down_a, down_b, states,
+                    "residual", DOWN_UNITS, row, zero, 3, opened, down_weight, down_bias, squares, down_a, down_b, states,
                     scaled, there(down_norm, row, 33), squares, there(kept, row, 35), column, partial, tickets,
                     heads_epsilon, down_scaling, tl.load(row + 36), used, MIDDLE, WIDTH, BIASES, PARTS, BLOCK_M,
                     DOWN_LORA, DOWN,
                 )  # fmt: skip
                 if TOGETHER:
+                    _mark(clock + 18, TIMED)
                     arrive(counter + 4 * _APART)
+                    _mark(clock + 19, TIMED)
             if TOGETHER and HEADS[4] > 0:
                 if program < HEADS_UNITS:
                     _ask("heads", there(heads_weight, next_row, 0), program, WIDTH, OUTPUTS, HEADS)
@@ -232,6 +256,7 @@ def _product(
     KIND: tl.constexpr,
     UNITS: tl.constexpr,
     row,
+    zero,
     NUMBER: tl.constexpr,
     x,
     weight,
@@ -268,7 +293,7 @@ def _product(
             unit // TILES[2], unit % TILES[2], x, there(weight, row, NUMBER), there(bias, row, 4 + NUMBER), squares,
             there(lora_a, row, 8 + 2 * NUMBER), there(lora_b, row, 9 + 2 * NUMBER), out, scaled, norm, next_squares,
             kept, column, partial, partial, tickets, epsilon, scaling, 1.0, tl.load(row + 16 + 4 * NUMBER),
-            tl.load(row + 17 + 4 * NUMBER), tl.load(row + 18 + 4 * NUMBER), tl.load(row + 19 + 4 * NUMBER), KIND, used,
+            tl.load(row + 17 + 4 * NUMBER), tl.load(row + 18 + 4 * NUMBER), tl.load(row + 19 + 4 * NUMBER), zero, KIND, used,
             INPUTS, OUTPUTS, BIASES[NUMBER], PARTS, kept_length, LORA, BLOCK_M, TILES[0], TILES[1], TILES[2], TILES[3],
             0, "none",
         )  # fmt: skip
@@ -307,3 +332,10 @@ def wait(counter, expected, patience):
         arrived = tl.atomic_add(counter, 0, sem="acquire")
     tl.debug_barrier()
     return patience
+
+
+@triton.jit
+def _mark(place, TIMED: tl.constexpr):
+    """Write down the processor's clock."""
+    if TIMED:
+        tl.store(place, tl.inline_asm_elementwise("mov.u64 $0, %clock64;", "=l", [], tl.int64, is_pure=False, pack=1))

@@ -87,6 +87,7 @@ def product(
         a_third,
         b_second,
         b_third,
+        0,
         KIND,
         ROWS,
         INPUTS,
@@ -131,6 +132,7 @@ def part_of_product(
     a_third,
     b_second,
     b_third,
+    zero,
     KIND: tl.constexpr,
     used,
     INPUTS: tl.constexpr,
@@ -147,7 +149,10 @@ def part_of_product(
     PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """Compute part number `split` of a tile of a product, as `product` describes it, for `used` rows."""
+    """Compute part number `split` of a tile of a product, as `product` describes it, for `used` rows.
+
+    `zero`: 0, known only when it runs where the steps are not to be unrolled.
+    """
     LORAS: tl.constexpr = LORA[0]
     RANK: tl.constexpr = LORA[1]
     RANK_BLOCK: tl.constexpr = LORA[2]
@@ -201,7 +206,7 @@ def part_of_product(
             )
             a_at_up = lora_a + a_from + rank[None, :] * INPUTS + (first + inner)[:, None]
             a_mask_up = (rank < RANK)[None, :] & is_on_up
-    for step in tl.range(STEPS, num_stages=STAGES):
+    for step in tl.range(STEPS + zero, num_stages=STAGES):
         left = INPUTS - first - step * BLOCK_K
         known = inner < left
         if EVEN:

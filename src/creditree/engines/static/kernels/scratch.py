@@ -73,6 +73,7 @@ class Scratch:
     tickets: Tensor
     drawn: Tensor
     arrivals: Tensor
+    times: Tensor
     tables: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -111,6 +112,7 @@ class Scratch:
             tickets=room(tickets, dtype=torch.int32),
             drawn=room(1, dtype=torch.int32),
             arrivals=room(len(parts.layers) * len(PHASES) + 1, APART, dtype=torch.int32),
+            times=room(len(parts.layers) * 528 * 20, dtype=torch.int64),
         )
 
 

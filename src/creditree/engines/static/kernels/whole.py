@@ -31,6 +31,9 @@ class Whole:
     lines: dict[str, int] = field(default_factory=dict)
     most: int = 1 << 16
     apart: bool = False
+    timed: bool = False
+    registers: int | None = None
+    cooperative: bool = True
 
 
 def layer_launches(phases: Sequence[dict[str, Launch]], whole: Whole, scratch: Scratch, used: int) -> list[Launch]:
@@ -66,10 +69,14 @@ def _group(
         "late": scratch.arrivals[-1],
         "patience": _PATIENCE,
         "used": used,
+        "zero": 0,
+        "times": scratch.times if whole.timed else scratch.arrivals,
+        "TIMED": whole.timed,
     }
     spans = [(0, len(PHASES) - 1)] if not whole.apart else [(phase, phase) for phase in range(len(PHASES))]
     settings: dict[str, Any] = {"num_warps": whole.warps}
-    settings |= {} if whole.apart else {"launch_cooperative_grid": True}
+    settings |= {} if whole.apart or not whole.cooperative else {"launch_cooperative_grid": True}
+    settings |= {} if whole.registers is None else {"maxnreg": whole.registers}
     runs = [(group[0], len(group))] if not whole.apart else [(index, 1) for index in group]
     for first, count in runs:
         for begin, end in spans:
