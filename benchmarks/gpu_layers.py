@@ -9,8 +9,8 @@ trial that hangs or brings the process down costs itself only: another process g
 column 128 of 256, after 100 tokens of context.
 """
 
-import argparse
 import multiprocessing
+import os
 import sys
 import traceback
 import warnings
@@ -22,14 +22,17 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, cast
 
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # looking for a device must not keep processes from being forked
 import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.compile_kernels import META, empty, layer_of
 from benchmarks.gpu_decode import bandwidths, read_bytes
 from benchmarks.gpu_kernels import gap, microseconds
 from benchmarks.gpu_record import parser_of, write
-from benchmarks.gpu_trial import COLUMN, CONTEXT, LENGTH, SHAPES, Trial
+from benchmarks.gpu_trial import CONTEXT, LENGTH, SHAPES, Trial
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Arena, Buffers
 from creditree.engines.static.grid import Grid, row_bucket
@@ -123,6 +126,7 @@ WAYS: dict[str, Way] = {
     "many-gate32": replace(many, tiles=MANY | {"gate_up": Tiles(32, 128, 1, 4, 3)}),
     "many-long": replace(many, lines=LONG),
     "many-one": replace(many, each=1, warps=8),
+    "many-two": replace(many, tiles=MANY | {"heads": Tiles(32, 128, 2, 4, 3), "output": Tiles(32, 128, 2, 4, 3)}),
     "few-a-layer": replace(few, most=1),
     "few-kernels": Way(8, each=None),
     "many-kernels": Way(50, each=None),
@@ -173,9 +177,26 @@ def different(launch: Launch) -> str:
     return str({name: value for name, value in launch.constants.items() if name not in ("first", "count")})
 
 
+class NoDevice:
+    """What Triton asks of a device when it compiles: here of none, which takes no time to begin with."""
+
+    def get_current_target(self) -> GPUTarget:
+        """Return what is compiled for."""
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        """Return its number."""
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        """Return the stream that nothing is launched on."""
+        return device
+
+
 def compile_part(names: Sequence[str], part: int) -> None:
     """Compile every COMPILERS-th kernel into Triton's cache; errors show again where the kernel is run."""
     torch.set_num_threads(1)
+    driver.set_active(cast(Any, NoDevice()))
     for place, launch in enumerate(one for name in names for one in launches_of(WAYS[name])):
         if place % COMPILERS == part:
             try:
@@ -184,9 +205,16 @@ def compile_part(names: Sequence[str], part: int) -> None:
                 say(f"  compile {launch.kernel.__name__}: {type(error).__name__}: {str(error)[:200]}")
 
 
+def processes() -> Any:
+    """Return how processes are started: forked, which saves their imports, unless this one has met the device."""
+    files = (os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))
+    met = any(name.startswith("/dev/nvidia") for name in files)
+    return multiprocessing.get_context("spawn" if met else "fork")
+
+
 def compile_all(names: Sequence[str]) -> list[Any]:
     """Start processes that compile the kernels."""
-    context = multiprocessing.get_context("fork")
+    context = processes()
     found = [context.Process(target=compile_part, args=(names, part)) for part in range(COMPILERS)]
     for one in found:
         one.start()
@@ -323,7 +351,7 @@ class Watch:
 
     def attempt(self, names: Sequence[str], compilers: Sequence[Any]) -> list[str]:
         """Let a process do trials; return those that are left when it is done, or was lost, or has hung."""
-        context = multiprocessing.get_context("fork")
+        context = processes()
         ours, theirs = context.Pipe()
         process = context.Process(target=measure, args=(names, self.device, self.out, theirs))
         process.start()
@@ -331,15 +359,15 @@ class Watch:
         for one in compilers:
             one.join(max(0.0, min(self.left - 20, COMPILE_SECONDS)))
         say(f"compiled, {self.left:.0f} s left; still compiling: {sum(one.is_alive() for one in compilers)}")
-        ours.send("go")
         current: str | None = None
         try:
+            ours.send("go")
             while ours.poll(max(0.0, min(self.left, QUIET_SECONDS))):
                 current = ours.recv()
                 if current is None:
                     return []
             say(f"{current} HUNG" if self.left > 0 else f"time is over at {current}")
-        except EOFError:
+        except (EOFError, OSError):
             say(f"{current} ENDED THE PROCESS")
         finally:
             if process.is_alive():

@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from creditree.engines.static.kernels.gates import wait
+
 
 @triton.jit
 def attend(
@@ -74,6 +76,8 @@ def attend(
         STAGES,
         PREFETCH,
         PDL,
+        (tickets, 0, tickets),
+        0,
     )
 
 
@@ -110,6 +114,8 @@ def part_of_attention(
     STAGES: tl.constexpr,
     PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
+    gate,
+    patience,
 ):
     """Attend as `attend` says, with the query heads of `row` that share key head `head`, over part `split`."""
     SHARED: tl.constexpr = QUERIES // KV
@@ -144,7 +150,9 @@ def part_of_attention(
     turn_cos = tl.load(cos + turn_at).to(tl.float32)
     turn_sin = tl.load(sin + turn_at).to(tl.float32) * tl.where(size < SIZE // 2, -1.0, 1.0)
     other = (size + SIZE // 2) % SIZE
-    if PDL != "none":
+    if PDL == "counter" or PDL == "timed":
+        patience = wait(gate, patience, PDL == "timed")
+    elif PDL != "none":
         tl.extra.cuda.gdc_wait()
     if PDL == "early":
         tl.extra.cuda.gdc_launch_dependents()
@@ -228,6 +236,7 @@ def part_of_attention(
                 acc = acc * mine[:, None] + more * theirs[:, None]
                 largest = both
             tl.store(target, (acc / total[:, None]).to(out.dtype.element_ty), mask=is_query[:, None])
+    return patience
 
 
 @triton.jit

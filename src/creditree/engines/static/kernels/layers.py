@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 
 from creditree.engines.static.kernels.attention import ask_for_keys, part_of_attention
+from creditree.engines.static.kernels.gates import arrive, mark
 from creditree.engines.static.kernels.products import ask_for_weights, part_of_product
 
 FIELDS = (
@@ -127,6 +128,7 @@ def layers(
     SPLITS, STAGES, LINES); LINES of 64 numbers of each column are asked for ahead of a wait.
     """
     TOGETHER: tl.constexpr = FIRST < LAST
+    PDL: tl.constexpr = ("timed" if TIMED else "counter") if TOGETHER else "none"
     ATTEND: tl.constexpr = QUERIES * SIZE
     OUTPUTS: tl.constexpr = (QUERIES + 2 * KV) * SIZE
     HEADS_UNITS: tl.constexpr = (OUTPUTS + HEADS[0] - 1) // HEADS[0] * HEADS[2]
@@ -144,20 +146,17 @@ def layers(
         next_row = table + tl.minimum(layer + 1, first + count - 1) * _ROW
         if FIRST == 0:
             if program < HEADS_UNITS:
-                if TOGETHER:
-                    _mark(clock + 0, TIMED)
-                    if is_next:
-                        patience = wait(counter - _APART, tl.minimum(programs, DOWN_UNITS), patience)
-                    _mark(clock + 1, TIMED)
-                _product(
+                before = tl.where(is_next, tl.minimum(programs, DOWN_UNITS), 0)
+                patience = _product(
                     "heads", HEADS_UNITS, row, zero, 0, scaled, heads_weight, heads_bias, squares, heads_a, heads_b, heads,
                     scaled, output_norm, squares, kept, column, partial, tickets, heads_epsilon, heads_scaling, 0,
-                    used, WIDTH, OUTPUTS, BIASES, PARTS, BLOCK_M, HEADS_LORA, HEADS,
+                    used, WIDTH, OUTPUTS, BIASES, PARTS, BLOCK_M, HEADS_LORA, HEADS, PDL,
+                    (counter - _APART, before, clock + 0), patience,
                 )  # fmt: skip
                 if TOGETHER:
-                    _mark(clock + 2, TIMED)
+                    mark(clock + 2, TIMED)
                     arrive(counter)
-                    _mark(clock + 3, TIMED)
+                    mark(clock + 3, TIMED)
         if TOGETHER and LOOKS[3] > 0:
             if program < looks:
                 ask_for_keys(
@@ -174,72 +173,61 @@ def layers(
                 context_values_at = there(context_values, row, 38)
                 keys_at = there(keys, row, 39)
                 values_at = there(values, row, 40)
-                if TOGETHER:
-                    _mark(clock + 4, TIMED)
-                    patience = wait(counter, tl.minimum(programs, HEADS_UNITS), patience)
-                    _mark(clock + 5, TIMED)
                 for turn in range(0, (looks - program + programs - 1) // programs):
                     unit = program + turn * programs
-                    part_of_attention(
+                    patience = part_of_attention(
                         unit // (KV * LOOKS[1]), unit // LOOKS[1] % KV, unit % LOOKS[1], heads, cos, sin, start,
                         column, context_keys_at, context_values_at, keys_at, values_at, there(head_norm, row, 34),
                         attended, partial, tickets, attention_scaling, attention_epsilon, each, context, length,
-                        QUERIES, KV, SIZE, FOLD, HEAD_NORM, LOOKS[0], LOOKS[1], LOOKS[2], 0, "none",
+                        QUERIES, KV, SIZE, FOLD, HEAD_NORM, LOOKS[0], LOOKS[1], LOOKS[2], 0, PDL,
+                        (counter, tl.where(turn == 0, tl.minimum(programs, HEADS_UNITS), 0), clock + 4), patience,
                     )  # fmt: skip
                 if TOGETHER:
-                    _mark(clock + 6, TIMED)
+                    mark(clock + 6, TIMED)
                     arrive(counter + _APART)
-                    _mark(clock + 7, TIMED)
+                    mark(clock + 7, TIMED)
         if FIRST <= 2 and LAST >= 2:
             if program < OUTPUT_UNITS:
-                if TOGETHER:
-                    _mark(clock + 8, TIMED)
-                    patience = wait(counter + _APART, tl.minimum(programs, looks), patience)
-                    _mark(clock + 9, TIMED)
-                _product(
+                patience = _product(
                     "residual", OUTPUT_UNITS, row, zero, 1, attended, output_weight, output_bias, squares, output_a,
                     output_b, states, scaled, there(output_norm, row, 32), middle_squares, kept, column, partial,
                     tickets, heads_epsilon, output_scaling, 0, used, ATTEND, WIDTH, BIASES, PARTS, BLOCK_M,
-                    OUTPUT_LORA, OUTPUT,
+                    OUTPUT_LORA, OUTPUT, PDL,
+                    (counter + _APART, tl.minimum(programs, looks), clock + 8), patience,
                 )  # fmt: skip
                 if TOGETHER:
-                    _mark(clock + 10, TIMED)
+                    mark(clock + 10, TIMED)
                     arrive(counter + 2 * _APART)
-                    _mark(clock + 11, TIMED)
+                    mark(clock + 11, TIMED)
         if FIRST <= 3 and LAST >= 3:
             if program < GATE_UP_UNITS:
-                if TOGETHER:
-                    _mark(clock + 12, TIMED)
-                    patience = wait(counter + 2 * _APART, tl.minimum(programs, OUTPUT_UNITS), patience)
-                    _mark(clock + 13, TIMED)
-                _product(
+                patience = _product(
                     "gated", GATE_UP_UNITS, row, zero, 2, scaled, gate_up_weight, gate_up_bias, middle_squares, gate_up_a,
                     gate_up_b, opened, scaled, output_norm, squares, kept, column, partial, tickets,
                     gate_up_epsilon, gate_up_scaling, 0, used, WIDTH, MIDDLE, BIASES, PARTS, BLOCK_M, GATE_UP_LORA,
-                    GATE_UP,
+                    GATE_UP, PDL,
+                    (counter + 2 * _APART, tl.minimum(programs, OUTPUT_UNITS), clock + 12), patience,
                 )  # fmt: skip
                 if TOGETHER:
-                    _mark(clock + 14, TIMED)
+                    mark(clock + 14, TIMED)
                     arrive(counter + 3 * _APART)
-                    _mark(clock + 15, TIMED)
+                    mark(clock + 15, TIMED)
         if LAST == 4:
             if program < DOWN_UNITS:
                 if TOGETHER:
                     if DOWN[4] > 0:
                         _ask("residual", there(down_weight, row, 3), program, MIDDLE, WIDTH, DOWN)
-                    _mark(clock + 16, TIMED)
-                    patience = wait(counter + 3 * _APART, tl.minimum(programs, GATE_UP_UNITS), patience)
-                    _mark(clock + 17, TIMED)
-                _product(
+                patience = _product(
                     "residual", DOWN_UNITS, row, zero, 3, opened, down_weight, down_bias, squares, down_a, down_b, states,
                     scaled, there(down_norm, row, 33), squares, there(kept, row, 35), column, partial, tickets,
                     heads_epsilon, down_scaling, tl.load(row + 36), used, MIDDLE, WIDTH, BIASES, PARTS, BLOCK_M,
-                    DOWN_LORA, DOWN,
+                    DOWN_LORA, DOWN, PDL,
+                    (counter + 3 * _APART, tl.minimum(programs, GATE_UP_UNITS), clock + 16), patience,
                 )  # fmt: skip
                 if TOGETHER:
-                    _mark(clock + 18, TIMED)
+                    mark(clock + 18, TIMED)
                     arrive(counter + 4 * _APART)
-                    _mark(clock + 19, TIMED)
+                    mark(clock + 19, TIMED)
             if TOGETHER and HEADS[4] > 0:
                 if program < HEADS_UNITS:
                     _ask("heads", there(heads_weight, next_row, 0), program, WIDTH, OUTPUTS, HEADS)
@@ -283,20 +271,24 @@ def _product(
     BLOCK_M: tl.constexpr,
     LORA: tl.constexpr,
     TILES: tl.constexpr,
+    PDL: tl.constexpr,
+    gate,
+    patience,
 ):
     """Do this program's units of product number NUMBER of a layer."""
     program = tl.program_id(0)
     programs = tl.num_programs(0)
     for turn in range(0, (UNITS - program + programs - 1) // programs):
         unit = program + turn * programs
-        part_of_product(
+        patience = part_of_product(
             unit // TILES[2], unit % TILES[2], x, there(weight, row, NUMBER), there(bias, row, 4 + NUMBER), squares,
             there(lora_a, row, 8 + 2 * NUMBER), there(lora_b, row, 9 + 2 * NUMBER), out, scaled, norm, next_squares,
             kept, column, partial, partial, tickets, epsilon, scaling, 1.0, tl.load(row + 16 + 4 * NUMBER),
             tl.load(row + 17 + 4 * NUMBER), tl.load(row + 18 + 4 * NUMBER), tl.load(row + 19 + 4 * NUMBER), zero, KIND, used,
             INPUTS, OUTPUTS, BIASES[NUMBER], PARTS, kept_length, LORA, BLOCK_M, TILES[0], TILES[1], TILES[2], TILES[3],
-            0, "none",
+            0, PDL, (gate[0], tl.where(turn == 0, gate[1], 0), gate[2]), patience,
         )  # fmt: skip
+    return patience
 
 
 @triton.jit
@@ -314,28 +306,3 @@ def _ask(KIND: tl.constexpr, weight, unit, INPUTS: tl.constexpr, OUTPUTS: tl.con
 def there(base, row, FIELD: tl.constexpr):
     """Return where a layer's tensor is: so many numbers behind that of the first layer, a multiple of 16."""
     return base + tl.multiple_of(tl.load(row + FIELD), 16)
-
-
-@triton.jit
-def arrive(counter):
-    """Say that this program has done its units, once all its threads have."""
-    tl.debug_barrier()
-    tl.atomic_add(counter, 1, sem="release")
-
-
-@triton.jit
-def wait(counter, expected, patience):
-    """Wait until so many programs have arrived, and see what they wrote; return what is left of the patience."""
-    arrived = tl.atomic_add(counter, 0, sem="acquire")
-    while (arrived < expected) & (patience > 0):
-        patience -= 1
-        arrived = tl.atomic_add(counter, 0, sem="acquire")
-    tl.debug_barrier()
-    return patience
-
-
-@triton.jit
-def _mark(place, TIMED: tl.constexpr):
-    """Write down the processor's clock."""
-    if TIMED:
-        tl.store(place, tl.inline_asm_elementwise("mov.u64 $0, %clock64;", "=l", [], tl.int64, is_pure=False, pack=1))

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from creditree.engines.static.kernels.ends import add_residual, arrived, gathered, write_logits
+from creditree.engines.static.kernels.gates import wait
 from creditree.engines.static.kernels.low_rank import adapter, dot_parts, widened
 
 
@@ -103,6 +104,8 @@ def product(
         STAGES,
         PREFETCH,
         PDL,
+        (tickets, 0, tickets),
+        0,
     )
 
 
@@ -148,6 +151,8 @@ def part_of_product(
     STAGES: tl.constexpr,
     PREFETCH: tl.constexpr,
     PDL: tl.constexpr,
+    gate,
+    patience,
 ):
     """Compute part number `split` of a tile of a product, as `product` describes it, for `used` rows.
 
@@ -168,7 +173,9 @@ def part_of_product(
         ask_for_weights(weight, columns, first, INPUTS, OUTPUTS, PREFETCH)
         if GATED:
             ask_for_weights(weight + OUTPUTS * INPUTS, columns, first, INPUTS, OUTPUTS, PREFETCH)
-    if PDL != "none":
+    if PDL == "counter" or PDL == "timed":
+        patience = wait(gate, patience, PDL == "timed")
+    elif PDL != "none":
         tl.extra.cuda.gdc_wait()
     if PDL == "early":
         tl.extra.cuda.gdc_launch_dependents()
@@ -279,6 +286,7 @@ def part_of_product(
             )
         if KIND == "logits":
             write_logits(acc, out, stats, temperature, tile, rows, columns, used, OUTPUTS, BLOCK_M, BLOCK_N)
+    return patience
 
 
 @triton.jit
