@@ -114,9 +114,7 @@ def run_cell(cell: RealCell, places: Places) -> None:
     config = check_config(cell.configuration(places.weights, places.data), cell.file)
     ready = resolve(config)
     parts, settings = build(ready), ready.settings
-    recorder = recorder_of(parts)
-    if recorder is not None:
-        recorder.wanted = places.kernels
+    want_kernels(parts, places.kernels)
     with closing(parts.verifier), RunDirectory.resume(places.work / cell.file, dump_config(config)) as run:
         raw = RawFile(cell, places)
         trainer = Budgeted(parts, settings, run, cell.tokens, lambda: raw.keep(trainer))
@@ -192,6 +190,13 @@ class RawFile:
             "recording_s": None if recorder is None else recorder.seconds,
             "failure": None if recorder is None else recorder.failure,
         }
+
+
+def want_kernels(parts: Parts, kernels: Kernels | None) -> None:
+    """Let decoding steps be recorded with these kernels, where they are recorded; None: with those that are fastest."""
+    recorder = recorder_of(parts)
+    if recorder is not None:
+        recorder.wanted = kernels
 
 
 def recorder_of(parts: Parts) -> Recorder | None:

@@ -120,7 +120,7 @@ class Piece:
 
     `name` is that in configurations; the class's own where a piece does not say. `paper`: where it is from.
     `looks_at_steps`: it wants the tokenizer's separators (`fitted`). `needs_solution`: it works on training problems
-    that come with a worked solution.
+    that come with a worked solution (`RolloutTree.solution_ids`, for an explorer).
     """
 
     name: ClassVar[str] = ""

@@ -22,7 +22,8 @@ class Problem:
     """One question with its accepted answers.
 
     `question` is bare: the prompt's wording belongs to the task. `columns` holds what else its row had; reward
-    functions receive it by name. `solution`: the text of a worked solution, None where its row has none.
+    functions receive it by name. `solution`: the text of a worked solution, None where its row has none. `task`: which
+    task of a mixture it is from; "" where there is one.
     """
 
     id: str
@@ -30,11 +31,21 @@ class Problem:
     answers: tuple[str, ...]
     columns: Mapping[str, object] = field(default_factory=_no_columns, compare=False)
     solution: str | None = field(default=None, compare=False)
+    task: str = field(default="", compare=False)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that stand for the question and its accepted answers, whatever the id."""
         return _sha256([self.question, list(self.answers)])[:16]
+
+
+def ids_by_task(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
+    """Return the ids of problems by the task of a mixture that they are from; empty where there is one task."""
+    found: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem.task:
+            found.setdefault(problem.task, []).append(problem.id)
+    return {task: tuple(ids) for task, ids in found.items()}
 
 
 def fingerprint(problems: Iterable[Problem]) -> str:

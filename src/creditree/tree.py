@@ -117,7 +117,7 @@ class RolloutTree:
     `root_handles`: the engine's of the root (`Branch.handles`). `shared`: the trie of the step, and which of its
     sequences is leaf 0 of this tree (`creditree.forest.share`).
     `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
-    a token is left to sample; empty where the problem has none.
+    a token is left to sample; empty where the problem has none, or the explorer does not need it.
     """
 
     problem: Problem

@@ -143,6 +143,18 @@ def _written(value: object) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=10**9)).strip().removesuffix("...").strip()
 
 
+SEARCH: dict[str, Any] = {
+    "space": {"train.learning_rate": {"low": 0.001, "high": 0.01, "scale": "log"}},
+    "compositions": {"a": {"method.group": [4, 6]}, "b": {"train.problems_per_step": 2}},
+    "baseline": "a",
+    "settings": 2,
+    "budget": {"tokens": 100_000},
+    "rungs": 2,
+    "eta": 2,
+    "confirm": {"seeds": 2, "level": 0.05},
+}
+
+
 def _sweep(place: Path, draw: random.Random, sources: Sources) -> Case:
     path = place / "sweep.yaml"
     values: dict[str, Any] = {
@@ -152,6 +164,8 @@ def _sweep(place: Path, draw: random.Random, sources: Sources) -> Case:
         "seeds": [0, 1],
     }
     values["cases"] = {"a": {"train.steps": 2}}
+    if draw.random() < 0.5:
+        values = {"base": CONFIG, **SEARCH}
     if draw.random() < 0.4:
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         kind = mutated(path, draw)

@@ -37,6 +37,18 @@ def test_links_and_pictures_are_there(path: Path) -> None:
         assert "://" in target or (path.parent / target).exists(), target
 
 
+def prose(text: str) -> list[str]:
+    """Return the lines that somebody wrote: no table, no code, nothing that a report makes."""
+    text = re.sub(r"<!-- ([\w -]+?): made by [^\n]*? -->.*?<!-- end of \1 -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [line for line in text.splitlines() if not line.startswith(("|", "    "))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_wrapped_at_120(path: Path) -> None:
+    assert [line for line in prose(path.read_text(encoding="utf-8")) if len(line) > 120] == []
+
+
 def test_the_recipe_readme_is_what_its_report_writes() -> None:
     """Every final accuracy of the tuned runs stands in the README, as mean and spread of the raw files."""
     text = (RECIPE / "README.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from creditree.config.method import MethodConfig
 from creditree.config.reward import build_verifier
 from creditree.methods import Method
 from creditree.problem import Problem
+from creditree.tasks import function_task
 from creditree.verify.verifier import Answer, closing
 from tests.forests import driven, flat, rambler
 
@@ -45,3 +46,13 @@ def test_a_short_right_answer_is_worth_more_than_a_long_one() -> None:
         verdicts = verifier.judge([Answer(problem, "3*4=", text) for text in texts])
     # 8 of 40 characters: 1 + .1 (1 - 8 / 40) = 1.08; the second ends with another number; the third has over 40
     assert [verdict.reward for verdict in verdicts] == pytest.approx([1.08, 0.0, 1.0])
+
+
+def test_a_task_of_ones_own_has_problems_in_every_split() -> None:
+    sums = function_task(f"{EXAMPLES / 'own_task.py'}:sums")
+    assert all(len(part) > 100 for part in sums.slices.values())
+    problem = sums.held_out("test", 1)[0]
+    first, _, second = problem.question.removesuffix("=").partition("+")
+    assert problem.answers == (str(int(first) + int(second)),)
+    chains = function_task(f"{EXAMPLES / 'own_task.py'}:chains")
+    assert {one.columns["steps"] for one in chains.slices["training"]} == {2, 3, 4}

@@ -5,14 +5,19 @@ import tarfile
 from argparse import Namespace
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from recipes.real import run_table
+from recipes.real import run_cell, run_table
 from recipes.real.cells import SETUPS, RealCell, wanted_cells
 from recipes.real.fetch import SOURCES
+from recipes.real.run_cell import Places
 from recipes.real.run_table import EAGER, FAILED, NO_TIME, Queue
+from tests.tiny_models import tiny
+from tests.unit.engines.test_static import static_engine
 
 CELL = RealCell(SETUPS[0], "base")
 
@@ -73,6 +78,24 @@ def test_on_a_gpu_a_cell_has_its_share_of_the_cores(tmp_path: Path, monkeypatch:
     (cell,) = wanted_cells("svamp-qwen-256--base")
     queue(tmp_path, monkeypatch, "import os; exit(os.environ['OMP_NUM_THREADS'])", cell=cell)
     assert (tmp_path / "work" / f"{cell.file}.log").read_text() == "4\n"  # of 16 / 2 at most four
+
+
+@pytest.mark.parametrize(("named", "wanted"), [("measured", None), ("plain", "plain")])
+def test_the_kernels_that_are_named_reach_the_recorder_of_each_cell(
+    named: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the queue's command line to that of the cell's process, to its places, to who records decoding steps."""
+    (cell,) = wanted_cells("svamp-qwen-256--base")
+    folders = {name: tmp_path for name in ("weights", "work", "out")}
+    queue = Queue(Namespace(**folders, data=None, workers=1, kernels=named, smoke=False), monotonic())
+    command = queue._command(cell)
+    reached: list[Places] = []
+    monkeypatch.setattr(run_cell, "run_cell", lambda _cell, places: reached.append(places))
+    monkeypatch.setattr("sys.argv", command[2:])
+    run_table.main()
+    parts: Any = SimpleNamespace(engine=static_engine(tiny()))
+    run_cell.want_kernels(parts, reached[0].kernels)
+    assert parts.engine.recorder.wanted == wanted
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -11,7 +11,8 @@ from creditree.cli.options import JsonOption, RewardOption, SetOption, TrustOpti
 def evaluate(
     target: Annotated[str, typer.Argument(help="Run directory, PEFT adapter directory, or model.")],
     task: Annotated[
-        str | None, typer.Option("--task", help="Task name, or a YAML file with a task block; default: the run's.")
+        str | None,
+        typer.Option("--task", help="Task name, FILE.py:function, or a YAML file with a task; default: the run's."),
     ] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Several benchmarks and their average: attnrl.")] = None,
     data: Annotated[

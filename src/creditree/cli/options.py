@@ -19,7 +19,7 @@ MemoryOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 RewardOption = Annotated[
-    str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, or file.py:function.")
+    str | None, typer.Option("--reward", metavar="GRADER", help="Who judges: a grader, file.py:function, or a list.")
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 TrustOption = Annotated[

@@ -32,7 +32,7 @@ def train(
     model: Annotated[
         str | None, typer.Option("--model", help="Base model: a directory, hub name or GGUF file; with --task no YAML.")
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Task by name, such as svamp, gsm8k or file.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Task: svamp, gsm8k, file, FILE.py:function.")] = None,
     resume: ResumeOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and what a step costs.")

@@ -8,7 +8,7 @@ from creditree.user_code import beside
 
 
 def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the paths of reward functions and pieces in a configuration's values, in place, those of files in `folder`.
+    """Make the paths of code that a configuration's values name, in place, those of files in `folder`.
 
     What is not there is left as it is: it is looked for in the working directory.
     """
@@ -16,6 +16,7 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for block in (values, guard):
         if isinstance(block, dict):
             _anchor_reward(block, folder)
+    _anchor_task(values, folder)
     for axis in AXES:
         _anchor(method, axis, folder)
     return values
@@ -30,6 +31,18 @@ def _anchor_reward(block: dict[str, Any], folder: Path) -> None:
     for place, one in enumerate(several):
         if isinstance(one, str):
             several[place] = beside(one, folder)
+        _anchor(one, "name", folder)
+
+
+def _anchor_task(values: dict[str, Any], folder: Path) -> None:
+    _anchor(values, "task", folder)
+    task = values.get("task")
+    _anchor(task, "name", folder)
+    found = task.get("mixture") if isinstance(task, dict) else None
+    mixture: list[Any] = found if isinstance(found, list) else []
+    for place, one in enumerate(mixture):
+        if isinstance(one, str):
+            mixture[place] = beside(one, folder)
         _anchor(one, "name", folder)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from creditree.text import printable, shown
+from creditree.text import printable, shortened, shown
 
 MOST_PROBLEMS = 1_000_000
 """Problems that are measured, at most: each is made, or held in memory."""
@@ -57,7 +57,7 @@ class PromptBlock(Block):
 def mistake(error: ValidationError, *above: str) -> str:
     """Return the first mistake in words, its key with what is `above` it."""
     first = error.errors()[0]
-    name = ".".join([*above, *(str(part) for part in first["loc"])])
+    name = ".".join([*above, *(shortened(str(part)) for part in first["loc"])])
     message = first["msg"].removeprefix("Value error, ")
     return f"{name} is {shown(first.get('input'))}: {message[0].lower()}{message[1:].removesuffix('.')}."
 
@@ -66,6 +66,8 @@ def _flat(value: object) -> Iterator[object]:
     if isinstance(value, list | tuple):
         for one in value:
             yield from _flat(one)
+    elif isinstance(value, dict):
+        yield from _flat([*value, *value.values()])
     else:
         yield value
 

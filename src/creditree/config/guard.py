@@ -30,7 +30,8 @@ class GuardBlock(Block):
     )
 
     def wording(self, default: PromptTemplate) -> PromptTemplate:
-        """Return the wording of the prompt; `default` is the task's. Raises ConfigError for a malformed one."""
+        """Return the wording of the prompt; `default`: the task's, of a mixture the first's. Raises ConfigError."""
+        default = default.first
         if self.prompt is None:
             return default
         text = default.text if self.prompt.text is None else self.prompt.text

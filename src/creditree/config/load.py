@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,7 @@ from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.sizes import check_step
+from creditree.config.task import BY_TAG, KINDS, MIXTURE
 from creditree.config.warm_start import WarmStartBlock
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
@@ -76,8 +77,6 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
-    if config.warm_start == WarmStartBlock():
-        del values["warm_start"]
     if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
@@ -116,7 +115,7 @@ def _sentence(error: ValidationError) -> str:
     """Return the first mistake in words."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    name = ".".join([*_without_tag(place[:-1]), *place[-1:]])
+    name = ".".join(_without_tag(place) if place[-1:] == ["task"] else [*_without_tag(place[:-1]), *place[-1:]])
     kind, value = first["type"], first.get("input")
     if kind in ("extra_forbidden", "invalid_key"):
         return f"unknown key '{shortened(name)}'.{_did_you_mean(place)}"
@@ -124,18 +123,24 @@ def _sentence(error: ValidationError) -> str:
         return f"'{name}' is missing; add it."
     if kind == "union_tag_invalid":
         tag = str(value.get("name")) if isinstance(value, dict) else str(value)
-        return f"task.name is '{shortened(tag)}', which is no task.{did_you_mean(tag, _TASK_TAGS)}"
-    if kind == "union_tag_not_found":
-        return f"task.name is missing; name one of {', '.join(sorted(_TASK_TAGS))}."
-    if kind in ("model_type", "model_attributes_type"):
+        if isinstance(value, dict) and MIXTURE in value:
+            return f"{name} is a mixture in a mixture; put its tasks into the outer one."
+        return f"{name}.name is '{shortened(tag)}', which is no task.{did_you_mean(tag, KINDS)}"
+    if kind == "union_tag_not_found" and isinstance(value, dict):
+        return f"{name}.name is missing; name one of {', '.join(sorted(KINDS))}, or your own as FILE.py:name."
+    if kind in ("model_type", "model_attributes_type", "union_tag_not_found"):
         return f"{name} is {shown(value)}: it is a block of keys; write them below it."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{name} is {shown(value)}: {message[0].lower()}{message[1:]}."
+    return f"{name} is {shown(value)}: {message[0].lower()}{message[1:]}." if place else f"{message}."
 
 
 def _without_tag(place: Sequence[str]) -> list[str]:
-    """Drop the task's name, which pydantic puts after 'task' into the place of a mistake."""
-    return [part for index, part in enumerate(place) if not (index == 1 and place[0] == "task" and part in _TASK_TAGS)]
+    """Drop what pydantic puts into the place of a mistake: the kind of a task, and what holds one in a mixture."""
+    if not place or place[0] != "task":
+        return list(place)
+    kinds = [index for index, part in enumerate(place) if index and place[index - 1] == "task" and part in BY_TAG]
+    inner = [index for index, part in enumerate(place) if index and part == "task" and place[index - 1].isdecimal()]
+    return [part for index, part in enumerate(place) if index not in (*kinds, *inner)]
 
 
 def _did_you_mean(place: Sequence[str]) -> str:
@@ -146,18 +151,10 @@ def _did_you_mean(place: Sequence[str]) -> str:
 def _known_keys(place: Sequence[str]) -> list[str]:
     block: type[BaseModel] = RunConfig
     for part in place:
-        if part in _TASK_TAGS:
-            block = _TASK_TAGS[part]
+        if part in BY_TAG:
+            block = BY_TAG[part]
         elif part in block.model_fields:
             inner = block.model_fields[part].annotation
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 block = inner
     return list(block.model_fields)
-
-
-def _task_tags() -> dict[str, type[BaseModel]]:
-    union = RunConfig.model_fields["task"].annotation
-    return {name: kind for kind in get_args(union) for name in get_args(kind.model_fields["name"].annotation)}
-
-
-_TASK_TAGS = _task_tags()

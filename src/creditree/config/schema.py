@@ -6,18 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from creditree.config.block import Block, Positive, Problems, PromptBlock, Real, Share, Whole
+from creditree.config.block import Block, Positive, Problems, Real, Share, Whole
 from creditree.config.guard import GuardBlock
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
+from creditree.config.task import TaskConfig, default_reward
 from creditree.config.warm_start import WarmStartBlock
-from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
-from creditree.tasks.rows import is_on_hub
 from creditree.units import parse_bytes
 
 Decay = Annotated[Real, Field(ge=0, lt=1)]
-Digits = Annotated[Whole, Field(ge=1, le=18)]
-Operand = Annotated[Whole, Field(gt=-(10**18), lt=10**18)]
 MOST_THREADS = 1024
 
 
@@ -70,89 +67,6 @@ class LoraBlock(Block):
         if not 0 < share <= 1:
             raise ValueError("a fraction is above 0 and at most 1; layers by index are a list, such as [0, 1]")
         return layers
-
-
-class MultiplicationConfig(Block):
-    """Products, generated without end."""
-
-    name: Literal["multiplication"]
-    digits_a: Digits = Field(3, description="digits of the first operand")
-    digits_b: Digits = Field(1, description="digits of the second operand")
-    range_a: tuple[Operand, Operand] | None = Field(
-        None, description="first operand from .. to; default: all numbers of digits_a digits"
-    )
-    range_b: tuple[Operand, Operand] | None = Field(None, description="second operand from .. to")
-    num_held_out: Problems = Field(500, description="problems in each held-out split")
-    prompt: PromptBlock = Field(default_factory=PromptBlock)
-
-
-class WordProblemsConfig(Block):
-    """Short stories with a question, generated without end."""
-
-    name: Literal["word_problems"]
-    kinds: list[str] | None = Field(None, description="families of stories; none: all")
-    distractors: Share | None = Field(None, description="chance of a number that does not matter")
-    num_held_out: Problems = Field(500, description="problems in each held-out split")
-    prompt: PromptBlock = Field(default_factory=PromptBlock)
-
-
-class SvampConfig(Block):
-    """SVAMP, from the hub (ChilleD/SVAMP) or a local file."""
-
-    name: Literal["svamp"]
-    path: str | None = Field(None, description="local file; none: the hub")
-    prompt: PromptBlock = Field(default_factory=PromptBlock)
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the problems have to be fetched."""
-        return self.path is None
-
-
-class FileConfig(Block):
-    """Your own problems: JSONL, JSON, CSV or parquet."""
-
-    name: Literal["file"]
-    path: str = Field(description="file of the training problems, or hub:NAME (hub:NAME#SPLIT)")
-    validation_path: str | None = Field(None, description="file of the validation problems")
-    test_path: str | None = Field(None, description="file of the test problems")
-    question: str = Field("question", description="column of the question")
-    answer: str | None = Field(
-        None, description="column of the answer, or of a list of accepted ones; default: answer, else answers"
-    )
-    split: str = Field("split", description="column that says train, validation or test, where there is one")
-    id: str = Field("id", description="column of the problem's id, where there is one")
-    solution: str = Field("solution", description="column of a worked solution, where there is one")
-    validation: Share = Field(0.1, description="share held out for validation, by hash of the question")
-    test: Share = Field(0.1, description="share held out for test, by hash of the question")
-    conflicts: Literal["error", "drop"] = Field(
-        "error", description="what to do with one question that has two answers"
-    )
-    prompt: PromptBlock = Field(default_factory=PromptBlock)
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the problems have to be fetched."""
-        return any(map(is_on_hub, (self.path, self.validation_path, self.test_path)))
-
-
-class BenchmarkConfig(Block):
-    """A public benchmark set, from the hub or a local file."""
-
-    name: BenchmarkName
-    path: str | None = Field(None, description="local file, or hub:NAME#SPLIT; none: the hub")
-    prompt: PromptBlock = Field(default_factory=PromptBlock)
-
-    @property
-    def is_on_hub(self) -> bool:
-        """Whether the problems have to be fetched."""
-        return self.path is None or is_on_hub(self.path)
-
-
-TaskConfig = Annotated[
-    MultiplicationConfig | WordProblemsConfig | SvampConfig | FileConfig | BenchmarkConfig,
-    Field(discriminator="name"),
-]
 
 
 class SamplingConfig(Block):
@@ -294,7 +208,8 @@ class RunConfig(Block):
 
     @model_validator(mode="after")
     def _default_reward(self) -> Self:
-        """Take the benchmark's own reward where none is named."""
-        if "reward" not in self.model_fields_set and isinstance(self.task, BenchmarkConfig):
-            self.reward = RewardBlock(name=BENCHMARKS[self.task.name].reward)
+        """Take the task's own reward where none is named."""
+        own = None if "reward" in self.model_fields_set else default_reward(self.task)
+        if own is not None:
+            self.reward = RewardBlock(name=own)
         return self

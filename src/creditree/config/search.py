@@ -52,8 +52,8 @@ class SearchBlock(Block):
     baseline: str | None = Field(None, description="the composition that the best is compared with")
     settings: Positive = Field(6, description="settings tried of each composition")
     budget: BudgetBlock = Field(description="how much is spent")
-    rungs: Positive = Field(3, description="how often trials are compared")
-    eta: Real = Field(3.0, description="of so many trials one goes on, for so many times the tokens", gt=1)
+    rungs: Positive = Field(3, description="how often trials are compared", le=10)
+    eta: Real = Field(3.0, description="of so many trials one goes on, for so many times the tokens", gt=1, le=100)
     seed: Whole = Field(0, description="draws the settings, and the random numbers of every trial", ge=0)
     confirm: ConfirmBlock = Field(default_factory=ConfirmBlock)
 

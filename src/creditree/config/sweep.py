@@ -1,5 +1,6 @@
 """A sweep: one configuration, changed case by case, each case run with several seeds."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -83,7 +84,7 @@ def base_values(base: object, path: Path) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base is {shown(base)}; write a configuration below it, or the path of one.")
     beside = path.parent / base
-    found = beside if beside.is_file() else Path(base)
+    found = beside if os.path.isfile(beside) else Path(base)  # which is False for a name that no file could have
     return parse_values(read_yaml(found, "the sweep's base"), str(found))
 
 

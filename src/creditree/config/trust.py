@@ -33,13 +33,22 @@ def check_trust(
                 f"{where} names code that would run on this machine: {key} is {code}; add `trust` if you trust "
                 f"whoever wrote it{cure}."
             )
-    pieces = {} if trusted else _pieces(values.get("method"))
+    pieces = {} if trusted else _pieces(values.get("method")) | _tasks(values.get("task"))
     for key, name in pieces.items():
-        if key not in named:
+        if not named & {key, f"{key}.name"}:
             raise ConfigError(
                 f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
                 f"trust whoever wrote it."
             )
+
+
+def _tasks(task: object) -> dict[str, str]:
+    """Return where the code of tasks lies that are functions, under the key that asks for them."""
+    mixture = task.get("mixture") if isinstance(task, Mapping) else None
+    several = mixture if isinstance(mixture, list) else [task]
+    names = [one.get("name") if isinstance(one, Mapping) else one for one in several]
+    code = [str(file_of(name) or name) for name in names if isinstance(name, str) and ":" in name]
+    return {"task": code[0]} if code else {}
 
 
 def without_pieces(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,10 @@ class Evaluation:
             found.setdefault(attempt.problem_id, []).append(attempt)
         return cls({name: tuple(sorted(own, key=lambda one: one.index)) for name, own in found.items()})
 
+    def only(self, names: Iterable[str]) -> "Evaluation":
+        """Return the same of some problems, by their ids."""
+        return Evaluation({name: self.attempts[name] for name in names})
+
     @property
     def all(self) -> Iterator[Attempt]:
         """Every completion."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from creditree.errors import RunError
 from creditree.evaluate.averages import average_difference
+from creditree.evaluate.power import LEVEL
 from creditree.evaluate.scores import mean_over_problems, paired_change
-from creditree.evaluate.statistics import LEVEL, Difference, Estimate, holm
+from creditree.evaluate.statistics import Difference, Estimate, holm
 from creditree.evaluate.summary import Summary
 from creditree.report.evaluation import MEASURED
 from creditree.report.wording import p_value, points_interval

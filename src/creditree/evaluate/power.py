@@ -4,7 +4,9 @@ from math import sqrt
 
 from scipy.stats import norm
 
-LEVEL, POWER = 0.05, 0.8
+LEVEL = 0.05
+"""A difference is claimed where the 95 % interval excludes 0 and p is below this."""
+POWER = 0.8
 _SMALLEST = 1e-6
 
 

@@ -19,9 +19,6 @@ FloatArray = NDArray[np.float64]
 
 _CHUNK = 1_000_000
 
-LEVEL = 0.05
-"""A difference is claimed where the 95 % interval excludes 0 and p is below this."""
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:

@@ -6,7 +6,8 @@ from typing import Any
 
 from creditree.errors import RunError
 from creditree.evaluate.example import Example
-from creditree.evaluate.statistics import LEVEL, Difference, Estimate, paired_difference, wilson
+from creditree.evaluate.power import LEVEL
+from creditree.evaluate.statistics import Difference, Estimate, paired_difference, wilson
 from creditree.report.rewards import RewardChange
 from creditree.report.singles import Singles, singles_from, singles_json
 from creditree.report.wording import p_value, points
@@ -156,6 +157,7 @@ class _Figures:
     task: str = ""
     rewards: dict[str, dict[str, Any]] = field(default_factory=dict)
     single_rewards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_task: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class Summary:
 
     `seconds` has "total", "train" and phases, in wall seconds, and "train_cpu", the processor's; `tokens` has the
     counts of `TOKENS` over all training. `rewards`: mean rewards by decoding, where rewards are not all 0 or 1;
-    `singles`: the rewards that they are sums of, where there are several. `details`: what else there is to know.
+    `singles`: the rewards that they are sums of, where there are several;  `tasks`: accuracies of the tasks of a
+    mixture, by decoding. `details`: what else there is to know.
     """
 
     method: str
@@ -174,6 +177,7 @@ class Summary:
     task: str = ""
     rewards: Mapping[str, RewardChange] = field(default_factory=dict)
     singles: Singles = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, Decoding]] = field(default_factory=dict)
     details: SummaryDetails = field(default_factory=SummaryDetails)
 
     def __post_init__(self) -> None:
@@ -191,6 +195,7 @@ class Summary:
 
     def to_json(self) -> dict[str, object]:
         """Return the content of ``summary.json``; its "before", "after", "difference" are of the first decoding."""
+        tasks = {task: {name: decoding_json(one) for name, one in found.items()} for task, found in self.tasks.items()}
         return {
             "method": self.method,
             "task": self.task,
@@ -200,6 +205,7 @@ class Summary:
             "tokens": dict(self.tokens),
             **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
             **({"single_rewards": singles_json(self.singles)} if self.singles else {}),
+            **({"by_task": tasks} if tasks else {}),
             **self.details.to_json(),
         }
 
@@ -216,6 +222,10 @@ class Summary:
                 task=figures.task,
                 rewards={name: RewardChange.from_json(entry) for name, entry in figures.rewards.items()},
                 singles=singles_from(figures.single_rewards),
+                tasks={
+                    task: {name: _decoding(entry) for name, entry in found.items()}
+                    for task, found in figures.by_task.items()
+                },
                 details=details,
             )
         except KeyError as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditree.explore.branches import Fallback, GapFrom, QuantileOver, pick_branches
+from creditree.explore.branches import BranchRule, Fallback, GapFrom, QuantileOver
 from creditree.explore.branching import Branching, Node, Point
 from creditree.influence import observed_influence, step_scores
 from creditree.piece import number
@@ -16,7 +16,7 @@ from creditree.tree import RolloutTree
 
 @dataclass(frozen=True)
 class Attention(Branching):
-    """The earliest steps of high forward context influence, some way apart (`pick_branches` says how).
+    """The earliest steps of high forward context influence, some way apart (`BranchRule` says how).
 
     In a later round each branch offers points of its own tokens, and the earliest of all are taken. `delta`,
     `influence_layers`, `influence_heads` and `influence_source` are those of `creditree.signals.InfluenceSpec`.
@@ -55,18 +55,14 @@ class Attention(Branching):
 
     def _offers(self, tree: RolloutTree, node: Node) -> tuple[int, ...]:
         steps = split_steps(node.completion, self.separators)
-        return pick_branches(
+        rule = BranchRule(
+            self.points, self.quantile, self.min_gap, self.gap_from, self.quantile_over, self.fallback, self.delta
+        )
+        return rule.pick(
             step_scores(observed_influence(tree, node.branch), steps),
             steps,
-            self.points,
-            quantile=self.quantile,
-            min_gap=self.min_gap,
-            gap_from=self.gap_from,
-            quantile_over=self.quantile_over,
-            fallback=self.fallback,
             prompt_tokens=len(tree.prompt_ids),
             think_step=think_stop(node.completion, steps, self.separators.think_end),
-            delta=self.delta,
             after=node.fork,
             forked=node.taken,
         )

@@ -1,6 +1,7 @@
 """Where to branch a completion: at the start of early steps of high influence (arXiv 2509.26628, equation 7)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,36 +11,22 @@ from creditree.influence import zeroed
 from creditree.steps import Step
 from creditree.tree import FloatArray, IntArray
 
+Mask = NDArray[np.bool_]
 GapFrom = Literal["prompt", "response"]
 QuantileOver = Literal["steps", "eligible"]
 Fallback = Literal["first_steps", "relax"]
 
 
-def pick_branches(
-    scores: FloatArray,
-    steps: Sequence[Step],
-    points: int = 2,
-    *,
-    quantile: float = 0.8,
-    min_gap: int = 512,
-    gap_from: GapFrom = "prompt",
-    quantile_over: QuantileOver = "steps",
-    fallback: Fallback = "first_steps",
-    prompt_tokens: int = 0,
-    think_step: int | None = None,
-    delta: int = 4,
-    after: int = 0,
-    forked: Sequence[int] = (),
-) -> tuple[int, ...]:
-    """Return where to fork a completion: at most `points` different token offsets, each the first token of a step.
+@dataclass(frozen=True, slots=True)
+class BranchRule:
+    """Where to fork a completion: at most `points` different token offsets, each the first token of a step.
 
-    `scores` [S] is the raw influence of its S steps. The first step, and all from `think_step` on, count as 0 and are
-    no candidates. Candidates are the steps with y_k >= the `quantile` of y (linear interpolation; the least positive
-    score where that is 0). The earliest of them are taken that lie `min_gap` tokens or more from the start, from one
-    another and from what is already `forked`.
+    Candidates are the steps with y_k >= the `quantile` of y (linear interpolation; the least positive score where that
+    is 0). The earliest of them are taken that lie `min_gap` tokens or more from the start, from one another and from
+    what is already forked.
 
     Where no step has any influence, all are equal: every eligible step is a candidate, and as in the authors' code
-    those from `think_step` on too, unless `quantile_over` or `fallback` are ours.
+    those after the thinking too, unless `quantile_over` or `fallback` are ours.
 
     `gap_from`: the start is that of the ``prompt`` (the authors' code) or of the ``response``.
     `quantile_over`: all ``steps``, zeros included (the authors' code), or the ``eligible`` ones: no excluded step, and
@@ -47,36 +34,57 @@ def pick_branches(
     `fallback`, where too few are found: ``first_steps`` adds steps 2, 3, ... whatever their place (the authors' code,
     which goes on with duplicates and never ends on a completion of one step); ``relax`` halves the gap until it is 0,
     then adds the next best scores. Never a duplicate: a completion of too few steps is forked fewer times.
-    `after`, `forked`: in a later round, how many tokens are inherited, and the offsets forked before.
     """
-    starts = np.array([start for start, _ in steps], dtype=np.int64)
-    stops = np.array([stop for _, stop in steps], dtype=np.int64)
-    y = zeroed(scores, think_step)
-    free = (starts > after) & ~np.isin(starts, list(forked))
-    eligible = free.copy()
-    if think_step is not None:
-        eligible[think_step:] = False
-    measured = eligible & (np.arange(len(y)) < len(y) - delta)
-    ranked = y[measured if quantile_over == "eligible" else starts >= after]
-    none = (quantile_over, fallback) == ("steps", "first_steps") and not (ranked > 0).any()
-    candidates = free.copy() if none else eligible & (y >= _threshold(ranked, quantile))
-    lead = prompt_tokens if gap_from == "prompt" else 0
-    taken = [(at, int(stops[starts == at].max(initial=at))) for at in forked]
 
-    def earliest(gap: int) -> list[int]:
-        return _earliest(candidates, starts, stops, points, gap, lead, taken)
+    points: int = 2
+    quantile: float = 0.8
+    min_gap: int = 512
+    gap_from: GapFrom = "prompt"
+    quantile_over: QuantileOver = "steps"
+    fallback: Fallback = "first_steps"
+    delta: int = 4
 
-    chosen = earliest(min_gap)
-    if fallback == "first_steps":
-        chosen = _filled(chosen, np.flatnonzero(free), points)
-    else:
-        gap = min_gap
-        while len(chosen) < points and gap > 0:
-            gap //= 2
-            chosen = earliest(gap)
-        best = np.flatnonzero(eligible)
-        chosen = _filled(chosen, best[np.argsort(-y[best], kind="stable")], points)
-    return tuple(sorted(int(starts[k]) for k in chosen))
+    def pick(
+        self,
+        scores: FloatArray,
+        steps: Sequence[Step],
+        *,
+        prompt_tokens: int = 0,
+        think_step: int | None = None,
+        after: int = 0,
+        forked: Sequence[int] = (),
+    ) -> tuple[int, ...]:
+        """Return the offsets for a completion whose S steps have the raw influence `scores` [S].
+
+        The first step, and all from `think_step` on, count as 0 and are no candidates. `after`, `forked`: in a later
+        round, how many tokens are inherited, and the offsets forked before.
+        """
+        starts, stops = (np.array([step[end] for step in steps], dtype=np.int64) for end in (0, 1))
+        y = zeroed(scores, think_step)
+        free = (starts > after) & ~np.isin(starts, list(forked))
+        eligible = free & (np.arange(len(y)) < (len(y) if think_step is None else think_step))
+        lead = prompt_tokens if self.gap_from == "prompt" else 0
+        taken = [(at, int(stops[starts == at].max(initial=at))) for at in forked]
+        candidates = self._candidates(y, free, eligible, starts >= after)
+        chosen, gap = _earliest(candidates, starts, stops, self.points, self.min_gap, lead, taken), self.min_gap
+        if self.fallback == "first_steps":
+            chosen = _filled(chosen, np.flatnonzero(free), self.points)
+        else:
+            while len(chosen) < self.points and gap > 0:
+                gap //= 2
+                chosen = _earliest(candidates, starts, stops, self.points, gap, lead, taken)
+            best = np.flatnonzero(eligible)
+            chosen = _filled(chosen, best[np.argsort(-y[best], kind="stable")], self.points)
+        return tuple(sorted(int(starts[k]) for k in chosen))
+
+    def _candidates(self, y: FloatArray, free: Mask, eligible: Mask, own: Mask) -> Mask:
+        """Return which steps are candidates; `own`: those that the completion did not inherit."""
+        known = eligible & (np.arange(len(y)) < len(y) - self.delta)
+        ranked = y[known if self.quantile_over == "eligible" else own]
+        as_authors = (self.quantile_over, self.fallback) == ("steps", "first_steps")
+        if as_authors and not (ranked > 0).any():
+            return free
+        return np.asarray(eligible & (y >= _threshold(ranked, self.quantile)))
 
 
 def influential_steps(scores: FloatArray, quantile: float, think_step: int | None = None) -> IntArray:
@@ -94,7 +102,7 @@ def _threshold(scores: FloatArray, quantile: float) -> float:
 
 
 def _earliest(
-    candidates: NDArray[np.bool_],
+    candidates: Mask,
     starts: IntArray,
     stops: IntArray,
     points: int,

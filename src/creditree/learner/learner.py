@@ -151,14 +151,9 @@ class Learner:
         loss, clipped, mismatch = self._passes(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
-        grad_norm, l2_grad_norm = float(norm), 0.0
-        l2 = self.objective.penalty
-        if l2.coefficient > 0:
-            size = float(torch.nn.utils.get_total_norm([matrix.detach() for matrix in self.matrices]))
-            l2_grad_norm = 2 * l2.coefficient * size
-            if not l2.decoupled:
-                loss += l2.coefficient * size**2
-                norm = self._add_penalty(2 * l2.coefficient)
+        grad_norm = float(norm)
+        penalty, l2_grad_norm, norm = self._penalised(norm)
+        loss += penalty
         is_sound = math.isfinite(loss) and math.isfinite(grad_norm) and math.isfinite(float(norm))
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
         skipped = (
@@ -184,6 +179,17 @@ class Learner:
             is_sound,
             measured,
         )
+
+    def _penalised(self, norm: Tensor) -> tuple[float, float, Tensor]:
+        """Return the L2 penalty of the loss, its gradient's norm, and the norm of the gradient with it."""
+        l2 = self.objective.penalty
+        if l2.coefficient == 0:
+            return 0.0, 0.0, norm
+        size = float(torch.nn.utils.get_total_norm([matrix.detach() for matrix in self.matrices]))
+        l2_grad_norm = 2 * l2.coefficient * size
+        if l2.decoupled:
+            return 0.0, l2_grad_norm, norm
+        return l2.coefficient * size**2, l2_grad_norm, self._add_penalty(2 * l2.coefficient)
 
     def _by_sequence(self, batch: Batch, at_old: bool) -> Batch:
         """Return the batch with old log-probabilities that make each term's ratio that of its whole sequence.

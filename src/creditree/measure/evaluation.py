@@ -298,7 +298,7 @@ def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) 
 
 def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, Evaluation]]) -> dict[str, Any]:
     entries = {
-        Sampling(t).name: decoding_entry(decodings[Sampling(t).name], asked.ks(job, t), asked.key, job.singles)
+        Sampling(t).name: decoding_entry(decodings[Sampling(t).name], asked.ks(job, t), asked.key, job.apart)
         for t in asked.temperatures
     }
     return {

@@ -10,13 +10,15 @@ from typing import Any, get_args
 from creditree.config.load import check_config, parse_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, check_free, named_keys
 from creditree.config.reward import singles_named
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, same_temperature
+from creditree.config.schema import RunConfig, same_temperature
+from creditree.config.task import BenchmarkConfig
 from creditree.config.trust import check_trust, without_pieces
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
 from creditree.models.directory import locate
-from creditree.problem import Problem
+from creditree.problem import Problem, ids_by_task
+from creditree.report.evaluation import Apart
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_task
 from creditree.setup.defaults import TOKENS
@@ -92,20 +94,14 @@ class Job:
     max_new_tokens: int
 
     @property
-    def singles(self) -> tuple[str, ...]:
-        """The names of the rewards that rewards are a sum of; () where there is one."""
-        return singles_named(self.config.reward)
+    def apart(self) -> Apart:
+        """What is reported one by one: several rewards, and the tasks of a mixture."""
+        return Apart(singles_named(self.config.reward), ids_by_task(self.problems))
 
     @property
     def source(self) -> str:
         """Where the problems are from: a file, a set on the hub, or a generator."""
-        config = self.config.task
-        if isinstance(config, FileConfig):
-            return config.path
-        if isinstance(config, BenchmarkConfig | SvampConfig):
-            hub = BENCHMARKS[config.name].hub if isinstance(config, BenchmarkConfig) else "ChilleD/SVAMP"
-            return config.path or f"hub:{hub}"
-        return "generated"
+        return self.config.task.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +149,8 @@ def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[st
         values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
             values.pop("reward", None)
-        judged = {} if "reward" in block else {"reward": values.get("reward")}
-        check_trust(judged, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose `reward`")
+        used = {key: values.get(key) for key in ("reward", "task") if key not in block}
+        check_trust(used, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose `reward`")
         check_trained(run.trained)
         return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
     if task is None:

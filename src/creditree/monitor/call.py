@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from creditree.config.schema import FileConfig, RunConfig
+from creditree.config.schema import RunConfig
+from creditree.config.task import FileConfig, MixtureConfig
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.monitor.baseline import Baseline, MonitorRequest, find_baseline, prompt_values
@@ -59,6 +60,11 @@ def monitor(request: MonitorRequest, watcher: Watcher) -> MonitorResult:
     baseline = find_baseline(request.target, request.decoding, request.overrides, trusted=request.trusted)
     test = _test(request, baseline)
     config = baseline.config
+    if isinstance(config.task, MixtureConfig):
+        raise ConfigError(
+            f"run '{baseline.run.path}' was measured on a mixture of tasks, and fresh problems are of one; evaluate "
+            "the run on them, or monitor a run of one task."
+        )
     table = load_table(
         test_path=request.data,
         columns=build_columns(config.task),

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from creditree.evaluate.power import LEVEL
 from creditree.evaluate.statistics import Difference, Estimate
 from creditree.pilot.concentration import CONCENTRATED, Concentration
 
 Decision = Literal["use", "use_with_care", "extend", "stop", "nothing_to_gain", "no_signal", "suspect_grader"]
-LEVEL = 0.05
 MOST_TIMES = 20
 """Beyond this many times the training, an extrapolation is not worth printing."""
 COLLAPSED = 0.5

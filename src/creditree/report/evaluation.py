@@ -1,6 +1,7 @@
 """What an evaluation says: as JSON for programs, as tables and sentences for readers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -22,15 +23,24 @@ Sides = Mapping[str, Evaluation]
 """The evaluation of what is measured, and where something was trained, of its base."""
 
 
-def decoding_entry(sides: Sides, ks: Sequence[int], key: Key, singles: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too.
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What is shown one by one: the rewards that rewards are a sum of, and the ids of problems of each task."""
 
-    `singles`: the names of the rewards that rewards are a sum of, if they are.
-    """
+    singles: tuple[str, ...] = ()
+    tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def decoding_entry(sides: Sides, ks: Sequence[int], key: Key, apart: Apart = Apart()) -> dict[str, Any]:
+    """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too."""
     entry = _figures(sides[MEASURED], ks, key)
-    for side, own in sides.items() if singles else ():
-        found = {name: one.to_json() for name, one in own.single_rewards(singles).items()}
+    for side, own in sides.items() if apart.singles else ():
+        found = {name: one.to_json() for name, one in own.single_rewards(apart.singles).items()}
         entry.setdefault("single_rewards", {})[side] = found
+    parts = {task: {side: own.only(ids) for side, own in sides.items()} for task, ids in apart.tasks.items()}
+    judged = {task: own for task, own in parts.items() if all(one.judged for one in own.values())}
+    if judged:
+        entry["by_task"] = {task: _task_entry(own, key.at("task", task)) for task, own in judged.items()}
     if BASE in sides:
         entry["base"] = _figures(sides[BASE], ks, key)
         entry["difference"] = difference(sides[BASE], sides[MEASURED], key).to_json()
@@ -38,6 +48,15 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key, singles: Sequence[
         if change is not None:
             entry["reward_change"] = change.to_json()
     return entry
+
+
+def _task_entry(sides: Sides, key: Key) -> dict[str, Any]:
+    """Return pass@1 of one task of a mixture, and its difference to the base."""
+    entry = {"n": len(sides[MEASURED].attempts), "pass@1": scores(sides[MEASURED], (1,), key).passes[1].to_json()}
+    if BASE not in sides:
+        return entry
+    base = {"pass@1": scores(sides[BASE], (1,), key).passes[1].to_json()}
+    return entry | {"base": base, "difference": difference(sides[BASE], sides[MEASURED], key).to_json()}
 
 
 def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
@@ -107,8 +126,12 @@ def task_view(record: Mapping[str, Any]) -> RenderableType:
     what = f"{record['target']} on {record['task']}, {record['split']} split, n = {record['n']}"
     header = ("decoding", "pass@1", "base", "difference", "p", "truncated")
     rows = [
-        [name, *_accuracy(entry), f"{entry['truncated']} of {entry['completions']}"]
+        row
         for name, entry in record["decoding"].items()
+        for row in (
+            [name, *_accuracy(entry), f"{entry['truncated']} of {entry['completions']}"],
+            *([f"{name}: {task}", *_accuracy(own), ""] for task, own in entry.get("by_task", {}).items()),
+        )
     ]
     parts: list[RenderableType] = [terminal_table(f"{what}: pass@1 in % (95 % interval)", header, rows)]
     several = _several(record["decoding"])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditree.errors import RunError
-from creditree.evaluate.statistics import LEVEL, Difference, Estimate, bootstrap_mean, paired_mean_difference
+from creditree.evaluate.power import LEVEL
+from creditree.evaluate.statistics import Difference, Estimate, bootstrap_mean, paired_mean_difference
 from creditree.evaluate.summary import Decoding, decoding_json
 from creditree.report.wording import nats, p_value, points
 from creditree.rng import Key

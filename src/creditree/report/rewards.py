@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditree.evaluate.accuracy import Evaluation
-from creditree.evaluate.statistics import LEVEL, Difference, Estimate, Interval, bootstrap_mean, paired_mean_difference
+from creditree.evaluate.power import LEVEL
+from creditree.evaluate.statistics import Difference, Estimate, Interval, bootstrap_mean, paired_mean_difference
 from creditree.report.wording import p_value
 from creditree.rng import Key
 

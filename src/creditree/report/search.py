@@ -98,7 +98,20 @@ class Mark:
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for programs."""
         cases = sweep_json(self.runs, self.decoding)["cases"]
-        return {**self.pair.to_json(), "p_value_seeds": self.p_seeds, "cases": cases}
+        runs = [_run_json(one, self.decoding) for one in self.runs]
+        return {**self.pair.to_json(), "p_value_seeds": self.p_seeds, "cases": cases, "runs": runs}
+
+
+def _run_json(run: SweptRun, decoding: str) -> dict[str, Any]:
+    seconds = run.summary.seconds
+    return {
+        "case": run.case,
+        "seed": run.seed,
+        "after": run.summary.decoding[decoding].after.to_json(),
+        "sampled": run.summary.tokens.get("sampled"),
+        "train_s": seconds.get("train"),
+        "train_cpu_s": seconds.get("train_cpu"),
+    }
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -104,6 +104,15 @@ def _title(summary: Summary) -> str:
 
 
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Return the rows of every decoding, and after it those of the tasks of a mixture."""
+    named = [
+        (label, decoding)
+        for name, whole in summary.decoding.items()
+        for label, decoding in (
+            (name, whole),
+            *((f"{name}: {task}", found[name]) for task, found in summary.tasks.items() if name in found),
+        )
+    ]
     return [
         (
             f"{name}, {d.unjudged} unjudged" if d.unjudged else name,
@@ -112,7 +121,7 @@ def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
             points_interval(d.difference.value, d.difference.interval),
             p_value(d.difference.p_value).removeprefix("p ").removeprefix("= "),
         )
-        for name, d in summary.decoding.items()
+        for name, d in named
     ]
 
 

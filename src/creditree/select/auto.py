@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -46,12 +47,12 @@ class Auto(Drawn):
 
     @property
     def chosen(self) -> Mapping[str, float]:
-        """Return alpha and P, or the scale c."""
+        """Return alpha and P, or the scale c; nothing where no c is large enough, as without any advantage."""
         if self.rule is None:
             return {}
         if isinstance(self.rule, EarlyShare):
             return {"alpha": float(self.rule.alpha), "probability": self.rule.probability}
-        return {"scale": self.rule.scale}
+        return {"scale": self.rule.scale} if isfinite(self.rule.scale) else {}
 
     def scores(self, one: Completion) -> FloatArray:
         """Return s [L] of a completion."""

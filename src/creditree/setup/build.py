@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from creditree.config.block import PromptBlock
-from creditree.config.schema import (
+from creditree.config.schema import LoraBlock, RunConfig
+from creditree.config.task import (
     BenchmarkConfig,
     FileConfig,
-    LoraBlock,
+    FunctionConfig,
+    MixtureConfig,
     MultiplicationConfig,
-    RunConfig,
     SvampConfig,
     TaskConfig,
     WordProblemsConfig,
@@ -22,6 +23,8 @@ from creditree.engines.engine import Sampling
 from creditree.methods import Method
 from creditree.models.adapter import LoraSpec
 from creditree.tasks.benchmarks import BENCHMARKS, benchmark
+from creditree.tasks.function import function_task
+from creditree.tasks.mixture import MixedPrompt, Mixture, Part
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.svamp import PROMPT as SVAMP_PROMPT
 from creditree.tasks.svamp import svamp
@@ -29,6 +32,7 @@ from creditree.tasks.table import Columns, load_table
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.tasks.word_problems import WordProblems
 from creditree.train.settings import Settings, Validation, WarmStart
+from creditree.user_code import digest_of
 
 
 def build_lora(block: LoraBlock) -> LoraSpec:
@@ -43,8 +47,12 @@ def build_task(config: TaskConfig) -> Task:
 
     Files that have not changed since are not read again: who plans, who checks and who trains have one task.
     """
+    if isinstance(config, MixtureConfig):
+        parts = zip(config.labels, config.mixture, strict=True)
+        return Mixture(tuple(Part(name, one.weight, build_task(one.task)) for name, one in parts))
     paths = (getattr(config, name, None) for name in ("path", "validation_path", "test_path"))
-    return _task(type(config), config.model_dump_json(), tuple(map(_stamp, paths)))
+    stamps = (*map(_stamp, paths), *map(digest_of, config.locations))
+    return _task(type(config), config.model_dump_json(), stamps)
 
 
 def _stamp(path: str | None) -> tuple[int, ...] | None:
@@ -56,7 +64,7 @@ def _stamp(path: str | None) -> tuple[int, ...] | None:
     return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _task(kind: type[BaseModel], values: str, stamps: tuple[object, ...]) -> Task:
     config: Any = kind.model_validate_json(values)
     prompt = build_prompt(config)
@@ -76,20 +84,23 @@ def _task(kind: type[BaseModel], values: str, stamps: tuple[object, ...]) -> Tas
         return svamp(config.path, prompt)
     if isinstance(config, BenchmarkConfig):
         return benchmark(config.name, config.path, prompt)
+    shared = {"columns": build_columns(config), "conflicts": config.conflicts, "prompt": prompt}
+    shares = {"validation": config.validation, "test": config.test}
+    if isinstance(config, FunctionConfig):
+        return function_task(config.name, config.problems, **shared, **shares)
     return load_table(
         config.path,
         validation_path=config.validation_path,
         test_path=config.test_path,
-        columns=build_columns(config),
-        validation=config.validation,
-        test=config.test,
-        conflicts=config.conflicts,
-        prompt=prompt,
+        **shared,
+        **shares,
     )
 
 
 def build_columns(config: TaskConfig) -> Columns:
     """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
+    if isinstance(config, FunctionConfig):
+        return Columns(config.question, config.answer)
     if not isinstance(config, FileConfig):
         return Columns()
     return Columns(config.question, config.answer, config.split, config.id, config.solution)
@@ -97,6 +108,9 @@ def build_columns(config: TaskConfig) -> Columns:
 
 def build_prompt(config: TaskConfig) -> PromptTemplate:
     """Return the wording of the prompt, without reading any problem: what is left out is the task's own."""
+    if isinstance(config, MixtureConfig):
+        parts = zip(config.labels, config.mixture, strict=True)
+        return MixedPrompt.of_parts(tuple((name, build_prompt(one.task)) for name, one in parts))
     return template(config.prompt, _default_prompt(config))
 
 

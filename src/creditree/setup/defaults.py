@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from creditree.config.schema import BenchmarkConfig, RunConfig, SvampConfig
+from creditree.config.schema import RunConfig
+from creditree.config.task import BenchmarkConfig, SvampConfig
 from creditree.errors import CreditreeError
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of

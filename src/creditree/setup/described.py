@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig
+from creditree.config.schema import RunConfig
 from creditree.errors import ModelError
 from creditree.evaluate.prompt import text_notes
 from creditree.methods import AXES, Method
 from creditree.piece import numbers_of
 from creditree.problem import Problem
-from creditree.setup.build import build_task
+from creditree.setup.build import build_prompt, build_task
 from creditree.setup.workload import Encoder
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.multiplication import Multiplication
@@ -57,15 +57,8 @@ def asked(config: RunConfig, prompt: PromptTemplate, problem: Problem) -> dict[s
 
 def example_of(config: RunConfig) -> dict[str, object]:
     """Return the first prompt of the test split with its answers; of problems on the hub, the wording alone."""
-    if isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub:
-        return {"wording": config.task.prompt.text or _wording(config.task)}
+    if config.task.is_on_hub:
+        return {"wording": build_prompt(config.task).text}
     task = build_task(config.task)
     problem = task.held_out("test", 1)[0]
     return asked(config, task.prompt, problem) | {"answers": list(problem.answers)}
-
-
-def _wording(task: SvampConfig | FileConfig | BenchmarkConfig) -> str:
-    """Return the wording of a task whose problems are on the hub."""
-    if isinstance(task, BenchmarkConfig):
-        return BENCHMARKS[task.name].prompt.text
-    return SVAMP_PROMPT if isinstance(task, SvampConfig) else PromptTemplate().text

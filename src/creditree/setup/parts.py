@@ -86,5 +86,5 @@ def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:
         base=BaseDigests.of(model, config.model.dtype),
         engine=engine,
         read=read_digest(config, resolved.method, task),
-        pieces={place: digest_of(place) for place in config.method.locations.values()},
+        pieces={place: digest_of(place) for place in (*config.method.locations.values(), *config.task.locations)},
     )

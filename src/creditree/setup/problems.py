@@ -9,8 +9,8 @@ from creditree.config.warm_start import WarmStartBlock
 from creditree.errors import DataError, did_you_mean
 from creditree.methods import AXES, Method
 from creditree.problem import Problem
-from creditree.rng import Key
 from creditree.setup.build import build_task
+from creditree.tasks.mixture import listed
 from creditree.tasks.task import Task
 
 
@@ -39,7 +39,7 @@ def check_problems(config: RunConfig, *, offline: bool = False) -> None:
     method, wanted = config.method.build(), wanted_solutions(config)
     if not wanted and not any(piece.columns for piece in method.pieces):
         return
-    if offline and getattr(config.task, "is_on_hub", False):
+    if offline and config.task.is_on_hub:
         return
     task = build_task(config.task)
     for problem in training_problems(task):
@@ -64,8 +64,7 @@ def _check_column(piece: str, column: str, problem: Problem) -> None:
 
 def training_problems(task: Task) -> Iterator[Problem]:
     """Yield every training problem once, by index; of those that are generated without end the first."""
-    count = 1 if task.num_training is None else task.num_training
-    return (task.training(Key.of(0), index) for index in range(count))
+    return listed(task, 1)
 
 
 def fitted_to(method: Method, task: Task) -> Method:

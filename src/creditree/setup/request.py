@@ -66,6 +66,7 @@ class TrainRequest:
 
     def _of_run(self, start: str) -> tuple[dict[str, Any], str]:
         values, where = run_values(start)
+        values.pop("warm_start", None)  # the run began with it, and what goes on from the run does not
         if self.task in BENCHMARKS:
             values.pop("reward", None)  # a benchmark has its own, as in an evaluation
         cure = ", or choose `reward`"

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from creditree.config.load import check_config, parse_values
-from creditree.config.schema import FileConfig, LoraBlock, RunConfig
+from creditree.config.schema import LoraBlock, RunConfig
+from creditree.config.task import FileConfig, MixtureConfig, TaskConfig
 from creditree.config.trust import without_pieces
 from creditree.errors import ConfigError
 from creditree.models.adapter import LoraSpec, saved_spec
@@ -58,9 +59,16 @@ def located(config: RunConfig) -> RunConfig:
     so that a run names the file, and not another configuration. Reward functions are found by their own rule.
     """
     model = _placed(config.model, ("name",), _is_local)
-    task = _placed(config.task, ("path", "validation_path", "test_path"), _is_file)
+    task = _located(config.task)
     guard = _placed(config.guard, ("path",), _is_file)
     return config.model_copy(update={"model": model, "task": task, "guard": guard})
+
+
+def _located(task: TaskConfig) -> TaskConfig:
+    if not isinstance(task, MixtureConfig):
+        return _placed(task, ("path", "validation_path", "test_path"), _is_file)
+    mixture = [one.model_copy(update={"task": _located(one.task)}) for one in task.mixture]
+    return task.model_copy(update={"mixture": mixture})
 
 
 def _is_local(name: str) -> bool:
@@ -88,6 +96,11 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
     if isinstance(config.task, FileConfig):
         given = config.task.model_dump(mode="json", exclude_unset=True, exclude={"validation_path", "test_path"})
         task = given | {"path": path}
+    elif isinstance(config.task, MixtureConfig):
+        raise ConfigError(
+            "`data` replaces the problems of one task, and those here are a mixture; name a configuration with task "
+            "'file', or with another mixture."
+        )
     else:
         prompt = build_prompt(config.task)
         wording = {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
@@ -97,7 +110,7 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
 
 def named_task(name: str, path: str | None) -> dict[str, Any]:
     """Return the task of a name, on a file where one is named. Raises ConfigError where it cannot have one."""
-    if path is not None and name in GENERATED:
+    if path is not None and (name in GENERATED or ":" in name):
         raise ConfigError(f"`data` names a file, but the problems of task '{name}' are generated; use `task` file.")
     if path is None and name == "file":
         raise ConfigError("`task` file needs the file of its problems: add `data` FILE.")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from creditree.config.schema import BenchmarkConfig, FileConfig, RunConfig, SvampConfig, TrainBlock
+from creditree.config.schema import RunConfig, TrainBlock
 from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
@@ -211,8 +211,7 @@ def too_little(
 
 def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     """Return the longest prompt of the problems that will be measured, and of those to train on, 2000 at most."""
-    far = isinstance(config.task, SvampConfig | FileConfig | BenchmarkConfig) and config.task.is_on_hub
-    if offline and (far or is_on_hub(config.guard.path)):
+    if offline and (config.task.is_on_hub or is_on_hub(config.guard.path)):
         return Prompt(ASSUMED_PROMPT, assumed=True)
     try:
         encoder = Encoder(config.model.name, offline=offline)

@@ -20,6 +20,7 @@ from creditree.report.watcher import Watcher
 from creditree.report.wording import count, duration
 from creditree.rng import Key
 from creditree.runs.atomic import StorageError
+from creditree.runs.environment import describe_environment
 from creditree.runs.held import HeldDirectory
 from creditree.setup.training import train_until
 from creditree.sweep.confirming import confirmed
@@ -28,12 +29,13 @@ from creditree.sweep.request import REPORT, RESULT, SweepRequest
 from creditree.train.interrupt import continuing
 from creditree.train.state import State
 
-SETTINGS, RUNGS = "search.yaml", "rungs.json"
+SETTINGS, CODE, RUNGS = "search.yaml", "code.json", "rungs.json"
 
 
 class SearchDirectory(HeldDirectory):
-    """``search.yaml trials/NAME/ rungs.json confirm/CASE/seed-SEED/ sweep.json sweep.md``; trials are run directories.
+    """``search.yaml code.json trials/NAME/ rungs.json confirm/CASE/seed-SEED/ sweep.json sweep.md``.
 
+    Trials, and the runs of the confirmation, are run directories.
     `rungs.json` has the result of every trial at every rung, written as soon as it is there.
     """
 
@@ -49,6 +51,7 @@ class SearchDirectory(HeldDirectory):
 
     def _begin(self, settings_yaml: str, *, held: bool) -> None:
         if not held:
+            self.write_json(CODE, describe_environment(), checked=False)
             self.write_text(SETTINGS, settings_yaml, checked=False)
 
     def results(self) -> list[list[Result]]:

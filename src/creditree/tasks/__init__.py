@@ -1,6 +1,8 @@
 """Problems to train on and problems held out: generated, from a file, or from the hub."""
 
 from creditree.tasks.benchmarks import BENCHMARKS, Benchmark, benchmark
+from creditree.tasks.function import function_task
+from creditree.tasks.mixture import Mixture
 from creditree.tasks.multiplication import Multiplication
 from creditree.tasks.split import Split
 from creditree.tasks.svamp import svamp
@@ -12,6 +14,7 @@ __all__ = [
     "BENCHMARKS",
     "Benchmark",
     "Columns",
+    "Mixture",
     "Multiplication",
     "PromptTemplate",
     "Split",
@@ -19,6 +22,7 @@ __all__ = [
     "Task",
     "WordProblems",
     "benchmark",
+    "function_task",
     "load_table",
     "svamp",
 ]

@@ -112,6 +112,15 @@ class PromptTemplate:
             )
         return found
 
+    def of(self, problem: Problem) -> "PromptTemplate":
+        """Return the wording of a problem's own task: this one, where there is one."""
+        return self
+
+    @property
+    def first(self) -> "PromptTemplate":
+        """The wording of problems that belong to no task in particular: this one, where there is one."""
+        return self
+
     def in_chat_format(self, encoder: TextEncoder) -> bool:
         """Return whether prompts are in the chat format of this model."""
         return self.chat is True or (self.chat == "auto" and (encoder.has_chat_template or self.system is not None))

@@ -1,7 +1,9 @@
 """What a run depends on besides its configuration, as digests: a continued run is the same, or says why not."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 
 from creditree.errors import ModelError, RunError
@@ -13,6 +15,7 @@ from creditree.rng import Key
 from creditree.runs.checksums import Checksums
 from creditree.runs.directory import RunDirectory
 from creditree.runs.records import is_file, object_of, read_bytes, record_of
+from creditree.tasks.mixture import Mixture
 from creditree.tasks.table import Table
 from creditree.tasks.task import Task
 
@@ -154,6 +157,9 @@ def training_digest(task: Task) -> str | None:
     """Return the sha256 of all training problems, in their order; None where they are generated without end."""
     if isinstance(task, Table):
         return fingerprint(task.slices["training"])
+    if isinstance(task, Mixture):
+        parts = [training_digest(part.task) for part in task.parts]
+        return sha256(json.dumps(parts).encode()).hexdigest() if any(parts) else None
     if task.num_training is None:
         return None
     return fingerprint(task.training(Key.of(0), index) for index in range(task.num_training))

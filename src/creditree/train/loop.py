@@ -46,6 +46,7 @@ class Loop:
             settings.max_new_tokens,
             partial(with_old_logprobs, parts.learner),
             told,
+            parts.method.explore.needs_solution,
         )
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step

@@ -19,7 +19,7 @@ from creditree.evaluate.summary import (
     WarmStarted,
 )
 from creditree.ledger import Ledger
-from creditree.problem import Problem, fingerprint
+from creditree.problem import Problem, fingerprint, ids_by_task
 from creditree.report.curves import Series, plot_curves
 from creditree.report.document import Code, Heading, to_markdown
 from creditree.report.rewards import RewardChange
@@ -61,6 +61,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
         },
         rewards=_rewards(trainer, before, after),
         singles=_singles(trainer, before, after),
+        tasks=_tasks(trainer, before, after),
         details=_details(trainer, after),
     )
 
@@ -166,6 +167,20 @@ def _singles(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[st
     """Return each of several rewards by decoding; nothing where there is one."""
     names = trainer.parts.verifier.singles
     return {name: single_changes(names, before[name], found) for name, found in after.items()} if names else {}
+
+
+def _tasks(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, Decoding]]:
+    """Return the accuracies of each task of a mixture, by decoding; those without a judged pair are left out."""
+    measured = trainer.settings.measured(trainer.parts.task)
+    found: dict[str, dict[str, Decoding]] = {}
+    for task, ids in ids_by_task(measured).items():
+        sides = {name: (before[name].only(ids).correct, one.only(ids).correct) for name, one in after.items()}
+        found[task] = {name: Decoding.of(old, new) for name, (old, new) in sides.items() if _has_pair(old, new)}
+    return found
+
+
+def _has_pair(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> bool:
+    return any(value is not None and old[name] is not None for name, value in new.items())
 
 
 def _asked(trainer: Trainer) -> bool:

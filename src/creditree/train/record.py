@@ -29,12 +29,13 @@ def metrics_record(
 
     `singles`: the rewards that rewards are a sum of;  `is_warm`: it was one of the warm start.
     """
-    reward, stats = result.reward_mean, result.stats
+    reward, stats, tasks = result.reward_mean, result.stats, result.by_task
     return {
         "step": state.step,
         **({"warm_start": True} if is_warm else {}),
         "reward_mean": None if math.isnan(reward) else reward,
         **({"rewards": {n: one.to_json() for n, one in result.single_rewards(singles).items()}} if singles else {}),
+        **({"by_task": tasks} if tasks else {}),
         "mixed_share": result.mixed_share,
         "signal_share": (state.step - state.ledger.no_signal) / state.step,
         "loss": stats.loss,

@@ -34,7 +34,7 @@ class Rollout:
 
     `max_new_tokens` bounds a whole completion, kept tokens of a replay included. `old_logprobs` completes a forest that
     is learned from after an update, and says how many tokens that took; without it, what the engine says counts.
-    `told` hears how far an engine call is.
+    `told` hears how far an engine call is. `solutions`: roots have the worked solutions of their problems.
     """
 
     model: Model
@@ -45,14 +45,17 @@ class Rollout:
     max_new_tokens: int
     old_logprobs: OldLogprobs | None = None
     told: Told | None = None
+    solutions: bool = False
 
     def root(self, problem: Problem, budget: int | None = None) -> RolloutTree:
         """Return the tree of a problem before anything is sampled; `budget`: tokens of a completion (None: as set)."""
         ids = prompt_ids(self.prompt, problem, self.model)
-        if problem.solution is None:
+        if not self.solutions or problem.solution is None:
             return RolloutTree(problem, ids)
         most = (self.max_new_tokens if budget is None else budget) - 1
-        solution = target_ids(problem.solution, self.model, chat=self.prompt.in_chat_format(self.model.texts))
+        solution = target_ids(
+            problem.solution, self.model, chat=self.prompt.of(problem).in_chat_format(self.model.texts)
+        )
         return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
     def advance(

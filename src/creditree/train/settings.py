@@ -11,8 +11,8 @@ from creditree.ledger import Seconds
 from creditree.methods import Method
 from creditree.models.load import Model
 from creditree.problem import Problem
-from creditree.rng import Key
 from creditree.schedule.base import Schedule
+from creditree.tasks.mixture import listed
 from creditree.tasks.split import Split
 from creditree.tasks.task import Task
 from creditree.train.guard import Guard
@@ -161,13 +161,13 @@ def check_context(parts: Parts, settings: Settings) -> None:
     measured = settings.measured(task)
     if settings.validation.every > 0:
         measured += task.held_out("validation", settings.validation.problems)
-    training = (task.training(Key.of(settings.seed), index) for index in range(task.num_training or 0))
-    fixed: int | None = None
-    for problem in chain(measured, training):
+    wording: dict[str, int] = {}
+    for problem in chain(measured, listed(task)):
+        fixed = wording.get(problem.task)
         if fixed is not None and fixed + _most_tokens(task.prompt.render(problem)) + longest <= limit:
             continue
         prompt = len(prompt_ids(task.prompt, problem, parts.model))
-        fixed = prompt if fixed is None else fixed  # more than the wording around a question takes
+        wording.setdefault(problem.task, prompt)  # more than the wording around a question takes
         if prompt + longest > limit:
             raise ConfigError(
                 f"a prompt of {prompt} tokens (problem '{problem.id}') and sampling.max_new_tokens "

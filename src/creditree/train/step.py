@@ -1,7 +1,8 @@
 """One training step: problems -> forests -> advantages -> weights -> batches -> optimiser steps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import isnan
 
 import numpy as np
 
@@ -58,6 +59,22 @@ class StepResult:
         """Mean reward of the first groups; NaN where no completion has one."""
         found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
         return float(np.mean(found)) if found else float("nan")
+
+    @property
+    def by_task(self) -> dict[str, dict[str, float | int | None]]:
+        """Problems, mean reward and mixed share of each task of a mixture; empty where there is one task."""
+        groups: dict[str, list[Forest]] = {}
+        for forest in self.explored:
+            groups.setdefault(forest[0].problem.task, []).append(forest)
+        found = {task: replace(self, explored=own) for task, own in groups.items() if task}
+        return {
+            task: {
+                "problems": len(own.explored),
+                "reward_mean": None if isnan(own.reward_mean) else own.reward_mean,
+                "mixed_share": own.mixed_share,
+            }
+            for task, own in found.items()
+        }
 
     def single_rewards(self, names: Sequence[str]) -> dict[str, SingleReward]:
         """Return mean and failures of each single reward that rewards are a sum of, over all that was explored."""

@@ -11,6 +11,7 @@ from creditree.methods import supervised
 from creditree.models.load import Model
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
+from creditree.tasks.mixture import listed
 from creditree.tasks.task import PromptTemplate, Task
 from creditree.train.settings import Parts, WarmStart
 from creditree.train.step import StepResult, learn
@@ -42,7 +43,7 @@ def solved(problem: Problem, prompt: PromptTemplate, model: Model) -> RolloutTre
     """
     if problem.solution is None:
         raise DataError(f"problem '{problem.id}' has no worked solution for the warm start; see task.solution.")
-    ids = target_ids(problem.solution, model, chat=prompt.in_chat_format(model.texts))
+    ids = target_ids(problem.solution, model, chat=prompt.of(problem).in_chat_format(model.texts))
     unknown = np.zeros(len(ids))  # nothing was sampled, so there is no engine to compare the learner with
     branch = Branch(None, 0, ids, unknown, unknown, "stop", Verdict(1.0), old_logprobs=unknown)
     return RolloutTree(problem, prompt_ids(prompt, problem, model), branches=(branch,))
@@ -51,8 +52,7 @@ def solved(problem: Problem, prompt: PromptTemplate, model: Model) -> RolloutTre
 def check_solutions(model: Model, task: Task) -> None:
     """Raise ConfigError where a prompt with its solution exceeds the model's context."""
     limit = model.network.max_positions
-    count = 1 if task.num_training is None else task.num_training
-    for problem in (task.training(Key.of(0), index) for index in range(count)):
+    for problem in listed(task, 1):
         tree = solved(problem, task.prompt, model)
         if len(tree.prompt_ids) + tree.branches[0].end > limit:
             raise ConfigError(

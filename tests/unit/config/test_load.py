@@ -6,7 +6,8 @@ import pytest
 
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.overrides import apply_overrides
-from creditree.config.schema import FileConfig, MultiplicationConfig, RunConfig, SvampConfig
+from creditree.config.schema import RunConfig
+from creditree.config.task import FileConfig, MultiplicationConfig, SvampConfig
 from creditree.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -224,7 +225,7 @@ def test_mistakes_in_the_task_are_named_without_its_type(task: str, words: list[
         ("method: {group: 1000000000}", ["3,000,000,000 completions", "lower method.group (it is 1,000,000,000)"]),
         ("train: {problems_per_step: 7000}", ["1,050,000 completions", "train.problems_per_step (it is 7,000)"]),
         ("sampling: {max_new_tokens: 2000000}", ["300,000,000 tokens", "sampling.max_new_tokens (it is 2,000,000)"]),
-        ("method: {name: attnrl, points: 100000000}", ["what forks below it"]),
+        ("method: {name: attnrl, points: 100000000}", ["what else method.explore samples"]),
         ("reward: {name: math, workers: 100000}", ["reward.workers", "less than or equal to 256"]),
         ("reward: {name: numeric, tolerance: true}", ["reward.tolerance is True", "write the number"]),
         ("evaluation: {temperatures: [0, 0.0]}", ["evaluation.temperatures", "the temperature 0 twice"]),

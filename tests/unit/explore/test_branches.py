@@ -1,5 +1,6 @@
 """Where a completion is branched: golden cases, and the authors' procedure written out step by step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditree.explore import pick_branches
+from creditree.explore import BranchRule
 from creditree.steps import Step
+from creditree.tree import FloatArray
+
+PLACE = ("prompt_tokens", "think_step", "after", "forked")
+
+
+def pick_branches(scores: FloatArray, steps: Sequence[Step], points: int = 2, **said: Any) -> tuple[int, ...]:
+    """Return what a rule picks; `said` are its numbers, and of the completion's place."""
+    place = {name: said.pop(name) for name in PLACE if name in said}
+    return BranchRule(points, **said).pick(scores, steps, **place)
 
 
 def even(count: int, size: int) -> list[Step]:

@@ -114,6 +114,9 @@ def test_the_record_has_every_trial_at_every_rung() -> None:
     assert found["winner"] == "rloo-1"
     assert found["confirmation"]["equal_tokens"]["by_seed"] == pytest.approx({"1": 0.21, "2": 0.20, "3": 0.19})
     assert found["confirmation"]["equal_seconds"]["p_value_seeds"] < 0.01
+    runs = found["confirmation"]["equal_tokens"]["runs"]
+    assert [(one["case"], one["seed"]) for one in runs[:3]] == [("grpo-1", 1), ("grpo-1", 2), ("grpo-1", 3)]
+    assert (runs[5]["after"]["value"], runs[5]["sampled"], runs[5]["train_s"]) == (0.63, 9, 1.0)
     none = search_json(SEARCH, Path("out"), [FIRST, LAST], confirmation((40, 42, 44), (61, 62, 63)))
     assert none["winner"] is None
     assert none["conclusion"].startswith("None found")

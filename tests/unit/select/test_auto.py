@@ -148,9 +148,10 @@ def test_without_signal_every_token_has_the_budget_for_a_chance() -> None:
     forest = (flat([[2, 3, 1], [3, 1]], [1.0, 1.0]),)
     advantages = _advantages(forest)
     assert Auto(0.5).of_step([forest], [advantages]).rule == EarlyShare(0, 0.5)
-    rule = Auto(0.5, "tokens").of_step([forest], [advantages]).rule
-    assert isinstance(rule, Proportional)
-    assert rule.inclusion(np.zeros(3)) == pytest.approx([0.5] * 3)
+    select = Auto(0.5, "tokens").of_step([forest], [advantages])
+    assert isinstance(select.rule, Proportional)
+    assert select.rule.inclusion(np.zeros(3)) == pytest.approx([0.5] * 3)
+    assert select.chosen == {}  # its scale is infinite, which is no number for a metric
 
 
 def test_the_whole_step_decides_and_draws_depend_on_the_key() -> None:

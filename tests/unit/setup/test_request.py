@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.schema import FileConfig, SvampConfig
+from creditree.config.task import FileConfig, SvampConfig
 from creditree.errors import ConfigError
 from creditree.runs.directory import RunDirectory
 from creditree.setup.request import TrainRequest
@@ -36,6 +36,14 @@ def test_a_benchmark_in_the_place_of_a_run_s_task_has_its_own_grader(tmp_path: P
         TrainRequest(None, task="math500", start=start, overrides=("reward=numeric",)).load().reward.name == "numeric"
     )
     assert TrainRequest(None, task="svamp", start=start).load().reward.name == "last_integer"
+
+
+def test_what_goes_on_from_a_run_does_not_repeat_its_warm_start(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "a", "task: {name: file, path: x.jsonl}\nwarm_start: {steps: 5}\n"):
+        pass
+    assert TrainRequest(None, start=str(tmp_path / "a")).load().warm_start.steps == 0
+    again = TrainRequest(None, start=str(tmp_path / "a"), overrides=("warm_start.steps=2",))
+    assert again.load().warm_start.steps == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from creditree.config.load import dump_config, parse_config, parse_values
-from creditree.config.schema import FileConfig, RunConfig
+from creditree.config.schema import RunConfig
+from creditree.config.task import FileConfig
 from creditree.errors import ConfigError, CreditreeError, ModelError, RunError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights

@@ -12,6 +12,8 @@ import pytest
 from creditree.errors import ConfigError, DataError
 from creditree.rng import Key
 from creditree.tasks import Columns, PromptTemplate, Table, load_table
+from creditree.tasks.rows import Row
+from creditree.tasks.table import problem_of
 
 ROWS = [{"question": f"{number}+1?", "answer": str(number + 1), "level": str(number % 3)} for number in range(60)]
 
@@ -107,6 +109,16 @@ def test_answers_may_be_texts_numbers_or_lists_and_columns_may_have_other_names(
     )
     assert [problem.answers for problem in table.slices["training"]] == [("a",), ("7",), ("2.5",), ("b", "3")]
     assert [problem.id for problem in table.slices["training"]] == ["k0", "k1", "k2", "k3"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "solution"),
+    [(" so 3", " so 3"), (3, "3"), (2.5, "2.5"), ("", None), ("NaN", None), (None, None), (True, None), (["3"], None)],
+)
+def test_a_solution_is_a_text_or_a_number(cell: object, solution: str | None) -> None:
+    row = Row("a", "row 1", {"question": "1+2", "answer": "3", "solution": cell})
+    assert problem_of(row).solution == solution
+    assert problem_of(row, Columns(solution="worked")).solution is None
 
 
 def test_the_plural_column_is_found_by_itself(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from creditree.credit.group_relative import GroupRelative
 from creditree.credit.prefix_gain import PrefixGain, PrefixMatch
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.store import ROOT, PrefixStore
-from creditree.explore.base import Explorer
+from creditree.explore.base import Exploration, Explorer, ExplorerState, Fork, Growth
 from creditree.explore.entropy import Entropy
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
@@ -21,14 +22,16 @@ from creditree.methods import Method
 from creditree.objective.gspo import Gspo
 from creditree.objective.likelihood import Likelihood
 from creditree.objective.policy_gradient import PolicyGradient
+from creditree.piece import fitted
 from creditree.problem import Problem
+from creditree.rng import Key
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.schedule.fixed import Fixed
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.everything import Everything
 from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
-from creditree.tree import IntArray
+from creditree.tree import Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
 from tests.forests import assigned
 from tests.training import SETTINGS, Solved, parts_of
@@ -95,6 +98,50 @@ def test_what_an_explorer_remembers_is_in_the_checkpoint(off_policy: bool) -> No
     kept = {len(tree[0]) for step in (*seen, *expected) for tree in step}  # type: ignore[index]
     assert len(kept) > 1  # more is given of some than of others
     assert whole.pipeline.explorer_state["steps"] == 4
+
+
+@dataclass(frozen=True)
+class OneMore(Explorer):
+    """A group, and then one completion more in every step than in the one before."""
+
+    more: int = fitted(1)
+
+    @property
+    def max_completions(self) -> int:
+        """Enough."""
+        return self.group + 10
+
+    def start(self) -> ExplorerState:
+        """Begin with one."""
+        return {"more": 1}
+
+    def at_state(self, state: ExplorerState) -> Self:
+        """Take so many."""
+        return replace(self, more=int(state["more"]))
+
+    def after(self, forests: Sequence[Forest], state: ExplorerState) -> ExplorerState:
+        """One more."""
+        return {"more": state["more"] + 1}
+
+    def grow(self, tree: RolloutTree, key: Key) -> Exploration:
+        """Yield both rounds."""
+        forest = yield Growth((tree,), (Fork(0, None, 0, self.group),))
+        return (yield Growth(forest, (Fork(0, None, 0, self.more),)))
+
+
+def test_problems_in_flight_go_on_with_what_was_remembered_when_they_were_drawn() -> None:
+    method = Method("m", "", OneMore(2), GroupRelative(), Everything(), PolicyGradient(), Fixed(off_policy=True))
+    loop = Loop(parts_of(method=method), replace(SETTINGS, steps=4, problems_per_step=1))
+
+    def sizes(loop: Loop) -> list[int]:
+        return [len(forest[0].branches) for forest in loop.step().explored]
+
+    assert [sizes(loop) for _ in range(2)] == [[3], [3]]  # the second was drawn before the first step had ended
+    saved = loop.pipeline.save()
+    resumed = Loop(parts_of(method=method), loop.settings)
+    resumed.pipeline.load(saved[0], json.loads(json.dumps(saved[1])))
+    resumed.state.step = 2
+    assert sizes(resumed) == sizes(loop) == [4]
 
 
 @dataclass(frozen=True)
