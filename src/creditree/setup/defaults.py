@@ -19,11 +19,11 @@ from creditree.errors import CreditreeError
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
 from creditree.piece import types_of
-from creditree.plan.fit import choose
+from creditree.plan.fit import choose, usual_micro_batch
 from creditree.plan.prediction import predict
 from creditree.setup.build import build_lora
 from creditree.setup.machine import default_device, fastest_precision, usable_memory
-from creditree.setup.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
+from creditree.setup.workload import DEFAULT_ROWS, free_of, workload_of
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.units import show_bytes
@@ -281,7 +281,7 @@ def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
     why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"
     values = (found.max_rows, found.micro_batch_tokens, found.stored_tokens)
     is_free = (free.max_rows, free.micro_batch_tokens, free.stored_tokens)
-    usual = (DEFAULT_ROWS, DEFAULT_MICRO_BATCH, None)
+    usual = (DEFAULT_ROWS, usual_micro_batch(on_host=work.on_host), None)
     return [
         Choice(key, value, why)
         for key, value, mine, default in zip(ROWS, values, is_free, usual, strict=True)

@@ -13,7 +13,15 @@ from creditree.models.load import load_texts
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import RANDOM, Shape, shape_of
 from creditree.models.texts import Texts
-from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
+from creditree.plan.fit import (
+    Free,
+    choose,
+    largest_group,
+    largest_length,
+    least,
+    precisions_of,
+    usual_micro_batch,
+)
 from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import NUM_BYTES, Workload
 from creditree.problem import Problem
@@ -27,7 +35,7 @@ from creditree.units import parse_bytes, show_bytes
 ASSUMED_PROMPT = 100
 """Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""
 LOOKED_AT = 2000
-DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
+DEFAULT_ROWS = 512
 """What `auto` is without a memory limit."""
 
 
@@ -78,7 +86,7 @@ def workload_of(
         entropies=settings.sampling.entropies or sampled.signals.entropies,
         nucleus=settings.sampling.top_p < 1,
         evaluation_problems=_most_measured(config),
-        micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
+        micro_batch_tokens=_or(train.micro_batch_tokens, usual_micro_batch(on_host=on_host)),
         max_rows=_or(train.max_rows, DEFAULT_ROWS),
         stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
         threads=train.threads or 1,
@@ -133,7 +141,8 @@ def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
     if "auto" not in (train.micro_batch_tokens, train.max_rows, train.stored_tokens) and train.memory is None:
         return config
     if train.memory is None:
-        return _with(config, DEFAULT_MICRO_BATCH, DEFAULT_ROWS, None)
+        on_host = not config.model.device.startswith("cuda")
+        return _with(config, usual_micro_batch(on_host=on_host), DEFAULT_ROWS, None)
     work, _ = workload_of(config, offline=offline)
     found = choose(work, parse_bytes(train.memory), free_of(train))
     if found is None:
