@@ -79,7 +79,7 @@ def _gain(record: Mapping[str, Any]) -> list[Block]:
                 p_value(group["adjusted_p_value"]),
             )
             for group in record["groups"]
-        )  # fmt: skip
+        )
         blocks.append(Rows(("group", "n", "before, %", "after, %", "difference", "p (Holm)"), groups))
     return blocks
 
