@@ -11,7 +11,6 @@ from creditree.methods import AXES
 from creditree.rewards import READY
 from creditree.text import shortened
 from creditree.user_code import file_of
-from creditree.verify.locate import reward_file
 
 JUDGES = (("reward",), ("guard", "reward"))
 """Where a configuration names who judges."""
@@ -94,5 +93,5 @@ def _code(reward: object) -> str | None:
     if not isinstance(name, str) or name in OPTIONS or name in READY:
         return None
     source, _, function = name.rpartition(":")
-    file = reward_file(name)
+    file = file_of(name)
     return f"the function {function} in {source if file is None else file}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from creditree.config.reward import build_verifier
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.errors import DataError
@@ -24,6 +23,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
+from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
 from creditree.train.inputs import BaseDigests

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.guard import GuardBlock
-from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
 from creditree.pilot.balance import (
@@ -33,6 +33,8 @@ from creditree.pilot.request import (
 from creditree.pilot.store import PROBLEMS, PilotDirectory
 from creditree.problem import fingerprint
 from creditree.runs.atomic import write_text, writing
+from creditree.setup.grading import build_verifier, grading
+from creditree.setup.guard import guard_table
 from creditree.setup.workload import Encoder
 from creditree.tasks.rows import read_rows
 from creditree.tasks.table import SLICES, Columns
@@ -134,7 +136,7 @@ def _guard_problems(request: Request, prompt: PromptTemplate, splits: Splits) ->
     """
     if request.guard is None:
         return 0, []
-    problems = GuardBlock(**guard_keys(request)).table(prompt).held_out("test", GUARD_PROBLEMS)
+    problems = guard_table(GuardBlock(**guard_keys(request)), prompt).held_out("test", GUARD_PROBLEMS)
     training = {normal(problem.question) for problem in splits.problems("training")}
     known = sum(normal(problem.question) in training for problem in problems)
     if not known:

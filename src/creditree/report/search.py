@@ -64,7 +64,7 @@ class Climbed:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Mark:
+class BudgetMark:
     """The best and the baseline when they had spent the same: `what`, tokens or seconds."""
 
     what: str
@@ -120,7 +120,7 @@ class Confirmation:
 
     best: Trial
     baseline: Trial
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[BudgetMark, ...] = ()
     reason: str | None = None
 
     def is_won(self, level: float) -> bool:
@@ -211,11 +211,11 @@ def _title(number: int, one: Climbed) -> str:
     return f"rung {number}: {len(one.results)} trials at {count(one.tokens)} sampled tokens, accuracy in % (95 %)"
 
 
-def _mark_title(mark: Mark) -> str:
+def _mark_title(mark: BudgetMark) -> str:
     return f"fresh seeds, test split, equal {mark.what}, {mark.decoding}: mean ± standard deviation over seeds"
 
 
-def _groups(mark: Mark) -> list[tuple[str, ...]]:
+def _groups(mark: BudgetMark) -> list[tuple[str, ...]]:
     return group_rows([one.run for one in mark.runs], mark.decoding)
 
 

@@ -2,7 +2,6 @@
 
 import torch
 
-from creditree.config.reward import build_verifier, code_digest
 from creditree.engines.native.library import identity
 from creditree.engines.whole import engine_for
 from creditree.learner.learner import Learner, OptimiserSpec
@@ -13,6 +12,7 @@ from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.setup.build import build_lora
+from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
 from creditree.setup.resolve import Resolved

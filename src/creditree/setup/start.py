@@ -17,7 +17,7 @@ from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_lora, build_prompt
-from creditree.tasks.rows import is_on_hub
+from creditree.sources import is_on_hub
 from creditree.train.start import find_start, is_adapter, run_of
 
 GENERATED = ("multiplication", "word_problems")

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from creditree.cli.describe import show_command
-from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
+from creditree.setup.grading import build_verifier, grading
 from creditree.verify import Answer, RewardFunction
 
 
