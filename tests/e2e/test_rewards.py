@@ -103,6 +103,24 @@ def test_a_changed_function_is_not_resumed_with(made: Path) -> None:
         ct.train(made / "run.yaml", made / "run", resume=True, watcher=Watcher())
 
 
+@pytest.mark.thorough
+def test_a_pilot_is_judged_by_several(tmp_path: Path) -> None:
+    rows = [f"{a}*{b}=,{a * b}" for a in range(200, 300) for b in (3, 7)]
+    (tmp_path / "t.csv").write_text("\n".join(["question,answer", *rows]) + "\n")
+    several = ["last_integer", {"name": "overlong", "weight": 0.2}]
+    found = ct.pilot(
+        tmp_path / "t.csv",
+        "builtin:multiplication",
+        tmp_path / "pilot",
+        budget="15s",
+        reward=several,
+        max_new_tokens=48,
+        watcher=Watcher(),
+    ).to_json()
+    assert found["data"]["grader"] == "last_integer + 0.2 overlong"
+    assert ct.Run(tmp_path / "pilot" / "run").config.reward.names == ("last_integer", "overlong")
+
+
 def test_each_normalised_before_the_sum_trains_where_sums_are_equal(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "def up(completions, **c): return [float(i % 2) for i, _ in enumerate(completions)]\n"

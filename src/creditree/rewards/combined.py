@@ -33,7 +33,7 @@ class Combined(Verifier):
     accuracy is the task's, whatever the others add. A completion for which any of them fails has no reward, and is not
     trained on; the verdict names the first that failed. A weight of 0 measures without rewarding.
 
-    `combine`: ``sum``, credit is given for R. ``normalise_then_sum`` (GDPO, arXiv 2601.05242, equations 4 to 6): credit
+    `combine`: ``sum``, credit is given for R. ``normalise_then_sum`` (GDPO, arXiv 2601.05242): credit
     is given for
 
         A = sum_k w_k (r_k - mean(r_k)) / (std(r_k) + eps)
