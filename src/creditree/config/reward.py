@@ -146,7 +146,7 @@ class RewardBlock(Block):
     @property
     def names(self) -> tuple[str, ...]:
         """The name, or those of several; the first says whether a completion is correct."""
-        return (self.name,) if self.rewards is None else tuple(one.name for one in self.rewards)
+        return (self.name,) if self.rewards is None else tuple(reward.name for reward in self.rewards)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class RewardBlock(Block):
         """Return the block as a configuration has it: the name alone where no option is set."""
         if self.rewards is None:
             return {"name": self.name, **self.options} if self.options else self.name
-        rewards = [one.written({} if one.is_ready else judge_of(one).options) for one in self.rewards]
+        rewards = [reward.written({} if reward.is_ready else judge_of(reward).options) for reward in self.rewards]
         return rewards if self.combine in (None, "sum") else {"rewards": rewards, "combine": self.combine}
 
 

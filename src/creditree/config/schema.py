@@ -21,7 +21,7 @@ MOST_THREADS = 1024
 def same_temperature(temperatures: Sequence[float]) -> float | None:
     """Return the first temperature that is the same as one before, to the six digits that results are named by."""
     names = [f"{temperature:g}" for temperature in temperatures]
-    return next((one for place, one in enumerate(temperatures) if names[place] in names[:place]), None)
+    return next((temperature for place, temperature in enumerate(temperatures) if names[place] in names[:place]), None)
 
 
 class ModelConfig(Block):

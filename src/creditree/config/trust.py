@@ -45,7 +45,7 @@ def _tasks(task: object) -> dict[str, str]:
     """Return where the code of tasks lies that are functions, under the key that asks for them."""
     mixture = task.get("mixture") if isinstance(task, Mapping) else None
     several = mixture if isinstance(mixture, list) else [task]
-    names = [one.get("name") if isinstance(one, Mapping) else one for one in several]
+    names = [reward.get("name") if isinstance(reward, Mapping) else reward for reward in several]
     code = [str(file_of(name) or name) for name in names if isinstance(name, str) and ":" in name]
     return {"task": code[0]} if code else {}
 

@@ -97,7 +97,7 @@ class InProcessEngine:
     def _sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
     ) -> tuple[list[list[Sample]], Ledger]:
-        decoder = self._decoder(max(len(one.context_ids) + one.max_new_tokens for one in requests))
+        decoder = self._decoder(max(len(request.context_ids) + request.max_new_tokens for request in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         found: list[list[Sample]] = [[] for _ in requests]

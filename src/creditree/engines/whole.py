@@ -146,9 +146,9 @@ class WholeEngine(Engine):
         item = max(4, network.dtype.itemsize)
 
         def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
-            ids = [one.token_ids for one in wanted]
+            ids = [completion.token_ids for completion in wanted]
             ledger.influence_tokens += sum(map(len, ids))
-            return influence_of_whole(network, ids, [one.steps for one in wanted], spec)
+            return influence_of_whole(network, ids, [completion.steps for completion in wanted], spec)
 
         of_one = network.num_layers * network.num_heads * item
         score_by(scored, completions, lambda longest: ATTENTION_BYTES // (of_one * longest**2))

@@ -191,6 +191,6 @@ def _base(
     pairs = [one for one in fresh if one.id in old]
     if not pairs:
         raise DataError(f"no completion of the base model got a reward: {before.first_failure}")
-    shares = [old[one.id] for one in pairs]
-    change = paired_change(shares, [one.share for one in pairs], key)
+    shares = [old[pair.id] for pair in pairs]
+    change = paired_change(shares, [pair.share for pair in pairs], key)
     return BasePart(mean_over_problems(shares, key.at("interval")), before.num_truncated, change)

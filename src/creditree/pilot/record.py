@@ -52,7 +52,7 @@ def outlook_record(base: Base, num_test: int, trials: Sequence[SettingTrial] = (
     record: dict[str, Any] = {
         "verdict": kind,
         "why": why,
-        "by_temperature": [one.to_json() for one in base.outlooks],
+        "by_temperature": [outlook.to_json() for outlook in base.outlooks],
         "temperature": base.chosen.temperature,
         "group": base.frame.group,
         "detectable_gain": detectable,
@@ -112,7 +112,7 @@ def full_record(course: Course, trials: Sequence[SettingTrial], config: RunConfi
     )
     answer = commonest_answer(sides["trained"])
     metrics = [_metric(request, data, name, asked, sides, key) for name in request.metrics]
-    failed = [f"metric {one['name']}: {one['error']}" for one in metrics if "error" in one]
+    failed = [f"metric {metric['name']}: {metric['error']}" for metric in metrics if "error" in metric]
     listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
     advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
     if base.cold is not None:
@@ -268,7 +268,7 @@ def _cost(
         "seconds": directory.spent_s,
         "training_seconds": summary.seconds["train"],
         "tokens": dict(summary.tokens),
-        "tokens_before": sum(round(one.tokens * one.samples * one.accuracy.n) for one in base.outlooks)
+        "tokens_before": sum(round(outlook.tokens * outlook.samples * outlook.accuracy.n) for outlook in base.outlooks)
         + sum(trial.summary.tokens["sampled"] for trial in trials),
         "peak_memory_bytes": peak_so_far(request.device, directory),
         "device": request.device,

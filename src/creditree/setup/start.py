@@ -67,7 +67,7 @@ def located(config: RunConfig) -> RunConfig:
 def _located(task: TaskConfig) -> TaskConfig:
     if not isinstance(task, MixtureConfig):
         return _placed(task, ("path", "validation_path", "test_path"), _is_file)
-    mixture = [one.model_copy(update={"task": _located(one.task)}) for one in task.mixture]
+    mixture = [part.model_copy(update={"task": _located(part.task)}) for part in task.mixture]
     return task.model_copy(update={"mixture": mixture})
 
 

@@ -134,7 +134,7 @@ class NativeDecoder:
 
     @property
     def _num_weights(self) -> int:
-        return sum(one.weight.numel() for layer in self._weights.layers for one in layer.projections)
+        return sum(projection.weight.numel() for layer in self._weights.layers for projection in layer.projections)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""

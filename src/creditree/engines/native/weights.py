@@ -32,12 +32,16 @@ class Weights:
         addresses, numbers = [pointer(tensor) for tensor in ends], list[float]()
         for layer in self.layers:
             addresses += [pointer(t) for t in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)]
-            for one in layer.projections:
-                form, scale, offset = _quantised(one)
-                tensors = [pointer(t) for t in (one.weight, one.bias, *scale)]
-                lora = [0, 0, 0] if one.lora is None else [pointer(one.lora.a), pointer(one.lora.b), len(one.lora.a)]
-                addresses += [form, one.outputs, *tensors, *lora]
-                numbers += [offset, 0.0 if one.lora is None else one.lora.scaling]
+            for projection in layer.projections:
+                form, scale, offset = _quantised(projection)
+                tensors = [pointer(t) for t in (projection.weight, projection.bias, *scale)]
+                lora = (
+                    [0, 0, 0]
+                    if projection.lora is None
+                    else [pointer(projection.lora.a), pointer(projection.lora.b), len(projection.lora.a)]
+                )
+                addresses += [form, projection.outputs, *tensors, *lora]
+                numbers += [offset, 0.0 if projection.lora is None else projection.lora.scaling]
         return addresses, numbers
 
 
@@ -72,11 +76,11 @@ def _tensors(weights: Weights, dtype: torch.dtype) -> Iterator[tuple[Tensor | No
     for layer in weights.layers:
         for tensor in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm):
             yield tensor, dtype
-        for one in layer.projections:
-            yield one.bias, dtype
-            if one.lora is not None:
-                yield from ((one.lora.a, sums), (one.lora.b, sums))
-            yield from [(one.weight, dtype)] if one.quantised is None else _codes(one, dtype)
+        for projection in layer.projections:
+            yield projection.bias, dtype
+            if projection.lora is not None:
+                yield from ((projection.lora.a, sums), (projection.lora.b, sums))
+            yield from [(projection.weight, dtype)] if projection.quantised is None else _codes(projection, dtype)
 
 
 def _codes(one: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
