@@ -12,7 +12,7 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.influence import Wanted, score_by
 from creditree.engines.pulse import Heart, Told
-from creditree.engines.requests import check_requests, no_distribution
+from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
 from creditree.models.influence import influence_of_whole
@@ -45,7 +45,9 @@ class WholeEngine(Engine):
     completions are decoded together, fewer where their contexts, padding included, are more than `prefill_tokens`.
     """
 
-    def __init__(self, model: Model, network: WholeModel, max_rows: int = 512, prefill_tokens: int = 8192) -> None:
+    def __init__(
+        self, model: Model, network: WholeModel, max_rows: int = 512, prefill_tokens: int = PREFILL_TOKENS
+    ) -> None:
         self.model = model
         self._network = network
         self._max_rows = max_rows

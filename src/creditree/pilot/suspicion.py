@@ -99,8 +99,8 @@ def example_rows(problems: Sequence[Problem], attempts: Iterable[Attempt]) -> st
     known: Mapping[str, Problem] = {problem.id: problem for problem in problems}
     tests = {problem.id: tested for problem in problems if (tested := _tests(problem)) is not None}
 
-    def trusted(one: Attempt) -> int:
-        return 2 - sum(test(one.text) for test in tests.get(one.problem_id, ()))
+    def trusted(attempt: Attempt) -> int:
+        return 2 - sum(test(attempt.text) for test in tests.get(attempt.problem_id, ()))
 
     ranked = sorted(
         (attempt for attempt in attempts if attempt.problem_id in known and not is_correct(attempt)), key=trusted

@@ -187,15 +187,15 @@ def _note(pairs: Sequence[TaskPair]) -> str:
     )
 
 
-def _cell(one: Measured, decoding: str, task: str) -> str:
-    if task not in one.results[decoding]:
+def _cell(measured: Measured, decoding: str, task: str) -> str:
+    if task not in measured.results[decoding]:
         return "-"
-    found = one.estimate(decoding, task)
+    found = measured.estimate(decoding, task)
     return percent_interval(found.value, found.interval)
 
 
-def _average_cell(one: Measured, decoding: str, tasks: Sequence[str]) -> str:
-    if any(task not in one.results[decoding] for task in tasks):
+def _average_cell(measured: Measured, decoding: str, tasks: Sequence[str]) -> str:
+    if any(task not in measured.results[decoding] for task in tasks):
         return "-"
-    found = average([one.estimate(decoding, task) for task in tasks])
+    found = average([measured.estimate(decoding, task) for task in tasks])
     return percent_interval(found.value, found.interval)

@@ -207,8 +207,10 @@ def search_markdown(search: Search, climbed: Sequence[Climbed], confirmation: Co
     return "\n".join([*parts, markdown_bullets([*lines, conclusion(search, climbed, confirmation)])])
 
 
-def _title(number: int, one: Climbed) -> str:
-    return f"rung {number}: {len(one.results)} trials at {count(one.tokens)} sampled tokens, accuracy in % (95 %)"
+def _title(number: int, climbed: Climbed) -> str:
+    return (
+        f"rung {number}: {len(climbed.results)} trials at {count(climbed.tokens)} sampled tokens, accuracy in % (95 %)"
+    )
 
 
 def _mark_title(mark: BudgetMark) -> str:
@@ -219,12 +221,12 @@ def _groups(mark: BudgetMark) -> list[tuple[str, ...]]:
     return group_rows([run.run for run in mark.runs], mark.decoding)
 
 
-def _rows(search: Search, one: Climbed) -> list[tuple[str, ...]]:
+def _rows(search: Search, climbed: Climbed) -> list[tuple[str, ...]]:
     """Return the cells of `RUNG_HEADER`, the best first; what failed comes last, with the reason."""
-    ordered = sorted(one.results, key=lambda result: float("inf") if result.reward is None else -result.reward)
+    ordered = sorted(climbed.results, key=lambda result: float("inf") if result.reward is None else -result.reward)
     rows: list[tuple[str, ...]] = []
     for result in ordered:
-        setting, on = search.trial(result.trial).setting, "yes" if result.trial in one.kept else ""
+        setting, on = search.trial(result.trial).setting, "yes" if result.trial in climbed.kept else ""
         if result.reward is None:
             rows.append((result.trial, setting, "failed", "-", "-", "-", str(result.reason)))
             continue
@@ -238,8 +240,12 @@ def _accuracy(result: Result) -> Estimate:
     return Estimate.from_json({"value": result.accuracy, "interval": [result.low, result.high], "n": result.problems})
 
 
-def _rung_json(one: Climbed) -> dict[str, Any]:
-    return {"tokens": one.tokens, "trials": [_result_json(result) for result in one.results], "kept": list(one.kept)}
+def _rung_json(climbed: Climbed) -> dict[str, Any]:
+    return {
+        "tokens": climbed.tokens,
+        "trials": [_result_json(result) for result in climbed.results],
+        "kept": list(climbed.kept),
+    }
 
 
 def _result_json(result: Result) -> Mapping[str, Any]:

@@ -132,9 +132,9 @@ class Rollout:
         )
 
 
-def _request(one: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
-    keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
-    budget = one.budget - len(tree.kept_ids) - fork.at
+def _request(exploring: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
+    keys = tuple(exploring.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
+    budget = exploring.budget - len(tree.kept_ids) - fork.at
     context, handles = tree.context(fork.parent, fork.at), tree.context_handles(fork.parent, fork.at)
     return SampleRequest(context, keys, budget, len(tree.prompt_ids), fork.signals, handles)
 

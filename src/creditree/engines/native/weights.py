@@ -83,14 +83,14 @@ def _tensors(weights: Weights, dtype: torch.dtype) -> Iterator[tuple[Tensor | No
             yield from [(projection.weight, dtype)] if projection.quantised is None else _codes(projection, dtype)
 
 
-def _codes(one: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
+def _codes(projection: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
     """Yield the tensors of a quantised layer, or one that cannot be read where native code does not know the layer."""
-    layer: Any = one.quantised
+    layer: Any = projection.quantised
     if dtype == torch.bfloat16 and isinstance(layer, Int8Linear):
-        yield from ((one.weight, torch.int8), (layer.scale, torch.float32))
+        yield from ((projection.weight, torch.int8), (layer.scale, torch.float32))
     elif dtype == torch.bfloat16 and isinstance(layer, Nf4Linear) and _has_known_blocks(layer.state):
         state = layer.state
-        yield from ((one.weight, torch.uint8), (state.code, torch.float32))
+        yield from ((projection.weight, torch.uint8), (state.code, torch.float32))
         yield state.absmax, torch.uint8 if state.nested else torch.float32
         if state.nested:
             yield from ((tensor, torch.float32) for tensor in (state.state2.code, state.state2.absmax))
@@ -103,9 +103,9 @@ def _has_known_blocks(state: Any) -> bool:
     return is_nf4 and (not state.nested or int(state.state2.blocksize) == BLOCK_OF_SCALES)
 
 
-def _quantised(one: ProjectionWeights) -> tuple[int, tuple[Tensor | None, ...], float]:
+def _quantised(projection: ProjectionWeights) -> tuple[int, tuple[Tensor | None, ...], float]:
     """Return a matrix's format, the five tables of scales, and the offset of nf4's."""
-    layer: Any = one.quantised
+    layer: Any = projection.quantised
     if layer is None:
         return _PLAIN, (None,) * 5, 0.0
     if isinstance(layer, Int8Linear):
