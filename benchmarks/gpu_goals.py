@@ -1,7 +1,7 @@
 """What the GPU is to reach: figures of the records in `gpu.jsonl`, and what `creditree.plan` says of the same work."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.goals import Goal, Raw, Record, Spread
 from benchmarks.measure import spread
@@ -18,7 +18,10 @@ RECORDS = "gpu"
 
 @dataclass(frozen=True, slots=True)
 class GpuWork:
-    """A training step that a piece of `gpu_run.py` measures: the last third of the layers is adapted."""
+    """A training step that a piece of `gpu_run.py` measures: the last third of the layers is adapted.
+
+    `micro_batch_tokens`: of the record, where it does not say so itself.
+    """
 
     piece: str
     shape: str
@@ -28,6 +31,7 @@ class GpuWork:
     tokens: int
     problems: int = 1
     prompt_tokens: int = 100
+    micro_batch_tokens: int = 1024
 
     @property
     def workload(self) -> Workload:
@@ -37,6 +41,7 @@ class GpuWork:
         return Workload(
             shape, self.dtype, layers, self.prompt_tokens, self.tokens, self.group,
             problems=self.problems, learns=self.learns, native=False, static=True,
+            on_host=False, micro_batch_tokens=self.micro_batch_tokens,
         )  # fmt: skip
 
     @property
@@ -61,7 +66,7 @@ class GpuWork:
         return step_cost(self.workload, expected=True).update_flops / 1e12
 
 
-GRPO = GpuWork("grpo", "Qwen/Qwen2.5-0.5B", "bfloat16", "everything", 16, 256, problems=8)
+GRPO = GpuWork("grpo", "Qwen/Qwen2.5-0.5B", "bfloat16", "everything", 16, 256, problems=8, micro_batch_tokens=3072)
 T_SPMO = GpuWork("t-spmo", "Qwen/Qwen2.5-0.5B", "bfloat16", "branching", 16, 256, problems=8)
 LARGE = GpuWork("t-spmo-1.5b", "Qwen/Qwen2-1.5B", "bfloat16", "branching", 50, 300)
 LARGE_NF4 = GpuWork("t-spmo-1.5b-nf4", "Qwen/Qwen2-1.5B", "nf4", "branching", 50, 300)
@@ -105,8 +110,13 @@ def peak_gb(piece: str) -> Callable[[Raw], Spread]:
 
 def off_plan(work: GpuWork) -> Callable[[Raw], Spread]:
     """Return how far the planned peak is from the measured one, in percent of it, either way."""
-    peak = peak_gb(work.piece)
-    return lambda raw: spread([100 * abs(work.planned_gb / peak(raw)["median"] - 1)])
+
+    def measured(raw: Raw) -> Spread:
+        chosen = raw[RECORDS][work.piece]["step"].get("micro_batch_tokens") or work.micro_batch_tokens
+        planned = replace(work, micro_batch_tokens=chosen).planned_gb
+        return spread([100 * abs(planned / peak_gb(work.piece)(raw)["median"] - 1)])
+
+    return measured
 
 
 def eager(raw: Raw) -> Spread:

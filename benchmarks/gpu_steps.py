@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`
 from benchmarks.gpu_record import EAGER_STATUS, parser_of, read, record_file, write
 from creditree.demand import Learns
 from creditree.models.shapes import shape_of
+from creditree.plan.fit import usual_micro_batch
 from creditree.plan.prediction import predict
 from creditree.plan.workload import Workload
 from creditree.rng import Key
@@ -60,6 +61,8 @@ def workload(options: argparse.Namespace) -> Workload:
         learns=learns,
         native=False,
         static=options.device != "cpu",
+        on_host=options.device == "cpu",
+        micro_batch_tokens=usual_micro_batch(on_host=options.device == "cpu"),
     )
 
 

@@ -209,6 +209,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         **settings(options),
         **(bench.clock.medians(options.warmup, options.steps) if options.steps else {}),
         **work,
+        "micro_batch_tokens": bench.parts.learner.micro_batch_tokens,
         "updates": sum(ledger["updates"] for ledger in timed),  # fewer than steps: completions were all equal
         "eager": sum(ledger.eager for ledger in bench.ledgers),
         **counted,

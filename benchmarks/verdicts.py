@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from creditree.config.reward import build_verifier, reward_of
+from creditree.config.reward import reward_of
 from creditree.problem import Problem, Verdict
+from creditree.setup.grading import build_verifier
 from creditree.verify import Answer, closing
 
 ROWS = Path(__file__).with_name("verdicts.txt")

@@ -13,7 +13,7 @@ import creditree as ct
 from creditree.config.load import load_config
 from creditree.errors import ConfigError, RunError
 from creditree.report.watcher import Watcher
-from creditree.setup.dry_run import step_cost
+from creditree.setup.dry_run import step_at_most
 from creditree.setup.workload import workload_of
 from creditree.user_code import load
 from tests.e2e.command import write_config
@@ -62,7 +62,7 @@ def test_what_is_not_known_of_a_piece_is_planned_by_its_upper_bound(made: Path) 
     # all of max_completions as one group; every token learns; 4 times the problems, which is said to be assumed
     assert (work.group, work.replays, work.branches, work.learns) == (5, 0, None, "everything")
     assert (work.problems, work.most_problems, work.problems_assumed) == (1, 4, True)
-    cost = step_cost(config)
+    cost = step_at_most(config)
     assert (cost["completions"], cost["loss_terms"]) == (4 * 5, 4 * 5 * 8)
 
 

@@ -103,22 +103,19 @@ def test_a_changed_function_is_not_resumed_with(made: Path) -> None:
         ct.train(made / "run.yaml", made / "run", resume=True, watcher=Watcher())
 
 
-def test_each_normalised_before_the_sum_trains_where_sums_are_equal(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "def up(completions, **c): return [float(i % 2) for i, _ in enumerate(completions)]\n"
-        "def down(completions, **c): return [-2.0 * (i % 2) for i, _ in enumerate(completions)]\n"
-    )
-    blocks: dict[str, Any] = {
-        "reward": [{"name": f"{tmp_path / 'mine.py'}:up"}, {"name": f"{tmp_path / 'mine.py'}:down", "weight": 0.5}],
-        "method": {"name": "grpo", "group": 4},
-        "sampling": {"temperature": 0.7, "max_new_tokens": 6},
-        "train": {"steps": 1, "problems_per_step": 1, "threads": 1},
-        "evaluation": {"problems": 2, "temperatures": [0]},
-    }
-    file = write_config(tmp_path / "run.yaml", **blocks)
-    # up - down / 2 is 0 for all, however they are combined: the one takes back what the other gives
-    cancelled = ct.train(file, tmp_path / "sum", watcher=Watcher(), reward=blocks["reward"])
-    assert cancelled.metrics()[-1]["updates"] == 0
-    # the second counts half as much once both have the deviation 1
-    split = ct.train(file, tmp_path / "one", watcher=Watcher(), reward={"combine": "normalise_then_sum"})
-    assert split.metrics()[-1]["updates"] == 1
+@pytest.mark.thorough
+def test_a_pilot_is_judged_by_several(tmp_path: Path) -> None:
+    rows = [f"{a}*{b}=,{a * b}" for a in range(200, 300) for b in (3, 7)]
+    (tmp_path / "t.csv").write_text("\n".join(["question,answer", *rows]) + "\n")
+    several = ["last_integer", {"name": "overlong", "weight": 0.2}]
+    found = ct.pilot(
+        tmp_path / "t.csv",
+        "builtin:multiplication",
+        tmp_path / "pilot",
+        budget="15s",
+        reward=several,
+        max_new_tokens=48,
+        watcher=Watcher(),
+    ).to_json()
+    assert found["data"]["grader"] == "last_integer + 0.2 overlong"
+    assert ct.Run(tmp_path / "pilot" / "run").config.reward.names == ("last_integer", "overlong")

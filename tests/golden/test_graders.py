@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.reward import build_verifier, reward_of
+from creditree.config.reward import reward_of
 from creditree.problem import Problem
+from creditree.setup.grading import build_verifier
 from creditree.verify import Answer, closing
 
 TABLE = Path(__file__).with_name("graders.txt")

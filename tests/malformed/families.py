@@ -34,6 +34,16 @@ CONFIG: dict[str, Any] = {
     "log": {"checkpoint_every": 1, "rollouts_every": 1},
 }
 
+LISTS: dict[str, Any] = CONFIG | {
+    "reward": ["last_integer", {"name": "format", "weight": 0.2, "pattern": "x"}, {"name": "overlong", "cache": 0.5}],
+    "task": {"mixture": [{"name": "multiplication", "weight": 2, "digits_a": 2}, "word_problems"]},
+}
+ITEMS = (
+    "reward", "reward.0", "reward.1.weight", "reward.1.pattern", "reward.2.cache", "reward.9.weight", "reward.1.x",
+    "reward.combine", "reward.rewards", "reward.rewards.1", "reward.name", "task.mixture", "task.mixture.1",
+    "task.mixture.0.weight", "task.mixture.0.name", "task.mixture.0.digits_a", "task.mixture.x", "task.name",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -48,6 +58,7 @@ def cases(folder: Path, seed: int, counts: Mapping[str, int], sources: Sources) 
     makers = {
         "configuration": _configuration,
         "override": _override,
+        "lists": _lists,
         "sweep": _sweep,
         "data": _data,
         "predictions": _predictions,
@@ -137,6 +148,15 @@ def _override(place: Path, draw: random.Random, sources: Sources) -> Case:
     override = f"{'.'.join(key)}={written}".replace("\0", "\\0")
     return Case("override", f"{key[-1][:20]}={written[:20]!r}", place,
                 ("train", "run.yaml", "--dry-run", "--json", "--set", override), check)  # fmt: skip
+
+
+def _lists(place: Path, draw: random.Random, sources: Sources) -> Case:
+    """Several rewards and a mixture of tasks, one item or key of which is anything."""
+    (place / "run.yaml").write_text(yaml.safe_dump(LISTS), encoding="utf-8")
+    key, written = draw.choice(ITEMS), _written(draw.choice(VALUES))
+    override = f"{key}={written}".replace("\0", "\\0")
+    command = ("train", "run.yaml", "--dry-run", "--json", "--set", override)
+    return Case("lists", f"{key}={written[:20]!r}", place, command, _is_config)
 
 
 def _written(value: object) -> str:

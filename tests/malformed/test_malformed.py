@@ -15,8 +15,17 @@ from tests.malformed.outcomes import Outcome, outcomes
 from tests.tiny_models import char_tokenizer, random_model
 
 SEED = 20261126
-QUICK = {"configuration": 14, "override": 16, "sweep": 4, "data": 22, "predictions": 6}
-ALL = {"configuration": 260, "override": 260, "sweep": 60, "data": 320, "predictions": 100, "model": 70, "run": 70}
+QUICK = {"configuration": 14, "override": 16, "lists": 6, "sweep": 4, "data": 22, "predictions": 6}
+ALL = {
+    "configuration": 260,
+    "override": 260,
+    "lists": 100,
+    "sweep": 60,
+    "data": 320,
+    "predictions": 100,
+    "model": 70,
+    "run": 70,
+}
 
 
 def table(found: list[Outcome]) -> str:

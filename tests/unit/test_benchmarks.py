@@ -93,7 +93,7 @@ def test_sizes_of_the_issue() -> None:
 def test_a_step_prints_the_keys_of_the_issue(method: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = run_step(cache, monkeypatch, "--method", method, "--group", "5", "--max-new-tokens", "6")
     assert record.keys() >= STEP_KEYS
-    assert record["cpu_s"].keys() == record["wall_s"].keys() == {"generate", "update", "step"}
+    assert record["cpu_s"].keys() == record["wall_s"].keys() == {"generate", "credit", "update", "step"}
     assert record["tokens_sampled"] == 5 * 6  # nothing ends before its length
     assert record["rows_decoded"] == record["unique_nodes"] <= 30
     assert record["updates"] == 1

@@ -6,9 +6,9 @@ import pytest
 
 import creditree as ct
 from creditree.config.method import MethodConfig
-from creditree.config.reward import build_verifier
 from creditree.methods import Method
 from creditree.problem import Problem
+from creditree.setup.grading import build_verifier
 from creditree.tasks import function_task
 from creditree.verify.verifier import Answer, closing
 from tests.forests import driven, flat, rambler

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from creditree.cli.output import console, print_json
 from creditree.config.load import dump_config, load_config
-from creditree.config.reward import OPTIONS, RewardBlock, grading, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method
@@ -17,6 +17,7 @@ from creditree.pieces import PIECES
 from creditree.report.methods import KINDS, piece_record
 from creditree.rewards import READY, Reward
 from creditree.setup.described import example_of, method_record, piece_text, wordings
+from creditree.setup.grading import grading
 
 
 def methods_command(*, as_json: bool) -> None:

@@ -40,10 +40,10 @@ def _anchor_task(values: dict[str, Any], folder: Path) -> None:
     _anchor(task, "name", folder)
     found = task.get("mixture") if isinstance(task, dict) else None
     mixture: list[Any] = found if isinstance(found, list) else []
-    for place, one in enumerate(mixture):
-        if isinstance(one, str):
-            mixture[place] = beside(one, folder)
-        _anchor(one, "name", folder)
+    for place, part in enumerate(mixture):
+        if isinstance(part, str):
+            mixture[place] = beside(part, folder)
+        _anchor(part, "name", folder)
 
 
 def _anchor(block: object, key: str, folder: Path) -> None:

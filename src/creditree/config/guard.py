@@ -4,8 +4,6 @@ from pydantic import Field
 
 from creditree.config.block import Block, Problems, PromptBlock, Real
 from creditree.config.reward import RewardBlock
-from creditree.tasks.table import Columns, Table, load_table
-from creditree.tasks.task import PromptTemplate
 
 
 class GuardBlock(Block):
@@ -28,16 +26,3 @@ class GuardBlock(Block):
         description="with target: nats a token that its loss may rise; worse where the 95 % interval is above",
         ge=0,
     )
-
-    def wording(self, default: PromptTemplate) -> PromptTemplate:
-        """Return the wording of the prompt; `default`: the task's, of a mixture the first's. Raises ConfigError."""
-        default = default.first
-        if self.prompt is None:
-            return default
-        text = default.text if self.prompt.text is None else self.prompt.text
-        return PromptTemplate(text, self.prompt.chat, self.prompt.system)
-
-    def table(self, default: PromptTemplate) -> Table:
-        """Return the problems of the file, all as test problems. Raises DataError or ConfigError."""
-        columns = Columns(self.question, self.answer, id=self.id)
-        return load_table(test_path=self.path, columns=columns, validation=0.0, prompt=self.wording(default))

@@ -37,8 +37,8 @@ def _strict(hint: Any) -> Any:
         return Whole if hint is int else Real
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return reduce(or_, (_strict(one) for one in inner))
+        return reduce(or_, (_strict(part) for part in inner))
     if origin is tuple:
-        own: Any = tuple(one if one is ... else _strict(one) for one in inner)
+        own: Any = tuple(part if part is ... else _strict(part) for part in inner)
         return GenericAlias(tuple, own)
     return hint

@@ -1,7 +1,5 @@
 """The key `reward` of a configuration: which verifier judges completions, its options, or several rewards as a sum."""
 
-from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,12 @@ from pydantic import (
 from creditree.config.block import Block, Real, Whole
 from creditree.config.single import SingleBlock, check_singles, hint, labels
 from creditree.errors import ConfigError, did_you_mean
+from creditree.limits import Limits, check_execution, check_tolerance
 from creditree.notation import NotationError, read_values
-from creditree.rewards import READY, Combine, Combined, Single
+from creditree.rewards import READY, Combine
 from creditree.text import shown
 from creditree.units import parse_bytes
 from creditree.user_code import placed
-from creditree.verify import (
-    Choice,
-    ExactText,
-    IsolatedReward,
-    LastInteger,
-    Limits,
-    Mathematics,
-    Numeric,
-    Program,
-    Verifier,
-    WorkerPool,
-    load_reward,
-    reward_digest,
-)
-from creditree.verify.isolated import DEADLINE_S
-from creditree.verify.reward_function import rules_of
-from creditree.verify.verifier import Rules
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "last_integer": (),
@@ -131,7 +113,7 @@ class RewardBlock(Block):
                 raise ValueError(f"{option} is no option of {kind}: {has}")
         if self.name in OPTIONS:
             try:
-                _grader(self)
+                _check(self)
             except ConfigError as error:
                 raise ValueError(str(error).removesuffix(".")) from None
         return self
@@ -164,7 +146,7 @@ class RewardBlock(Block):
     @property
     def names(self) -> tuple[str, ...]:
         """The name, or those of several; the first says whether a completion is correct."""
-        return (self.name,) if self.rewards is None else tuple(one.name for one in self.rewards)
+        return (self.name,) if self.rewards is None else tuple(reward.name for reward in self.rewards)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -176,46 +158,8 @@ class RewardBlock(Block):
         """Return the block as a configuration has it: the name alone where no option is set."""
         if self.rewards is None:
             return {"name": self.name, **self.options} if self.options else self.name
-        rewards = [one.written({} if one.is_ready else judge_of(one).options) for one in self.rewards]
+        rewards = [reward.written({} if reward.is_ready else judge_of(reward).options) for reward in self.rewards]
         return rewards if self.combine in (None, "sum") else {"rewards": rewards, "combine": self.combine}
-
-
-def build_verifier(reward: RewardBlock | str) -> Verifier:
-    """Return the verifier that `reward` names. Raises ConfigError where it cannot be made.
-
-    A function is imported now, in a process of its own; workers of graders start when the first answer needs one. Close
-    it with `verify.closing`.
-    """
-    block = reward_of({"name": reward}) if isinstance(reward, str) else reward
-    if block.rewards is not None:
-        return _combined(block, block.rewards, build_verifier)
-    if block.name in OPTIONS:
-        grader = _grader(block)
-        if isinstance(grader, Program):
-            grader.check()
-        return grader
-    memory = None if block.memory is None else parse_bytes(block.memory)
-    return load_reward(block.name, block.deadline or DEADLINE_S, memory)
-
-
-def grading(reward: RewardBlock) -> Rules:
-    """Return the rules by which `reward` judges, without running anything: a function's are those that are set."""
-    if reward.rewards is not None:
-        return _combined(reward, reward.rewards, _unstarted).rules()
-    if reward.name in OPTIONS:
-        return _grader(reward).rules()
-    return rules_of(reward.name) | {"deadline_s": reward.deadline or DEADLINE_S}
-
-
-def code_digest(reward: RewardBlock) -> str | None:
-    """Return the sha256 of the file of a reward function; None for a grader, whose code is Creditree's.
-
-    That of several is over all of theirs.
-    """
-    if reward.rewards is not None:
-        own = [code_digest(judge_of(one)) for one in reward.rewards if not one.is_ready]
-        return sha256(" ".join(map(str, own)).encode()).hexdigest() if any(own) else None
-    return None if reward.name in OPTIONS else reward_digest(reward.name)
 
 
 def reward_of(values: dict[str, Any]) -> RewardBlock:
@@ -249,47 +193,24 @@ def _read(text: str) -> object:
         raise ValueError(f"it is not valid YAML{error}") from None
 
 
-def _combined(block: RewardBlock, rewards: list[SingleBlock], build: Callable[[RewardBlock], Verifier]) -> Combined:
-    names = zip(labels(rewards), rewards, strict=True)
-    singles = [Single(name, one.weight, one.ready() if one.is_ready else build(judge_of(one))) for name, one in names]
-    return Combined(tuple(singles), block.combine or "sum")
-
-
-def _unstarted(block: RewardBlock) -> Verifier:
-    """Return a verifier that says its rules, and has started nothing."""
-    if block.name in OPTIONS:
-        return _grader(block)
-    return IsolatedReward(block.name, block.deadline or DEADLINE_S)
-
-
 OPTION_NAMES = tuple(RewardBlock.model_fields)
 
 
-def _grader(block: RewardBlock) -> Verifier:
-    if block.name == "exact":
-        return ExactText(bool(block.ignore_case))
-    if block.name == "numeric":
-        return Numeric(block.tolerance or 0.0)
-    if block.name == "choice":
-        return Choice()
-    if block.name == "math":
-        return Mathematics(WorkerPool(_limits(block, Limits())), block.math_verify is not False)
-    if block.name == "program":
-        default = Limits(memory_bytes=1 << 29)
-        limits = _limits(block, default)
-        return Program(
-            bool(block.allow_execution),
-            limits.deadline_s,
-            limits.memory_bytes,
-            limits.num_workers,
-            block.contain is not False,
-        )
-    return LastInteger()
-
-
-def _limits(block: RewardBlock, default: Limits) -> Limits:
+def limits_of(block: RewardBlock) -> Limits:
+    """Return what the workers of a grader may use. Raises ConfigError where that is too little."""
+    default = Limits(memory_bytes=1 << 29) if block.name == "program" else Limits()
     return Limits(
         deadline_s=block.deadline or default.deadline_s,
         memory_bytes=default.memory_bytes if block.memory is None else parse_bytes(block.memory),
         num_workers=block.workers or default.num_workers,
     )
+
+
+def _check(block: RewardBlock) -> None:
+    """Raise ConfigError for options that a grader cannot have."""
+    if block.name == "numeric":
+        check_tolerance(block.tolerance or 0.0)
+    if block.name in ("math", "program"):
+        limits_of(block)
+    if block.name == "program":
+        check_execution(allowed=bool(block.allow_execution))

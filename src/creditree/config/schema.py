@@ -22,7 +22,7 @@ MOST_THREADS = 1024
 def same_temperature(temperatures: Sequence[float]) -> float | None:
     """Return the first temperature that is the same as one before, to the six digits that results are named by."""
     names = [f"{temperature:g}" for temperature in temperatures]
-    return next((one for place, one in enumerate(temperatures) if names[place] in names[:place]), None)
+    return next((temperature for place, temperature in enumerate(temperatures) if names[place] in names[:place]), None)
 
 
 class ModelConfig(Block):
@@ -116,7 +116,7 @@ class TrainBlock(Block):
     )
     micro_batch_tokens: Whole | Literal["auto"] = Field(
         "auto",
-        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 3072",
+        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 8192",
     )
     max_rows: Whole | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
     stored_tokens: Whole | Literal["auto"] | None = Field(

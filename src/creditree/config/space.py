@@ -14,7 +14,7 @@ ENDS, SCALES = ("low", "high", "scale"), ("linear", "log")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OneOf:
     """One of some values; of one value: always that."""
 
     values: tuple[object, ...]
@@ -25,7 +25,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class Between:
     """A number from `low` to `high`, both included, uniform in itself or in its logarithm; `whole`: a whole number."""
 
     low: float
@@ -42,7 +42,7 @@ class Range:
         return min(self.high, max(self.low, float(f"{value:.3g}")))
 
 
-Drawn = Choice | Range
+Drawn = OneOf | Between
 """What a key of a configuration is drawn from."""
 
 
@@ -55,13 +55,13 @@ def drawn(value: object, where: str) -> Drawn:
     if isinstance(value, list):
         if not value:
             raise ConfigError(f"{where} is an empty list; write the values to choose from, such as [8, 16].")
-        return Choice(tuple(value))
+        return OneOf(tuple(value))
     if isinstance(value, Mapping) and ("low" in value or "high" in value):
         return _range(value, where)
-    return Choice((value,))
+    return OneOf((value,))
 
 
-def _range(value: Mapping[Any, Any], where: str) -> Range:
+def _range(value: Mapping[Any, Any], where: str) -> Between:
     for key in value:
         if key not in ENDS:
             raise ConfigError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), ENDS)}")
@@ -73,7 +73,7 @@ def _range(value: Mapping[Any, Any], where: str) -> Range:
         raise ConfigError(f"{where}: scale is {shown(scale)}.{did_you_mean(str(scale), SCALES)}")
     if scale == "log" and low <= 0:
         raise ConfigError(f"{where}: low is {low:g}, which has no logarithm; set it above 0, or scale: linear.")
-    return Range(low, high, scale == "log", whole)
+    return Between(low, high, scale == "log", whole)
 
 
 def _end(value: object) -> float | None:

@@ -15,9 +15,7 @@ from pydantic import (
 )
 
 from creditree.config.block import Block, Problems, PromptBlock, Real, Share, Whole
-from creditree.tasks.benchmarks import BENCHMARKS, BenchmarkName
-from creditree.tasks.rows import is_on_hub
-from creditree.tasks.svamp import HUB_NAME
+from creditree.sources import SOURCES, SVAMP, BenchmarkName, is_on_hub
 from creditree.user_code import placed
 
 Digits = Annotated[Whole, Field(ge=1, le=18)]
@@ -87,7 +85,7 @@ class SvampConfig(TaskBlock):
     @property
     def source(self) -> str:
         """The file, or the set on the hub."""
-        return self.path or f"hub:{HUB_NAME}"
+        return self.path or f"hub:{SVAMP}"
 
 
 class FileConfig(TaskBlock):
@@ -142,7 +140,7 @@ class BenchmarkConfig(TaskBlock):
     @property
     def source(self) -> str:
         """The file, or the set on the hub."""
-        return self.path or f"hub:{BENCHMARKS[self.name].hub}"
+        return self.path or f"hub:{SOURCES[self.name].hub}"
 
 
 class FunctionConfig(TaskBlock):
@@ -187,7 +185,7 @@ KINDS: dict[str, type[TaskBlock]] = {
     "word_problems": WordProblemsConfig,
     "svamp": SvampConfig,
     "file": FileConfig,
-    **dict.fromkeys(BENCHMARKS, BenchmarkConfig),
+    **dict.fromkeys(SOURCES, BenchmarkConfig),
 }
 """The tasks by name."""
 ANYBODYS = "last_integer"
@@ -203,7 +201,7 @@ def _tag(value: Any) -> str | None:
         return MIXTURE
     if kind is FunctionConfig or (isinstance(name, str) and ":" in name):
         return FUNCTION
-    return BENCHMARK if isinstance(name, str) and name in BENCHMARKS else None if name is None else str(name)
+    return BENCHMARK if isinstance(name, str) and name in SOURCES else None if name is None else str(name)
 
 
 _One = (
@@ -248,7 +246,7 @@ class MixtureConfig(TaskBlock):
     @property
     def is_on_hub(self) -> bool:
         """Whether the problems of any have to be fetched."""
-        return any(one.task.is_on_hub for one in self.mixture)
+        return any(part.task.is_on_hub for part in self.mixture)
 
     @property
     def name(self) -> str:
@@ -258,21 +256,21 @@ class MixtureConfig(TaskBlock):
     @property
     def source(self) -> str:
         """Where those of each are from."""
-        return ", ".join(one.task.source for one in self.mixture)
+        return ", ".join(part.task.source for part in self.mixture)
 
     @property
     def labels(self) -> list[str]:
         """What its tasks are called, each once: a second one of a name is called ``name_2``."""
         found: list[str] = []
-        for place, one in enumerate(self.mixture):
-            count = 1 + sum(other.task.label == one.task.label for other in self.mixture[:place])
-            found.append(one.task.label if count == 1 else f"{one.task.label}_{count}")
+        for place, part in enumerate(self.mixture):
+            count = 1 + sum(other.task.label == part.task.label for other in self.mixture[:place])
+            found.append(part.task.label if count == 1 else f"{part.task.label}_{count}")
         return found
 
     @property
     def locations(self) -> tuple[str, ...]:
         """Where code of any lies."""
-        return tuple(place for one in self.mixture for place in one.task.locations)
+        return tuple(place for part in self.mixture for place in part.task.locations)
 
 
 TaskConfig = Annotated[_One | Annotated[MixtureConfig, Tag(MIXTURE)], Discriminator(_tag)]
@@ -287,8 +285,8 @@ BY_TAG: dict[str, type[TaskBlock]] = {
 
 def default_reward(task: TaskConfig) -> str | None:
     """Return the grader that a task has of its own; None: any. Raises ValueError where tasks of a mixture differ."""
-    tasks = [one.task for one in task.mixture] if isinstance(task, MixtureConfig) else [task]
-    found = [BENCHMARKS[one.name].reward if isinstance(one, BenchmarkConfig) else None for one in tasks]
+    tasks = [part.task for part in task.mixture] if isinstance(task, MixtureConfig) else [task]
+    found = [SOURCES[task.name].grader if isinstance(task, BenchmarkConfig) else None for task in tasks]
     names = sorted({name or ANYBODYS for name in found})
     if len(names) > 1:
         raise ValueError(

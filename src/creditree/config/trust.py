@@ -11,7 +11,6 @@ from creditree.methods import AXES
 from creditree.rewards import READY
 from creditree.text import shortened
 from creditree.user_code import file_of
-from creditree.verify.locate import reward_file
 
 JUDGES = (("reward",), ("guard", "reward"))
 """Where a configuration names who judges."""
@@ -46,7 +45,7 @@ def _tasks(task: object) -> dict[str, str]:
     """Return where the code of tasks lies that are functions, under the key that asks for them."""
     mixture = task.get("mixture") if isinstance(task, Mapping) else None
     several = mixture if isinstance(mixture, list) else [task]
-    names = [one.get("name") if isinstance(one, Mapping) else one for one in several]
+    names = [reward.get("name") if isinstance(reward, Mapping) else reward for reward in several]
     code = [str(file_of(name) or name) for name in names if isinstance(name, str) and ":" in name]
     return {"task": code[0]} if code else {}
 
@@ -94,5 +93,5 @@ def _code(reward: object) -> str | None:
     if not isinstance(name, str) or name in OPTIONS or name in READY:
         return None
     source, _, function = name.rpartition(":")
-    file = reward_file(name)
+    file = file_of(name)
     return f"the function {function} in {source if file is None else file}"

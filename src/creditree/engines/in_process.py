@@ -13,7 +13,7 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
-from creditree.engines.requests import check_requests, no_distribution
+from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.engines.static.decoder import StaticDecoder
 from creditree.engines.static.record import Recorder
 from creditree.engines.store import ROOT, PrefixStore
@@ -41,7 +41,7 @@ class InProcessEngine(Engine):
         self,
         model: Model,
         max_rows: int = 512,
-        prefill_tokens: int = 8192,
+        prefill_tokens: int = PREFILL_TOKENS,
         keep_layer: int | None = None,
         native: bool = True,
         static: bool | None = None,
@@ -97,7 +97,7 @@ class InProcessEngine(Engine):
     def _sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
     ) -> tuple[list[list[Sample]], Ledger]:
-        decoder = self._decoder(max(len(one.context_ids) + one.max_new_tokens for one in requests))
+        decoder = self._decoder(max(len(request.context_ids) + request.max_new_tokens for request in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         found: list[list[Sample]] = [[] for _ in requests]

@@ -84,13 +84,13 @@ def _pass(
     store: PrefixStore, completions: Completions, wanted: Sequence[Wanted], spec: InfluenceSpec, ledger: Ledger
 ) -> Sequence[FloatArray]:
     """Return the scores of completions by one pass over what is not stored of them."""
-    stored = [completions.path(one.index)[:-1] for one in wanted]
-    first = min(min(one.first, len(slots)) for one, slots in zip(wanted, stored, strict=True))
+    stored = [completions.path(completion.index)[:-1] for completion in wanted]
+    first = min(min(completion.first, len(slots)) for completion, slots in zip(wanted, stored, strict=True))
     read = torch.from_numpy(np.stack([slots[:first] for slots in stored])).to(store.transformer.device)
 
     def past(layer: int, heads: int) -> tuple[Tensor, Tensor]:
         return store.read(layer, read, heads)
 
-    ids, steps = [one.token_ids for one in wanted], [one.steps for one in wanted]
-    ledger.influence_tokens += sum(len(one.token_ids) - first for one in wanted)
+    ids, steps = [completion.token_ids for completion in wanted], [completion.steps for completion in wanted]
+    ledger.influence_tokens += sum(len(completion.token_ids) - first for completion in wanted)
     return influence(store.transformer, ids, steps, spec, first, past if first else None)

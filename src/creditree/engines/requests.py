@@ -7,6 +7,9 @@ from creditree.errors import DataError, NonFiniteError
 from creditree.models.influence import check_influence
 from creditree.models.load import Model
 
+PREFILL_TOKENS = 8192
+"""Tokens of a prefill pass, padding included, where nothing else is said."""
+
 
 def check_requests(model: Model, requests: Sequence[SampleRequest]) -> None:
     """Raise DataError for a context that does not fit, ConfigError for influence of layers that are not there."""

@@ -12,7 +12,7 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.influence import Wanted, score_by
 from creditree.engines.pulse import Heart, Told
-from creditree.engines.requests import check_requests, no_distribution
+from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
 from creditree.models.influence import influence_of_whole
@@ -45,7 +45,9 @@ class WholeEngine(Engine):
     completions are decoded together, fewer where their contexts, padding included, are more than `prefill_tokens`.
     """
 
-    def __init__(self, model: Model, network: WholeModel, max_rows: int = 512, prefill_tokens: int = 8192) -> None:
+    def __init__(
+        self, model: Model, network: WholeModel, max_rows: int = 512, prefill_tokens: int = PREFILL_TOKENS
+    ) -> None:
         self.model = model
         self._network = network
         self._max_rows = max_rows
@@ -146,9 +148,9 @@ class WholeEngine(Engine):
         item = max(4, network.dtype.itemsize)
 
         def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
-            ids = [one.token_ids for one in wanted]
+            ids = [completion.token_ids for completion in wanted]
             ledger.influence_tokens += sum(map(len, ids))
-            return influence_of_whole(network, ids, [one.steps for one in wanted], spec)
+            return influence_of_whole(network, ids, [completion.steps for completion in wanted], spec)
 
         of_one = network.num_layers * network.num_heads * item
         score_by(scored, completions, lambda longest: ATTENTION_BYTES // (of_one * longest**2))

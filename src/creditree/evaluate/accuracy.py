@@ -247,7 +247,7 @@ class Examiner:
 
     def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
         """Return completions of `problems`, by id, as they are judged now; nothing is sampled."""
-        asked = [problems[one.problem_id] for one in attempts]
+        asked = [problems[attempt.problem_id] for attempt in attempts]
         pairs = list(zip(asked, attempts, strict=True))
         answers = [
             Answer(problem, self.prompt.render(problem), one.text, one.num_tokens, self.max_new_tokens)
@@ -256,14 +256,14 @@ class Examiner:
         verdicts = self.verifier.judge(answers)
         return [
             replace(
-                one,
+                attempt,
                 reward=verdict.reward,
                 status=verdict.status,
                 detail=verdict.detail,
                 vote=vote,
                 singles=verdict.singles,
             )
-            for one, verdict, vote in zip(attempts, verdicts, votes(self.verifier, answers, verdicts), strict=True)
+            for attempt, verdict, vote in zip(attempts, verdicts, votes(self.verifier, answers, verdicts), strict=True)
         ]
 
     def _name(self, problem: Problem) -> str:

@@ -19,8 +19,8 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     """
     if not estimates:
         raise ValueError("there is no estimate to average")
-    value, interval = _combined([(one.value, one.interval) for one in estimates])
-    return Estimate(value, interval, sum(one.n for one in estimates))
+    value, interval = _combined([(estimate.value, estimate.interval) for estimate in estimates])
+    return Estimate(value, interval, sum(estimate.n for estimate in estimates))
 
 
 def average_difference(
@@ -34,7 +34,7 @@ def average_difference(
     """
     if not differences or len(differences) != len(changes):
         raise ValueError(f"{len(differences)} differences and {len(changes)} sets of changes do not belong together")
-    value, interval = _combined([(one.value, one.interval) for one in differences])
+    value, interval = _combined([(difference.value, difference.interval) for difference in differences])
     arrays = [np.asarray(change, dtype=np.float64) for change in changes]
     weighted = np.concatenate([change / (len(arrays) * len(change)) for change in arrays])
     return Difference(

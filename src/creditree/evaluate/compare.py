@@ -123,7 +123,7 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
         differences = {
             task: paired_change(old, new, _key(first.seed, task)) for task, (old, new) in changes.items() if old
         }
-        found += [(task, first, second, one) for task, one in differences.items()]
+        found += [(task, first, second, difference) for task, difference in differences.items()]
         if len(differences) > 1:
             moved = [[b - a for a, b in zip(*changes[task], strict=True)] for task in differences]
             key = _key(first.seed, AVERAGE)

@@ -59,7 +59,7 @@ class Example:
     @classmethod
     def first(cls, model: Model, prompt: PromptTemplate, problem: Problem, attempts: Iterable[Attempt]) -> "Example":
         """Return the example of the first attempt at a problem, among others."""
-        return cls.of(model, prompt, problem, next(one for one in attempts if one.problem_id == problem.id))
+        return cls.of(model, prompt, problem, next(attempt for attempt in attempts if attempt.problem_id == problem.id))
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -75,7 +75,7 @@ class Example:
         """One line: what the completion was worth, what was read in it, and why it ended."""
         worth = f"no reward ({one_line(self.detail)})" if self.reward is None else f"reward {self.reward:g}"
         if self.singles:
-            worth += f", of {', '.join('none' if one is None else f'{one:g}' for one in self.singles)}"
+            worth += f", of {', '.join('none' if single is None else f'{single:g}' for single in self.singles)}"
         found = "no answer found" if self.answer is None else f"answer found {_quoted(self.answer)}"
         expected = " or ".join(map(_quoted, self.expected[:3]))
         end = "cut off at the limit" if self.truncated else "ended by itself"

@@ -51,7 +51,9 @@ class FirstLook:
                 self.told(str(self.example))
         if self._alarm is None:
             self._alarm = Alarm(cure_settings(self.examiner, problems[0], self.keys), self.told)
-        self._alarm.take(counts_of(attempts), lambda kind: next(one.text for one in attempts if has(one, kind)))
+        self._alarm.take(
+            counts_of(attempts), lambda kind: next(attempt.text for attempt in attempts if has(attempt, kind))
+        )
         return attempts
 
     def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
@@ -61,8 +63,8 @@ class FirstLook:
 
 def counts_of(attempts: Sequence[Attempt]) -> Counts:
     """Return what is counted of attempts."""
-    truncated = sum(has(one, "truncated") for one in attempts)
-    return Counts(len(attempts), truncated, sum(has(one, "unparsable") for one in attempts))
+    truncated = sum(has(attempt, "truncated") for attempt in attempts)
+    return Counts(len(attempts), truncated, sum(has(attempt, "unparsable") for attempt in attempts))
 
 
 def has(attempt: Attempt, kind: Kind) -> bool:

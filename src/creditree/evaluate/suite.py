@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from creditree.tasks.benchmarks import MATH_TOKENS, BenchmarkName
+from creditree.sources import BenchmarkName
+from creditree.tasks.benchmarks import MATH_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ class Summary:
             "decoding": {name: decoding_json(decoding) for name, decoding in self.decoding.items()},
             "seconds": dict(self.seconds),
             "tokens": dict(self.tokens),
-            **({"rewards": {name: one.to_json() for name, one in self.rewards.items()}} if self.rewards else {}),
+            **({"rewards": {name: reward.to_json() for name, reward in self.rewards.items()}} if self.rewards else {}),
             **({"single_rewards": singles_json(self.singles)} if self.singles else {}),
             **({"by_task": tasks} if tasks else {}),
             **self.details.to_json(),

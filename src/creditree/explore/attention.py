@@ -66,8 +66,3 @@ class Attention(Branching):
             after=node.fork,
             forked=node.taken,
         )
-
-
-def attention(group: int = 6, points: int = 2, continuations: int = 2) -> Attention:
-    """AttnRL's explorer (G, N, T): one round, fewer trees for easier problems (arXiv 2509.26628, sections 3.2, 3.3)."""
-    return Attention(group, points, 1, continuations, expansion="difficulty")

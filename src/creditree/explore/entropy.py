@@ -66,8 +66,3 @@ class Entropy(Branching):
             return node.end
         told = np.flatnonzero(np.isin(node.completion, list(self.separators.conclusions)))
         return int(told[0]) + 1 if len(told) else node.end
-
-
-def entropy(group: int = 6, points: int = 2, rounds: int = 1, continuations: int = 2) -> Entropy:
-    """TreeRL's explorer (M, N, L, T): surprisal with masks, every chain expanded (arXiv 2506.11902; its code)."""
-    return Entropy(group, points, rounds, continuations)

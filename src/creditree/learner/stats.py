@@ -40,7 +40,7 @@ class StepStats:
         """Return several optimiser steps as one: counts added up, loss and norms averaged over those that updated."""
         if len(steps) == 1:
             return steps[0]
-        made = [one for one in steps if one.updated]
+        made = [step for step in steps if step.updated]
         mean = {
             name: sum(getattr(one, name) for one in made) / max(len(made), 1)
             for name in ("loss", "grad_norm", "l2_grad_norm")
@@ -55,7 +55,7 @@ class StepStats:
             note=notes[-1] if notes else None,
             clipped=sum(one.clipped for one in made),
             mismatch=sum((one.mismatch for one in made), NOT_COMPARED),
-            skipped=next((one.skipped for one in steps if one.skipped is not None), None),
-            is_sound=all(one.is_sound for one in steps),
-            measured=sum(one.measured for one in steps),
+            skipped=next((step.skipped for step in steps if step.skipped is not None), None),
+            is_sound=all(step.is_sound for step in steps),
+            measured=sum(step.measured for step in steps),
         )

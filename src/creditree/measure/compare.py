@@ -35,7 +35,7 @@ class Comparison:
 
     def conclusions(self) -> list[str]:
         """Return what may be concluded, a sentence a pair."""
-        return [one.pair.conclusion() for one in self.pairs]
+        return [pair.pair.conclusion() for pair in self.pairs]
 
     def view(self) -> RenderableType:
         """Return the comparison for a terminal."""

@@ -3,83 +3,37 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from creditree.config.overrides import named_keys
-from creditree.config.reward import build_verifier, code_digest, grading
 from creditree.engines.engine import Sampling
-from creditree.errors import ConfigError
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
 from creditree.evaluate.session import InMemory, Kept, measure
 from creditree.evaluate.statistics import Estimate
-from creditree.evaluate.suite import SUITES
-from creditree.measure.target import EvaluationRequest, Job, find_jobs
+from creditree.measure.measurement import Measurement, measurement_of, settings_of
+from creditree.measure.record import record_of
+from creditree.measure.target import EvaluationRequest, Job
 from creditree.measure.unfinished import unfinished
 from creditree.models.load import load_model
 from creditree.models.trained import Trained, load_trained
-from creditree.problem import fingerprint
 from creditree.report.evaluation import (
     BASE,
     MEASURED,
-    average_entry,
-    decoding_entry,
     problem_rows,
 )
 from creditree.report.watcher import Watcher
-from creditree.rng import Key
-from creditree.runs.environment import content_digest
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
 from creditree.setup.engine import build_engine
+from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
 from creditree.verify.verifier import closing
-
-SINGLE, SEVERAL = (0.0, 0.3, 1.0), (0.6,)
-"""Temperatures where none is named: for one completion a problem, and for several."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Measurement:
-    """Everything that is to be measured, before anything is loaded."""
-
-    options: EvaluationRequest
-    jobs: list[Job]
-    trained: Path | None
-    temperatures: tuple[float, ...]
-    top_p: float
-
-    @property
-    def seed(self) -> int:
-        return self.jobs[0].config.seed
-
-    @property
-    def key(self) -> Key:
-        return Key.of(self.seed)
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return (MEASURED, BASE) if self.trained is not None and self.options.base else (MEASURED,)
-
-    def samples(self, job: Job, temperature: float) -> int:
-        return 1 if temperature == 0 else job.samples
-
-    def ks(self, job: Job, temperature: float) -> tuple[int, ...]:
-        samples = self.samples(job, temperature)
-        asked = (samples,) if self.options.ks is None else self.options.ks
-        return tuple(sorted({1, *(k for k in asked if k <= samples)}))
-
-    @property
-    def total(self) -> int:
-        counts = (len(job.problems) * self.samples(job, t) for job in self.jobs for t in self.temperatures)
-        return sum(counts) * len(self.sides)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,8 +67,8 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
     With `out` the completions and results are kept there, and the same request goes on with what was stopped. Raises
     ConfigError, DataError, ModelError or RunError, and Interrupted where a signal stopped it.
     """
-    asked, words = _measurement(request), edited(request.target)
-    settings = yaml.safe_dump(_settings(asked), sort_keys=False, allow_unicode=True, width=120)
+    asked, words = measurement_of(request), edited(request.target)
+    settings = yaml.safe_dump(settings_of(asked), sort_keys=False, allow_unicode=True, width=120)
     code = [code_digest(job.config.reward) for job in asked.jobs]
     opened = unfinished(settings, code) if request.out is None else EvaluationDirectory.open(request.out, settings)
     with opened as directory:
@@ -124,7 +78,7 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
         with continuing(kept), watcher.measuring(asked.total):
             known, found = _measured(asked, directory, watcher)
         _check_judged(asked, found, kept=directory is not None)
-        record = _record(asked, found) | known
+        record = record_of(asked, found) | known
         if directory is not None and request.out is not None:
             rows = [
                 row
@@ -136,7 +90,7 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
     return Evaluated(record, words)
 
 
-def _check_judged(asked: _Measurement, found: Sequence[Mapping[str, Mapping[str, Evaluation]]], *, kept: bool) -> None:
+def _check_judged(asked: Measurement, found: Sequence[Mapping[str, Mapping[str, Evaluation]]], *, kept: bool) -> None:
     cure = "add `out` DIR, and what was sampled is kept and judged again when the command is repeated."
     if kept:
         cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
@@ -145,65 +99,8 @@ def _check_judged(asked: _Measurement, found: Sequence[Mapping[str, Mapping[str,
             check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
 
 
-def _measurement(options: EvaluationRequest) -> _Measurement:
-    jobs, trained = find_jobs(options)
-    samples = max(job.samples for job in jobs)
-    suite = None if options.suite is None else SUITES[options.suite]
-    usual = (suite.temperature,) if suite is not None else SINGLE if samples == 1 else SEVERAL
-    temperatures = options.temperatures or usual
-    top_p = jobs[0].config.sampling.top_p
-    if suite is not None and "sampling.top_p" not in named_keys(options.overrides):
-        top_p = suite.top_p
-    most = samples if any(temperatures) else 1
-    for k in options.ks or ():
-        if k > most and any(temperatures):
-            raise ConfigError(
-                f"`k` {k} needs as many completions of a problem, and `samples` is {most}; raise `samples`."
-            )
-        if k > most:
-            also = "" if samples >= k else f", and `samples` to {k} or more"
-            raise ConfigError(
-                f"`k` {k} needs as many completions of a problem, and greedy decoding (`temperatures` 0) gives one; "
-                f"set `temperatures` to more than 0, such as 0.6{also}."
-            )
-    return _Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
-
-
-def _settings(asked: _Measurement) -> dict[str, Any]:
-    """Return all that the results depend on: a saved evaluation is continued only under the same."""
-    config = asked.jobs[0].config
-    model = config.model.model_dump(mode="json")
-    folder = Path(config.model.name)
-    return {
-        "trained": None if asked.trained is None else content_digest(asked.trained),
-        "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
-        **({"engine": config.engine.model_dump(mode="json")} if config.engine.is_remote else {}),
-        "seed": asked.seed,
-        "split": asked.options.split,
-        "temperatures": [float(temperature) for temperature in asked.temperatures],
-        "top_p": asked.top_p,
-        "base": BASE in asked.sides,
-        "suite": asked.options.suite,
-        "tasks": {
-            job.name: {
-                "problems": len(job.problems),
-                "sha256": fingerprint(job.problems),
-                "samples": job.samples,
-                "max_new_tokens": job.max_new_tokens,
-                "reward": job.config.reward.written,
-                "prompt": {
-                    "text": job.task.prompt.text,
-                    "chat": job.task.prompt.chat,
-                    "system": job.task.prompt.system,
-                },
-            }
-            for job in asked.jobs
-        },
-    }
-
-
 def _measured(
-    asked: _Measurement, directory: EvaluationDirectory | None, progress: Watcher
+    asked: Measurement, directory: EvaluationDirectory | None, progress: Watcher
 ) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
     """Return what is known beside the figures, and, for each job, what was found.
 
@@ -221,8 +118,8 @@ def _measured(
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
-        first = asked.jobs[0]
-        engine = build_engine(config, model, trained, (first.task.prompt, first.problems), rows_of(config))
+        job = asked.jobs[0]
+        engine = build_engine(config, model, trained, (job.task.prompt, job.problems), rows_of(config))
         held.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
@@ -245,15 +142,15 @@ def _measured(
             for job, look in zip(asked.jobs, looks, strict=True)
         ]
         pairs = zip(asked.jobs, looks, strict=True)
-        examples = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
-        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": examples}, found
+        first = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
+        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}
 """What the settings are called here that cure completions which nobody can read."""
 
 
-def _first(asked: _Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
+def _first(asked: Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
     """Return the first example of a job; of completions that are kept, whichever command sampled them."""
     if directory is None:
         assert look.example is not None  # everything was sampled now
@@ -263,7 +160,7 @@ def _first(asked: _Measurement, job: Job, look: FirstLook, directory: Evaluation
 
 
 def _side(
-    asked: _Measurement,
+    asked: Measurement,
     job: Job,
     look: FirstLook,
     temperature: float,
@@ -278,45 +175,3 @@ def _side(
     sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
     with trained.off() if side == BASE and trained is not None else nullcontext():
         return measure(look, job.problems, sampling, samples, kept, watcher, label)
-
-
-def _record(asked: _Measurement, found: list[dict[str, dict[str, Evaluation]]]) -> dict[str, Any]:
-    """Return the record: of one task, or of a suite with its average."""
-    records = [_task_record(asked, job, decodings) for job, decodings in zip(asked.jobs, found, strict=True)]
-    if asked.options.suite is None:
-        return records[0]
-    average = {
-        Sampling(temperature).name: average_entry(
-            [decodings[Sampling(temperature).name] for decodings in found], asked.key
-        )
-        for temperature in asked.temperatures
-    }
-    return {
-        "target": asked.options.target,
-        "suite": asked.options.suite,
-        "seed": asked.seed,
-        "average": average,
-        "tasks": {job.name: record for job, record in zip(asked.jobs, records, strict=True)},
-    }
-
-
-def _task_record(asked: _Measurement, job: Job, decodings: dict[str, dict[str, Evaluation]]) -> dict[str, Any]:
-    entries = {
-        Sampling(t).name: decoding_entry(decodings[Sampling(t).name], asked.ks(job, t), asked.key, job.apart)
-        for t in asked.temperatures
-    }
-    return {
-        "target": asked.options.target,
-        "task": job.name,
-        "split": asked.options.split,
-        "n": len(job.problems),
-        "seed": asked.seed,
-        "reward": job.config.reward.written,
-        "grading": grading(job.config.reward),
-        "max_new_tokens": job.max_new_tokens,
-        "top_p": asked.top_p,
-        "data": {"source": job.source, "sha256": fingerprint(job.problems)},
-        "notes": list(job.task.notes),
-        **next(iter(entries.values())),
-        "decoding": entries,
-    }

@@ -9,10 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from creditree.config.overrides import apply_overrides
-from creditree.config.reward import OPTIONS, build_verifier, reward_of
+from creditree.config.reward import OPTIONS, reward_of
 from creditree.errors import ConfigError, DataError
 from creditree.evaluate.audit import Audit, Graded, audit, read_answers
 from creditree.problem import Verdict
+from creditree.setup.grading import build_verifier
 from creditree.verify import Verifier, closing
 
 PIECE = 512

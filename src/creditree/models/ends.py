@@ -59,7 +59,7 @@ class Ends:
     @property
     def ids(self) -> tuple[int, ...]:
         """The ids, ascending."""
-        return tuple(one.id for one in self.found)
+        return tuple(end.id for end in self.found)
 
     def closing(self, *, chat: bool) -> int:
         """Return the token that an answer which is written out is closed with, in the chat format or in plain text."""
@@ -70,11 +70,11 @@ class Ends:
         """What a user should know: which tokens they are where there are several, and which never come."""
         notes = []
         if len(self.found) > 1:
-            notes.append(f"completions end at {_joined([one.words for one in self.found])}")
-        lost = [one for one in self.found if not one.reachable]
+            notes.append(f"completions end at {_joined([end.words for end in self.found])}")
+        lost = [end for end in self.found if not end.reachable]
         if lost:
             rest = "" if len(lost) < len(self.found) else ", and no other does: every completion goes on to its limit"
-            names = _joined([one.words for one in lost])
+            names = _joined([end.words for end in lost])
             notes.append(f"the model has no row for {names}, so it can never be drawn and ends no completion{rest}")
         return tuple(notes)
 

@@ -86,14 +86,14 @@ def read_layer(layer: Any) -> LayerWeights | None:
     if hasattr(attention, "q_norm"):
         norms += [attention.q_norm, attention.k_norm]
     eps = {norm_eps(norm) for norm in norms}
-    if any(one is None for one in projections) or len(eps) != 1 or None in eps:
+    if any(projection is None for projection in projections) or len(eps) != 1 or None in eps:
         return None
     return LayerWeights(
         layer.input_layernorm.weight,
         layer.post_attention_layernorm.weight,
         attention.q_norm.weight if hasattr(attention, "q_norm") else None,
         attention.k_norm.weight if hasattr(attention, "k_norm") else None,
-        tuple(one for one in projections if one is not None),
+        tuple(projection for projection in projections if projection is not None),
         float(eps.pop() or 0.0),
     )
 

@@ -16,8 +16,8 @@ BLOCK = 128
 FEWEST_DIMENSIONS = 16
 """Its kernels need heads at least this wide."""
 FEWEST_PAIRS = 1 << 24
-"""Pairs of query and key (4,096 tokens each) from which it is used. Ours: compiling took 20 s, more than all updates of
-a small model together."""
+"""Pairs of query and key that blocks would compute (4,096 tokens each in one chain) from which it is used. Ours:
+compiling took 20 s, more than all updates of a small model together."""
 
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

@@ -42,7 +42,7 @@ class StepTable:
     @classmethod
     def of(cls, steps: Sequence[Sequence[Step]], delta: int, device: torch.device, dtype: torch.dtype) -> "StepTable":
         """Lay out the steps [start, stop) that tile each sequence."""
-        count, longest = len(steps), max(one[-1][1] for one in steps)
+        count, longest = len(steps), max(step[-1][1] for step in steps)
         last = max(map(len, steps))
         step, size = np.full((count, longest), last, dtype=np.int64), np.ones((count, last + 1))
         weight, reach = np.zeros((count, longest)), np.zeros((count, longest), dtype=np.int64)
@@ -180,7 +180,7 @@ def influence(
     rope = transformer.rope(hidden, torch.arange(first, table.step.shape[1], device=device)[None])
     transformer.layers(hidden, rope, plan, 0, None if spec.layers is None else max(spec.layers) + 1)
     found = plan.scores.double().cpu().numpy()
-    return [row[: len(one)] for row, one in zip(found, steps, strict=True)]
+    return [row[: len(step)] for row, step in zip(found, steps, strict=True)]
 
 
 @torch.no_grad()
@@ -196,7 +196,7 @@ def influence_of_whole(
     for layer, share in enumerate(model.attentions(token_ids)):
         plan.observe(layer, share)
     found = plan.scores.double().cpu().numpy()
-    return [row[: len(one)] for row, one in zip(found, steps, strict=True)]
+    return [row[: len(step)] for row, step in zip(found, steps, strict=True)]
 
 
 def check_observed(spec: InfluenceSpec, network: Network) -> None:

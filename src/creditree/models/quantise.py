@@ -261,7 +261,7 @@ def _check_share(model: Any, quantised: int) -> None:
     ends = {
         id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
     }
-    rest = sum(parameter.numel() for parameter in model.parameters()) - sum(one.numel() for one in ends.values())
+    rest = sum(parameter.numel() for parameter in model.parameters()) - sum(end.numel() for end in ends.values())
     if 2 * quantised < rest:
         raise ModelError(
             f"{type(model).__name__} has {quantised / rest:.0%} of its weights in linear layers, so quantised it would "

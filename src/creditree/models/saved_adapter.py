@@ -129,7 +129,7 @@ def _check_numbers(directory: Path, config: Any) -> None:
     whole = [config.r, *config.rank_pattern.values()]
     numbers = [config.lora_alpha, config.lora_dropout, *config.alpha_pattern.values()]
     wrong = [one for one in whole if not isinstance(one, int) or isinstance(one, bool) or one < 1]
-    wrong += [one for one in numbers if isinstance(one, bool) or not math.isfinite(one)]
+    wrong += [number for number in numbers if isinstance(number, bool) or not math.isfinite(number)]
     if wrong or not 0 <= config.lora_dropout < 1:
         named = wrong[0] if wrong else config.lora_dropout
         raise ModelError(

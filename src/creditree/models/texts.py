@@ -65,7 +65,7 @@ class Texts:
     @property
     def end_words(self) -> tuple[str, ...]:
         """The tokens that end a completion, and who says so, in words."""
-        return tuple(one.words for one in self.ends.found)
+        return tuple(end.words for end in self.ends.found)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Texts:
 
     def to_json(self) -> dict[str, object]:
         """Return which tokens end a completion, who says so, and what is not applied, for a record."""
-        ends = [{"id": one.id, "token": one.token, "sources": list(one.sources)} for one in self.ends.found]
+        ends = [{"id": end.id, "token": end.token, "sources": list(end.sources)} for end in self.ends.found]
         return {"ends": ends, "not_applied": {name: str(value) for name, value in self.not_applied.items()}}
 
     def completion(self, token_ids: Any) -> str:

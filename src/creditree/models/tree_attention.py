@@ -114,11 +114,23 @@ def block_starts(queries: TreeTokens, keys: TreeTokens) -> IntArray:
     least = len(queries) * len(keys) + BLOCK_COST
     for size in BLOCK_SIZES:
         starts = _cut(chains, len(queries), size)
-        lengths = np.diff(np.append(starts, len(queries)))
-        cost = len(starts) * int(lengths.max() * (seen[starts] + lengths).max() + BLOCK_COST)
+        cost = _padded_pairs(starts, len(queries), seen) + len(starts) * BLOCK_COST
         if cost < least:
             best, least = starts, cost
     return best
+
+
+def num_pairs(queries: TreeTokens, keys: TreeTokens) -> int:
+    """Return how many pairs of query and key the blocks compute, padding included."""
+    starts = block_starts(queries, keys)
+    if len(starts) <= 1:
+        return len(queries) * len(keys)
+    return _padded_pairs(starts, len(queries), num_seen(queries, keys))
+
+
+def _padded_pairs(starts: IntArray, count: int, seen: IntArray) -> int:
+    lengths = np.diff(np.append(starts, count))
+    return len(starts) * int(lengths.max()) * int((seen[starts] + lengths).max())
 
 
 def _chain_starts(tokens: TreeTokens) -> IntArray:
@@ -177,8 +189,8 @@ class TreeShape:
         return self._made[whole]
 
     def _make(self, asked: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
-        pairs = len(asked) * len(self._keys)
-        if pairs >= FEWEST_PAIRS and flex_works(query.device, query.dtype, query.shape[3]):
+        many = num_pairs(asked, self._keys) >= FEWEST_PAIRS
+        if many and flex_works(query.device, query.dtype, query.shape[3]):
             return FlexBlocks(asked.enter, self._keys.enter, self._keys.exit, query.device)
         return blocks_of(asked, self._keys, self._shared, query)
 

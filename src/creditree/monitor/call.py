@@ -139,7 +139,7 @@ def _trained_on(config: RunConfig) -> frozenset[str]:
 def _monitored(call: Call, watcher: Watcher) -> Monitored:
     """Measure what is to be measured, and put it together with what was measured before."""
     evidence = _evidence(call)
-    seen = {one.digest for one in call.log.observations}
+    seen = {observation.digest for observation in call.log.observations}
     listed = call.table.held_out("test")
     new = [problem for problem in listed if problem.digest not in seen]
     notes = list(call.table.notes)

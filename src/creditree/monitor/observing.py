@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from creditree.config.reward import build_verifier
 from creditree.engines.engine import Sampling
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation, Examiner
@@ -23,6 +22,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
+from creditree.setup.grading import build_verifier
 from creditree.setup.engine import build_engine
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
@@ -194,6 +194,6 @@ def _base(
     pairs = [one for one in fresh if one.id in old]
     if not pairs:
         raise DataError(f"no completion of the base model got a reward: {before.first_failure}")
-    shares = [old[one.id] for one in pairs]
-    change = paired_change(shares, [one.share for one in pairs], key)
+    shares = [old[pair.id] for pair in pairs]
+    change = paired_change(shares, [pair.share for pair in pairs], key)
     return BasePart(mean_over_problems(shares, key.at("interval")), before.num_truncated, change)

@@ -45,8 +45,8 @@ def check_lengths(
     placed: Sequence[PlacedProblem], lengths: Mapping[str, int], room: int
 ) -> tuple[list[PlacedProblem], Lengths, list[Finding]]:
     """Return the problems whose prompt has at most `room` tokens, their lengths, and what to say of the others."""
-    kept = [one for one in placed if lengths[one.problem.id] <= room]
-    long = [one.place for one in placed if lengths[one.problem.id] > room]
+    kept = [entry for entry in placed if lengths[entry.problem.id] <= room]
+    long = [entry.place for entry in placed if lengths[entry.problem.id] > room]
     found = []
     if long:
         text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"

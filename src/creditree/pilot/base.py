@@ -10,7 +10,6 @@ from time import monotonic
 import numpy as np
 import torch
 
-from creditree.config.reward import build_verifier
 from creditree.engines.engine import Sampling
 from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
@@ -32,6 +31,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import read_parts
 from creditree.setup.defaults import KNOWN_RATE
+from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.task import PromptTemplate
 from creditree.verify.verifier import closing

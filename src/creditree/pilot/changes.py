@@ -100,7 +100,7 @@ def commonest_answer(found: Evaluation) -> tuple[str, float]:
 def right_share(found: Evaluation, answer: str) -> float:
     """Return the share of the problems whose first completion gives `answer` and is right."""
     firsts = [own[0] for own in found.attempts.values()]
-    return sum(one.vote == answer and is_correct(one) for one in firsts) / len(firsts)
+    return sum(first.vote == answer and is_correct(first) for first in firsts) / len(firsts)
 
 
 def _mean(values: Mapping[str, float], ids: Sequence[str]) -> float:

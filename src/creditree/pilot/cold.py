@@ -64,7 +64,7 @@ def right_solutions(problems: Sequence[Problem], prompt: PromptTemplate, verifie
     """Return the share of the first worked solutions that the grader takes for right; None where a problem has none."""
     if not problems or any(problem.solution is None for problem in problems):
         return None
-    answers = [Answer(one, prompt.render(one), one.solution or "") for one in problems[:JUDGED]]
+    answers = [Answer(problem, prompt.render(problem), problem.solution or "") for problem in problems[:JUDGED]]
     rewards = [verdict.reward for verdict in verifier.judge(answers)]
     return sum(reward is not None and reward >= 1.0 for reward in rewards) / len(rewards)
 

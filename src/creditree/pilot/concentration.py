@@ -47,12 +47,12 @@ class Concentration:
     @property
     def over_selected(self) -> tuple[TokenShare, ...]:
         """Tokens with far more of the signal than of the text."""
-        return tuple(one for one in self.tokens if one.signal >= LEAST_SHARE and one.lift >= OVER_SELECTED)
+        return tuple(token for token in self.tokens if token.signal >= LEAST_SHARE and token.lift >= OVER_SELECTED)
 
     @property
     def is_risk(self) -> bool:
         """Whether one token or one problem has most of the signal."""
-        return self.top_problem > CONCENTRATED or any(one.signal > CONCENTRATED for one in self.tokens)
+        return self.top_problem > CONCENTRATED or any(token.signal > CONCENTRATED for token in self.tokens)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON has them."""

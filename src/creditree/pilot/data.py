@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.guard import GuardBlock
-from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.shapes import Shape, shape_of
 from creditree.pilot.balance import (
@@ -33,6 +33,8 @@ from creditree.pilot.request import (
 from creditree.pilot.store import PROBLEMS, PilotDirectory
 from creditree.problem import fingerprint
 from creditree.runs.atomic import write_text, writing
+from creditree.setup.grading import build_verifier, grading
+from creditree.setup.guard import guard_table
 from creditree.setup.workload import Encoder
 from creditree.tasks.rows import read_rows
 from creditree.tasks.table import SLICES, Columns
@@ -66,7 +68,7 @@ class Data:
         """Return what was found, as JSON."""
         rules = grading(self.reward)
         return {
-            "findings": [one.to_json() for one in self.findings],
+            "findings": [finding.to_json() for finding in self.findings],
             "sizes": self.splits.sizes,
             "sha256": {slice_: fingerprint(self.splits.problems(slice_)) for slice_ in SLICES},
             "grader": self.frame.reward if isinstance(self.frame.reward, str) else rules["grader"],
@@ -134,7 +136,7 @@ def _guard_problems(request: Request, prompt: PromptTemplate, splits: Splits) ->
     """
     if request.guard is None:
         return 0, []
-    problems = GuardBlock(**guard_keys(request)).table(prompt).held_out("test", GUARD_PROBLEMS)
+    problems = guard_table(GuardBlock(**guard_keys(request)), prompt).held_out("test", GUARD_PROBLEMS)
     training = {normal(problem.question) for problem in splits.problems("training")}
     known = sum(normal(problem.question) in training for problem in problems)
     if not known:
@@ -144,7 +146,7 @@ def _guard_problems(request: Request, prompt: PromptTemplate, splits: Splits) ->
 
 
 def _check_columns(request: Request, placed: Sequence[PlacedProblem]) -> None:
-    columns, problems = tuple(placed[0].problem.columns), [one.problem for one in placed]
+    columns, problems = tuple(placed[0].problem.columns), [entry.problem for entry in placed]
     for metric in request.metrics:
         check_metric(metric, problems)
     if request.by is not None and request.by not in columns:
@@ -156,7 +158,7 @@ def _check_identity(request: Request, placed: Sequence[PlacedProblem], kept: Seq
     fields = () if request.prompt is None else PromptTemplate(request.prompt).fields
     others = [name for name in fields if name != "question"]
     if others and len(kept) < len(placed):
-        prompts = {PromptTemplate(request.prompt or "").render(one.problem) for one in placed}
+        prompts = {PromptTemplate(request.prompt or "").render(entry.problem) for entry in placed}
         if len(prompts) > len(kept):
             raise DataError(
                 f"`prompt` tells problems apart by {', '.join(others)}, but column '{request.question}' has "
@@ -172,7 +174,7 @@ def _check_identity(request: Request, placed: Sequence[PlacedProblem], kept: Seq
 
 def _graded(request: Request, placed: Sequence[PlacedProblem]) -> tuple[Reading, list[PlacedProblem], list[Finding]]:
     """Return the grader's reading of the answers, the problems whose answer it reads, and what to say of it."""
-    problems = [one.problem for one in placed]
+    problems = [entry.problem for entry in placed]
     if request.reward is None:
         found = choose_grader(problems, build_verifier)
         return found, *check_reading(found, placed, asked=False)
@@ -187,7 +189,7 @@ def _graded(request: Request, placed: Sequence[PlacedProblem]) -> tuple[Reading,
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
-    blocker = next((one for one in findings if one.severity == "blocker"), None)
+    blocker = next((finding for finding in findings if finding.severity == "blocker"), None)
     if blocker is not None:
         raise DataError(f"The pilot cannot go on: {blocker.sentence}.")
 
@@ -198,7 +200,7 @@ def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[P
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the tokenizer of model '{request.model}' could not be loaded ({reason}).") from error
-    return {one.problem.id: len(prompt.encode(one.problem, texts)) for one in placed}
+    return {entry.problem.id: len(prompt.encode(entry.problem, texts)) for entry in placed}
 
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:
@@ -207,7 +209,7 @@ def _write(folder: Path, stem: str, splits: Splits) -> Files:
         folder.mkdir(exist_ok=True)
     names = {"training": stem, "validation": f"{stem}-validation", "test": f"{stem}-test"}
     for slice_ in SLICES:
-        rows = [dict(one.columns) | {"id": one.id} for one in splits.problems(slice_)]
+        rows = [dict(entry.columns) | {"id": entry.id} for entry in splits.problems(slice_)]
         for row in rows:
             row.pop("split", None)
         lines = (json_escaped(json.dumps(row, ensure_ascii=False, default=str)) + "\n" for row in rows)

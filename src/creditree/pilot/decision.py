@@ -77,9 +77,9 @@ def concentration_risks(found: Concentration) -> list[str]:
     if found.top_problem > CONCENTRATED:
         listed.append(f"one problem had {found.top_problem:.0%} of the learning signal")
     listed += [
-        f"one token, {one.text!r}, had {one.signal:.0%} of the learning signal"
-        for one in found.tokens
-        if one.signal > CONCENTRATED and one not in found.over_selected
+        f"one token, {token.text!r}, had {token.signal:.0%} of the learning signal"
+        for token in found.tokens
+        if token.signal > CONCENTRATED and token not in found.over_selected
     ]
     shown = ", ".join(
         f"{one.text!r} ({one.signal:.0%} of the signal, {one.sampled:.1%} of the text)"

@@ -148,11 +148,11 @@ def check_reading(
     """
     how = "as asked" if asked else "chosen by the answers"
     findings = [Finding("grader", "note", f"answers are graded by {found.grader}, {how}")]
-    places = {one.problem.id: one.place for one in placed}
+    places = {entry.problem.id: entry.place for entry in placed}
     if found.refused:
         findings.append(_unread(found, places, drops=drops))
     findings += _misread(found, placed)
-    kept = [one for one in placed if one.problem.id in found.read] if drops else list(placed)
+    kept = [entry for entry in placed if entry.problem.id in found.read] if drops else list(placed)
     return kept, findings
 
 
@@ -173,15 +173,15 @@ def _unread(found: Reading, places: Mapping[str, str], *, drops: bool) -> Findin
 
 def _misread(found: Reading, placed: Sequence[PlacedProblem]) -> list[Finding]:
     """Return what is said of answers that are read, but not as they may be meant or said."""
-    places = {one.problem.id: one.place for one in placed}
+    places = {entry.problem.id: entry.place for entry in placed}
     findings = []
-    commas = [one for one in placed if decimal_comma(one.problem.answers[0])]
+    commas = [entry for entry in placed if decimal_comma(entry.problem.answers[0])]
     if commas:
         text = (
             f"reference answers that seem to have a decimal comma: {len(commas)} of {len(placed)}, such as "
             f"'{commas[0].problem.answers[0]}'; numeric and math read 54,50 as 54.50 but 1,234 as 1234: write points"
         )
-        findings.append(Finding("decimal_commas", "caution", text, first_places([one.place for one in commas])))
+        findings.append(Finding("decimal_commas", "caution", text, first_places([comma.place for comma in commas])))
     if found.missed:
         first, why = next(iter(found.missed.items()))
         text = (

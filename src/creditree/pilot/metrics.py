@@ -103,7 +103,9 @@ def _called(
         Answer(problem, prompt, texts[problem.id].text) for problem, prompt in zip(problems, prompts, strict=True)
     ]
     verdicts = function.judge(answers)
-    return [verdict.reward for verdict in verdicts], next((one.detail for one in verdicts if one.reward is None), "")
+    return [verdict.reward for verdict in verdicts], next(
+        (verdict.detail for verdict in verdicts if verdict.reward is None), ""
+    )
 
 
 def _measured(name: str, old: Sequence[float], new: Sequence[float], key: Key) -> MetricResult:

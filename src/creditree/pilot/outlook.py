@@ -65,12 +65,12 @@ class Outlook:
 
     def signal(self, group: int) -> Signal:
         """Return the signal of groups of a size that was looked at."""
-        return next(one for one in self.signals if one.group == group)
+        return next(signal for signal in self.signals if signal.group == group)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outlook as JSON."""
         estimates = {"accuracy": self.accuracy.to_json(), "best_of": self.best_of.to_json()}
-        signals = [asdict(one) | {"mixed": one.mixed.to_json()} for one in self.signals]
+        signals = [asdict(signal) | {"mixed": signal.mixed.to_json()} for signal in self.signals]
         return asdict(self) | estimates | {"signals": signals, "headroom": self.headroom}
 
 
@@ -142,7 +142,7 @@ def best_group(found: Outlook, most: int) -> int:
     Larger groups estimate each advantage better, and smaller ones see more problems for as many completions. `most`:
     the largest that fits.
     """
-    fitting = [one for one in found.signals if one.group <= max(most, GROUPS[0])]
+    fitting = [signal for signal in found.signals if signal.group <= max(most, GROUPS[0])]
     enough = ENOUGH * fitting[-1].mixed.value
     least = min(GROUPS[1], fitting[-1].group)
     return next(one.group for one in fitting if one.group >= least and one.mixed.value >= enough)

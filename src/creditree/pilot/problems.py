@@ -42,7 +42,7 @@ class Splits:
 
     def problems(self, slice_: Slice) -> tuple[Problem, ...]:
         """Return the problems of a slice."""
-        return tuple(one.problem for one in self.slices[slice_])
+        return tuple(entry.problem for entry in self.slices[slice_])
 
     @property
     def sizes(self) -> dict[Slice, int]:
@@ -102,14 +102,14 @@ def without_repeats(placed: Sequence[PlacedProblem]) -> tuple[list[PlacedProblem
     conflicts: list[str] = []
     leaks: list[str] = []
     for group in groups.values():
-        answers = {frozenset(map(normal, one.problem.answers)) for one in group}
+        answers = {frozenset(map(normal, entry.problem.answers)) for entry in group}
         if len(answers) > 1:
-            conflicts.append(" and ".join(one.place for one in group[:2]))
+            conflicts.append(" and ".join(entry.place for entry in group[:2]))
             continue
         kept.append(min(group, key=lambda one: _HELD.get(one.named, len(_HELD))))
-        repeats += [one.place for one in group[1:]]
-        if len({one.named or "training" for one in group}) > 1:
-            leaks.append(" and ".join(one.place for one in group[:2]))
+        repeats += [entry.place for entry in group[1:]]
+        if len({entry.named or "training" for entry in group}) > 1:
+            leaks.append(" and ".join(entry.place for entry in group[:2]))
     return _with_own_ids(kept), [
         *_some(
             "conflicts", "caution", conflicts, "questions left out because their rows have different answers: {n}"
@@ -129,16 +129,16 @@ def _some(kind: str, severity: Severity, places: Sequence[str], text: str) -> li
 
 def _with_own_ids(placed: Sequence[PlacedProblem]) -> list[PlacedProblem]:
     """Return the problems with ids that are different: a second use of one gets a number that makes it new."""
-    taken = {one.problem.id for one in placed}
+    taken = {entry.problem.id for entry in placed}
     seen: set[str] = set()
     found = []
-    for one in placed:
-        name = one.problem.id
+    for entry in placed:
+        name = entry.problem.id
         if name in seen:
-            name = next(new for count in count_from(2) if (new := f"{one.problem.id}-{count}") not in taken)
+            name = next(new for count in count_from(2) if (new := f"{entry.problem.id}-{count}") not in taken)
         seen.add(name)
         taken.add(name)
-        found.append(replace(one, problem=replace(one.problem, id=name)))
+        found.append(replace(entry, problem=replace(entry.problem, id=name)))
     return found
 
 
@@ -154,9 +154,9 @@ def split_problems(placed: Sequence[PlacedProblem]) -> tuple[Splits, list[Findin
             "and to test on others: add problems (creditree eval measures a model on few)."
         )
     slices: dict[Slice, list[PlacedProblem]] = {
-        slice_: [one for one in placed if one.named == slice_] for slice_ in SLICES
+        slice_: [entry for entry in placed if entry.named == slice_] for slice_ in SLICES
     }
-    free = [one for one in placed if one.named is None]
+    free = [entry for entry in placed if entry.named is None]
     pool = sorted([*free, *slices["training"]], key=lambda one: order_of(normal(one.problem.question)))
     wanted: tuple[tuple[Slice, float, int], ...] = (
         ("test", TEST_SHARE, MOST_TEST),
@@ -180,7 +180,7 @@ def _split_findings(splits: Splits) -> list[Finding]:
     if sizes["test"] < FEW_TEST:
         found.append(Finding("small_test", "caution", f"only {sizes['test']} test problems: small gains stay unseen"))
     known = {template(problem.question) for problem in splits.problems("training")}
-    alike = [one.place for one in splits.slices["test"] if template(one.problem.question) in known]
+    alike = [entry.place for entry in splits.slices["test"] if template(entry.problem.question) in known]
     if alike:
         share = len(alike) / sizes["test"]
         text = (

@@ -19,7 +19,7 @@ from creditree.pilot.metrics import measure_metric
 from creditree.pilot.outlook import advice, seconds_to_detect, smallest_gain, verdict
 from creditree.pilot.request import Request
 from creditree.pilot.store import PilotDirectory
-from creditree.pilot.training import Course, Trial
+from creditree.pilot.training import Course, SettingTrial
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory, Side
@@ -45,14 +45,14 @@ def peak_so_far(device: str, directory: PilotDirectory) -> int:
     return max(before, peak_memory(device))
 
 
-def outlook_record(base: Base, num_test: int, trials: Sequence[Trial] = ()) -> dict[str, Any]:
+def outlook_record(base: Base, num_test: int, trials: Sequence[SettingTrial] = ()) -> dict[str, Any]:
     """Return whether learning can work, and how long until a gain can be seen, as JSON."""
     kind, why = verdict(base.chosen, base.frame.group)
     detectable = smallest_gain(base.chosen, num_test)
     record: dict[str, Any] = {
         "verdict": kind,
         "why": why,
-        "by_temperature": [one.to_json() for one in base.outlooks],
+        "by_temperature": [outlook.to_json() for outlook in base.outlooks],
         "temperature": base.chosen.temperature,
         "group": base.frame.group,
         "detectable_gain": detectable,
@@ -89,7 +89,7 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
     return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
 
 
-def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summary: Summary) -> dict[str, Any]:
+def full_record(course: Course, trials: Sequence[SettingTrial], config: RunConfig, summary: Summary) -> dict[str, Any]:
     """Return the record of a pilot that trained."""
     request, data, base, directory = course.request, course.data, course.base, course.directory
     run, decoding = RunDirectory.read(directory.run), next(iter(summary.decoding))
@@ -112,7 +112,7 @@ def full_record(course: Course, trials: Sequence[Trial], config: RunConfig, summ
     )
     answer = commonest_answer(sides["trained"])
     metrics = [_metric(request, data, name, asked, sides, key) for name in request.metrics]
-    failed = [f"metric {one['name']}: {one['error']}" for one in metrics if "error" in one]
+    failed = [f"metric {metric['name']}: {metric['error']}" for metric in metrics if "error" in metric]
     listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
     advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
     if base.cold is not None:
@@ -262,13 +262,13 @@ def _groups(asked: Sequence[Problem], column: str, sides: Mapping[Side, Evaluati
 
 
 def _cost(
-    request: Request, base: Base, trials: Sequence[Trial], summary: Summary, directory: PilotDirectory
+    request: Request, base: Base, trials: Sequence[SettingTrial], summary: Summary, directory: PilotDirectory
 ) -> dict[str, Any]:
     return {
         "seconds": directory.spent_s,
         "training_seconds": summary.seconds["train"],
         "tokens": dict(summary.tokens),
-        "tokens_before": sum(round(one.tokens * one.samples * one.accuracy.n) for one in base.outlooks)
+        "tokens_before": sum(round(outlook.tokens * outlook.samples * outlook.accuracy.n) for outlook in base.outlooks)
         + sum(trial.summary.tokens["sampled"] for trial in trials),
         "peak_memory_bytes": peak_so_far(request.device, directory),
         "device": request.device,

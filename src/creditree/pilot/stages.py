@@ -165,15 +165,16 @@ def _with_memory(request: Request, directory: PilotDirectory) -> Request:
 
 
 def _show_findings(findings: tuple[Finding, ...], watcher: Watcher) -> None:
-    for one in findings:
-        watcher.message(f"{MARKS[one.severity]}{one.sentence}")
+    for finding in findings:
+        watcher.message(f"{MARKS[finding.severity]}{finding.sentence}")
 
 
 def _show_base(base: Base, why: str, watcher: Watcher) -> None:
-    for one in base.outlooks:
+    for outlook in base.outlooks:
+        first, best = ((one.value, one.interval) for one in (outlook.accuracy, outlook.best_of))
         watcher.message(
-            f"  T={one.temperature:g}: pass@1 {percent_interval(one.accuracy.value, one.accuracy.interval)} %, "
-            f"pass@{one.samples} {percent_interval(one.best_of.value, one.best_of.interval)} %"
+            f"  T={outlook.temperature:g}: pass@1 {percent_interval(*first)} %, "
+            f"pass@{outlook.samples} {percent_interval(*best)} %"
         )
     watcher.message(f"{why[0].upper()}{why[1:]}.")
     if base.cold is not None:

@@ -99,14 +99,16 @@ def example_rows(problems: Sequence[Problem], attempts: Iterable[Attempt]) -> st
     known: Mapping[str, Problem] = {problem.id: problem for problem in problems}
     tests = {problem.id: tested for problem in problems if (tested := _tests(problem)) is not None}
 
-    def trusted(one: Attempt) -> int:
-        return 2 - sum(test(one.text) for test in tests.get(one.problem_id, ()))
+    def trusted(attempt: Attempt) -> int:
+        return 2 - sum(test(attempt.text) for test in tests.get(attempt.problem_id, ()))
 
-    ranked = sorted((one for one in attempts if one.problem_id in known and not is_correct(one)), key=trusted)
+    ranked = sorted(
+        (attempt for attempt in attempts if attempt.problem_id in known and not is_correct(attempt)), key=trusted
+    )
     firsts = list({one.problem_id: one for one in reversed(ranked)}.values())[::-1]
     rows = (
-        {"id": one.problem_id, "prediction": one.text, "answers": list(known[one.problem_id].answers)}
-        for one in firsts[:MOST_EXAMPLES]
+        {"id": first.problem_id, "prediction": first.text, "answers": list(known[first.problem_id].answers)}
+        for first in firsts[:MOST_EXAMPLES]
     )
     return "".join(json.dumps(row) + "\n" for row in rows)
 

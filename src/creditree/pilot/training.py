@@ -58,7 +58,7 @@ class Course:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Trial:
+class SettingTrial:
     """A setting that was tried, and its accuracy on the validation problems before and after."""
 
     setting: Setting
@@ -121,7 +121,7 @@ def planned(request: Request, data: Data, base: Base, directory: PilotDirectory)
     return course
 
 
-def try_settings(course: Course, watcher: Watcher) -> list[Trial]:
+def try_settings(course: Course, watcher: Watcher) -> list[SettingTrial]:
     """Train with each setting for a short time, and measure it on the validation problems."""
     settings = course.settings[: course.timeline.trials]
     evaluation = {"split": "validation", "problems": course.pace.validation, "temperatures": [0.0]}
@@ -136,18 +136,20 @@ def try_settings(course: Course, watcher: Watcher) -> list[Trial]:
             f"validation accuracy {percent_interval(d.after.value, d.after.interval)} %, "
             f"{points_interval(d.difference.value, d.difference.interval)} points"
         )
-        found.append(Trial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary))
+        found.append(
+            SettingTrial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary)
+        )
     return found
 
 
-def best_trial(trials: Sequence[Trial], preferred: Setting) -> Setting:
+def best_trial(trials: Sequence[SettingTrial], preferred: Setting) -> Setting:
     """Return the setting with the highest validation accuracy, the first of equals; `preferred` without any trial."""
     if not trials:
         return preferred
     return max(trials, key=lambda trial: trial.summary.main.after.value).setting
 
 
-def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> tuple[RunConfig, Summary]:
+def train_chosen(course: Course, trials: Sequence[SettingTrial], watcher: Watcher) -> tuple[RunConfig, Summary]:
     """Train with the best setting for the time that is left, choosing by validation, and measure on the test."""
     directory = course.directory
     if not directory.has("choice"):
@@ -162,7 +164,7 @@ def train_chosen(course: Course, trials: Sequence[Trial], watcher: Watcher) -> t
     return config, _finished(config, directory.run, watcher)
 
 
-def _choice(course: Course, trials: Sequence[Trial]) -> dict[str, Any]:
+def _choice(course: Course, trials: Sequence[SettingTrial]) -> dict[str, Any]:
     pace, timeline, frame = course.pace, course.timeline, course.frame
     setting = best_trial(trials, course.settings[0])
     tried = next((trial for trial in trials if trial.setting == setting), None)

@@ -36,11 +36,11 @@ def _influence(work: Workload) -> str | None:
 
 
 def _problems(work: Workload) -> str | None:
-    flying = " The first round of the next problems is sampled beside the forks." if work.off_policy else ""
+    beside = " The first round of the next problems is sampled beside the forks." if work.off_policy else ""
     if work.at_most.problems == work.problems:
-        return flying.strip() or None
+        return beside.strip() or None
     bound = "are assumed at most, since method.batch_most sets no bound" if work.problems_assumed else "at most"
-    return f"Problems a step: {work.at_most.problems} {bound}, {work.problems} to expect.{flying}"
+    return f"Problems a step: {work.at_most.problems} {bound}, {work.problems} to expect.{beside}"
 
 
 def _updates(work: Workload) -> str | None:

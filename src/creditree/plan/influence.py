@@ -1,7 +1,7 @@
 """Bytes and operations that the influence of steps takes: by a pass over completions, or summed while decoding."""
 
+from creditree.engines.requests import PREFILL_TOKENS
 from creditree.models.influence import BLOCK_BYTES
-from creditree.plan.sampling import PREFILL_TOKENS
 from creditree.plan.store import EngineCall
 from creditree.plan.workload import Workload
 from creditree.signals import InfluenceSpec

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from creditree.engines.requests import PREFILL_TOKENS
 from creditree.engines.static.grid import Traffic, arrange
 from creditree.engines.static.kernels.tiles import FEWEST_BYTES, MOST_ROWS, MOST_SPLITS, row_block
 from creditree.models.footprint import weight_bytes
@@ -14,20 +15,20 @@ FORWARDED_AT_ONCE = 256
 """Rows that native code takes through the layers together (`Decoder::AT_ONCE` in model.h)."""
 LOGITS_AT_ONCE = 64
 """Rows whose logits native code holds together (`Sampling::AT_ONCE` in decode.cpp)."""
-PREFILL_TOKENS = 8192
-"""Tokens of a prefill pass of torch, padding included: the default of `InProcessEngine`."""
 
 
 def table_bytes(work: Workload, calls: list[EngineCall]) -> int:
-    """Numbers of each sampled token, outside torch: 4 of 8 bytes while it is drawn, 3 for as long as the step lasts.
+    """Numbers of each sampled token, outside torch: 5 of 8 bytes while it is drawn, 3 for as long as the step lasts.
 
-    With c completions of T tokens decoded together, of C in all: c T (4 + e) 8 + C T (3 + e) 8; e counts entropies and
-    influence, where they are asked for. Off-policy, the group that was sampled a step before is among the C.
+    With c completions of T tokens decoded together, of C in all, behind contexts of P tokens: c T (5 + e) 8 + C T (3 +
+    e) 8 + C (P + T) 16; e counts entropies and influence, where they are asked for. Off-policy, the group that was
+    sampled a step before is among the C. The last term: the engine's handle of each token, and its node in the trie.
     """
     numbers = 8 * (work.entropies + (work.influence is not None))
     drawn = max((min(call.completions, work.max_rows) * call.budget for call in calls), default=0)
     kept = carried(work, calls) + sum(call.completions * call.budget for call in calls)
-    return drawn * (32 + numbers) + kept * (24 + numbers)
+    placed = sum(call.completions * (call.length + call.budget) for call in calls)
+    return drawn * (40 + numbers) + kept * (24 + numbers) + placed * 16
 
 
 def native_bytes(work: Workload, calls: list[EngineCall]) -> int:

@@ -83,7 +83,7 @@ def _bush(work: Workload, reach: int | None) -> Bush:
 
 
 def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[PlannedStretch]:
-    """Return the largest stack of stretches, each standing on the one before, as `Batch.stretches` cuts a skeleton.
+    """Return the largest stack of stretches, each standing on the one before, as `stretches_of` cuts a skeleton.
 
     `uneven`: chains differ in length, so that those of one stretch can fill it.
     """

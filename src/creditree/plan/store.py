@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from creditree.engines.native.decoder import ROOM_STEPS
 from creditree.engines.store import SMALLEST, room_for
 from creditree.plan.workload import Workload
 
 INDEX_BYTES = 3 * 4 + 1
 """Of one slot: first child, next sibling and token (int32), and whether it is decoded."""
-_AHEAD = 32
-"""Steps of all rows that native decoding makes room for before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ def _decoded(work: Workload, piece: EngineCall, room: StoreRoom) -> StoreRoom:
     room = _grown(room, piece.tokens, piece.tokens + rows * left)
     room = replace(room, used=room.used + fresh)
     if work.native:  # it makes room before a token is drawn, the last one's too; torch when it is to be stored
-        room, unused = _grown(room, min(_AHEAD, left) * rows, rows * left), rows
+        room, unused = _grown(room, min(ROOM_STEPS, left) * rows, rows * left), rows
     else:
         left -= 1
     while left > 0:

@@ -140,7 +140,7 @@ def _paired(runs: Sequence[Measured], decoding: str) -> list[str]:
         f"Pairs ({decoding}): exact McNemar tests on the problems that both answered, p by Holm for {len(pairs)} of "
         "them. They speak of these adapters on these problems; only several seeds speak of a method."
     )
-    return [note, *(one.pair.conclusion() for one in pairs)]
+    return [note, *(pair.pair.conclusion() for pair in pairs)]
 
 
 def _spread(
@@ -166,7 +166,7 @@ def _tasks_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
         rows = [[*row, _average_cell(one, decoding, tasks)] for row, one in zip(rows, measured, strict=True)]
     header = ("evaluation", *tasks, *([AVERAGE] if len(tasks) > 1 else []))
     pairs = pair_measured(measured, decoding)
-    lines = [f"{one.task}: {one.pair.conclusion()}" for one in pairs]
+    lines = [f"{pair.task}: {pair.pair.conclusion()}" for pair in pairs]
     return Group(
         terminal_table(f"pass@1 in % (95 % interval), {decoding}", header, rows),
         *(Text(line) for line in [_note(pairs), *lines]),
@@ -178,7 +178,7 @@ def _note(pairs: Sequence[TaskPair]) -> str:
         return "No two of them have problems in common, so they cannot be compared in pairs."
     seeds = (
         "completions drawn with the same random numbers on both sides"
-        if all(one.same_random_numbers for one in pairs)
+        if all(pair.same_random_numbers for pair in pairs)
         else "not all with the same seed, so random numbers differ between sides"
     )
     return (
@@ -187,15 +187,15 @@ def _note(pairs: Sequence[TaskPair]) -> str:
     )
 
 
-def _cell(one: Measured, decoding: str, task: str) -> str:
-    if task not in one.results[decoding]:
+def _cell(measured: Measured, decoding: str, task: str) -> str:
+    if task not in measured.results[decoding]:
         return "-"
-    found = one.estimate(decoding, task)
+    found = measured.estimate(decoding, task)
     return percent_interval(found.value, found.interval)
 
 
-def _average_cell(one: Measured, decoding: str, tasks: Sequence[str]) -> str:
-    if any(task not in one.results[decoding] for task in tasks):
+def _average_cell(measured: Measured, decoding: str, tasks: Sequence[str]) -> str:
+    if any(task not in measured.results[decoding] for task in tasks):
         return "-"
-    found = average([one.estimate(decoding, task) for task in tasks])
+    found = average([measured.estimate(decoding, task) for task in tasks])
     return percent_interval(found.value, found.interval)

@@ -140,7 +140,7 @@ def _html(block: Block) -> str:
         case Code(text):
             return f"<pre>{escape(text)}</pre>"
         case Details(summary, blocks):
-            inner = "\n".join(_html(one) for one in blocks)
+            inner = "\n".join(_html(block) for block in blocks)
             return f"<details><summary>{escape(summary)}</summary>\n{inner}\n</details>"
         case Picture(_, png, caption):
             return f'<img alt="{escape(caption)}" src="data:image/png;base64,{b64encode(png).decode()}">'

@@ -179,10 +179,10 @@ def suite_view(record: Mapping[str, Any]) -> RenderableType:
     shown = 4 if paired else 1
     rows = []
     for decoding in record["average"]:
-        for name, one in record["tasks"].items():
-            entry = one["decoding"][decoding]
-            samples, cut = str(entry["completions"] // one["n"]), percent(entry["truncation_rate"]) + " %"
-            rows.append([name, str(one["n"]), samples, cut, *_accuracy(entry)[:shown]])
+        for name, task in record["tasks"].items():
+            entry = task["decoding"][decoding]
+            samples, cut = str(entry["completions"] // task["n"]), percent(entry["truncation_rate"]) + " %"
+            rows.append([name, str(task["n"]), samples, cut, *_accuracy(entry)[:shown]])
         rows.append(["average", "", "", "", *_accuracy(record["average"][decoding])[:shown]])
     title = f"{record['target']} on the suite {record['suite']}: pass@1 in % (95 % interval)"
     return terminal_table(f"{title}, {', '.join(record['average'])}", header, rows)

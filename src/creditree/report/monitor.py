@@ -140,8 +140,8 @@ def monitor_view(record: Mapping[str, Any]) -> RenderableType:
 def statuses(observations: Sequence[Observation]) -> dict[str, int]:
     """Return how many completions were judged how."""
     total: Counter[str] = Counter()
-    for one in observations:
-        total.update(one.statuses)
+    for observation in observations:
+        total.update(observation.statuses)
     return dict(total)
 
 
@@ -173,8 +173,8 @@ def _accuracy(observations: Sequence[Observation], key: Key) -> str:
 
 
 def _mean(observations: Sequence[Observation], key: Key) -> Estimate:
-    return mean_over_problems([one.share for one in observations], key)
+    return mean_over_problems([observation.share for observation in observations], key)
 
 
 def _cut(observations: Sequence[Observation]) -> int:
-    return sum(one.truncated for one in observations)
+    return sum(observation.truncated for observation in observations)

@@ -42,16 +42,21 @@ def _gain(record: Mapping[str, Any]) -> list[Block]:
     rows: list[tuple[str, ...]] = [
         (
             f"accuracy, {name}, %",
-            _percent(one["before"]),
-            _percent(one["after"]),
-            *_change(one["difference"], points=True),
+            _percent(decoding["before"]),
+            _percent(decoding["after"]),
+            *_change(decoding["difference"], points=True),
         )
-        for name, one in record["decodings"].items()
+        for name, decoding in record["decodings"].items()
     ]
     rows += [
-        (one["name"], f"{one['before']:.4g}", f"{one['after']:.4g}", *_change(one["difference"], points=False))
-        for one in record["metrics"]
-        if "error" not in one
+        (
+            metric["name"],
+            f"{metric['before']:.4g}",
+            f"{metric['after']:.4g}",
+            *_change(metric["difference"], points=False),
+        )
+        for metric in record["metrics"]
+        if "error" not in metric
     ]
     guard = record["guard"]
     if guard is not None:
@@ -66,10 +71,15 @@ def _gain(record: Mapping[str, Any]) -> list[Block]:
     ]
     if record["groups"]:
         groups = tuple(
-            (one["group"], str(one["n"]), percent(one["before"]), percent(one["after"]), _points(one["difference"]),
-             p_value(one["adjusted_p_value"]))
-            for one in record["groups"]
-        )  # fmt: skip
+            (
+                group["group"],
+                str(group["n"]),
+                *(percent(group[side]) for side in ("before", "after")),
+                _points(group["difference"]),
+                p_value(group["adjusted_p_value"]),
+            )
+            for group in record["groups"]
+        )
         blocks.append(Rows(("group", "n", "before, %", "after, %", "difference", "p (Holm)"), groups))
     return blocks
 
@@ -108,8 +118,13 @@ def _risks(record: Mapping[str, Any]) -> list[Block]:
     blocks.append(Paragraph(" ".join(facts)))
     if found is not None:
         rows = tuple(
-            (repr(one["text"]), _share(one["signal"]), _share(one["sampled"]), f"{one['signal'] / one['sampled']:.1f}x")
-            for one in found["tokens"]
+            (
+                repr(token["text"]),
+                _share(token["signal"]),
+                _share(token["sampled"]),
+                f"{token['signal'] / token['sampled']:.1f}x",
+            )
+            for token in found["tokens"]
         )
         table = Rows(("token", "of the signal", "of the text", "ratio"), rows)
         blocks.append(Details("Tokens with most of the learning signal", (table,)))
@@ -124,18 +139,18 @@ def _examples(record: Mapping[str, Any]) -> list[Block]:
         Paragraph(f"{d['gained']} problems are solved now and were not before; of {d['lost']} it is the reverse.")
     )
     for kind, what in (("better", "solved now"), ("worse", "not solved any more")):
-        for one in record["examples"][kind]:
+        for example in record["examples"][kind]:
             shown = (
-                Paragraph(f"Accepted: {' or '.join(one['answers'])}"), Paragraph("Before:"), Code(one["before"]),
-                Paragraph("After:"), Code(one["after"]),
+                Paragraph(f"Accepted: {' or '.join(example['answers'])}"),
+                *(Paragraph("Before:"), Code(example["before"])), *(Paragraph("After:"), Code(example["after"])),
             )  # fmt: skip
-            blocks.append(Details(f"{what}: {_short(one['question'])}", shown))
+            blocks.append(Details(f"{what}: {_short(example['question'])}", shown))
     return blocks
 
 
 def _outlook(record: Mapping[str, Any]) -> list[Block]:
     found = record["outlook"]
-    groups = [one["group"] for one in found["by_temperature"][0]["signals"]]
+    groups = [signal["group"] for signal in found["by_temperature"][0]["signals"]]
     header = ("temperature", "pass@1, %", "pass@K, %", *(f"mixed groups of {g}, %" for g in groups),
               *(f"spread, {g}" for g in groups), "cut off")  # fmt: skip
     rows = tuple(
@@ -204,10 +219,10 @@ def _how(record: Mapping[str, Any], curve: bytes | None) -> list[Block]:
     if record["trials"]:
         rows = tuple(
             (
-                one["method"], f"{one['learning_rate']:g}", str(one["steps"]), duration(one["seconds"]),
-                percent(one["after"]), _points(one["difference"]),
+                trial["method"], f"{trial['learning_rate']:g}", str(trial["steps"]), duration(trial["seconds"]),
+                percent(trial["after"]), _points(trial["difference"]),
             )
-            for one in record["trials"]
+            for trial in record["trials"]
         )  # fmt: skip
         blocks.append(Rows(("trial", "learning rate", "steps", "training", "validation, %", "gain"), rows))
     else:

@@ -19,7 +19,7 @@ HEADER = ("decoding", "before", "after", "difference", "p")
 
 def num_graded(found: Evaluation) -> int:
     """Return how many completions have a reward that is neither 0 nor 1."""
-    return sum(one.reward is not None and one.reward not in (0.0, 1.0) for one in found.all)
+    return sum(attempt.reward is not None and attempt.reward not in (0.0, 1.0) for attempt in found.all)
 
 
 def mean_rewards(found: Evaluation) -> dict[str, float]:

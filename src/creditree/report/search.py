@@ -64,7 +64,7 @@ class Climbed:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Mark:
+class BudgetMark:
     """The best and the baseline when they had spent the same: `what`, tokens or seconds."""
 
     what: str
@@ -98,7 +98,7 @@ class Mark:
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for programs."""
         cases = sweep_json(self.runs, self.decoding)["cases"]
-        runs = [_run_json(one, self.decoding) for one in self.runs]
+        runs = [_run_json(run, self.decoding) for run in self.runs]
         return {**self.pair.to_json(), "p_value_seeds": self.p_seeds, "cases": cases, "runs": runs}
 
 
@@ -120,7 +120,7 @@ class Confirmation:
 
     best: Trial
     baseline: Trial
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[BudgetMark, ...] = ()
     reason: str | None = None
 
     def is_won(self, level: float) -> bool:
@@ -130,7 +130,7 @@ class Confirmation:
 
 def conclusion(search: Search, climbed: Sequence[Climbed], confirmation: Confirmation | None) -> str:
     """Return one sentence: the winner, or that none was found, or what is the best without a baseline."""
-    tried = len({search.trial(one.trial).composition for one in climbed[0].results} - {search.baseline})
+    tried = len({search.trial(result.trial).composition for result in climbed[0].results} - {search.baseline})
     among = f"among {tried} composition{'' if tried == 1 else 's'} ({len(search.trials)} settings in all)"
     if confirmation is None:
         kept = [search.trial(name) for name in climbed[-1].kept]
@@ -149,12 +149,12 @@ def trials_json(search: Search, out: Path | None) -> list[dict[str, Any]]:
     """Return the trials for programs, with their run directories."""
     return [
         {
-            "name": one.name,
-            "composition": one.composition,
-            "keys": dict(one.keys),
-            "path": str(one.folder if out is None else out / one.folder),
+            "name": trial.name,
+            "composition": trial.composition,
+            "keys": dict(trial.keys),
+            "path": str(trial.folder if out is None else out / trial.folder),
         }
-        for one in search.trials
+        for trial in search.trials
     ]
 
 
@@ -166,7 +166,7 @@ def search_json(
         "trials": trials_json(search, out),
         "compositions": search.compositions,
         "baseline": search.baseline,
-        "rungs": [_rung_json(one) for one in climbed],
+        "rungs": [_rung_json(rung) for rung in climbed],
         "winner": None,
     }
     if confirmation is not None:
@@ -186,8 +186,8 @@ def search_json(
 def search_view(search: Search, climbed: Sequence[Climbed], confirmation: Confirmation | None) -> RenderableType:
     """Return what a search found, for the terminal."""
     tables = [
-        terminal_table(_title(number, one), RUNG_HEADER, _rows(search, one), num_left=2)
-        for number, one in enumerate(climbed, 1)
+        terminal_table(_title(number, rung), RUNG_HEADER, _rows(search, rung), num_left=2)
+        for number, rung in enumerate(climbed, 1)
     ]
     marks = () if confirmation is None else confirmation.marks
     confirmed = [terminal_table(_mark_title(mark), GROUP_HEADER, _groups(mark)) for mark in marks]
@@ -198,8 +198,8 @@ def search_view(search: Search, climbed: Sequence[Climbed], confirmation: Confir
 def search_markdown(search: Search, climbed: Sequence[Climbed], confirmation: Confirmation | None) -> str:
     """Return what a search found, as Markdown."""
     parts = []
-    for number, one in enumerate(climbed, 1):
-        parts += [f"{_title(number, one)}:\n", markdown_table(RUNG_HEADER, _rows(search, one))]
+    for number, rung in enumerate(climbed, 1):
+        parts += [f"{_title(number, rung)}:\n", markdown_table(RUNG_HEADER, _rows(search, rung))]
     marks = () if confirmation is None else confirmation.marks
     for mark in marks:
         parts += [f"{_mark_title(mark)}:\n", markdown_table(GROUP_HEADER, _groups(mark))]
@@ -207,24 +207,26 @@ def search_markdown(search: Search, climbed: Sequence[Climbed], confirmation: Co
     return "\n".join([*parts, markdown_bullets([*lines, conclusion(search, climbed, confirmation)])])
 
 
-def _title(number: int, one: Climbed) -> str:
-    return f"rung {number}: {len(one.results)} trials at {count(one.tokens)} sampled tokens, accuracy in % (95 %)"
+def _title(number: int, climbed: Climbed) -> str:
+    return (
+        f"rung {number}: {len(climbed.results)} trials at {count(climbed.tokens)} sampled tokens, accuracy in % (95 %)"
+    )
 
 
-def _mark_title(mark: Mark) -> str:
+def _mark_title(mark: BudgetMark) -> str:
     return f"fresh seeds, test split, equal {mark.what}, {mark.decoding}: mean ± standard deviation over seeds"
 
 
-def _groups(mark: Mark) -> list[tuple[str, ...]]:
-    return group_rows([one.run for one in mark.runs], mark.decoding)
+def _groups(mark: BudgetMark) -> list[tuple[str, ...]]:
+    return group_rows([run.run for run in mark.runs], mark.decoding)
 
 
-def _rows(search: Search, one: Climbed) -> list[tuple[str, ...]]:
+def _rows(search: Search, climbed: Climbed) -> list[tuple[str, ...]]:
     """Return the cells of `RUNG_HEADER`, the best first; what failed comes last, with the reason."""
-    ordered = sorted(one.results, key=lambda result: float("inf") if result.reward is None else -result.reward)
+    ordered = sorted(climbed.results, key=lambda result: float("inf") if result.reward is None else -result.reward)
     rows: list[tuple[str, ...]] = []
     for result in ordered:
-        setting, on = search.trial(result.trial).setting, "yes" if result.trial in one.kept else ""
+        setting, on = search.trial(result.trial).setting, "yes" if result.trial in climbed.kept else ""
         if result.reward is None:
             rows.append((result.trial, setting, "failed", "-", "-", "-", str(result.reason)))
             continue
@@ -238,8 +240,12 @@ def _accuracy(result: Result) -> Estimate:
     return Estimate.from_json({"value": result.accuracy, "interval": [result.low, result.high], "n": result.problems})
 
 
-def _rung_json(one: Climbed) -> dict[str, Any]:
-    return {"tokens": one.tokens, "trials": [_result_json(result) for result in one.results], "kept": list(one.kept)}
+def _rung_json(climbed: Climbed) -> dict[str, Any]:
+    return {
+        "tokens": climbed.tokens,
+        "trials": [_result_json(result) for result in climbed.results],
+        "kept": list(climbed.kept),
+    }
 
 
 def _result_json(result: Result) -> Mapping[str, Any]:

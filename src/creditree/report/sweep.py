@@ -68,7 +68,7 @@ class CasePair:
 def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
     """Return every two cases of one task that share seeds and problems under `decoding`."""
     found: list[tuple[str, str, Difference, dict[int, float]]] = []
-    cases = list(dict.fromkeys(one.case for one in runs))
+    cases = list(dict.fromkeys(run.case for run in runs))
     for first, second in combinations(cases, 2):
         old, new = _by_seed(runs, first, decoding), _by_seed(runs, second, decoding)
         seeds = [seed for seed in old if seed in new and old[seed][0] == new[seed][0]]
@@ -90,14 +90,14 @@ def sweep_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
     """Return the comparison for programs: cases with mean and spread over seeds, and their pairs."""
     return {
         "decoding": decoding,
-        "cases": [_case_json([one for one in runs if one.case == case], decoding) for case in _cases(runs)],
+        "cases": [_case_json([run for run in runs if run.case == case], decoding) for case in _cases(runs)],
         "pairs": [one.to_json() for one in pair_cases(runs, decoding)],
     }
 
 
 def sweep_view(runs: Sequence[SweptRun], decoding: str) -> RenderableType:
     """Return the comparison for the terminal."""
-    compared = [one.run for one in runs]
+    compared = [run.run for run in runs]
     return Group(
         terminal_table(
             f"runs, {decoding}: accuracy in % (95 % interval)",
@@ -112,7 +112,7 @@ def sweep_view(runs: Sequence[SweptRun], decoding: str) -> RenderableType:
 
 def sweep_markdown(runs: Sequence[SweptRun], decoding: str) -> str:
     """Return the comparison as Markdown."""
-    compared = [one.run for one in runs]
+    compared = [run.run for run in runs]
     parts = [
         f"Runs, {decoding}:\n",
         markdown_table(RUN_HEADER, run_rows(compared, decoding)),
@@ -125,18 +125,18 @@ def sweep_markdown(runs: Sequence[SweptRun], decoding: str) -> str:
 
 def _lines(runs: Sequence[SweptRun], decoding: str) -> list[str]:
     pairs = pair_cases(runs, decoding)
-    return [NOTE, *(one.conclusion() for one in pairs)] if pairs else []
+    return [NOTE, *(pair.conclusion() for pair in pairs)] if pairs else []
 
 
 def _cases(runs: Sequence[SweptRun]) -> list[str]:
-    return list(dict.fromkeys(one.case for one in runs))
+    return list(dict.fromkeys(run.case for run in runs))
 
 
 def _case_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
-    found = [one.summary.decoding[decoding] for one in runs if decoding in one.summary.decoding]
+    found = [run.summary.decoding[decoding] for run in runs if decoding in run.summary.decoding]
     return {
         "case": runs[0].case,
-        "seeds": [one.seed for one in runs],
+        "seeds": [run.seed for run in runs],
         "after": _spread_json([one.after.value for one in found]),
         "gain": _spread_json([one.difference.value for one in found]),
     }
@@ -152,10 +152,10 @@ def _spread_json(values: Sequence[float]) -> dict[str, Any] | None:
 def _by_seed(runs: Sequence[SweptRun], case: str, decoding: str) -> dict[int, tuple[str, Mapping[str, float]]]:
     """Return task and 0/1 of each problem by seed, of the runs of a case that kept them."""
     return {
-        one.seed: (task, {name: asked.share for name, asked in held.items()})
-        for one in runs
-        if one.case == case
-        for task, held in one.run.results.get(decoding, {}).items()
+        run.seed: (task, {name: asked.share for name, asked in held.items()})
+        for run in runs
+        if run.case == case
+        for task, held in run.run.results.get(decoding, {}).items()
     }
 
 

@@ -33,7 +33,7 @@ class Combined(Verifier):
     accuracy is the task's, whatever the others add. A completion for which any of them fails has no reward, and is not
     trained on; the verdict names the first that failed. A weight of 0 measures without rewarding.
 
-    `combine`: ``sum``, credit is given for R. ``normalise_then_sum`` (GDPO, arXiv 2601.05242, equations 4 to 6): credit
+    `combine`: ``sum``, credit is given for R. ``normalise_then_sum`` (GDPO, arXiv 2601.05242): credit
     is given for
 
         A = sum_k w_k (r_k - mean(r_k)) / (std(r_k) + eps)
@@ -58,12 +58,12 @@ class Combined(Verifier):
     @property
     def singles(self) -> tuple[str, ...]:
         """The names of the rewards."""
-        return tuple(one.name for one in self.of)
+        return tuple(single.name for single in self.of)
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""
         first = self.task.judge(answers)
-        columns = [first, *(_given(one.judge, answers, first) for one in self.of[1:])]
+        columns = [first, *(_given(single.judge, answers, first) for single in self.of[1:])]
         return tuple(map(self._together, zip(*columns, strict=True)))
 
     def same(self, one: str, other: str) -> bool | None:
@@ -73,9 +73,9 @@ class Combined(Verifier):
     def rules(self) -> Rules:
         """Return the rules of the whole, and of each that is a verifier under its name."""
         found: Rules = {"grader": words(self.of), "combine": self.combine, "correct": f"what {self.of[0].name} says"}
-        for one in self.of:
-            if isinstance(one.judge, Verifier):
-                found |= {f"{one.name}.{rule}": value for rule, value in one.judge.rules().items()}
+        for single in self.of:
+            if isinstance(single.judge, Verifier):
+                found |= {f"{single.name}.{rule}": value for rule, value in single.judge.rules().items()}
         return found
 
     def credited(self, tree: RolloutTree) -> RolloutTree:
@@ -85,15 +85,15 @@ class Combined(Verifier):
             return tree
         verdicts = [verdict for leaf in leaves if (verdict := tree.branches[leaf].verdict) is not None]
         singles = np.array([verdict.singles for verdict in verdicts], dtype=np.float64)
-        found = normalised(singles, [one.weight for one in self.of])
+        found = normalised(singles, [single.weight for single in self.of])
         pairs = zip(leaves, verdicts, found.tolist(), strict=True)
         return tree.judged({leaf: replace(verdict, reward=reward) for leaf, verdict, reward in pairs})
 
     def close(self) -> None:
         """Free what they hold."""
-        for one in self.of:
-            if isinstance(one.judge, Verifier):
-                one.judge.close()
+        for single in self.of:
+            if isinstance(single.judge, Verifier):
+                single.judge.close()
 
     def _together(self, verdicts: tuple[Verdict, ...]) -> Verdict:
         singles = tuple(verdict.reward for verdict in verdicts)
@@ -115,7 +115,7 @@ def normalised(singles: FloatArray, weights: Sequence[float]) -> FloatArray:
 
 def words(singles: Sequence[Single]) -> str:
     """Return the sum in words: ``math + 0.2 format``."""
-    return " + ".join(one.name if one.weight == 1 else f"{one.weight:g} {one.name}" for one in singles)
+    return " + ".join(single.name if single.weight == 1 else f"{single.weight:g} {single.name}" for single in singles)
 
 
 def _given(judge: Verifier | Reward, answers: Sequence[Answer], first: Sequence[Verdict]) -> Sequence[Verdict]:

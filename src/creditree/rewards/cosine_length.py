@@ -1,4 +1,4 @@
-"""A reward by length that is another for right and for wrong completions (Yeo et al., arXiv 2502.03373, section 3)."""
+"""A reward by length that is another for right and for wrong completions (Yeo et al., arXiv 2502.03373)."""
 
 from dataclasses import dataclass
 from math import cos, pi
@@ -15,8 +15,8 @@ class CosineLength(Reward):
 
     (r_0, r_L) are another pair for right and for wrong completions, so that a right one is better short and a wrong one
     better long; a completion of L tokens was cut off, and gets `exceeded`. L is the longest completion of the run. The
-    defaults are the paper's. They hold the reward for being right already: the task's reward beside it has the weight
-    0, or a weight of its own.
+    defaults are those of the paper's experiments, as far as we know them. They hold the reward for being right already:
+    the task's reward beside it has the weight 0, or a weight of its own.
     """
 
     right_short: float = number(2.0, "r_0 of a right completion")

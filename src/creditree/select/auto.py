@@ -54,11 +54,13 @@ class Auto(Drawn):
             return {"alpha": float(self.rule.alpha), "probability": self.rule.probability}
         return {"scale": self.rule.scale} if isfinite(self.rule.scale) else {}
 
-    def scores(self, one: Completion) -> FloatArray:
+    def scores(self, completion: Completion) -> FloatArray:
         """Return s [L] of a completion."""
-        logprobs = gather(one.tree, one.leaf, tuple(branch.logprobs for branch in one.tree.branches))
-        share = self.share(one.group, one.learning)
-        return np.asarray(share * np.abs(one.advantage) * -np.expm1(np.minimum(0.0, logprobs)))
+        logprobs = gather(
+            completion.tree, completion.leaf, tuple(branch.logprobs for branch in completion.tree.branches)
+        )
+        share = self.share(completion.group, completion.learning)
+        return np.asarray(share * np.abs(completion.advantage) * -np.expm1(np.minimum(0.0, logprobs)))
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
         """Return this selection with its rule."""
@@ -72,10 +74,10 @@ class Auto(Drawn):
         squares = np.bincount(position, weights=np.square(np.concatenate(rows))).astype(np.float64)
         return replace(self, rule=early_share(squares, np.bincount(position), self.budget, MIXED))
 
-    def inclusion(self, one: Completion) -> FloatArray:
+    def inclusion(self, completion: Completion) -> FloatArray:
         """Return p [L] of a completion."""
         assert self.rule is not None
-        return self.rule.inclusion(self.scores(one))
+        return self.rule.inclusion(self.scores(completion))
 
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""

@@ -99,7 +99,7 @@ class ByCompletion(Selection):
     """A selection that weighs one completion at a time; a token that several share has the sum of their weights."""
 
     @abstractmethod
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return the weights [L] of a completion's tokens."""
 
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:

@@ -23,6 +23,6 @@ class ConstantLength(ByCompletion):
     name: ClassVar[str] = "constant_length"
     paper: ClassVar[str] = "arXiv 2503.20783"
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return the same weight for all tokens of all completions."""
-        return np.full(one.length, 1.0 / (one.group * self.normal_length))
+        return np.full(completion.length, 1.0 / (completion.group * self.normal_length))

@@ -21,15 +21,15 @@ class Drawn(FullMean):
     """
 
     @abstractmethod
-    def inclusion(self, one: Completion) -> FloatArray:
+    def inclusion(self, completion: Completion) -> FloatArray:
         """Return p [L] of a completion."""
 
     def uniforms(self, length: int, key: Key) -> FloatArray:
         """Return the numbers [L], uniform in [0, 1), below whose p_t token t is drawn: independent ones."""
         return key.uniforms(length)
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return w_t / p_t where a token was drawn."""
-        chance = self.inclusion(one)
-        taken = self.uniforms(one.length, one.key) < chance
-        return np.where(taken, self.share(one.group, one.learning) / chance, 0.0)
+        chance = self.inclusion(completion)
+        taken = self.uniforms(completion.length, completion.key) < chance
+        return np.where(taken, self.share(completion.group, completion.learning) / chance, 0.0)

@@ -105,13 +105,13 @@ class EarlyAndRandom(ByCompletion):
         """
         return _inclusion(self.alpha, self.probability, self.k, length)
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return 1 / (G |T_i|) for the tokens of T_i, or 1 / (G L p_t)."""
-        taken = np.flatnonzero(self.mask(one.key.uniforms(one.length)))
-        values = np.zeros(one.length)
-        values[taken] = 1.0 / (one.group * max(1, len(taken)))
+        taken = np.flatnonzero(self.mask(completion.key.uniforms(completion.length)))
+        values = np.zeros(completion.length)
+        values[taken] = 1.0 / (completion.group * max(1, len(taken)))
         if self.reweight != "none":
-            values[taken] = 1.0 / (one.group * one.length) / self.inclusion(one.length)[taken]
+            values[taken] = 1.0 / (completion.group * completion.length) / self.inclusion(completion.length)[taken]
         return values
 
 

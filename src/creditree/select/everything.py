@@ -23,6 +23,6 @@ class Everything(FullMean):
     name: ClassVar[str] = "everything"
     paper: ClassVar[str] = "arXiv 2402.03300; tokens: 2503.14476"
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return the same weight for all tokens."""
-        return np.full(one.length, self.share(one.group, one.learning))
+        return np.full(completion.length, self.share(completion.group, completion.learning))

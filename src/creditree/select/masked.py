@@ -39,10 +39,12 @@ class Masked(FullMean):
     def mask(self, branch: Branch) -> NDArray[np.bool_]:
         """Return which tokens of a branch learn."""
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return the weight of `everything` where the mask is."""
-        pieces = [self.mask(one.tree.branches[branch])[:stop] for branch, stop in one.tree.path(one.leaf)]
-        return np.where(np.concatenate(pieces), self.share(one.group, one.learning), 0.0)
+        pieces = [
+            self.mask(completion.tree.branches[branch])[:stop] for branch, stop in completion.tree.path(completion.leaf)
+        ]
+        return np.where(np.concatenate(pieces), self.share(completion.group, completion.learning), 0.0)
 
     def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
         """Return the weights of `everything`, where the mask leaves the penalty alone."""

@@ -31,9 +31,9 @@ class PrefixCut(Drawn):
         kept = min(self.min_cut, length)
         return np.minimum(1.0, (length - np.arange(length)) / (length - kept + 1))
 
-    def inclusion(self, one: Completion) -> FloatArray:
+    def inclusion(self, completion: Completion) -> FloatArray:
         """Return p [L] of a completion."""
-        return self.survival(one.length)
+        return self.survival(completion.length)
 
     def uniforms(self, length: int, key: Key) -> FloatArray:
         """Return one number for all tokens: p_t never rises, so those below which it lies are the first ones."""

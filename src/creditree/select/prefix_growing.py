@@ -41,10 +41,10 @@ class PrefixGrowing(ByCompletion):
         most = self._kept(max(self.share_first, self.share_last), length)
         return Learned("early", Reach(most, most, most))
 
-    def of_completion(self, one: Completion) -> FloatArray:
+    def of_completion(self, completion: Completion) -> FloatArray:
         """Return 1 / (G n_i) for the first n_i tokens."""
-        kept = self._kept(self.share, one.length)
-        return np.where(np.arange(one.length) < kept, 1.0 / (one.group * kept), 0.0)
+        kept = self._kept(self.share, completion.length)
+        return np.where(np.arange(completion.length) < kept, 1.0 / (completion.group * kept), 0.0)
 
     @staticmethod
     def _kept(share: float, length: int) -> int:

@@ -19,11 +19,11 @@ from creditree.errors import CreditreeError
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
 from creditree.piece import types_of
-from creditree.plan.fit import choose
+from creditree.plan.fit import choose, usual_micro_batch
 from creditree.plan.prediction import predict
 from creditree.setup.build import build_lora
 from creditree.setup.machine import default_device, fastest_precision, usable_memory
-from creditree.setup.workload import DEFAULT_MICRO_BATCH, DEFAULT_ROWS, free_of, workload_of
+from creditree.setup.workload import DEFAULT_ROWS, free_of, workload_of
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.units import show_bytes
@@ -41,7 +41,7 @@ FINAL_RATE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenValue:
     """A setting that the configuration does not say, what was chosen, and why: a clause without a full stop."""
 
     key: str
@@ -53,7 +53,7 @@ class Choice:
         return f"{self.key} {self.value}: {self.why}"
 
 
-Choices = tuple[Choice, ...]
+Choices = tuple[ChosenValue, ...]
 Found = tuple[Any, str] | None
 """A value and why; None: nothing is chosen."""
 
@@ -84,11 +84,11 @@ def chosen(config: RunConfig, *, offline: bool = False, recorded: RunConfig | No
         for key in missing:
             config = _with(config, key, _value(recorded, key))
         return config, ()
-    choices: list[Choice] = []
+    choices: list[ChosenValue] = []
     for key, rule in RULES.items():
         found = None if _is_set(config, key) else rule(config, shape)
         if found is not None:
-            choices.append(Choice(key, *found))
+            choices.append(ChosenValue(key, *found))
             config = _with(config, key, found[0])
     return config, tuple(choices)
 
@@ -176,7 +176,7 @@ def _temperature(config: RunConfig, shape: Shape) -> Found:
     if config.engine.is_remote:
         return (
             1.0,
-            "a server tells the probabilities of the untempered model, and the loss is of the policy that samples",
+            "a server tells raw probabilities, and the loss is of the policy that samples",
         )
     return TEMPERATURE, "cooler, a model's completions of a problem are alike; hotter, small models lose the thread"
 
@@ -268,7 +268,7 @@ RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
 ROWS = ("train.max_rows", "train.micro_batch_tokens", "train.stored_tokens")
 
 
-def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
+def _fitted(config: RunConfig, *, offline: bool) -> list[ChosenValue]:
     """Return rows, micro-batch and held tokens for the memory that is free now; none with a limit of one's own."""
     train, device = config.train, config.model.device
     if train.memory is not None or (device.startswith("cuda") and not torch.cuda.is_available()):
@@ -286,9 +286,9 @@ def _fitted(config: RunConfig, *, offline: bool) -> list[Choice]:
     why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"
     values = (found.max_rows, found.micro_batch_tokens, found.stored_tokens)
     is_free = (free.max_rows, free.micro_batch_tokens, free.stored_tokens)
-    usual = (DEFAULT_ROWS, DEFAULT_MICRO_BATCH, None)
+    usual = (DEFAULT_ROWS, usual_micro_batch(on_host=work.on_host), None)
     return [
-        Choice(key, value, why)
+        ChosenValue(key, value, why)
         for key, value, mine, default in zip(ROWS, values, is_free, usual, strict=True)
         if mine and (key == ROWS[0] or value != default)
     ]

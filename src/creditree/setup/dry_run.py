@@ -13,7 +13,7 @@ from creditree.setup.described import method_record
 from creditree.setup.problems import check_problems, warm_start_words
 
 
-def step_cost(config: RunConfig) -> dict[str, Any]:
+def step_at_most(config: RunConfig) -> dict[str, Any]:
     """Return what one training step samples, forwards and trains, at most."""
     check_problems(config, offline=True)
     method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
@@ -48,14 +48,14 @@ def dry_run_record(config: RunConfig, choices: Choices = ()) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json") | {"method": config.method.resolved().model_dump(exclude_none=True)},
         "method": method_record(config.method.build()),
-        "step_at_most": step_cost(config),
+        "step_at_most": step_at_most(config),
         "chosen": [asdict(choice) for choice in choices],
     }
 
 
 def dry_run_text(config: RunConfig, choices: Choices = ()) -> str:
     """Return the plain form of a dry run."""
-    cost = step_cost(config)
+    cost = step_at_most(config)
     layers = cost.get("adapted_layers")
     trained = cost.get("trained_parameters")
     problems = "1 problem" if cost["problems"] == 1 else f"{cost['problems']} problems"

@@ -1,14 +1,27 @@
 """The guard set of a configuration."""
 
 from creditree.config.guard import GuardBlock
-from creditree.config.reward import build_verifier
 from creditree.errors import DataError, did_you_mean
 from creditree.problem import Problem
+from creditree.setup.build import template
+from creditree.setup.grading import build_verifier
 from creditree.tasks.cells import is_missing
+from creditree.tasks.table import Columns, Table, load_table
 from creditree.tasks.task import PromptTemplate
 from creditree.text import shown
 from creditree.train.guard import Guard
 from creditree.verify.verifier import Verifier
+
+
+def guard_table(block: GuardBlock, default: PromptTemplate) -> Table:
+    """Return the problems of the guard's file, all as test problems; `default`: the task's wording of the
+    prompt, of a mixture the first's.
+
+    Raises DataError or ConfigError.
+    """
+    prompt = default.first if block.prompt is None else template(block.prompt, default.first)
+    columns = Columns(block.question, block.answer, id=block.id)
+    return load_table(test_path=block.path, columns=columns, validation=0.0, prompt=prompt)
 
 
 def build_guard(block: GuardBlock, default: PromptTemplate, verifier: Verifier) -> Guard | None:
@@ -18,7 +31,7 @@ def build_guard(block: GuardBlock, default: PromptTemplate, verifier: Verifier) 
     """
     if block.path is None:
         return None
-    table = block.table(default)
+    table = guard_table(block, default)
     problems = table.held_out("test", block.problems)
     return Guard(
         source=block.path,

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 
-from creditree.config.reward import build_verifier, code_digest
 from creditree.engines.native.library import identity
 from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
@@ -16,6 +15,7 @@ from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.setup.build import build_lora
 from creditree.setup.engine import build_engine
+from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
 from creditree.setup.resolve import Resolved

@@ -17,7 +17,7 @@ from creditree.models.gguf import is_gguf
 from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_lora, build_prompt
-from creditree.tasks.rows import is_on_hub
+from creditree.sources import is_on_hub
 from creditree.train.start import find_start, is_adapter, run_of
 
 GENERATED = ("multiplication", "word_problems")
@@ -67,7 +67,7 @@ def located(config: RunConfig) -> RunConfig:
 def _located(task: TaskConfig) -> TaskConfig:
     if not isinstance(task, MixtureConfig):
         return _placed(task, ("path", "validation_path", "test_path"), _is_file)
-    mixture = [one.model_copy(update={"task": _located(one.task)}) for one in task.mixture]
+    mixture = [part.model_copy(update={"task": _located(part.task)}) for part in task.mixture]
     return task.model_copy(update={"mixture": mixture})
 
 

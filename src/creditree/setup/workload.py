@@ -13,20 +13,29 @@ from creditree.models.load import load_texts
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import RANDOM, Shape, shape_of
 from creditree.models.texts import Texts
-from creditree.plan.fit import Free, choose, largest_group, largest_length, least, precisions_of
+from creditree.plan.fit import (
+    Free,
+    choose,
+    largest_group,
+    largest_length,
+    least,
+    precisions_of,
+    usual_micro_batch,
+)
 from creditree.plan.prediction import PARTS, predict
 from creditree.plan.workload import NUM_BYTES, Workload
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.setup.build import build_lora, build_settings, build_task
-from creditree.tasks.rows import is_on_hub
+from creditree.setup.guard import guard_table
+from creditree.sources import is_on_hub
 from creditree.tasks.task import Task
 from creditree.units import parse_bytes, show_bytes
 
 ASSUMED_PROMPT = 100
 """Tokens of a prompt where task or tokenizer is not at hand: stated wherever it is used."""
 LOOKED_AT = 2000
-DEFAULT_MICRO_BATCH, DEFAULT_ROWS = 1024, 512
+DEFAULT_ROWS = 512
 """What `auto` is without a memory limit."""
 
 
@@ -77,7 +86,7 @@ def workload_of(
         entropies=settings.sampling.entropies or sampled.signals.entropies,
         nucleus=settings.sampling.top_p < 1,
         evaluation_problems=_most_measured(config),
-        micro_batch_tokens=_or(train.micro_batch_tokens, DEFAULT_MICRO_BATCH),
+        micro_batch_tokens=_or(train.micro_batch_tokens, usual_micro_batch(on_host=on_host)),
         max_rows=_or(train.max_rows, DEFAULT_ROWS),
         stored_tokens=None if train.stored_tokens == "auto" else train.stored_tokens,
         threads=train.threads or 1,
@@ -132,7 +141,8 @@ def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
     if "auto" not in (train.micro_batch_tokens, train.max_rows, train.stored_tokens) and train.memory is None:
         return config
     if train.memory is None:
-        return _with(config, DEFAULT_MICRO_BATCH, DEFAULT_ROWS, None)
+        on_host = not config.model.device.startswith("cuda")
+        return _with(config, usual_micro_batch(on_host=on_host), DEFAULT_ROWS, None)
     work, _ = workload_of(config, offline=offline)
     found = choose(work, parse_bytes(train.memory), free_of(train))
     if found is None:
@@ -211,7 +221,7 @@ def longest_prompt(config: RunConfig, *, offline: bool) -> Prompt:
     task = build_task(config.task)
     lengths = [len(task.prompt.encode(problem, encoder.texts)) for problem in _problems(config, task)]
     if config.guard.path is not None:
-        table = config.guard.table(task.prompt)
+        table = guard_table(config.guard, task.prompt)
         guarded = table.held_out("test", min(LOOKED_AT, config.guard.problems))
         lengths += [len(table.prompt.encode(problem, encoder.texts)) for problem in guarded]
     return Prompt(max(lengths), notes=text_notes(task.prompt, encoder.texts))

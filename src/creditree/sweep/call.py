@@ -45,9 +45,11 @@ def _grid_listing(runs: Sequence[SweepRun], out: Path | None) -> Listing:
 
 
 def _search_listing(found: Search, out: Path | None) -> Listing:
-    rungs = [{"tokens": one.tokens, "slots": one.slots} for one in found.rungs]
-    lines = [f"{one.name}  {one.setting}" for one in found.trials]
-    lines += [f"rung {n}: {one.slots} trials, {count(one.tokens)} tokens each" for n, one in enumerate(found.rungs, 1)]
+    rungs = [{"tokens": rung.tokens, "slots": rung.slots} for rung in found.rungs]
+    lines = [f"{trial.name}  {trial.setting}" for trial in found.trials]
+    lines += [
+        f"rung {n}: {rung.slots} trials, {count(rung.tokens)} tokens each" for n, rung in enumerate(found.rungs, 1)
+    ]
     if found.seeds:
         lines.append(f"confirmation: the best and the baseline with seeds {', '.join(map(str, found.seeds))}")
     record = {"trials": trials_json(found, out), "rungs": rungs, "seeds": list(found.seeds)}

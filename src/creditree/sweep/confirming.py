@@ -10,7 +10,7 @@ from creditree.config.sweep import folder_name
 from creditree.errors import CreditreeError, RunError
 from creditree.evaluate.compare import Measured
 from creditree.measure.compare import shared_decoding
-from creditree.report.search import Climbed, Confirmation, Mark
+from creditree.report.search import BudgetMark, Climbed, Confirmation
 from creditree.report.sweep import SweptRun
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
@@ -49,7 +49,7 @@ def confirmed(search: Search, last: Climbed, out: Path, watcher: Watcher, decodi
         return Confirmation(best, baseline, reason=str(error))
     every = [one for found in runs.values() for one in found]
     decoding = shared_decoding([one.run.decodings for one in every], decoding)
-    marks = tuple(Mark(what, (*runs["baseline"], *runs[what]), decoding) for what in ("tokens", "seconds"))
+    marks = tuple(BudgetMark(what, (*runs["baseline"], *runs[what]), decoding) for what in ("tokens", "seconds"))
     return Confirmation(best, baseline, marks)
 
 

@@ -90,7 +90,7 @@ def _written(
     finished = [_swept(run, out) for run in runs if state_of(run, out) == "done"]
     record = {"sweep": str(request.path), "runs": [run_json(run, out, failures) for run in runs]}
     if finished:
-        decoding = shared_decoding([one.run.decodings for one in finished], decoding)
+        decoding = shared_decoding([run.run.decodings for run in finished], decoding)
         record |= sweep_json(finished, decoding)
         held.write_text(REPORT, sweep_markdown(finished, decoding))
         held.write_json(RESULT, record)

@@ -136,13 +136,13 @@ def _climb(found: Search, held: SearchDirectory, watcher: Watcher) -> list[Climb
                 break
             results.append([])
         for number, trial in enumerate(alive, 1):
-            if any(one.trial == trial.name for one in results[index]):
+            if any(result.trial == trial.name for result in results[index]):
                 continue
             place = f"rung {index + 1} of {len(found.rungs)}, {count(rung.tokens)} tokens"
             watcher.message(f"\n{place}, trial {number} of {len(alive)}: {trial.name} ({trial.setting})")
             results[index].append(_result(trial, rung.tokens, held.path, watcher))
             held.write_json(RUNGS, asdict(_Rungs(results)))
-        own = {one.trial: one for one in results[index]}
+        own = {result.trial: result for result in results[index]}
         order = ranked(alive, [own[trial.name].reward for trial in alive])
         if not order:
             held.write_json(RUNGS, asdict(_Rungs(results[:index])))  # the same command tries them again
@@ -195,7 +195,7 @@ def _fits(
         return True
     spent = sum(one.seconds for rung in results for one in rung)
     names = {trial.name for trial in alive}
-    pace = [one.train_s / one.tokens for one in results[index - 1] if one.trial in names and one.tokens]
+    pace = [result.train_s / result.tokens for result in results[index - 1] if result.trial in names and result.tokens]
     here, before = found.rungs[index].tokens, found.rungs[index - 1].tokens
     mean = sum(pace) / max(1, len(pace))
     needed = mean * (len(alive) * (here - before) + RUNS_OF_A_SEED * len(found.seeds) * here)

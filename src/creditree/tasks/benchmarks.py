@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 from creditree.errors import DataError, check_choice
 from creditree.problem import Problem
+from creditree.sources import SOURCES, BenchmarkName
 from creditree.tasks.rows import LoadDataset, Row, hub_rows, read_rows
 from creditree.tasks.split import Slice, order_of
 from creditree.tasks.table import Columns, Table, marked, problem_of, table_of
 from creditree.tasks.task import PromptTemplate
 from creditree.tasks.wording import BOXED, INTEGER
-
-BenchmarkName = Literal["gsm8k", "math500", "aime24", "aime25", "amc23", "minerva", "olympiadbench"]
 
 MATH_TOKENS = 32_768
 """Longest completion in AttnRL's tables (arXiv 2509.26628)."""
@@ -27,7 +26,7 @@ ANSWER_COLUMNS = ("answers", "answer", "final_answer")
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A set: its place on the hub, how many problems it has, and how it is asked and judged by default.
+    """A set: its place on the hub, how many problems it has, and how it is asked by default; not who judges it.
 
     `training` is the hub's split of training problems, where there is one. `hub`, `split` and `subset` are names on
     the Hugging Face hub; a local file can always stand in for them.
@@ -37,7 +36,6 @@ class Benchmark:
     split: str
     num_problems: int
     prompt: PromptTemplate = PromptTemplate(BOXED, chat="auto")
-    reward: str = "math"
     max_new_tokens: int = MATH_TOKENS
     subset: str | None = None
     training: str | None = None
@@ -46,15 +44,15 @@ class Benchmark:
 BENCHMARKS: Mapping[BenchmarkName, Benchmark] = MappingProxyType(
     {
         "gsm8k": Benchmark(
-            "openai/gsm8k", "test", 1319, PromptTemplate(INTEGER, chat="auto"), "last_integer", SHORT_TOKENS,
+            SOURCES["gsm8k"].hub, "test", 1319, PromptTemplate(INTEGER, chat="auto"), SHORT_TOKENS,
             subset="main", training="train",
         ),
-        "math500": Benchmark("HuggingFaceH4/MATH-500", "test", 500),
-        "aime24": Benchmark("HuggingFaceH4/aime_2024", "train", 30),
-        "aime25": Benchmark("math-ai/aime25", "test", 30),
-        "amc23": Benchmark("math-ai/amc23", "test", 40),
-        "minerva": Benchmark("math-ai/minervamath", "test", 272),
-        "olympiadbench": Benchmark("math-ai/olympiadbench", "test", 674),
+        "math500": Benchmark(SOURCES["math500"].hub, "test", 500),
+        "aime24": Benchmark(SOURCES["aime24"].hub, "train", 30),
+        "aime25": Benchmark(SOURCES["aime25"].hub, "test", 30),
+        "amc23": Benchmark(SOURCES["amc23"].hub, "test", 40),
+        "minerva": Benchmark(SOURCES["minerva"].hub, "test", 272),
+        "olympiadbench": Benchmark(SOURCES["olympiadbench"].hub, "test", 674),
     }
 )  # fmt: skip
 """Sizes as AttnRL (arXiv 2509.26628) counts them; the hub's own may differ by a problem, and is what is used."""

@@ -40,7 +40,7 @@ def answers_in(value: object) -> tuple[str, ...]:
         word = isinstance(value, str) and bool(value.strip())
         why = f", and writes it in a list where it is meant, such as [{shown(value)}]" if word else ""
         raise ValueError(f"which stands for a missing value: a row has an answer{why}; fill it or drop the row")
-    return tuple(_answer(one) for one in values)
+    return tuple(_answer(value) for value in values)
 
 
 def _answer(value: object) -> str:
@@ -61,9 +61,9 @@ def _answer(value: object) -> str:
 def plain_value(value: object) -> object:
     """Return a cell with decimals and dates as text, as files of text have them, also those in lists and records."""
     if isinstance(value, list | tuple):
-        return [plain_value(one) for one in value]
+        return [plain_value(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: plain_value(one) for key, one in value.items()}
+        return {key: plain_value(item) for key, item in value.items()}
     if isinstance(value, Decimal):
         return format(value, "f")
     return value if value is None or isinstance(value, str | int | float | bool | bytes) else str(value)

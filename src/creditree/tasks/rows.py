@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creditree.errors import DataError
+from creditree.sources import HUB, is_on_hub
 from creditree.tasks.cells import check_values, plain_value
 from creditree.tasks.files import file_rows
 from creditree.text import one_line
@@ -20,15 +21,6 @@ class Row:
     label: str
     place: str
     values: Mapping[str, object]
-
-
-HUB = "hub:"
-"""What a path begins with that names a data set on the hub: ``hub:NAME``, or ``hub:NAME#SPLIT``."""
-
-
-def is_on_hub(path: str | Path | None) -> bool:
-    """Return whether a path names a data set on the hub, not a file."""
-    return str(path).startswith(HUB)
 
 
 def read_rows(path: str | Path, load_dataset: LoadDataset | None = None) -> list[Row]:

@@ -5,12 +5,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from creditree.errors import DataError
+from creditree.sources import SVAMP
 from creditree.tasks.rows import LoadDataset, Row, hub_rows, read_rows
 from creditree.tasks.split import Slice
 from creditree.tasks.table import Columns, Table, marked, table_of, with_validation
 from creditree.tasks.task import PromptTemplate
 
-HUB_NAME = "ChilleD/SVAMP"
 NUM_TRAINING = 700
 NUM_ROWS = 1000
 NUM_VALIDATION = 100
@@ -36,8 +36,8 @@ def svamp(
 
 
 def _from_hub(load_dataset: LoadDataset | None) -> list[tuple[Slice, Row]]:
-    training = [("training", row) for row in hub_rows(HUB_NAME, "train", load_dataset)]
-    test = [("test", row) for row in hub_rows(HUB_NAME, "test", load_dataset)]
+    training = [("training", row) for row in hub_rows(SVAMP, "train", load_dataset)]
+    test = [("test", row) for row in hub_rows(SVAMP, "test", load_dataset)]
     return [*training, *test]  # type: ignore[list-item]
 
 

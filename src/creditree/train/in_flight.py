@@ -36,9 +36,9 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
     """Return problems in flight: the numbers of all their branches one after the other, and everything else."""
     branches: list[Branch] = []
     held: list[Plain] = []
-    for one in live:
+    for exploring in live:
         trees = []
-        for tree in one.forest:
+        for tree in exploring.forest:
             trees.append(
                 {
                     "prompt": tree.prompt_ids.tolist(),
@@ -48,7 +48,13 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
             )
             branches += tree.branches
         held.append(
-            {"index": one.index, "key": one.key.digest.hex(), "budget": one.budget, "ended": one.ended, "trees": trees}
+            {
+                "index": exploring.index,
+                "key": exploring.key.digest.hex(),
+                "budget": exploring.budget,
+                "ended": exploring.ended,
+                "trees": trees,
+            }
         )
     arrays: Arrays = {_TOKENS: np.concatenate([NO_TOKENS, *(branch.token_ids for branch in branches)])}
     for name in (*_NUMBERS, *_SIGNALS):

@@ -83,7 +83,10 @@ class Loop:
         except NonFiniteError as error:
             self.pipeline.abandon()
             return StepResult.without(_skip(error, self.pipeline.problem_ids))
-        forests, keys = [one.forest for one in explored.chosen], [one.key for one in explored.chosen]
+        forests, keys = (
+            [exploring.forest for exploring in explored.chosen],
+            [exploring.key for exploring in explored.chosen],
+        )
         key = self.key.at("step", step)
         self._learning()
         method = self.parts.method
@@ -91,7 +94,7 @@ class Loop:
         parts = replace(self.parts, method=replace(method, select=method.select.at_progress(course)))
         learned = learn(parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
         self.pipeline.learned(learned.rows)
-        return replace(learned, explored=[one.forest for one in explored.live])
+        return replace(learned, explored=[exploring.forest for exploring in explored.live])
 
 
 def _skip(error: NonFiniteError, problem_ids: list[str]) -> Skip:

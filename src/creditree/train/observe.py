@@ -54,13 +54,16 @@ def with_old_logprobs(learner: Learner, forest: Forest) -> tuple[Forest, int]:
         batch = _whole(forest)
         own, forwarded = _split(forest, learner.logprobs(batch, temperature)), batch.num_tokens
     else:
-        own = [[one.logprobs if temperature == 1.0 else one.sampler_logprobs for one in t.branches] for t in forest]
+        own = [
+            [branch.logprobs if temperature == 1.0 else branch.sampler_logprobs for branch in t.branches]
+            for t in forest
+        ]
     return tuple(
         replace(
             tree,
             branches=tuple(
-                replace(one, old_logprobs=found) if one.old_logprobs is None else one
-                for one, found in zip(tree.branches, of_tree, strict=True)
+                replace(branch, old_logprobs=found) if branch.old_logprobs is None else branch
+                for branch, found in zip(tree.branches, of_tree, strict=True)
             ),
         )
         for tree, of_tree in zip(forest, own, strict=True)

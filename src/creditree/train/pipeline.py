@@ -28,7 +28,7 @@ class Explored:
     @property
     def chosen(self) -> list[Exploring]:
         """The explorations that reach the learner."""
-        return [one for one, keep in zip(self.live, self.trained, strict=True) if keep]
+        return [exploring for exploring, keep in zip(self.live, self.trained, strict=True) if keep]
 
 
 class Pipeline:
@@ -56,7 +56,7 @@ class Pipeline:
         self.rollout.engine.forget()
         cost = Ledger()
         current = self.in_flight
-        self._asked = [one.forest[0].problem for one in current]
+        self._asked = [exploring.forest[0].problem for exploring in current]
         if not current:
             current = self._draw(number, self.schedule.num_problems(self.state))
             self._first_round(current, cost, seconds)
@@ -69,12 +69,14 @@ class Pipeline:
             self._replenish(current, number, cost, seconds)
         share_trie([*current, *self.in_flight])
         count_drawn([*current, *self.in_flight], cost)
-        for one in self.in_flight:
-            one.mark()
-        forests = [one.forest for one in current]
+        for exploring in self.in_flight:
+            exploring.mark()
+        forests = [exploring.forest for exploring in current]
         self.explorer_state = self.explorer.after(forests, self.explorer_state)
         trains = self.schedule.trains(forests)
-        return Explored(current, [keep and not one.ended for keep, one in zip(trains, current, strict=True)], cost)
+        return Explored(
+            current, [keep and not exploring.ended for keep, exploring in zip(trains, current, strict=True)], cost
+        )
 
     def learned(self, rows: int) -> None:
         """End the step: tell the schedule on how many completions its updates were."""
@@ -155,20 +157,20 @@ class Pipeline:
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
         kept = live if live is self.in_flight else ()
-        self.rollout.advance([*live, *(one for one in beside if one.is_pending)], cost, seconds, kept)
-        goes_on, self.state = self.schedule.expands([one.forest for one in live], self.state)
-        for one, keep in zip(live, goes_on, strict=True):
+        self.rollout.advance([*live, *(exploring for exploring in beside if exploring.is_pending)], cost, seconds, kept)
+        goes_on, self.state = self.schedule.expands([exploring.forest for exploring in live], self.state)
+        for exploring, keep in zip(live, goes_on, strict=True):
             if not keep:
-                one.end()
+                exploring.end()
 
     def _to_the_end(self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds) -> None:
-        while pending := [one for one in live if one.is_pending]:
+        while pending := [exploring for exploring in live if exploring.is_pending]:
             self.rollout.advance(pending, cost, seconds)
 
     def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
         """Draw more problems for as long as the schedule misses some that can be trained on."""
         while True:
-            trained = sum(self.schedule.trains([one.forest for one in current]))
+            trained = sum(self.schedule.trains([exploring.forest for exploring in current]))
             missing = self.schedule.missing(trained, len(current), self.state)
             if missing == 0:
                 return

@@ -69,14 +69,17 @@ class Rollout:
             grown = self._sample(live, ledger)
         if self.old_logprobs is not None and kept:
             with seconds.phase("learn"):
-                found = [self.old_logprobs(f) if one in kept else (f, 0) for one, f in zip(live, grown, strict=True)]
+                found = [
+                    self.old_logprobs(f) if exploring in kept else (f, 0)
+                    for exploring, f in zip(live, grown, strict=True)
+                ]
             grown = [forest for forest, _ in found]
             ledger.measured_tokens += sum(count for _, count in found)
-        for one, forest in zip(live, grown, strict=True):
+        for exploring, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
-                judged = self._judged(forest, one.budget)
+                judged = self._judged(forest, exploring.budget)
             with seconds.phase("explore"):
-                one.send(judged)
+                exploring.send(judged)
 
     def text(self, tree: RolloutTree, leaf: int) -> str:
         """Return a completion's text, kept tokens included."""
@@ -85,15 +88,15 @@ class Rollout:
     def _sample(self, live: Sequence[Exploring], ledger: Ledger) -> list[Forest]:
         requests, homes = [], []
         grown: list[Forest] = []
-        for place, one in enumerate(live):
-            if one.growth is None:
+        for place, exploring in enumerate(live):
+            if exploring.growth is None:
                 raise ValueError("an exploration that has ended wants nothing sampled")
-            grown.append(one.growth.forest)
+            grown.append(exploring.growth.forest)
             taken: dict[int, int] = {}
-            for fork in one.growth.forks:
+            for fork in exploring.growth.forks:
                 first = len(grown[-1][fork.tree].branches) + taken.get(fork.tree, 0)
                 taken[fork.tree] = taken.get(fork.tree, 0) + fork.count
-                requests.append(_request(one, grown[-1][fork.tree], fork, first))
+                requests.append(_request(exploring, grown[-1][fork.tree], fork, first))
                 homes.append((place, fork))
         samples, cost = self.engine.sample(requests, self.sampling, self.told)
         ledger.add(cost)
@@ -129,22 +132,22 @@ class Rollout:
         )
 
 
-def _request(one: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
-    keys = tuple(one.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
-    budget = one.budget - len(tree.kept_ids) - fork.at
+def _request(exploring: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:
+    keys = tuple(exploring.key.at("tokens", fork.tree, first + index) for index in range(fork.count))
+    budget = exploring.budget - len(tree.kept_ids) - fork.at
     context, handles = tree.context(fork.parent, fork.at), tree.context_handles(fork.parent, fork.at)
     return SampleRequest(context, keys, budget, len(tree.prompt_ids), fork.signals, handles)
 
 
 def share_trie(live: Sequence[Exploring]) -> None:
     """Merge all that a step sampled into one trie, for the counts, credit, selection and packing of its forests."""
-    for one, forest in zip(live, share([one.forest for one in live]), strict=True):
-        one.forest = forest
+    for exploring, forest in zip(live, share([exploring.forest for exploring in live]), strict=True):
+        exploring.forest = forest
 
 
 def count_drawn(live: Sequence[Exploring], ledger: Ledger) -> None:
     """Add what was sampled since the last mark of each exploration; their trees share a trie (`share_trie`)."""
-    homes = [home for one in live for home in one.new_leaves()]
+    homes = [home for exploring in live for home in exploring.new_leaves()]
     ledger.completions += len(homes)
     drawn = [tree.branches[leaf] for tree, leaf in homes]
     ledger.sampled += sum(len(branch.token_ids) for branch in drawn)

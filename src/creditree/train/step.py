@@ -151,7 +151,7 @@ def learn(
         skips = []
         for number, batch in enumerate(batches):
             own = key.at("update", number) if len(batches) > 1 else key
-            at_old = not any(one.updated for one in updates)
+            at_old = not any(update.updated for update in updates)
             updates.append(learner.step(batch, own, learning_rate, at_old=at_old))
             reason = updates[-1].skipped
             if reason is not None:
@@ -159,7 +159,7 @@ def learn(
     stats = StepStats.combined(updates)
     cost.forwarded, cost.in_loss = stats.forwarded, stats.in_loss
     cost.measured_tokens += stats.measured
-    cost.updates, cost.skipped = sum(one.updated for one in updates), len(skips)
+    cost.updates, cost.skipped = sum(update.updated for update in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
     return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
 

@@ -231,7 +231,7 @@ class Trainer:
         leaves = [(tree, leaf) for forest in result.explored for tree in forest for leaf in tree.rewarded]
 
         def example(kind: Kind) -> str:
-            return next((self.loop.rollout.text(*one) for one in leaves if _has(*one, kind)), "")
+            return next((self.loop.rollout.text(*leaf) for leaf in leaves if _has(*leaf, kind)), "")
 
         counts = Counts(cost.completions, cost.truncated, cost.unparsable)
         self._alarm.take(counts, example, f"step {self.state.step}: ")

@@ -99,7 +99,7 @@ class _Libc:
 
     def call(self, name: str, *arguments: int | bytes | None) -> None:
         # As long as pointers are: a variadic function reads its arguments so.
-        passed = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+        passed = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
         if getattr(self._library, name)(*passed) < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"{name}: {os.strerror(number)}")

@@ -67,13 +67,12 @@ class PlainNumber:
     """A number as it was written: its exact value, and how.
 
     `is_percent`: written with a percent sign, by which the value is divided;  `is_decimal`: written with a decimal
-    point and other digits than 0 behind it, so perhaps rounded;  `is_integer_literal`: digits only.
+    point and other digits than 0 behind it, so perhaps rounded.
     """
 
     value: Fraction
     is_percent: bool = False
     is_decimal: bool = False
-    is_integer_literal: bool = False
 
 
 def plain_number(text: str) -> PlainNumber | None:
@@ -85,7 +84,7 @@ def plain_number(text: str) -> PlainNumber | None:
     """
     text = text.strip().strip("$").strip() if text.startswith("$") and text.endswith("$") else text.strip()
     if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS:
-        return PlainNumber(Fraction(int(text)), is_integer_literal=True)
+        return PlainNumber(Fraction(int(text)))
     found = leading_number(text.replace("−", "-"))
     return None if found is None or found[1] != len(text) else found[0]
 
@@ -115,7 +114,6 @@ def leading_number(text: str) -> tuple[PlainNumber, int] | None:
             -value if negative else value,
             is_percent=is_percent,
             is_decimal=kind == "decimal",
-            is_integer_literal=kind == "integer" and not is_percent,
         ),
         end,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from creditree.errors import ConfigError
+from creditree.limits import check_tolerance
 from creditree.problem import Verdict
 from creditree.verify.number import MOST_DIGITS, PlainNumber
 from creditree.verify.prose import accepted_answer, final_answer
@@ -39,8 +39,7 @@ class Numeric(Verifier):
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < float("inf"):
-            raise ConfigError(f"the tolerance of numeric is {self.tolerance}: set 0, or a small number such as 1e-6.")
+        check_tolerance(self.tolerance)
 
     def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
         """Return one verdict an answer, in order."""

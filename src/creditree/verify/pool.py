@@ -5,10 +5,9 @@ import os
 import signal
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock, Thread
 
-from creditree.errors import ConfigError
+from creditree.limits import Limits
 from creditree.problem import Verdict
 from creditree.verify.process import Worker
 
@@ -17,25 +16,8 @@ GRACE_S = 0.5
 START_S = 120.0
 """How long a worker may take to import sympy, on a machine that is busy."""
 MOST_FAILED_STARTS = 2
-LEAST_MEMORY = 1 << 28
 
 Job = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a worker may use: wall seconds for one answer, bytes of address space, and how many workers there are.
-
-    Raises ConfigError for less memory than sympy needs.
-    """
-
-    deadline_s: float = 5.0
-    memory_bytes: int = 1 << 30
-    num_workers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.memory_bytes < LEAST_MEMORY:
-            raise ConfigError("the memory of a grading process is below 256 MiB, which sympy needs; set 512MB or more.")
 
 
 class WorkerPool:
@@ -45,8 +27,8 @@ class WorkerPool:
     killed, a worker ends with its present job at the latest. Not for use from several threads at once.
     """
 
-    def __init__(self, limits: Limits = Limits()) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = Limits() if limits is None else limits
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._lock = Lock()

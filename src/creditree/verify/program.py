@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from creditree.errors import ConfigError
+from creditree.limits import check_execution
 from creditree.problem import Verdict
 from creditree.text import one_line
 from creditree.verify.final_answer import after_thinking
@@ -41,11 +41,7 @@ class Program(Verifier):
     contain: bool = True
 
     def __post_init__(self) -> None:
-        if not self.allow_execution:
-            raise ConfigError(
-                "the grader program runs what the model writes on this machine; if that is acceptable, set "
-                "reward: {name: program, allow_execution: true}."
-            )
+        check_execution(allowed=self.allow_execution)
 
     def check(self) -> None:
         """Raise ConfigError where programs are to be shut in and this machine cannot do that."""

@@ -94,7 +94,7 @@ def call(function: RewardCallable, arguments: Offered, expected: int) -> list[fl
             count = f"more than {expected}" if len(rewards) > expected else str(len(rewards))
             reason = f"returned {count} rewards for {expected} completions"
         else:
-            return [_reward(one) for one in rewards]
+            return [_reward(reward) for reward in rewards]
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and GeneratorExit too: it is the function's mistake, not the run's end

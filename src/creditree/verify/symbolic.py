@@ -211,7 +211,7 @@ def _read(text: str) -> Any:
 def _either(inequalities: list[Any]) -> Any:
     """Return the set of numbers that satisfy one of several inequalities, None where they are not such."""
     try:
-        return sympy.Or(*inequalities).as_set() if all(one is not None for one in inequalities) else None
+        return sympy.Or(*inequalities).as_set() if all(inequality is not None for inequality in inequalities) else None
     except Exception:  # of several letters, or of none
         return None
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from creditree.cli.describe import show_command
-from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, grading, reward_of
+from creditree.cli.describe import methods_command, show_command
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
+from creditree.setup.grading import build_verifier, grading
 from creditree.verify import Answer, RewardFunction
 
 
@@ -77,3 +78,15 @@ def test_a_grader_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(record["options"]) == set(OPTIONS["math"])
     with pytest.raises(ConfigError, match="no method, no grader and no configuration file"):
         show_command("numerik", as_json=False)
+
+
+def test_a_ready_reward_can_be_shown_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    show_command("overlong", as_json=False)
+    out = capsys.readouterr().out
+    assert out.startswith("reward: overlong(cache=0.2)\n")
+    assert "-1 for l > L" in out
+    show_command("overlong", as_json=True)
+    record = json.loads(capsys.readouterr().out)
+    assert record["numbers"]["cache"]["range"] == "a number above 0 and at most 1"
+    methods_command(as_json=True)
+    assert record in json.loads(capsys.readouterr().out)["pieces"]["reward"]

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from creditree.config.load import dump_config, load_config, parse_config
-from creditree.config.reward import OPTIONS, RewardBlock, build_verifier, reward_of
+from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError
+from creditree.setup.grading import build_verifier
 from creditree.verify import Choice, ExactText, LastInteger, Limits, Mathematics, Numeric, Program
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,11 +7,12 @@ import yaml
 
 from creditree.config.keywords import as_overrides
 from creditree.config.load import dump_config, load_config, parse_config
-from creditree.config.reward import RewardBlock, build_verifier, code_digest, grading, singles_named
+from creditree.config.reward import RewardBlock, singles_named
 from creditree.errors import ConfigError
 from creditree.rewards import Combined
 from creditree.rewards.format import Format
 from creditree.rewards.overlong import Overlong
+from creditree.setup.grading import build_verifier, code_digest, grading
 from creditree.verify import LastInteger, Numeric
 
 LIST = "[last_integer, {name: numeric, weight: 0.5, tolerance: 0.1}, {name: overlong, weight: 2, cache: 0.5}]"

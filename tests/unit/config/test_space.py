@@ -3,18 +3,18 @@ from typing import Any
 
 import pytest
 
-from creditree.config.space import Choice, Drawn, Range, drawn, settings
+from creditree.config.space import Between, Drawn, OneOf, drawn, settings
 from creditree.errors import ConfigError
 from creditree.rng import Key
 
 
 def test_what_a_key_is_drawn_from() -> None:
-    assert drawn([8, 16], "here") == Choice((8, 16))
-    assert drawn([["q_proj"]], "here") == Choice((["q_proj"],))
-    assert drawn({"name": "svamp"}, "here") == Choice(({"name": "svamp"},))
+    assert drawn([8, 16], "here") == OneOf((8, 16))
+    assert drawn([["q_proj"]], "here") == OneOf((["q_proj"],))
+    assert drawn({"name": "svamp"}, "here") == OneOf(({"name": "svamp"},))
     assert drawn(3, "here").at(0.99) == 3
-    assert drawn({"low": 1, "high": 4}, "here") == Range(1, 4, whole=True)
-    assert drawn({"low": 1.0, "high": 4, "scale": "log"}, "here") == Range(1.0, 4, log=True)
+    assert drawn({"low": 1, "high": 4}, "here") == Between(1, 4, whole=True)
+    assert drawn({"low": 1.0, "high": 4, "scale": "log"}, "here") == Between(1.0, 4, log=True)
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_mistakes_are_sentences(value: Any, said: str) -> None:
 
 
 def test_a_range_has_its_ends_and_its_scale() -> None:
-    assert Range(1.0, 100.0, log=True).at(0.5) == pytest.approx(10.0)
-    assert Range(1.0, 100.0).at(0.5) == pytest.approx(50.5)
-    assert [Range(2, 4, whole=True).at(place) for place in (0.0, 0.34, 0.67, 0.999)] == [2, 3, 4, 4]
+    assert Between(1.0, 100.0, log=True).at(0.5) == pytest.approx(10.0)
+    assert Between(1.0, 100.0).at(0.5) == pytest.approx(50.5)
+    assert [Between(2, 4, whole=True).at(place) for place in (0.0, 0.34, 0.67, 0.999)] == [2, 3, 4, 4]
     # by the logarithm of [1, 9): 1, 2, 4 and 8 lie at equal places
-    assert [Range(1, 8, log=True, whole=True).at(log(n + 0.5) / log(9)) for n in (1, 2, 4, 8)] == [1, 2, 4, 8]
-    assert Range(0.00123, 0.5).at(0.0) == 0.00123
+    assert [Between(1, 8, log=True, whole=True).at(log(n + 0.5) / log(9)) for n in (1, 2, 4, 8)] == [1, 2, 4, 8]
+    assert Between(0.00123, 0.5).at(0.0) == 0.00123
 
 
 def test_settings_cover_each_key_evenly() -> None:
-    space: dict[str, Drawn] = {"rate": Range(0.0, 1.0), "group": Choice((8, 16)), "fixed": Choice((1,))}
+    space: dict[str, Drawn] = {"rate": Between(0.0, 1.0), "group": OneOf((8, 16)), "fixed": OneOf((1,))}
     found = settings(space, 6, Key.of(0))
     # one rate in each sixth of the range, and each group three times
     assert sorted(int(float(str(one["rate"])) * 6) for one in found) == list(range(6))
@@ -55,13 +55,13 @@ def test_settings_cover_each_key_evenly() -> None:
 
 
 def test_spaces_that_share_a_key_get_the_same_values_of_it() -> None:
-    one = settings({"rate": Range(0.0, 1.0)}, 4, Key.of(3))
-    other = settings({"group": Choice((1, 2, 3, 4)), "rate": Range(0.0, 1.0)}, 4, Key.of(3))
+    one = settings({"rate": Between(0.0, 1.0)}, 4, Key.of(3))
+    other = settings({"group": OneOf((1, 2, 3, 4)), "rate": Between(0.0, 1.0)}, 4, Key.of(3))
     assert [setting["rate"] for setting in one] == [setting["rate"] for setting in other]
 
 
 def test_equal_settings_are_there_once() -> None:
-    assert settings({"a": Choice((1, 2)), "b": Choice((3,))}, 6, Key.of(0)) in (
+    assert settings({"a": OneOf((1, 2)), "b": OneOf((3,))}, 6, Key.of(0)) in (
         [{"a": 1, "b": 3}, {"a": 2, "b": 3}],
         [{"a": 2, "b": 3}, {"a": 1, "b": 3}],
     )

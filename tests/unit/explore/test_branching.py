@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.errors import ConfigError
-from creditree.explore.attention import Attention, attention
+from creditree.explore.attention import Attention
 from creditree.explore.base import Explorer, Fork, Growth
 from creditree.explore.baselines import FirstSteps, RandomBranching
 from creditree.explore.branching import Branching, nodes_below
-from creditree.explore.entropy import Entropy, entropy
+from creditree.explore.entropy import Entropy
 from creditree.explore.group import Group
 from creditree.explore.replay import Replay
+from creditree.methods import METHODS
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, InfluenceSpec, Signals
 from creditree.steps import Separators
@@ -123,9 +124,12 @@ def test_completions_of_one_step_end_too(explorer: Branching) -> None:
 
 
 def test_named_sizes_of_the_papers() -> None:
-    assert entropy(6, 2, 1, 2).max_completions == attention(6, 2, 2).max_completions == 30
-    assert (entropy(6, 2, 1, 2).uncertainty, entropy().masked, entropy().expansion) == ("surprisal", True, "all")
-    assert (attention().rounds, attention().expansion, attention().rounding) == (1, "difficulty", "ceil")
+    attention, entropy = (METHODS[name]().explore for name in ("attnrl", "treerl"))
+    assert isinstance(attention, Attention)
+    assert isinstance(entropy, Entropy)
+    assert entropy.max_completions == attention.max_completions == 30
+    assert (Entropy().uncertainty, Entropy().masked, entropy.expansion) == ("surprisal", True, "all")
+    assert (attention.rounds, attention.expansion, attention.rounding) == (1, "difficulty", "ceil")
     assert Attention(4, 3, 2, 5).max_completions == 4 * (1 + 3 * 2 * 5)
 
 

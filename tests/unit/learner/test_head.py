@@ -110,4 +110,4 @@ def test_a_chunk_holds_four_million_logits_but_at_least_64_rows() -> None:
     assert rows_per_chunk(151936, 100, on_host=True) == 50  # at most 64, so two chunks
     assert rows_per_chunk(151936, 5, on_host=True) == 5
     assert rows_per_chunk(512, 0, on_host=True) == 1
-    assert rows_per_chunk(151936, 1000, on_host=False) == 200  # at most 220, so five chunks
+    assert rows_per_chunk(151936, 1000, on_host=False) == 334  # at most 441, so three chunks

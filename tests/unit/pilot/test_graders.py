@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from creditree.config.reward import build_verifier
 from creditree.pilot.graders import NARROW, WIDE, Reading, check_reading, choose_grader, reading
 from creditree.pilot.problems import PlacedProblem
 from creditree.problem import Problem, Verdict
+from creditree.setup.grading import build_verifier
 from creditree.verify import Answer, Verifier, closing
 from tests.unit.pilot.samples import problem
 

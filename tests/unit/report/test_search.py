@@ -9,9 +9,9 @@ from creditree.evaluate.compare import Measured
 from creditree.evaluate.statistics import seed_test
 from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.search import (
+    BudgetMark,
     Climbed,
     Confirmation,
-    Mark,
     Result,
     conclusion,
     search_json,
@@ -50,7 +50,7 @@ def confirmation(tokens: tuple[int, ...], seconds: tuple[int, ...]) -> Confirmat
     """Return the best against a baseline that solves 40, 42 and 44 problems, with seeds 1, 2 and 3."""
     base = [run("grpo-1", seed, 38 + 2 * seed) for seed in SEARCH.seeds]
     marks = [
-        Mark(
+        BudgetMark(
             what,
             (*base, *(run(f"best, {what}", seed, right) for seed, right in zip(SEARCH.seeds, found, strict=True))),
             "greedy",

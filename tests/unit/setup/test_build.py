@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from creditree.config.load import load_config, parse_config
-from creditree.config.reward import build_verifier
 from creditree.config.schema import RunConfig
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.setup.build import build_lora, build_settings, build_task
+from creditree.setup.grading import build_verifier
 from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.tasks.multiplication import Multiplication

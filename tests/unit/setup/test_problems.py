@@ -11,7 +11,7 @@ from creditree.config.schema import RunConfig
 from creditree.errors import DataError
 from creditree.rng import Key
 from creditree.setup.build import build_task
-from creditree.setup.dry_run import step_cost
+from creditree.setup.dry_run import step_at_most
 from creditree.setup.plan import plan
 from creditree.setup.problems import check_problems, fitted_to, read_digest
 from creditree.setup.resolve import resolve
@@ -45,7 +45,7 @@ def test_what_is_there_is_read(tmp_path: Path) -> None:
         check_problems(_config(tmp_path, ROWS, method))
 
 
-@pytest.mark.parametrize("door", [check_problems, resolve, plan, step_cost], ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", [check_problems, resolve, plan, step_at_most], ids=lambda door: door.__name__)
 def test_a_missing_solution_is_refused_by_every_door(tmp_path: Path, door: Any) -> None:
     config = _config(tmp_path, _without("solution"), SOLUTIONS)
     with pytest.raises(

@@ -13,7 +13,7 @@ from creditree.ledger import Ledger, Seconds
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
 from creditree.runs.attempts import Attempt
-from creditree.sweep import searching
+from creditree.sweep import confirming, searching
 from creditree.sweep.call import listed, sweep
 from creditree.sweep.request import SweepRequest
 from creditree.sweep.searching import Searched
@@ -172,6 +172,38 @@ def test_a_rung_that_would_take_longer_than_the_seconds_is_left_out(tmp_path: Pa
     assert any(
         text.startswith("rung 2 is left out: it and the confirmation would take about 1 h 35 min") for text in told
     )
+
+
+def test_a_confirmation_that_fails_confirms_nothing(
+    tmp_path: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "search.yaml").write_text(SEARCH.replace("seeds: 0", "seeds: 2"))
+    asked: list[tuple[str, int, int | None]] = []
+
+    def failing(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> None:
+        asked.append((run.parent.name, config.seed, config.train.tokens))
+        raise ModelError("training stopped.")
+
+    monkeypatch.setattr(confirming, "train_into", failing)
+    found = searched(tmp_path)
+    (baseline, _) = (name for name in reversed(found.climbed[-1].kept))
+    assert asked == [(baseline, 1, 400)]
+    assert found.winner is None
+    assert found.to_json()["confirmation"]["reason"] == "training stopped."
+    with pytest.raises(RunError, match=r"^None found among 2 compositions .* failed: training stopped\.$"):
+        found.check()
+
+
+def test_without_a_baseline_that_ran_nothing_is_confirmed(tmp_path: Path, training: Training) -> None:
+    def fail(rate: float, tokens: int) -> None:
+        if rate < 0.0005:
+            raise ModelError("training stopped.")
+
+    training.before = fail
+    (tmp_path / "search.yaml").write_text(SEARCH.replace("seeds: 0", "seeds: 2"))
+    found = searched(tmp_path)
+    assert found.confirmation is None
+    assert found.conclusion().endswith("nothing was confirmed.")
 
 
 def test_the_listing_has_the_trials_and_the_rungs(tmp_path: Path, training: Training) -> None:

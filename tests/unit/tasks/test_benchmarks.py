@@ -12,8 +12,8 @@ from creditree.errors import ConfigError, DataError
 from creditree.evaluate.suite import SUITES
 from creditree.models.texts import Texts
 from creditree.problem import Problem, fingerprint
+from creditree.sources import BenchmarkName
 from creditree.tasks import BENCHMARKS, PromptTemplate, benchmark
-from creditree.tasks.benchmarks import BenchmarkName
 from tests.tiny_models import char_tokenizer
 
 NAMES = get_args(BenchmarkName)

@@ -24,6 +24,7 @@ from creditree.objective.likelihood import Likelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.piece import fitted
 from creditree.problem import Problem
+from creditree.rewards import Combine, Combined, Single
 from creditree.rng import Key
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.schedule.fixed import Fixed
@@ -33,6 +34,7 @@ from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
 from creditree.tree import Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
+from creditree.verify import RewardFunction
 from tests.forests import assigned
 from tests.training import SETTINGS, Solved, parts_of
 
@@ -225,3 +227,35 @@ def test_nobody_walks_along_tokens_that_a_handle_leads_to(explorer: Explorer, mo
             assert handles is not None
             assert engine.store.known(handles[:-1], stored) == walked.find(engine.store, stored)
             assert handles[-1] == 0
+
+
+def parity(completions: Sequence[str], **_: object) -> list[float]:
+    """Return 0 or 1."""
+    return [float(sum(map(ord, text)) % 2) for text in completions]
+
+
+def against(completions: Sequence[str], **_: object) -> list[float]:
+    """Return twice as much, taken off."""
+    return [-2.0 * one for one in parity(completions)]
+
+
+@pytest.mark.parametrize(("combine", "learns"), [("sum", False), ("normalise_then_sum", True)])
+def test_rewards_that_cancel_out_teach_once_each_is_normalised(combine: Combine, learns: bool) -> None:
+    """r - 2 r / 2 is 0 for all; with both deviations at 1, the first has the weight 1 against 1/2."""
+    singles = Single("parity", 1.0, RewardFunction(parity)), Single("against", 0.5, RewardFunction(against))
+    method = Method("m", "", Group(6), GroupRelative(), Everything(), PolicyGradient(), Fixed(off_policy=True))
+    parts = replace(parts_of(method=method), verifier=Combined(singles, combine))
+    loop = Loop(parts, replace(SETTINGS, steps=4, problems_per_step=2))
+    results = [loop.step() for _ in range(3)]
+    assert any(result.stats.updated for result in results) is learns
+    assert {result.reward_mean for result in results} == {0.0}
+    found = results[-1].single_rewards(parts.verifier.singles)
+    mean = found["parity"].mean
+    assert mean is not None
+    assert found["against"].mean == -2 * mean
+    held, record = loop.pipeline.save()
+    other = Loop(parts, loop.settings)
+    other.pipeline.load(held, json.loads(json.dumps(record)))
+    branches = [b for one in other.pipeline.in_flight for tree in one.forest for b in tree.branches]
+    kept = {branch.verdict.singles for branch in branches if branch.verdict is not None}
+    assert kept == {(0.0, 0.0), (1.0, -2.0)}

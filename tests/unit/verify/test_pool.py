@@ -12,7 +12,8 @@ from threading import Timer
 import pytest
 
 from creditree.errors import ConfigError
-from creditree.verify.pool import Limits, WorkerPool, _started
+from creditree.limits import Limits
+from creditree.verify.pool import WorkerPool, _started
 
 SLOW = {"answer": "\\int_0^1 \\sin(\\sin(\\sin(x^{2x}))) dx", "truths": ["1+x"], "math_verify": True}
 RIGHT = {"answer": "\\sqrt{12}", "truths": ["2\\sqrt{3}"], "math_verify": True}
@@ -144,7 +145,8 @@ def test_a_pool_that_is_forgotten_ends_its_workers() -> None:
 
 HOLDER = """
 import sys, time
-from creditree.verify.pool import Limits, WorkerPool
+from creditree.limits import Limits
+from creditree.verify.pool import WorkerPool
 pool = WorkerPool(Limits(deadline_s={deadline}, num_workers=1))
 pool.run([{right!r}])
 print(next(iter(pool._all)).process.pid, flush=True)

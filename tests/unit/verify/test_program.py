@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from creditree.config.reward import build_verifier, reward_of
+from creditree.config.reward import reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
+from creditree.setup.grading import build_verifier
 from creditree.verify import Answer, Program, confined, sandbox
 from creditree.verify.sandbox import Containment, Ran, SetupError, containment, run
 from tests.unit.verify.test_pool import ended

@@ -1,6 +1,7 @@
 """Reward functions: what they are called with, and what becomes of each wrong thing that they may return."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_a_function_without_kwargs_gets_what_it_names() -> None:
         return [weight * one for one in level]
 
     assert rewards(function) == [2.0, 4.0]
+
+
+def test_the_length_is_given_where_it_is_known_of_all() -> None:
+    def function(completions: list[str], num_tokens: list[int]) -> list[float]:
+        return [float(one) for one in num_tokens]
+
+    assert "it needs the column 'num_tokens'" in details(function)[0]
+    known = [replace(answer, num_tokens=7, max_tokens=9) for answer in ANSWERS]
+    assert [verdict.reward for verdict in RewardFunction(function).judge(known)] == [7.0, 7.0]
 
 
 def test_a_column_that_no_problem_has_is_named() -> None:

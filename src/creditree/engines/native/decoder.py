@@ -22,7 +22,8 @@ from creditree.tree import IntArray
 
 _PATIENCE_S = 0.2
 """Native calls return this often, so that Ctrl-C is heard."""
-_ROOM_STEPS = 32
+ROOM_STEPS = 32
+"""Tokens of each completion that there is room for before native code asks for more."""
 _ROWS_A_CALL, _FEWEST_ROWS = 1024, 64
 _WORK_A_CALL = 50_000_000_000
 """Rows times weights of one call of a prefill, about: some seconds of a slow core."""
@@ -134,12 +135,12 @@ class NativeDecoder:
 
     @property
     def _num_weights(self) -> int:
-        return sum(one.weight.numel() for layer in self._weights.layers for one in layer.projections)
+        return sum(projection.weight.numel() for layer in self._weights.layers for projection in layer.projections)
 
     def decode(self, completions: Completions, live: Live, ledger: Ledger) -> None:
         """Draw all completions to their ends."""
         end = self.store.used + completions.slots_at_most
-        self.store.reserve(min(len(live.which) * _ROOM_STEPS, completions.slots_at_most), completions.slots_at_most)
+        self.store.reserve(min(len(live.which) * ROOM_STEPS, completions.slots_at_most), completions.slots_at_most)
         stopped = completions.stopped.view(np.uint8)
         tables = [completions.uniform, completions.budget, completions.tokens, completions.drawn, completions.slots]
         outputs = [completions.logprobs, completions.sampler_logprobs, completions.entropies, stopped]

@@ -32,12 +32,16 @@ class Weights:
         addresses, numbers = [pointer(tensor) for tensor in ends], list[float]()
         for layer in self.layers:
             addresses += [pointer(t) for t in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm)]
-            for one in layer.projections:
-                form, scale, offset = _quantised(one)
-                tensors = [pointer(t) for t in (one.weight, one.bias, *scale)]
-                lora = [0, 0, 0] if one.lora is None else [pointer(one.lora.a), pointer(one.lora.b), len(one.lora.a)]
-                addresses += [form, one.outputs, *tensors, *lora]
-                numbers += [offset, 0.0 if one.lora is None else one.lora.scaling]
+            for projection in layer.projections:
+                form, scale, offset = _quantised(projection)
+                tensors = [pointer(t) for t in (projection.weight, projection.bias, *scale)]
+                lora = (
+                    [0, 0, 0]
+                    if projection.lora is None
+                    else [pointer(projection.lora.a), pointer(projection.lora.b), len(projection.lora.a)]
+                )
+                addresses += [form, projection.outputs, *tensors, *lora]
+                numbers += [offset, 0.0 if projection.lora is None else projection.lora.scaling]
         return addresses, numbers
 
 
@@ -72,21 +76,21 @@ def _tensors(weights: Weights, dtype: torch.dtype) -> Iterator[tuple[Tensor | No
     for layer in weights.layers:
         for tensor in (layer.input_norm, layer.post_norm, layer.q_norm, layer.k_norm):
             yield tensor, dtype
-        for one in layer.projections:
-            yield one.bias, dtype
-            if one.lora is not None:
-                yield from ((one.lora.a, sums), (one.lora.b, sums))
-            yield from [(one.weight, dtype)] if one.quantised is None else _codes(one, dtype)
+        for projection in layer.projections:
+            yield projection.bias, dtype
+            if projection.lora is not None:
+                yield from ((projection.lora.a, sums), (projection.lora.b, sums))
+            yield from [(projection.weight, dtype)] if projection.quantised is None else _codes(projection, dtype)
 
 
-def _codes(one: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
+def _codes(projection: ProjectionWeights, dtype: torch.dtype) -> Iterator[tuple[Tensor | None, torch.dtype]]:
     """Yield the tensors of a quantised layer, or one that cannot be read where native code does not know the layer."""
-    layer: Any = one.quantised
+    layer: Any = projection.quantised
     if dtype == torch.bfloat16 and isinstance(layer, Int8Linear):
-        yield from ((one.weight, torch.int8), (layer.scale, torch.float32))
+        yield from ((projection.weight, torch.int8), (layer.scale, torch.float32))
     elif dtype == torch.bfloat16 and isinstance(layer, Nf4Linear) and _has_known_blocks(layer.state):
         state = layer.state
-        yield from ((one.weight, torch.uint8), (state.code, torch.float32))
+        yield from ((projection.weight, torch.uint8), (state.code, torch.float32))
         yield state.absmax, torch.uint8 if state.nested else torch.float32
         if state.nested:
             yield from ((tensor, torch.float32) for tensor in (state.state2.code, state.state2.absmax))
@@ -99,9 +103,9 @@ def _has_known_blocks(state: Any) -> bool:
     return is_nf4 and (not state.nested or int(state.state2.blocksize) == BLOCK_OF_SCALES)
 
 
-def _quantised(one: ProjectionWeights) -> tuple[int, tuple[Tensor | None, ...], float]:
+def _quantised(projection: ProjectionWeights) -> tuple[int, tuple[Tensor | None, ...], float]:
     """Return a matrix's format, the five tables of scales, and the offset of nf4's."""
-    layer: Any = one.quantised
+    layer: Any = projection.quantised
     if layer is None:
         return _PLAIN, (None,) * 5, 0.0
     if isinstance(layer, Int8Linear):

@@ -23,13 +23,13 @@ def collect(completions: Completions, which: IntArray, begin: IntArray, counts: 
     member, column = np.nonzero(np.arange(found.shape[2]) < counts[:, None])
     at = which[member], begin[member] + column
     tokens, *numbers = found[:, member, column]
-    if any(np.isnan(one).any() for one in numbers[:2]):
+    if any(np.isnan(number).any() for number in numbers[:2]):
         raise NonFiniteError(NO_DISTRIBUTION)
     completions.tokens[at] = tokens
     targets = (completions.logprobs, completions.sampler_logprobs, completions.entropies)
-    for target, one in zip(targets, numbers, strict=True):
+    for target, number in zip(targets, numbers, strict=True):
         if target is not None:
-            target[at] = one
+            target[at] = number
     completions.drawn[which] = begin + counts
 
 
