@@ -22,8 +22,8 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
-from creditree.setup.grading import build_verifier
 from creditree.setup.engine import build_engine
+from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
 from creditree.train.inputs import BaseDigests
