@@ -15,7 +15,7 @@ from creditree.models.load import load_model
 
 PYTHON = "CREDITREE_VLLM_PYTHON"
 MODEL = "builtin:word_problems"
-READY_S = 600.0
+READY_S = 500.0
 OPTIONS = (
     "--host", "127.0.0.1", "--dtype", "bfloat16", "--max-model-len", "512", "--enforce-eager", "--enable-lora",
     "--max-lora-rank", "16", "--max-loras", "2", "--served-model-name", "base",

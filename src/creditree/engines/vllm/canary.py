@@ -7,8 +7,8 @@ import numpy as np
 
 from creditree.tree import FloatArray
 
-MARGIN = 6.0
-"""Sizes of the rounding between two sets of weights before they are told apart: three on either side of the middle."""
+MARGIN = 5.0
+"""Standard deviations of rounding from half way between two sets of weights before they are told apart."""
 LEAST_NOISE = 1e-4
 """Nats a token: two programs that compute in float32 differ by no more."""
 BASE, PREVIOUS, CONFIRMED = "the base weights", "the weights before the last update", "the weights of an earlier update"
@@ -32,15 +32,16 @@ class Canary:
 
     With s the server's scores of n fixed tokens, l the learner's under the weights that were loaded, and h the
     learner's under other weights (the base, those before the last update, the last that were confirmed), the server's
-    place between the two is
+    place between the two, counted from half way in standard deviations of rounding, is
 
-        beta = <s - h, l - h> / |l - h|^2
+        z = <s - (l + h) / 2, l - h> / (tau |l - h|)
 
-    1 where it serves l and 0 where it serves h, but for rounding. Server and learner round differently, by `noise`
-    nats a token, which is measured at the start as the root mean square of s - l under the base weights; it moves beta
-    by noise / |l - h|. So a server is called stale where beta < 1/2 and |l - h| >= 6 noise: either side of 1/2 is then
-    three times the rounding away. Where an update moves the scores by less, that is by less than 6 noise / sqrt(n) a
-    token, it cannot be told from rounding, nor do its samples differ by more; and since the base and the last weights
+    tau: nats a token by which server and learner round differently, the root mean square of s - l under the base
+    weights, which is measured at the start; or of s less the nearer of l and h, where that is more. All of s, l and h
+    are rounded, and half way between l and h the rounding of l - h does not count for either side: where the weights
+    hardly differ, z is a standard normal number. A server is called stale where z <= -5, and told from h where z >= 5.
+    One that serves h exactly has z = -|l - h| / (2 tau), so it is caught where |l - h| >= 10 tau. An update that moves
+    the scores by less, 10 tau / sqrt(n) a token, cannot be told from rounding; and since the base and the last weights
     that were confirmed are compared too, a server that stays behind is caught as soon as the distance has added up.
     Confirmed are weights that were told from the last that were.
 
@@ -55,7 +56,7 @@ class Canary:
     @classmethod
     def begin(cls, server: FloatArray, learner: FloatArray, limit: float) -> "Canary":
         """Begin with both sides' scores under the base weights."""
-        noise = max(LEAST_NOISE, float(np.sqrt(np.mean(np.square(server - learner)))))
+        noise = max(LEAST_NOISE, _rms(server - learner))
         return cls(noise, limit, {BASE: learner})
 
     def look(self, server: FloatArray, learner: FloatArray) -> Finding:
@@ -73,13 +74,19 @@ class Canary:
 def judge(server: FloatArray, learner: FloatArray, others: Mapping[str, FloatArray], noise: float) -> Finding:
     """Return what scores [n] show, given the learner's under the right weights and under others: `Canary`."""
     told, behind = set(), {}
+    off = _rms(server - learner)
     for name, other in others.items():
         gap = learner - other
         size = float(np.linalg.norm(gap))
-        if size < MARGIN * noise:
-            continue
-        told.add(name)
-        if (server - other) @ gap < 0.5 * size**2:
+        tau = max(noise, min(off, _rms(server - other)))
+        z = float((server - (learner + other) / 2) @ gap) / (tau * size) if size else 0.0
+        if z >= MARGIN:
+            told.add(name)
+        elif z <= -MARGIN:
             behind[name] = float(np.linalg.norm(server - other))
     stale = min(behind, key=lambda name: behind[name], default=None)
     return Finding(stale, float(np.mean(np.abs(server - learner))), frozenset(told))
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -129,6 +129,8 @@ class Client:
     ) -> bytes:
         """Return what one question is answered. Raises PassingError, or RefusedError with the server's reason.
 
+        Raises ServerError where the server asks for a key.
+
         `within_s`: a shorter time for the answer.
         """
         limit = self.patience.answer_s if within_s is None else min(within_s, self.patience.answer_s)
@@ -148,6 +150,11 @@ class Client:
         except HTTPError as error:
             raise PassingError(_reason(error)) from None
         status = int(response.status)
+        if status in (401, 403):
+            raise ServerError(
+                f"the server at {self.url} asks for a key (HTTP {status}: {_message(answer)}); put it into the "
+                f"environment variable {KEY}."
+            )
         if status in BUSY:
             raise PassingError(f"is busy or away (HTTP {status}: {_message(answer)})")
         if status >= 500:

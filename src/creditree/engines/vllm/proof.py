@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
+from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question, scored, scoring
@@ -18,8 +19,10 @@ from creditree.tree import FloatArray, IntArray
 
 MOST_PROMPT, MOST_DRAWN, MOST_PROMPTS = 64, 24, 8
 """Of the canary: last tokens of a prompt, tokens drawn after it, and prompts."""
+DRAWN_A_PROMPT = 2
+"""Completions of a prompt that a server must be able to give; one of them belongs to the canary."""
 SPOT_TOKENS, SPOT_COMPLETIONS = 64, 8
-"""Tokens of a call that the learner scores too, about, and completions of it."""
+"""Of a call the learner scores about so many tokens too, of so many completions at most, and of each its first ones."""
 TEMPERATURE = 0.5
 """Of the first samples: log-probabilities of a tempered distribution would differ from the raw ones."""
 
@@ -31,6 +34,7 @@ class Proof:
         self._client, self._model, self._trained, self._served = client, model, trained, served
         self._limit = limit
         self._sequences: list[IntArray] = []
+        self._once: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._canary: Canary | None = None
 
     def begin(self, prompts: Sequence[IntArray], reader: Reader) -> None:
@@ -38,14 +42,21 @@ class Proof:
 
         Raises ServerError where the server takes or gives no ids, no raw log-probabilities, or is of another model.
         """
-        drawn = [one for prompt in prompts[:MOST_PROMPTS] for one in self._first(prompt[-MOST_PROMPT:], reader)]
-        self._sequences = [np.concatenate([prompt, one.token_ids]) for prompt, one in drawn]
+        drawn = [one for prompt in prompts[:MOST_PROMPTS] for one in self._first(prompt, reader)]
+        self._sequences = [np.concatenate([prompt, one.token_ids]) for prompt, one in drawn[::DRAWN_A_PROMPT]]
+        self._once = _first_times(self._sequences)
         server = np.concatenate([one.logprobs for _, one in drawn])
         with self._off():
             self._check_near(server, np.concatenate([self._own(prompt, one) for prompt, one in drawn]))
             if self._trained is None:
                 return
-            server, learner = self.server(self._served.name), self.learner()
+            try:
+                server, learner = self.server(self._served.name), self.learner()
+            except RefusedError as error:
+                raise ServerError(
+                    f"the server at {self._client.url} does not score given token ids (HTTP {error.status}: {error}), "
+                    "so it can be measured with but not trained with; take vLLM, or another server of its protocol."
+                ) from None
             self._check_near(server, learner)
         self._canary = Canary.begin(server, learner, self._limit)
 
@@ -63,18 +74,18 @@ class Proof:
                 return scored(answer, name, ids)
 
             found.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
-        return np.concatenate(found)
+        return np.concatenate(found)[self._once]
 
     def learner(self) -> FloatArray:
         """Return the learner's scores of the canary's tokens, under the weights as they are."""
-        return np.concatenate([token_scores(self._model, ids) for ids in self._sequences])
+        return np.concatenate([token_scores(self._model, ids) for ids in self._sequences])[self._once]
 
     def loaded(self, name: str) -> str | None:
         """Return what is wrong with an adapter that was loaded under a name: a clause; None where nothing is."""
         assert self._canary is not None
         learner = self.learner()
         finding = self._canary.look(self.server(name), learner)
-        wrong = self._words(finding, sum(len(ids) - 1 for ids in self._sequences))
+        wrong = self._words(finding, len(learner))
         if wrong is None:
             self._canary.accept(learner, finding)
         return wrong
@@ -84,7 +95,7 @@ class Proof:
 
         A few are scored here, under the weights that should have been sampled from and under the base's.
         """
-        pairs = [(asked.context_ids, one) for asked, own in zip(requests, found, strict=True) for one in own]
+        pairs = [(asked.context_ids, _start(one)) for asked, own in zip(requests, found, strict=True) for one in own]
         chosen, tokens = [], 0
         for pair in pairs[:: max(1, len(pairs) // SPOT_COMPLETIONS)]:
             if tokens < SPOT_TOKENS:
@@ -97,9 +108,11 @@ class Proof:
         return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
 
     def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, Drawn]]:
-        keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(2))
-        limits = [self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN]
-        request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, min(limits) - len(prompt))))
+        room = min(self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN + 1)
+        prompt = prompt[-min(MOST_PROMPT, max(1, room // 2)) :]
+        keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(DRAWN_A_PROMPT))
+        # one token less than there is room for: to score tokens, a server draws another
+        request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, room - len(prompt) - 1)))
         body = question(self._served.name, request, Sampling(TEMPERATURE), self._model.eos_ids)
         try:
             found = self._client.post(
@@ -131,9 +144,29 @@ class Proof:
     def _words(self, finding: Finding, tokens: int) -> str | None:
         if finding.stale is not None:
             return f"serves {finding.stale} in place of those that were loaded"
-        if finding.mean > self._limit + MARGIN / 2 * self.noise / np.sqrt(tokens):
+        if finding.mean > self._limit + MARGIN * self.noise / np.sqrt(tokens):
             return (
                 f"serves something else than what was loaded: its log-probabilities differ by {finding.mean:.3g} nats "
                 f"a token from the learner's, more than engine.canary_limit {self._limit:g}"
             )
         return None
+
+
+def _start(one: Drawn) -> Drawn:
+    """Return the first tokens of a completion: logits of many take much memory where the vocabulary is large."""
+    return Drawn(one.token_ids[:SPOT_TOKENS], one.logprobs[:SPOT_TOKENS], one.finish_reason)
+
+
+def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:
+    """Return which scores of sequences, of all tokens but their first ones, are of prefixes that none before them has.
+
+    Prompts begin alike: the same score twice would count its rounding twice.
+    """
+    seen: set[bytes] = set()
+    found = []
+    for ids in sequences:
+        for stop in range(2, len(ids) + 1):
+            prefix = ids[:stop].tobytes()
+            found.append(prefix not in seen)
+            seen.add(prefix)
+    return np.array(found, dtype=np.bool_)

@@ -313,6 +313,16 @@ def test_what_no_server_tells_and_what_does_not_fit_is_refused() -> None:
             side.engine.sample([SampleRequest(PROMPTS[0], keys, 17)], Sampling())
 
 
+def test_a_server_with_a_short_context_is_proven_within_it() -> None:
+    server = FakeVllm(max_model_len=10)
+    with connected(server) as side:
+        side.learn()
+        keys = (Key.of(0),)
+        side.engine.sample([SampleRequest(PROMPTS[0], keys, 6)], Sampling())
+    sizes = [len(body["prompt"]) + body["max_tokens"] for path, body in server.asked if path == ASKED]
+    assert max(sizes) == 10
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     here = str(tmp_path / "file")
