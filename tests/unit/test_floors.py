@@ -9,6 +9,7 @@ DOORS = {"cli", "__main__.py"}
 OPTION = re.compile(r"(?<![-\w`.])--[a-z][a-z-]+")
 OF_OTHERS = {
     "engines/native/compiler.py",  # a compiler's
+    "engines/vllm/adapters.py",  # those that a server is started with
     "runs/environment.py",  # those of git and nvidia-smi
     "verify/sandbox.py",  # docker's
 }

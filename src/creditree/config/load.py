@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from creditree.config.anchor import anchored
+from creditree.config.engine import check_engine
 from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import LoraBlock, RunConfig
@@ -77,6 +78,8 @@ def dump_config(config: RunConfig) -> str:
     values = config.model_dump(mode="json")
     if config.train.weights == "all":
         del values["lora"]
+    if not config.engine.is_remote:
+        del values["engine"]
     if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
@@ -98,6 +101,7 @@ def _check_together(config: RunConfig, method: Method) -> None:
         _check_all_weights(config)
     sampling = config.sampling
     adapter = config.train.weights == "adapter"
+    check_engine(config.engine, method, sampling.temperature, sampling.top_p, adapter=adapter)
     method.check(Circumstances(sampling.max_new_tokens, sampling.temperature, sampling.top_p, adapter))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from creditree.config.block import Block, Positive, Problems, Real, Share, Whole
+from creditree.config.engine import EngineBlock
 from creditree.config.guard import GuardBlock
 from creditree.config.method import MethodConfig
 from creditree.config.reward import RewardBlock
@@ -190,6 +191,7 @@ class RunConfig(Block):
     reward: RewardBlock = Field(default_factory=RewardBlock, description="who judges; a benchmark has its own")
     method: MethodConfig = Field(default_factory=MethodConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    engine: EngineBlock = Field(default_factory=EngineBlock)
     train: TrainBlock = Field(default_factory=TrainBlock)
     warm_start: WarmStartBlock = Field(default_factory=WarmStartBlock)
     validation: ValidationBlock = Field(default_factory=ValidationBlock)
@@ -203,7 +205,8 @@ class RunConfig(Block):
         """Accept ``task: multiplication`` for ``task: {name: multiplication}``, and a block without any key."""
         if not isinstance(values, dict):
             return values
-        named = {key: {"name": values[key]} for key in ("task", "method", "model") if isinstance(values.get(key), str)}
+        short = ("task", "method", "model", "engine")
+        named = {key: {"name": values[key]} for key in short if isinstance(values.get(key), str)}
         return {key: value for key, value in (values | named).items() if value is not None}
 
     @model_validator(mode="after")

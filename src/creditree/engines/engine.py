@@ -94,3 +94,17 @@ class Engine(Protocol):
     def forget(self) -> None:
         """Drop all stored keys and values: the weights have changed, or no fork will come back to these prefixes."""
         ...
+
+    @property
+    def remote(self) -> str | None:
+        """Where samples come from, for the record of a run; None: from this process."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to say of it before it samples: sentences without a full stop."""
+        return ()
+
+    def close(self) -> None:
+        """Give back what is held elsewhere, when nothing is sampled any more: nothing, unless an engine says so."""
+        return

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
-from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
 from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
@@ -23,7 +23,7 @@ from creditree.models.load import Model
 from creditree.tree import IntArray
 
 
-class InProcessEngine:
+class InProcessEngine(Engine):
     """Decodes all requests of a call together, by native code where the model and the machine allow, else by torch.
 
     - A context is prefilled once, and only where its prefix is not stored: n completions share it, a fork reuses it.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.errors import ModelError
-from creditree.fields import ZERO
+from creditree.learner.correction import corrected
 from creditree.learner.memory import is_out_of_memory, smaller
 from creditree.learner.mismatch import Mismatch
+from creditree.learner.optimiser import OptimiserSpec as OptimiserSpec
 from creditree.learner.passes import Passes
 from creditree.learner.rows import RowPasses
 from creditree.learner.sequences import by_sequence
@@ -28,32 +29,13 @@ from creditree.rng import Key
 from creditree.tree import FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class OptimiserSpec:
-    """AdamW (arXiv 1711.05101), after clipping the gradient's global norm at `max_grad_norm`.
-
-    `weight_decay`: every update takes W to W (1 - learning_rate * weight_decay) first.
-
-    `micro_batch_tokens`: how many skeleton tokens go through the layers together (see `stretches_of`); the result
-    does not depend on it beyond rounding. `skip_grad_norm`: a gradient whose global norm, before clipping, is larger
-    than this is no direction to go, and its update is left out.
-    """
-
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    max_grad_norm: float = 1.0
-    micro_batch_tokens: int = 1024
-    weight_decay: float = 0.0
-    skip_grad_norm: float = 1e6
-
-
 class Learner:
     """Trains an adapter, or all weights, by AdamW on the loss sum_m weight[m] * objective.terms(m) + L2 penalty.
 
     `trunk_store`, where there is one, is asked for the inputs of the first adapted layer before they are computed: no
-    update changes the layers below it, so they serve all updates of a training step. `num_updates` counts the optimiser
-    steps that this object began.
+    update changes the layers below it, so they serve all updates of a training step. `engine_differs`: another program
+    samples, which computes the same model in its own way. `num_updates` counts the optimiser steps that this object
+    began.
     """
 
     def __init__(
@@ -62,11 +44,14 @@ class Learner:
         objective: Objective,
         optimiser: OptimiserSpec,
         trunk_store: TrunkStore | None = None,
+        *,
+        engine_differs: bool = False,
     ) -> None:
         self.trained = trained
         self.objective = objective
         self.spec = optimiser
         self.trunk_store = trunk_store
+        self.engine_differs = engine_differs
         self.micro_batch_tokens = optimiser.micro_batch_tokens
         self.matrices = trained.matrices
         self.optimiser = torch.optim.AdamW(
@@ -98,16 +83,23 @@ class Learner:
         """Whether old log-probabilities are those of the learner's own pass, not the engine's.
 
         On a base below float32 (bfloat16, int8, nf4) engine and learner round differently, and the ratio of new and old
-        would clip tokens before anything was learned. In float32 and float64 they agree to rounding.
+        would clip tokens before anything was learned. In float32 and float64 they agree to rounding, unless another
+        program samples (`engine_differs`), or what it says is to be corrected (`Objective.corrects`).
         """
-        return self.trained.model.network.dtype not in (torch.float32, torch.float64)
+        is_coarse = self.trained.model.network.dtype not in (torch.float32, torch.float64)
+        return is_coarse or self.engine_differs or self.objective.corrects
+
+    @property
+    def needs_own_old(self) -> bool:
+        """Whether old log-probabilities are looked at, and those of the learner's own pass are wanted."""
+        return self.recomputes_old and (self.objective.uses_old or self.objective.corrects)
 
     def with_old_logprobs(self, batch: Batch) -> Batch:
         """Return the batch with this learner's log-probabilities as the old ones of its fresh terms, if it needs them.
 
         To be called before the first update since they were sampled. One pass without gradient, LoRA dropout off.
         """
-        if not (self.recomputes_old and self.objective.uses_old and batch.fresh.any()):
+        if not (self.needs_own_old and batch.fresh.any()):
             return batch
         own = self.logprobs(batch, self.objective.loss_temperature)
         return replace(batch, old_logprob=np.where(batch.fresh, own, batch.old_logprob))
@@ -142,10 +134,14 @@ class Learner:
         the policy is still the old one. Then it is compared with the engine, and where old log-probabilities are the
         learner's own (`recomputes_old`) this very pass gives them: the ratio of fresh terms is exactly 1.
         """
-        if not np.any(np.abs(batch.advantage) > ZERO):
+        if not batch.has_signal:
             return StepStats(False, 0.0, 0.0, 0.0, 0, 0, self.micro_batch_tokens)
         before = self.micro_batch_tokens
-        measured = batch.num_tokens if self.objective.by_sequence else 0
+        measured = batch.num_tokens * (self.objective.by_sequence + (self.objective.corrects and at_old))
+        if self.objective.corrects:
+            batch = corrected(self.with_old_logprobs(batch) if at_old else batch, self.objective)
+            if not batch.has_signal:  # all of it is masked
+                return StepStats(False, 0.0, 0.0, 0.0, 0, 0, before, measured=measured)
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
         loss, clipped, mismatch = self._passes(batch, key, at_old)

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from creditree.engines.engine import Sampling
-from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
@@ -29,6 +28,7 @@ from creditree.report.evaluation import (
 from creditree.report.watcher import Watcher
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
+from creditree.setup.engine import build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
@@ -118,14 +118,17 @@ def _measured(
         if asked.trained is not None:
             base.check(asked.trained)
         trained = None if asked.trained is None else load_trained(model, asked.trained)
-        engine = engine_for(model, rows_of(config))
+        job = asked.jobs[0]
+        engine = build_engine(config, model, trained, (job.task.prompt, job.problems), rows_of(config))
+        held.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
             for job, verifier in zip(asked.jobs, verifiers, strict=True)
         ]
         for job, examiner in zip(asked.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        for note in dict.fromkeys(note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts)):
+        texts = (note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts))
+        for note in dict.fromkeys((*engine.notes, *texts)):
             progress.message(note)
         looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
         found = [

@@ -92,6 +92,7 @@ def settings_of(asked: Measurement) -> dict[str, Any]:
     return {
         "trained": None if asked.trained is None else content_digest(asked.trained),
         "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
+        **({"engine": config.engine.model_dump(mode="json")} if config.engine.is_remote else {}),
         "seed": asked.seed,
         "split": asked.options.split,
         "temperatures": [float(temperature) for temperature in asked.temperatures],

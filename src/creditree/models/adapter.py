@@ -34,6 +34,7 @@ class Adapter:
         """
         self.model = model
         self.spec = spec
+        self.is_off = False
         network = model.network
         self.layer_indices = spec.layer_indices(network.num_layers)
         self._named = projections(network, spec.targets)
@@ -117,8 +118,12 @@ class Adapter:
     @contextmanager
     def off(self) -> Iterator[None]:
         """Run the block with the base model alone."""
-        with self.peft.disable_adapter():
-            yield
+        before, self.is_off = self.is_off, True
+        try:
+            with self.peft.disable_adapter():
+                yield
+        finally:
+            self.is_off = before
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of the trained matrices, by PEFT's names."""

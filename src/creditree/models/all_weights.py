@@ -35,6 +35,7 @@ class AllWeights:
                 "rounding; set model.dtype: float32, or train an adapter."
             )
         self.model = model
+        self.is_off = False
         network.model.requires_grad_(True)
         network.link()
         self._named: dict[str, torch.nn.Parameter] = dict(network.model.named_parameters())
@@ -59,10 +60,12 @@ class AllWeights:
     def off(self) -> Iterator[None]:
         """Run the block with the base model: its weights take the places of the trained ones, which are not copied."""
         self._exchange()
+        self.is_off = not self.is_off
         try:
             yield
         finally:
             self._exchange()
+            self.is_off = not self.is_off
 
     @contextmanager
     def learning(self, key: Key) -> Iterator[None]:

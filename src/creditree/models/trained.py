@@ -20,6 +20,8 @@ class Trained(Protocol):
     folder: ClassVar[str]
     """What a run calls the folder that `save` writes, and checkpoints its tensors."""
     model: Model
+    is_off: bool
+    """Whether it is switched back now: within a block of `off`."""
 
     @property
     def first_layer(self) -> int:

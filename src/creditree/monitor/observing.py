@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 from creditree.engines.engine import Sampling
-from creditree.engines.whole import engine_for
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation, Examiner
 from creditree.evaluate.scores import mean_over_problems, paired_change
@@ -23,6 +22,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
+from creditree.setup.engine import build_engine
 from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
@@ -80,9 +80,12 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         BaseDigests.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
+        asked = call.table.prompt, problems
+        engine = build_engine(config, model, trained, asked, _rows(call.baseline))
+        held.callback(engine.close)
         examiner = Examiner(
             model,
-            engine_for(model, _rows(call.baseline)),
+            engine,
             verifier,
             call.table.prompt,
             config.sampling.max_new_tokens,

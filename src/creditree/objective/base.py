@@ -12,6 +12,7 @@ from creditree.errors import ConfigError
 from creditree.piece import Circumstances, Piece, number
 
 Estimator = Literal["k1", "k2", "k3"]
+Correction = Literal["none", "token", "sequence", "token_mask", "sequence_mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,26 @@ class Objective(Piece, ABC):
     loss_temperature: float = number(
         1.0, "temperature of the log-probabilities in the loss", above=0, why="it divides the logits"
     )
+    sampler_correction: Correction = number(
+        "none",
+        "importance weight of learner over engine, of a token or a sequence, cut at the cap or masked above it",
+        quiet=True,
+    )
+    sampler_cap: float = number(
+        2.0,
+        "largest importance weight of sampler_correction",
+        least=1,
+        why="below 1 what engine and learner agree on would be cut too",
+        quiet=True,
+    )
     uses_old: ClassVar[bool] = False
     weighs_by_probability: ClassVar[bool] = False
     by_sequence: ClassVar[bool] = False
+
+    @property
+    def corrects(self) -> bool:
+        """Whether terms are weighed by how far the learner's probability of a token is from the engine's."""
+        return self.sampler_correction != "none"
 
     @property
     def penalty(self) -> L2Penalty:
@@ -109,14 +127,20 @@ class Objective(Piece, ABC):
         """Raise ConfigError if no recorded log-probability is of the softmax that the loss takes, where it takes one.
 
         They are recorded at temperature 1, and under the distribution that was sampled from. And for an entropy bonus
-        where pairs are weighed by their probability: it is estimated by tokens as they are sampled.
+        or a correction where pairs are weighed by their probability: it is estimated by tokens as they are sampled.
         """
         if self.entropy_bonus and self.weighs_by_probability:
             raise ConfigError(
                 f"method.entropy_bonus is {self.entropy_bonus}, which is estimated by tokens as they are sampled, but "
                 f"objective '{self.name}' counts each pair once; leave it out, or use objective: policy_gradient."
             )
-        if not self.uses_old or is_recorded(self.loss_temperature, run.temperature, run.top_p):
+        if self.corrects and self.weighs_by_probability:
+            raise ConfigError(
+                f"method.sampler_correction is '{self.sampler_correction}', but objective '{self.name}' counts each "
+                "pair once, whatever the probability under which it was sampled; leave it out, or use objective: "
+                "policy_gradient."
+            )
+        if not (self.uses_old or self.corrects) or is_recorded(self.loss_temperature, run.temperature, run.top_p):
             return
         cut = f" and sampling.top_p {run.top_p}" if run.top_p != 1.0 else ""
         raise ConfigError(

@@ -50,11 +50,13 @@ class Selection(Piece, ABC):
     """Weights, divided by the update's `normaliser`, are the method's whole mean: the learner multiplies and sums.
 
     `unique_pairs`: each (prefix, next token) pair is weighted once, however many completions hold it. `signals`: what
-    the engine is to tell of every sampled token, whatever the explorer asks for.
+    the engine is to tell of every sampled token, whatever the explorer asks for. `reads_sampler_logprobs`: it looks at
+    `Branch.sampler_logprobs`, which an engine may not know.
     """
 
     unique_pairs: ClassVar[bool] = False
     signals: ClassVar[Signals] = NO_SIGNALS
+    reads_sampler_logprobs: ClassVar[bool] = False
 
     @property
     def chosen(self) -> Mapping[str, float]:

@@ -29,6 +29,7 @@ class LowProbability(Masked):
     )
     name: ClassVar[str] = "low_probability"
     paper: ClassVar[str] = "arXiv 2505.23564"
+    reads_sampler_logprobs: ClassVar[bool] = True
 
     def mask(self, branch: Branch) -> NDArray[np.bool_]:
         """Return which tokens of a branch learn."""

@@ -173,6 +173,11 @@ def _layers(config: RunConfig, shape: Shape) -> Found:
 
 
 def _temperature(config: RunConfig, shape: Shape) -> Found:
+    if config.engine.is_remote:
+        return (
+            1.0,
+            "a server tells raw probabilities, and the loss is of the policy that samples",
+        )
     return TEMPERATURE, "cooler, a model's completions of a problem are alike; hotter, small models lose the thread"
 
 
@@ -208,7 +213,7 @@ def _replays(config: RunConfig, shape: Shape) -> Found:
 
 def _loss_temperature(config: RunConfig, shape: Shape) -> Found:
     method = config.method.build()
-    if not _is_open(config) or method.objective.uses_old:
+    if not _is_open(config) or method.objective.uses_old or config.engine.is_remote:
         return None
     return config.sampling.temperature, "the loss is of the policy that samples (sampling.temperature)"
 

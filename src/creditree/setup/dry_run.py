@@ -5,17 +5,21 @@ from typing import Any
 
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
+from creditree.config.task import FunctionConfig, MixtureConfig
 from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
-from creditree.setup.build import build_lora, build_settings
+from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.setup.defaults import Choices, choices_text
 from creditree.setup.described import method_record
+from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.problems import check_problems, warm_start_words
+from creditree.verify.verifier import closing
 
 
 def step_at_most(config: RunConfig) -> dict[str, Any]:
     """Return what one training step samples, forwards and trains, at most."""
     check_problems(config, offline=True)
+    _check_functions(config)
     method, settings, lora = config.method.build(), build_settings(config), build_lora(config.lora)
     drawn = method.schedule.demand(settings.problems_per_step)
     problems, length = max(settings.problems_per_step, drawn.most), settings.longest_completion(method.schedule)
@@ -41,6 +45,17 @@ def step_at_most(config: RunConfig) -> dict[str, Any]:
         if shape.whole is not None:
             cost["note"] = note_of(config.model.name, shape.whole)
     return cost
+
+
+def _check_functions(config: RunConfig) -> None:
+    """Raise ConfigError or DataError where a function of the user's own is not there, or yields no problems."""
+    tasks = [part.task for part in config.task.mixture] if isinstance(config.task, MixtureConfig) else [config.task]
+    for task in tasks:
+        if isinstance(task, FunctionConfig):
+            build_task(task)
+    if code_digest(config.reward) is not None:
+        with closing(build_verifier(config.reward)):
+            pass
 
 
 def dry_run_record(config: RunConfig, choices: Choices = ()) -> dict[str, Any]:

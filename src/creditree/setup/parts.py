@@ -1,9 +1,11 @@
 """From a resolved configuration to the machines of a run."""
 
+from dataclasses import replace
+
 import torch
 
 from creditree.engines.native.library import identity
-from creditree.engines.whole import engine_for
+from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter
 from creditree.models.all_weights import AllWeights
@@ -12,6 +14,7 @@ from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.setup.build import build_lora
+from creditree.setup.engine import build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
@@ -61,12 +64,18 @@ def build(resolved: Resolved) -> Parts:
         train.weight_decay,
         train.skip_grad_norm,
     )
-    engine = engine_for(model, rows, trained.first_layer, stored)
-    learner = Learner(trained, method.objective, optimiser, trunk_store=engine)
+    asked = task.prompt, resolved.settings.measured(task)
+    engine = build_engine(config, model, trained, asked, rows, stored_tokens=stored, keeps_trunk=True)
+    inputs = inputs if engine.remote is None else replace(inputs, engine=engine.remote)
+    learner = Learner(trained, method.objective, optimiser, engine, engine_differs=config.engine.is_remote)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
-    check_context(parts, resolved.settings)
-    if config.warm_start.steps:
-        check_solutions(model, task)
+    try:
+        check_context(parts, resolved.settings)
+        if config.warm_start.steps:
+            check_solutions(model, task)
+    except CreditreeError:
+        engine.close()
+        raise
     return parts
 
 

@@ -59,10 +59,11 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:
         parts = build(resolved)
-        for sentence in _first_words(resolved, parts):
-            watcher.message(sentence)
         config, settings = resolved.config, resolved.settings
         with ExitStack() as held:
+            held.callback(parts.engine.close)
+            for sentence in _first_words(resolved, parts):
+                watcher.message(sentence)
             for verifier in parts.verifiers:
                 held.enter_context(closing(verifier))
             limits = (settings.all_steps, settings.cpu_seconds, settings.seconds, settings.tokens)
@@ -85,6 +86,7 @@ def _first_words(resolved: Resolved, parts: Parts) -> list[str]:
         said.append(memory_note(config))
     if parts.start is not None:
         said.append(f"going on from {parts.start.words}")
+    said += parts.engine.notes
     guard = parts.guard.notes if parts.guard else ()
     texts = text_notes(parts.task.prompt, parts.model.texts)
     return [*said, *parts.task.notes, *(f"guard: {note}" for note in guard), *texts]

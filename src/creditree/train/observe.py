@@ -50,7 +50,7 @@ def with_old_logprobs(learner: Learner, forest: Forest) -> tuple[Forest, int]:
     if not missing:
         return forest, 0
     temperature, forwarded = learner.objective.loss_temperature, 0
-    if learner.recomputes_old and learner.objective.uses_old:
+    if learner.needs_own_old:
         batch = _whole(forest)
         own, forwarded = _split(forest, learner.logprobs(batch, temperature)), batch.num_tokens
     else:

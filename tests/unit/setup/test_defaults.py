@@ -159,3 +159,9 @@ def test_the_rate_is_that_of_known_sizes_between_them_and_level_beyond() -> None
 def test_a_model_that_is_not_at_hand_is_left_to_loading() -> None:
     config = parse("model: nobody/nothing\ntask: multiplication\n")
     assert chosen(config, offline=True) == (config, ())
+
+
+def test_with_a_server_everything_is_at_temperature_one() -> None:
+    config, choices = chosen(parse(f"{REAL}engine: {{name: vllm, url: 'http://here'}}\n"))
+    assert (config.sampling.temperature, config.method.loss_temperature) == (1.0, None)
+    assert all(len(str(choice)) <= 120 for choice in choices)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Told
 from creditree.explore.base import Explorer
@@ -70,7 +70,7 @@ class Parity(Verifier):
 
 
 @dataclass
-class Watched:
+class Watched(Engine):
     """An engine that notes each call: how many tokens of its contexts are not prompt."""
 
     engine: InProcessEngine

@@ -1,0 +1,80 @@
+"""The key `engine` of a configuration: who samples, this process or a server."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from creditree.config.block import Block, Positive, Real
+from creditree.errors import ConfigError
+from creditree.methods import Method
+from creditree.signals import NO_SIGNALS
+
+MOST_CONNECTIONS = 4096
+
+
+class EngineBlock(Block):
+    """Who samples completions. All keys but `name` are of a server."""
+
+    name: Literal["in_process", "vllm"] = Field(
+        "in_process", description="this process, or a vLLM server (or another of its protocol)"
+    )
+    url: str | None = Field(None, description="of the server, such as http://127.0.0.1:8000", min_length=1)
+    served_model: str | None = Field(
+        None, description="what the server calls the base model; none: the first that it names", min_length=1
+    )
+    adapters: str | None = Field(
+        None, description="folder that the server can read, for the adapter; none: a temporary one here", min_length=1
+    )
+    connections: Positive = Field(32, description="requests at once", le=MOST_CONNECTIONS)
+    timeout_s: Real = Field(600.0, description="seconds that one answer may take", gt=0)
+    outage_s: Real = Field(
+        300.0, description="seconds that a server is waited for which fails or is started again", gt=0
+    )
+    canary_limit: Real = Field(
+        0.1,
+        description="nats a token that server and learner may differ by, on average, before it is not sampled from",
+        gt=0,
+    )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server samples."""
+        return self.name != "in_process"
+
+
+def check_engine(engine: EngineBlock, method: Method, temperature: float, top_p: float, *, adapter: bool) -> None:
+    """Raise ConfigError where an engine's keys have no effect, or a server cannot do what a run asks of it.
+
+    `temperature`, `top_p`: of sampling;  `adapter`: whether an adapter learns.
+    """
+    if not engine.is_remote:
+        if engine != EngineBlock():
+            raise ConfigError(
+                "engine's keys are of a server and have no effect in this process; add engine.name: vllm, or remove "
+                "them."
+            )
+        return
+    if engine.url is None:
+        raise ConfigError("engine.name is 'vllm', and a server has a URL; set engine.url, as http://127.0.0.1:8000.")
+    if not adapter:
+        raise ConfigError(
+            "engine.name is 'vllm' and train.weights 'all': a server is given adapters, not whole models; set "
+            "train.weights: adapter, or engine: in_process."
+        )
+    if method.signals != NO_SIGNALS or method.explore.signals != NO_SIGNALS:
+        raise ConfigError(
+            f"engine.name is 'vllm', and method '{method.label}' asks for the entropy before tokens or the influence "
+            "of steps, which a server does not tell; set engine: in_process, or choose pieces that need neither."
+        )
+    tempered = method.objective.loss_temperature != 1.0 or method.select.reads_sampler_logprobs
+    if tempered and not temperature == top_p == 1.0:
+        piece = (
+            f"select '{method.select.name}' reads"
+            if method.select.reads_sampler_logprobs
+            else f"method.loss_temperature {method.objective.loss_temperature:g} needs"
+        )
+        raise ConfigError(
+            f"engine.name is 'vllm', and {piece} the probabilities of the distribution that is sampled from, where a "
+            "server tells those of the untempered model; set sampling.temperature: 1 and top_p: 1, "
+            "method.loss_temperature: 1 with another selection, or engine: in_process."
+        )

@@ -1,0 +1,240 @@
+"""The engine that samples from a vLLM server, or any server of the same protocol, over HTTP."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+
+from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.pulse import Heart, Told
+from creditree.engines.requests import check_requests
+from creditree.engines.vllm.adapters import Adapters
+from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question
+from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.proof import Proof
+from creditree.engines.vllm.server import ServerSpec, find_served
+from creditree.engines.vllm.threads import side_by_side
+from creditree.errors import ConfigError, DataError
+from creditree.ledger import Ledger
+from creditree.models.load import Model
+from creditree.models.trained import Trained
+from creditree.signals import NO_SIGNALS
+from creditree.tree import FloatArray, IntArray
+
+MOST_LOADS = 3
+"""Loads of the same weights before a server that still serves others is given up; so often it may forget them, too."""
+
+
+class GoneError(Exception):
+    """The server does not know an adapter that it had loaded: it was started again, or has dropped it."""
+
+
+class VllmEngine(Engine):
+    """Samples from a server; what learns is written, loaded and proven there before the first sample that needs it.
+
+    The model in this process is the one that learns: it scores a few tokens after each load and each call (`Proof`),
+    so that weights which are not served are noticed before anything is learned from them. The server keeps keys and
+    values of prefixes by itself, so forks cost it no second prefill; here nothing is stored. It draws with random
+    numbers of its own: a run is not reproducible to the bit, and a resumed one goes on from its checkpoint.
+
+    `trained`: what is sampled unless it is switched off; None: the base model alone.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        trained: Trained | None,
+        spec: ServerSpec,
+        prompts: Sequence[IntArray],
+        max_rows: int = 512,
+    ) -> None:
+        """Find out what the server can do. Raises ServerError, in one sentence, where that is not enough.
+
+        `prompts`: a few of those to come, for the canary.
+        """
+        if trained is not None and trained.folder != "adapter":
+            raise ConfigError("a server is given adapters only, and all weights were trained; use engine: in_process.")
+        self.model = model
+        self._trained = trained
+        self._spec = spec
+        self._max_rows = max_rows
+        self._client = Client(spec.url, spec.patience, spec.connections)
+        self.served = find_served(self._client, spec.model)
+        self._reader = Reader(model.network.vocab_size, model.eos_ids)
+        self._proof = Proof(self._client, model, trained, self.served, spec.limit)
+        self._proof.begin(prompts, self._reader)
+        self._adapters = None if trained is None else Adapters(self._client, spec.adapters)
+        self._published: tuple[str, bytes] | None = None
+        if trained is not None and not trained.is_off:
+            self._policy()
+
+    @property
+    def max_rows(self) -> int:
+        """How many completions are asked for together."""
+        return self._max_rows
+
+    @property
+    def remote(self) -> str:
+        """What samples, for the record of a run."""
+        return f"{self.served.version} at {self._client.url}, which draws by itself"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of a run that a server samples for."""
+        noise = f" (it rounds by {self._proof.noise:.2g} nats a token)" if self._trained is not None else ""
+        return (
+            f"sampling: {self.remote}{noise}: the run cannot be repeated to the bit, and goes on from its checkpoint",
+        )
+
+    def forget(self) -> None:
+        """Do nothing: nothing is stored here, and what the server stores is under the name of the weights."""
+
+    def trunk(self, handles: IntArray) -> None:
+        """Return None: no inputs of a layer are stored."""
+
+    def close(self) -> None:
+        """Unload what was loaded, and remove what was written for it."""
+        if self._adapters is not None:
+            self._adapters.close()
+        self._client.close()
+
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
+        """Return each request's samples in the order of its keys.
+
+        `sampler_logprobs` are NaN where another temperature than 1 or a nucleus makes them others than the raw ones,
+        which a server does not tell. Raises DataError for a context that does not fit, ConfigError for signals that
+        need the inside of the model, and ServerError where the server cannot be sampled from.
+        """
+        if not requests:
+            return [], Ledger()
+        check_requests(self.model, requests)
+        self._check(requests, sampling)
+        completions = sum(len(request.keys) for request in requests)
+        heart = Heart(completions, sum(len(one.keys) * one.max_new_tokens for one in requests), told)
+        wrong = ""
+        for attempt in range(MOST_LOADS):
+            sleep(self._spec.patience.first_pause_s * attempt)
+            name = self._policy()
+            try:
+                found = self._drawn(name, requests, sampling, heart)
+            except GoneError:
+                self._published, wrong = None, "forgets the adapters that it has loaded"
+                continue
+            finding = None if name == self.served.name else self._proof.drawn(requests, found)
+            if finding is None:
+                return _samples(found, sampling), _cost(requests, found)
+            self._published, wrong = None, finding
+        raise self._given_up(wrong)
+
+    def _drawn(
+        self, name: str, requests: Sequence[SampleRequest], sampling: Sampling, heart: Heart
+    ) -> list[list[Drawn]]:
+        """Return the completions of all requests, asked for side by side."""
+        found: list[list[Drawn]] = [[] for _ in requests]
+        ended = tokens = budget = 0
+        for item in side_by_side([self._job(name, one, sampling) for one in requests], self._spec.connections):
+            if item is not None:
+                index, drawn = item
+                found[index] = drawn
+                ended += len(drawn)
+                tokens += sum(len(one.token_ids) for one in drawn)
+                budget += len(drawn) * requests[index].max_new_tokens
+            heart.drew(ended, tokens, budget)
+        return found
+
+    def _job(self, name: str, request: SampleRequest, sampling: Sampling) -> Callable[[], list[Drawn]]:
+        def job() -> list[Drawn]:
+            body = question(name, request, sampling, self.model.eos_ids)
+            try:
+                return self._client.post(COMPLETIONS, body, lambda answer: self._reader.read(answer, name, request))
+            except RefusedError as error:
+                if error.status == 404 and name != self.served.name:
+                    raise GoneError from None
+                raise ServerError(
+                    f"the server at {self._client.url} refuses {len(request.keys)} completions of "
+                    f"{request.max_new_tokens} tokens after {len(request.context_ids)} (HTTP {error.status}: {error}); "
+                    "start it with room for them."
+                ) from None
+
+        return job
+
+    def _policy(self) -> str:
+        """Return the name under which the server has the weights as they are now; load and prove them where it must."""
+        trained = self._trained
+        if trained is None or trained.is_off:
+            return self.served.name
+        digest = sha256()
+        for matrix in trained.matrices:
+            digest.update(np.ascontiguousarray(matrix.detach().float().cpu().numpy()).tobytes())
+        if self._published is None or self._published[1] != digest.digest():
+            self._published = None
+            self._published = self._publish(trained), digest.digest()
+        return self._published[0]
+
+    def _publish(self, trained: Trained) -> str:
+        assert self._adapters is not None
+        path, wrong = self._adapters.write(trained), ""
+        for attempt in range(MOST_LOADS):
+            sleep(self._spec.patience.first_pause_s * attempt)
+            found = self._proven(path)
+            if found[1] is None:
+                self._adapters.keep_only(found[0], path)
+                return found[0]
+            wrong = found[1]
+        raise self._given_up(wrong)
+
+    def _proven(self, path: Path) -> tuple[str, str | None]:
+        """Load a directory; return the name, and what is wrong with what is then served."""
+        assert self._adapters is not None
+        name = self._adapters.load(path)
+        try:
+            return name, self._proof.loaded(name)
+        except RefusedError as error:
+            return name, f"does not serve what it has loaded (HTTP {error.status}: {error})"
+
+    def _given_up(self, wrong: str) -> ServerError:
+        return ServerError(
+            f"the server at {self._client.url} {wrong}, after {MOST_LOADS} attempts; nothing of it was learned from: "
+            "start it again, and repeat or `resume`."
+        )
+
+    def _check(self, requests: Sequence[SampleRequest], sampling: Sampling) -> None:
+        if sampling.entropies or any(one.signals != NO_SIGNALS for one in requests):
+            raise ConfigError(
+                "a server tells neither the entropy before its tokens nor the influence of steps; use engine: "
+                "in_process, or a method that needs neither."
+            )
+        limit = self.served.max_tokens
+        for one in requests:
+            if limit is not None and len(one.context_ids) + one.max_new_tokens > limit:
+                raise DataError(
+                    f"a prompt of {len(one.context_ids)} tokens and {one.max_new_tokens} new ones exceed the context "
+                    f"of {limit} tokens of the server at {self._client.url}; lower sampling.max_new_tokens, or start "
+                    "it with a longer one."
+                )
+
+
+def _samples(found: Sequence[Sequence[Drawn]], sampling: Sampling) -> list[list[Sample]]:
+    return [
+        [Sample(one.token_ids, one.logprobs, _sampler(one.logprobs, sampling), one.finish_reason) for one in own]
+        for own in found
+    ]
+
+
+def _sampler(logprobs: FloatArray, sampling: Sampling) -> FloatArray:
+    """Return log p under the distribution that was sampled from, where the raw ones say it."""
+    if sampling.temperature == 0:
+        return np.zeros_like(logprobs)
+    plain = sampling.temperature == sampling.top_p == 1.0
+    return logprobs.copy() if plain else np.full_like(logprobs, np.nan)
+
+
+def _cost(requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]]) -> Ledger:
+    """Return what is known of the cost: each different context once, and each token that was drawn."""
+    contexts = {one.context_ids.tobytes(): len(one.context_ids) for one in requests}
+    tokens = sum(len(one.token_ids) for own in found for one in own)
+    return Ledger(decoded=tokens, prefilled=sum(contexts.values()))

@@ -1,0 +1,139 @@
+"""What a server is proven to do before it is trusted: at the start, after each load, and by what it has drawn."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+
+from creditree.engines.engine import SampleRequest, Sampling
+from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question, scored, scoring
+from creditree.engines.vllm.canary import BASE, MARGIN, Canary, Finding, judge
+from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.server import Served
+from creditree.models.load import Model
+from creditree.models.scores import token_scores
+from creditree.models.trained import Trained
+from creditree.rng import Key
+from creditree.tree import FloatArray, IntArray
+
+MOST_PROMPT, MOST_DRAWN, MOST_PROMPTS = 64, 24, 8
+"""Of the canary: last tokens of a prompt, tokens drawn after it, and prompts."""
+SPOT_TOKENS, SPOT_COMPLETIONS = 64, 8
+"""Tokens of a call that the learner scores too, about, and completions of it."""
+TEMPERATURE = 0.5
+"""Of the first samples: log-probabilities of a tempered distribution would differ from the raw ones."""
+
+
+class Proof:
+    """Compares a server with the model in this process, whose scores are those that the learner would compute."""
+
+    def __init__(self, client: Client, model: Model, trained: Trained | None, served: Served, limit: float) -> None:
+        self._client, self._model, self._trained, self._served = client, model, trained, served
+        self._limit = limit
+        self._sequences: list[IntArray] = []
+        self._canary: Canary | None = None
+
+    def begin(self, prompts: Sequence[IntArray], reader: Reader) -> None:
+        """Sample from the base model, compare, and keep the tokens as the canary's.
+
+        Raises ServerError where the server takes or gives no ids, no raw log-probabilities, or is of another model.
+        """
+        drawn = [one for prompt in prompts[:MOST_PROMPTS] for one in self._first(prompt[-MOST_PROMPT:], reader)]
+        self._sequences = [np.concatenate([prompt, one.token_ids]) for prompt, one in drawn]
+        server = np.concatenate([one.logprobs for _, one in drawn])
+        with self._off():
+            self._check_near(server, np.concatenate([self._own(prompt, one) for prompt, one in drawn]))
+            if self._trained is None:
+                return
+            server, learner = self.server(self._served.name), self.learner()
+            self._check_near(server, learner)
+        self._canary = Canary.begin(server, learner, self._limit)
+
+    @property
+    def noise(self) -> float:
+        """Root mean square of server - learner under the base weights, in nats a token."""
+        return 0.0 if self._canary is None else self._canary.noise
+
+    def server(self, name: str) -> FloatArray:
+        """Return the server's scores of the canary's tokens. Raises RefusedError where it knows no such name."""
+        found = []
+        for ids in self._sequences:
+
+            def read(answer: object, ids: IntArray = ids) -> FloatArray:
+                return scored(answer, name, ids)
+
+            found.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
+        return np.concatenate(found)
+
+    def learner(self) -> FloatArray:
+        """Return the learner's scores of the canary's tokens, under the weights as they are."""
+        return np.concatenate([token_scores(self._model, ids) for ids in self._sequences])
+
+    def loaded(self, name: str) -> str | None:
+        """Return what is wrong with an adapter that was loaded under a name: a clause; None where nothing is."""
+        assert self._canary is not None
+        learner = self.learner()
+        finding = self._canary.look(self.server(name), learner)
+        wrong = self._words(finding, sum(len(ids) - 1 for ids in self._sequences))
+        if wrong is None:
+            self._canary.accept(learner, finding)
+        return wrong
+
+    def drawn(self, requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]]) -> str | None:
+        """Return what is wrong with completions that were drawn from the adapter: a clause; None where nothing is.
+
+        A few are scored here, under the weights that should have been sampled from and under the base's.
+        """
+        pairs = [(asked.context_ids, one) for asked, own in zip(requests, found, strict=True) for one in own]
+        chosen, tokens = [], 0
+        for pair in pairs[:: max(1, len(pairs) // SPOT_COMPLETIONS)]:
+            if tokens < SPOT_TOKENS:
+                chosen.append(pair)
+                tokens += len(pair[1].token_ids)
+        server = np.concatenate([one.logprobs for _, one in chosen])
+        learner = np.concatenate([self._own(context, one) for context, one in chosen])
+        with self._off():
+            base = np.concatenate([self._own(context, one) for context, one in chosen])
+        return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
+
+    def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, Drawn]]:
+        keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(2))
+        limits = [self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN]
+        request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, min(limits) - len(prompt))))
+        body = question(self._served.name, request, Sampling(TEMPERATURE), self._model.eos_ids)
+        try:
+            found = self._client.post(
+                COMPLETIONS, body, lambda answer: reader.read(answer, self._served.name, request)
+            )  # fmt: skip
+        except RefusedError as error:
+            raise ServerError(
+                f"the server at {self._client.url} takes no token ids as a prompt (HTTP {error.status} for "
+                f"{COMPLETIONS}: {error}); take vLLM, or another server of its protocol."
+            ) from None
+        return [(prompt, one) for one in found]
+
+    def _own(self, context: IntArray, one: Drawn) -> FloatArray:
+        return token_scores(self._model, np.concatenate([context, one.token_ids]), len(one.token_ids))
+
+    def _off(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._trained is None else self._trained.off()
+
+    def _check_near(self, server: FloatArray, learner: FloatArray) -> None:
+        mean = float(np.mean(np.abs(server - learner)))
+        if mean > self._limit:
+            raise ServerError(
+                f"the server at {self._client.url} and model '{self._model.name}' here differ by {mean:.3g} nats a "
+                f"token, more than engine.canary_limit {self._limit:g}: it serves another model as "
+                f"'{self._served.name}', rounds too coarsely, or its log-probabilities are not the raw ones (vLLM's "
+                "logprobs-mode raw_logprobs)."
+            )
+
+    def _words(self, finding: Finding, tokens: int) -> str | None:
+        if finding.stale is not None:
+            return f"serves {finding.stale} in place of those that were loaded"
+        if finding.mean > self._limit + MARGIN / 2 * self.noise / np.sqrt(tokens):
+            return (
+                f"serves something else than what was loaded: its log-probabilities differ by {finding.mean:.3g} nats "
+                f"a token from the learner's, more than engine.canary_limit {self._limit:g}"
+            )
+        return None

@@ -1,0 +1,74 @@
+"""Which server samples, what it serves, and how much it is waited for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from creditree.engines.vllm.client import Client, LackError, Patience, RefusedError, ServerError
+from creditree.text import one_line
+
+MODELS, VERSION = "/v1/models", "/version"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A server by its URL.
+
+    `model`: what it calls the base model (None: the first that it names and that is no adapter);  `adapters`: a folder
+    that it can read, for adapters on their way to it (None: one of this machine's temporary ones);  `connections`:
+    requests at once;  `limit`: the mean of |log p by the server - log p by the learner|, in nats, above which it is not
+    sampled from.
+    """
+
+    url: str
+    model: str | None = None
+    adapters: str | None = None
+    connections: int = 32
+    limit: float = 0.1
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The base model of a server: its name there, the longest context (None: not told), and the server's version."""
+
+    name: str
+    max_tokens: int | None
+    version: str
+
+
+def find_served(client: Client, name: str | None) -> Served:
+    """Return what a server serves. Raises ServerError where there is none, or none that speaks the protocol."""
+    try:
+        models = client.get(MODELS, _models)
+    except RefusedError as error:
+        raise ServerError(
+            f"what answers at {client.url} is no server of this protocol (HTTP {error.status} for {MODELS}: {error}); "
+            "set engine.url to that of a vLLM server."
+        ) from None
+    bases = {str(one["id"]): one for one in models if not one.get("parent")}
+    chosen = next(iter(bases), None) if name is None else name
+    if chosen is None or chosen not in bases:
+        known = ", ".join(one_line(base, 60) for base in bases) or "no model"
+        raise ServerError(
+            f"the server at {client.url} does not serve '{name}', but {known}; set engine.served_model to what it "
+            "calls the base model."
+        )
+    length = bases[chosen].get("max_model_len")
+    return Served(chosen, length if isinstance(length, int) and length > 0 else None, _version(client))
+
+
+def _models(answer: Any) -> list[Mapping[str, Any]]:
+    models = answer.get("data") if isinstance(answer, Mapping) else None
+    if not isinstance(models, list) or not all(isinstance(one, Mapping) and "id" in one for one in models):
+        raise LackError(f"names no models at {MODELS}")
+    return models
+
+
+def _version(client: Client) -> str:
+    """Return the server's version, as far as it tells one."""
+    try:
+        found = client.get(VERSION, lambda answer: answer.get("version") if isinstance(answer, Mapping) else None)
+    except (RefusedError, ServerError):
+        found = None
+    return f"vLLM {one_line(found, 40)}" if isinstance(found, str) else "a server of unknown version"

@@ -1,0 +1,95 @@
+"""Training and measuring with a server: a small one of vLLM's protocol, over a real tiny model, on this machine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from creditree.config.load import parse_config
+from creditree.config.schema import RunConfig
+from creditree.engines.vllm.client import ServerError
+from creditree.measure.evaluation import evaluate
+from creditree.measure.target import EvaluationRequest
+from creditree.models.load import load_model
+from creditree.report.watcher import Watcher
+from creditree.runs.directory import RunDirectory
+from creditree.setup.training import train_into
+from tests.fake_vllm import FakeVllm, FaultyProxy, completions, drop, fewer, restarted, served, serving
+
+MODEL = "builtin:multiplication"
+RUN = """
+model: {model}
+task: {{name: multiplication, num_held_out: 20}}
+method: {{name: grpo, group: 8, kl: 0}}
+lora: {{rank: 4}}
+sampling: {{temperature: 1.0, max_new_tokens: 24}}
+engine: {{name: vllm, url: "{url}", outage_s: 5}}
+train: {{steps: {steps}, problems_per_step: 4, learning_rate: 5e-3}}
+evaluation: {{problems: 4, temperatures: [0]}}
+log: {{rollouts_every: 1}}
+"""
+
+
+@dataclass
+class Heard(Watcher):
+    """Keeps what it is told."""
+
+    messages: list[str] = field(default_factory=list)
+
+    def message(self, text: str) -> None:
+        """Keep a sentence."""
+        self.messages.append(text)
+
+
+def config_of(url: str, steps: int = 2) -> RunConfig:
+    return parse_config(RUN.format(model=MODEL, url=url, steps=steps), "run.yaml")
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[FaultyProxy, str]]:
+    proxy = FaultyProxy(FakeVllm(load_model(MODEL)))
+    with served(proxy) as url:
+        yield proxy, url
+
+
+def test_a_run_of_two_steps_and_its_measurement(tmp_path: Path, line: tuple[FaultyProxy, str]) -> None:
+    proxy, url = line
+    # lost answers, a restart and an answer that is cut: all in one step
+    proxy.faults = {"/v1/completions": [None] * 24 + [drop, fewer, restarted]}
+    heard = Heard()
+    train_into(config_of(url), tmp_path / "run", heard)
+    run = RunDirectory.read(tmp_path / "run")
+    steps = run.metrics()
+    assert [step["step"] for step in steps] == [1, 2]
+    assert steps[-1]["updates"] == 2
+    assert all(float(str(step["sampler_mismatch_max"])) < 1e-3 for step in steps)  # what the learner says of the tokens
+    said = next(text for text in heard.messages if text.startswith("sampling: "))
+    assert "vLLM 0.0-fake at http://127.0.0.1" in said
+    assert "the run cannot be repeated to the bit, and goes on from its checkpoint" in said
+    assert run.read_json("inputs.json")["engine"] == f"vLLM 0.0-fake at {url}, which draws by itself"
+    assert proxy.behind.adapters == {}
+    asked = {body["model"] for body in completions(proxy.behind.asked)}
+    assert len(asked - {"base"}) >= 3  # the weights before, between and after the updates
+    found = evaluate(EvaluationRequest(str(tmp_path / "run"), temperatures=(0.0,), problems=4), heard)
+    assert found.record["n"] == 4
+    assert proxy.behind.adapters == {}
+
+
+def test_a_server_that_serves_stale_weights_ends_the_run_which_goes_on_later(
+    tmp_path: Path, line: tuple[FaultyProxy, str]
+) -> None:
+    proxy, url = line
+
+    @dataclass
+    class Stale(Heard):
+        def update(self, record: object) -> None:
+            proxy.always = {"/v1/completions": serving(lambda server: "base")}
+
+    with pytest.raises(ServerError, match="serves the base weights in place of those that were loaded"):
+        train_into(config_of(url, steps=3), tmp_path / "run", Stale())
+    run = RunDirectory.read(tmp_path / "run")
+    assert [step["step"] for step in run.metrics()] == [1]
+    proxy.always = {}
+    train_into(config_of(url, steps=3), tmp_path / "run", Heard(), resume=True)
+    assert [step["step"] for step in run.metrics()] == [1, 2, 3]

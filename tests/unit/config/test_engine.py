@@ -1,0 +1,47 @@
+"""The key `engine`: what a server needs, what it cannot do, and what has no effect without one."""
+
+import pytest
+import yaml
+
+from creditree.config.load import dump_config, parse_config
+from creditree.errors import ConfigError
+
+SERVER = "engine: {name: vllm, url: 'http://127.0.0.1:8000'}"
+TASK = "task: multiplication"
+
+
+def test_without_a_server_a_configuration_is_written_as_ever() -> None:
+    assert "engine" not in yaml.safe_load(dump_config(parse_config(TASK, "here")))
+    assert "engine" not in yaml.safe_load(dump_config(parse_config(f"{TASK}\nengine: in_process", "here")))
+
+
+def test_a_server_is_written_with_all_its_keys() -> None:
+    config = parse_config(f"{TASK}\n{SERVER}", "here")
+    held = yaml.safe_load(dump_config(config))["engine"]
+    assert held["url"] == "http://127.0.0.1:8000"
+    assert parse_config(dump_config(config), "there").engine == config.engine
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("engine: vllm", "a server has a URL; set engine.url"),
+        ("engine: {url: 'http://here'}", "have no effect in this process; add engine.name: vllm"),
+        ("engine: {name: sglang}", "engine.name is 'sglang'"),
+        (f"{SERVER}\ntrain: {{weights: all}}", "a server is given adapters, not whole models"),
+        (f"{SERVER}\nmethod: treerl", "asks for the entropy before tokens or the influence of steps"),
+        (f"{SERVER}\nmethod: attnrl", "asks for the entropy before tokens or the influence of steps"),
+        (f"{SERVER}\nmethod: {{name: grpo, select: top_entropy}}", "asks for the entropy before tokens"),
+        (f"{SERVER}\nmethod: {{name: grpo, loss_temperature: 0.5}}", "method.loss_temperature 0.5 needs"),
+        (f"{SERVER}\nmethod: {{name: grpo, select: low_probability}}", "select 'low_probability' reads"),
+        ("method: {name: grpo, sampler_correction: tokens}", "method.sampler_correction is 'tokens'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(more: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
+        parse_config(f"{TASK}\n{more}", "here")
+
+
+def test_at_temperature_one_the_raw_probabilities_are_those_that_were_sampled_from() -> None:
+    more = "method: {name: grpo, select: low_probability}\nsampling: {temperature: 1}"
+    assert parse_config(f"{TASK}\n{SERVER}\n{more}", "here").engine.is_remote
