@@ -183,6 +183,23 @@ def test_a_fault_while_an_adapter_is_loaded_costs_time_and_nothing_else() -> Non
             assert len(server.adapters) == 1  # also the one whose load was not answered is gone
 
 
+def test_an_answer_that_was_given_before_is_not_taken_for_another() -> None:
+    proxy = FaultyProxy(FakeVllm())
+    with connected(proxy) as side:
+
+        def drawn(prompt: int, name: str) -> list[int]:
+            ((one,),), _ = side.engine.sample([SampleRequest(PROMPTS[prompt], (Key.of(0).at(name),), 9)], PLAIN)
+            return one.token_ids.tolist()
+
+        alone = drawn(0, "b"), drawn(1, "c")
+        assert drawn(0, "a") != alone[0]
+        proxy.faults = {ASKED: [repeat]}
+        assert drawn(0, "b") == alone[0]  # the last answer was of the same prompt, for another draw
+        proxy.faults = {ASKED: [repeat]}
+        assert drawn(1, "c") == alone[1]  # and now of another prompt
+        assert len(proxy.done) == 2
+
+
 def test_a_fault_that_stays_ends_with_a_sentence() -> None:
     proxy = FaultyProxy(FakeVllm())
     expected = {
