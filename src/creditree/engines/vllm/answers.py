@@ -6,7 +6,6 @@ another model or was given before, is asked again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from creditree.tree import FinishReason, FloatArray, IntArray, token_array
 COMPLETIONS = "/v1/completions"
 MOST_REMEMBERED = 100_000
 """Names of answers that are held: what answers twice does so soon."""
-_SLACK = 1e-3
-"""What rounding may lift a log-probability above 0."""
+_LEAST, _SLACK = -1e9, 1e-3
+"""Between these lie log-probabilities: rounding may lift one above 0."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -151,10 +150,12 @@ def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
     return ordered
 
 
-def _numbers(values: Sequence[object]) -> FloatArray:
+def _numbers(values: Sequence[Any]) -> FloatArray:
     """Return log-probabilities. Raises PassingError where one is missing or none."""
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value > _SLACK:
+        # an integer may be too large for a float, and then it is compared all the same
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not _LEAST <= value <= _SLACK:
             raise PassingError("returns numbers that are no log-probabilities", wrong=True)
     return np.minimum(np.array(values, dtype=np.float64), 0.0)
 
