@@ -110,14 +110,14 @@ class FakeVllm:
             ((*samples,),), _ = self._engine.sample([SampleRequest(ids, keys, body["max_tokens"])], sampling)
             scored = token_scores(self.model, ids).tolist() if "prompt_logprobs" in body and self.scores else None
         self._answers += 1
-        choices = [self._choice(index, one) for index, one in enumerate(samples)]
+        choices = [self._choice(index, one, prompt) for index, one in enumerate(samples)]
         if scored is not None:
             pairs = zip(prompt[1:], scored, strict=True)
             choices[0]["prompt_logprobs"] = [None, *({str(t): {"logprob": v, "rank": 1}} for t, v in pairs)]
         return 200, {"id": f"cmpl-{self._answers}", "model": name, "choices": choices}
 
-    def _choice(self, index: int, one: Sample) -> dict[str, Any]:
-        told = {"token_ids": one.token_ids.tolist()} if self.returns else {}
+    def _choice(self, index: int, one: Sample, prompt: list[int]) -> dict[str, Any]:
+        told = {"token_ids": one.token_ids.tolist(), "prompt_token_ids": prompt} if self.returns else {}
         return {
             "index": index,
             "text": self.model.text(one.token_ids),

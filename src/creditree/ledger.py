@@ -53,8 +53,8 @@ class Ledger:
     - `prefilled`: prompt tokens forwarded before the first draw
     - `influence_tokens`: tokens forwarded for influence alone: by its pass, or the last one of a completion in decoding
     - `measured_tokens`: tokens forwarded without gradient before an update: for `adapter_residual` (with the adapter
-      and without it, counted once), for prefixes that match by their hidden states, for old log-probabilities, or for
-      the ratios of whole sequences (`gspo`)
+      and without it, counted once), for prefixes that match by their hidden states, for old log-probabilities, for
+      the ratios of whole sequences (`gspo`), or for entropies that a server does not tell
     - `forwarded`: skeleton tokens that the learner forwarded;  `in_loss`: loss terms
     - `updates`: optimiser steps;  `no_signal`: training steps without one, because every advantage was zero
     - `skipped`: updates that were left out because something in them was not finite, or the gradient too large

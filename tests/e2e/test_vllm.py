@@ -76,6 +76,22 @@ def test_a_run_of_two_steps_and_its_measurement(tmp_path: Path, line: tuple[Faul
     assert proxy.behind.adapters == {}
 
 
+@pytest.mark.thorough
+def test_a_method_that_looks_inside_the_model_and_is_one_step_off_policy(
+    tmp_path: Path, line: tuple[FaultyProxy, str]
+) -> None:
+    _, url = line
+    config = RUN.format(model=MODEL, url=url, steps=3).replace(
+        "{name: grpo, group: 8, kl: 0}",
+        "{name: attnrl, min_gap: 2, delta: 1, step_texts: ['\\n'], sampler_correction: sequence}",
+    )
+    train_into(parse_config(config, "run.yaml"), tmp_path / "run", Heard())
+    last = RunDirectory.read(tmp_path / "run").metrics()[-1]
+    assert last["step"] == 3
+    assert int(str(last["updates"])) >= 1
+    assert int(str(last["influence_tokens"])) > 0
+
+
 def test_a_server_that_serves_stale_weights_ends_the_run_which_goes_on_later(
     tmp_path: Path, line: tuple[FaultyProxy, str]
 ) -> None:

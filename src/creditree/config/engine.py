@@ -7,7 +7,6 @@ from pydantic import Field
 from creditree.config.block import Block, Positive, Real
 from creditree.errors import ConfigError
 from creditree.methods import Method
-from creditree.signals import NO_SIGNALS
 
 MOST_CONNECTIONS = 4096
 
@@ -60,11 +59,6 @@ def check_engine(engine: EngineBlock, method: Method, temperature: float, top_p:
         raise ConfigError(
             "engine.name is 'vllm' and train.weights 'all': a server is given adapters, not whole models; set "
             "train.weights: adapter, or engine: in_process."
-        )
-    if method.signals != NO_SIGNALS or method.explore.signals != NO_SIGNALS:
-        raise ConfigError(
-            f"engine.name is 'vllm', and method '{method.label}' asks for the entropy before tokens or the influence "
-            "of steps, which a server does not tell; set engine: in_process, or choose pieces that need neither."
         )
     tempered = method.objective.loss_temperature != 1.0 or method.select.reads_sampler_logprobs
     if tempered and not temperature == top_p == 1.0:

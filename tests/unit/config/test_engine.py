@@ -29,9 +29,6 @@ def test_a_server_is_written_with_all_its_keys() -> None:
         ("engine: {url: 'http://here'}", "have no effect in this process; add engine.name: vllm"),
         ("engine: {name: sglang}", "engine.name is 'sglang'"),
         (f"{SERVER}\ntrain: {{weights: all}}", "a server is given adapters, not whole models"),
-        (f"{SERVER}\nmethod: treerl", "asks for the entropy before tokens or the influence of steps"),
-        (f"{SERVER}\nmethod: attnrl", "asks for the entropy before tokens or the influence of steps"),
-        (f"{SERVER}\nmethod: {{name: grpo, select: top_entropy}}", "asks for the entropy before tokens"),
         (f"{SERVER}\nmethod: {{name: grpo, loss_temperature: 0.5}}", "method.loss_temperature 0.5 needs"),
         (f"{SERVER}\nmethod: {{name: grpo, select: low_probability}}", "select 'low_probability' reads"),
         ("method: {name: grpo, sampler_correction: tokens}", "method.sampler_correction is 'tokens'"),
@@ -40,6 +37,11 @@ def test_a_server_is_written_with_all_its_keys() -> None:
 def test_what_makes_no_sense_is_refused(more: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
         parse_config(f"{TASK}\n{more}", "here")
+
+
+@pytest.mark.parametrize("method", ["treerl", "attnrl", "{name: grpo, select: top_entropy}"])
+def test_methods_that_look_inside_the_model_are_those_of_any_engine(method: str) -> None:
+    assert parse_config(f"{TASK}\n{SERVER}\nmethod: {method}", "here").engine.is_remote
 
 
 def test_at_temperature_one_the_raw_probabilities_are_those_that_were_sampled_from() -> None:

@@ -15,13 +15,13 @@ from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
 from creditree.engines.vllm.proof import Proof
 from creditree.engines.vllm.server import ServerSpec, find_served
+from creditree.engines.vllm.signals import samples_of
 from creditree.engines.vllm.threads import side_by_side
 from creditree.errors import ConfigError, DataError
 from creditree.ledger import Ledger
 from creditree.models.load import Model
 from creditree.models.trained import Trained
-from creditree.signals import NO_SIGNALS
-from creditree.tree import FloatArray, IntArray
+from creditree.tree import IntArray
 
 MOST_LOADS = 3
 """Loads of the same weights before a server that still serves others is given up; so often it may forget them, too."""
@@ -106,13 +106,13 @@ class VllmEngine(Engine):
         """Return each request's samples in the order of its keys.
 
         `sampler_logprobs` are NaN where another temperature than 1 or a nucleus makes them others than the raw ones,
-        which a server does not tell. Raises DataError for a context that does not fit, ConfigError for signals that
-        need the inside of the model, and ServerError where the server cannot be sampled from.
+        which a server does not tell; entropies and influence are of passes here (`samples_of`). Raises DataError for a
+        context that does not fit, and ServerError where the server cannot be sampled from.
         """
         if not requests:
             return [], Ledger()
         check_requests(self.model, requests)
-        self._check(requests, sampling)
+        self._check(requests)
         completions = sum(len(request.keys) for request in requests)
         heart = Heart(completions, sum(len(one.keys) * one.max_new_tokens for one in requests), told)
         wrong = ""
@@ -126,7 +126,9 @@ class VllmEngine(Engine):
                 continue
             finding = None if name == self.served.name else self._proof.drawn(requests, found)
             if finding is None:
-                return _samples(found, sampling), _cost(requests, found)
+                samples, ledger = samples_of(self.model, requests, found, sampling)
+                ledger.add(_cost(requests, found))
+                return samples, ledger
             self._published, wrong = None, finding
         raise self._given_up(wrong)
 
@@ -202,12 +204,7 @@ class VllmEngine(Engine):
             "start it again, and repeat or `resume`."
         )
 
-    def _check(self, requests: Sequence[SampleRequest], sampling: Sampling) -> None:
-        if sampling.entropies or any(one.signals != NO_SIGNALS for one in requests):
-            raise ConfigError(
-                "a server tells neither the entropy before its tokens nor the influence of steps; use engine: "
-                "in_process, or a method that needs neither."
-            )
+    def _check(self, requests: Sequence[SampleRequest]) -> None:
         limit = self.served.max_tokens
         for one in requests:
             if limit is not None and len(one.context_ids) + one.max_new_tokens > limit:
@@ -216,21 +213,6 @@ class VllmEngine(Engine):
                     f"of {limit} tokens of the server at {self._client.url}; lower sampling.max_new_tokens, or start "
                     "it with a longer one."
                 )
-
-
-def _samples(found: Sequence[Sequence[Drawn]], sampling: Sampling) -> list[list[Sample]]:
-    return [
-        [Sample(one.token_ids, one.logprobs, _sampler(one.logprobs, sampling), one.finish_reason) for one in own]
-        for own in found
-    ]
-
-
-def _sampler(logprobs: FloatArray, sampling: Sampling) -> FloatArray:
-    """Return log p under the distribution that was sampled from, where the raw ones say it."""
-    if sampling.temperature == 0:
-        return np.zeros_like(logprobs)
-    plain = sampling.temperature == sampling.top_p == 1.0
-    return logprobs.copy() if plain else np.full_like(logprobs, np.nan)
 
 
 def _cost(requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]]) -> Ledger:

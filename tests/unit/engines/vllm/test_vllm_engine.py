@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from creditree.engines.engine import Sample, SampleRequest, Sampling
+from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Pulse
 from creditree.engines.vllm.client import Patience, ServerError
 from creditree.engines.vllm.engine import VllmEngine
@@ -19,7 +20,8 @@ from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.scores import token_scores
 from creditree.rng import Key
-from creditree.signals import Signals
+from creditree.signals import InfluenceSource, InfluenceSpec, Signals
+from creditree.steps import Separators
 from creditree.tree import token_array
 from tests.fake_vllm import (
     FakeVllm,
@@ -183,6 +185,23 @@ def test_a_fault_while_an_adapter_is_loaded_costs_time_and_nothing_else() -> Non
             assert len(server.adapters) == 1  # also the one whose load was not answered is gone
 
 
+def test_an_answer_that_was_given_before_is_not_taken_for_another() -> None:
+    proxy = FaultyProxy(FakeVllm())
+    with connected(proxy) as side:
+
+        def drawn(prompt: int, name: str) -> list[int]:
+            ((one,),), _ = side.engine.sample([SampleRequest(PROMPTS[prompt], (Key.of(0).at(name),), 9)], PLAIN)
+            return [int(token) for token in one.token_ids]
+
+        alone = drawn(0, "b"), drawn(1, "c")
+        assert drawn(0, "a") != alone[0]
+        proxy.faults = {ASKED: [repeat]}
+        assert drawn(0, "b") == alone[0]  # the last answer was of the same prompt, for another draw
+        proxy.faults = {ASKED: [repeat]}
+        assert drawn(1, "c") == alone[1]  # and now of another prompt
+        assert len(proxy.done) == 2
+
+
 def test_a_fault_that_stays_ends_with_a_sentence() -> None:
     proxy = FaultyProxy(FakeVllm())
     expected = {
@@ -191,7 +210,7 @@ def test_a_fault_that_stays_ends_with_a_sentence() -> None:
         "garbage": "sends answers that are no JSON, 5 times in a row",
         "fewer": "returns 2 of 3 completions, 5 times in a row",
         "shorter": "ends completions for a reason that their tokens do not show",
-        "repeat": "gives an answer twice, 5 times in a row",
+        "repeat": r"(gives an answer twice|answers for other token ids than it was given), 5 times in a row",
         "500": r"fails \(HTTP 500: no\), 5 times in a row",
         "503": r"is busy or away \(HTTP 503: no\), for ",
     }
@@ -304,13 +323,30 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         VllmEngine(model, None, ServerSpec(url), PROMPTS)
 
 
-def test_what_no_server_tells_and_what_does_not_fit_is_refused() -> None:
-    with connected(FakeVllm(max_model_len=20)) as side:
-        keys = (Key.of(0),)
-        with pytest.raises(ConfigError, match="tells neither the entropy"):
-            side.engine.sample([SampleRequest(PROMPTS[0], keys, 4, signals=Signals(entropies=True))], Sampling())
-        with pytest.raises(DataError, match="exceed the context of 20 tokens of the server"):
-            side.engine.sample([SampleRequest(PROMPTS[0], keys, 17)], Sampling())
+@pytest.mark.parametrize("source", ["pass", "decoding"])
+def test_entropies_and_influence_are_what_an_engine_of_this_process_tells(source: InfluenceSource) -> None:
+    signals = Signals(True, InfluenceSpec(Separators((frozenset({9, 12, 30}),)), delta=1, source=source))
+    server = FakeVllm()
+    with connected(server) as side:
+        side.learn(0.1)
+        asked = SampleRequest(PROMPTS[1], (Key.of(5),), 40, signals=signals)
+        ((ours,),), ledger = side.engine.sample([asked], PLAIN)
+        drawn = completions(server.asked)[-1]
+        same = SampleRequest(PROMPTS[1], (Key.of(drawn["seed"]).at(0),), 40, signals=signals)
+        ((theirs,),), _ = InProcessEngine(side.adapter.model).sample([same], PLAIN)
+    assert ours.token_ids.tolist() == theirs.token_ids.tolist()
+    assert ours.entropies is not None
+    assert ours.influence is not None
+    assert ours.entropies == pytest.approx(theirs.entropies, abs=1e-4)
+    assert ours.influence == pytest.approx(theirs.influence, rel=1e-3, abs=1e-6)
+    assert ours.influence.any()
+    assert ledger.influence_tokens == ledger.measured_tokens == len(PROMPTS[1]) + len(ours.token_ids)
+
+
+def test_what_does_not_fit_the_server_is_refused() -> None:
+    words = "exceed the context of 20 tokens of the server"
+    with connected(FakeVllm(max_model_len=20)) as side, pytest.raises(DataError, match=words):
+        side.engine.sample([SampleRequest(PROMPTS[0], (Key.of(0),), 17)], Sampling())
 
 
 def test_a_server_with_a_short_context_is_proven_within_it() -> None:
