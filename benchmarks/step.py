@@ -200,6 +200,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     peak_rss = peak_resident_mb()
     peak_device = None if options.device == "cpu" else torch.cuda.max_memory_allocated() / 1e6
     timed = [ledger.as_dict() for ledger in bench.ledgers[options.warmup :]]
+    micro_batch = bench.parts.learner.micro_batch_tokens
     counted = bench.counted_step()
     timed = timed or [bench.ledgers[-1].as_dict()]
     work = {name: statistics.median(ledger[key] for ledger in timed) for name, key in WORK.items()}
@@ -209,7 +210,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         **settings(options),
         **(bench.clock.medians(options.warmup, options.steps) if options.steps else {}),
         **work,
-        "micro_batch_tokens": bench.parts.learner.micro_batch_tokens,
+        "micro_batch_tokens": micro_batch,
         "updates": sum(ledger["updates"] for ledger in timed),  # fewer than steps: completions were all equal
         "eager": sum(ledger.eager for ledger in bench.ledgers),
         **counted,

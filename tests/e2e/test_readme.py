@@ -73,9 +73,10 @@ def test_the_readme_is_short() -> None:
     assert all(len(line) <= 120 for line in lines if not line.startswith("|"))
 
 
-def test_the_configuration_example_is_valid() -> None:
-    (example,) = blocks("yaml", ROOT / "docs" / "problems.md")
-    assert parse_config(example, "README").method.build().explore.group == 50
+def test_the_configuration_examples_are_valid() -> None:
+    run, mixture = blocks("yaml", ROOT / "docs" / "problems.md")
+    assert parse_config(run, "docs").method.build().explore.group == 50
+    assert parse_config(mixture, "docs").task.name == "problems+word_problems+problems_2"
 
 
 def test_every_folder_of_the_tree_is_there() -> None:

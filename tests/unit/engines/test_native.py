@@ -141,7 +141,7 @@ def test_a_bias_of_the_head_counts() -> None:
 @needs_compiler
 def test_the_store_grows_in_the_middle_of_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("creditree.engines.store.SMALLEST", 8)
-    monkeypatch.setattr(native_module, "_ROOM_STEPS", 1)
+    monkeypatch.setattr(native_module, "ROOM_STEPS", 1)
     native, plain = both(adapted(), requests(12), Sampling(1.0))
     assert [s.token_ids.tolist() for s in native] == [s.token_ids.tolist() for s in plain]
 
