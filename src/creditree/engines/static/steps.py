@@ -80,13 +80,13 @@ class Steps:
         rope = self._angles(grid.context + grid.length)
         if self._arena.grow(grid):
             self._grids.clear()
-        made = self._grids.pop(grid, None)
-        if made is None:
-            made = Buffers.of(grid, self._model.transformer, self._arena.views(grid), rope), {}
-        self._grids[grid] = made  # the last one used is the last one
+        entry = self._grids.pop(grid, None)
+        if entry is None:
+            entry = Buffers.of(grid, self._model.transformer, self._arena.views(grid), rope), {}
+        self._grids[grid] = entry  # the last one used is the last one
         while len(self._grids) > _GRIDS:
             del self._grids[next(iter(self._grids))]
-        return made[0]
+        return entry[0]
 
     def drop_if_moved(self) -> None:
         """Drop recorded steps unless they read the weights where these are now."""
