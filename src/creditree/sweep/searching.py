@@ -49,8 +49,8 @@ class SearchDirectory(HeldDirectory):
         if os.path.lexists(path / RESULT) and not os.path.lexists(path / SETTINGS):
             raise RunError(f"Directory {path} holds another sweep; choose another one with {cls.PARAMETER}.")
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        if not held:
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        if not begun:
             self.write_json(CODE, describe_environment(), checked=False)
             self.write_text(SETTINGS, settings_yaml, checked=False)
 
