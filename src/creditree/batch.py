@@ -138,14 +138,16 @@ def _with_penalty(
     """Return the fields with the tokens that only a penalty acts on: advantage 0, and its weight."""
     if penalised is None:
         return advantages, weights
-    found = [
+    pairs = [
         [
             (a, w) if a is None or w is None or p is None else (np.where(w == 0, 0.0, a), np.where(w == 0, p, w))
             for a, w, p in zip(*of_tree, strict=True)
         ]
         for of_tree in zip(advantages, weights, penalised, strict=True)
     ]
-    return tuple(tuple(a for a, _ in one) for one in found), tuple(tuple(w for _, w in one) for one in found)
+    return tuple(tuple(a for a, _ in of_forest) for of_forest in pairs), tuple(
+        tuple(w for _, w in of_forest) for of_forest in pairs
+    )
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
@@ -186,7 +188,7 @@ def _pack_forest(
     keep_zero_advantage: bool,
     tempered: bool,
 ) -> Batch:
-    found = []
+    chosen_terms = []
     for number, (tree, tree_advantages, tree_weights) in enumerate(zip(forest, advantages, weights, strict=True)):
         for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
             if a is None or w is None:
@@ -199,44 +201,46 @@ def _pack_forest(
             said = branch.sampler_logprobs if tempered else branch.logprobs
             fresh = branch.old_logprobs is None
             old = said if branch.old_logprobs is None else branch.old_logprobs
-            found.append(_Terms(number, leaf, offset, a[chosen], w[chosen] * scale, said[chosen], old[chosen], fresh))
-    return _skeleton(forest, found)
+            chosen_terms.append(
+                _Terms(number, leaf, offset, a[chosen], w[chosen] * scale, said[chosen], old[chosen], fresh)
+            )
+    return _skeleton(forest, chosen_terms)
 
 
-def _skeleton(forest: Forest, found: list[_Terms]) -> Batch:
-    if not found:
+def _skeleton(forest: Forest, of_leaves: list[_Terms]) -> Batch:
+    if not of_leaves:
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         unsaid = np.zeros(0, dtype=np.bool_)
         return Batch(none, none, none, none, none, none, none, nothing, nothing, nothing, nothing, unsaid, none)
     prompt_ids = forest[0].prompt_ids
-    trie = forest_trie(forest, [(terms.tree, terms.leaf) for terms in found])
+    trie = forest_trie(forest, [(terms.tree, terms.leaf) for terms in of_leaves])
     # The trie's root is the prompt's last token, so node n > 0 stands at len(prompt) - 1 + n.
     last = len(prompt_ids) - 1
     size = last + len(trie)
-    predicted = np.concatenate([trie.node_of[i, terms.offset + 1] for i, terms in enumerate(found)])
+    predicted = np.concatenate([trie.node_of[i, terms.offset + 1] for i, terms in enumerate(of_leaves)])
     whole = Batch(
         token_ids=np.concatenate([prompt_ids, trie.token[1:]]),
         position=np.concatenate([np.arange(last), last + trie.depth]),
         enter=np.arange(size),
         exit=np.concatenate([np.full(last, size), last + trie.exit]),
-        handles=_handles([forest[terms.tree] for terms in found], found, trie),
-        row=np.concatenate([last + trie.node_of[i, terms.offset] for i, terms in enumerate(found)]),
+        handles=_handles([forest[terms.tree] for terms in of_leaves], of_leaves, trie),
+        row=np.concatenate([last + trie.node_of[i, terms.offset] for i, terms in enumerate(of_leaves)]),
         token=trie.token[predicted],
-        advantage=np.concatenate([terms.advantage for terms in found]),
-        weight=np.concatenate([terms.weight for terms in found]),
-        sampler_logprob=np.concatenate([terms.sampler_logprob for terms in found]),
-        old_logprob=np.concatenate([terms.old_logprob for terms in found]),
-        fresh=np.concatenate([np.full(len(terms.offset), terms.fresh) for terms in found]),
-        sequence=np.repeat(np.arange(len(found)), [len(terms.offset) for terms in found]),
+        advantage=np.concatenate([terms.advantage for terms in of_leaves]),
+        weight=np.concatenate([terms.weight for terms in of_leaves]),
+        sampler_logprob=np.concatenate([terms.sampler_logprob for terms in of_leaves]),
+        old_logprob=np.concatenate([terms.old_logprob for terms in of_leaves]),
+        fresh=np.concatenate([np.full(len(terms.offset), terms.fresh) for terms in of_leaves]),
+        sequence=np.repeat(np.arange(len(of_leaves)), [len(terms.offset) for terms in of_leaves]),
     )
     return whole.restricted(np.ones(whole.num_terms, dtype=np.bool_))
 
 
-def _handles(trees: Sequence[RolloutTree], found: Sequence[_Terms], trie: TokenTrie) -> IntArray:
+def _handles(trees: Sequence[RolloutTree], of_leaves: Sequence[_Terms], trie: TokenTrie) -> IntArray:
     """Return the engine's handles of the prompt and the nodes of a trie: the newest of whoever holds a token."""
     before = len(trees[0].prompt_ids) - 1
     handles = np.zeros(before + len(trie), dtype=np.int64)
-    for tree, terms, nodes, length in zip(trees, found, trie.node_of, trie.lengths, strict=True):
+    for tree, terms, nodes, length in zip(trees, of_leaves, trie.node_of, trie.lengths, strict=True):
         known = tree.branches[terms.leaf].handles
         if known is not None:
             places = np.concatenate([np.arange(before), before + nodes[: length + 1]])

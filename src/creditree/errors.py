@@ -20,8 +20,8 @@ class CreditreeError(Exception):
     @property
     def key(self) -> str | None:
         """The first parameter that the sentence names, None where it names none."""
-        found = PARAMETER.search(str(self))
-        return None if found is None else found[1]
+        match = PARAMETER.search(str(self))
+        return None if match is None else match[1]
 
 
 class ConfigError(CreditreeError):

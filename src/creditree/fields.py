@@ -14,9 +14,9 @@ do not learn."""
 
 def unassigned(tree: RolloutTree) -> list[FloatArray | None]:
     """Return a field of `tree`: zeros for branches that learn and hold tokens of a judged completion, None else."""
-    held = {branch for leaf in tree.rewarded for branch, _ in tree.path(leaf)}
+    rewarded = {branch for leaf in tree.rewarded for branch, _ in tree.path(leaf)}
     return [
-        np.zeros(len(branch.token_ids)) if i in held and branch.learns else None
+        np.zeros(len(branch.token_ids)) if i in rewarded and branch.learns else None
         for i, branch in enumerate(tree.branches)
     ]
 
@@ -62,8 +62,8 @@ def scatter(tree: RolloutTree, leaf: int, values: FloatArray, field: list[FloatA
     """Write `values`, one for each token of `leaf`'s completion, into the branches that hold those tokens."""
     start = 0
     for branch, stop in tree.path(leaf):
-        held = field[branch]
+        of_branch = field[branch]
         piece = values[start : start + stop]
-        if held is not None:
-            held[:stop] = held[:stop] + piece if add else piece
+        if of_branch is not None:
+            of_branch[:stop] = of_branch[:stop] + piece if add else piece
         start += stop

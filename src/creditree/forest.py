@@ -15,14 +15,14 @@ def share(forests: Sequence[Forest]) -> list[Forest]:
     sequences = [np.concatenate([tree.root_ids, tree.completion(leaf)]) for tree in trees for leaf in tree.leaves]
     ends = [branch.token_ids for tree in trees for branch in tree.branches]
     whole, first = SharedTrie(TokenTrie.of(sequences), ends), 0
-    found = []
+    shared = []
     for forest in forests:
         starts = first + np.cumsum([0, *(len(tree.branches) for tree in forest)])
         first = int(starts[-1])
-        found.append(
+        shared.append(
             tuple(replace(tree, shared=(whole, int(at))) for tree, at in zip(forest, starts[:-1], strict=True))
         )
-    return found
+    return shared
 
 
 def forest_trie(forest: Forest, leaves: Sequence[tuple[int, int]]) -> TokenTrie:

@@ -10,13 +10,13 @@ from creditree.tree import FloatArray, RolloutTree
 
 def influence_of(tree: RolloutTree, leaf: int) -> FloatArray | None:
     """Return the raw influence of each token's step along a completion; None where a part of it was not observed."""
-    found = []
+    parts = []
     for branch, stop in tree.path(leaf):
         influence = tree.branches[branch].influence
         if influence is None:
             return None
-        found.append(influence[:stop])
-    return np.concatenate(found)
+        parts.append(influence[:stop])
+    return np.concatenate(parts)
 
 
 def observed_influence(tree: RolloutTree, leaf: int) -> FloatArray:
@@ -34,11 +34,11 @@ def step_scores(influence: FloatArray, steps: Sequence[Step]) -> FloatArray:
 
 def zeroed(scores: FloatArray, think_step: int | None) -> FloatArray:
     """Return y [S] with the first step, and every step from the one that ends the thinking on, set to 0."""
-    held = np.array(scores, dtype=np.float64)
-    held[:1] = 0.0
+    kept = np.array(scores, dtype=np.float64)
+    kept[:1] = 0.0
     if think_step is not None:
-        held[think_step:] = 0.0
-    return held
+        kept[think_step:] = 0.0
+    return kept
 
 
 def mean_influence(tree: RolloutTree, leaves: Sequence[int], separators: Separators) -> float | None:

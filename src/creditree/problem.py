@@ -41,11 +41,11 @@ class Problem:
 
 def ids_by_task(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
     """Return the ids of problems by the task of a mixture that they are from; empty where there is one task."""
-    found: dict[str, list[str]] = {}
+    by_task: dict[str, list[str]] = {}
     for problem in problems:
         if problem.task:
-            found.setdefault(problem.task, []).append(problem.id)
-    return {task: tuple(ids) for task, ids in found.items()}
+            by_task.setdefault(problem.task, []).append(problem.id)
+    return {task: tuple(ids) for task, ids in by_task.items()}
 
 
 def fingerprint(problems: Iterable[Problem]) -> str:

@@ -43,8 +43,8 @@ def find_separators(
     A text that no token contains is left out. A token that merges a separator with other characters (".\\n\\n") is a
     separator. No id is special: padding and other added tokens are whatever their pieces say.
     """
-    found = (frozenset(token for token, piece in enumerate(pieces) if text in piece) for text in texts)
-    levels = tuple(level for level in found if level)
+    tokens_of_texts = (frozenset(token for token, piece in enumerate(pieces) if text in piece) for text in texts)
+    levels = tuple(level for level in tokens_of_texts if level)
     lowered = [piece.lower() for piece in pieces]
     conclusions = (token for token, piece in enumerate(lowered) if any(text in piece for text in conclusion_texts))
     return Separators(levels, think_end, frozenset(conclusions))
@@ -60,9 +60,9 @@ def split_steps(token_ids: IntArray, separators: Separators) -> list[Step]:
         return []
     ends = np.arange(1, len(ids) + 1)
     for level in separators.levels:
-        found = np.flatnonzero(np.isin(ids, list(level))) + 1
-        if len(found):
-            ends = found
+        places = np.flatnonzero(np.isin(ids, list(level))) + 1
+        if len(places):
+            ends = places
             break
     stops = ends.tolist()
     if stops[-1] != len(ids):
@@ -75,8 +75,8 @@ def think_stop(token_ids: IntArray, steps: Sequence[Step], think_end: tuple[int,
     ids, size = np.asarray(token_ids), len(think_end)
     if not 0 < size <= len(ids):
         return None
-    found = np.flatnonzero((sliding_window_view(ids, size) == think_end).all(axis=1))
-    if not len(found):
+    starts = np.flatnonzero((sliding_window_view(ids, size) == think_end).all(axis=1))
+    if not len(starts):
         return None
     stops = [stop for _, stop in steps]
-    return int(np.searchsorted(stops, found[-1] + size - 1, side="right"))
+    return int(np.searchsorted(stops, starts[-1] + size - 1, side="right"))

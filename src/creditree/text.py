@@ -45,11 +45,11 @@ def shown(value: object, limit: int = VALUE) -> str:
 
 def json_escaped(text: str) -> str:
     r"""Return JSON text with the same values in which what `printable` replaces is written as ``\u001b``."""
-    return _HAZARDS.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return _HAZARDS.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found.group())
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 

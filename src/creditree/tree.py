@@ -141,10 +141,10 @@ class RolloutTree:
         the first token of all it starts at the root, `beside` the branch that was its parent.
         Raises ValueError where the parent does not exist, or the fork lies past the parent's last token.
         """
-        held = list(self.branches)
+        so_far = list(self.branches)
         for branch in branches:
-            held.append(_rehomed(branch, held))
-        return replace(self, branches=tuple(held), shared=None)
+            so_far.append(_rehomed(branch, so_far))
+        return replace(self, branches=tuple(so_far), shared=None)
 
     def judged(self, verdicts: Mapping[int, Verdict]) -> "RolloutTree":
         """Return this tree with verdicts on the named leaves."""
@@ -222,8 +222,8 @@ class RolloutTree:
 
     def rewards(self, leaves: Sequence[int]) -> FloatArray:
         """Return the rewards of `leaves`; NaN where there is none."""
-        found = (self.branches[leaf].reward for leaf in leaves)
-        return np.array([np.nan if reward is None else reward for reward in found], dtype=np.float64)
+        rewards = (self.branches[leaf].reward for leaf in leaves)
+        return np.array([np.nan if reward is None else reward for reward in rewards], dtype=np.float64)
 
     def trie(self, leaves: Sequence[int]) -> TokenTrie:
         """Return the token trie of the completions of `leaves`: branches merged wherever their token ids coincide."""
@@ -248,16 +248,16 @@ class RolloutTree:
 
         The root, which no branch holds, is ROOT_CLASS.
         """
-        found = np.full(len(trie), ROOT_CLASS, dtype=np.int64)
+        of_nodes = np.full(len(trie), ROOT_CLASS, dtype=np.int64)
         for row, leaf in enumerate(leaves):
             start = 1
             for branch, stop in self.path(leaf):
                 classes = self.branches[branch].notes.get("classes")
                 if classes is None:
                     return None
-                found[trie.node_of[row, start : start + stop]] = classes[:stop]
+                of_nodes[trie.node_of[row, start : start + stop]] = classes[:stop]
                 start += stop
-        return found
+        return of_nodes
 
     def spans(self) -> tuple[Span, ...]:
         """Return all spans, those of a branch in order, branches in order (so parents come first)."""
@@ -282,15 +282,15 @@ class RolloutTree:
         return tuple(spans)
 
 
-def _rehomed(branch: Branch, held: Sequence[Branch]) -> Branch:
+def _rehomed(branch: Branch, branches: Sequence[Branch]) -> Branch:
     parent, fork = branch.parent, branch.fork
     if parent is not None:
-        if not 0 <= parent < len(held):
-            raise ValueError(f"branch {parent} does not exist: the tree has {len(held)}")
-        if not 0 <= fork < held[parent].end:
-            raise ValueError(f"cannot fork after {fork} tokens of a completion of {held[parent].end}")
-    while parent is not None and fork <= held[parent].fork:
-        parent = held[parent].parent
+        if not 0 <= parent < len(branches):
+            raise ValueError(f"branch {parent} does not exist: the tree has {len(branches)}")
+        if not 0 <= fork < branches[parent].end:
+            raise ValueError(f"cannot fork after {fork} tokens of a completion of {branches[parent].end}")
+    while parent is not None and fork <= branches[parent].fork:
+        parent = branches[parent].parent
     if parent is None and fork != 0:
         raise ValueError(f"a branch that starts at the root inherits no token, but its fork is {fork}")
     beside = branch.parent if parent is None else None

@@ -77,10 +77,10 @@ class TokenTrie:
         node_of = self.node_of[list(rows), depth : depth + int(lengths.max()) + 1]
         root = int(node_of[0, 0])
         inside = node_of >= 0
-        held = np.zeros(int(self.exit[root]) - root, dtype=np.bool_)  # of the nodes below the root, and of itself
-        held[node_of[inside] - root] = True
-        before = np.concatenate([[0], np.cumsum(held)])
-        nodes = root + np.flatnonzero(held)
+        below = np.zeros(int(self.exit[root]) - root, dtype=np.bool_)  # of the nodes below the root, and of itself
+        below[node_of[inside] - root] = True
+        before = np.concatenate([[0], np.cumsum(below)])
+        nodes = root + np.flatnonzero(below)
         token = np.concatenate([[_NO_TOKEN], self.token[nodes[1:]]])
         parent = np.concatenate([[-1], before[self.parent[nodes[1:]] - root]])
         node_of = np.where(inside, before[np.where(inside, node_of - root, 0)], -1)
@@ -163,8 +163,8 @@ class SharedTrie:
 
     def has(self, first: int, lengths: Sequence[int], ends: Sequence[IntArray]) -> bool:
         """Whether sequences from `first` on are still those of such lengths and last tokens: nobody changed them."""
-        held = self.ends[first : first + len(ends)]
-        same = len(held) == len(ends) and all(one is other for one, other in zip(held, ends, strict=True))
+        known = self.ends[first : first + len(ends)]
+        same = len(known) == len(ends) and all(one is other for one, other in zip(known, ends, strict=True))
         return same and self.trie.lengths[first : first + len(ends)].tolist() == list(lengths)
 
     def below(self, rows: Sequence[int], depth: int) -> TokenTrie:

@@ -13,10 +13,10 @@ _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*")
 
 def parse_bytes(text: object) -> int:
     """Return the bytes that ``8GB``, ``1.5 GiB`` or ``500mb`` stand for. Raises ValueError, in words, for others."""
-    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
         raise ValueError("write a number and a unit, such as 8GB or 500MB")
-    number, unit = found.groups()
+    number, unit = match.groups()
     by_name = {name.lower(): size for name, size in BYTES.items()}
     if not unit:
         raise ValueError("it has no unit; write 8GB or 500MB")

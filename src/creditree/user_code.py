@@ -57,8 +57,8 @@ def placed(location: str, folder: Path) -> str:
 
 def beside(location: str, folder: Path) -> str:
     """Return a location whose file lies in `folder` with its absolute path; any other as it is."""
-    found = placed(location, folder)
-    return found if Path(found.rpartition(":")[0]).is_file() else location
+    place = placed(location, folder)
+    return place if Path(place.rpartition(":")[0]).is_file() else location
 
 
 def file_of(location: str) -> Path | None:

@@ -65,8 +65,8 @@ def spread(tree: RolloutTree, advantages: FloatArray) -> TokenField:
     field = unassigned(tree)
     of_leaf = dict(zip(tree.rewarded, advantages.tolist(), strict=True))
     for span in tree.spans():
-        held = field[span.branch]
+        advantage = field[span.branch]
         shared = [of_leaf[leaf] for leaf in span.leaves if leaf in of_leaf]
-        if held is not None and shared:
-            held[span.start : span.stop] = np.mean(shared)
+        if advantage is not None and shared:
+            advantage[span.start : span.stop] = np.mean(shared)
     return tuple(field)

@@ -25,9 +25,9 @@ def normalised_text(text: str) -> str:
 
 def ends_of(trie: TokenTrie) -> NDArray[np.bool_]:
     """Return which prefixes of a trie are a whole sequence [K]."""
-    found = np.zeros(len(trie), dtype=np.bool_)
-    found[trie.node_of[np.arange(len(trie.lengths)), trie.lengths]] = True
-    return found
+    ends = np.zeros(len(trie), dtype=np.bool_)
+    ends[trie.node_of[np.arange(len(trie.lengths)), trie.lengths]] = True
+    return ends
 
 
 def text_classes(tree: RolloutTree, texts_of: Callable[[Sequence[IntArray]], Sequence[str]]) -> RolloutTree:
@@ -92,12 +92,12 @@ def connected(linked: NDArray[np.bool_]) -> IntArray:
 
 def with_classes(tree: RolloutTree, leaves: Sequence[int], trie: TokenTrie, classes: IntArray) -> RolloutTree:
     """Return `tree` with `classes` [K] of the prefixes of the trie of `leaves` on the branches that hold them."""
-    held: dict[int, IntArray] = {}
+    by_branch: dict[int, IntArray] = {}
     for row, leaf in enumerate(leaves):
         of_tokens = classes[trie.node_of[row, 1 : trie.lengths[row] + 1]]
         start = 0
         for branch, stop in tree.path(leaf):
-            into = held.setdefault(branch, np.full(len(tree.branches[branch].token_ids), -1, dtype=np.int64))
+            into = by_branch.setdefault(branch, np.full(len(tree.branches[branch].token_ids), -1, dtype=np.int64))
             into[:stop] = of_tokens[start : start + stop]
             start += stop
-    return tree.noted("classes", [held.get(index) for index in tree.leaves])
+    return tree.noted("classes", [by_branch.get(index) for index in tree.leaves])

@@ -155,22 +155,22 @@ def _fill(
     if by_children:
         values = _means_of_children(values, counts, parents)
     for span, advantage in zip(spans, _advantages(values, counts, parents, before=before), strict=True):
-        held = field[span.branch]
-        if held is not None:
-            held[span.start : span.stop] = advantage
+        of_branch = field[span.branch]
+        if of_branch is not None:
+            of_branch[span.start : span.stop] = advantage
 
 
 def _means_of_children(values: FloatArray, counts: IntArray, parents: IntArray) -> FloatArray:
     """Return V(s) - V(root) [S], each V the mean over children that have a judged leaf; segments without any keep V."""
     judged = counts > 0
     total, children = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
-    found = values.copy()
+    mended = values.copy()
     for segment in reversed(np.flatnonzero(judged)):
         if children[segment]:
-            found[segment] = total[segment] / children[segment]
-        total[parents[segment]] += found[segment]
+            mended[segment] = total[segment] / children[segment]
+        total[parents[segment]] += mended[segment]
         children[parents[segment]] += 1
-    return np.asarray(found - total[-1] / max(children[-1], 1))
+    return np.asarray(mended - total[-1] / max(children[-1], 1))
 
 
 def _advantages(values: FloatArray, counts: IntArray, parents: IntArray, *, before: bool) -> FloatArray:
@@ -189,7 +189,7 @@ def _advantages(values: FloatArray, counts: IntArray, parents: IntArray, *, befo
 
 def _penalise(tree: RolloutTree, field: list[FloatArray | None], advantage: float) -> None:
     for span in tree.spans():
-        held = field[span.branch]
+        of_branch = field[span.branch]
         judged = [leaf for leaf in span.leaves if tree.branches[leaf].reward is not None]
-        if held is not None and judged and all(tree.branches[leaf].finish_reason != "stop" for leaf in judged):
-            held[span.start : span.stop] = advantage
+        if of_branch is not None and judged and all(tree.branches[leaf].finish_reason != "stop" for leaf in judged):
+            of_branch[span.start : span.stop] = advantage

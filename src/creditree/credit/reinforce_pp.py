@@ -54,5 +54,5 @@ class ReinforcePP(Credit):
 
 def _of_those_that_learn(forests: Sequence[Forest], compared: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
     """Return of each tree the numbers of its rewarded completions that learn."""
-    pairs = (pair for one in zip(forests, compared, strict=True) for pair in zip(*one, strict=True))
+    pairs = (pair for of_forest in zip(forests, compared, strict=True) for pair in zip(*of_forest, strict=True))
     return [values[np.isin(tree.rewarded, tree.learning)] for tree, values in pairs]

@@ -35,8 +35,8 @@ class Completions:
         self.requests = requests
         self._heart = heart
         self.owner = np.array([index for index, _ in members], dtype=np.int64)
-        asked = [requests[index] for index in self.owner]
-        entropies = sampling.entropies or any(one.signals.entropies for one in asked)
+        owners = [requests[index] for index in self.owner]
+        entropies = sampling.entropies or any(request.signals.entropies for request in owners)
         self.sampling = replace(sampling, entropies=entropies)
         self._every_entropy = sampling.entropies
         self.budget = np.array([requests[index].max_new_tokens for index, _ in members], dtype=np.int64)
@@ -49,8 +49,8 @@ class Completions:
         self.context: list[IntArray] = [NO_TOKENS] * len(members)
         self.logprobs, self.sampler_logprobs = np.zeros(shape), np.zeros(shape)
         self.entropies = np.zeros(shape) if entropies else None
-        self.prompt_tokens = np.array([one.prompt_length for one in asked], dtype=np.int64)
-        specs = [one.signals.influence for one in asked]
+        self.prompt_tokens = np.array([request.prompt_length for request in owners], dtype=np.int64)
+        specs = [request.signals.influence for request in owners]
         self.influence = None if all(spec is None for spec in specs) else np.zeros(shape)
         # one sum of attention for all: another spec in the same call is left to the pass
         self.spec: InfluenceSpec | None = next((s for s in specs if s is not None and s.source == "decoding"), None)

@@ -54,12 +54,12 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, sampling: Sampling) -> Dr
     starts = torch.arange(0, len(logits), _ROWS)
     counts = torch.diff(torch.searchsorted(row, starts), append=torch.tensor([len(row)])).tolist()
     pieces = zip(starts.tolist(), logits.split(_ROWS), row.split(counts), uniform.split(counts), strict=True)
-    found = [_drawn(some, on - start, numbers, sampling) for start, some, on, numbers in pieces]
+    draws = [_drawn(some, on - start, numbers, sampling) for start, some, on, numbers in pieces]
     token, logprob, sampler = (
         torch.cat(parts)
-        for parts in zip(*((one.token, one.logprob, one.sampler_logprob) for one in found), strict=True)
+        for parts in zip(*((draw.token, draw.logprob, draw.sampler_logprob) for draw in draws), strict=True)
     )
-    entropies = [one.entropy for one in found if one.entropy is not None]
+    entropies = [draw.entropy for draw in draws if draw.entropy is not None]
     return Draws(token, logprob, sampler, torch.cat(entropies) if entropies else None)
 
 

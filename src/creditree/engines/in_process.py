@@ -100,7 +100,7 @@ class InProcessEngine(Engine):
         decoder = self._decoder(max(len(request.context_ids) + request.max_new_tokens for request in requests))
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
-        found: list[list[Sample]] = [[] for _ in requests]
+        samples: list[list[Sample]] = [[] for _ in requests]
         chunks = [flat[start : start + self.max_rows] for start in range(0, len(flat), self.max_rows)]
         positions = [max(requests[index].max_new_tokens for index, _ in chunk) for chunk in chunks]
         heart = Heart(len(flat), sum(positions), told)
@@ -116,8 +116,8 @@ class InProcessEngine(Engine):
             if completions.influence is not None:
                 score(self.store, completions, self._prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
-                found[index].append(completions.sample(place, self.store.handles(completions.path(place))))
-        return found, ledger
+                samples[index].append(completions.sample(place, self.store.handles(completions.path(place))))
+        return samples, ledger
 
     def _make_room(self, completions: Completions) -> None:
         """Forget what is stored where the limit could be passed: contexts that are needed are forwarded again."""

@@ -51,16 +51,16 @@ def score_by(scored: Pass, completions: Completions, together: Callable[[int], i
         spec = completions.requests[completions.owner[index]].signals.influence
         if spec is None:
             continue
-        one = _wanted(completions, int(index), spec)
-        if one is not None:
-            wanted.setdefault(spec, []).append(one)
+        request = _wanted(completions, int(index), spec)
+        if request is not None:
+            wanted.setdefault(spec, []).append(request)
     assert completions.influence is not None
-    for spec, found in wanted.items():
-        for part in _passes(sorted(found, key=lambda one: len(one.token_ids)), together):
-            for one, scores in zip(part, scored(part, spec), strict=True):
-                of_token = np.repeat(scores, [stop - start for start, stop in one.steps])
-                drawn = int(completions.drawn[one.index])
-                completions.influence[one.index, :drawn] = of_token[len(of_token) - drawn :]
+    for spec, asking in wanted.items():
+        for part in _passes(sorted(asking, key=lambda request: len(request.token_ids)), together):
+            for request, scores in zip(part, scored(part, spec), strict=True):
+                of_token = np.repeat(scores, [stop - start for start, stop in request.steps])
+                drawn = int(completions.drawn[request.index])
+                completions.influence[request.index, :drawn] = of_token[len(of_token) - drawn :]
 
 
 def _wanted(completions: Completions, index: int, spec: InfluenceSpec) -> Wanted | None:

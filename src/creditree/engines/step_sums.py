@@ -100,7 +100,7 @@ class StepSums:
         if not len(chosen):
             return plan
         rows, device = new[chosen], self.now.device
-        picked, places = (torch.from_numpy(one).to(device) for one in (chosen, rows))
+        picked, places = (torch.from_numpy(indices).to(device) for indices in (chosen, rows))
         step_of = torch.from_numpy(self.step_of[rows, : plan.read.shape[1]]).to(device)
         return ObservedPlan(plan, self, picked, places, step_of)
 
@@ -109,9 +109,9 @@ class StepSums:
         if layer not in self._layers:
             return
         chosen = share if len(self._heads) == share.shape[1] else share[:, self._heads]
-        found = torch.zeros(chosen.shape[:2] + self.now.shape[3:], dtype=self.now.dtype, device=self.now.device)
-        found.scatter_add_(2, step_of[:, None].expand(chosen.shape), chosen.to(found.dtype))
-        self.now[self._place[layer]].index_add_(0, rows, found)
+        sums = torch.zeros(chosen.shape[:2] + self.now.shape[3:], dtype=self.now.dtype, device=self.now.device)
+        sums.scatter_add_(2, step_of[:, None].expand(chosen.shape), chosen.to(sums.dtype))
+        self.now[self._place[layer]].index_add_(0, rows, sums)
 
     def close(self, live: Live, token: IntArray) -> None:
         """End the step under way of the rows whose new token is a separator."""
@@ -120,7 +120,7 @@ class StepSums:
             return
         if int(self.step[rows].max()) + 1 >= self.now.shape[3]:
             more = self.now.shape[3]
-            self.now, self.total = (torch.nn.functional.pad(one, (0, more)) for one in (self.now, self.total))
+            self.now, self.total = (torch.nn.functional.pad(sums, (0, more)) for sums in (self.now, self.total))
         where = torch.from_numpy(rows).to(self.now.device)
         self.total.index_add_(1, where, self._means(live, rows))
         self.now.index_fill_(1, where, 0.0)
@@ -141,10 +141,10 @@ class StepSums:
         if not len(rows):
             return
         taken = torch.from_numpy(rows).to(self.now.device)
-        found = (self.total[:, taken] + self._means(live, rows)).amax(dim=(0, 2)).double().cpu().numpy()
+        influence = (self.total[:, taken] + self._means(live, rows)).amax(dim=(0, 2)).double().cpu().numpy()
         completions = self._completions
         assert completions.influence is not None
-        for row, sums in zip(rows, found, strict=True):
+        for row, sums in zip(rows, influence, strict=True):
             of_token = self.step_of[row, : live.length[row]]
             scores: FloatArray = sums / np.maximum(1, np.bincount(of_token, minlength=len(sums)))[: len(sums)]
             for member in live.which[ended & (live.row == row)]:

@@ -71,9 +71,9 @@ class PrefixStore:
 
     def known(self, handles: IntArray, token_ids: IntArray) -> list[int]:
         """Return the slots of the first handles, up to one that is of another token, or of none that is stored here."""
-        slots, held = self._held(handles)
-        held &= self.token[np.where(held, slots, ROOT)] == token_ids[: len(handles)]
-        leading: list[int] = slots[: len(slots) if held.all() else int(held.argmin())].tolist()
+        slots, valid = self._held(handles)
+        valid &= self.token[np.where(valid, slots, ROOT)] == token_ids[: len(handles)]
+        leading: list[int] = slots[: len(slots) if valid.all() else int(valid.argmin())].tolist()
         return leading
 
     def _held(self, handles: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -93,9 +93,9 @@ class PrefixStore:
 
     def slot(self, before: int, token: int) -> int:
         """Return the slot of `token` after slot `before`, a new one (below the capacity) if it has none yet."""
-        found = self._child(before, token)
-        if found != ROOT:
-            return found
+        child = self._child(before, token)
+        if child != ROOT:
+            return child
         fresh = self.used
         self.used += 1
         self.token[fresh], self.first_child[fresh], self.decoded[fresh] = token, 0, 0
@@ -157,8 +157,8 @@ class PrefixStore:
 
     def trunk(self, handles: IntArray) -> Tensor | None:
         """Return the inputs of layer `keep_layer` [N, width] of tokens; None where any of them is not stored."""
-        slots, held = self._held(handles)
-        if self.trunk_hidden is None or not held.all():
+        slots, valid = self._held(handles)
+        if self.trunk_hidden is None or not valid.all():
             return None
         return self.trunk_hidden.index_select(0, torch.from_numpy(slots).to(self.trunk_hidden.device))
 

@@ -74,7 +74,7 @@ class WholeEngine(Engine):
         Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite.
         """
         check_requests(self.model, requests)
-        ledger, found = Ledger(), list[list[Sample]]([] for _ in requests)
+        ledger, samples = Ledger(), list[list[Sample]]([] for _ in requests)
         batches = list(self._batches(requests))
         positions = [max(requests[index].max_new_tokens for index, _ in members) for members in batches]
         heart = Heart(sum(map(len, batches)), sum(positions), told)
@@ -88,8 +88,8 @@ class WholeEngine(Engine):
             if completions.influence is not None:
                 self._score(completions, ledger)
             for place, index in enumerate(completions.owner):
-                found[index].append(completions.sample(place))
-        return found, ledger
+                samples[index].append(completions.sample(place))
+        return samples, ledger
 
     def _batches(self, requests: Sequence[SampleRequest]) -> Iterator[list[Member]]:
         """Yield the completions that are decoded together: of contexts of about the same length, or the same."""

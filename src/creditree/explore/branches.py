@@ -111,14 +111,14 @@ def _earliest(
     taken: Sequence[tuple[int, int]],
 ) -> list[int]:
     chosen: list[int] = []
-    held = list(taken)
+    intervals = list(taken)
     for k in np.flatnonzero(candidates):
         if len(chosen) == points:
             break
         start, stop = int(starts[k]), int(stops[k])
-        if start + lead >= gap and all(max(start - end, begin - stop) >= gap for begin, end in held):
+        if start + lead >= gap and all(max(start - end, begin - stop) >= gap for begin, end in intervals):
             chosen.append(int(k))
-            held.append((start, stop))
+            intervals.append((start, stop))
     return chosen
 
 

@@ -131,7 +131,7 @@ def nodes_below(tree: RolloutTree) -> dict[int, list[Node]]:
     for index, chain in enumerate(chain_of):
         path = tree.path(index)
         ends = np.cumsum([stop for _, stop in path])
-        taken = {at for (held, _), end in zip(path, ends, strict=True) for at in forks[held] if at <= end}
+        taken = {at for (above, _), end in zip(path, ends, strict=True) for at in forks[above] if at <= end}
         branch = tree.branches[index]
         node = Node(index, branch.fork, tree.completion(index), tuple(sorted(taken)), branch.is_chain)
         below.setdefault(chain, []).append(node)

@@ -41,16 +41,16 @@ class Entropy(Branching):
 
     def choose(self, tree: RolloutTree, nodes: Sequence[Node], key: Key) -> list[Point]:
         """Return the most uncertain points. Raises ValueError where entropies were not observed."""
-        found = []
+        candidates = []
         for node in nodes:
             scores = self._scores(tree, node.branch)
             stop = min(node.end - 1, self._concluded(node))
-            found += [
+            candidates += [
                 (-float(scores[at - node.fork]), at, node.branch)
                 for at in range(node.fork, stop)
                 if node.is_open(at, first_token=self.first_token)
             ]
-        return [(branch, at) for _, at, branch in sorted(found)[: self.points]]
+        return [(branch, at) for _, at, branch in sorted(candidates)[: self.points]]
 
     def _scores(self, tree: RolloutTree, index: int) -> FloatArray:
         branch = tree.branches[index]

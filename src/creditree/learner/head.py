@@ -53,11 +53,11 @@ def token_logprobs(
     `hidden` [U, width]: states after the last layer, before the final norm;  `rows`: how many go through together.
     """
     rows, buffer = _buffer(transformer, hidden, rows)
-    found = []
+    logprobs = []
     for states, _, part in asked.chunks(len(hidden), rows):
         logits, _ = transformer.predict(hidden[states], buffer)
-        found.append(_log_softmax(logits, part, temperature)[0])
-    return torch.cat(found) if found else hidden.new_zeros(0)
+        logprobs.append(_log_softmax(logits, part, temperature)[0])
+    return torch.cat(logprobs) if logprobs else hidden.new_zeros(0)
 
 
 @torch.no_grad()
@@ -104,16 +104,16 @@ def _buffer(transformer: Transformer, hidden: Tensor, rows: int | None) -> tuple
     return rows, hidden.new_empty(needed, transformer.vocab_size)
 
 
-def _log_softmax(logits: Tensor, asked: Predictions, temperature: float) -> tuple[Tensor, Tensor]:
+def _log_softmax(logits: Tensor, predictions: Predictions, temperature: float) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities of the tokens asked for, and all probabilities, where the logits were if float32."""
     values = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature != 1.0:
         values.div_(temperature)
-    chosen, largest = values[asked.row, asked.token], values.amax(dim=-1)
+    chosen, largest = values[predictions.row, predictions.token], values.amax(dim=-1)
     torch.softmax(values, dim=-1, out=values)
     # p of the largest logit is 1 / sum(exp(z - largest)): the sum needs no pass of its own
     normaliser = largest - values.amax(dim=-1).log()
-    return chosen - normaliser[asked.row], values
+    return chosen - normaliser[predictions.row], values
 
 
 @torch.enable_grad()

@@ -115,8 +115,8 @@ class Learner:
 
     def logprobs(self, batch: Batch, temperature: float = 1.0) -> FloatArray:
         """Return log softmax(logits / temperature) of each term's token [M], at least in float32, without gradient."""
-        found = self._over(batch).logprobs(self.micro_batch_tokens, temperature)
-        return np.asarray(found.double().cpu().numpy())
+        logprobs = self._over(batch).logprobs(self.micro_batch_tokens, temperature)
+        return np.asarray(logprobs.double().cpu().numpy())
 
     def residuals(self, batch: Batch) -> FloatArray:
         """Return |h - h_base| [M] of those states, with what is trained and without it."""
@@ -279,11 +279,13 @@ class Learner:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return everything a resumed run needs: what is trained, and the optimiser's moments."""
-        held = {f"{self.trained.folder}/{name}": tensor.cpu().numpy() for name, tensor in self.trained.state().items()}
+        arrays = {
+            f"{self.trained.folder}/{name}": tensor.cpu().numpy() for name, tensor in self.trained.state().items()
+        }
         for index, matrix in enumerate(self.matrices):
             for name, value in self.optimiser.state.get(matrix, {}).items():
-                held[f"adam/{index}/{name}"] = value.detach().cpu().numpy().copy()
-        return held
+                arrays[f"adam/{index}/{name}"] = value.detach().cpu().numpy().copy()
+        return arrays
 
     def load_arrays(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Restore what `arrays` returned."""

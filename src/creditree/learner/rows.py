@@ -35,15 +35,15 @@ def paths_of(batch: Batch) -> list[Path]:
     leaves = np.flatnonzero(batch.exit == batch.enter + 1)
     parent, order = batch.parent, np.argsort(batch.row, kind="stable")
     bounds = np.searchsorted(batch.row[order], np.concatenate([[0], leaves + 1]))
-    found = []
+    paths = []
     for leaf, start, stop in zip(leaves.tolist(), bounds[:-1], bounds[1:], strict=True):
         path = np.empty(batch.position[leaf] + 1, dtype=np.int64)
         at = leaf
         for depth in range(len(path) - 1, -1, -1):
             path[depth], at = at, int(parent[at])
         terms = order[start:stop]
-        found.append(Path(batch.token_ids[path], terms, batch.position[batch.row[terms]]))
-    return found
+        paths.append(Path(batch.token_ids[path], terms, batch.position[batch.row[terms]]))
+    return paths
 
 
 class RowPasses(Passes):
@@ -74,10 +74,10 @@ class RowPasses(Passes):
     @torch.no_grad()
     def logprobs(self, max_tokens: int, temperature: float = 1.0) -> Tensor:
         """Return log softmax(logits / temperature)[token] of each term [M], at least in float32."""
-        found = torch.empty(self.batch.num_terms, dtype=self._kind, device=self._network.device)
+        logprobs = torch.empty(self.batch.num_terms, dtype=self._kind, device=self._network.device)
         for part in self._parts(max_tokens):
-            found[self._tensor(_terms(part))] = self._of_part(part, temperature)
-        return found
+            logprobs[self._tensor(_terms(part))] = self._of_part(part, temperature)
+        return logprobs
 
     @property
     def _kind(self) -> torch.dtype:
@@ -112,14 +112,14 @@ class RowPasses(Passes):
         return chosen[index, token] - normaliser[index]
 
     def _states(self, max_tokens: int) -> Tensor:
-        found: Tensor | None = None
+        hidden: Tensor | None = None
         for part in self._parts(max_tokens):
             states = self._whole.states([path.token_ids for path in part])
-            if found is None:
-                found = states.new_empty(self.batch.num_terms, states.shape[-1])
+            if hidden is None:
+                hidden = states.new_empty(self.batch.num_terms, states.shape[-1])
             row, position = _places(part)
-            found[self._tensor(_terms(part))] = states[self._tensor(row), self._tensor(position)]
-        return torch.zeros(0, self._network.hidden_size) if found is None else found
+            hidden[self._tensor(_terms(part))] = states[self._tensor(row), self._tensor(position)]
+        return torch.zeros(0, self._network.hidden_size) if hidden is None else hidden
 
     def _parts(self, max_tokens: int) -> Iterator[list[Path]]:
         """Yield rows of about the same length that go through the model together."""

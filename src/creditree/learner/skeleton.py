@@ -68,41 +68,41 @@ class Skeleton(Passes):
         shape = self.batch.num_terms, self._transformer.hidden_size
         states = torch.empty(shape, dtype=self._transformer.dtype, device=self._transformer.device)
         of_base = torch.empty_like(states) if base else None
-        for terms, asked, passage in self._passages(stretches_of(self.batch, max_tokens)):
+        for terms, predictions, passage in self._passages(stretches_of(self.batch, max_tokens)):
             if of_base is not None:
                 with self.trained.off():
-                    of_base[terms] = self._transformer.norm(self._base(passage))[0][asked.row]
-            states[terms] = self._transformer.norm(self._policy(passage))[0][asked.row]
+                    of_base[terms] = self._transformer.norm(self._base(passage))[0][predictions.row]
+            states[terms] = self._transformer.norm(self._policy(passage))[0][predictions.row]
         return states, of_base
 
     @torch.no_grad()
     def logprobs(self, max_tokens: int, temperature: float = 1.0) -> Tensor:
         """Return log softmax(logits / temperature)[token] of each term [M], at least in float32."""
         kind = torch.promote_types(self._transformer.dtype, torch.float32)
-        found = torch.empty(self.batch.num_terms, dtype=kind, device=self._transformer.device)
-        for terms, asked, passage in self._passages(stretches_of(self.batch, max_tokens)):
-            found[terms] = token_logprobs(self._transformer, self._policy(passage)[0], asked, temperature)
-        return found
+        logprobs = torch.empty(self.batch.num_terms, dtype=kind, device=self._transformer.device)
+        for terms, predictions, passage in self._passages(stretches_of(self.batch, max_tokens)):
+            logprobs[terms] = token_logprobs(self._transformer, self._policy(passage)[0], predictions, temperature)
+        return logprobs
 
     def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
         """Go through a stretch, then those that stand on it, then back through it."""
         level = _Level(self._tree.at(stretch.tokens))
-        terms, asked, passage = self._begin(stretch, above, level, learns=learns)
-        reference = self._reference(passage, asked) if self.objective.kl > 0 else None
+        terms, predictions, passage = self._begin(stretch, above, level, learns=learns)
+        reference = self._reference(passage, predictions) if self.objective.kl > 0 else None
         with torch.set_grad_enabled(learns):
             hidden = self._policy(passage)
         del passage  # or what the backward pass does not need would be held beside the logits
         loss_of, temperature = self._loss_of(terms, reference), self.objective.loss_temperature
-        loss, grad = head_loss(self._transformer, hidden[0].detach(), asked, temperature, loss_of, learns=learns)
+        loss, grad = head_loss(self._transformer, hidden[0].detach(), predictions, temperature, loss_of, learns=learns)
         sent = [(hidden, grad[None])]
         if stretch.below:
             leaves = {layer: _leaves(pair) for layer, pair in level.policy.items()}
             standing = (*above, _Level(level.tokens, leaves, level.reference))
-            loss += sum(self._walk(one, standing, learns=learns) for one in stretch.below)
+            loss += sum(self._walk(part, standing, learns=learns) for part in stretch.below)
             sent += [
-                (held, leaf.grad)
+                (tensor, leaf.grad)
                 for layer, pair in level.policy.items()
-                for held, leaf in zip(pair, leaves[layer], strict=True)
+                for tensor, leaf in zip(pair, leaves[layer], strict=True)
                 if leaf.grad is not None
             ]
         if learns:
@@ -118,8 +118,8 @@ class Skeleton(Passes):
         """
         for stretch in stretches:
             level = _Level(self._tree.at(stretch.tokens))
-            terms, asked, passage = self._begin(stretch, above, level, learns=False)
-            yield self._tensor(terms), asked, passage
+            terms, predictions, passage = self._begin(stretch, above, level, learns=False)
+            yield self._tensor(terms), predictions, passage
             yield from self._passages(stretch.below, (*above, level))
 
     def _begin(
@@ -128,9 +128,9 @@ class Skeleton(Passes):
         """Return the terms that stand on a stretch, what they ask for, and its passage."""
         terms = self._terms(stretch.tokens)
         rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
-        asked = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
-        shape = TreeShape(level.tokens, rows, [one.tokens for one in above], self._shared)
-        return terms, asked, self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
+        predictions = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
+        shape = TreeShape(level.tokens, rows, [upper.tokens for upper in above], self._shared)
+        return terms, predictions, self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
 
     def _passage(
         self,
@@ -145,8 +145,8 @@ class Skeleton(Passes):
         """Return what policy and base model have in common in a stretch, up to the first adapted layer."""
         transformer, first = self._transformer, self.trained.first_layer
         kept = (level.policy, level.reference) if stretch.below else (None, None)
-        plan = TreePlan(shape, [one.policy for one in above], kept[0])
-        base_plan = TreePlan(shape, [one.reference for one in above], kept[1])
+        plan = TreePlan(shape, [upper.policy for upper in above], kept[0])
+        base_plan = TreePlan(shape, [upper.reference for upper in above], kept[1])
         with torch.no_grad():
             ids, positions = (
                 self._tensor(array[stretch.tokens])[None] for array in (self.batch.token_ids, self.batch.position)
@@ -161,21 +161,21 @@ class Skeleton(Passes):
 
     def _policy(self, passage: _Passage) -> Tensor:
         """Return the rows' states after the last layer [1, R, hidden]."""
-        one, first = passage, self.trained.first_layer
-        return self._transformer.layers(one.trunk, one.rope, one.plan, first, rows=one.rows)
+        first = self.trained.first_layer
+        return self._transformer.layers(passage.trunk, passage.rope, passage.plan, first, rows=passage.rows)
 
     def _base(self, passage: _Passage) -> Tensor:
         """Return the same of the base model, which must be switched on."""
-        one, first = passage, self.trained.first_layer
-        start = one.trunk if first > 0 else self._transformer.embed(one.ids)
-        return self._transformer.layers(start, one.rope, one.base_plan, first, rows=one.rows)
+        first = self.trained.first_layer
+        start = passage.trunk if first > 0 else self._transformer.embed(passage.ids)
+        return self._transformer.layers(start, passage.rope, passage.base_plan, first, rows=passage.rows)
 
     @torch.no_grad()
-    def _reference(self, passage: _Passage, asked: Predictions) -> Tensor:
+    def _reference(self, passage: _Passage, predictions: Predictions) -> Tensor:
         """Return the terms' reference log-probabilities."""
         with self.trained.off():
             base = self._base(passage)[0]
-            return token_logprobs(self._transformer, base, asked, self.objective.loss_temperature)
+            return token_logprobs(self._transformer, base, predictions, self.objective.loss_temperature)
 
     def _terms(self, tokens: IntArray) -> IntArray:
         """Return the terms that stand on some tokens, by row."""
@@ -186,5 +186,5 @@ class Skeleton(Passes):
 
 def _leaves(pair: KeysValues) -> KeysValues:
     """Return keys and values as others receive them: the gradients that these send stay there until all have."""
-    key, value = (held.detach().requires_grad_(held.requires_grad) for held in pair)
+    key, value = (tensor.detach().requires_grad_(tensor.requires_grad) for tensor in pair)
     return key, value

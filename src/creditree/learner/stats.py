@@ -42,19 +42,19 @@ class StepStats:
             return steps[0]
         made = [step for step in steps if step.updated]
         mean = {
-            name: sum(getattr(one, name) for one in made) / max(len(made), 1)
+            name: sum(getattr(stats, name) for stats in made) / max(len(made), 1)
             for name in ("loss", "grad_norm", "l2_grad_norm")
         }
-        notes = [one.note for one in made if one.note is not None]
+        notes = [stats.note for stats in made if stats.note is not None]
         return StepStats(
             bool(made),
             **mean,
-            forwarded=sum(one.forwarded for one in made),
-            in_loss=sum(one.in_loss for one in made),
+            forwarded=sum(stats.forwarded for stats in made),
+            in_loss=sum(stats.in_loss for stats in made),
             micro_batch_tokens=steps[-1].micro_batch_tokens if steps else 0,
             note=notes[-1] if notes else None,
-            clipped=sum(one.clipped for one in made),
-            mismatch=sum((one.mismatch for one in made), NOT_COMPARED),
+            clipped=sum(stats.clipped for stats in made),
+            mismatch=sum((stats.mismatch for stats in made), NOT_COMPARED),
             skipped=next((step.skipped for step in steps if step.skipped is not None), None),
             is_sound=all(step.is_sound for step in steps),
             measured=sum(step.measured for step in steps),

@@ -44,11 +44,11 @@ class _Siblings:
 
     def roots(self) -> list[int]:
         """Return where the subtrees start."""
-        found, at = [], self.start
+        roots, at = [], self.start
         while at < self.stop:
-            found.append(at)
+            roots.append(at)
             at = int(self.exit[at])
-        return found
+        return roots
 
     def below(self, root: int) -> tuple[int, "_Siblings"]:
         """Return the end of the run from `root` to a branching or a leaf, and the subtrees that stand on it."""
@@ -90,12 +90,12 @@ def _split(siblings: _Siblings, roots: list[int], max_tokens: int) -> tuple[list
 
 def _joined_up(pieces: list[tuple[int, int]], max_tokens: int) -> tuple[Stretch, ...]:
     """Return the pieces of a skeleton as stretches: neighbours together as long as they fit."""
-    found: list[list[IntArray]] = []
+    groups: list[list[IntArray]] = []
     filled = max_tokens
     for start, stop in sorted(pieces):
         if filled + stop - start > max_tokens:
-            found.append([])
+            groups.append([])
             filled = 0
-        found[-1].append(np.arange(start, stop))
+        groups[-1].append(np.arange(start, stop))
         filled += stop - start
-    return tuple(Stretch(np.concatenate(parts)) for parts in found)
+    return tuple(Stretch(np.concatenate(parts)) for parts in groups)

@@ -22,7 +22,7 @@ def stays_sound(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0) 
     group = optimiser.param_groups[0]
     if not abs(rate * max(1.0, abs(factor))) < LARGEST:
         return False
-    found: Tensor | None = None
+    all_sound: Tensor | None = None
     for matrix in group["params"]:
         if matrix.grad is None:
             continue
@@ -36,8 +36,8 @@ def stays_sound(optimiser: torch.optim.AdamW, rate: float, factor: float = 1.0) 
             new = _updated(weights[piece], grads[piece], first, second, step, group, rate)
             # what is not a number is not below anything
             sound = (new.mul_(factor).abs_() <= LARGEST_WEIGHT).all()
-            found = sound if found is None else found & sound
-    return found is None or bool(found)
+            all_sound = sound if all_sound is None else all_sound & sound
+    return all_sound is None or bool(all_sound)
 
 
 def _updated(

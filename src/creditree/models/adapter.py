@@ -70,11 +70,11 @@ class Adapter:
     @torch.no_grad()
     def _link(self) -> None:
         """Let the transformer find the matrices; all are away from zero meanwhile, for the comparison that it makes."""
-        held = [matrix.clone() for matrix in self.matrices]
+        copies = [matrix.clone() for matrix in self.matrices]
         for matrix in self.matrices:
             matrix.add_(0.1 / self.spec.rank)
         self.model.network.link()
-        for matrix, before in zip(self.matrices, held, strict=True):
+        for matrix, before in zip(self.matrices, copies, strict=True):
             matrix.copy_(before)
 
     @property

@@ -54,15 +54,15 @@ class ChatTemplate:
         return after if before else ""
 
     def _render(self, messages: Sequence[Message], *, answer_next: bool) -> str:
-        found = self._attempt(messages, answer_next=answer_next)
-        if "text" in found:
-            return str(found["text"])
+        reply = self._attempt(messages, answer_next=answer_next)
+        if "text" in reply:
+            return str(reply["text"])
         advice = "mend it in the model's directory (chat_template.jinja, or chat_template in tokenizer_config.json)"
         if messages[0]["role"] == "system" and "text" in self._attempt(messages[1:], answer_next=answer_next):
             advice = "without the system message it can: leave out task.prompt.system and put its text into "
             advice += "task.prompt.text"
         raise ModelError(
-            f"the chat template of model '{self._name}' cannot be rendered ({found['error']}); {advice}, or set "
+            f"the chat template of model '{self._name}' cannot be rendered ({reply['error']}); {advice}, or set "
             "task.prompt.chat: false."
         )
 
@@ -140,8 +140,8 @@ class _Renderer:
         if said is None:
             self._end()
             return {"error": f"it did not end within {DEADLINE_S:g} s"}
-        found: Mapping[str, Any] = json.loads(said)
-        return found
+        reply: Mapping[str, Any] = json.loads(said)
+        return reply
 
     def _hear(self, seconds: float) -> bytes | None:
         try:

@@ -30,16 +30,16 @@ def main(deadline_s: float, memory_bytes: int, most_characters: int) -> None:
                 **job["special_tokens"],
             )
             text = rendered[0][0]
-            found = {"text": text}
+            reply = {"text": text}
             if len(text) > most_characters:
-                found = {"error": f"it makes {len(text):,} characters of a short conversation"}
+                reply = {"error": f"it makes {len(text):,} characters of a short conversation"}
         except MemoryError:
-            found = {"error": "it needs too much memory"}
+            reply = {"error": "it needs too much memory"}
         except Exception as error:
             first = next((line for line in str(error).splitlines() if line.strip()), "")
-            found = {"error": f"{type(error).__name__}: {first}" if first else type(error).__name__}
+            reply = {"error": f"{type(error).__name__}: {first}" if first else type(error).__name__}
         _alarm(0)
-        _reply(replies, found)
+        _reply(replies, reply)
 
 
 def _alarm(seconds: float) -> None:

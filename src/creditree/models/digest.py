@@ -29,7 +29,9 @@ def weights_digest(source: Network | Path) -> str:
     """
     named = _of_directory(source) if isinstance(source, Path) else _of_model(source.model)
     with ThreadPoolExecutor(_WORKERS) as pool:  # hashing releases the interpreter lock
-        lines = sorted(pool.map(lambda one: f"{one[0]} {one[1].dtype} {tuple(one[1].shape)} {_sha256(one[1])}", named))
+        lines = sorted(
+            pool.map(lambda item: f"{item[0]} {item[1].dtype} {tuple(item[1].shape)} {_sha256(item[1])}", named)
+        )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -73,7 +73,10 @@ def _is_path(name: str, path: Path) -> bool:
 
 
 def _check_directory(name: str, path: Path) -> None:
-    other = next((one for one in sorted(path.iterdir()) if one.exists() and not (one.is_file() or one.is_dir())), None)
+    other = next(
+        (entry for entry in sorted(path.iterdir()) if entry.exists() and not (entry.is_file() or entry.is_dir())),
+        None,
+    )
     if other is not None:  # a pipe that nobody writes to would wait for ever
         raise ModelError(f"'{other.name}' in model directory '{name}' is a pipe or a device, not a file; remove it.")
     if not (path / "config.json").is_file():

@@ -100,11 +100,11 @@ def ends_of(name: str, tokenizer: Any, config: Any, generation: Any, turn: int |
         raise ModelError(
             f"the tokenizer of '{name}' has no end-of-sequence token, so completions could not end; set eos_token."
         )
-    found = tuple(
+    end_tokens = tuple(
         End(token, _token(tokenizer, token), tuple(sources), rows is None or token < rows)
         for token, sources in sorted(said.items())
     )
-    return Ends(found, found[0].id if eos is None else int(eos), turn)
+    return Ends(end_tokens, end_tokens[0].id if eos is None else int(eos), turn)
 
 
 def not_applied(generation: Any) -> dict[str, object]:
@@ -129,23 +129,23 @@ def not_applied_note(values: Mapping[str, object]) -> tuple[str, ...]:
 
 def _ids(name: str, source: str, value: object) -> Sequence[int]:
     given: Sequence[object] = value if isinstance(value, list | tuple) else [] if value is None else [value]
-    found = []
+    token_ids = []
     for token in given:
         if isinstance(token, bool) or not isinstance(token, int) or token < 0:
             raise ModelError(
                 f"eos_token_id in {source} of model '{name}' holds {_short(token)}, which is no token id; set whole "
                 "numbers from 0."
             )
-        found.append(token)
-    return found
+        token_ids.append(token)
+    return token_ids
 
 
 def _token(tokenizer: Any, token: int) -> str:
     try:
-        found = tokenizer.convert_ids_to_tokens(token)
+        piece = tokenizer.convert_ids_to_tokens(token)
     except (IndexError, KeyError, OverflowError):
-        found = None
-    return "not in the tokenizer" if found is None else str(found)
+        piece = None
+    return "not in the tokenizer" if piece is None else str(piece)
 
 
 def _short(value: object) -> str:

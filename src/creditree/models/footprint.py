@@ -23,9 +23,9 @@ def weight_bytes(shape: Shape, dtype: Dtype) -> int:
     matrices = [size for name in PROJECTIONS if (size := shape.projection(name)) is not None]
     quantised = shape.num_layers * sum(inputs * outputs for inputs, outputs in matrices)
     rest = (shape.num_parameters - quantised) * _itemsize(COMPUTE)
-    held = _int8_bytes if dtype == "int8" else _nf4_bytes
+    matrix_bytes = _int8_bytes if dtype == "int8" else _nf4_bytes
     tables = _TABLES if dtype == "nf4" else 0
-    return shape.num_layers * sum(held(*size) for size in matrices) + tables + rest + rotary
+    return shape.num_layers * sum(matrix_bytes(*size) for size in matrices) + tables + rest + rotary
 
 
 def held_bytes(model: torch.nn.Module) -> int:

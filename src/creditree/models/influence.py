@@ -46,12 +46,12 @@ class StepTable:
         last = max(map(len, steps))
         step, size = np.full((count, longest), last, dtype=np.int64), np.ones((count, last + 1))
         weight, reach = np.zeros((count, longest)), np.zeros((count, longest), dtype=np.int64)
-        for row, one in enumerate(steps):
-            for index, (start, stop) in enumerate(one):
+        for row, steps_of_row in enumerate(steps):
+            for index, (start, stop) in enumerate(steps_of_row):
                 step[row, start:stop], size[row, index] = index, max(1, stop - start)
                 weight[row, start:stop] = 1 / max(1, stop - start)
                 if index >= delta:
-                    reach[row, start:stop] = np.minimum(one[index - delta][1], np.arange(start, stop) + 1)
+                    reach[row, start:stop] = np.minimum(steps_of_row[index - delta][1], np.arange(start, stop) + 1)
         inside = weight > 0
         least = np.where(inside, reach, longest).min(axis=0)
         return cls(
@@ -130,9 +130,9 @@ class InfluencePlan:
 
     def _keep(self, sums: Tensor) -> None:
         count, heads, length = sums.shape
-        found = sums.new_zeros(count, heads, self.scores.shape[1])
-        found.scatter_add_(2, self.table.step[:, None, :length].expand(-1, heads, -1), sums)
-        chosen = found if self._heads is None else found[:, list(self._heads)]
+        by_step = sums.new_zeros(count, heads, self.scores.shape[1])
+        by_step.scatter_add_(2, self.table.step[:, None, :length].expand(-1, heads, -1), sums)
+        chosen = by_step if self._heads is None else by_step[:, list(self._heads)]
         self.scores = torch.maximum(self.scores, chosen.amax(dim=1) / self.table.size)
 
 
@@ -179,8 +179,8 @@ def influence(
     hidden = transformer.embed(torch.from_numpy(ids).to(device))
     rope = transformer.rope(hidden, torch.arange(first, table.step.shape[1], device=device)[None])
     transformer.layers(hidden, rope, plan, 0, None if spec.layers is None else max(spec.layers) + 1)
-    found = plan.scores.double().cpu().numpy()
-    return [row[: len(step)] for row, step in zip(found, steps, strict=True)]
+    scores = plan.scores.double().cpu().numpy()
+    return [row[: len(step)] for row, step in zip(scores, steps, strict=True)]
 
 
 @torch.no_grad()
@@ -195,8 +195,8 @@ def influence_of_whole(
     plan = InfluencePlan(table, spec.layers, spec.heads)
     for layer, share in enumerate(model.attentions(token_ids)):
         plan.observe(layer, share)
-    found = plan.scores.double().cpu().numpy()
-    return [row[: len(step)] for row, step in zip(found, steps, strict=True)]
+    scores = plan.scores.double().cpu().numpy()
+    return [row[: len(step)] for row, step in zip(scores, steps, strict=True)]
 
 
 def check_observed(spec: InfluenceSpec, network: Network) -> None:

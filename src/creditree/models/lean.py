@@ -81,10 +81,10 @@ class Heads:
         flat = grad.view(-1, grad.shape[-2] * grad.shape[-1])
         # the normed states matter to the adapters' A only
         normed = self.norm(hidden).view(-1, hidden.shape[-1]) if active else hidden
-        grad_normed, found = self.projection.back(flat, normed, active, low, wants_input=wants_input)
+        grad_normed, lora_grads = self.projection.back(flat, normed, active, low, wants_input=wants_input)
         if grad_normed is None:
-            return None, found
-        return self.norm.back(grad_normed.view_as(hidden), hidden).to(hidden.dtype), found
+            return None, lora_grads
+        return self.norm.back(grad_normed.view_as(hidden), hidden).to(hidden.dtype), lora_grads
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -217,8 +217,10 @@ class _HeadsFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, cos, sin, *kept = ctx.saved_tensors
-        grad, found = ctx.heads.back(grads, hidden, (cos, sin), ctx.active, kept, wants_input=ctx.needs_input_grad[3])
-        return None, None, None, grad, *found
+        grad, lora_grads = ctx.heads.back(
+            grads, hidden, (cos, sin), ctx.active, kept, wants_input=ctx.needs_input_grad[3]
+        )
+        return None, None, None, grad, *lora_grads
 
 
 class _RestFunction(torch.autograd.Function):
@@ -244,7 +246,7 @@ class _RestFunction(torch.autograd.Function):
         attended, *kept = ctx.saved_tensors
         hidden_shape, attended_shape = ctx.shapes
         flat = None if attended is None else attended.view(-1, attended_shape[-1])
-        grad_hidden, grad_attended, found = ctx.rest.back(
+        grad_hidden, grad_attended, lora_grads = ctx.rest.back(
             grad.reshape(-1, hidden_shape[-1]),
             flat,
             ctx.active,
@@ -256,4 +258,4 @@ class _RestFunction(torch.autograd.Function):
             grad_hidden = grad_hidden.view(hidden_shape)
         if grad_attended is not None:
             grad_attended = grad_attended.view(attended_shape)
-        return None, None, grad_hidden, grad_attended, *found
+        return None, None, grad_hidden, grad_attended, *lora_grads

@@ -96,9 +96,9 @@ def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Mode
     model = load_weights(name, attn_implementation=attention, **options)
     check_vocabulary(name, tokenizer, len(model.get_input_embeddings().weight))
     _place(name, model, dtype, device)
-    found = Model(name, _run_as(model.eval(), reason), tokenizer)
-    found.texts.check()
-    return found
+    loaded = Model(name, _run_as(model.eval(), reason), tokenizer)
+    loaded.texts.check()
+    return loaded
 
 
 def _place(name: str, model: Any, dtype: Dtype, device: str) -> None:
@@ -142,14 +142,14 @@ def load_texts(name: str, *, offline: bool) -> Texts:
 def check_device(device: str) -> None:
     """Raise ConfigError for a device that is not there, or that nothing here is made for."""
     try:
-        found = torch.device(device)
+        torch_device = torch.device(device)
     except RuntimeError:
         raise ConfigError(f"model.device is '{device}', which torch does not know; set cpu or cuda.") from None
-    if found.type not in ("cpu", "cuda"):
+    if torch_device.type not in ("cpu", "cuda"):
         raise ConfigError(f"model.device is '{device}', which Creditree has not been made for; set cpu or cuda.")
-    if found.type == "cuda" and not torch.cuda.is_available():
+    if torch_device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"model.device is '{device}', but torch finds no CUDA device here; set cpu.")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+    if torch_device.type == "cuda" and (torch_device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"model.device is '{device}', but there are {torch.cuda.device_count()} CUDA devices; set cuda:0."
         )

@@ -60,8 +60,8 @@ class Quantised:
 
     def product(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return x W^T + b, plus `residual`."""
-        found = [part.product(x) for part in self.parts]
-        out = found[0] if len(found) == 1 else torch.cat(found, dim=-1)
+        products = [part.product(x) for part in self.parts]
+        out = products[0] if len(products) == 1 else torch.cat(products, dim=-1)
         return out if residual is None else out.add_(residual)
 
     def product_back(self, grad: Tensor) -> Tensor:
@@ -156,11 +156,11 @@ class Projection:
     ) -> tuple[Tensor | None, list[Tensor]]:
         """Return dx (None unless wanted) and dA, dB of the adapters, in a row."""
         grad_x = self.frozen.product_back(grad) if wants_input else None
-        found: list[Tensor] = []
+        lora_grads: list[Tensor] = []
         for lora, low, mask in zip(active, kept[::2], kept[1::2], strict=True):
             assert low is not None
-            found += lora.back(grad, x, (low, mask), grad_x)
-        return grad_x, found
+            lora_grads += lora.back(grad, x, (low, mask), grad_x)
+        return grad_x, lora_grads
 
 
 def matrices(active: Sequence[Lora]) -> list[Tensor]:

@@ -26,7 +26,7 @@ def projections(network: Network, targets: tuple[str, ...]) -> tuple[str, ...]:
     Raises ConfigError for one that its layers do not have.
     """
     known = {name.rsplit(".", 1)[-1]: module for name, module in _linear(network)}
-    found = []
+    names = []
     for target in targets:
         own = next((name for name in (target, *OTHER_NAMES.get(target, ())) if name in known), None)
         if own is None:
@@ -34,8 +34,8 @@ def projections(network: Network, targets: tuple[str, ...]) -> tuple[str, ...]:
                 f"lora.targets names '{target}', which is no projection in this model's layers."
                 f"{did_you_mean(target, known)}"
             )
-        found.append(own)
-    return tuple(dict.fromkeys(found))
+        names.append(own)
+    return tuple(dict.fromkeys(names))
 
 
 def has_conv1d(network: Network, names: tuple[str, ...]) -> bool:

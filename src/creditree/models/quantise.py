@@ -148,14 +148,14 @@ class Nf4Linear(QuantisedLinear):
         codes = torch.empty(weight.numel() // 2, 1, dtype=torch.uint8, device=weight.device)
         absmax = torch.empty(-(-weight.numel() // BLOCK), dtype=torch.float32, device=weight.device)
         for index, part in enumerate(weight.flatten().split(_AT_ONCE)):
-            packed, found = functional.quantize_4bit(part.float(), blocksize=BLOCK, quant_type="nf4")
+            packed, quant_state = functional.quantize_4bit(part.float(), blocksize=BLOCK, quant_type="nf4")
             start = index * _AT_ONCE
             codes[start // 2 : start // 2 + len(packed)] = packed
-            absmax[start // BLOCK : start // BLOCK + len(found.absmax)] = found.absmax
+            absmax[start // BLOCK : start // BLOCK + len(quant_state.absmax)] = quant_state.absmax
         offset = absmax.mean()
         scales, nested = functional.quantize_blockwise(absmax - offset, blocksize=BLOCK_OF_SCALES)
         state = functional.QuantState(
-            scales, weight.shape, found.code, BLOCK, "nf4", COMPUTE, offset=offset, state2=nested
+            scales, weight.shape, quant_state.code, BLOCK, "nf4", COMPUTE, offset=offset, state2=nested
         )
         return cls(codes, state, bias)
 

@@ -45,11 +45,11 @@ def load_tokenizer(name: str, *, offline: bool = False) -> PreTrainedTokenizerBa
     """Return a model's tokenizer. Raises ModelError."""
     where = located(name)
     with reading(name, where, "its tokenizer"):
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             where, local_files_only=offline, trust_remote_code=False
         )
-        _ = found.get_vocab(), found.eos_token_id, found.encode("1")  # what was not read yet is read now
-        return found
+        _ = tokenizer.get_vocab(), tokenizer.eos_token_id, tokenizer.encode("1")  # what was not read yet is read now
+        return tokenizer
 
 
 def load_generation(name: str, *, offline: bool = False) -> GenerationConfig | None:

@@ -56,13 +56,13 @@ class SavedAdapter:
     def read(cls, directory: Path) -> "SavedAdapter":
         """Read the settings and the names and shapes of the matrices. Raises ModelError."""
         config = _settings(directory)
-        found = _matrices(directory)
+        stored = _matrices(directory)
         shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-        for name, shape in found.items():
+        for name, shape in stored.items():
             shapes.setdefault(_parts(directory, name)[0], {})[name.rsplit(".", 2)[1]] = shape
         ranks = {module: _rank(directory, module, sides) for module, sides in shapes.items()}
         scaling = {module: _scaling(directory, config, module, rank) for module, rank in ranks.items()}
-        places = sorted({_parts(directory, name)[1:] for name in found})
+        places = sorted({_parts(directory, name)[1:] for name in stored})
         rank = max(ranks.values())
         spec = LoraSpec(
             rank=rank,
@@ -128,7 +128,7 @@ def _unusable(directory: Path) -> str:
 def _check_numbers(directory: Path, config: Any) -> None:
     whole = [config.r, *config.rank_pattern.values()]
     numbers = [config.lora_alpha, config.lora_dropout, *config.alpha_pattern.values()]
-    wrong = [one for one in whole if not isinstance(one, int) or isinstance(one, bool) or one < 1]
+    wrong = [value for value in whole if not isinstance(value, int) or isinstance(value, bool) or value < 1]
     wrong += [number for number in numbers if isinstance(number, bool) or not math.isfinite(number)]
     if wrong or not 0 <= config.lora_dropout < 1:
         named = wrong[0] if wrong else config.lora_dropout
@@ -169,10 +169,10 @@ def _matrices(directory: Path) -> dict[str, tuple[int, ...]]:
     if problem is not None:
         raise ModelError(f"'{path}' is damaged or cannot be read ({problem}); copy or train the adapter again.")
     with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    if not found:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if not shapes:
         raise ModelError(f"'{path}' holds no matrices; train the adapter again.")
-    return found
+    return shapes
 
 
 def _parts(directory: Path, name: str) -> tuple[str, int, str]:

@@ -19,16 +19,16 @@ def token_scores(model: Model, token_ids: IntArray, last: int | None = None) -> 
 
     What is switched on of an adapter counts: within `Trained.off` they are the base model's.
     """
-    found = []
+    chunks = []
     for rows, logprobs in _distributions(model, token_ids, last):
         wanted = torch.from_numpy(token_ids[rows + 1]).to(logprobs.device)
-        found.append(logprobs.gather(-1, wanted[:, None])[:, 0])
-    return _array(found)
+        chunks.append(logprobs.gather(-1, wanted[:, None])[:, 0])
+    return _array(chunks)
 
 
 def token_entropies(model: Model, token_ids: IntArray, last: int | None = None) -> FloatArray:
     """Return the entropy, in nats, of the distribution before each of the `last` tokens, as `token_scores`."""
-    return _array([-(one.exp() * one).sum(dim=-1) for _, one in _distributions(model, token_ids, last)])
+    return _array([-(logprobs.exp() * logprobs).sum(dim=-1) for _, logprobs in _distributions(model, token_ids, last)])
 
 
 @torch.no_grad()

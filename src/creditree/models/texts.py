@@ -109,15 +109,15 @@ class Texts:
 
         Raises ModelError where the template cannot be rendered.
         """
-        held: list[str] = []
-        content = self._marked(pieces, held)
+        markers: list[str] = []
+        content = self._marked(pieces, markers)
         before: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         text = self.chat.render([*before, {"role": "user", "content": content}], answer_next=True)
-        parts = MARK.split(text) if held else [text]
+        parts = MARK.split(text) if markers else [text]
         whole, cuts = parts[0], []
         for number, rest in zip(parts[1::2], parts[2::2], strict=True):
             cuts.append(len(whole) + 1)
-            whole += held[int(number)] + rest
+            whole += markers[int(number)] + rest
         return self._cut_ids(whole, cuts)
 
     def _ids(self, text: str, **options: bool) -> list[int]:
@@ -142,31 +142,31 @@ class Texts:
             if not is_data:
                 written.append((at, at + len(piece)))
             at += len(piece)
-        found, place = [], 0
+        cuts, place = [], 0
         while (match := self._control.search(text, place)) is not None:
             start, stop = match.span()
             if any(first <= start and stop <= last for first, last in written):
                 place = stop
             else:
-                found.append(start + 1)
+                cuts.append(start + 1)
                 place = start + 1
-        return found
+        return cuts
 
-    def _marked(self, pieces: Pieces, held: list[str]) -> str:
+    def _marked(self, pieces: Pieces, markers: list[str]) -> str:
         """Return a text with a mark in place of each control token that data made; they are appended to `held`."""
         cuts = self._cuts(pieces)
         text = "".join(piece for piece, _ in pieces)
         if not cuts:
             return text
-        found, at = "", 0
+        marked, at = "", 0
         for cut in cuts:
             match = self._control.match(text, cut - 1)
             if match is None or match.start() < at:
                 continue
-            found += MARK.sub("", text[at : match.start()]) + f"{MARKS[0]}{len(held)}{MARKS[1]}"
-            held.append(match.group())
+            marked += MARK.sub("", text[at : match.start()]) + f"{MARKS[0]}{len(markers)}{MARKS[1]}"
+            markers.append(match.group())
             at = match.end()
-        return found + MARK.sub("", text[at:])
+        return marked + MARK.sub("", text[at:])
 
     @cached_property
     def _control(self) -> re.Pattern[str]:

@@ -128,12 +128,12 @@ class Transformer(Network):
         turn = turn_of(*rope)
         for index in range(start, stop):
             lean = self._lean[index]
-            asked = rows if index == stop - 1 else None
+            wanted_rows = rows if index == stop - 1 else None
             if lean is not None:
-                hidden = lean(hidden, turn, plan, asked)
+                hidden = lean(hidden, turn, plan, wanted_rows)
                 continue
             hidden = self._module(index, hidden, rope, plan)
-            hidden = hidden if asked is None else hidden.index_select(1, asked)
+            hidden = hidden if wanted_rows is None else hidden.index_select(1, wanted_rows)
         return hidden if rows is None or stop > start else hidden.index_select(1, rows)
 
     def _module(self, index: int, hidden: Tensor, rope: Rope, plan: AttentionPlan) -> Tensor:

@@ -98,8 +98,8 @@ def blocks_of(queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor) 
     begin, end, asking = enters[:, None], np.where(is_real, exits, 0)[:, None], asks[:, :, None]
     sees = (begin <= asking) & (asking < end)
     place = np.arange(len(queries)) + np.repeat(np.arange(len(starts)) * query.shape[1] - starts, lengths)
-    queried, held, places = (torch.from_numpy(array.reshape(-1)).to(like.device) for array in (query, key, place))
-    return Blocks(queried, held, places, _bias(sees, shared, like))
+    queried, attended, places = (torch.from_numpy(array.reshape(-1)).to(like.device) for array in (query, key, place))
+    return Blocks(queried, attended, places, _bias(sees, shared, like))
 
 
 def block_starts(queries: TreeTokens, keys: TreeTokens) -> IntArray:
@@ -184,15 +184,15 @@ class TreeShape:
         """Return blocks for all tokens' queries [1, H, n, D] or, if there are fewer, those of the rows."""
         whole = query.shape[2] == len(self.tokens)
         if whole not in self._made:
-            asked = self.tokens if whole else self.tokens.at(self._rows)
-            self._made[whole] = self._make(asked, query)
+            queries = self.tokens if whole else self.tokens.at(self._rows)
+            self._made[whole] = self._make(queries, query)
         return self._made[whole]
 
-    def _make(self, asked: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
-        many = num_pairs(asked, self._keys) >= FEWEST_PAIRS
+    def _make(self, queries: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
+        many = num_pairs(queries, self._keys) >= FEWEST_PAIRS
         if many and flex_works(query.device, query.dtype, query.shape[3]):
-            return FlexBlocks(asked.enter, self._keys.enter, self._keys.exit, query.device)
-        return blocks_of(asked, self._keys, self._shared, query)
+            return FlexBlocks(queries.enter, self._keys.enter, self._keys.exit, query.device)
+        return blocks_of(queries, self._keys, self._shared, query)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -214,6 +214,6 @@ class TreePlan:
         if query.shape[2] == 0:
             return query
         if self.above:
-            key = torch.cat([*(held[layer][0] for held in self.above), key], dim=2)
-            value = torch.cat([*(held[layer][1] for held in self.above), value], dim=2)
+            key = torch.cat([*(level[layer][0] for level in self.above), key], dim=2)
+            value = torch.cat([*(level[layer][1] for level in self.above), value], dim=2)
         return self.shape.blocks(query).attend(query, key, value, scaling)

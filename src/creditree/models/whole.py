@@ -80,14 +80,14 @@ class WholeModel(Network):
     @torch.no_grad()
     def states(self, rows: Sequence[IntArray]) -> Tensor:
         """Return the inputs of the head [B, T, width]: the states after the final norm."""
-        found: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0]))
+        inputs_of_head: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda module, inputs: inputs_of_head.append(inputs[0]))
         try:
             ids, _ = self._padded(rows, before=False)
             self._forward(ids, torch.ones_like(ids), None, use_cache=False)
         finally:
             hook.remove()
-        return found[0]
+        return inputs_of_head[0]
 
     @torch.no_grad()
     def attentions(self, rows: Sequence[IntArray]) -> Iterator[Tensor]:
@@ -95,13 +95,17 @@ class WholeModel(Network):
         ids, _ = self._padded(rows, before=False)
         with self._eager():
             out = self._forward(ids, torch.ones_like(ids), None, use_cache=False, output_attentions=True)
-        found = out.attentions
-        if not found or len(found) != self.num_layers or any(one is None or one.dim() != 4 for one in found):
+        attentions = out.attentions
+        if (
+            not attentions
+            or len(attentions) != self.num_layers
+            or any(weights is None or weights.dim() != 4 for weights in attentions)
+        ):
             raise ConfigError(
                 f"{self.name} gives no attention weights of its layers, so no influence of steps can be had of it; "
                 "take a method without influence (method.explore)."
             )
-        yield from found
+        yield from attentions
 
     @contextmanager
     def _eager(self) -> Iterator[None]:
@@ -153,7 +157,7 @@ class WholeModel(Network):
         ids = self._some_ids(15)[0].cpu().numpy()
         rows = ids[:7], ids[7:14], np.append(ids[:5], ids[14])
         alone = [self._alone(row) for row in rows]
-        if not all(bool(one.isfinite().all()) for one in alone):
+        if not all(bool(states.isfinite().all()) for states in alone):
             raise ModelError(
                 f"{self.name} computes logits that are NaN or infinite for a few tokens, though its weights are "
                 "finite; its config.json may belong to other weights."
@@ -171,12 +175,12 @@ class WholeModel(Network):
     def _continues(self, rows: Sequence[IntArray], alone: Sequence[Tensor], kept: int) -> bool:
         """Whether five tokens of a row, `kept` of the next, and a fork of the first go on as each of them alone."""
         first, second, forked = rows
-        found, mask, cache = self.begin([first[:5], second[:kept]])
+        hidden, mask, cache = self.begin([first[:5], second[:kept]])
         begun = torch.stack([alone[0][4], alone[1][kept - 1]])
         mask = moved(mask, cache, torch.tensor([1, 0, 0], device=self.device))
         tokens = torch.from_numpy(np.array([second[kept], first[5], forked[5]])).to(self.device)
         gone_on = torch.stack([alone[1][kept], alone[0][5], alone[2][5]])
-        return self._agree(found, begun) and self._agree(self.go_on(tokens, mask, cache), gone_on)
+        return self._agree(hidden, begun) and self._agree(self.go_on(tokens, mask, cache), gone_on)
 
     def _alone(self, row: IntArray) -> Tensor:
         ids: Any = torch.from_numpy(row).to(self.device)[None]

@@ -72,11 +72,11 @@ class Combined(Verifier):
 
     def rules(self) -> Rules:
         """Return the rules of the whole, and of each that is a verifier under its name."""
-        found: Rules = {"grader": words(self.of), "combine": self.combine, "correct": f"what {self.of[0].name} says"}
+        rules: Rules = {"grader": words(self.of), "combine": self.combine, "correct": f"what {self.of[0].name} says"}
         for single in self.of:
             if isinstance(single.judge, Verifier):
-                found |= {f"{single.name}.{rule}": value for rule, value in single.judge.rules().items()}
-        return found
+                rules |= {f"{single.name}.{rule}": value for rule, value in single.judge.rules().items()}
+        return rules
 
     def credited(self, tree: RolloutTree) -> RolloutTree:
         """Return the tree with A as rewards where each is to be normalised; else as it is."""
@@ -85,8 +85,8 @@ class Combined(Verifier):
             return tree
         verdicts = [verdict for leaf in leaves if (verdict := tree.branches[leaf].verdict) is not None]
         singles = np.array([verdict.singles for verdict in verdicts], dtype=np.float64)
-        found = normalised(singles, [single.weight for single in self.of])
-        pairs = zip(leaves, verdicts, found.tolist(), strict=True)
+        rewards = normalised(singles, [single.weight for single in self.of])
+        pairs = zip(leaves, verdicts, rewards.tolist(), strict=True)
         return tree.judged({leaf: replace(verdict, reward=reward) for leaf, verdict, reward in pairs})
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Combined(Verifier):
         if failed is not None:
             return replace(failed, answer=verdicts[0].answer, singles=singles)
         pairs = zip(self.of, singles, strict=True)
-        return replace(verdicts[0], reward=sum(one.weight * (r or 0.0) for one, r in pairs), singles=singles)
+        return replace(verdicts[0], reward=sum(single.weight * (r or 0.0) for single, r in pairs), singles=singles)
 
 
 def normalised(singles: FloatArray, weights: Sequence[float]) -> FloatArray:

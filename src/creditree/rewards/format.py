@@ -39,7 +39,7 @@ class Format(Reward):
     def of(self, answer: Answer, right: bool | None) -> float:
         """Return 1 for a match."""
         try:
-            found = regex.fullmatch(self.pattern, answer.completion.strip(), regex.DOTALL, timeout=LONGEST_S)
+            match = regex.fullmatch(self.pattern, answer.completion.strip(), regex.DOTALL, timeout=LONGEST_S)
         except TimeoutError:
             return 0.0
-        return float(found is not None)
+        return float(match is not None)

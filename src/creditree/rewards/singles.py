@@ -30,10 +30,10 @@ class SingleReward:
 
 def singles_of(names: Sequence[str], rows: Sequence[Sequence[float | None]]) -> dict[str, SingleReward]:
     """Return each named reward over completions [G] with one number, or None, for each name."""
-    found = {}
+    singles = {}
     for place, name in enumerate(names):
         given = [row[place] for row in rows if len(row) > place]
         known = [value for value in given if value is not None]
         mean = fsum(known) / len(known) if known else None
-        found[name] = SingleReward(mean, 1.0 - len(known) / len(given) if given else 0.0)
-    return found
+        singles[name] = SingleReward(mean, 1.0 - len(known) / len(given) if given else 0.0)
+    return singles

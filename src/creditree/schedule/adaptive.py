@@ -111,14 +111,14 @@ class Adaptive(Schedule):
         """
         easy = [self._is_easy(forest) for forest in forests]
         mean, count = float(state["influence_mean"]), int(state["influence_count"])
-        goes_on = [not one or self.easy_filter == "none" for one in easy]
+        goes_on = [not is_easy or self.easy_filter == "none" for is_easy in easy]
         if self.easy_filter == "influence":
-            found = {i: self._influence(forest) for i, forest in enumerate(forests) if easy[i]}
-            for value in found.values():
+            influence = {i: self._influence(forest) for i, forest in enumerate(forests) if easy[i]}
+            for value in influence.values():
                 count += 1
                 weight = 1.0 / count if self.influence_decay is None or count == 1 else 1.0 - self.influence_decay
                 mean += weight * (value - mean)
-            goes_on = [not one or found[i] > mean for i, one in enumerate(easy)]
+            goes_on = [not is_easy or influence[i] > mean for i, is_easy in enumerate(easy)]
         counts = {"expanded": sum(goes_on), "all_correct": sum(easy), "filtered": len(forests) - sum(goes_on)}
         return goes_on, state | {"influence_mean": mean, "influence_count": count} | counts
 

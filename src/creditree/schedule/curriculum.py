@@ -84,12 +84,12 @@ class Curriculum(Schedule):
                 f"name: add it there, or drop the row.{did_you_mean(str(value), self.order)}"
             )
         try:
-            found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+            level = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
         except ValueError:
-            found = None
-        if found is None or not isfinite(found):
+            level = None
+        if level is None or not isfinite(level):
             raise DataError(
                 f"Problem '{problem.id}' has {shown(value)} in column '{self.column}', which is no number: fill it, or "
                 "name the column's values from easy to hard with method.order."
             )
-        return found
+        return level

@@ -65,7 +65,7 @@ class Auto(Drawn):
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
         """Return this selection with its rule."""
         scores = [self._scored(forest, given) for forest, given in zip(forests, advantages, strict=True)]
-        rows = [row for found in scores for row in found]
+        rows = [row for of_forest in scores for row in of_forest]
         if not rows:
             return self
         if self.allocation == "tokens":

@@ -109,7 +109,7 @@ class ByCompletion(Selection):
         for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
             field = same_assigned(given)
             for leaf in trained_leaves(tree, given):
-                one = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
-                scatter(tree, leaf, self.of_completion(one), field, add=True)
+                completion = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
+                scatter(tree, leaf, self.of_completion(completion), field, add=True)
             weights.append(tuple(field))
         return tuple(weights)

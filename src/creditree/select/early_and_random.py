@@ -117,11 +117,11 @@ class EarlyAndRandom(ByCompletion):
 
 @lru_cache(maxsize=4096)
 def _inclusion(alpha: int, probability: float, k: int, length: int) -> FloatArray:
-    found = np.ones(length)
+    inclusion = np.ones(length)
     room = max(0, k - alpha)
     sure = min(length, alpha + room)
-    found[alpha:sure] = probability
-    found[sure:] = 0.0
+    inclusion[alpha:sure] = probability
+    inclusion[sure:] = 0.0
     counts = np.zeros(room)
     counts[:1] = 1.0
     for t in range(alpha + 1, length if room else 0):
@@ -130,6 +130,6 @@ def _inclusion(alpha: int, probability: float, k: int, length: int) -> FloatArra
             counts[:1] * (1.0 - probability),
         )
         if t >= sure:
-            found[t] = probability * counts.sum()
-    found.setflags(write=False)
-    return found
+            inclusion[t] = probability * counts.sum()
+    inclusion.setflags(write=False)
+    return inclusion

@@ -36,6 +36,6 @@ class FullMean(ByCompletion):
         """Return the number of problems, or that of tokens, each counted once for every completion that holds it."""
         if self.loss_mean == "completions":
             return float(len(forests))
-        pairs = (pair for one in zip(forests, advantages, strict=True) for pair in zip(*one, strict=True))
+        pairs = (pair for of_forest in zip(forests, advantages, strict=True) for pair in zip(*of_forest, strict=True))
         lengths = (num_learning(tree, leaf, given) for tree, given in pairs for leaf in trained_leaves(tree, given))
         return max(1.0, float(sum(lengths)))

@@ -92,12 +92,12 @@ class TopShare(Masked):
     def _ranked(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> list[FloatArray]:
         """Return the scores of all tokens that a completion to train on holds."""
         ranked = []
-        pairs = (pair for one in zip(forests, advantages, strict=True) for pair in zip(*one, strict=True))
+        pairs = (pair for of_forest in zip(forests, advantages, strict=True) for pair in zip(*of_forest, strict=True))
         for tree, given in pairs:
-            held = same_assigned(given)
+            covered = same_assigned(given)
             for leaf in trained_leaves(tree, given):
-                scatter(tree, leaf, np.ones(tree.branches[leaf].end), held, add=False)
-            for branch, is_held in zip(tree.branches, held, strict=True):
+                scatter(tree, leaf, np.ones(tree.branches[leaf].end), covered, add=False)
+            for branch, is_held in zip(tree.branches, covered, strict=True):
                 if is_held is not None and is_held.any():
                     ranked.append(self.scores(branch)[is_held > 0])
         return ranked

@@ -77,18 +77,18 @@ def benchmark(
     placed = _from_hub(spec, load_dataset) if path is None else _from_file(path, load_dataset)
     test = [problem_of(_normal(row)) for slice_, row in placed if slice_ == "test"]
     _check_ids(name, test)
-    asked = {problem.question for problem in test}
+    test_questions = {problem.question for problem in test}
     rest = [(slice_, _normal(row)) for slice_, row in placed if slice_ != "test"]
-    slices, notes = _training(name, [(s, row) for s, row in rest if row.values["question"] not in asked])
+    slices, notes = _training(name, [(s, row) for s, row in rest if row.values["question"] not in test_questions])
     slices["test"] = tuple(sorted(test, key=lambda problem: order_of(problem.question)))
     return Table(name, MappingProxyType(slices), spec.prompt if prompt is None else prompt, notes)
 
 
 def _from_hub(spec: Benchmark, load_dataset: LoadDataset | None) -> list[tuple[Slice, Row]]:
-    found: list[tuple[Slice, Row]] = []
+    rows: list[tuple[Slice, Row]] = []
     if spec.training is not None:
-        found += [("training", row) for row in hub_rows(spec.hub, spec.training, load_dataset, spec.subset)]
-    return found + [("test", row) for row in hub_rows(spec.hub, spec.split, load_dataset, spec.subset)]
+        rows += [("training", row) for row in hub_rows(spec.hub, spec.training, load_dataset, spec.subset)]
+    return rows + [("test", row) for row in hub_rows(spec.hub, spec.split, load_dataset, spec.subset)]
 
 
 def _from_file(path: str | Path, load_dataset: LoadDataset | None) -> list[tuple[Slice, Row]]:
@@ -107,7 +107,7 @@ def _normal(row: Row) -> Row:
     question = _column(row, QUESTION_COLUMNS, "question")
     answer = _column(row, ANSWER_COLUMNS, "answer")
     given = row.values[answer]
-    answers = [_bare(one) for one in given] if isinstance(given, list | tuple) else _bare(given)
+    answers = [_bare(answer) for answer in given] if isinstance(given, list | tuple) else _bare(given)
     values = {name: value for name, value in row.values.items() if name not in ANSWER_COLUMNS}
     return replace(row, values=MappingProxyType(values | {"question": row.values[question], "answers": answers}))
 

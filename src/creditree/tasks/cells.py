@@ -82,7 +82,7 @@ def check_values(values: Mapping[str, object], place: str) -> None:
                 )
             if "\0" in text:
                 raise DataError(f"{place} holds the character NUL in column {shown(name)}: a text has none.")
-            half = next((one for one in text if "\ud800" <= one <= "\udfff"), None) if not text.isascii() else None
+            half = None if text.isascii() else next((char for char in text if "\ud800" <= char <= "\udfff"), None)
             if half is not None:
                 raise DataError(
                     f"{place} holds half a character ({printable(half)}) in column {shown(name)}: write the whole "
@@ -94,12 +94,12 @@ def _texts(value: object) -> Iterator[tuple[str, int]]:
     """Yield every text within a value, keys too, with its depth; one that is too deep stands for all below it."""
     stack: list[tuple[object, int]] = [(value, 0)]
     while stack:
-        one, depth = stack.pop()
-        if isinstance(one, str):
-            yield one, depth
+        current, depth = stack.pop()
+        if isinstance(current, str):
+            yield current, depth
         elif depth > DEEPEST:
             yield "", depth
-        elif isinstance(one, Mapping):
-            stack += [(part, depth + 1) for pair in one.items() for part in pair]
-        elif isinstance(one, list | tuple):
-            stack += [(part, depth + 1) for part in one]
+        elif isinstance(current, Mapping):
+            stack += [(part, depth + 1) for pair in current.items() for part in pair]
+        elif isinstance(current, list | tuple):
+            stack += [(part, depth + 1) for part in current]

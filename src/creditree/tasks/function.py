@@ -54,13 +54,13 @@ def _rows(location: str, name: str, columns: Columns) -> Iterator[Row]:
         )
     number = 0
     try:
-        found = function()
-        if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        returned = function()
+        if isinstance(returned, str | bytes | Mapping) or not isinstance(returned, Iterable):
             raise ConfigError(
-                f"The task '{location}' returns {shown(found)}: it has to yield (question, answers), or return a list "
-                "of them."
+                f"The task '{location}' returns {shown(returned)}: it has to yield (question, answers), or return a "
+                "list of them."
             )
-        for number, problem in enumerate(found, 1):
+        for number, problem in enumerate(returned, 1):
             yield _row(problem, f"{name}-{number}", f"problem {number} of task '{location}'", columns)
     except (ConfigError, DataError):
         raise

@@ -29,8 +29,8 @@ class MixedPrompt(PromptTemplate):
     @classmethod
     def of_parts(cls, parts: tuple[tuple[str, PromptTemplate], ...]) -> "MixedPrompt":
         """Return the wordings by name as one."""
-        chats, systems = {one.chat for _, one in parts}, {one.system for _, one in parts}
-        text = "\n".join(f"{name}: {one.text}" for name, one in parts)
+        chats, systems = {template.chat for _, template in parts}, {template.system for _, template in parts}
+        text = "\n".join(f"{name}: {template.text}" for name, template in parts)
         system = systems.pop() if len(systems) == 1 else None
         return cls(text, chats.pop() if len(chats) == 1 else "auto", system, parts)
 
@@ -53,7 +53,7 @@ class MixedPrompt(PromptTemplate):
 
     def in_chat_format(self, encoder: TextEncoder) -> bool:
         """Return whether prompts of any task are in the chat format."""
-        return any(one.in_chat_format(encoder) for _, one in self.parts)
+        return any(template.in_chat_format(encoder) for _, template in self.parts)
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ class Mixture:
 
     def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
         """Return the problems of a split; `limit` takes the first ones."""
-        found = [list(part.task.held_out(split, limit)) for part in self.parts]
-        total = sum(map(len, found))
-        turns = _turns([part.weight for part in self.parts], [len(own) for own in found])
+        by_part = [list(part.task.held_out(split, limit)) for part in self.parts]
+        total = sum(map(len, by_part))
+        turns = _turns([part.weight for part in self.parts], [len(own) for own in by_part])
         count = total if limit is None else min(limit, total)
-        places = [iter(own) for own in found]
+        places = [iter(own) for own in by_part]
         return tuple(self.parts[turn].named(next(places[turn])) for turn, _ in zip(turns, range(count), strict=False))
 
 

@@ -45,10 +45,10 @@ def _check(source: Any, names: list[str], file: Path, most_rows: int) -> None:
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise DataError(f"{file} has the column {shown(twice)} twice: rename or remove one of them.")
-    found = source.metadata
-    if found.num_rows > most_rows:
-        raise DataError(f"{file} has {found.num_rows:,} rows, and at most {most_rows:,} are read: split it.")
-    unfolded = sum(found.row_group(place).total_byte_size for place in range(found.num_row_groups))
+    metadata = source.metadata
+    if metadata.num_rows > most_rows:
+        raise DataError(f"{file} has {metadata.num_rows:,} rows, and at most {most_rows:,} are read: split it.")
+    unfolded = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
     if unfolded > MOST_UNFOLDED:
         raise DataError(
             f"{file} unfolds to {unfolded / 1e9:.1f} GB, and at most {MOST_UNFOLDED / 1e9:.0f} GB are read: split it."
@@ -97,9 +97,9 @@ def _plain(value: Any, kind: Any) -> object:
     if isinstance(value, float) and (types.is_float32(kind) or types.is_float16(kind)):
         return _shortest(value, kind)
     if isinstance(value, list) and hasattr(kind, "value_type"):
-        return [_plain(one, kind.value_type) for one in value]
+        return [_plain(element, kind.value_type) for element in value]
     if isinstance(value, dict) and types.is_struct(kind):
-        return {key: _plain(one, kind.field(key).type) for key, one in value.items()}
+        return {key: _plain(element, kind.field(key).type) for key, element in value.items()}
     return plain_value(value)
 
 

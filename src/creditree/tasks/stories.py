@@ -149,12 +149,12 @@ def draw(rng: Generator, kinds: tuple[str, ...], distractors: float) -> Story:
     name = kinds[int(rng.integers(len(kinds)))]
     kind = KINDS[name]
     numbers, steps = _numbers(kind, rng)
-    text, asked = kind.phrasings[int(rng.integers(len(kind.phrasings)))]
+    text, question = kind.phrasings[int(rng.integers(len(kind.phrasings)))]
     n, m = (NAMES[int(i)] for i in rng.permutation(len(NAMES))[:2])
     o, p = (THINGS[int(i)] for i in rng.permutation(len(THINGS))[:2])
     h = HOLDERS[int(rng.integers(len(HOLDERS)))]
     distractor = None
-    sentences = [text, asked]
+    sentences = [text, question]
     if len(steps) == 1 and rng.random() < distractors:
         unused = [number for number in range(2, LARGEST + 1) if number not in numbers.values()]
         distractor = unused[int(rng.integers(len(unused)))]

@@ -192,8 +192,10 @@ def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
     try:
         answers = answers_in(_value(row, answer, "answer"))
     except ValueError as error:
-        held = shown(row.values[answer])
-        raise DataError(f"{_start(row.place)} has no answer in column '{answer}': it holds {held}, {error}.") from None
+        content = shown(row.values[answer])
+        raise DataError(
+            f"{_start(row.place)} has no answer in column '{answer}': it holds {content}, {error}."
+        ) from None
     solution = row.values.get(columns.solution)
     is_text = isinstance(solution, str | int | float) and not isinstance(solution, bool)
     worked = str(solution) if is_text and not is_missing(solution) else None

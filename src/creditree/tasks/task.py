@@ -103,14 +103,14 @@ class PromptTemplate:
                 f"The prompt text asks for {{{missing[0]}}}, but problem {problem.id} has no such column."
                 f"{did_you_mean(missing[0], values)}"
             )
-        found = [(text, False) if name is None else (str(values[name]), True) for text, name in self._written()]
-        length = sum(len(text) for text, _ in found)
+        pieces = [(text, False) if name is None else (str(values[name]), True) for text, name in self._written()]
+        length = sum(len(text) for text, _ in pieces)
         if length > LONGEST_PROMPT:
             raise DataError(
                 f"The prompt of problem '{shortened(problem.id)}' has {length:,} characters, and tokenizers are given "
                 f"{LONGEST_PROMPT:,} at most: shorten its columns, or leave the problem out."
             )
-        return found
+        return pieces
 
     def of(self, problem: Problem) -> "PromptTemplate":
         """Return the wording of a problem's own task: this one, where there is one."""
@@ -165,14 +165,14 @@ class Task(Protocol):
 
 def first_different(problems: Iterator[Problem], limit: int) -> tuple[Problem, ...]:
     """Return the first `limit` problems with different ids, or all of them where no new one comes any more."""
-    found: dict[str, Problem] = {}
+    by_id: dict[str, Problem] = {}
     repeats = 0
     for problem in problems if limit > 0 else ():
-        repeats = repeats + 1 if problem.id in found else 0
-        found.setdefault(problem.id, problem)
-        if len(found) == limit or repeats == MOST_REPEATS:
+        repeats = repeats + 1 if problem.id in by_id else 0
+        by_id.setdefault(problem.id, problem)
+        if len(by_id) == limit or repeats == MOST_REPEATS:
             break
-    return tuple(found.values())
+    return tuple(by_id.values())
 
 
 def nth_of_passes(problems: Sequence[Problem], key: Key, index: int) -> Problem:
@@ -192,16 +192,16 @@ def order_of_pass(key: Key, number: int, size: int) -> NDArray[np.int64]:
 @lru_cache(maxsize=64)
 def _parts_of(wording: str) -> tuple[tuple[str, str | None], ...]:
     """Return the text in pieces: a literal one and None, or a field as it is written in its braces and its name."""
-    found: list[tuple[str, str | None]] = []
+    parts: list[tuple[str, str | None]] = []
     try:
         for literal, name, spec, conversion in Formatter().parse(wording):
             if literal:
-                found.append((literal, None))
+                parts.append((literal, None))
             if name is not None:
                 extra = (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-                found.append((name + extra, name))
+                parts.append((name + extra, name))
     except ValueError as error:
         raise ConfigError(
             f"The prompt text {shown(wording)} is malformed ({error}): double a brace that is meant literally."
         ) from error
-    return tuple(found)
+    return tuple(parts)

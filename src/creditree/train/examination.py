@@ -22,15 +22,15 @@ def examined(trainer: Trainer, side: Side) -> dict[str, Evaluation]:
 
     Raises RunError where completions of other problems are kept.
     """
-    settings, found = trainer.settings, {}
+    settings, evaluations = trainer.settings, {}
     problems = settings.measured(trainer.parts.task)
     look = FirstLook(trainer.examiner, trainer.watcher.message, shows=side == "base")
     with as_measured(trainer, side):
         for temperature in settings.evaluation_temperatures:
             name, sampling = Sampling(temperature).name, Sampling(temperature, settings.sampling.top_p)
             kept = trainer.run.measurement(name, side)
-            found[name] = measure(look, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
-    return found
+            evaluations[name] = measure(look, problems, sampling, 1, kept, trainer.watchdog, f"{name}, {side}")
+    return evaluations
 
 
 def first_example(trainer: Trainer) -> Example:
@@ -46,10 +46,10 @@ def guarded(trainer: Trainer, guard: Guard, side: Side) -> GuardSide:
     examiner = replace(trainer.examiner, verifier=guard.verifier, prompt=guard.prompt)
     kept = trainer.run.measurement(GUARD, side)
     with as_measured(trainer, side):
-        found = measure(examiner, guard.problems, Sampling(0.0), 1, kept, trainer.watchdog, f"{GUARD}, {side}")
+        evaluation = measure(examiner, guard.problems, Sampling(0.0), 1, kept, trainer.watchdog, f"{GUARD}, {side}")
         cure = "when what judges works again, continue with `resume`."
-        check_judged({f"guard set, {side}": found}, cure)
-        return GuardSide(found.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
+        check_judged({f"guard set, {side}": evaluation}, cure)
+        return GuardSide(evaluation.correct, guard.losses(trainer.parts.model, trainer.parts.learner))
 
 
 @contextmanager

@@ -56,13 +56,13 @@ class Guard:
         ]
         ones = [((np.ones(len(target)),),) for target in targets]
         logprobs = learner.logprobs(pack(forests, ones, ones, keep_zero_advantage=True))
-        found = np.split(logprobs, np.cumsum([len(target) for target in targets])[:-1])
+        of_targets = np.split(logprobs, np.cumsum([len(target) for target in targets])[:-1])
         if not np.isfinite(logprobs).all():
             raise NonFiniteError(
                 f"{self.source}: the log-probabilities of guard targets are not finite: what is measured is damaged, "
                 "or its weights have grown too large."
             )
-        return {problem.id: -float(own.mean()) for problem, own in zip(self.problems, found, strict=True)}
+        return {problem.id: -float(own.mean()) for problem, own in zip(self.problems, of_targets, strict=True)}
 
     def _target_ids(self, target: str, model: Model) -> IntArray:
         return target_ids(target, model, chat=self.prompt.in_chat_format(model.texts))

@@ -35,7 +35,7 @@ class Stored:
 def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
     """Return problems in flight: the numbers of all their branches one after the other, and everything else."""
     branches: list[Branch] = []
-    held: list[Plain] = []
+    records: list[Plain] = []
     for exploring in live:
         trees = []
         for tree in exploring.forest:
@@ -47,7 +47,7 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
                 }
             )
             branches += tree.branches
-        held.append(
+        records.append(
             {
                 "index": exploring.index,
                 "key": exploring.key.digest.hex(),
@@ -58,9 +58,9 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
         )
     arrays: Arrays = {_TOKENS: np.concatenate([NO_TOKENS, *(branch.token_ids for branch in branches)])}
     for name in (*_NUMBERS, *_SIGNALS):
-        found = (getattr(branch, name) for branch in branches)
-        arrays[name] = np.concatenate([np.zeros(0), *(array for array in found if array is not None)])
-    return {f"{_ON_DISK}/{name}": array for name, array in arrays.items()}, held
+        arrays_of_branches = (getattr(branch, name) for branch in branches)
+        arrays[name] = np.concatenate([np.zeros(0), *(array for array in arrays_of_branches if array is not None)])
+    return {f"{_ON_DISK}/{name}": array for name, array in arrays.items()}, records
 
 
 def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], Problem]) -> list[Stored]:
@@ -72,9 +72,9 @@ def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], 
         taken[name] = start + count
         return np.array(arrays[f"{_ON_DISK}/{name}"][start : start + count])
 
-    found = []
-    for one in held:
-        problem = problem_at(one["index"])
+    entries = []
+    for record in held:
+        problem = problem_at(record["index"])
         forest = tuple(
             RolloutTree(
                 problem,
@@ -82,11 +82,11 @@ def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], 
                 token_array(tree["kept"]),
                 tuple(_branch(entry, take) for entry in tree["branches"]),
             )
-            for tree in one["trees"]
+            for tree in record["trees"]
         )
-        key = Key(bytes.fromhex(one["key"]))
-        found.append(Stored(one["index"], key, one["budget"], forest, one["ended"]))
-    return found
+        key = Key(bytes.fromhex(record["key"]))
+        entries.append(Stored(record["index"], key, record["budget"], forest, record["ended"]))
+    return entries
 
 
 def _described(branch: Branch) -> Plain:

@@ -65,10 +65,10 @@ class BaseDigests:
         if not is_file(trained / BASE):
             return
         cure = "restore it, or remove it to go on without knowing whether the base model is the same"
-        held = record_of(
+        recorded = record_of(
             BaseDigests, object_of(read_bytes(trained / BASE, cure), trained / BASE, cure), trained / BASE, cure
         )
-        difference = self.difference(held)
+        difference = self.difference(recorded)
         if difference is not None:
             words = difference.format(f"the base that '{trained}' was trained on")
             raise ModelError(
@@ -106,33 +106,33 @@ class Inputs:
                 self._note(run, tell, f"{run.path / INPUTS} was missing: what the run began with is not known.")
             run.write_json(INPUTS, asdict(self))
             return
-        held = record_of(Inputs, _held(run), run.path / INPUTS, _UNKNOWN)
+        recorded = record_of(Inputs, _held(run), run.path / INPUTS, _UNKNOWN)
         for name, words in _WORDS.items():
-            before, now = getattr(held, name), getattr(self, name)
+            before, now = getattr(recorded, name), getattr(self, name)
             if before != now:
                 raise RunError(
                     f"{words} of run {run.path} changed since it was started (sha256 {_short(before)} then, "
                     f"{_short(now)} now); put back what was there, or train in another run directory."
                 )
         for place, now in self.pieces.items():
-            before = held.pieces.get(place, now)
+            before = recorded.pieces.get(place, now)
             if before != now:
                 raise RunError(
                     f"The file of the piece {place} changed since run {run.path} was started (sha256 {_short(before)} "
                     f"then, {_short(now)} now); put back what was there, or train in another run directory."
                 )
-        difference = self.base.difference(held.base)
+        difference = self.base.difference(recorded.base)
         if difference is not None:
             words = difference.format(f"when run {run.path} was started")
             raise RunError(
                 f"The base model '{self.base.name}' {words}; put back what it was, or train in another run directory."
             )
-        if held.engine != self.engine:
+        if recorded.engine != self.engine:
             self._note(
                 run,
                 tell,
-                f"This run was started with the engine {held.engine} and continues with {self.engine}: its numbers may "
-                "differ from an uninterrupted run's.",
+                f"This run was started with the engine {recorded.engine} and continues with {self.engine}: its numbers "
+                "may differ from an uninterrupted run's.",
             )
 
     @staticmethod

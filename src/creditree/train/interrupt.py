@@ -77,8 +77,8 @@ def finishing(told: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator
             impatience.begin(number)
             told(number)
             return
-        for one in SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
+        for signum in SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
         raise Interrupted(number)
 
     with _handled(ask):

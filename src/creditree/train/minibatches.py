@@ -37,11 +37,11 @@ def minibatches(sizes: Sequence[Size], mini_batch: int | None, key: Key) -> list
     count = 1 if mini_batch is None else max(1, min(most, int(rows / mini_batch + 0.5)))
     if count == 1:
         return [everything]
-    held: list[list[int]] = [[] for _ in range(count)]
+    batches: list[list[int]] = [[] for _ in range(count)]
     tokens = [0] * count
     shuffled = key.at("problems").choose(len(sizes), len(sizes))
     for index in sorted(shuffled, key=lambda index: -sizes[index].tokens):
-        lightest = min(range(count), key=lambda batch: (tokens[batch], len(held[batch])))
-        held[lightest].append(index)
+        lightest = min(range(count), key=lambda batch: (tokens[batch], len(batches[batch])))
+        batches[lightest].append(index)
         tokens[lightest] += sizes[index].tokens
-    return [sorted(held[batch]) for batch in key.at("steps").choose(count, count)]
+    return [sorted(batches[batch]) for batch in key.at("steps").choose(count, count)]

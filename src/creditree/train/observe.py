@@ -18,15 +18,15 @@ def observed(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int
     Computed with the weights as they are, so before the first update of a training step. One problem after the other:
     no more than the states of its tokens are held.
     """
-    forwarded, found = 0, []
+    forwarded, completed = 0, []
     for forest in forests:
         for piece in parts.method.pieces:
             if piece.asks:
                 seen, tokens = _seen(parts, forest, piece.asks)
-                forest = tuple(piece.observe(tree, one) for tree, one in zip(forest, seen, strict=True))
+                forest = tuple(piece.observe(tree, signals) for tree, signals in zip(forest, seen, strict=True))
                 forwarded += tokens
-        found.append(forest)
-    return found, forwarded
+        completed.append(forest)
+    return completed, forwarded
 
 
 def _seen(parts: Parts, forest: Forest, asks: frozenset[Ask]) -> tuple[list[Seen], int]:
@@ -62,8 +62,8 @@ def with_old_logprobs(learner: Learner, forest: Forest) -> tuple[Forest, int]:
         replace(
             tree,
             branches=tuple(
-                replace(branch, old_logprobs=found) if branch.old_logprobs is None else branch
-                for branch, found in zip(tree.branches, of_tree, strict=True)
+                replace(branch, old_logprobs=logprobs) if branch.old_logprobs is None else branch
+                for branch, logprobs in zip(tree.branches, of_tree, strict=True)
             ),
         )
         for tree, of_tree in zip(forest, own, strict=True)

@@ -45,7 +45,7 @@ def summary_of(trainer: Trainer, before: Sides, after: Sides) -> Summary:
     return Summary(
         method=trainer.parts.method.label,
         task=trainer.parts.task.name,
-        decoding={name: Decoding.of(before[name].correct, found.correct) for name, found in after.items()},
+        decoding={name: Decoding.of(before[name].correct, evaluation.correct) for name, evaluation in after.items()},
         seconds={
             "total": trainer.elapsed_s,
             "train": state.seconds.training_wall,
@@ -83,10 +83,12 @@ def _details(trainer: Trainer, after: Sides) -> SummaryDetails:
             counts.timeouts,
             counts.crashes,
         ),
-        truncated={name: found.num_truncated for name, found in after.items()},
-        statuses={name: {str(status): n for status, n in found.statuses.items()} for name, found in after.items()},
-        unjudged={name: found.num_unjudged for name, found in after.items()},
-        mean_reward={name: found.mean_reward for name, found in after.items()},
+        truncated={name: evaluation.num_truncated for name, evaluation in after.items()},
+        statuses={
+            name: {str(status): n for status, n in evaluation.statuses.items()} for name, evaluation in after.items()
+        },
+        unjudged={name: evaluation.num_unjudged for name, evaluation in after.items()},
+        mean_reward={name: evaluation.mean_reward for name, evaluation in after.items()},
         grading=parts.verifier.rules(),
         first=first_example(trainer),
         notes=_notes(trainer),
@@ -159,24 +161,28 @@ def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_update
 def _rewards(trainer: Trainer, before: Sides, after: Sides) -> dict[str, RewardChange]:
     """Return the mean rewards by decoding, where rewards are not all 0 or 1."""
     key = trainer.key.at("reward")
-    changes = {name: RewardChange.of(before[name], found, key.at(name)) for name, found in after.items()}
+    changes = {name: RewardChange.of(before[name], evaluation, key.at(name)) for name, evaluation in after.items()}
     return {name: change for name, change in changes.items() if change is not None}
 
 
 def _singles(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, SingleChange]]:
     """Return each of several rewards by decoding; nothing where there is one."""
     names = trainer.parts.verifier.singles
-    return {name: single_changes(names, before[name], found) for name, found in after.items()} if names else {}
+    return (
+        {name: single_changes(names, before[name], evaluation) for name, evaluation in after.items()} if names else {}
+    )
 
 
 def _tasks(trainer: Trainer, before: Sides, after: Sides) -> dict[str, dict[str, Decoding]]:
     """Return the accuracies of each task of a mixture, by decoding; those without a judged pair are left out."""
     measured = trainer.settings.measured(trainer.parts.task)
-    found: dict[str, dict[str, Decoding]] = {}
+    decodings: dict[str, dict[str, Decoding]] = {}
     for task, ids in ids_by_task(measured).items():
-        sides = {name: (before[name].only(ids).correct, one.only(ids).correct) for name, one in after.items()}
-        found[task] = {name: Decoding.of(old, new) for name, (old, new) in sides.items() if _has_pair(old, new)}
-    return found
+        sides = {
+            name: (before[name].only(ids).correct, evaluation.only(ids).correct) for name, evaluation in after.items()
+        }
+        decodings[task] = {name: Decoding.of(old, new) for name, (old, new) in sides.items() if _has_pair(old, new)}
+    return decodings
 
 
 def _has_pair(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> bool:

@@ -100,9 +100,9 @@ class Pipeline:
         return self._saved
 
     def _taken(self) -> tuple[Arrays, Plain]:
-        arrays, held = stored(self.in_flight)
+        arrays, records = stored(self.in_flight)
         known = {"explorer": self.explorer_state, "drawn_with": self._drawn_with}
-        return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": held, **known}
+        return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": records, **known}
 
     def load(self, arrays: Arrays, record: Plain) -> None:
         """Restore what `save` returned."""
@@ -114,14 +114,14 @@ class Pipeline:
         self.in_flight = [
             Exploring.resume(
                 explorer,
-                self.rollout.root(one.forest[0].problem, one.budget),
-                one.index,
-                one.key,
-                one.budget,
-                one.forest,
-                ended=one.ended,
+                self.rollout.root(entry.forest[0].problem, entry.budget),
+                entry.index,
+                entry.key,
+                entry.budget,
+                entry.forest,
+                ended=entry.ended,
             )
-            for one in restored(arrays, record["flying"], self._problem)
+            for entry in restored(arrays, record["flying"], self._problem)
         ]
         self._saved = self._taken()
 
@@ -133,13 +133,13 @@ class Pipeline:
         budget = self.schedule.max_new_tokens(number, self.rollout.max_new_tokens)
         key = self.key.at("step", number)
         explorer, self._drawn_with = self.explorer.at_state(self.explorer_state), self.explorer_state
-        found = []
+        drawn = []
         for place in range(first, first + count):
             index, problem = self._next()
             self._asked.append(problem)
             root = self.rollout.root(problem, budget)
-            found.append(Exploring.start(explorer, root, index, key.at("problem", place), budget))
-        return found
+            drawn.append(Exploring.start(explorer, root, index, key.at("problem", place), budget))
+        return drawn
 
     def _next(self) -> tuple[int, Problem]:
         """Return the next problem that the schedule takes, and its index; a million in a row are not passed over."""

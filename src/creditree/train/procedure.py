@@ -51,9 +51,9 @@ def validated_at(
     with watched(trainer.watchdog):
         trainer.restore()
         _train(trainer, tokens)
-        found = trainer.validate()
-    check_judged({"validation": found}, _continuing(run))
-    return trainer.state, found
+        evaluation = trainer.validate()
+    check_judged({"validation": evaluation}, _continuing(run))
+    return trainer.state, evaluation
 
 
 def _trainer(parts: Parts, settings: Settings, run: RunDirectory, watcher: Watcher) -> Trainer:
@@ -75,25 +75,27 @@ def _run(trainer: Trainer) -> Summary:
         run.forget_measurement("trained")
     _train(trainer)
     after = _measured_after(trainer)
-    if any(found.num_unjudged for found in before.values()):
+    if any(evaluation.num_unjudged for evaluation in before.values()):
         before = examined(trainer, "base")  # who judges may work again: what has no reward yet is judged once more
     run.write_json(EVALUATION, {"before": _correct(before), "after": _correct(after)})
     check_judged(_named({"before": before, "after": after}), _continuing(run))
     summary = summary_of(trainer, before, after)
     if parts.guard is not None and guard_before is not None:
-        found = _guard_result(trainer, run, parts.guard, guard_before)
-        summary = replace(summary, details=replace(summary.details, guard=found))
+        guard_result = _guard_result(trainer, run, parts.guard, guard_before)
+        summary = replace(summary, details=replace(summary.details, guard=guard_result))
     write_report(run, summary)
     run.write_json(SUMMARY, summary.to_json())
     return summary
 
 
 def _correct(sides: Mapping[str, Evaluation]) -> dict[str, dict[str, int | None]]:
-    return {name: found.correct for name, found in sides.items()}
+    return {name: evaluation.correct for name, evaluation in sides.items()}
 
 
 def _named(sides: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
-    return {f"{name} {side}": one for side, found in sides.items() for name, one in found.items()}
+    return {
+        f"{name} {side}": evaluation for side, evaluations in sides.items() for name, evaluation in evaluations.items()
+    }
 
 
 def _continuing(run: RunDirectory) -> str:
@@ -176,11 +178,11 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, Evaluation]:
         raise DataError(
             f"no completion of {measured_first} got a reward, so there is nothing to learn: {first.first_failure}"
         )
-    for name, found in measured.items():
-        if found.is_inconclusive:
+    for name, evaluation in measured.items():
+        if evaluation.is_inconclusive:
             trainer.watcher.message(
-                f"{name}: {found.num_unjudged} of {found.num_completions} completions of {measured_first} got no "
-                f"reward ({found.first_failure}); they are judged again at the end"
+                f"{name}: {evaluation.num_unjudged} of {evaluation.num_completions} completions of {measured_first} "
+                f"got no reward ({evaluation.first_failure}); they are judged again at the end"
             )
     if not run.has(EVALUATION):
         run.write_json(EVALUATION, {"before": _correct(measured)})
@@ -191,9 +193,9 @@ def _guard_before(trainer: Trainer, run: RunDirectory) -> GuardSide | None:
     guard = trainer.parts.guard
     if guard is None:
         return None
-    held = held_guard(guard, run)
-    if held is not None:
-        return held
+    kept = held_guard(guard, run)
+    if kept is not None:
+        return kept
     trainer.watcher.message("measuring the guard set")
     before = guarded(trainer, guard, "base")
     run.write_json(GUARD_FILE, {"sha256": fingerprint(guard.problems), "before": before.to_json()})
@@ -207,13 +209,13 @@ def held_guard(guard: Guard, run: RunDirectory) -> GuardSide | None:
     """
     if not run.has(GUARD_FILE):
         return None
-    held = run.read_json(GUARD_FILE)
-    if held.get("sha256") != fingerprint(guard.problems):
+    saved = run.read_json(GUARD_FILE)
+    if saved.get("sha256") != fingerprint(guard.problems):
         raise RunError(
             f"{guard.source} has other guard problems than when run {run.path} was started; put back what it was, or "
             "choose another run directory."
         )
-    return GuardSide.from_json(held.get("before"), str(run.path / GUARD_FILE))
+    return GuardSide.from_json(saved.get("before"), str(run.path / GUARD_FILE))
 
 
 def _guard_result(trainer: Trainer, run: RunDirectory, guard: Guard, before: GuardSide) -> dict[str, object]:

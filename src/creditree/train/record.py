@@ -34,7 +34,11 @@ def metrics_record(
         "step": state.step,
         **({"warm_start": True} if is_warm else {}),
         "reward_mean": None if math.isnan(reward) else reward,
-        **({"rewards": {n: one.to_json() for n, one in result.single_rewards(singles).items()}} if singles else {}),
+        **(
+            {"rewards": {n: reward.to_json() for n, reward in result.single_rewards(singles).items()}}
+            if singles
+            else {}
+        ),
         **({"by_task": tasks} if tasks else {}),
         "mixed_share": result.mixed_share,
         "signal_share": (state.step - state.ledger.no_signal) / state.step,
@@ -64,5 +68,5 @@ def metrics_record(
 def mismatch_record(parts: Parts, settings: Settings, stats: StepStats) -> dict[str, float | None]:
     """Return how far the engine is from the learner; None where no update was made or the softmax is another."""
     same = is_recorded(parts.method.objective.loss_temperature, settings.sampling.temperature, settings.sampling.top_p)
-    found = stats.mismatch if same else NOT_COMPARED
-    return {f"sampler_mismatch_{name}": getattr(found, name) for name in ("mean", "rms", "max")}
+    mismatch = stats.mismatch if same else NOT_COMPARED
+    return {f"sampler_mismatch_{name}": getattr(mismatch, name) for name in ("mean", "rms", "max")}

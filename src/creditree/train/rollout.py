@@ -69,12 +69,12 @@ class Rollout:
             grown = self._sample(live, ledger)
         if self.old_logprobs is not None and kept:
             with seconds.phase("learn"):
-                found = [
+                results = [
                     self.old_logprobs(f) if exploring in kept else (f, 0)
                     for exploring, f in zip(live, grown, strict=True)
                 ]
-            grown = [forest for forest, _ in found]
-            ledger.measured_tokens += sum(count for _, count in found)
+            grown = [forest for forest, _ in results]
+            ledger.measured_tokens += sum(count for _, count in results)
         for exploring, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
                 judged = self._judged(forest, exploring.budget)

@@ -29,7 +29,7 @@ def is_unjudged(result: StepResult) -> bool:
 
 def skip_words(skip: Skip) -> str:
     """Return why an update was left out, and of which problems."""
-    named = ", ".join(f"'{one}'" for one in skip.problem_ids[:MOST_NAMED])
+    named = ", ".join(f"'{problem}'" for problem in skip.problem_ids[:MOST_NAMED])
     more = len(skip.problem_ids) - MOST_NAMED
     problems = f"problems {named}{f' and {more} more' if more > 0 else ''}" if named else "no problem"
     return f"{skip.reason.rstrip('.')} ({problems})"
@@ -47,9 +47,9 @@ def cures(parts: Parts, settings: Settings, last: Skip | None) -> str:
         return last.cure
     if last is not None and "train.skip_grad_norm" in last.reason:
         return "a higher train.skip_grad_norm, if gradients of this size are meant, or a lower train.learning_rate"
-    found = [f"a train.learning_rate below {settings.learning_rate:g}"]
+    advice = [f"a train.learning_rate below {settings.learning_rate:g}"]
     if parts.learner.spec.eps < FAINT_EPS:
-        found.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")
+        advice.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")
     if parts.model.network.dtype is not torch.float32:
-        found.append("model.dtype float32")
-    return " or ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+        advice.append("model.dtype float32")
+    return " or ".join([", ".join(advice[:-1]), advice[-1]] if len(advice) > 1 else advice)

@@ -42,10 +42,10 @@ class Start:
         Raises RunError where the run was started from other content, or where its files are not as they were saved, and
         ModelError where it was trained on another base.
         """
-        held = run.read_json(START).get("digest") if run.has(START) else self.digest
-        if held != self.digest:
+        recorded = run.read_json(START).get("digest") if run.has(START) else self.digest
+        if recorded != self.digest:
             raise RunError(
-                f"{self.folder} has changed since run {run.path} was started from it (content {held} then, "
+                f"{self.folder} has changed since run {run.path} was started from it (content {recorded} then, "
                 f"{self.digest} now); put back what it was, or choose another run directory."
             )
         check_trained(self.folder)

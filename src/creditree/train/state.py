@@ -74,11 +74,11 @@ class State:
 
 def sorted_by_owner(checkpoint: Checkpoint) -> dict[str, Arrays]:
     """Return a checkpoint's arrays by whose they are: of the best validation, of problems in flight, of the learner."""
-    found: dict[str, Arrays] = {"best": {}, "flying": {}, "learner": {}}
+    by_owner: dict[str, Arrays] = {"best": {}, "flying": {}, "learner": {}}
     for name, array in checkpoint.arrays.items():
         owner, _, rest = name.partition("/")
         if owner == "best":
-            found["best"][rest] = array
+            by_owner["best"][rest] = array
         else:
-            found["flying" if owner == "flying" else "learner"][name] = array
-    return found
+            by_owner["flying" if owner == "flying" else "learner"][name] = array
+    return by_owner

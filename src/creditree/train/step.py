@@ -57,8 +57,8 @@ class StepResult:
     @property
     def reward_mean(self) -> float:
         """Mean reward of the first groups; NaN where no completion has one."""
-        found = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
-        return float(np.mean(found)) if found else float("nan")
+        rewards = [float(r) for forest in self.explored for r in forest[0].rewards(_first_round(forest))]
+        return float(np.mean(rewards)) if rewards else float("nan")
 
     @property
     def by_task(self) -> dict[str, dict[str, float | int | None]]:
@@ -66,14 +66,14 @@ class StepResult:
         groups: dict[str, list[Forest]] = {}
         for forest in self.explored:
             groups.setdefault(forest[0].problem.task, []).append(forest)
-        found = {task: replace(self, explored=own) for task, own in groups.items() if task}
+        by_task = {task: replace(self, explored=own) for task, own in groups.items() if task}
         return {
             task: {
                 "problems": len(own.explored),
                 "reward_mean": None if isnan(own.reward_mean) else own.reward_mean,
                 "mixed_share": own.mixed_share,
             }
-            for task, own in found.items()
+            for task, own in by_task.items()
         }
 
     def single_rewards(self, names: Sequence[str]) -> dict[str, SingleReward]:
@@ -143,7 +143,7 @@ def learn(
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
         chosen = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
-        batches = [_packed(parts, select, forests, advantages, weights, one) for one in chosen]
+        batches = [_packed(parts, select, forests, advantages, weights, indices) for indices in chosen]
     with seconds.phase("learn"):
         batches, old_tokens = _with_old(parts, batches)
         cost.measured_tokens += old_tokens
@@ -177,8 +177,8 @@ def _with_old(parts: Parts, batches: list[Batch]) -> tuple[list[Batch], int]:
 
     The first batch has them by its own pass: nothing is updated before it (`Learner.step`).
     """
-    found = [*batches[:1], *(parts.learner.with_old_logprobs(batch) for batch in batches[1:])]
-    return found, sum(new.num_tokens for new, old in zip(found, batches, strict=True) if new is not old)
+    completed = [*batches[:1], *(parts.learner.with_old_logprobs(batch) for batch in batches[1:])]
+    return completed, sum(new.num_tokens for new, old in zip(completed, batches, strict=True) if new is not old)
 
 
 def _packed(

@@ -249,18 +249,18 @@ class Trainer:
 
     def _choose(self) -> Evaluation:
         """Validate, and keep what learns where it is the best so far."""
-        state, found = self.state, self.validate()
-        if found.mean_reward is None or found.is_inconclusive:
+        state, evaluation = self.state, self.validate()
+        if evaluation.mean_reward is None or evaluation.is_inconclusive:
             self.watcher.message(
-                f"step {state.step}: {found.num_unjudged} of {found.num_completions} completions of the validation got "
-                f"no reward ({found.first_failure}): it chooses nothing"
+                f"step {state.step}: {evaluation.num_unjudged} of {evaluation.num_completions} completions of the "
+                f"validation got no reward ({evaluation.first_failure}): it chooses nothing"
             )
-        elif state.best_reward is None or found.mean_reward > state.best_reward:
-            state.best_reward, state.best_step, state.worse = found.mean_reward, state.step, 0
+        elif state.best_reward is None or evaluation.mean_reward > state.best_reward:
+            state.best_reward, state.best_step, state.worse = evaluation.mean_reward, state.step, 0
             state.best = {name: tensor.cpu().numpy() for name, tensor in self.parts.learner.trained.state().items()}
         else:
             state.worse += 1
-        return found
+        return evaluation
 
 
 def _has(tree: RolloutTree, leaf: int, kind: Kind) -> bool:

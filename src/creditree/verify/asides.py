@@ -85,14 +85,14 @@ def corrected(text: str, end: int | None = None) -> str | None:
 
     It is looked for in the first `FARTHEST` characters.
     """
-    found = None
+    start = None
     inner = formulas(text[:FARTHEST]) if "$" in text or "\\" in text else []
     for match in CORRECTION.finditer(text, 0, FARTHEST):
         if end is not None and match.start() > end:
             break
         if not _inside(match.start(), inner):
-            found = match.end()
-    return None if found is None else text[found:]
+            start = match.end()
+    return None if start is None else text[start:]
 
 
 def without_asides(sentence: str) -> str:
@@ -103,7 +103,7 @@ def without_asides(sentence: str) -> str:
     inner = formulas(sentence)
     kept, place = [], 0
     for match in PARENTHESIS.finditer(sentence):
-        if not any(one.start <= match.start() and match.end() <= one.end for one in inner):
+        if not any(formula.start <= match.start() and match.end() <= formula.end for formula in inner):
             kept.append(sentence[place : match.start()])
             place = match.end()
     if place:
@@ -120,18 +120,18 @@ def without_asides(sentence: str) -> str:
 def consequence(sentence: str) -> str | None:
     """Return what follows from the rest of a sentence, behind ", so" or the like, where that has a value; else None."""
     inner = formulas(sentence)
-    found = None
+    start = None
     last = max((place for place, character in enumerate(sentence) if character.isdigit()), default=0)
     last = max([last, *(formula.start for formula in inner)])
     for match in CONSEQUENCE.finditer(sentence):
         if match.end() <= last and not _inside(match.start(), inner):
-            found = match.end()
-    return None if found is None else sentence[found:]
+            start = match.end()
+    return None if start is None else sentence[start:]
 
 
 def _asserts(text: str, inner: list[Formula]) -> bool:
     """Return whether `text` ends with a value that it says something to be."""
-    formula = next((one for one in inner if one.end == len(text)), None)
+    formula = next((candidate for candidate in inner if candidate.end == len(text)), None)
     if formula is not None:
         start, named = formula.start, "=" in formula.text
     else:

@@ -28,9 +28,9 @@ class Channels:
     def opened(cls, lifeline: int) -> Self:
         """Take the pipe of this process, which from now on ends with the one that started it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        jobs, replies, errors, held = (_moved(own) for own in (0, 1, 2, lifeline))
+        jobs, replies, errors, parent = (_moved(own) for own in (0, 1, 2, lifeline))
         os.close(lifeline)
-        _end_with_parent(held)
+        _end_with_parent(parent)
         own = cls(os.fdopen(jobs, "rb"), os.fdopen(replies, "wb"), _moved(os.open(os.devnull, os.O_RDONLY)), errors)
         own.set_standard_streams()
         return own

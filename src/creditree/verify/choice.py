@@ -113,10 +113,10 @@ def _verdict(answer: Answer) -> Verdict:
             "use a verifier that can judge it.",
         )
     place = located(answer.completion)
-    found = None if place is None else _found(place, options)
-    if found is None:
+    label = None if place is None else _found(place, options)
+    if label is None:
         return Verdict(0.0, "unparsable", "the completion chooses no option.")
-    return Verdict(1.0 if found in accepted else 0.0, answer=found)
+    return Verdict(1.0 if label in accepted else 0.0, answer=label)
 
 
 def _found(place: Located, options: Mapping[str, str]) -> str | None:
@@ -189,8 +189,8 @@ def _without_lists(lines: Sequence[str], options: Mapping[str, str]) -> Iterator
     """Yield the lines without those that list options one after the other, and without such lists within a line."""
     known = [chosen(line, options) if options else None for line in lines]
     letters = [
-        one or (match[1].upper() if (match := LISTED.match(line)) else "")
-        for one, line in zip(known, lines, strict=True)
+        label or (match[1].upper() if (match := LISTED.match(line)) else "")
+        for label, line in zip(known, lines, strict=True)
     ]
     follows = [bool(one) and bool(other) and ord(other) == ord(one) + 1 for one, other in pairwise(letters)]
     around = [False, *follows, False][: len(lines) + 1]  # without lines there is nothing around them

@@ -130,13 +130,13 @@ def _formula_first(text: str, inner: list[Formula], nesting: int) -> str:
         link = LINK.match(rest.lstrip())
         if link is not None and (value := said(rest.lstrip()[link.end() :], nesting + 1)):
             return value
-    found, place = [inner[0].text], inner[0].end
+    listed, place = [inner[0].text], inner[0].end
     for following in inner[1:]:
         if not JOINING.fullmatch(text, place, following.start):
             break
-        found.append(following.text)
+        listed.append(following.text)
         place = following.end
-    return ", ".join(found) if len(found) > 1 else with_percent(found[0], rest)
+    return ", ".join(listed) if len(listed) > 1 else with_percent(listed[0], rest)
 
 
 def with_percent(formula: str, rest: str) -> str:
@@ -149,14 +149,14 @@ def behind_link(text: str, inner: list[Formula]) -> str | None:
     """Return what follows the last link outside of all formulas that has a formula or number behind it."""
     values = [formula.start for formula in inner] + [match.start() for match in NUMBER.finditer(text)]
     last = max(values, default=0)
-    found = None
+    start = None
     for match in LINK.finditer(text):
         if match.end() > last:
             break
         within = any(formula.start <= match.start() < formula.end for formula in inner)
         if not within and not DENYING.search(text, max(0, match.start() - 8), match.start()):
-            found = match.end()
-    return None if found is None else text[found:]
+            start = match.end()
+    return None if start is None else text[start:]
 
 
 def _prefix(text: str) -> str:
@@ -186,18 +186,18 @@ def last_number(text: str, is_clause: bool = False) -> str:
     Of a clause that states the answer it is the only number, but for those behind a "for", "per" and the like; where
     there are several all the same, the text is returned as it is: it is no answer that can be read.
     """
-    found = list(NUMBER.finditer(text))
-    if not found or HEDGE.search(text):
+    numbers = list(NUMBER.finditer(text))
+    if not numbers or HEDGE.search(text):
         return text if len(text.split()) <= MOST_TEXT else ""
-    last = len(found) - 1
-    while is_clause and last and ASIDE.search(text, found[last - 1].end(), found[last].start()):
+    last = len(numbers) - 1
+    while is_clause and last and ASIDE.search(text, numbers[last - 1].end(), numbers[last].start()):
         last -= 1
-    while not is_clause and last and WITHIN.search(text, found[last - 1].end(), found[last].start()):
+    while not is_clause and last and WITHIN.search(text, numbers[last - 1].end(), numbers[last].start()):
         last -= 1
-    end, first = found[last].end(), last
-    while first and BETWEEN.fullmatch(text, found[first - 1].end(), found[first].start()):
+    end, first = numbers[last].end(), last
+    while first and BETWEEN.fullmatch(text, numbers[first - 1].end(), numbers[first].start()):
         first -= 1
-    start = found[first].start()
+    start = numbers[first].start()
     if NO_VALUE.search(text[:start]) or (is_clause and first):
         return text
     return text[start:end] if first < last else with_percent(text[start:end], text[end:])

@@ -105,7 +105,7 @@ class _Libc:
             raise OSError(number, f"{name}: {os.strerror(number)}")
 
     def mount(self, source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-        encoded = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
+        encoded = [None if argument is None else os.fsencode(argument) for argument in (source, target, kind)]
         self.call("mount", *encoded, flags, None if data is None else data.encode())
 
 

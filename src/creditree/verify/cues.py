@@ -138,11 +138,11 @@ def _behind(text: str, place: int, last_line: int) -> int | None:
 
 
 def _occurrences(text: str, word: str) -> list[int]:
-    found, place = [], text.find(word)
+    places, place = [], text.find(word)
     while place >= 0:
-        found.append(place)
+        places.append(place)
         place = text.find(word, place + len(word))
-    return found
+    return places
 
 
 def sentence_ends(text: str, inner: list[Formula]) -> list[int]:

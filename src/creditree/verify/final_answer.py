@@ -101,8 +101,8 @@ def boxed(text: str) -> str | None:
 
     Boxes that only "and", "or" or commas part are one list.
     """
-    found = _last_boxes(text)
-    return None if found is None else found[1]
+    last = _last_boxes(text)
+    return None if last is None else last[1]
 
 
 @lru_cache(maxsize=4096)  # every completion of a problem is compared with the same ones
@@ -124,13 +124,13 @@ def unboxed(answer: str) -> str:
 
 def _last_tag(text: str) -> tuple[int, int] | None:
     """Return where the content of the last closed ``<answer>`` starts and ends."""
-    opened, found = None, None
+    opened, last = None, None
     for match in TAG.finditer(text):
         if not match["closing"]:
             opened = match.end()
         elif opened is not None:
-            found, opened = (opened, match.start()), None
-    return found
+            last, opened = (opened, match.start()), None
+    return last
 
 
 def _last_boxes(text: str) -> tuple[int, str] | None:

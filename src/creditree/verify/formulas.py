@@ -32,20 +32,20 @@ def formulas(text: str) -> list[Formula]:
     A dollar before a digit is money where nothing closes it, or where what lies between it and the next dollar is prose
     or is followed by a digit: "$2 each, so she earns $18" and "$60 - $15 = $45" have no formula.
     """
-    found: list[Formula] = []
+    closed: list[Formula] = []
     opened: tuple[str, int, int] | None = None  # the delimiter, where it starts, and where it ends
     for match in DELIMITER.finditer(text):
         mark = match[0]
         if opened is not None and mark == CLOSING[opened[0]] and _closes(text, opened, match):
             inside = text[opened[2] : match.start()].strip()
             if inside:
-                found.append(Formula(inside, opened[1], match.end()))
+                closed.append(Formula(inside, opened[1], match.end()))
             opened = None
         elif mark in CLOSING and (opened is None or opened[0] == mark or opened[0] == "$"):
             opened = (mark, match.start(), match.end())
         elif mark[0] == "\n" and opened is not None and opened[0] in ("$", "\\("):
             opened = None  # an inline formula ends with its paragraph
-    return found
+    return closed
 
 
 def _closes(text: str, opened: tuple[str, int, int], match: re.Match[str]) -> bool:

@@ -109,9 +109,9 @@ class IsolatedReward(Verifier):
             return [f"its columns cannot be sent to the function's process: {described(error)}"] * len(answers), "crash"
         status: Status = "crash"
         try:
-            found = _checked(self._heard(self._worker(), payload, "waiting for"), len(answers))
+            outcomes = _checked(self._heard(self._worker(), payload, "waiting for"), len(answers))
             self._in_vain, self._has_replied = 0, True
-            return found, status
+            return outcomes, status
         except _InVainError as error:
             reason, status = f"the function {error}", error.status
         except ConfigError as error:
@@ -195,8 +195,8 @@ class IsolatedReward(Verifier):
         if worker.has_ended:
             raise _InVainError("crash", worker.ending)
         with suppress(psutil.Error):
-            held = psutil.Process(worker.process.pid).memory_info().rss
-            if held > self._most_bytes:
+            resident = psutil.Process(worker.process.pid).memory_info().rss
+            if resident > self._most_bytes:
                 raise _InVainError(
                     "crash", f"held more than {self._most_bytes / 1e9:.1f} GB of memory (the option memory)"
                 )
@@ -223,14 +223,14 @@ def _checked(said: object, expected: int) -> list[float | str]:
     """Return the rewards and reasons of a reply. Raises _InVainError for anything else."""
     if not isinstance(said, list) or len(said) != expected:
         raise _InVainError("crash", "wrote over its own reply")
-    for one in said:
-        if not isinstance(one, str) and not (isinstance(one, float) and isfinite(one)):
+    for outcome in said:
+        if not isinstance(outcome, str) and not (isinstance(outcome, float) and isfinite(outcome)):
             raise _InVainError("crash", "wrote over its own reply")
     return said
 
 
-def _end(held: list[Worker], owner: int, patience_s: float = 0.0) -> None:
+def _end(workers: list[Worker], owner: int, patience_s: float = 0.0) -> None:
     """End the process, unless this is a forked copy of the one that started it."""
     if os.getpid() == owner:
-        while held:
-            held.pop().end(patience_s)
+        while workers:
+            workers.pop().end(patience_s)

@@ -93,7 +93,7 @@ def _verdict(answer: Answer) -> Verdict:
         )
     place = located(answer.completion)
     marked = place is not None and place.how in ("box", "tag")
-    found = last_integer(place.text if place is not None and marked else after_thinking(answer.completion))
-    if found is None:
+    integer = last_integer(place.text if place is not None and marked else after_thinking(answer.completion))
+    if integer is None:
         return Verdict(0.0, "unparsable", "the completion has no integer.")
-    return Verdict(1.0 if found in accepted else 0.0, answer=str(found))
+    return Verdict(1.0 if integer in accepted else 0.0, answer=str(integer))

@@ -46,8 +46,8 @@ class Mathematics(Verifier):
                 verdicts[index] = seen
             else:
                 waiting.setdefault(seen, []).append(index)
-        found = self.pool.run([self._job(*pair) for pair in waiting]) if waiting else []
-        for ((given, _), indices), verdict in zip(waiting.items(), found, strict=True):
+        judged = self.pool.run([self._job(*pair) for pair in waiting]) if waiting else []
+        for ((given, _), indices), verdict in zip(waiting.items(), judged, strict=True):
             verdicts |= dict.fromkeys(indices, replace(verdict, answer=given))
         return tuple(verdicts[index] for index in range(len(answers)))
 
@@ -141,5 +141,5 @@ def _restates(given: str, problem: Problem) -> bool:
     """Return whether an answer that is still to be worked out stands in the question: 123 * 4 for "What is 123*4?"."""
     if not OPERATION.search(given):
         return False
-    asked, plain = (re.sub(r"\\(?:times|cdot)|[×·]", "*", text) for text in (problem.question, given))
-    return re.sub(r"[\s$]", "", plain) in re.sub(r"[\s$]", "", asked)
+    question, plain = (re.sub(r"\\(?:times|cdot)|[×·]", "*", text) for text in (problem.question, given))
+    return re.sub(r"[\s$]", "", plain) in re.sub(r"[\s$]", "", question)

@@ -85,8 +85,8 @@ def plain_number(text: str) -> PlainNumber | None:
     text = text.strip().strip("$").strip() if text.startswith("$") and text.endswith("$") else text.strip()
     if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS:
         return PlainNumber(Fraction(int(text)))
-    found = leading_number(text.replace("−", "-"))
-    return None if found is None or found[1] != len(text) else found[0]
+    leading = leading_number(text.replace("−", "-"))
+    return None if leading is None or leading[1] != len(text) else leading[0]
 
 
 def leading_number(text: str) -> tuple[PlainNumber, int] | None:

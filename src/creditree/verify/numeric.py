@@ -61,7 +61,7 @@ class Numeric(Verifier):
 
     def _verdict(self, answer: Answer) -> Verdict:
         texts = [accepted_answer(truth) for truth in answer.problem.answers]
-        accepted = [found for text in texts for found in _accepted(text)]
+        accepted = [quantity for text in texts for quantity in _accepted(text)]
         long = [text for text in texts if LONG_DIGITS.fullmatch(text)]
         given = final_answer(answer.completion)
         if given in long:
@@ -73,18 +73,18 @@ class Numeric(Verifier):
                 f"problem {answer.problem.id}: no accepted answer is a number ({', '.join(answer.problem.answers)}); "
                 "use a verifier that can judge it.",
             )
-        found = None if given is None else _read(given)
-        if found is None:
+        quantity = None if given is None else _read(given)
+        if quantity is None:
             return Verdict(0.0, "unparsable", "the completion has no number where its answer stands.")
-        right = any(self._equal(found, number) for number in accepted)
-        return Verdict(1.0 if right else 0.0, answer=_written(found))
+        right = any(self._equal(quantity, number) for number in accepted)
+        return Verdict(1.0 if right else 0.0, answer=_written(quantity))
 
-    def _equal(self, found: Quantity, accepted: Quantity) -> bool:
+    def _equal(self, given: Quantity, accepted: Quantity) -> bool:
         """Return whether two numbers are equal in one of the ways to read their percent signs; units are converted."""
-        return any(self._near(one, other) for one, other in readings(found, accepted))
+        return any(self._near(one, other) for one, other in readings(given, accepted))
 
-    def _near(self, found: Fraction, accepted: Fraction) -> bool:
-        return abs(found - accepted) <= Fraction(self.tolerance) * (abs(accepted) or 1)
+    def _near(self, given: Fraction, accepted: Fraction) -> bool:
+        return abs(given - accepted) <= Fraction(self.tolerance) * (abs(accepted) or 1)
 
 
 def without_noise(number: PlainNumber, text: str) -> PlainNumber:
@@ -111,17 +111,17 @@ def _single(value: float) -> float:
 
 def _accepted(text: str) -> list[Quantity]:
     """Return the number that an accepted answer is, also without the noise of floating point."""
-    found = _read(text)
-    if found is None:
+    quantity = _read(text)
+    if quantity is None:
         return []
-    plain = without_noise(found.number, text)
-    return [found] if plain is found.number else [found, replace(found, number=plain)]
+    plain = without_noise(quantity.number, text)
+    return [quantity] if plain is quantity.number else [quantity, replace(quantity, number=plain)]
 
 
-def _written(found: Quantity) -> str:
-    number = found.number
+def _written(quantity: Quantity) -> str:
+    number = quantity.number
     value = f"{number.value * 100}%" if number.is_percent else str(number.value)
-    return f"{value} {found.unit}".strip()
+    return f"{value} {quantity.unit}".strip()
 
 
 def _read(text: str) -> Quantity | None:

@@ -23,15 +23,15 @@ ANOTHER = re.compile(
 def options_of(problem: Problem) -> dict[str, str]:
     """Return the problem's options as texts by letter; empty where its row has none."""
     for column in COLUMNS:
-        held = problem.columns.get(column)
-        if isinstance(held, Mapping) and "text" in held and "label" in held:
-            labels, texts = held["label"], held["text"]
+        value = problem.columns.get(column)
+        if isinstance(value, Mapping) and "text" in value and "label" in value:
+            labels, texts = value["label"], value["text"]
             if isinstance(labels, Sequence) and isinstance(texts, Sequence):
                 return {str(label).upper(): str(text) for label, text in zip(labels, texts, strict=False)}
-        if isinstance(held, Mapping):
-            return {str(label).upper(): str(text) for label, text in held.items()}
-        if isinstance(held, Sequence) and not isinstance(held, str):
-            return {chr(ord("A") + index): str(text) for index, text in enumerate(held)}
+        if isinstance(value, Mapping):
+            return {str(label).upper(): str(text) for label, text in value.items()}
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return {chr(ord("A") + index): str(text) for index, text in enumerate(value)}
     return {}
 
 

@@ -131,7 +131,9 @@ def _value(sentence: str) -> tuple[str, bool]:
     inner = formulas(sentence)
     if not inner and not NUMBER.search(sentence):
         return "", False
-    known = [one for one in inner if not is_name(one.text) and not DENIED.search(sentence[: one.start][-40:])]
+    known = [
+        formula for formula in inner if not is_name(formula.text) and not DENIED.search(sentence[: formula.start][-40:])
+    ]
     if inner and not known and (concluding or inner[-1].text in CONSTANTS) and _is_asserted(sentence, inner[-1]):
         return inner[-1].text, concluding
     tail = sentence[inner[-1].end :] if inner else sentence

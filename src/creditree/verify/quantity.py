@@ -67,18 +67,18 @@ def quantity(text: str) -> Quantity | None:
     lead = LEAD.match(text)
     if lead is not None:
         text = text[lead.end() :]
-    found = _with_unit(text)
-    return None if found is None else replace(found, name=name)
+    read = _with_unit(text)
+    return None if read is None else replace(read, name=name)
 
 
 def last_side(text: str) -> Quantity | None:
     """Return the number on the last side of ``6 \\cdot 7 = 42``, None where another side is a number and not equal."""
     sides = [side.strip() for side in EQUALS.split(text)] if len(text) <= LONGEST else []
-    found = quantity(sides[-1]) if len(sides) > 1 else None
-    if found is None or UNEQUAL.search(text):
+    last = quantity(sides[-1]) if len(sides) > 1 else None
+    if last is None or UNEQUAL.search(text):
         return None
     others = [quantity(side) for side in sides[:-1]]
-    return found if all(other is None or quantities_equal(other, found) for other in others) else None
+    return last if all(other is None or quantities_equal(other, last) for other in others) else None
 
 
 def readings(one: Quantity, other: Quantity) -> list[tuple[Fraction, Fraction]]:
@@ -119,11 +119,11 @@ def _with_unit(text: str) -> Quantity | None:
     if currency is not None:
         before, negative = currency["name"].strip("\\.").casefold(), currency["sign"] is not None
         text = text[currency.end() :]
-    found = leading_number(text) or number_words(text)
-    if found is None:
+    leading = leading_number(text) or number_words(text)
+    if leading is None:
         number = decimal_comma(text)
         return Quantity(number, before, is_doubtful=True) if number is not None else None
-    number, end = found
+    number, end = leading
     unit: Unit | None = NO_UNIT
     if end < len(text):
         unit = unit_of(text[end:])

@@ -25,14 +25,14 @@ def main(lifeline: int) -> None:
     channels = Channels.opened(lifeline)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
         score.write(FIRST_TO_GO)  # where memory runs out, the system ends this process and not the run
-    asked, own = channels.frames(), os.getpid()
+    jobs, own = channels.frames(), os.getpid()
     channels.reply({"ready": True})
     try:
-        location, sys.path[:] = pickle.loads(next(asked))
+        location, sys.path[:] = pickle.loads(next(jobs))
         function = _imported(location)
         _end_copies(own)
         channels.reply({"name": name_of(function)} if callable(function) else {"error": function})
-        for payload in asked:
+        for payload in jobs:
             outcomes = _called(function, payload)
             _end_copies(own)
             channels.set_standard_streams()  # it may have closed them

@@ -155,10 +155,10 @@ def _in_radians(answer: str, truth: str) -> tuple[str, str]:
 
 
 def _radians(text: str, other: str) -> str:
-    found = quantity(text)
-    if found is None or found.unit not in DEGREE_NAMES or "pi" not in other.replace("π", "pi"):
+    angle = quantity(text)
+    if angle is None or angle.unit not in DEGREE_NAMES or "pi" not in other.replace("π", "pi"):
         return text
-    share = found.number.value / 180
+    share = angle.number.value / 180
     return f"\\frac{{{share.numerator}\\pi}}{{{share.denominator}}}"
 
 

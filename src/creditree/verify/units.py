@@ -197,5 +197,5 @@ def _known(unit: str) -> tuple[str, Fraction] | None:
     for word, power in (("square ", 2), ("sq ", 2), ("cubic ", 3)):
         if name.startswith(word):
             name, exponent = name.removeprefix(word), power
-    found = KNOWN.get(name) or (KNOWN.get(name.removesuffix("s")) if len(name) > 2 else None)
-    return None if found is None else (f"{found[0]}{exponent}", found[1] ** exponent)
+    known = KNOWN.get(name) or (KNOWN.get(name.removesuffix("s")) if len(name) > 2 else None)
+    return None if known is None else (f"{known[0]}{exponent}", known[1] ** exponent)

@@ -16,17 +16,17 @@ def votes(verifier: Verifier, answers: Sequence[Answer], verdicts: Sequence[Verd
     vote is then the one that was given first. An answer that cannot be compared in time is a vote of its own.
     """
     known: dict[str, dict[str, str]] = {}
-    found: list[str | None] = []
+    winners: list[str | None] = []
     for answer, verdict in zip(answers, verdicts, strict=True):
         given = verdict.answer
         if not given or len(given) > LONGEST:
-            found.append(None)
+            winners.append(None)
             continue
         own = known.setdefault(answer.problem.id, {})
         if given not in own:
             own[given] = _first_same(verifier, given, list(dict.fromkeys(own.values())))
-        found.append(own[given])
-    return found
+        winners.append(own[given])
+    return winners
 
 
 def _first_same(verifier: Verifier, given: str, others: Sequence[str]) -> str:

@@ -51,14 +51,14 @@ def folder() -> Folder:
 
 def distrust(path: Path) -> str | None:
     """Return why code in `path`, a file or a folder, may be somebody else's, or None: it is this user's alone."""
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
         return f"'{path}' is a symbolic link, and code that is loaded must not be"
     if not hasattr(os, "geteuid"):
         return None
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         return f"'{path}' belongs to another user, whose code is not loaded"
-    if found.st_mode & 0o022:
+    if status.st_mode & 0o022:
         return f"'{path}' can be written by other users, so it is not loaded (chmod go-w it, or remove it)"
     return None
 
@@ -107,7 +107,7 @@ def _to_disk(path: Path) -> None:
 def _remove_abandoned(path: Path) -> None:
     """Remove what killed compilers left behind. Others may do the same at the same time."""
     with contextlib.suppress(OSError):
-        for one in path.iterdir():
-            abandoned = one.name.startswith((BUILDING, "tmp")) and one.is_dir()
-            if abandoned and time.time() - one.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(one, ignore_errors=True)
+        for entry in path.iterdir():
+            abandoned = entry.name.startswith((BUILDING, "tmp")) and entry.is_dir()
+            if abandoned and time.time() - entry.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(entry, ignore_errors=True)

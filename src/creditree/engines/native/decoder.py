@@ -49,10 +49,10 @@ class Native:
         """
         if self._agrees is False:
             return None
-        found = _decoder(self._model, self._store, positions)
-        if found is not None and self._agrees is None:
+        made = _decoder(self._model, self._store, positions)
+        if made is not None and self._agrees is None:
             self._agrees = _agrees(self._model)
-        return found if self._agrees else None
+        return made if self._agrees else None
 
 
 def _decoder(model: Model, store: PrefixStore, positions: int) -> "NativeDecoder | None":
@@ -184,8 +184,8 @@ class NativeDecoder:
             for count, some in ((layers, spec.layers), (heads, spec.heads))
         ]
         tables = [ends, *chosen, completions.observed.view(np.uint8), completions.prompt_tokens]
-        found = [completions.influence, completions.scored.view(np.uint8)]
-        return [spec.delta, layers, heads], [*tables, *found]
+        results = [completions.influence, completions.scored.view(np.uint8)]
+        return [spec.delta, layers, heads], [*tables, *results]
 
     def _sizes(self) -> IntArray:
         transformer = self.model.transformer

@@ -63,10 +63,10 @@ def identity(dtype: str, device: str = "cpu") -> dict[str, str]:
     """
     if not device.startswith("cpu"):
         return {"engine": "torch", "why": f"the model is on {device}"}
-    found = _opened(dtype)
-    if found.code is None:
-        return {"engine": "torch", "why": found.why}
-    return {"engine": "native", "library": found.digest, "compiler": found.compiler}
+    opened = _opened(dtype)
+    if opened.code is None:
+        return {"engine": "torch", "why": opened.why}
+    return {"engine": "native", "library": opened.digest, "compiler": opened.compiler}
 
 
 def can_compile(dtype: str) -> bool:
@@ -112,18 +112,18 @@ def _built(dtype: str) -> tuple[Path, str, Compiler]:
     return target, digest, compiler
 
 
-def _declared(found: Any) -> Any:
+def _declared(library: Any) -> Any:
     address, whole = ctypes.c_void_p, ctypes.c_int64
-    found.creditree_new.restype = address
-    found.creditree_new.argtypes = [address] * 5
-    found.creditree_free.restype = None
-    found.creditree_free.argtypes = [address]
-    found.creditree_cells.restype = None
-    found.creditree_cells.argtypes = [address, address]
-    found.creditree_forward.restype = whole
-    found.creditree_forward.argtypes = [address, address, whole, address, address, whole]
-    found.creditree_begin.restype = whole
-    found.creditree_begin.argtypes = [
+    library.creditree_new.restype = address
+    library.creditree_new.argtypes = [address] * 5
+    library.creditree_free.restype = None
+    library.creditree_free.argtypes = [address]
+    library.creditree_cells.restype = None
+    library.creditree_cells.argtypes = [address, address]
+    library.creditree_forward.restype = whole
+    library.creditree_forward.argtypes = [address, address, whole, address, address, whole]
+    library.creditree_begin.restype = whole
+    library.creditree_begin.argtypes = [
         address,
         address,
         address,
@@ -135,8 +135,8 @@ def _declared(found: Any) -> Any:
         address,
         address,
     ]
-    found.creditree_watch.restype = whole
-    found.creditree_watch.argtypes = [address, address]
-    found.creditree_run.restype = whole
-    found.creditree_run.argtypes = [address, ctypes.c_double, address]
-    return found
+    library.creditree_watch.restype = whole
+    library.creditree_watch.argtypes = [address, address]
+    library.creditree_run.restype = whole
+    library.creditree_run.argtypes = [address, ctypes.c_double, address]
+    return library

@@ -52,11 +52,11 @@ def read_weights(transformer: Transformer) -> Weights | None:
     eps = norm_eps(norm)
     if eps is None or (type(embed), type(head)) != (torch.nn.Embedding, torch.nn.Linear):
         return None
-    found = tuple(layer for layer in layers if layer is not None)
-    if len(found) != len(layers) or any(layer.eps != eps for layer in found):
+    readable = tuple(layer for layer in layers if layer is not None)
+    if len(readable) != len(layers) or any(layer.eps != eps for layer in readable):
         return None
-    weights = Weights(found, embed.weight, norm.weight, head.weight, head.bias, eps)
-    return weights if all(_is_readable(*one) for one in _tensors(weights, transformer.dtype)) else None
+    weights = Weights(readable, embed.weight, norm.weight, head.weight, head.bias, eps)
+    return weights if all(_is_readable(*tensor) for tensor in _tensors(weights, transformer.dtype)) else None
 
 
 def pointer(tensor: Tensor | None) -> int:

@@ -41,12 +41,12 @@ def decode_apart(steps: Steps, store: PrefixStore, completions: Completions, liv
         if watch.unfinished is not None:  # at least so many tokens, of the check before
             tokens += CHECK_EVERY * watch.unfinished
             completions.beat(len(which) - watch.unfinished, tokens, column + 1)
-    found = buffers.download()[:, arranged.row, :longest]
-    ended = np.isin(found[0], ends) & (np.arange(longest) < budget[:, None])
+    draws = buffers.download()[:, arranged.row, :longest]
+    ended = np.isin(draws[0], ends) & (np.arange(longest) < budget[:, None])
     stopped = ended.any(axis=1)
     drawn = np.where(stopped, ended.argmax(axis=1) + 1, budget)
     completions.stopped[which] = stopped
-    collect(completions, which, np.zeros(len(which), dtype=np.int64), drawn, found)
+    collect(completions, which, np.zeros(len(which), dtype=np.int64), drawn, draws)
     placed = place(store, live.slot[live.row], completions.tokens[which], drawn)
     keep(store, placed, arranged.row, buffers)
     completions.slots[which] = placed.path

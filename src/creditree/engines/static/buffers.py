@@ -32,8 +32,8 @@ class Arena:
         context = (layers, grid.copies, heads, grid.context, size)
         own = (layers, grid.copies, heads, grid.each, grid.length, size)
         states = (grid.rows, grid.length, model.hidden_size)
-        found = {"context_keys": context, "context_values": context, "keys": own, "values": own, "hidden": states}
-        return found | {"trunk": states} if self._keeps_trunk else found
+        shapes = {"context_keys": context, "context_values": context, "keys": own, "values": own, "hidden": states}
+        return shapes | {"trunk": states} if self._keeps_trunk else shapes
 
     def grow(self, grid: Grid) -> bool:
         """Make room for a grid; return whether anything moved: then views taken before must not be used again."""
@@ -49,11 +49,11 @@ class Arena:
 
     def views(self, grid: Grid) -> dict[str, Tensor]:
         """Return the tensors of a grid, which `grow` made room for."""
-        found, start = {}, 0
+        views, start = {}, 0
         for name, shape in self.shapes(grid).items():
-            found[name] = self._held[start : start + int(np.prod(shape))].view(shape)
+            views[name] = self._held[start : start + int(np.prod(shape))].view(shape)
             start += _aligned(shape)
-        return found
+        return views
 
 
 def _aligned(shape: tuple[int, ...]) -> int:

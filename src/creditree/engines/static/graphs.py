@@ -100,5 +100,5 @@ def rehearse(step: Step, state: Sequence[Tensor]) -> None:
     try:
         step()
     finally:
-        for tensor, held in zip(state, before, strict=True):
-            tensor.copy_(held)
+        for tensor, saved in zip(state, before, strict=True):
+            tensor.copy_(saved)

@@ -127,7 +127,9 @@ def arrange(
 
     best = min((rounded_up(least(each)) for each in choices), key=traffic.bytes_of)
     bound = _MOST_WASTE * traffic.bytes_of(best)
-    fitting = [one for one in held if not one.shared and one.holds(least(one.each)) and traffic.bytes_of(one) <= bound]
+    fitting = [
+        grid for grid in held if not grid.shared and grid.holds(least(grid.each)) and traffic.bytes_of(grid) <= bound
+    ]
     grid = min(fitting, key=traffic.bytes_of, default=best)
     copies = -(-members // grid.each)
     first_copy = np.concatenate([[0], np.cumsum(copies)[:-1]])

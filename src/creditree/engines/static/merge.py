@@ -51,13 +51,13 @@ def place(store: PrefixStore, before: IntArray, tokens: IntArray, drawn: IntArra
     count = sum(len(level.token) for level in levels)
     store.reserve(count, count)
     slots, path = parents, np.full(tokens.shape, ROOT, dtype=np.int64)
-    found = [(slots[:0], slots[:0], slots[:0])]
+    parts_of_levels = [(slots[:0], slots[:0], slots[:0])]
     for column, level in enumerate(levels):
         slots = _children(store, slots[level.before], level.token)
         path[level.going, column] = slots[level.which]
         new = np.flatnonzero(~store.is_decoded(slots))
-        found.append((slots[new], level.member[new], np.full(len(new), column)))
-    slot, member, number = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        parts_of_levels.append((slots[new], level.member[new], np.full(len(new), column)))
+    slot, member, number = (np.concatenate(parts) for parts in zip(*parts_of_levels, strict=True))
     return Placed(slot, member, number, path)
 
 

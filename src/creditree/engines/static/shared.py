@@ -93,8 +93,8 @@ def _begin(steps: Steps, store: PrefixStore, completions: Completions, live: Liv
         budget, uniform = completions.budget[which], completions.uniform[which, :1]
         buffers.fill(Load(live.read[part], live.length[part], place_of, row, budget, uniform), store)
         steps.first(buffers, completions.sampling).draw(buffers.states(live.slot[part], store))
-        found = buffers.download()[:, : len(mine), :1]
-        collect(completions, which, np.zeros(len(mine), dtype=np.int64), np.ones(len(mine), dtype=np.int64), found)
+        draws = buffers.download()[:, : len(mine), :1]
+        collect(completions, which, np.zeros(len(mine), dtype=np.int64), np.ones(len(mine), dtype=np.int64), draws)
     path = np.zeros((len(live.which), int(live.length.max()) + completions.tokens.shape[1]), dtype=np.int64)
     width = min(path.shape[1], live.read.shape[1])
     path[:, :width] = live.read[live.row, :width]
@@ -125,9 +125,9 @@ def _block(steps: Steps, store: PrefixStore, completions: Completions, standing:
     buffers.fill(load, store)
     for _ in range(min(BLOCK - 1, int(left.max()))):
         steps.recorded(buffers, completions.sampling, BLOCK)()
-    found, counts = buffers.download()[:, : len(mine)], buffers.drawn.cpu().numpy()[: len(mine)]
-    collect(completions, which, begin, counts, found[:, :, 1:])
-    tokens = np.concatenate([pending[mine, None], found[0, :, 1:].astype(np.int64)], axis=1)
+    draws, counts = buffers.download()[:, : len(mine)], buffers.drawn.cpu().numpy()[: len(mine)]
+    collect(completions, which, begin, counts, draws[:, :, 1:])
+    tokens = np.concatenate([pending[mine, None], draws[0, :, 1:].astype(np.int64)], axis=1)
     placed = place(store, before[mine], tokens, counts + 1)
     keep(store, placed, row, buffers)
     columns = np.arange(BLOCK)

@@ -52,8 +52,8 @@ class DecodeStep:
         drawn = draw_each(logits, to.uniform.index_select(1, to.column)[:, 0], self.sampling, to.row)
         kinds = [drawn.token, drawn.logprob, drawn.sampler_logprob]
         kinds += [] if drawn.entropy is None else [drawn.entropy]
-        found = torch.stack([kind.to(to.out.dtype) for kind in kinds])
-        to.out[: len(kinds)].index_copy_(2, to.column, found[:, :, None])
+        numbers = torch.stack([kind.to(to.out.dtype) for kind in kinds])
+        to.out[: len(kinds)].index_copy_(2, to.column, numbers[:, :, None])
         self.take(drawn.token)
 
     def take(self, token: Tensor) -> None:

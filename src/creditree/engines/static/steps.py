@@ -65,10 +65,10 @@ class Steps:
         plain = self._step(buffers, sampling, stage)
         pays = self.weight_bytes >= FEWEST_BYTES or self.recorder.wanted is not None
         forms = self._forms(plain) if pays else []
-        found = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
+        step = self.recorder.record(plain, buffers.state, forms, buffers.grid.rows)
         # Triton's kernels read up to the column, whatever the stage
-        steps[None if self.recorder.kernels in TRITON_FORMS else stage, sampling, self._adapters] = found
-        return found
+        steps[None if self.recorder.kernels in TRITON_FORMS else stage, sampling, self._adapters] = step
+        return step
 
     def _forms(self, plain: DecodeStep) -> list[Form]:
         """Return a step in other kernels, which are looked at before they are taken."""
@@ -80,13 +80,13 @@ class Steps:
         rope = self._angles(grid.context + grid.length)
         if self._arena.grow(grid):
             self._grids.clear()
-        found = self._grids.pop(grid, None)
-        if found is None:
-            found = Buffers.of(grid, self._model.transformer, self._arena.views(grid), rope), {}
-        self._grids[grid] = found  # the last one used is the last one
+        made = self._grids.pop(grid, None)
+        if made is None:
+            made = Buffers.of(grid, self._model.transformer, self._arena.views(grid), rope), {}
+        self._grids[grid] = made  # the last one used is the last one
         while len(self._grids) > _GRIDS:
             del self._grids[next(iter(self._grids))]
-        return found[0]
+        return made[0]
 
     def drop_if_moved(self) -> None:
         """Drop recorded steps unless they read the weights where these are now."""

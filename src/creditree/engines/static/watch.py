@@ -32,9 +32,9 @@ class Watch:
         place = self._checks % 2
         self._checks += 1
         self._host[place : place + 1].copy_(self._left, non_blocking=True)
-        asked = self._event()
-        asked.record()
-        before, self._pending = self._pending, asked
+        event = self._event()
+        event.record()
+        before, self._pending = self._pending, event
         if before is None:
             return False
         before.synchronize()

@@ -46,7 +46,7 @@ class Launch:
 
 def compile_ahead(launches: Sequence[Launch]) -> None:
     """Compile kernels side by side, where Triton can."""
-    different = {f"{one.kernel} {one.constants} {one.settings}": one for one in launches}
+    different = {f"{launch.kernel} {launch.constants} {launch.settings}": launch for launch in launches}
     try:
         from triton import AsyncCompileMode
     except ImportError:
@@ -88,8 +88,8 @@ class Adapters:
         """Return the arguments of `product` that say where they are."""
         loras = self.loras
         rank = len(loras[0].a) if loras else 0
-        found: dict[str, Any] = {"LORAS": len(loras), "RANK": rank, "RANK_BLOCK": max(16, power_of_two(rank))}
-        found |= {
+        constants: dict[str, Any] = {"LORAS": len(loras), "RANK": rank, "RANK_BLOCK": max(16, power_of_two(rank))}
+        constants |= {
             "lora_a": loras[0].a.detach() if loras else nothing,
             "lora_b": loras[0].b.detach() if loras else nothing,
             "scaling": loras[0].scaling if loras else 0.0,
@@ -97,12 +97,12 @@ class Adapters:
         for place, name in ((1, "second"), (2, "third")):
             for matrix in ("a", "b"):
                 there = len(loras) > place
-                found[f"{matrix}_{name}"] = _apart(loras[0], loras[place], matrix) if there else 0
+                constants[f"{matrix}_{name}"] = _apart(loras[0], loras[place], matrix) if there else 0
         for place in range(3):
             there = len(loras) > place
-            found[f"START_{place + 1}"] = loras[place].start if there else 0
-            found[f"STOP_{place + 1}"] = loras[place].stop if there else 0
-        return found
+            constants[f"START_{place + 1}"] = loras[place].start if there else 0
+            constants[f"STOP_{place + 1}"] = loras[place].stop if there else 0
+        return constants
 
 
 def _apart(first: Lora, other: Lora, matrix: str) -> int:

@@ -79,7 +79,7 @@ class Scratch:
         tiles = model_tiles(parts, block_m) | (tiles or {})
         vocabulary, width = parts.head.shape
         layer = parts.layers[0]
-        sizes = {name: len(one.weight) for name, one in products_of(layer).items()}
+        sizes = {name: len(product.weight) for name, product in products_of(layer).items()}
         count = power_of_two(max(tiles[name].count(width) for name in ("output", "down")))
         kv = layer.heads.plain
         units, fold = block_m * kv, max(16, power_of_two(layer.heads.turned[0] // kv))
@@ -119,7 +119,7 @@ def products_of(layer: LeanLayer) -> dict[str, Dense]:
 def model_tiles(parts: Parts, rows: int) -> dict[str, Tiles]:
     """Return the tiles of a model's products."""
     layer = parts.layers[0]
-    heads, output, gate_up, down = (one.weight for one in products_of(layer).values())
+    heads, output, gate_up, down = (product.weight for product in products_of(layer).values())
     head_size = len(heads) // (sum(layer.heads.turned) + layer.heads.plain)
     return {
         "heads": tiles_of("heads", rows, heads.shape[1], heads.shape[0], head_size),

@@ -54,21 +54,21 @@ class TritonStep:
     @property
     def launches(self) -> list[Launch]:
         """The kernels of the step, in order."""
-        return [one for one in self._launches if isinstance(one, Launch)]
+        return [launch for launch in self._launches if isinstance(launch, Launch)]
 
     def _made(self) -> list[Callable[[], None]]:
         to, scratch, options, parts = self._plain.buffers, self._scratch, self._options, self._parts
-        found: list[Callable[[], None]] = [
+        launched: list[Callable[[], None]] = [
             replace(embed_launch(parts.embedding, to.token, scratch.states, self._next(0), options), name="embed")
         ]
         for index in range(len(parts.layers)):
             launches = {
-                name: one.launch(self._room, scratch.tiles[name], options)
-                for name, one in self._products(index).items()
+                name: product.launch(self._room, scratch.tiles[name], options)
+                for name, product in self._products(index).items()
             }
             launches["attention"] = self._attention(index).launch(self._room, self._looks, options)
             order = ("heads", "attention", "output", "gate_up", "down")
-            found += [replace(launches[name], name=name) for name in order]
+            launched += [replace(launches[name], name=name) for name in order]
         vocabulary = len(parts.head)
         temperature = self._plain.sampling.temperature or 1.0
         logits = Product(
@@ -76,7 +76,7 @@ class TritonStep:
             epsilon=parts.epsilon, stats=scratch.stats, temperature=temperature,
         )  # fmt: skip
         head = logits.launch(self._room, scratch.tiles["logits"], options)
-        return [*found, replace(head, name="logits"), *self._draws()]
+        return [*launched, replace(head, name="logits"), *self._draws()]
 
     def _next(self, index: int) -> Next:
         """Return what the hidden states before layer `index` (or the final norm) are written for."""

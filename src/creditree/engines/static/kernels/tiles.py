@@ -61,11 +61,11 @@ def looks_of(units: int, keys: int, pair: int) -> Looks:
 
 def looks_to_compare(units: int, pair: int) -> list[Looks]:
     """Return ways to attend to a few hundred keys, of which a device may like one or another."""
-    found = [looks_of(units, 0, pair)]
+    candidates = [looks_of(units, 0, pair)]
     if pair <= _WIDE:
-        found += [Looks(1, 128, 4, 2), Looks(1, 128, 8, 2), Looks(2, 64, 4, 2)]
-        found += [Looks(4, 64, 4, 2)] if units * MOST_LOOKS <= _LOOKING else []
-    return found
+        candidates += [Looks(1, 128, 4, 2), Looks(1, 128, 8, 2), Looks(2, 64, 4, 2)]
+        candidates += [Looks(4, 64, 4, 2)] if units * MOST_LOOKS <= _LOOKING else []
+    return candidates
 
 
 def row_block(rows: int) -> int:
@@ -119,11 +119,11 @@ _COMPARED: dict[str, tuple[tuple[Tiles, ...], tuple[Tiles, ...]]] = {
 
 def tiles_to_compare(name: str, rows: int, first: Tiles, inputs: int, unit: int = 1) -> list[Tiles]:
     """Return `first` and other tiles of a product, cut into parts as the inputs allow. `unit`: as in `tiles_of`."""
-    found = [first]
+    candidates = [first]
     for tiles in _COMPARED[name][row_block(rows) > 32]:
         if (unit > 1 and unit % tiles.block_n) or inputs % tiles.block_k:
             continue
         steps = inputs // tiles.block_k
         even = [parts for parts in range(1, steps + 1) if steps % parts == 0]
-        found.append(replace(tiles, splits=min(even, key=lambda parts: abs(parts - tiles.splits))))
-    return list(dict.fromkeys(found))
+        candidates.append(replace(tiles, splits=min(even, key=lambda parts: abs(parts - tiles.splits))))
+    return list(dict.fromkeys(candidates))

@@ -19,25 +19,25 @@ def tuned(plain: DecodeStep, parts: Parts, block_m: int) -> tuple[Scratch, dict[
 
     What the kernels leave is nothing that a step reads: `scratch` of their own, and caches at a column to come.
     """
-    found = _choices(plain, parts, block_m)
-    looks = [one for one in found["attention"] if isinstance(one, Looks)]
+    candidates = _choices(plain, parts, block_m)
+    looks = [choice for choice in candidates["attention"] if isinstance(choice, Looks)]
     steps: list[TritonStep] = []
-    for turn in range(max(map(len, found.values()))):
-        tiles = {name: one[turn] for name, one in found.items() if turn < len(one)}
-        chosen = {name: one for name, one in tiles.items() if isinstance(one, Tiles)}
+    for turn in range(max(map(len, candidates.values()))):
+        tiles = {name: choices[turn] for name, choices in candidates.items() if turn < len(choices)}
+        chosen = {name: choice for name, choice in tiles.items() if isinstance(choice, Tiles)}
         steps.append(TritonStep(plain, parts, Scratch.of(parts, block_m, chosen, looks[min(turn, len(looks) - 1)])))
-    compile_ahead([one for step in steps for name in found for one in _alike(step, name)[:1]])
+    compile_ahead([launch for step in steps for name in candidates for launch in _alike(step, name)[:1]])
     column = plain.buffers.column
-    held = column.clone()
+    saved = column.clone()
     column.clamp_(min=plain.buffers.grid.length // 2)
     times = {
-        name: {one: _seconds(_alike(step, name)) for one, step in zip(choices, steps, strict=False)}
-        for name, choices in found.items()
+        name: {choice: _seconds(_alike(step, name)) for choice, step in zip(choices, steps, strict=False)}
+        for name, choices in candidates.items()
     }
-    column.copy_(held)
+    column.copy_(saved)
     best = {name: min(took, key=took.__getitem__) for name, took in times.items()}
-    best_tiles = {name: one for name, one in best.items() if isinstance(one, Tiles)}
-    best_looks = next(one for one in best.values() if isinstance(one, Looks))
+    best_tiles = {name: choice for name, choice in best.items() if isinstance(choice, Tiles)}
+    best_looks = next(choice for choice in best.values() if isinstance(choice, Looks))
     return Scratch.of(parts, block_m, best_tiles, best_looks), times
 
 
@@ -45,15 +45,15 @@ def _choices(plain: DecodeStep, parts: Parts, block_m: int) -> dict[str, list[Ti
     """Return what is compared: the first of each is taken where nothing is measured."""
     keys = plain.buffers.large["keys"][0]
     layer, kv, size = parts.layers[0], int(keys.shape[1]), int(keys.shape[-1])
-    inputs = {name: one.weight.shape[1] for name, one in products_of(layer).items()}
+    inputs = {name: product.weight.shape[1] for name, product in products_of(layer).items()}
     inputs["logits"] = parts.head.shape[1]
     tiles = model_tiles(parts, block_m)
-    found: dict[str, list[Tiles | Looks]] = {
+    candidates: dict[str, list[Tiles | Looks]] = {
         name: [*tiles_to_compare(name, block_m, tiles[name], inputs[name], size if name == "heads" else 1)]
         for name in tiles
     }
-    found["attention"] = [*looks_to_compare(plain.buffers.grid.rows * kv, 2 * size * keys.itemsize)]
-    return found
+    candidates["attention"] = [*looks_to_compare(plain.buffers.grid.rows * kv, 2 * size * keys.itemsize)]
+    return candidates
 
 
 def _alike(step: TritonStep, name: str) -> list[Launch]:
