@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,13 @@ DIALECT = {
     "flying": r"\b[Ff]lying\b(?!\")",
 }
 """Words of no field: explored, stored and in flight are what is meant. (Checkpoints have the key "flying".)"""
+AREAS = {
+    "the doors and procedures": (
+        ["cli", "config", "evaluate", "measure", "monitor", "pilot", "plan", "report", "runs", "setup", "sweep"],
+        {"found": 0, "held": 0, "asked": 1, "one": 1},
+    ),
+}
+"""Local names that say "a thing": for each group of folders, how often they may be bound there, and no more often."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -35,3 +42,25 @@ def test_no_two_classes_share_a_name() -> None:
 def test_words_that_were_put_out_stay_out(word: str) -> None:
     pattern = re.compile(DIALECT[word])
     assert [path.name for path in FILES if pattern.search(path.read_text(encoding="utf-8"))] == []
+
+
+def _bound_names(source: str) -> Counter[str]:
+    """Count the names that are bound as variables, of comprehensions too, and as parameters."""
+    nodes = list(ast.walk(ast.parse(source)))
+    stored = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    return Counter(stored) + Counter(node.arg for node in nodes if isinstance(node, ast.arg))
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_a_local_name_says_what_it_is(area: str) -> None:
+    folders, limits = AREAS[area]
+    counts: Counter[str] = Counter()
+    for path in FILES:
+        if path.relative_to(SOURCE).parts[0] in folders:
+            counts += _bound_names(path.read_text(encoding="utf-8"))
+    assert {word: counts[word] for word, limit in limits.items() if counts[word] > limit} == {}
+
+
+def test_bound_names_are_those_of_variables_comprehensions_and_parameters() -> None:
+    source = "def f(found): held = [one for one in found.asked]; return held"
+    assert _bound_names(source) == {"found": 1, "held": 1, "one": 1}

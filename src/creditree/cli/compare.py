@@ -18,10 +18,10 @@ def compare(
     from creditree.cli.output import console, print_json, progress_console
     from creditree.measure.compare import compare as compared
 
-    found = compared(runs, decoding=decoding, by_method=by_method)
-    for sentence in found.damages:
+    comparison = compared(runs, decoding=decoding, by_method=by_method)
+    for sentence in comparison.damages:
         progress_console(stderr=True).print(sentence, soft_wrap=True)
     if json:
-        print_json(found.to_json())
+        print_json(comparison.to_json())
     else:
-        console().print(found.view())
+        console().print(comparison.view())

@@ -60,7 +60,7 @@ def evaluate(
 
     quiet_libraries()
     temperatures, ks = tuple(temperature) if temperature else None, whole_numbers("--k", k)
-    found = measured(
+    result = measured(
         EvaluationRequest(
             target=target, task=task, suite=suite, data=data, data_dir=data_dir, problems=problems,
             temperatures=temperatures, samples=samples, ks=ks, max_new_tokens=max_new_tokens, split=split, out=out,
@@ -68,11 +68,11 @@ def evaluate(
         ),
         shown(stderr=True),
     )  # fmt: skip
-    if found.edited:
-        tell(found.edited)
-    record = found.to_json()
+    if result.edited:
+        tell(result.edited)
+    record = result.to_json()
     if json:
         print_json(record)
         return
-    views = [task_view(one) for one in record.get("tasks", {"": record}).values()]
+    views = [task_view(entry) for entry in record.get("tasks", {"": record}).values()]
     console().print(*views, *([suite_view(record)] if "suite" in record else []))

@@ -35,15 +35,15 @@ def grade(
     from creditree.cli.output import console, print_line
     from creditree.measure.grade import GradeRequest, Grades, graded, verdict_json
 
-    begun, found = perf_counter(), []
+    begun, verdicts = perf_counter(), []
     for name, verdict in graded(GradeRequest(file, grader, deadline, workers, tuple(set_ or ()))):
-        found.append((name, verdict))
+        verdicts.append((name, verdict))
         if json:
             print_line(verdict_json(name, verdict))
     if json:
         return
-    grades, out = Grades(grader, tuple(found)), console()
-    out.print(f"{len(found)} answers graded by {grader} in {perf_counter() - begun:.1f} s")
+    grades, out = Grades(grader, tuple(verdicts)), console()
+    out.print(f"{len(verdicts)} answers graded by {grader} in {perf_counter() - begun:.1f} s")
     out.print(f"correct: {grades.correct} ({100 * grades.accuracy:.1f} %)")
     out.print(", ".join(f"{status}: {count}" for status, count in sorted(grades.statuses.items())))
     if grades.unjudged:
@@ -62,8 +62,8 @@ def verify_audit(
     from creditree.cli.output import print_json, print_text
     from creditree.measure.grade import GradeRequest, audit_json, audit_text, audited
 
-    found = audited(GradeRequest(file, grader, deadline, workers, tuple(set_ or ())))
+    audit = audited(GradeRequest(file, grader, deadline, workers, tuple(set_ or ())))
     if json:
-        print_json(audit_json(found, grader))
+        print_json(audit_json(audit, grader))
     else:
-        print_text(audit_text(found, grader))
+        print_text(audit_text(audit, grader))

@@ -53,17 +53,17 @@ def monitor(
         adapter, fresh, decoding, margin, alpha, samples, problems, base, stop_early, state, trust_run,
         tuple(set_ or ()),
     )  # fmt: skip
-    found = monitored(request, shown(stderr=True))
-    if found.edited:
-        tell(found.edited)
+    result = monitored(request, shown(stderr=True))
+    if result.edited:
+        tell(result.edited)
     if json:
-        print_json(found.to_json())
+        print_json(result.to_json())
     else:
-        console().print(monitor_view(found.record))
-    if not found.degraded:
+        console().print(monitor_view(result.record))
+    if not result.degraded:
         return
     if not json:
-        line = shlex.join(["creditree", "train", "--from", str(found.run), "--data", fresh])
+        line = shlex.join(["creditree", "train", "--from", str(result.run), "--data", fresh])
         console().print(
             f"\nTry next:\n  {line} --guard GUARD.csv --run NEW    # train on, without forgetting GUARD.csv",
             soft_wrap=True,

@@ -24,8 +24,8 @@ def plan(
     from creditree.setup.plan import plan as planned
     from creditree.setup.plan_words import print_plan
 
-    found = planned(load_config(config, [*(set_ or []), *memory_override(memory)]), prompt_tokens)
+    result = planned(load_config(config, [*(set_ or []), *memory_override(memory)]), prompt_tokens)
     if json:
-        print_json(found.to_json())
+        print_json(result.to_json())
     else:
-        print_plan(console(), found)
+        print_plan(console(), result)

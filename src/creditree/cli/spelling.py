@@ -26,5 +26,5 @@ def in_shell(procedure: str, arguments: Mapping[str, object]) -> str:
 def _option(name: str, value: object) -> list[str]:
     option = in_options(f"`{name}`")
     if isinstance(value, list | tuple):
-        return [word for one in value for word in (option, str(one))]
+        return [word for item in value for word in (option, str(item))]
     return [option] if value is True else [option, str(value).replace("\n", "\\n")]

@@ -39,11 +39,11 @@ def sweep(
         return
     prepare()
     quiet_libraries()
-    found = swept(SweepRequest(config, out, decoding, tuple(set_ or ())), shown(stderr=json))
+    result = swept(SweepRequest(config, out, decoding, tuple(set_ or ())), shown(stderr=json))
     if json:
-        print_json(found.to_json())
-    elif (view := found.view()) is not None:
+        print_json(result.to_json())
+    elif (view := result.view()) is not None:
         progress = progress_console(stderr=False)
         progress.print(view)
         progress.print(f"\nSaved: figures in {out / RESULT}, tables in {out / REPORT}.")
-    found.check()
+    result.check()

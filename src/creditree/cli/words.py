@@ -28,6 +28,6 @@ def in_options(sentence: str) -> str:
     return PARAMETER.sub(_option, sentence)
 
 
-def _option(found: re.Match[str]) -> str:
-    name = found[1]
-    return OTHERS.get(name) or (f"--{name.replace('_', '-')}" if name in ALIKE else found[0])
+def _option(match: re.Match[str]) -> str:
+    name = match[1]
+    return OTHERS.get(name) or (f"--{name.replace('_', '-')}" if name in ALIKE else match[0])

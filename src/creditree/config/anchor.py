@@ -26,20 +26,20 @@ def _anchor_reward(block: dict[str, Any], folder: Path) -> None:
     _anchor(block, "reward", folder)
     reward = block.get("reward")
     _anchor(reward, "name", folder)
-    found = reward.get("rewards") if isinstance(reward, dict) else reward
-    several: list[Any] = found if isinstance(found, list) else []
-    for place, one in enumerate(several):
-        if isinstance(one, str):
-            several[place] = beside(one, folder)
-        _anchor(one, "name", folder)
+    listed = reward.get("rewards") if isinstance(reward, dict) else reward
+    several: list[Any] = listed if isinstance(listed, list) else []
+    for place, single in enumerate(several):
+        if isinstance(single, str):
+            several[place] = beside(single, folder)
+        _anchor(single, "name", folder)
 
 
 def _anchor_task(values: dict[str, Any], folder: Path) -> None:
     _anchor(values, "task", folder)
     task = values.get("task")
     _anchor(task, "name", folder)
-    found = task.get("mixture") if isinstance(task, dict) else None
-    mixture: list[Any] = found if isinstance(found, list) else []
+    listed = task.get("mixture") if isinstance(task, dict) else None
+    mixture: list[Any] = listed if isinstance(listed, list) else []
     for place, part in enumerate(mixture):
         if isinstance(part, str):
             mixture[place] = beside(part, folder)

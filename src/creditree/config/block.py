@@ -39,8 +39,8 @@ class Block(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _usable(cls, value: Any) -> Any:
-        for one in _flat(value):
-            _check_usable(one)
+        for part in _flat(value):
+            _check_usable(part)
         return value
 
 
@@ -64,8 +64,8 @@ def mistake(error: ValidationError, *above: str) -> str:
 
 def _flat(value: object) -> Iterator[object]:
     if isinstance(value, list | tuple):
-        for one in value:
-            yield from _flat(one)
+        for inner in value:
+            yield from _flat(inner)
     elif isinstance(value, dict):
         yield from _flat([*value, *value.values()])
     else:
@@ -92,4 +92,4 @@ def _encodes(text: str) -> bool:
 
 
 def _half(text: str) -> str:
-    return next(one for one in text if "\ud800" <= one <= "\udfff")
+    return next(character for character in text if "\ud800" <= character <= "\udfff")

@@ -24,13 +24,13 @@ def as_overrides(keywords: Mapping[str, Any]) -> tuple[str, ...]:
     key that one block alone has; a piece of the method may be an instance (``select=TopEntropy(0.1)``). Raises
     ConfigError for a name that none has, or several.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in named(keywords).items():
         if name in RunConfig.model_fields and isinstance(value, Mapping):
-            found |= {f"{name}.{key}": inner for key, inner in value.items()}
+            settings |= {f"{name}.{key}": inner for key, inner in value.items()}
         else:
-            found[name if name in RunConfig.model_fields or "." in name else _dotted(name)] = value
-    return tuple(f"{key}={written(key, value)}" for key, value in found.items())
+            settings[name if name in RunConfig.model_fields or "." in name else _dotted(name)] = value
+    return tuple(f"{key}={written(key, value)}" for key, value in settings.items())
 
 
 def written(key: str, value: Any) -> str:

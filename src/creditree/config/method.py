@@ -53,10 +53,10 @@ class MethodConfig(Block):
 
     def __getattr__(self, name: str) -> Any:
         """Return a number of a piece as it is set; None where it is not."""
-        held = None if name.startswith("_") else (self.model_extra or {})
-        if held is None or (name not in held and name not in all_numbers()):
+        numbers = None if name.startswith("_") else (self.model_extra or {})
+        if numbers is None or (name not in numbers and name not in all_numbers()):
             raise AttributeError(f"the method block has no '{name}'")
-        return held.get(name)
+        return numbers.get(name)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -132,11 +132,11 @@ def _check_shared(pieces: dict[str, Piece]) -> None:
     for axis, piece in pieces.items():
         for item in numbers_of(piece):
             value = getattr(piece, item.name)
-            other, held = seen.setdefault(item.name, (f"{axis} '{piece.name}'", value))
-            if held != value:
+            other, theirs = seen.setdefault(item.name, (f"{axis} '{piece.name}'", value))
+            if theirs != value:
                 raise ConfigError(
-                    f"method.{item.name} belongs to {other} and to {axis} '{piece.name}', which would have {held} and "
-                    f"{value}; set it."
+                    f"method.{item.name} belongs to {other} and to {axis} '{piece.name}', which would have {theirs} "
+                    f"and {value}; set it."
                 )
 
 

@@ -32,9 +32,9 @@ def check_free(overrides: Sequence[str], own: Mapping[str, str], who: str) -> No
     """
     for override in overrides:
         (key,) = named_keys((override,))
-        for one, instead in own.items():
-            if key == one or key.startswith(f"{one}.") or one.startswith(f"{key}."):
-                raise ConfigError(f"`overrides` {shortened(override)}: {who} sets {one} itself; {instead}.")
+        for owned, instead in own.items():
+            if key == owned or key.startswith(f"{owned}.") or owned.startswith(f"{key}."):
+                raise ConfigError(f"`overrides` {shortened(override)}: {who} sets {owned} itself; {instead}.")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -60,13 +60,13 @@ def set_key(values: dict[str, Any], name: str, value: object, where: str) -> Non
     place: Any = values
     for block, below in pairwise([*blocks, last]):
         key = _key(place, block, where)
-        held = place[key] if isinstance(place, list) else place.get(key)
-        if held is None or isinstance(held, str):
-            held = {} if held is None or below == LISTED.get(block) else {"name": held}
-        elif isinstance(held, list) and not below.isdecimal():
-            held = {LISTED.get(block, block): held}
-        place[key] = held
-        place = held
+        current = place[key] if isinstance(place, list) else place.get(key)
+        if current is None or isinstance(current, str):
+            current = {} if current is None or below == LISTED.get(block) else {"name": current}
+        elif isinstance(current, list) and not below.isdecimal():
+            current = {LISTED.get(block, block): current}
+        place[key] = current
+        place = current
         if not isinstance(place, dict | list):
             raise ConfigError(f"{where}: '{shortened(block)}' holds a value, not further keys.")
     place[_key(place, last, where)] = value

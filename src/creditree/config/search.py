@@ -148,8 +148,8 @@ def load_search(path: Path, overrides: Sequence[str] = ()) -> Search:
     limits |= {"train.cpu_seconds": None, "seed": block.seed, "evaluation.split": "test"}
     trials = [
         _trial(base, name, own[name], number, {**keys, **limits}, path)
-        for name, found in drawn_settings.items()
-        for number, keys in enumerate(found, 1)
+        for name, points in drawn_settings.items()
+        for number, keys in enumerate(points, 1)
     ]
     kept = block.model_dump(mode="json")
     del kept["budget"]["seconds"]  # how long one is ready to wait changes no result that is there
@@ -176,7 +176,7 @@ def _check(block: SearchBlock, path: Path) -> None:
 
 def _spaces(block: SearchBlock, path: Path) -> dict[str, dict[str, Drawn]]:
     """Return the space of each composition: its own keys replace those of all."""
-    found = {}
+    spaces = {}
     for name, own in block.compositions.items():
         entries: dict[str, Drawn] = {}
         for key, value in {**block.space, **(own or {})}.items():
@@ -184,8 +184,8 @@ def _spaces(block: SearchBlock, path: Path) -> dict[str, dict[str, Drawn]]:
             if key in LEFT_ALONE:
                 raise ConfigError(f"{where}: a search sets it itself; leave it out.")
             entries[key] = drawn(value, where)
-        found[name] = entries
-    return found
+        spaces[name] = entries
+    return spaces
 
 
 def _rungs(block: SearchBlock, trials: int, seeds: int, path: Path) -> tuple[Rung, ...]:
@@ -198,7 +198,7 @@ def _rungs(block: SearchBlock, trials: int, seeds: int, path: Path) -> tuple[Run
     slots = [max(min(least, trials), floor(trials / eta**index + 1e-9)) for index in range(block.rungs)]
     marks = [eta**index for index in range(block.rungs)]
     more = [mark - before for mark, before in zip(marks, [0.0, *marks], strict=False)]
-    share = sum(count * one for count, one in zip(slots, more, strict=True)) + RUNS_OF_A_SEED * seeds * marks[-1]
+    share = sum(count * factor for count, factor in zip(slots, more, strict=True)) + RUNS_OF_A_SEED * seeds * marks[-1]
     first = block.budget.first_rung or floor((block.budget.tokens or 0) / share)
     if first < 1:
         raise ConfigError(f"{path}: budget.tokens is {block.budget.tokens}, too few for {trials} trials; raise it.")
@@ -217,5 +217,5 @@ def _trial(
     config = configured(base, keys, path, where)
     if config.validation.every > 0:
         raise ConfigError(f"{where}: validation.every is {config.validation.every}, but rungs validate; set 0.")
-    free = tuple(key for key, one in space.items() if one.at(0.0) != one.at(1.0 - 1e-9))
+    free = tuple(key for key, entry in space.items() if entry.at(0.0) != entry.at(1.0 - 1e-9))
     return Trial(f"{composition}-{number}", composition, {key: keys[key] for key in space}, free, config)

@@ -80,8 +80,8 @@ class SingleBlock(Block):
 
 def hint(name: str, known: Iterable[str]) -> str:
     """Return what may have been meant, as it goes on in a sentence."""
-    found = did_you_mean(name, known).strip().removesuffix(".")
-    return f"{found[:1].lower()}{found[1:]}"
+    guess = did_you_mean(name, known).strip().removesuffix(".")
+    return f"{guess[:1].lower()}{guess[1:]}"
 
 
 def check_singles(singles: list[SingleBlock]) -> None:
@@ -98,8 +98,8 @@ def check_singles(singles: list[SingleBlock]) -> None:
 
 def labels(singles: list[SingleBlock]) -> list[str]:
     """Return the names of rewards, each once: a second one of the same name is called ``name_2``."""
-    found: list[str] = []
+    names: list[str] = []
     for single in singles:
-        count = 1 + sum(other.label == single.label for other in singles[: len(found)])
-        found.append(single.label if count == 1 else f"{single.label}_{count}")
-    return found
+        count = 1 + sum(other.label == single.label for other in singles[: len(names)])
+        names.append(single.label if count == 1 else f"{single.label}_{count}")
+    return names

@@ -90,12 +90,12 @@ def settings(space: Mapping[str, Drawn], count: int, key: Key) -> list[dict[str,
     share a key get the same values of it. Equal settings, as a space of few values has them, are returned once.
     """
     places = {name: _places(count, key.at("space", name)) for name in space}
-    found: list[dict[str, object]] = []
+    distinct: list[dict[str, object]] = []
     for index in range(count):
-        setting = {name: one.at(places[name][index]) for name, one in space.items()}
-        if setting not in found:
-            found.append(setting)
-    return found
+        setting = {name: entry.at(places[name][index]) for name, entry in space.items()}
+        if setting not in distinct:
+            distinct.append(setting)
+    return distinct
 
 
 def _places(count: int, key: Key) -> list[float]:

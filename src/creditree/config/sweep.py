@@ -84,8 +84,8 @@ def base_values(base: object, path: Path) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base is {shown(base)}; write a configuration below it, or the path of one.")
     beside = path.parent / base
-    found = beside if os.path.isfile(beside) else Path(base)  # which is False for a name that no file could have
-    return parse_values(read_yaml(found, "the sweep's base"), str(found))
+    source = beside if os.path.isfile(beside) else Path(base)  # which is False for a name that no file could have
+    return parse_values(read_yaml(source, "the sweep's base"), str(source))
 
 
 def _cases(values: Mapping[str, Any], path: Path, most: int) -> dict[str, dict[str, object]]:
@@ -93,7 +93,7 @@ def _cases(values: Mapping[str, Any], path: Path, most: int) -> dict[str, dict[s
     if named is None and grid is None:
         raise ConfigError(f"{path}: it has neither grid nor cases, so there is nothing to compare; add one of them.")
     points = [{}] if grid is None else _points(grid, path, most // max(1, len(named) if isinstance(named, dict) else 1))
-    found: dict[str, dict[str, object]] = {}
+    cases: dict[str, dict[str, object]] = {}
     for name, keys in ({"": {}} if named is None else _named(named, path)).items():
         for point in points:
             shown = [f"{short_key(key, point)}={text_of(value)}" for key, value in point.items()]
@@ -101,10 +101,10 @@ def _cases(values: Mapping[str, Any], path: Path, most: int) -> dict[str, dict[s
             twice = [key for key in point if key in keys]
             if twice:
                 raise ConfigError(f"{path}: case '{name}' and grid both set {twice[0]}; keep one of them.")
-            if label in found:
+            if label in cases:
                 raise ConfigError(f"{path}: '{label}' is there twice; remove one.")
-            found[label] = {**keys, **point}
-    return found
+            cases[label] = {**keys, **point}
+    return cases
 
 
 def _named(cases: object, path: Path) -> dict[str, dict[str, object]]:

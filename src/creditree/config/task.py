@@ -261,11 +261,11 @@ class MixtureConfig(TaskBlock):
     @property
     def labels(self) -> list[str]:
         """What its tasks are called, each once: a second one of a name is called ``name_2``."""
-        found: list[str] = []
+        names: list[str] = []
         for place, part in enumerate(self.mixture):
             count = 1 + sum(other.task.label == part.task.label for other in self.mixture[:place])
-            found.append(part.task.label if count == 1 else f"{part.task.label}_{count}")
-        return found
+            names.append(part.task.label if count == 1 else f"{part.task.label}_{count}")
+        return names
 
     @property
     def locations(self) -> tuple[str, ...]:
@@ -286,11 +286,11 @@ BY_TAG: dict[str, type[TaskBlock]] = {
 def default_reward(task: TaskConfig) -> str | None:
     """Return the grader that a task has of its own; None: any. Raises ValueError where tasks of a mixture differ."""
     tasks = [part.task for part in task.mixture] if isinstance(task, MixtureConfig) else [task]
-    found = [SOURCES[task.name].grader if isinstance(task, BenchmarkConfig) else None for task in tasks]
-    names = sorted({name or ANYBODYS for name in found})
+    graders = [SOURCES[task.name].grader if isinstance(task, BenchmarkConfig) else None for task in tasks]
+    names = sorted({name or ANYBODYS for name in graders})
     if len(names) > 1:
         raise ValueError(
             f"the tasks of the mixture have different graders of their own ({', '.join(names)}); set reward to one "
             "that judges all, such as math"
         )
-    return names[0] if any(found) else None
+    return names[0] if any(graders) else None

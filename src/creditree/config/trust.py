@@ -70,17 +70,17 @@ def reward_override(reward: object) -> list[str]:
 
 
 def _at(values: Mapping[str, Any], place: Sequence[str]) -> object:
-    held: object = values
+    value: object = values
     for key in place:
-        held = held.get(key) if isinstance(held, Mapping) else None
-    return held
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _codes(reward: object) -> Iterator[str]:
     """Yield what a reward, or each of several, would run, in words."""
     several = reward.get("rewards") if isinstance(reward, Mapping) else reward
-    for one in several if isinstance(several, list) else [reward]:
-        code = _code(one)
+    for single in several if isinstance(several, list) else [reward]:
+        code = _code(single)
         if code is not None:
             yield code
 

@@ -34,10 +34,10 @@ class Evaluation:
     @classmethod
     def of(cls, attempts: Iterable[Attempt]) -> "Evaluation":
         """Return the evaluation of attempts in any order; problems stay in the order of their first one."""
-        found: dict[str, list[Attempt]] = {}
+        by_problem: dict[str, list[Attempt]] = {}
         for attempt in attempts:
-            found.setdefault(attempt.problem_id, []).append(attempt)
-        return cls({name: tuple(sorted(own, key=lambda one: one.index)) for name, own in found.items()})
+            by_problem.setdefault(attempt.problem_id, []).append(attempt)
+        return cls({name: tuple(sorted(own, key=lambda attempt: attempt.index)) for name, own in by_problem.items()})
 
     def only(self, names: Iterable[str]) -> "Evaluation":
         """Return the same of some problems, by their ids."""
@@ -96,14 +96,17 @@ class Evaluation:
     @property
     def judged(self) -> dict[str, tuple[Attempt, ...]]:
         """The completions of every problem that were judged; problems without one are left out."""
-        kept = {name: tuple(one for one in own if one.is_correct is not None) for name, own in self.attempts.items()}
+        kept = {
+            name: tuple(attempt for attempt in own if attempt.is_correct is not None)
+            for name, own in self.attempts.items()
+        }
         return {name: own for name, own in kept.items() if own}
 
     @property
     def mean_reward(self) -> float | None:
         """The mean over problems of the mean reward of their completions that have one; None where none has."""
-        found = ([reward for reward in own if reward is not None] for own in self.rewards.values())
-        means = [_mean(rewards) for rewards in found if rewards]
+        by_problem = ([reward for reward in own if reward is not None] for own in self.rewards.values())
+        means = [_mean(rewards) for rewards in by_problem if rewards]
         return _mean(means) if means else None
 
     def single_rewards(self, names: Sequence[str]) -> dict[str, SingleReward]:
@@ -133,13 +136,13 @@ def is_correct(attempt: Attempt) -> bool:
     return attempt.is_correct is True
 
 
-def check_judged(found: Mapping[str, Evaluation], cure: str) -> None:
+def check_judged(evaluations: Mapping[str, Evaluation], cure: str) -> None:
     """Raise DataError, which ends with the cure, for the first of some measurements that is inconclusive."""
-    for name, one in found.items():
-        if one.is_inconclusive:
+    for name, evaluation in evaluations.items():
+        if evaluation.is_inconclusive:
             raise DataError(
-                f"{name}: {one.num_unjudged} of {one.num_completions} completions got no reward ({one.first_failure}), "
-                f"more than {MOST_UNJUDGED:.0%}, so nothing is concluded; {cure}"
+                f"{name}: {evaluation.num_unjudged} of {evaluation.num_completions} completions got no reward "
+                f"({evaluation.first_failure}), more than {MOST_UNJUDGED:.0%}, so nothing is concluded; {cure}"
             )
 
 
@@ -212,7 +215,7 @@ class Examiner:
             )
             for problem in problems
         ]
-        found, _ = self.engine.sample(requests, sampling, told)
+        sampled, _ = self.engine.sample(requests, sampling, told)
         self.engine.forget()
         answers = [
             Answer(
@@ -222,11 +225,11 @@ class Examiner:
                 len(sample.token_ids),
                 self.max_new_tokens,
             )
-            for problem, drawn in zip(problems, found, strict=True)
+            for problem, drawn in zip(problems, sampled, strict=True)
             for sample in drawn
         ]
         verdicts = self.verifier.judge(answers)
-        drawn = [(index, sample) for own in found for index, sample in enumerate(own)]
+        drawn = [(index, sample) for own in sampled for index, sample in enumerate(own)]
         return [
             Attempt(
                 answer.problem.id,
@@ -247,11 +250,10 @@ class Examiner:
 
     def judge_again(self, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> list[Attempt]:
         """Return completions of `problems`, by id, as they are judged now; nothing is sampled."""
-        asked = [problems[attempt.problem_id] for attempt in attempts]
-        pairs = list(zip(asked, attempts, strict=True))
+        pairs = [(problems[attempt.problem_id], attempt) for attempt in attempts]
         answers = [
-            Answer(problem, self.prompt.render(problem), one.text, one.num_tokens, self.max_new_tokens)
-            for problem, one in pairs
+            Answer(problem, self.prompt.render(problem), attempt.text, attempt.num_tokens, self.max_new_tokens)
+            for problem, attempt in pairs
         ]
         verdicts = self.verifier.judge(answers)
         return [

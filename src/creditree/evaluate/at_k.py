@@ -44,7 +44,7 @@ def majority_at_k(votes: Sequence[str | None], correct: Sequence[bool], k: int) 
     for vote, right in zip(votes, correct, strict=True):
         if vote is not None:
             members.setdefault(vote, []).append(right)
-    answers = [(len(found), sum(found) / len(found)) for found in members.values()]
+    answers = [(len(marks), sum(marks) / len(marks)) for marks in members.values()]
     if not any(value for _, value in answers):
         return 0.0
     abstaining = n - sum(size for size, _ in answers)

@@ -97,20 +97,20 @@ def _swapped(answer: Answer) -> Answer | None:
 
 
 def _answer(row: Row) -> Answer:
-    held = row.values.get("prediction")
-    prediction = _text(held)
+    content = row.values.get("prediction")
+    prediction = _text(content)
     if prediction is None:
         raise DataError(
-            f"{_start(row)} has no text in the column 'prediction' (it holds {shown(held)}): "
+            f"{_start(row)} has no text in the column 'prediction' (it holds {shown(content)}): "
             "put what the model wrote there."
         )
     column = "answers" if "answers" in row.values else "answer"
-    held = row.values.get(column)
+    content = row.values.get(column)
     try:
-        answers = answers_in(held)
+        answers = answers_in(content)
     except ValueError as error:
         raise DataError(
-            f"{_start(row)} has no accepted answer in the column '{column}': it holds {shown(held)}, {error}."
+            f"{_start(row)} has no accepted answer in the column '{column}': it holds {shown(content)}, {error}."
         ) from None
     columns: Mapping[str, object] = {
         name: value for name, value in row.values.items() if name not in ("id", "prediction", "answers", "label")

@@ -48,7 +48,7 @@ def average_difference(
 
 
 def _combined(parts: Sequence[tuple[float, Interval]]) -> tuple[float, Interval]:
-    value = sum(one for one, _ in parts) / len(parts)
-    down = sqrt(sum((one - interval.low) ** 2 for one, interval in parts)) / len(parts)
-    up = sqrt(sum((interval.high - one) ** 2 for one, interval in parts)) / len(parts)
+    value = sum(part for part, _ in parts) / len(parts)
+    down = sqrt(sum((part - interval.low) ** 2 for part, interval in parts)) / len(parts)
+    up = sqrt(sum((interval.high - part) ** 2 for part, interval in parts)) / len(parts)
     return value, Interval(value - down, value + up)

@@ -64,8 +64,8 @@ class Measured:
     ) -> "Measured":
         """Return what a run measured: its summary, and 0/1 of each judged problem after training, by decoding."""
         results = {
-            decoding: {summary.task: {problem: Asked(float(value)) for problem, value in held.items()}}
-            for decoding, held in correct.items()
+            decoding: {summary.task: {problem: Asked(float(value)) for problem, value in shares.items()}}
+            for decoding, shares in correct.items()
         }
         return cls(name, results, None, summary, group)
 
@@ -76,7 +76,7 @@ class Measured:
 
     def estimate(self, decoding: str, task: str) -> Estimate:
         """Return pass@1 on a task, with its interval over problems."""
-        shares = [asked.share for asked in self.results[decoding][task].values()]
+        shares = [result.share for result in self.results[decoding][task].values()]
         return mean_over_problems(shares, _key(self.seed, task).at("interval"))
 
 
@@ -117,21 +117,21 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
     are adjusted by Holm, those of single tasks in one family and those of averages in another. Raises RunError where
     one id stands for different questions.
     """
-    found: list[tuple[str, Measured, Measured, Difference]] = []
+    compared: list[tuple[str, Measured, Measured, Difference]] = []
     for first, second in combinations(measured, 2):
         changes = {task: _changes(first, second, decoding, task) for task in _common(first, second, decoding)}
         differences = {
             task: paired_change(old, new, _key(first.seed, task)) for task, (old, new) in changes.items() if old
         }
-        found += [(task, first, second, difference) for task, difference in differences.items()]
+        compared += [(task, first, second, difference) for task, difference in differences.items()]
         if len(differences) > 1:
             moved = [[b - a for a, b in zip(*changes[task], strict=True)] for task in differences]
             key = _key(first.seed, AVERAGE)
-            found.append((AVERAGE, first, second, average_difference(list(differences.values()), moved, key)))
-    adjusted = _adjusted([(task == AVERAGE, one.p_value) for task, _, _, one in found])
+            compared.append((AVERAGE, first, second, average_difference(list(differences.values()), moved, key)))
+    adjusted = _adjusted([(task == AVERAGE, change.p_value) for task, _, _, change in compared])
     return [
-        TaskPair(task, Pair(a.name, b.name, one, p), a.seed is not None and a.seed == b.seed)
-        for (task, a, b, one), p in zip(found, adjusted, strict=True)
+        TaskPair(task, Pair(a.name, b.name, change, p), a.seed is not None and a.seed == b.seed)
+        for (task, a, b, change), p in zip(compared, adjusted, strict=True)
     ]
 
 
@@ -156,12 +156,12 @@ def _changes(first: Measured, second: Measured, decoding: str, task: str) -> tup
 
 def _adjusted(tests: Sequence[tuple[bool, float]]) -> list[float]:
     """Return Holm's p-values, for averages and single tasks apart, in the order given."""
-    found = [0.0] * len(tests)
+    adjusted = [0.0] * len(tests)
     for family in (False, True):
         places = [place for place, (is_average, _) in enumerate(tests) if is_average is family]
         for place, p in zip(places, holm([tests[place][1] for place in places]), strict=True):
-            found[place] = p
-    return found
+            adjusted[place] = p
+    return adjusted
 
 
 def _of_evaluation(path: Path) -> Measured:
@@ -169,8 +169,8 @@ def _of_evaluation(path: Path) -> Measured:
     results: dict[str, dict[str, dict[str, Asked]]] = {}
     for row in directory.problems():
         if row.side == MEASURED and row.completions > row.unjudged:
-            asked = Asked(row.correct / (row.completions - row.unjudged), row.digest)
-            results.setdefault(row.decoding, {}).setdefault(row.task, {})[row.problem_id] = asked
+            result = Asked(row.correct / (row.completions - row.unjudged), row.digest)
+            results.setdefault(row.decoding, {}).setdefault(row.task, {})[row.problem_id] = result
     seed = directory.result().get("seed")
     return Measured(str(path), results, seed if isinstance(seed, int) else None)
 
@@ -180,14 +180,14 @@ def _correct(data: object, source: str) -> dict[str, dict[str, int]]:
         if not isinstance(data, Mapping):
             raise TypeError("'after' is missing")
         judged = {d: {p: value for p, value in rows.items() if value is not None} for d, rows in data.items()}
-        found = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in judged.items()}
+        correct = {decoding: {str(p): int(value) for p, value in rows.items()} for decoding, rows in judged.items()}
         if any(value not in (0, 1) for rows in judged.values() for value in rows.values()):
             raise TypeError("it holds other numbers than 0 and 1")
     except (AttributeError, TypeError, ValueError) as error:
         raise RunError(
             f"{source} holds no results by problem ({error}); make the run again, or leave it out."
         ) from error
-    return found
+    return correct
 
 
 def _key(seed: int | None, task: str) -> Key:

@@ -76,10 +76,10 @@ class Example:
         worth = f"no reward ({one_line(self.detail)})" if self.reward is None else f"reward {self.reward:g}"
         if self.singles:
             worth += f", of {', '.join('none' if single is None else f'{single:g}' for single in self.singles)}"
-        found = "no answer found" if self.answer is None else f"answer found {_quoted(self.answer)}"
+        answer = "no answer found" if self.answer is None else f"answer found {_quoted(self.answer)}"
         expected = " or ".join(map(_quoted, self.expected[:3]))
         end = "cut off at the limit" if self.truncated else "ended by itself"
-        return f"{worth}; {found}, expected {expected}; {self.completion_tokens:,} tokens, {end}"
+        return f"{worth}; {answer}, expected {expected}; {self.completion_tokens:,} tokens, {end}"
 
     def __str__(self) -> str:
         """Return what a terminal shows: nothing in it can steer one."""

@@ -125,9 +125,9 @@ class Alarm:
         """Take some more completions; `example` returns the text of one of them with a kind of trouble they have."""
         self._counts += counts
         troubles: tuple[tuple[Kind, int], ...] = (("truncated", counts.truncated), ("unparsable", counts.unparsable))
-        for one, number in troubles:
-            if number > 0 and one not in self._rung and one not in self._examples:
-                self._examples[one] = example(one)  # those that come later may have none
+        for trouble, number in troubles:
+            if number > 0 and trouble not in self._rung and trouble not in self._examples:
+                self._examples[trouble] = example(trouble)  # those that come later may have none
         if self._counts.completions < LEAST:
             return
         seen, self._counts = self._counts, Counts()

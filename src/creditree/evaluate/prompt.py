@@ -35,6 +35,6 @@ class PromptedTexts(TextEncoder, Protocol):
 
 def text_notes(prompt: PromptTemplate, texts: PromptedTexts) -> tuple[str, ...]:
     """Return what a user should know of how a model is asked, and of what ends its answers."""
-    asked = prompt.chat == "auto" and prompt.in_chat_format(texts)
+    is_chat = prompt.chat == "auto" and prompt.in_chat_format(texts)
     chat = "prompts are in the model's chat format (task.prompt.chat: auto; false asks in plain text)"
-    return (*([chat] if asked else []), *texts.notes)
+    return (*([chat] if is_chat else []), *texts.notes)

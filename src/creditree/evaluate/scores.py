@@ -34,34 +34,36 @@ class Scores:
     tokens_per_solved: float | None
 
 
-def scores(found: Evaluation, ks: Sequence[int], key: Key) -> Scores:
+def scores(evaluation: Evaluation, ks: Sequence[int], key: Key) -> Scores:
     """Return the figures of an evaluation; `key` draws the bootstrap. Raises ValueError for a k that does not fit."""
-    passes, majorities = ({k: of(found, k) for k in ks} for of in (pass_values, majority_values))
+    passes, majorities = ({k: of(evaluation, k) for k in ks} for of in (pass_values, majority_values))
     return Scores(
         passes={k: mean_over_problems(own, key.at("interval", "pass", k)) for k, own in passes.items() if own},
         majorities={
             k: mean_over_problems(own, key.at("interval", "majority", k)) for k, own in majorities.items() if own
         },
-        truncation_rate=found.num_truncated / found.num_completions,
-        tokens_per_solved=found.num_tokens / found.num_correct if found.num_correct else None,
+        truncation_rate=evaluation.num_truncated / evaluation.num_completions,
+        tokens_per_solved=evaluation.num_tokens / evaluation.num_correct if evaluation.num_correct else None,
     )
 
 
-def pass_values(found: Evaluation, k: int) -> list[float]:
+def pass_values(evaluation: Evaluation, k: int) -> list[float]:
     """Return the unbiased pass@k of every problem with at least k judged completions."""
-    return _by_problem(found, k, lambda own: pass_at_k(len(own), sum(map(is_correct, own)), k))
+    return _by_problem(evaluation, k, lambda own: pass_at_k(len(own), sum(map(is_correct, own)), k))
 
 
-def majority_values(found: Evaluation, k: int) -> list[float]:
+def majority_values(evaluation: Evaluation, k: int) -> list[float]:
     """Return the maj@k of every problem, expected over its subsets of k completions."""
     return _by_problem(
-        found, k, lambda own: majority_at_k([one.vote for one in own], [is_correct(one) for one in own], k)
+        evaluation,
+        k,
+        lambda own: majority_at_k([attempt.vote for attempt in own], [is_correct(attempt) for attempt in own], k),
     )
 
 
 def majority_vote(own: Sequence[Attempt]) -> str | None:
     """Return the answer with most votes among a problem's completions, the earliest of equals; None without a vote."""
-    votes = Counter(one.vote for one in own if one.vote is not None)
+    votes = Counter(attempt.vote for attempt in own if attempt.vote is not None)
     return votes.most_common(1)[0][0] if votes else None
 
 
@@ -100,6 +102,6 @@ def paired_change(before: Sequence[float], after: Sequence[float], key: Key) -> 
     return paired_mean_difference(before, after, key.at("difference"))
 
 
-def _by_problem(found: Evaluation, k: int, value: Callable[[Sequence[Attempt]], float]) -> list[float]:
-    unjudged = {name for name, own in found.judged.items() if len(own) < k <= len(found.attempts[name])}
-    return [value(own) for name, own in found.judged.items() if name not in unjudged]
+def _by_problem(evaluation: Evaluation, k: int, value: Callable[[Sequence[Attempt]], float]) -> list[float]:
+    unjudged = {name for name, own in evaluation.judged.items() if len(own) < k <= len(evaluation.attempts[name])}
+    return [value(own) for name, own in evaluation.judged.items() if name not in unjudged]

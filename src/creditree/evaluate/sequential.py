@@ -116,12 +116,12 @@ class Evidence:
 
     def after(self, values: ArrayLike) -> Self:
         """Return the evidence after some more values, looked at after each. Raises ValueError for one not in [0, 1]."""
-        found = np.asarray(values, dtype=np.float64).reshape(-1)
-        if not ((found >= 0) & (found <= 1)).all():
+        observed = np.asarray(values, dtype=np.float64).reshape(-1)
+        if not ((observed >= 0) & (observed <= 1)).all():
             raise ValueError("a value lies outside [0, 1]: it is no share of correct completions")
-        if len(found) == 0:
+        if len(observed) == 0:
             return self
-        steps = np.log1p(np.outer(self.q - found, self.fractions / (1 - self.q)))
+        steps = np.log1p(np.outer(self.q - observed, self.fractions / (1 - self.q)))
         products = self.log_products + np.cumsum(steps, axis=0)[:, None]
         logs = self._log_evidence(products)
         reached = np.flatnonzero(logs >= log(self.threshold))
@@ -130,7 +130,7 @@ class Evidence:
             self,
             log_products=products[-1],
             log_peak=max(self.log_peak, float(logs.max())),
-            n=self.n + len(found),
+            n=self.n + len(observed),
             alarm_at=self.alarm_at if self.alarm_at is not None else first,
         )
 
@@ -165,13 +165,13 @@ class Evidence:
         goal = log(self.threshold) + log(len(self.fractions))
         ahead = self.next_call().log_products
         best = (_log_weights(len(ahead), self.reserve)[:, None] + ahead).max(axis=0)
-        found = []
+        counts = []
         for share, product in zip(self.fractions.tolist(), best.tolist(), strict=True):
             wrong = log1p(share * self.q / (1 - self.q))
             growth = accuracy * log1p(-share) + (1 - accuracy) * wrong
             if growth > 0:
-                found.append((goal - product + wrong) / growth)
-        return ceil(min(found)) if found else None
+                counts.append((goal - product + wrong) / growth)
+        return ceil(min(counts)) if counts else None
 
     def _log_evidence(self, products: FloatArray) -> FloatArray:
         """Return log E for each of several states [n, C, J] of the products."""

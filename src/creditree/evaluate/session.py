@@ -90,7 +90,7 @@ def measure(
     if any(attempt.reward is None for attempt in old):
         kept.revise(lambda attempts: examiner.judge_again(wanted, attempts))
         old = kept.read()
-    found = list(old)
+    measured = list(old)
     correct = sum(map(is_correct, old))
     total = len(problems) * samples
     unjudged = sum(attempt.is_correct is None for attempt in old)
@@ -98,9 +98,9 @@ def measure(
     for piece in examiner.pieces([problem for problem in problems if problem.id not in done], samples):
         attempts = examiner.examine(piece, sampling, samples, partial(watcher.beat, label))
         kept.add(attempts)
-        found += [replace(attempt, text="") for attempt in attempts]
+        measured += [replace(attempt, text="") for attempt in attempts]
         correct += sum(map(is_correct, attempts))
         unjudged += sum(attempt.is_correct is None for attempt in attempts)
-        watcher.measured(label, len(found) - len(old), len(old), correct, total, unjudged)
+        watcher.measured(label, len(measured) - len(old), len(old), correct, total, unjudged)
     order = {problem.id: place for place, problem in enumerate(problems)}
-    return Evaluation.of(sorted(found, key=lambda attempt: order[attempt.problem_id]))
+    return Evaluation.of(sorted(measured, key=lambda attempt: order[attempt.problem_id]))

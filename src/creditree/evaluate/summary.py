@@ -38,7 +38,11 @@ class Decoding:
         """
         if before.keys() != after.keys():
             raise ValueError("before and after were measured on different problems: they make no pairs")
-        pairs = [(a, b) for a, b in ((before[one], after[one]) for one in before) if a is not None and b is not None]
+        pairs = [
+            (a, b)
+            for a, b in ((before[problem], after[problem]) for problem in before)
+            if a is not None and b is not None
+        ]
         old, new = [a for a, _ in pairs], [b for _, b in pairs]
         n = len(pairs)
         return cls(wilson(sum(old), n), wilson(sum(new), n), paired_difference(old, new), len(before) - n)
@@ -195,7 +199,10 @@ class Summary:
 
     def to_json(self) -> dict[str, object]:
         """Return the content of ``summary.json``; its "before", "after", "difference" are of the first decoding."""
-        tasks = {task: {name: decoding_json(one) for name, one in found.items()} for task, found in self.tasks.items()}
+        tasks = {
+            task: {name: decoding_json(figure) for name, figure in figures.items()}
+            for task, figures in self.tasks.items()
+        }
         return {
             "method": self.method,
             "task": self.task,
@@ -223,8 +230,8 @@ class Summary:
                 rewards={name: RewardChange.from_json(entry) for name, entry in figures.rewards.items()},
                 singles=singles_from(figures.single_rewards),
                 tasks={
-                    task: {name: _decoding(entry) for name, entry in found.items()}
-                    for task, found in figures.by_task.items()
+                    task: {name: _decoding(entry) for name, entry in entries.items()}
+                    for task, entries in figures.by_task.items()
                 },
                 details=details,
             )

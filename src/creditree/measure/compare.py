@@ -66,8 +66,8 @@ def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bo
     damages = tuple(sentence for path in paths for sentence in _damages(path))
     measured = [Measured.of(path) for path in paths]
     if by_method:
-        measured = [replace(one, group=_group(one)) for one in measured]
-    return Comparison(tuple(measured), shared_decoding([one.decodings for one in measured], decoding), damages)
+        measured = [replace(run, group=_group(run)) for run in measured]
+    return Comparison(tuple(measured), shared_decoding([run.decodings for run in measured], decoding), damages)
 
 
 def _group(run: Measured) -> str:
@@ -76,18 +76,18 @@ def _group(run: Measured) -> str:
 
 def _damages(path: Path) -> list[str]:
     """Return which completions are damaged: the results that were made of them have checksums of their own."""
-    found = Checksums(path).damages(("measurement/", f"{COMPLETIONS}/"))
-    return [f"{path / name} {words}; the comparison does not need it." for name, words in found.items()]
+    damages = Checksums(path).damages(("measurement/", f"{COMPLETIONS}/"))
+    return [f"{path / name} {words}; the comparison does not need it." for name, words in damages.items()]
 
 
-def shared_decoding(measured: Sequence[Iterable[str]], asked: str | None) -> str:
+def shared_decoding(measured: Sequence[Iterable[str]], decoding: str | None) -> str:
     """Return the decoding to compare: the one asked for, else the first that all have. Raises RunError."""
     known = [list(names) for names in measured]
     shared = [name for name in known[0] if all(name in names for names in known)]
-    if asked is None and shared:
+    if decoding is None and shared:
         return shared[0]
-    if asked in shared:
-        return str(asked)
-    if asked is None:
+    if decoding in shared:
+        return str(decoding)
+    if decoding is None:
         raise RunError("the runs have no decoding in common: measure them with equal temperatures.")
-    raise RunError(f"`decoding` '{asked}' was not measured in every run.{did_you_mean(asked, shared)}")
+    raise RunError(f"`decoding` '{decoding}' was not measured in every run.{did_you_mean(decoding, shared)}")

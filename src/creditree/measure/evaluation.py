@@ -46,10 +46,10 @@ class Evaluated:
     @property
     def estimate(self) -> Estimate:
         """Pass@1 under the first way of decoding; of a suite, the average over its sets."""
-        found = self.record
-        if "suite" in found:
-            found = next(iter(found["average"].values()))
-        return Estimate.from_json(found["pass@1"])
+        figures = self.record
+        if "suite" in figures:
+            figures = next(iter(figures["average"].values()))
+        return Estimate.from_json(figures["pass@1"])
 
     @property
     def accuracy(self) -> float:
@@ -67,22 +67,22 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
     With `out` the completions and results are kept there, and the same request goes on with what was stopped. Raises
     ConfigError, DataError, ModelError or RunError, and Interrupted where a signal stopped it.
     """
-    asked, words = measurement_of(request), edited(request.target)
-    settings = yaml.safe_dump(settings_of(asked), sort_keys=False, allow_unicode=True, width=120)
-    code = [code_digest(job.config.reward) for job in asked.jobs]
+    measurement, words = measurement_of(request), edited(request.target)
+    settings = yaml.safe_dump(settings_of(measurement), sort_keys=False, allow_unicode=True, width=120)
+    code = [code_digest(job.config.reward) for job in measurement.jobs]
     opened = unfinished(settings, code) if request.out is None else EvaluationDirectory.open(request.out, settings)
     with opened as directory:
         kept = "nothing was kept: add `out` DIR to be able to continue"
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
-        with continuing(kept), watcher.measuring(asked.total):
-            known, found = _measured(asked, directory, watcher)
-        _check_judged(asked, found, kept=directory is not None)
-        record = record_of(asked, found) | known
+        with continuing(kept), watcher.measuring(measurement.total):
+            known, evaluations = _measured(measurement, directory, watcher)
+        _check_judged(measurement, evaluations, kept=directory is not None)
+        record = record_of(measurement, evaluations) | known
         if directory is not None and request.out is not None:
             rows = [
                 row
-                for job, decodings in zip(asked.jobs, found, strict=True)
+                for job, decodings in zip(measurement.jobs, evaluations, strict=True)
                 for name, sides in decodings.items()
                 for row in problem_rows(job.name, name, sides, job.problems)
             ]
@@ -90,17 +90,19 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
     return Evaluated(record, words)
 
 
-def _check_judged(asked: Measurement, found: Sequence[Mapping[str, Mapping[str, Evaluation]]], *, kept: bool) -> None:
+def _check_judged(
+    measurement: Measurement, evaluations: Sequence[Mapping[str, Mapping[str, Evaluation]]], *, kept: bool
+) -> None:
     cure = "add `out` DIR, and what was sampled is kept and judged again when the command is repeated."
     if kept:
         cure = "when what judges works again, repeat the command: it judges them again, and samples nothing."
-    for job, decodings in zip(asked.jobs, found, strict=True):
+    for job, decodings in zip(measurement.jobs, evaluations, strict=True):
         for name, sides in decodings.items():
-            check_judged({f"{job.name} {name}, {side}": one for side, one in sides.items()}, cure)
+            check_judged({f"{job.name} {name}, {side}": evaluation for side, evaluation in sides.items()}, cure)
 
 
 def _measured(
-    asked: Measurement, directory: EvaluationDirectory | None, progress: Watcher
+    measurement: Measurement, directory: EvaluationDirectory | None, progress: Watcher
 ) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
     """Return what is known beside the figures, and, for each job, what was found.
 
@@ -108,59 +110,59 @@ def _measured(
 
     What was found is by decoding and side.
     """
-    config = asked.jobs[0].config
-    with ExitStack() as held:
-        verifiers = [held.enter_context(closing(build_verifier(job.config.reward))) for job in asked.jobs]
+    config = measurement.jobs[0].config
+    with ExitStack() as stack:
+        verifiers = [stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         base = BaseDigests.of(model, config.model.dtype)
         if directory is not None:
             directory.keep_base(base.to_json())
-        if asked.trained is not None:
-            base.check(asked.trained)
-        trained = None if asked.trained is None else load_trained(model, asked.trained)
-        job = asked.jobs[0]
+        if measurement.trained is not None:
+            base.check(measurement.trained)
+        trained = None if measurement.trained is None else load_trained(model, measurement.trained)
+        job = measurement.jobs[0]
         engine = build_engine(config, model, trained, (job.task.prompt, job.problems), rows_of(config))
-        held.callback(engine.close)
+        stack.callback(engine.close)
         examiners = [
-            Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, asked.key)
-            for job, verifier in zip(asked.jobs, verifiers, strict=True)
+            Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, measurement.key)
+            for job, verifier in zip(measurement.jobs, verifiers, strict=True)
         ]
-        for job, examiner in zip(asked.jobs, examiners, strict=True):
+        for job, examiner in zip(measurement.jobs, examiners, strict=True):
             examiner.check(job.problems)
-        texts = (note for job in asked.jobs for note in text_notes(job.task.prompt, model.texts))
+        texts = (note for job in measurement.jobs for note in text_notes(job.task.prompt, model.texts))
         for note in dict.fromkeys((*engine.notes, *texts)):
             progress.message(note)
         looks = [FirstLook(examiner, progress.message, keys=_KEYS) for examiner in examiners]
-        found = [
+        evaluations = [
             {
                 Sampling(temperature).name: {
-                    side: _side(asked, job, look, temperature, side, trained, directory, progress)
-                    for side in asked.sides
+                    side: _side(measurement, job, look, temperature, side, trained, directory, progress)
+                    for side in measurement.sides
                 }
-                for temperature in asked.temperatures
+                for temperature in measurement.temperatures
             }
-            for job, look in zip(asked.jobs, looks, strict=True)
+            for job, look in zip(measurement.jobs, looks, strict=True)
         ]
-        pairs = zip(asked.jobs, looks, strict=True)
-        first = {job.name: _first(asked, job, look, directory).to_json() for job, look in pairs}
-        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, found
+        pairs = zip(measurement.jobs, looks, strict=True)
+        first = {job.name: _first(measurement, job, look, directory).to_json() for job, look in pairs}
+        return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, evaluations
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}
 """What the settings are called here that cure completions which nobody can read."""
 
 
-def _first(asked: Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
+def _first(measurement: Measurement, job: Job, look: FirstLook, directory: EvaluationDirectory | None) -> Example:
     """Return the first example of a job; of completions that are kept, whichever command sampled them."""
     if directory is None:
         assert look.example is not None  # everything was sampled now
         return look.example
-    kept = directory.attempts(job.name, Sampling(asked.temperatures[0]).name, MEASURED)
+    kept = directory.attempts(job.name, Sampling(measurement.temperatures[0]).name, MEASURED)
     return Example.first(look.examiner.model, look.examiner.prompt, job.problems[0], kept)
 
 
 def _side(
-    asked: Measurement,
+    measurement: Measurement,
     job: Job,
     look: FirstLook,
     temperature: float,
@@ -172,6 +174,6 @@ def _side(
     decoding = Sampling(temperature).name
     kept: Kept = InMemory() if directory is None else directory.parts(job.name, decoding, side)
     label = f"{job.name} {decoding}" + (", base" if side == BASE else "")
-    sampling, samples = Sampling(temperature, asked.top_p), asked.samples(job, temperature)
+    sampling, samples = Sampling(temperature, measurement.top_p), measurement.samples(job, temperature)
     with trained.off() if side == BASE and trained is not None else nullcontext():
         return measure(look, job.problems, sampling, samples, kept, watcher, label)

@@ -124,17 +124,17 @@ def verifier_of(grader: str, deadline: float | None, workers: int | None, overri
     return build_verifier(reward_of(values | {key: value for key, value in limits.items() if value is not None}))
 
 
-def audit_json(found: Audit, grader: str) -> dict[str, Any]:
+def audit_json(audit: Audit, grader: str) -> dict[str, Any]:
     """Return the comparison with the labels as JSON."""
     return {
         "grader": grader,
-        "n": len(found.graded),
-        "agreement": found.agreement,
-        "false_positives": [_row(row) for row in found.false_positives],
-        "false_negatives": [_row(row) for row in found.false_negatives],
-        "asymmetric": [_row(row) for row in found.asymmetric],
-        "statuses": found.statuses,
-        "timeouts": [_row(row) for row in found.graded if row.verdict.status == "timeout"],
+        "n": len(audit.graded),
+        "agreement": audit.agreement,
+        "false_positives": [_row(row) for row in audit.false_positives],
+        "false_negatives": [_row(row) for row in audit.false_negatives],
+        "asymmetric": [_row(row) for row in audit.asymmetric],
+        "statuses": audit.statuses,
+        "timeouts": [_row(row) for row in audit.graded if row.verdict.status == "timeout"],
     }
 
 
@@ -149,15 +149,15 @@ def _row(row: Graded) -> Mapping[str, object]:
     }
 
 
-def audit_text(found: Audit, grader: str) -> str:
+def audit_text(audit: Audit, grader: str) -> str:
     """Return the comparison with the labels for readers, with the first rows of each kind."""
-    total = len(found.graded)
-    lines = [f"{grader} agrees with the labels of {found.agreement:.1%} of {total} rows"]
+    total = len(audit.graded)
+    lines = [f"{grader} agrees with the labels of {audit.agreement:.1%} of {total} rows"]
     kinds = {
-        "false positives (accepted, labelled wrong)": found.false_positives,
-        "false negatives (refused, labelled right)": found.false_negatives,
-        "asymmetric (swapped, the verdict is another)": found.asymmetric,
-        "timeouts": tuple(row for row in found.graded if row.verdict.status == "timeout"),
+        "false positives (accepted, labelled wrong)": audit.false_positives,
+        "false negatives (refused, labelled right)": audit.false_negatives,
+        "asymmetric (swapped, the verdict is another)": audit.asymmetric,
+        "timeouts": tuple(row for row in audit.graded if row.verdict.status == "timeout"),
     }
     for name, rows in kinds.items():
         lines.append(f"\n{name}: {len(rows)}")
@@ -166,7 +166,7 @@ def audit_text(found: Audit, grader: str) -> str:
             lines.append(f"  {row.answer.problem.id}: {_short(row.answer.completion)}  |  {_short(answers)}")
         if len(rows) > EXAMPLES:
             lines.append(f"  and {len(rows) - EXAMPLES} more; the JSON form has all")
-    return "\n".join([*lines, "\n" + ", ".join(f"{name}: {count}" for name, count in sorted(found.statuses.items()))])
+    return "\n".join([*lines, "\n" + ", ".join(f"{name}: {count}" for name, count in sorted(audit.statuses.items()))])
 
 
 def _short(text: str) -> str:

@@ -49,8 +49,8 @@ class Measurement:
     def ks(self, job: Job, temperature: float) -> tuple[int, ...]:
         """Return the k of pass@k and majority@k that so many completions allow."""
         samples = self.samples(job, temperature)
-        asked = (samples,) if self.options.ks is None else self.options.ks
-        return tuple(sorted({1, *(k for k in asked if k <= samples)}))
+        wanted = (samples,) if self.options.ks is None else self.options.ks
+        return tuple(sorted({1, *(k for k in wanted if k <= samples)}))
 
     @property
     def total(self) -> int:
@@ -84,21 +84,21 @@ def measurement_of(options: EvaluationRequest) -> Measurement:
     return Measurement(options, jobs, trained, tuple(dict.fromkeys(temperatures)), top_p)
 
 
-def settings_of(asked: Measurement) -> dict[str, Any]:
+def settings_of(measurement: Measurement) -> dict[str, Any]:
     """Return all that the results depend on: a saved evaluation is continued only under the same."""
-    config = asked.jobs[0].config
+    config = measurement.jobs[0].config
     model = config.model.model_dump(mode="json")
     folder = Path(config.model.name)
     return {
-        "trained": None if asked.trained is None else content_digest(asked.trained),
+        "trained": None if measurement.trained is None else content_digest(measurement.trained),
         "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
         **({"engine": config.engine.model_dump(mode="json")} if config.engine.is_remote else {}),
-        "seed": asked.seed,
-        "split": asked.options.split,
-        "temperatures": [float(temperature) for temperature in asked.temperatures],
-        "top_p": asked.top_p,
-        "base": BASE in asked.sides,
-        "suite": asked.options.suite,
+        "seed": measurement.seed,
+        "split": measurement.options.split,
+        "temperatures": [float(temperature) for temperature in measurement.temperatures],
+        "top_p": measurement.top_p,
+        "base": BASE in measurement.sides,
+        "suite": measurement.options.suite,
         "tasks": {
             job.name: {
                 "problems": len(job.problems),
@@ -112,6 +112,6 @@ def settings_of(asked: Measurement) -> dict[str, Any]:
                     "system": job.task.prompt.system,
                 },
             }
-            for job in asked.jobs
+            for job in measurement.jobs
         },
     }

@@ -123,9 +123,11 @@ def find_jobs(options: EvaluationRequest) -> tuple[list[Job], Path | None]:
     suite = SUITES[options.suite]
     if options.data_dir is not None:
         _check_folder(options.data_dir, tuple(suite.samples))
-    found = [(_target(options, name, overrides), options.samples or samples) for name, samples in suite.samples.items()]
-    jobs = [_job(options, target.config, samples, suite.max_new_tokens) for target, samples in found]
-    return jobs, found[0][0].trained
+    targets = [
+        (_target(options, name, overrides), options.samples or samples) for name, samples in suite.samples.items()
+    ]
+    jobs = [_job(options, target.config, samples, suite.max_new_tokens) for target, samples in targets]
+    return jobs, targets[0][0].trained
 
 
 def _job(options: EvaluationRequest, config: RunConfig, samples: int, max_new_tokens: int | None = None) -> Job:

@@ -120,8 +120,8 @@ def _settings(options: MonitorRequest, baseline: Baseline) -> str:
 def _evidence(call: Call) -> Evidence:
     """Return the evidence of all earlier calls, at the beginning of this one."""
     evidence = call.test.begin()
-    for _, own in groupby(call.log.observations, key=lambda one: one.call):
-        evidence = evidence.after([one.share for one in own]).next_call()
+    for _, own in groupby(call.log.observations, key=lambda observation: observation.call):
+        evidence = evidence.after([observation.share for observation in own]).next_call()
     return evidence
 
 
@@ -152,17 +152,17 @@ def _monitored(call: Call, watcher: Watcher) -> Monitored:
     problems = problems[: call.options.problems]
     if call.options.stop_early and evidence.alarm_at is not None:
         problems = []
-    found = observe(call, problems, evidence, watcher) if problems else Found((), evidence)
+    observed = observe(call, problems, evidence, watcher) if problems else Found((), evidence)
     if call.options.base and not problems:
         notes.append("No problem is new, so the base model was not measured.")
     return Monitored(
         call.test,
-        found.evidence,
-        found.fresh,
+        observed.evidence,
+        observed.fresh,
         call.log.observations,
         call.baseline.truncated,
         call.baseline.statuses,
-        found.base,
-        [*notes, *found.notes],
+        observed.base,
+        [*notes, *observed.notes],
         call.key.at("monitor"),
     )

@@ -74,15 +74,15 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher
     """
     config, options = call.baseline.config, call.options
     total = len(problems) * options.samples * (2 if options.base else 1)
-    with ExitStack() as held:
-        held.enter_context(watcher.measuring(total))
-        verifier = held.enter_context(closing(build_verifier(config.reward)))
+    with ExitStack() as stack:
+        stack.enter_context(watcher.measuring(total))
+        verifier = stack.enter_context(closing(build_verifier(config.reward)))
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         BaseDigests.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
-        asked = call.table.prompt, problems
-        engine = build_engine(config, model, trained, asked, _rows(call.baseline))
-        held.callback(engine.close)
+        questions = call.table.prompt, problems
+        engine = build_engine(config, model, trained, questions, _rows(call.baseline))
+        stack.callback(engine.close)
         examiner = Examiner(
             model,
             engine,
@@ -94,11 +94,11 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher
             by_digest=True,
         )
         examiner.check(problems, fixed_length=True)
-        found = _observed(call, examiner, problems, evidence, watcher)
+        observed = _observed(call, examiner, problems, evidence, watcher)
         if not options.base:
-            return found
+            return observed
         with trained.off():
-            return replace(found, base=_base(call, examiner, problems, found.fresh, watcher))
+            return replace(observed, base=_base(call, examiner, problems, observed.fresh, watcher))
 
 
 def _observed(
@@ -118,7 +118,7 @@ def _observed(
         if new:
             call.log.add(new, _under_digests(judged, measured))
         fresh += new
-        evidence = evidence.after([one.share for one in new])
+        evidence = evidence.after([observation.share for observation in new])
         correct += measured.num_correct
         unjudged += measured.num_unjudged
         watcher.measured(call.label, len(done), 0, correct, total, unjudged)
@@ -187,11 +187,13 @@ def _base(
     call: Call, examiner: Examiner, problems: Sequence[Problem], fresh: Sequence[Observation], watcher: Watcher
 ) -> BasePart:
     """Measure the model as it is now on what was observed, and compare the adapter with it."""
-    observed = {one.id for one in fresh}
-    asked = [problem for problem in problems if problem.id in observed]
-    before = measure(examiner, asked, call.sampling, call.options.samples, InMemory(), watcher, f"{call.label}, base")
+    observed = {observation.id for observation in fresh}
+    repeated = [problem for problem in problems if problem.id in observed]
+    before = measure(
+        examiner, repeated, call.sampling, call.options.samples, InMemory(), watcher, f"{call.label}, base"
+    )
     old, key = before.share_correct, call.key.at("monitor", "base")
-    pairs = [one for one in fresh if one.id in old]
+    pairs = [observation for observation in fresh if observation.id in old]
     if not pairs:
         raise DataError(f"no completion of the base model got a reward: {before.first_failure}")
     shares = [old[pair.id] for pair in pairs]

@@ -47,19 +47,19 @@ def check_lengths(
     """Return the problems whose prompt has at most `room` tokens, their lengths, and what to say of the others."""
     kept = [entry for entry in placed if lengths[entry.problem.id] <= room]
     long = [entry.place for entry in placed if lengths[entry.problem.id] > room]
-    found = []
+    findings = []
     if long:
         text = f"problems left out because their prompt leaves no room in the model's context: {len(long)}"
         text += "" if kept else "; lower `max_new_tokens`, shorten the prompts, or take another model"
-        found.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
-    counts = np.array([lengths[one.problem.id] for one in kept] or [0])
+        findings.append(Finding("long_prompts", "caution" if kept else "blocker", text, first_places(long)))
+    counts = np.array([lengths[entry.problem.id] for entry in kept] or [0])
     shape = Lengths(int(np.median(counts)), int(np.quantile(counts, 0.95, method="inverted_cdf")), int(counts.max()))
     text = f"prompts have {shape.median} tokens in the median, 95 % at most {shape.high}, the longest {shape.longest}"
-    found.append(Finding("prompt_lengths", "note", text))
+    findings.append(Finding("prompt_lengths", "note", text))
     if shape.longest > LONG * max(shape.median, 1):
         text = f"the longest prompt is over {LONG} times as long as most, and the memory that it needs is set aside"
-        found.append(Finding("uneven_prompts", "note", text))
-    return kept, shape, found
+        findings.append(Finding("uneven_prompts", "note", text))
+    return kept, shape, findings
 
 
 def constant_accuracy(splits: Splits) -> tuple[str, float]:
@@ -73,7 +73,7 @@ def check_answers(splits: Splits) -> list[Finding]:
     """Return what to say of the distribution of the answers."""
     counts = Counter(normal(problem.answers[0]) for slice_ in SLICES for problem in splits.problems(slice_))
     total = sum(counts.values())
-    found = []
+    findings = []
     if len(counts) == 1:
         return [
             Finding(
@@ -84,13 +84,13 @@ def check_answers(splits: Splits) -> list[Finding]:
         ]
     if len(counts) <= FEW_CLASSES:
         shares = ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
-        found.append(Finding("classes", "note", f"{len(counts)} different answers: {shares}"))
+        findings.append(Finding("classes", "note", f"{len(counts)} different answers: {shares}"))
     answer, accuracy = constant_accuracy(splits)
     if accuracy > 0:
         severe = accuracy > LARGE_SHARE
         text = f"always answering '{answer}' would be right on {accuracy:.0%} of the test problems"
-        found.append(Finding("constant_answer", "caution" if severe else "note", text))
-    return found
+        findings.append(Finding("constant_answer", "caution" if severe else "note", text))
+    return findings
 
 
 def check_groups(splits: Splits, column: str) -> list[Finding]:
@@ -101,11 +101,11 @@ def check_groups(splits: Splits, column: str) -> list[Finding]:
     }
     total = sum(of.values(), Counter[str]())
     shares = ", ".join(f"{name} {count / total.total():.0%}" for name, count in total.most_common(FEW_CLASSES))
-    found = [Finding("groups", "note", f"{column}: {shares}")]
+    findings = [Finding("groups", "note", f"{column}: {shares}")]
     needed: tuple[tuple[Slice, str], ...] = (("training", "to train on"), ("test", "in the test"))
     for slice_, what in needed:
         missing = [name for name in total if name not in of[slice_]]
         if missing:
             text = f"{column}: {', '.join(sorted(missing)[:FEW_CLASSES])} has no problem {what}"
-            found.append(Finding("missing_groups", "caution", text))
-    return found
+            findings.append(Finding("missing_groups", "caution", text))
+    return findings

@@ -88,28 +88,30 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, watche
                 told = partial(watcher.beat, "timing the base model")
                 directory.write("probe", asdict(probe(examiner, problems, request.budget_s, load_s, told)))
         probed = directory.read_as("probe", Probe)
-        asked = problems[: probed.problems]
-        with watcher.measuring(len(asked) * SAMPLES * len(probed.temperatures)):
+        sampled = problems[: probed.problems]
+        with watcher.measuring(len(sampled) * SAMPLES * len(probed.temperatures)):
             look = FirstLook(examiner, watcher.message, keys=_KEYS)
-            found = [
-                measure(look, asked, Sampling(temperature), SAMPLES, directory.sampled(name), watcher, f"base, {name}")
+            evaluations = [
+                measure(
+                    look, sampled, Sampling(temperature), SAMPLES, directory.sampled(name), watcher, f"base, {name}"
+                )
                 for temperature in probed.temperatures
                 for name in [Sampling(temperature).name]
             ]
         right = right_solutions(problems, prompt, verifier)
     names = [Sampling(temperature).name for temperature in probed.temperatures]
     cure = "when what judges works, repeat the command: nothing is sampled again."
-    check_judged(dict(zip(names, found, strict=True)), cure)
-    first = _first(directory, asked[0], names[0], examiner)
+    check_judged(dict(zip(names, evaluations, strict=True)), cure)
+    first = _first(directory, sampled[0], names[0], examiner)
     del look, examiner, engine, model
     gc.collect()  # a model refers to itself, and the runs load their own
     outlooks = tuple(
-        outlook(one, temperature, key.at("outlook", index))
-        for index, (one, temperature) in enumerate(zip(found, probed.temperatures, strict=True))
+        outlook(evaluation, temperature, key.at("outlook", index))
+        for index, (evaluation, temperature) in enumerate(zip(evaluations, probed.temperatures, strict=True))
     )
     chosen = best_temperature(outlooks)
-    learned = _framed(request, data, frame, chosen, found[outlooks.index(chosen)])
-    suspect = _suspicion(directory, asked, probed)
+    learned = _framed(request, data, frame, chosen, evaluations[outlooks.index(chosen)])
+    suspect = _suspicion(directory, sampled, probed)
     cold = None if suspect else cold_start(chosen, verdict(chosen, learned.group)[0], right)
     return Base(outlooks, chosen, learned, probed, first, suspect, right, cold)
 
@@ -123,27 +125,27 @@ def _first(directory: PilotDirectory, problem: Problem, name: str, examiner: Exa
     return Example.first(examiner.model, examiner.prompt, problem, read_parts(directory, f"base/{name}"))
 
 
-def _suspicion(directory: PilotDirectory, asked: Sequence[Problem], probed: Probe) -> Suspicion | None:
+def _suspicion(directory: PilotDirectory, problems: Sequence[Problem], probed: Probe) -> Suspicion | None:
     """Return what the completions say of the grader; with a suspicion some of them are written as rows to grade."""
     names = [f"base/{Sampling(temperature).name}" for temperature in probed.temperatures]
     attempts = [attempt for name in names for attempt in read_parts(directory, name)]
-    found = suspicion(asked, attempts)
-    if found is not None:
-        directory.write_text(SUSPECT, example_rows(asked, attempts))
-    return found
+    suspect = suspicion(problems, attempts)
+    if suspect is not None:
+        directory.write_text(SUSPECT, example_rows(problems, attempts))
+    return suspect
 
 
-def _framed(request: Request, data: Data, frame: Frame, chosen: Outlook, found: Evaluation) -> Frame:
+def _framed(request: Request, data: Data, frame: Frame, chosen: Outlook, evaluation: Evaluation) -> Frame:
     """Return the frame with temperature, length and group: what was learned of the base, as far as memory allows."""
-    tokens = frame.max_new_tokens if request.max_new_tokens else _length(frame.max_new_tokens, found)
+    tokens = frame.max_new_tokens if request.max_new_tokens else _length(frame.max_new_tokens, evaluation)
     wanted = best_group(chosen, GROUPS[-1])
-    asked = replace(frame, temperature=chosen.temperature, max_new_tokens=tokens, group=wanted)
-    return fitted(request, data.files, asked, data.lengths.longest, (frame.dtype,))
+    changed = replace(frame, temperature=chosen.temperature, max_new_tokens=tokens, group=wanted)
+    return fitted(request, data.files, changed, data.lengths.longest, (frame.dtype,))
 
 
-def _length(most: int, found: Evaluation) -> int:
+def _length(most: int, evaluation: Evaluation) -> int:
     """Return how long completions may be: a quarter more than 99 % of the correct ones were, in steps of 8."""
-    lengths = [attempt.num_tokens for attempt in found.all if is_correct(attempt)]
+    lengths = [attempt.num_tokens for attempt in evaluation.all if is_correct(attempt)]
     if not lengths:
         return most
     return min(most, 8 * ceil(LONGER * float(np.quantile(lengths, 0.99)) / 8))

@@ -75,33 +75,42 @@ def changes_by_group(
     for problem in problems:
         groups.setdefault(str(problem.columns.get(column, "")), []).append(problem.id)
     old, new = before.share_correct, after.share_correct
-    groups = {name: [one for one in ids if one in old and one in new] for name, ids in groups.items()}
-    found = [
-        (name, ids, paired_change([old[one] for one in ids], [new[one] for one in ids], key.at("group", name)))
+    groups = {
+        name: [problem_id for problem_id in ids if problem_id in old and problem_id in new]
+        for name, ids in groups.items()
+    }
+    changes = [
+        (
+            name,
+            ids,
+            paired_change(
+                [old[problem_id] for problem_id in ids], [new[problem_id] for problem_id in ids], key.at("group", name)
+            ),
+        )
         for name, ids in sorted(groups.items())
         if len(ids) >= LEAST_IN_GROUP
     ]
-    adjusted = holm([change.p_value for _, _, change in found])
+    adjusted = holm([change.p_value for _, _, change in changes])
     return [
         GroupChange(name, len(ids), _mean(old, ids), _mean(new, ids), change, p)
-        for (name, ids, change), p in zip(found, adjusted, strict=True)
+        for (name, ids, change), p in zip(changes, adjusted, strict=True)
     ]
 
 
-def commonest_answer(found: Evaluation) -> tuple[str, float]:
+def commonest_answer(evaluation: Evaluation) -> tuple[str, float]:
     """Return the answer that most first completions give, and their share; completions without an answer count too."""
-    votes = Counter(own[0].vote for own in found.attempts.values() if own[0].vote is not None)
+    votes = Counter(own[0].vote for own in evaluation.attempts.values() if own[0].vote is not None)
     if not votes:
         return "", 0.0
     answer, count = votes.most_common(1)[0]
-    return answer, count / len(found.attempts)
+    return answer, count / len(evaluation.attempts)
 
 
-def right_share(found: Evaluation, answer: str) -> float:
+def right_share(evaluation: Evaluation, answer: str) -> float:
     """Return the share of the problems whose first completion gives `answer` and is right."""
-    firsts = [own[0] for own in found.attempts.values()]
+    firsts = [own[0] for own in evaluation.attempts.values()]
     return sum(first.vote == answer and is_correct(first) for first in firsts) / len(firsts)
 
 
 def _mean(values: Mapping[str, float], ids: Sequence[str]) -> float:
-    return sum(values[one] for one in ids) / len(ids)
+    return sum(values[problem_id] for problem_id in ids) / len(ids)

@@ -69,14 +69,14 @@ def right_solutions(problems: Sequence[Problem], prompt: PromptTemplate, verifie
     return sum(reward is not None and reward >= 1.0 for reward in rewards) / len(rewards)
 
 
-def cold_start(found: Outlook, kind: Prospect, right: float | None) -> Cold | None:
+def cold_start(outlook: Outlook, kind: Prospect, right: float | None) -> Cold | None:
     """Return how to begin where there is no signal because next to nothing is solved; None where nothing would help."""
-    cold = Cold(found.accuracy.value, right)
-    if kind != "no_signal" or found.accuracy.value >= NEXT_TO_NOTHING:
+    cold = Cold(outlook.accuracy.value, right)
+    if kind != "no_signal" or outlook.accuracy.value >= NEXT_TO_NOTHING:
         return None
     if cold.with_solutions:
         return cold
-    rare = found.best_of.value > 0 and max(found.truncated, found.unparsable) <= USELESS
+    rare = outlook.best_of.value > 0 and max(outlook.truncated, outlook.unparsable) <= USELESS
     return cold if rare else None
 
 

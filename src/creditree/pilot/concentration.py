@@ -56,7 +56,7 @@ class Concentration:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON has them."""
-        return asdict(self) | {"over_selected": [one.text for one in self.over_selected], "is_risk": self.is_risk}
+        return asdict(self) | {"over_selected": [token.text for token in self.over_selected], "is_risk": self.is_risk}
 
 
 def concentration(rows: Iterable[Mapping[str, Any]], text_of: Callable[[Sequence[int]], str]) -> Concentration | None:

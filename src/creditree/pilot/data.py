@@ -93,14 +93,14 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     every = placed
     placed, repeats = without_repeats(placed)
     _check_identity(request, every, placed)
-    found, placed, graded = _graded(request, placed)
+    reading, placed, graded = _graded(request, placed)
     _refuse(graded)
     shape = shape_of(request.model, offline=False)
     if shape is None:
         raise ModelError(
             f"model '{request.model}' could not be found; give a directory, a hub name or a built-in model."
         )
-    text, chat = default_prompt(request.model, found.grader)
+    text, chat = default_prompt(request.model, reading.grader)
     prompt = PromptTemplate(text if request.prompt is None else request.prompt, chat)
     prompt.check(tuple(placed[0].problem.columns))
     counts = _prompt_lengths(request, prompt, placed)
@@ -113,7 +113,7 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
     groups = [] if request.by is None else check_groups(splits, request.by)
     threads = threads_for(request, shape)
     several = None if request.reward is None else reward_of({"name": request.reward}).rewards
-    reward = placed_code(found.grader, Path.cwd()) if several is None else reward_of({"name": request.reward}).written
+    reward = placed_code(reading.grader, Path.cwd()) if several is None else reward_of({"name": request.reward}).written
     frame = Frame(reward, prompt.text, chat, preferred_precision(request, shape), threads, tokens)
     guard, shared = _guard_problems(request, prompt, splits)
     everything = (*findings, *repeats, *graded, *long, *split_findings, *answers, *groups, *shared)
@@ -176,16 +176,16 @@ def _graded(request: Request, placed: Sequence[PlacedProblem]) -> tuple[Reading,
     """Return the grader's reading of the answers, the problems whose answer it reads, and what to say of it."""
     problems = [entry.problem for entry in placed]
     if request.reward is None:
-        found = choose_grader(problems, build_verifier)
-        return found, *check_reading(found, placed, asked=False)
+        read = choose_grader(problems, build_verifier)
+        return read, *check_reading(read, placed, asked=False)
     block = reward_of({"name": request.reward})
     if "program" in block.names:
         raise ConfigError("`reward` program: a pilot cannot run what the model writes; use creditree train for it.")
     with closing(build_verifier(block)) as verifier:
         ours = block.names[0] in OPTIONS
         name = request.reward if block.rewards is None else block.names[0]
-        found = reading(name, verifier, problems, thorough=ours)
-    return found, *check_reading(found, placed, asked=True, drops=ours)
+        read = reading(name, verifier, problems, thorough=ours)
+    return read, *check_reading(read, placed, asked=True, drops=ours)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

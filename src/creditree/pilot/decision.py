@@ -44,59 +44,59 @@ class Outcome:
     guard: Mapping[str, Any] | None = None
 
 
-def risks(found: Outcome, concentration: Concentration | None, answer: tuple[str, float], right: float) -> list[str]:
+def risks(outcome: Outcome, concentration: Concentration | None, answer: tuple[str, float], right: float) -> list[str]:
     """Return the risks as sentences.
 
     `answer`: the commonest answer after training, with its share; `right`: the share of problems that accept it.
     """
     listed = []
-    more = found.truncated_after - found.truncated_before
+    more = outcome.truncated_after - outcome.truncated_before
     if more > TRUNCATED_MORE:
         listed.append(
-            f"completions are cut off more often: {found.truncated_after:.0%} after training, "
-            f"{found.truncated_before:.0%} before"
+            f"completions are cut off more often: {outcome.truncated_after:.0%} after training, "
+            f"{outcome.truncated_before:.0%} before"
         )
-    elif found.truncated_after > TRUNCATED:
-        listed.append(f"{found.truncated_after:.0%} of the completions are cut off: raise `max_new_tokens`")
+    elif outcome.truncated_after > TRUNCATED:
+        listed.append(f"{outcome.truncated_after:.0%} of the completions are cut off: raise `max_new_tokens`")
     if concentration is not None:
         listed += concentration_risks(concentration)
     if answer[1] > COLLAPSED and answer[1] > 2 * right:
         listed.append(
             f"{answer[1]:.0%} of the answers are '{answer[0]}', which is right for {right:.0%} of the problems"
         )
-    if found.after.value <= found.constant > 0:
-        listed.append(f"always giving the commonest answer would do as well: {found.constant:.0%}")
-    if found.guard is not None and found.guard["worse"]:
-        listed.append(f"guard set: {found.guard['conclusion']}")
+    if outcome.after.value <= outcome.constant > 0:
+        listed.append(f"always giving the commonest answer would do as well: {outcome.constant:.0%}")
+    if outcome.guard is not None and outcome.guard["worse"]:
+        listed.append(f"guard set: {outcome.guard['conclusion']}")
     return listed
 
 
-def concentration_risks(found: Concentration) -> list[str]:
+def concentration_risks(concentration: Concentration) -> list[str]:
     """Return the sentences of a learning signal that went to few places."""
     listed = []
-    if found.top_problem > CONCENTRATED:
-        listed.append(f"one problem had {found.top_problem:.0%} of the learning signal")
+    if concentration.top_problem > CONCENTRATED:
+        listed.append(f"one problem had {concentration.top_problem:.0%} of the learning signal")
     listed += [
         f"one token, {token.text!r}, had {token.signal:.0%} of the learning signal"
-        for token in found.tokens
-        if token.signal > CONCENTRATED and token not in found.over_selected
+        for token in concentration.tokens
+        if token.signal > CONCENTRATED and token not in concentration.over_selected
     ]
     shown = ", ".join(
-        f"{one.text!r} ({one.signal:.0%} of the signal, {one.sampled:.1%} of the text)"
-        for one in found.over_selected[:3]
+        f"{token.text!r} ({token.signal:.0%} of the signal, {token.sampled:.1%} of the text)"
+        for token in concentration.over_selected[:3]
     )
     if shown:
         listed.append(f"over-selected tokens: {shown}")
     return listed
 
 
-def recommend(found: Outcome, listed: Sequence[str], times: tuple[float, float] | None) -> Recommendation:
+def recommend(outcome: Outcome, listed: Sequence[str], times: tuple[float, float] | None) -> Recommendation:
     """Return the recommendation after training.
 
     `times`: how many times this training it takes until a gain could be seen, by the best trial: expected, and at most;
     None: the trials do not say.
     """
-    d, forgets = found.difference, found.guard is not None and bool(found.guard["worse"])
+    d, forgets = outcome.difference, outcome.guard is not None and bool(outcome.guard["worse"])
     if d.p_value < LEVEL and d.value > 0 and 0 not in d.interval:
         if forgets:
             text = "A gain was shown, but the guard set got worse: do not use the adapter where that matters."
@@ -111,8 +111,8 @@ def recommend(found: Outcome, listed: Sequence[str], times: tuple[float, float] 
     if forgets:
         return Recommendation("stop", "No gain was shown, and the guard set got worse: do not use the adapter.")
     seen = ""
-    if found.detectable is not None:
-        seen = f" On {d.n} problems a gain under {100 * found.detectable:.0f} points mostly stays unseen."
+    if outcome.detectable is not None:
+        seen = f" On {d.n} problems a gain under {100 * outcome.detectable:.0f} points mostly stays unseen."
     return Recommendation("extend", f"No gain was shown.{seen} {_longer(times)}")
 
 

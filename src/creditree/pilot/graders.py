@@ -79,10 +79,10 @@ def _own_accepted(
     accepted = {problem.id: False for problem in problems}
     why: dict[str, str] = {}
     for form in FORMS:
-        asked = [problem for problem in problems if _can_be_said(problem, form)]
-        asked = asked if thorough else [problem for problem in asked if not accepted[problem.id]]
-        verdicts = verifier.judge([_answer(problem, form, problem.answers[0]) for problem in asked])
-        for problem, verdict in zip(asked, verdicts, strict=True):
+        sayable = [problem for problem in problems if _can_be_said(problem, form)]
+        sayable = sayable if thorough else [problem for problem in sayable if not accepted[problem.id]]
+        verdicts = verifier.judge([_answer(problem, form, problem.answers[0]) for problem in sayable])
+        for problem, verdict in zip(sayable, verdicts, strict=True):
             accepted[problem.id] |= _right(verdict)
             if not _right(verdict):
                 said = "its own answer" + ("" if form == FORMS[0] else f" written as {WRITTEN[form]}")
@@ -98,13 +98,13 @@ def _can_be_said(problem: Problem, form: str) -> bool:
 
 def _numbers_missed(verifier: Verifier, problems: Sequence[Problem]) -> dict[str, str]:
     """Return what is said of problems whose answer is a number and more, and whose number alone is refused."""
-    asked = [(problem, number) for problem in problems if (number := number_alone(problem.answers[0])) is not None]
-    verdicts = verifier.judge([_answer(problem, form, number) for problem, number in asked for form in FORMS])
-    found = {}
-    for index, (problem, number) in enumerate(asked):
+    pairs = [(problem, number) for problem in problems if (number := number_alone(problem.answers[0])) is not None]
+    verdicts = verifier.judge([_answer(problem, form, number) for problem, number in pairs for form in FORMS])
+    missed = {}
+    for index, (problem, number) in enumerate(pairs):
         if not all(map(_right, verdicts[index * len(FORMS) : (index + 1) * len(FORMS)])):
-            found[problem.id] = f"'{number}' is not accepted for '{problem.answers[0]}'"
-    return found
+            missed[problem.id] = f"'{number}' is not accepted for '{problem.answers[0]}'"
+    return missed
 
 
 def choose_grader(problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
@@ -124,22 +124,22 @@ def choose_grader(problems: Sequence[Problem], build: Callable[[str], Verifier])
 
 def _most_read(names: Sequence[str], problems: Sequence[Problem], build: Callable[[str], Verifier]) -> Reading:
     """Return the reading of the first grader that understands everything, else the best one."""
-    found = []
+    readings = []
     for name in names:
         with closing(build(name)) as verifier:
-            found.append(reading(name, verifier, problems))
-        if not found[-1].refused and not found[-1].missed:
+            readings.append(reading(name, verifier, problems))
+        if not readings[-1].refused and not readings[-1].missed:
             break
-    return max(found, key=_rank)
+    return max(readings, key=_rank)
 
 
-def _rank(one: Reading) -> tuple[bool, float, float]:
+def _rank(reading: Reading) -> tuple[bool, float, float]:
     """Order readings: first those that read enough to go on, then by what they understand, then by what they read."""
-    return one.share >= LEAST_READ, one.understood, one.share
+    return reading.share >= LEAST_READ, reading.understood, reading.share
 
 
 def check_reading(
-    found: Reading, placed: Sequence[PlacedProblem], *, asked: bool, drops: bool = True
+    reading: Reading, placed: Sequence[PlacedProblem], *, asked: bool, drops: bool = True
 ) -> tuple[list[PlacedProblem], list[Finding]]:
     """Return the problems whose answers are read, and what to say of the grader and of the others.
 
@@ -147,31 +147,31 @@ def check_reading(
     reasons to refuse a bare answer, and only hears of it.
     """
     how = "as asked" if asked else "chosen by the answers"
-    findings = [Finding("grader", "note", f"answers are graded by {found.grader}, {how}")]
+    findings = [Finding("grader", "note", f"answers are graded by {reading.grader}, {how}")]
     places = {entry.problem.id: entry.place for entry in placed}
-    if found.refused:
-        findings.append(_unread(found, places, drops=drops))
-    findings += _misread(found, placed)
-    kept = [entry for entry in placed if entry.problem.id in found.read] if drops else list(placed)
+    if reading.refused:
+        findings.append(_unread(reading, places, drops=drops))
+    findings += _misread(reading, placed)
+    kept = [entry for entry in placed if entry.problem.id in reading.read] if drops else list(placed)
     return kept, findings
 
 
-def _unread(found: Reading, places: Mapping[str, str], *, drops: bool) -> Finding:
+def _unread(reading: Reading, places: Mapping[str, str], *, drops: bool) -> Finding:
     """Return what is said of the answers that the grader does not read."""
-    first, why = next(iter(found.refused.items()))
-    count = f"{len(found.refused)} of {len(places)} reference answers"
-    severity: Severity = "blocker" if found.share < (LEAST_READ if drops else NEVER) else "caution"
-    text = f"{found.grader} cannot read {count}; the first, {places[first]}: {why}"
+    first, why = next(iter(reading.refused.items()))
+    count = f"{len(reading.refused)} of {len(places)} reference answers"
+    severity: Severity = "blocker" if reading.share < (LEAST_READ if drops else NEVER) else "caution"
+    text = f"{reading.grader} cannot read {count}; the first, {places[first]}: {why}"
     if severity == "blocker" and not drops:
         text += "; only a reward of 1 counts as correct, so let the function return 1 for a right answer"
     elif severity == "blocker":
         text += "; name another grader, or your own function, with `reward`"
     elif drops:
         text += "; these problems are left out"
-    return Finding("unreadable_answers", severity, text, first_places([places[name] for name in found.refused]))
+    return Finding("unreadable_answers", severity, text, first_places([places[name] for name in reading.refused]))
 
 
-def _misread(found: Reading, placed: Sequence[PlacedProblem]) -> list[Finding]:
+def _misread(reading: Reading, placed: Sequence[PlacedProblem]) -> list[Finding]:
     """Return what is said of answers that are read, but not as they may be meant or said."""
     places = {entry.problem.id: entry.place for entry in placed}
     findings = []
@@ -182,15 +182,15 @@ def _misread(found: Reading, placed: Sequence[PlacedProblem]) -> list[Finding]:
             f"'{commas[0].problem.answers[0]}'; numeric and math read 54,50 as 54.50 but 1,234 as 1234: write points"
         )
         findings.append(Finding("decimal_commas", "caution", text, first_places([comma.place for comma in commas])))
-    if found.missed:
-        first, why = next(iter(found.missed.items()))
+    if reading.missed:
+        first, why = next(iter(reading.missed.items()))
         text = (
-            f"{found.grader} refuses plausible answers to {len(found.missed)} of {len(placed)} problems; the first, "
-            f"{places[first]}: {why}; a model that answers so is never right: write the answers in the form that the "
-            "model gives them in, such as the bare number, or name another grader with `reward`"
+            f"{reading.grader} refuses plausible answers to {len(reading.missed)} of {len(placed)} problems; the "
+            f"first, {places[first]}: {why}; a model that answers so is never right: write the answers in the form "
+            "that the model gives them in, such as the bare number, or name another grader with `reward`"
         )
         findings.append(
-            Finding("missed_answers", "caution", text, first_places([places[name] for name in found.missed]))
+            Finding("missed_answers", "caution", text, first_places([places[name] for name in reading.missed]))
         )
     return findings
 
@@ -207,13 +207,13 @@ def _answer(problem: Problem, form: str, said: str) -> Answer:
 def _others(problems: Sequence[Problem], place: int) -> list[str]:
     """Return the next two answers of other problems that differ in more than white space and capitals, or fewer."""
     known = {_plain(problems[place].answers[0])}
-    found: list[str] = []
+    others: list[str] = []
     for step in range(1, min(len(problems), LOOKED_AT)):
         answer = problems[(place + step) % len(problems)].answers[0]
-        if len(found) < 2 and _plain(answer) not in known:
+        if len(others) < 2 and _plain(answer) not in known:
             known.add(_plain(answer))
-            found.append(answer)
-    return found
+            others.append(answer)
+    return others
 
 
 def _plain(text: str) -> str:

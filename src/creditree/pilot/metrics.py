@@ -67,7 +67,7 @@ def measure_metric(
     """
     if metric.startswith(COLUMN):
         worth = zip(problems, _worth(metric.removeprefix(COLUMN), problems), strict=True)
-        firsts = [(value, before.attempts[one.id][0], after.attempts[one.id][0]) for one, value in worth]
+        firsts = [(value, before.attempts[problem.id][0], after.attempts[problem.id][0]) for problem, value in worth]
         judged = [(value, a, b) for value, a, b in firsts if None not in (a.is_correct, b.is_correct)]
         old = [value * is_correct(a) for value, a, _ in judged]
         new = [value * is_correct(b) for value, _, b in judged]
@@ -89,8 +89,8 @@ def _worth(column: str, problems: Sequence[Problem]) -> list[float]:
         try:
             values.append(float(str(problem.columns[column])))
         except (KeyError, ValueError):
-            held = problem.columns.get(column)
-            raise DataError(f"Problem {problem.id} has {held!r} in column '{column}', which is no number.") from None
+            value = problem.columns.get(column)
+            raise DataError(f"Problem {problem.id} has {value!r} in column '{column}', which is no number.") from None
         if not isfinite(values[-1]):
             raise DataError(f"Problem {problem.id} has {values[-1]} in column '{column}': a worth must be finite.")
     return values

@@ -95,10 +95,12 @@ def expected_spread(correct: int, samples: int, group: int) -> float:
     )
 
 
-def outlook(found: Evaluation, temperature: float, key: Key) -> Outlook:
+def outlook(evaluation: Evaluation, temperature: float, key: Key) -> Outlook:
     """Return what an evaluation with several completions a problem says; `key` draws the bootstrap."""
-    samples = max(map(len, found.attempts.values()))
-    attempts = [own for own in found.judged.values() if len(own) == samples]  # one that a judge failed on tells nothing
+    samples = max(map(len, evaluation.attempts.values()))
+    attempts = [
+        own for own in evaluation.judged.values() if len(own) == samples
+    ]  # one that a judge failed on tells nothing
     correct = [sum(map(is_correct, own)) for own in attempts]
     n = len(correct)
     signals = tuple(
@@ -116,9 +118,9 @@ def outlook(found: Evaluation, temperature: float, key: Key) -> Outlook:
         mean_over_problems([c / samples for c in correct], key.at("accuracy")),
         mean_over_problems([pass_at_k(samples, c, samples) for c in correct], key.at("best")),
         signals,
-        found.num_truncated / found.num_completions,
-        found.statuses.get("unparsable", 0) / found.num_completions,
-        found.num_tokens / found.num_completions,
+        evaluation.num_truncated / evaluation.num_completions,
+        evaluation.statuses.get("unparsable", 0) / evaluation.num_completions,
+        evaluation.num_tokens / evaluation.num_completions,
         sum(2 * c * (samples - c) / (samples * max(1, samples - 1)) for c in correct) / n,
     )
 
@@ -129,28 +131,28 @@ def best_temperature(outlooks: Sequence[Outlook]) -> Outlook:
     A temperature at which accuracy falls below half of the best one's is left out: there the model is sampled far from
     what it does when it is used.
     """
-    best = max(one.accuracy.value for one in outlooks)
-    usable = [one for one in outlooks if one.accuracy.value >= best / 2]
-    most = max(one.signals[-1].spread for one in usable)
-    good = (one for one in usable if one.signals[-1].spread >= CALM * most)
-    return min(good, key=lambda one: one.temperature)
+    best = max(outlook.accuracy.value for outlook in outlooks)
+    usable = [outlook for outlook in outlooks if outlook.accuracy.value >= best / 2]
+    most = max(outlook.signals[-1].spread for outlook in usable)
+    good = (outlook for outlook in usable if outlook.signals[-1].spread >= CALM * most)
+    return min(good, key=lambda outlook: outlook.temperature)
 
 
-def best_group(found: Outlook, most: int) -> int:
+def best_group(outlook: Outlook, most: int) -> int:
     """Return the smallest size, of at least 8 where so many fit, with 90 % of the mixed groups of the largest.
 
     Larger groups estimate each advantage better, and smaller ones see more problems for as many completions. `most`:
     the largest that fits.
     """
-    fitting = [signal for signal in found.signals if signal.group <= max(most, GROUPS[0])]
+    fitting = [signal for signal in outlook.signals if signal.group <= max(most, GROUPS[0])]
     enough = ENOUGH * fitting[-1].mixed.value
     least = min(GROUPS[1], fitting[-1].group)
-    return next(one.group for one in fitting if one.group >= least and one.mixed.value >= enough)
+    return next(signal.group for signal in fitting if signal.group >= least and signal.mixed.value >= enough)
 
 
-def verdict(found: Outlook, group: int) -> tuple[Prospect, str]:
+def verdict(outlook: Outlook, group: int) -> tuple[Prospect, str]:
     """Return whether learning by comparison can work, and why."""
-    mixed, accuracy = found.signal(group).mixed, found.accuracy
+    mixed, accuracy = outlook.signal(group).mixed, outlook.accuracy
     share = (
         f"{mixed.value:.0%} of the groups of {group} are mixed ({mixed.interval.low:.0%} to {mixed.interval.high:.0%})"
     )
@@ -165,18 +167,18 @@ def verdict(found: Outlook, group: int) -> tuple[Prospect, str]:
         return "weak", f"{share}: learning will be slow, since most of what is sampled teaches nothing"
     return (
         "works",
-        f"{share}, and {found.headroom:.0%} more of the problems are solved by one of {found.samples} completions",
+        f"{share}, and {outlook.headroom:.0%} more of the problems are solved by one of {outlook.samples} completions",
     )
 
 
-def advice(found: Outlook) -> str:
+def advice(outlook: Outlook) -> str:
     """Return what to change where there is no signal."""
-    if found.truncated > 0.5:
-        return f"{found.truncated:.0%} of the completions are cut off: raise `max_new_tokens`"
-    if found.accuracy.value > 0.5:
+    if outlook.truncated > 0.5:
+        return f"{outlook.truncated:.0%} of the completions are cut off: raise `max_new_tokens`"
+    if outlook.accuracy.value > 0.5:
         return "take harder problems: most of these are solved every time"
-    if found.unparsable > 0.5:
-        return f"in {found.unparsable:.0%} of the completions no answer is found: change `prompt` or `reward`"
+    if outlook.unparsable > 0.5:
+        return f"in {outlook.unparsable:.0%} of the completions no answer is found: change `prompt` or `reward`"
     return "take easier problems, a stronger base model, or begin with worked solutions (a column `solution`)"
 
 
@@ -187,10 +189,10 @@ def seconds_to_detect(
 
     `gain`: what `seconds` of training brought, `gain_low` the lower end of its interval; None where it is not positive.
     """
-    expected, latest = (seconds * detectable / one if one > 0 else None for one in (gain, gain_low))
+    expected, latest = (seconds * detectable / value if value > 0 else None for value in (gain, gain_low))
     return expected, latest
 
 
-def smallest_gain(found: Outlook, num_test: int) -> float | None:
+def smallest_gain(outlook: Outlook, num_test: int) -> float | None:
     """Return the gain that a test of `num_test` problems sees in four of five cases, by this outlook's flips."""
-    return detectable_gain(num_test, found.flips)
+    return detectable_gain(num_test, outlook.flips)

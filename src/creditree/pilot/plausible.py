@@ -49,5 +49,5 @@ def number_alone(answer: str) -> str | None:
 
 def numbers_in(text: str) -> list[Fraction]:
     """Return the plain numbers that a text contains, in their order."""
-    found = (plain_number(match[0].rstrip(".")) for match in _IN_TEXT.finditer(cleaned(text)))
-    return [number.value for number in found if number is not None]
+    numbers = (plain_number(match[0].rstrip(".")) for match in _IN_TEXT.finditer(cleaned(text)))
+    return [number.value for number in numbers if number is not None]

@@ -74,12 +74,12 @@ def _timed(examiner: Examiner, problems: Sequence[Problem], samples: int, told: 
     """Return the seconds of one completion among many, `samples` of each problem."""
     probed = PROBED
     while True:
-        asked = problems[:probed]
+        first = problems[:probed]
         begun = monotonic()
-        _sample(examiner, asked, samples, told)
+        _sample(examiner, first, samples, told)
         seconds = monotonic() - begun
         if seconds >= LEAST_TIMED_S or probed >= min(MOST_PROBED, len(problems)):
-            return seconds / (len(asked) * samples)
+            return seconds / (len(first) * samples)
         probed *= 2
 
 

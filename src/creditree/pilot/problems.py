@@ -71,20 +71,20 @@ def read_problems(rows: Sequence[Row], columns: Columns) -> tuple[list[PlacedPro
     Raises DataError where no row can be used: then the first one's message says why; and for a word in the column of
     splits that names none, since half a table can be lost by it.
     """
-    found: list[PlacedProblem] = []
+    placed: list[PlacedProblem] = []
     unusable: list[tuple[Row, DataError]] = []
     for row in rows:
         named = marked(row, columns)
         try:
-            found.append(PlacedProblem(problem_of(row, columns), row.place, named))
+            placed.append(PlacedProblem(problem_of(row, columns), row.place, named))
         except DataError as error:
             unusable.append((row, error))
-    if not found:
+    if not placed:
         raise unusable[0][1]
     if not unusable:
-        return found, []
+        return placed, []
     text = f"rows left out because they hold no problem: {len(unusable)} of {len(rows)}; the first: {unusable[0][1]}"
-    return found, [Finding("unusable_rows", "caution", text, first_places([row.place for row, _ in unusable]))]
+    return placed, [Finding("unusable_rows", "caution", text, first_places([row.place for row, _ in unusable]))]
 
 
 def without_repeats(placed: Sequence[PlacedProblem]) -> tuple[list[PlacedProblem], list[Finding]]:
@@ -95,8 +95,8 @@ def without_repeats(placed: Sequence[PlacedProblem]) -> tuple[list[PlacedProblem
     which is right.
     """
     groups: dict[str, list[PlacedProblem]] = {}
-    for one in placed:
-        groups.setdefault(normal(one.problem.question), []).append(one)
+    for entry in placed:
+        groups.setdefault(normal(entry.problem.question), []).append(entry)
     kept: list[PlacedProblem] = []
     repeats: list[str] = []
     conflicts: list[str] = []
@@ -106,7 +106,7 @@ def without_repeats(placed: Sequence[PlacedProblem]) -> tuple[list[PlacedProblem
         if len(answers) > 1:
             conflicts.append(" and ".join(entry.place for entry in group[:2]))
             continue
-        kept.append(min(group, key=lambda one: _HELD.get(one.named, len(_HELD))))
+        kept.append(min(group, key=lambda entry: _HELD.get(entry.named, len(_HELD))))
         repeats += [entry.place for entry in group[1:]]
         if len({entry.named or "training" for entry in group}) > 1:
             leaks.append(" and ".join(entry.place for entry in group[:2]))
@@ -131,15 +131,15 @@ def _with_own_ids(placed: Sequence[PlacedProblem]) -> list[PlacedProblem]:
     """Return the problems with ids that are different: a second use of one gets a number that makes it new."""
     taken = {entry.problem.id for entry in placed}
     seen: set[str] = set()
-    found = []
+    renamed = []
     for entry in placed:
         name = entry.problem.id
         if name in seen:
             name = next(new for count in count_from(2) if (new := f"{entry.problem.id}-{count}") not in taken)
         seen.add(name)
         taken.add(name)
-        found.append(replace(entry, problem=replace(entry.problem, id=name)))
-    return found
+        renamed.append(replace(entry, problem=replace(entry.problem, id=name)))
+    return renamed
 
 
 def split_problems(placed: Sequence[PlacedProblem]) -> tuple[Splits, list[Finding]]:
@@ -157,7 +157,7 @@ def split_problems(placed: Sequence[PlacedProblem]) -> tuple[Splits, list[Findin
         slice_: [entry for entry in placed if entry.named == slice_] for slice_ in SLICES
     }
     free = [entry for entry in placed if entry.named is None]
-    pool = sorted([*free, *slices["training"]], key=lambda one: order_of(normal(one.problem.question)))
+    pool = sorted([*free, *slices["training"]], key=lambda entry: order_of(normal(entry.problem.question)))
     wanted: tuple[tuple[Slice, float, int], ...] = (
         ("test", TEST_SHARE, MOST_TEST),
         ("validation", VALIDATION_SHARE, MOST_VALIDATION),
@@ -176,9 +176,11 @@ def split_problems(placed: Sequence[PlacedProblem]) -> tuple[Splits, list[Findin
 def _split_findings(splits: Splits) -> list[Finding]:
     sizes = splits.sizes
     text = f"{sizes['training']} problems to train on, {sizes['validation']} to choose by, {sizes['test']} for the test"
-    found = [Finding("split", "note", text)]
+    findings = [Finding("split", "note", text)]
     if sizes["test"] < FEW_TEST:
-        found.append(Finding("small_test", "caution", f"only {sizes['test']} test problems: small gains stay unseen"))
+        findings.append(
+            Finding("small_test", "caution", f"only {sizes['test']} test problems: small gains stay unseen")
+        )
     known = {template(problem.question) for problem in splits.problems("training")}
     alike = [entry.place for entry in splits.slices["test"] if template(entry.problem.question) in known]
     if alike:
@@ -187,5 +189,5 @@ def _split_findings(splits: Splits) -> list[Finding]:
             f"test problems that differ from a training problem in their numbers only: {share:.0%}; for them the test "
             "says how well the model does on other numbers, not on other kinds of problems"
         )
-        found.append(Finding("shared_templates", "caution" if share > 0.1 else "note", text, first_places(alike)))
-    return found
+        findings.append(Finding("shared_templates", "caution" if share > 0.1 else "note", text, first_places(alike)))
+    return findings

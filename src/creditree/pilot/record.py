@@ -81,12 +81,14 @@ def early_record(request: Request, data: Data, base: Base, directory: PilotDirec
         alone = data.reward.rewards is None and request.reward
         grader, rows = alone or data.reward.names[0], str(directory.path / SUSPECT)
         call = request.spelled("grade", {"path": rows, "grader": grader})
-        found = Recommendation("suspect_grader", base.suspicion.sentence(call))
+        recommendation = Recommendation("suspect_grader", base.suspicion.sentence(call))
     elif outlook["verdict"] == "no_signal":
-        found = Recommendation("no_signal", f"{text} Do not train yet: {outlook['advice']}.{unread(base.right)}")
+        recommendation = Recommendation(
+            "no_signal", f"{text} Do not train yet: {outlook['advice']}.{unread(base.right)}"
+        )
     else:
-        found = Recommendation("nothing_to_gain", text)
-    return _head(request, data, directory) | {"outlook": outlook, **_recommended(found, [])}
+        recommendation = Recommendation("nothing_to_gain", text)
+    return _head(request, data, directory) | {"outlook": outlook, **_recommended(recommendation, [])}
 
 
 def full_record(course: Course, trials: Sequence[SettingTrial], config: RunConfig, summary: Summary) -> dict[str, Any]:
@@ -94,13 +96,13 @@ def full_record(course: Course, trials: Sequence[SettingTrial], config: RunConfi
     request, data, base, directory = course.request, course.data, course.base, course.directory
     run, decoding = RunDirectory.read(directory.run), next(iter(summary.decoding))
     sides = {side: Evaluation.of(run.attempts(decoding, side)) for side in SIDES}
-    asked = [one for one in data.splits.problems("test") if one.id in sides["base"].attempts]
+    tested = [problem for problem in data.splits.problems("test") if problem.id in sides["base"].attempts]
     d = summary.main
-    outlook = outlook_record(base, len(asked), trials)
+    outlook = outlook_record(base, len(tested), trials)
     signal = _concentration(request, run)
     key = Key.of(request.seed).at("pilot report")
     guard: Any = summary.details.guard
-    found = Outcome(
+    outcome = Outcome(
         d.before,
         d.after,
         d.difference,
@@ -111,27 +113,30 @@ def full_record(course: Course, trials: Sequence[SettingTrial], config: RunConfi
         guard,
     )
     answer = commonest_answer(sides["trained"])
-    metrics = [_metric(request, data, name, asked, sides, key) for name in request.metrics]
+    metrics = [_metric(request, data, name, tested, sides, key) for name in request.metrics]
     failed = [f"metric {metric['name']}: {metric['error']}" for metric in metrics if "error" in metric]
-    listed = [*risks(found, signal, answer, right_share(sides["trained"], answer[0])), *failed]
-    advised = recommend(found, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
+    listed = [*risks(outcome, signal, answer, right_share(sides["trained"], answer[0])), *failed]
+    advised = recommend(outcome, listed, _times(outlook["seconds_to_detect"], summary.seconds["train"]))
     if base.cold is not None:
         advised = replace(advised, text=f"{advised.text} {base.cold.text} It began so: {_begun(config)}.")
-    better, worse = examples(asked, sides["base"], sides["trained"])
+    better, worse = examples(tested, sides["base"], sides["trained"])
     return _head(request, data, directory) | {
         "outlook": outlook,
         "trials": [trial.to_json() for trial in trials],
         "choice": _chosen(settled(config)),
         "result": {"decoding": decoding, "n": d.difference.n, **_difference(d)},
-        "decodings": {name: _difference(one) for name, one in summary.decoding.items()},
+        "decodings": {name: _difference(figures) for name, figures in summary.decoding.items()},
         "metrics": metrics,
-        "groups": [] if request.by is None else _groups(asked, request.by, sides, key),
+        "groups": [] if request.by is None else _groups(tested, request.by, sides, key),
         "cost": _cost(request, base, trials, summary, directory),
         "truncated": {side: _truncated(sides[side]) for side in SIDES},
         "commonest_answer": {"answer": answer[0], "share": answer[1]},
         "concentration": None if signal is None else signal.to_json(),
         "guard": guard,
-        "examples": {"better": [one.to_json() for one in better], "worse": [one.to_json() for one in worse]},
+        "examples": {
+            "better": [example.to_json() for example in better],
+            "worse": [example.to_json() for example in worse],
+        },
         **_recommended(advised, listed),
         "files": {"adapter": str(run.trained), "run": str(run.path)},
         "next": _next(request, data.reward.names, str(run.path)),
@@ -157,9 +162,9 @@ def repeated(request: Request) -> str:
     plain = {item.name: item.default for item in fields(Request)}
     given = asdict(request)
     del given["spelled"], given["out"], given["memory"], given["budget_s"]
-    asked = {name: _typed(value) for name, value in given.items() if name in _ALWAYS or value != plain[name]}
+    options = {name: _typed(value) for name, value in given.items() if name in _ALWAYS or value != plain[name]}
     exact = {"budget": f"{request.budget_s:g}s", "memory": f"{request.memory // 1000}KB", "out": "ANOTHER"}
-    return request.spelled("pilot", asked | exact)
+    return request.spelled("pilot", options | exact)
 
 
 _ALWAYS = ("problems", "model", "device")
@@ -176,22 +181,26 @@ def _times(seconds: Mapping[str, Any] | None, trained_s: float) -> tuple[float, 
     return seconds["expected"] / trained_s, seconds["latest"] / trained_s
 
 
-def _recommended(found: Recommendation, listed: Sequence[str]) -> dict[str, Any]:
+def _recommended(recommendation: Recommendation, listed: Sequence[str]) -> dict[str, Any]:
     return {
-        "recommendation": {"decision": found.decision, "text": found.text, "mood": found.mood},
+        "recommendation": {
+            "decision": recommendation.decision,
+            "text": recommendation.text,
+            "mood": recommendation.mood,
+        },
         "risks": list(listed),
     }
 
 
-def _truncated(found: Evaluation) -> float:
-    return found.num_truncated / found.num_completions
+def _truncated(evaluation: Evaluation) -> float:
+    return evaluation.num_truncated / evaluation.num_completions
 
 
-def _difference(found: Any) -> dict[str, Any]:
+def _difference(change: Any) -> dict[str, Any]:
     return {
-        "before": found.before.to_json(),
-        "after": found.after.to_json(),
-        "difference": found.difference.to_json(),
+        "before": change.before.to_json(),
+        "after": change.after.to_json(),
+        "difference": change.difference.to_json(),
     }
 
 
@@ -225,20 +234,20 @@ def _concentration(request: Request, run: RunDirectory) -> Concentration | None:
 
 
 def _metric(
-    request: Request, data: Data, name: str, asked: Sequence[Problem], sides: Mapping[Side, Evaluation], key: Key
+    request: Request, data: Data, name: str, problems: Sequence[Problem], sides: Mapping[Side, Evaluation], key: Key
 ) -> dict[str, Any]:
     prompt = PromptTemplate(data.frame.prompt, data.frame.chat)
-    prompts = [prompt.render(problem) for problem in asked]
+    prompts = [prompt.render(problem) for problem in problems]
     try:
-        found = measure_metric(name, asked, prompts, sides["base"], sides["trained"], key)
+        result = measure_metric(name, problems, prompts, sides["base"], sides["trained"], key)
     except DataError as error:  # the training is done, and a report without the metric is better than none
         return {"name": _short(name), "error": str(error)}
     return {
         "name": _short(name),
-        "before": found.before,
-        "after": found.after,
-        "problems": found.problems,
-        "difference": found.difference.to_json(),
+        "before": result.before,
+        "after": result.after,
+        "problems": result.problems,
+        "difference": result.difference.to_json(),
     }
 
 
@@ -247,17 +256,19 @@ def _short(metric: str) -> str:
     return f"{Path(source).name}:{name}"
 
 
-def _groups(asked: Sequence[Problem], column: str, sides: Mapping[Side, Evaluation], key: Key) -> list[dict[str, Any]]:
+def _groups(
+    problems: Sequence[Problem], column: str, sides: Mapping[Side, Evaluation], key: Key
+) -> list[dict[str, Any]]:
     return [
         {
-            "group": one.name,
-            "n": one.n,
-            "before": one.before,
-            "after": one.after,
-            "difference": one.difference.to_json(),
-            "adjusted_p_value": one.adjusted_p,
+            "group": change.name,
+            "n": change.n,
+            "before": change.before,
+            "after": change.after,
+            "difference": change.difference.to_json(),
+            "adjusted_p_value": change.adjusted_p,
         }
-        for one in changes_by_group(asked, column, sides["base"], sides["trained"], key)
+        for change in changes_by_group(problems, column, sides["base"], sides["trained"], key)
     ]
 
 

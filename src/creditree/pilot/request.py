@@ -214,8 +214,10 @@ def precisions(request: Request, frame: Frame) -> tuple[str, ...]:
     if request.dtype is not None:
         return (frame.dtype,)
     quantised = find_spec("bitsandbytes") is not None
-    smaller = PRECISIONS if quantised else tuple(one for one in PRECISIONS if one not in QUANTISATIONS)
-    return (frame.dtype, *(one for one in smaller if one != frame.dtype))
+    smaller = (
+        PRECISIONS if quantised else tuple(precision for precision in PRECISIONS if precision not in QUANTISATIONS)
+    )
+    return (frame.dtype, *(precision for precision in smaller if precision != frame.dtype))
 
 
 def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dtypes: Sequence[str]) -> Frame:
@@ -224,14 +226,14 @@ def fitted(request: Request, files: Files, frame: Frame, prompt_tokens: int, dty
     Raises ConfigError, saying what is too large, where nothing fits.
     """
     for dtype in dtypes:
-        one = replace(frame, dtype=dtype)
-        config = run_config(request, files, one, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
+        candidate = replace(frame, dtype=dtype)
+        config = run_config(request, files, candidate, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
         work, _ = workload_of(config, prompt_tokens, offline=False)
         if choose(work, request.memory, free_of(config.train)) is not None:
-            return one
+            return candidate
         group = largest_group(work, request.memory, free_of(config.train))
         if group is not None and group >= GROUPS[0]:
-            return replace(one, group=max(size for size in GROUPS if size <= group))
+            return replace(candidate, group=max(size for size in GROUPS if size <= group))
     sentence = too_little(work, request.memory, free_of(config.train), "`max_new_tokens`", "`memory`")
     raise ConfigError(sentence)
 

@@ -171,7 +171,7 @@ def _show_findings(findings: tuple[Finding, ...], watcher: Watcher) -> None:
 
 def _show_base(base: Base, why: str, watcher: Watcher) -> None:
     for outlook in base.outlooks:
-        first, best = ((one.value, one.interval) for one in (outlook.accuracy, outlook.best_of))
+        first, best = ((estimate.value, estimate.interval) for estimate in (outlook.accuracy, outlook.best_of))
         watcher.message(
             f"  T={outlook.temperature:g}: pass@1 {percent_interval(*first)} %, "
             f"pass@{outlook.samples} {percent_interval(*best)} %"

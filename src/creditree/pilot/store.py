@@ -47,10 +47,10 @@ class PilotDirectory(HeldDirectory):
     def _refuse_foreign(cls, path: Path) -> None:
         _check_own(path)
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        if not held:
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        if not begun:
             self.write_text(SETTINGS, settings_yaml, checked=False)
-        if not held or not os.path.lexists(self.path / CODE):
+        if not begun or not os.path.lexists(self.path / CODE):
             self.write_json(CODE, describe_environment(), checked=False)
 
     def _failed(self, error: BaseException) -> None:

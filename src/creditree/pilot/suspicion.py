@@ -78,19 +78,19 @@ def suspicion(problems: Sequence[Problem], attempts: Iterable[Attempt]) -> Suspi
     names = {problem.id for problem in problems}
     tests = {problem.id: tested for problem in problems if (tested := _tests(problem)) is not None}
     others = dict(zip(tests, [*list(tests)[1:], *list(tests)[:1]], strict=True))
-    found = [attempt for attempt in attempts if attempt.problem_id in names]
-    counted = [one for one in found if one.problem_id in tests]
-    right, cut = sum(map(is_correct, found)), sum(one.truncated for one in found)
-    if len(counted) < LEAST_COUNTED or right > MOST_RIGHT * len(found) or cut > MOST_CUT * len(found):
+    sampled = [attempt for attempt in attempts if attempt.problem_id in names]
+    counted = [attempt for attempt in sampled if attempt.problem_id in tests]
+    right, cut = sum(map(is_correct, sampled)), sum(attempt.truncated for attempt in sampled)
+    if len(counted) < LEAST_COUNTED or right > MOST_RIGHT * len(sampled) or cut > MOST_CUT * len(sampled):
         return None
     holding, ending = (
         Share(
-            sum(tests[one.problem_id][kind](one.text) for one in counted) / len(counted),
-            sum(tests[others[one.problem_id]][kind](one.text) for one in counted) / len(counted),
+            sum(tests[attempt.problem_id][kind](attempt.text) for attempt in counted) / len(counted),
+            sum(tests[others[attempt.problem_id]][kind](attempt.text) for attempt in counted) / len(counted),
         )
         for kind in range(2)
     )
-    whole = Suspicion(len(found), right, len(counted), holding, ending)
+    whole = Suspicion(len(sampled), right, len(counted), holding, ending)
     return whole if whole.is_grave else None
 
 
@@ -105,7 +105,7 @@ def example_rows(problems: Sequence[Problem], attempts: Iterable[Attempt]) -> st
     ranked = sorted(
         (attempt for attempt in attempts if attempt.problem_id in known and not is_correct(attempt)), key=trusted
     )
-    firsts = list({one.problem_id: one for one in reversed(ranked)}.values())[::-1]
+    firsts = list({attempt.problem_id: attempt for attempt in reversed(ranked)}.values())[::-1]
     rows = (
         {"id": first.problem_id, "prediction": first.text, "answers": list(known[first.problem_id].answers)}
         for first in firsts[:MOST_EXAMPLES]

@@ -126,7 +126,7 @@ def try_settings(course: Course, watcher: Watcher) -> list[SettingTrial]:
     settings = course.settings[: course.timeline.trials]
     evaluation = {"split": "validation", "problems": course.pace.validation, "temperatures": [0.0]}
     blocks: dict[str, Mapping[str, Any]] = {"evaluation": evaluation, "log": {"rollouts_every": 0}}
-    found = []
+    trials = []
     for number, setting in enumerate(settings):
         config = course.config(setting, course.timeline.trial_s, blocks)
         watcher.message(f"\ntrial {number + 1} of {len(settings)}: {setting.name}")
@@ -136,10 +136,10 @@ def try_settings(course: Course, watcher: Watcher) -> list[SettingTrial]:
             f"validation accuracy {percent_interval(d.after.value, d.after.interval)} %, "
             f"{points_interval(d.difference.value, d.difference.interval)} points"
         )
-        found.append(
+        trials.append(
             SettingTrial(setting, config.train.learning_rate, summary.seconds["train"], _steps(summary), summary)
         )
-    return found
+    return trials
 
 
 def best_trial(trials: Sequence[SettingTrial], preferred: Setting) -> Setting:

@@ -47,7 +47,7 @@ def choose(work: Workload, limit: int, free: Free = ALL) -> Workload | None:
     for candidate in _candidates(work, free):
         if predict(replace(candidate, micro_batch_tokens=_micro(work, free)[-1])).total <= limit:
             tried = (replace(candidate, micro_batch_tokens=tokens) for tokens in _micro(work, free))
-            return next(one for one in tried if predict(one).total <= limit)
+            return next(workload for workload in tried if predict(workload).total <= limit)
     return None
 
 
@@ -125,14 +125,21 @@ def precisions_of(work: Workload) -> tuple[Dtype, ...]:
 
 def cards(work: Workload, free: Free = ALL) -> list[Card]:
     """Return the table of common cards and precisions: frozen weights are decoded in static shapes, as on CUDA."""
-    found = []
+    listed = []
     for dtype in precisions_of(work):
-        one = replace(work, dtype=dtype, native=False, static=not work.all_weights, on_host=False)
-        needed = least(one, free).total
+        candidate = replace(work, dtype=dtype, native=False, static=not work.all_weights, on_host=False)
+        needed = least(candidate, free).total
         for size in CARDS:
             limit = size * GB
             fits = needed <= limit
-            found.append(
-                Card(limit, dtype, needed, fits, largest_group(one, limit, free), largest_length(one, limit, free))
+            listed.append(
+                Card(
+                    limit,
+                    dtype,
+                    needed,
+                    fits,
+                    largest_group(candidate, limit, free),
+                    largest_length(candidate, limit, free),
+                )
             )
-    return found
+    return listed

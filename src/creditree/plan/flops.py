@@ -112,7 +112,7 @@ def _update(work: Workload, bush: Bush, kept: int) -> int:
 
 
 def _pairs(work: Workload, bush: Bush, kept: int) -> int:
-    one, most = replace(bush, count=1), work.micro_batch_tokens
+    single, most = replace(bush, count=1), work.micro_batch_tokens
     forked = forked_stack(work, kept)
     if forked is not None:
         prompt, *run, top = forked
@@ -120,8 +120,8 @@ def _pairs(work: Workload, bush: Bush, kept: int) -> int:
         tops = -(-chains // top.bush.chains) * _padded(top)
         parts = work.group * (_padded(run[0]) + tops) if run else tops
         return work.problems * (_padded(prompt) + parts)
-    if one.tokens <= most or bush.chains * bush.length == 0:
-        together = min(bush.count, max(1, most // one.tokens))
+    if single.tokens <= most or bush.chains * bush.length == 0:
+        together = min(bush.count, max(1, most // single.tokens))
         part = replace(bush, count=together)
         return -(-bush.count // together) * _padded(PlannedStretch(part, part.tokens, part.rows))
     stem, top = stack_of(bush, most)

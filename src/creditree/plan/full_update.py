@@ -17,7 +17,7 @@ def full_update_size(work: Workload, stack: list[PlannedStretch], *, alone: bool
     everything, ends = s * shape.num_parameters, s * shape.vocab_size * shape.hidden_size
     matrix = s * shape.hidden_size * shape.intermediate_size
     kept = sum(work.shape.num_layers * layer_bytes(work, stretch) for stretch in stack)
-    one, below = layer_bytes(work, top), sum(work.shape.num_layers * layer_bytes(work, part) for part in stack[:-1])
+    highest, below = layer_bytes(work, top), sum(work.shape.num_layers * layer_bytes(work, part) for part in stack[:-1])
     masks = sum(mask_bytes(work, stretch) for stretch in stack)
     chunk = rows_per_chunk(shape.vocab_size, top.rows, on_host=work.on_host)
     head = head_bytes(work, top)
@@ -28,7 +28,9 @@ def full_update_size(work: Workload, stack: list[PlannedStretch], *, alone: bool
     moments = (
         UpdateSize(kept, head, masks, ends * twice, begun),
         UpdateSize(kept, states, masks, back + matrix * (not alone), begun),
-        UpdateSize(below + one, 0, masks, back + matrix * (not alone), everything - ends * (alone and not shape.tied)),
+        UpdateSize(
+            below + highest, 0, masks, back + matrix * (not alone), everything - ends * (alone and not shape.tied)
+        ),
         UpdateSize(below, 0, masks, ends * (shape.tied or not alone), everything),
     )
     return max(moments, key=lambda size: size.total)

@@ -26,16 +26,16 @@ def sum_bytes(work: Workload, calls: list[EngineCall]) -> int:
 
     2 n layers heads S b; native code keeps room for twice as many steps, torch for the next power of two.
     """
-    asked = work.influence
-    if asked is None or asked.source == "pass" or work.static:
+    spec = work.influence
+    if spec is None or spec.source == "pass" or work.static:
         return 0
     shape, largest = work.shape, 0
     for call in calls:
         if not call.observed or call.sharing is not None:
             continue
         steps = 2 + call.budget // STEP_TOKENS
-        layers = shape.num_layers if asked.layers is None or work.native else len(asked.layers)
-        heads = shape.num_heads if asked.heads is None or work.native else len(asked.heads)
+        layers = shape.num_layers if spec.layers is None or work.native else len(spec.layers)
+        heads = shape.num_heads if spec.heads is None or work.native else len(spec.heads)
         room = 2 * steps if work.native else 1 << (steps - 1).bit_length()
         largest = max(largest, 2 * min(call.completions, work.max_rows) * layers * heads * room * work.sum_item)
     return largest
@@ -47,8 +47,8 @@ def influence_flops(work: Workload, calls: list[EngineCall], forward: int, *, ex
     `forward`: of one token's products in all layers;  and for each token seen, in each layer, 4 queries, in the pass
     2 heads more for the column sums.
     """
-    asked, shape = work.influence, work.shape
-    if asked is None:
+    spec, shape = work.influence, work.shape
+    if spec is None:
         return 0
     total = 0
     for call in calls:
@@ -56,7 +56,7 @@ def influence_flops(work: Workload, calls: list[EngineCall], forward: int, *, ex
             continue
         tokens, layers, pair = 1, shape.num_layers, 4 * work.queries
         if _is_passed(work, call, expected):
-            tokens, layers, pair = _forwarded(work, call, expected), _layers(work, asked), pair + 2 * shape.num_heads
+            tokens, layers, pair = _forwarded(work, call, expected), _layers(work, spec), pair + 2 * shape.num_heads
         seen = call.length + call.budget - (tokens - 1) / 2
         total += call.completions * tokens * (forward * layers // shape.num_layers + int(pair * layers * seen))
     return total
@@ -64,14 +64,14 @@ def influence_flops(work: Workload, calls: list[EngineCall], forward: int, *, ex
 
 def _is_passed(work: Workload, call: EngineCall, expected: bool) -> bool:
     """Decoding leaves forks to the pass, all that is decoded in static shapes, and completions without a separator."""
-    asked = work.influence
-    if asked is None or not call.observed:
+    spec = work.influence
+    if spec is None or not call.observed:
         return False
-    return asked.source == "pass" or work.static or call.sharing is not None or not expected
+    return spec.source == "pass" or work.static or call.sharing is not None or not expected
 
 
-def _layers(work: Workload, asked: InfluenceSpec) -> int:
-    return work.shape.num_layers if asked.layers is None else max(asked.layers) + 1
+def _layers(work: Workload, spec: InfluenceSpec) -> int:
+    return work.shape.num_layers if spec.layers is None else max(spec.layers) + 1
 
 
 def _forwarded(work: Workload, call: EngineCall, expected: bool) -> int:

@@ -96,11 +96,11 @@ def predict(work: Workload, *, expected: bool = False) -> Prediction:
     sampled = training_calls(work, work.kept_expected if expected else 0, expected=expected)
     evaluated = evaluation_calls(work)
     phases = []
-    held = EMPTY
+    evaluation_room = EMPTY
     if evaluated:
-        held = room_of(work, evaluated)
-        phases.append(_sampling("evaluation", work, evaluated, held, static_bytes(work, evaluated)))
-    room = room_of(work, sampled, forgotten(held))
+        evaluation_room = room_of(work, evaluated)
+        phases.append(_sampling("evaluation", work, evaluated, evaluation_room, static_bytes(work, evaluated)))
+    room = room_of(work, sampled, forgotten(evaluation_room))
     static = static_bytes(work, [*evaluated, *sampled])
     stored = {"store": room.capacity * slot_bytes(work)} | ({"static": static} if static else {})
     phases.append(_sampling("sampling", work, sampled, room, static))
@@ -138,20 +138,20 @@ def held_bytes(work: Workload) -> dict[str, int]:
 def _stacks(work: Workload, expected: bool) -> list[list[PlannedStretch]]:
     """Return the stacks of stretches of which the largest counts: of one optimiser step."""
     if expected:
-        one = replace(work, problems=work.learned_together)
-        forked = forked_stack(one, work.kept_expected)
+        together = replace(work, problems=work.learned_together)
+        forked = forked_stack(together, work.kept_expected)
         uneven = work.learns == "early" or work.branches is not None
-        return [forked or stack_of(bush_expected(one), work.micro_batch_tokens, uneven=uneven)]
-    one = replace(work.at_most, problems=work.at_most.learned_together)
-    forked = forked_stack(one, latest_fork(one))
-    return [stack_of(bush_at_most(one), work.micro_batch_tokens, uneven=True), *([forked] if forked else [])]
+        return [forked or stack_of(bush_expected(together), work.micro_batch_tokens, uneven=uneven)]
+    together = replace(work.at_most, problems=work.at_most.learned_together)
+    forked = forked_stack(together, latest_fork(together))
+    return [stack_of(bush_at_most(together), work.micro_batch_tokens, uneven=True), *([forked] if forked else [])]
 
 
 def _update(work: Workload, stack: list[PlannedStretch], expected: bool) -> UpdateSize:
     if not work.all_weights:
         return update_size(work, stack)
-    one = work if expected else work.at_most
-    together = replace(one, problems=one.learned_together)
+    demand = work if expected else work.at_most
+    together = replace(demand, problems=demand.learned_together)
     bush = bush_expected(together) if expected else bush_at_most(together)
     return full_update_size(work, stack, alone=bush.tokens <= work.micro_batch_tokens)
 

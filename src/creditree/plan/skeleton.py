@@ -89,14 +89,14 @@ def stack_of(bush: Bush, max_tokens: int, *, uneven: bool = False) -> list[Plann
     """
     if bush.tokens <= max_tokens:
         return [PlannedStretch(bush, bush.tokens, bush.rows)]
-    one = replace(bush, count=1)
-    if one.tokens <= max_tokens:
-        together = replace(bush, count=max_tokens // one.tokens)
+    single = replace(bush, count=1)
+    if single.tokens <= max_tokens:
+        together = replace(bush, count=max_tokens // single.tokens)
         return [PlannedStretch(together, together.tokens, together.rows)]
     if bush.chains * bush.length == 0:
-        return [PlannedStretch(one, one.tokens, one.rows)]
+        return [PlannedStretch(single, single.tokens, single.rows)]
     chains = min(bush.chains, max(1, max_tokens // bush.length))
-    stem, top = replace(one, chains=0), replace(one, stem=0, chains=chains)
+    stem, top = replace(single, chains=0), replace(single, stem=0, chains=chains)
     tokens = max(top.tokens, min(max_tokens, bush.chains * bush.length)) if uneven else top.tokens
     rows = tokens * bush.learning // bush.length
     return [PlannedStretch(stem, stem.tokens, 1, 0, True), PlannedStretch(top, tokens, rows, bush.stem)]
@@ -152,10 +152,10 @@ def attention_size(stretch: PlannedStretch) -> AttentionSize:
         exit_ += [np.full(bush.stem, whole), np.repeat(firsts, bush.length)]
         start = whole
     tokens = TreeTokens(np.concatenate(enter), np.concatenate(exit_))
-    asked = tokens.at(np.arange(stretch.above, len(tokens)))
-    starts = block_starts(asked, tokens)
+    queries = tokens.at(np.arange(stretch.above, len(tokens)))
+    starts = block_starts(queries, tokens)
     if len(starts) <= 1:
-        return AttentionSize(1, len(asked), len(tokens))
-    lengths = np.diff(np.append(starts, len(asked)))
-    keys = num_seen(asked, tokens)[starts] + lengths - 1
+        return AttentionSize(1, len(queries), len(tokens))
+    lengths = np.diff(np.append(starts, len(queries)))
+    keys = num_seen(queries, tokens)[starts] + lengths - 1
     return AttentionSize(len(starts), int(lengths.max()), int(keys.max()))

@@ -104,8 +104,8 @@ def training_calls(work: Workload, kept: int, *, expected: bool = False) -> list
     sample the next group, and forks whose contexts are forwarded anew, of as many problems as there can be.
     """
     if not work.off_policy:
-        one = work if expected else work.at_most
-        return [_first(one), *_replays(one, kept), *_forks(one, kept, stored=True)]
+        counted = work if expected else work.at_most
+        return [_first(counted), *_replays(counted, kept), *_forks(counted, kept, stored=True)]
     start = [_first(work), _first(work), *_forks(work, kept, stored=True)]
     later = [_first(work.at_most), *_forks(work.at_most, kept, stored=False)]
     return start if expected else max(start, later, key=_slots)

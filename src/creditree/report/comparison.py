@@ -27,16 +27,16 @@ def compared_json(measured: Sequence[Measured], decoding: str) -> dict[str, Any]
         "decoding": decoding,
         "runs": [
             {
-                **({} if one.summary is None else one.summary.to_json()),
-                "name": one.name,
-                "seed": one.seed,
-                "tasks": {task: one.estimate(decoding, task).to_json() for task in one.results.get(decoding, {})},
+                **({} if run.summary is None else run.summary.to_json()),
+                "name": run.name,
+                "seed": run.seed,
+                "tasks": {task: run.estimate(decoding, task).to_json() for task in run.results.get(decoding, {})},
             }
-            for one in measured
+            for run in measured
         ],
         "pairs": [
-            {"task": one.task, **pair_json(one.pair), "same_random_numbers": one.same_random_numbers}
-            for one in pair_measured(measured, decoding)
+            {"task": tested.task, **pair_json(tested.pair), "same_random_numbers": tested.same_random_numbers}
+            for tested in pair_measured(measured, decoding)
         ],
     }
 
@@ -57,7 +57,7 @@ def pair_json(pair: Pair) -> dict[str, object]:
 
 def compared_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
     """Return the comparison for the terminal: of runs what they cost too, of anything else what was measured."""
-    if any(one.summary is None for one in measured):
+    if any(run.summary is None for run in measured):
         return _tasks_view(measured, decoding)
     parts: list[RenderableType] = [
         terminal_table(
@@ -83,13 +83,15 @@ def run_rows(runs: Sequence[Measured], decoding: str, *, short: bool = False) ->
     for run in runs:
         if run.summary is None:
             continue
-        found, tokens = run.summary.decoding.get(decoding), run.summary.tokens
+        figures, tokens = run.summary.decoding.get(decoding), run.summary.tokens
         measured = ("-", "-", "-")
-        if found is not None:
-            d = found.difference
+        if figures is not None:
+            d = figures.difference
             measured = (
-                percent(found.before.value) if short else percent_interval(found.before.value, found.before.interval),
-                percent_interval(found.after.value, found.after.interval),
+                percent(figures.before.value)
+                if short
+                else percent_interval(figures.before.value, figures.before.interval),
+                percent_interval(figures.after.value, figures.after.interval),
                 points(d.value) if short else points_interval(d.value, d.interval),
             )
         cost = (
@@ -109,13 +111,13 @@ def group_rows(runs: Sequence[Measured], decoding: str) -> list[tuple[str, ...]]
             groups.setdefault(run.group, []).append(run.summary)
     rows: list[tuple[str, ...]] = []
     for name, members in groups.items():
-        found = [summary.decoding[decoding] for summary in members]
+        figures = [summary.decoding[decoding] for summary in members]
         rows.append(
             (
                 name,
                 str(len(members)),
-                _spread([d.after.value for d in found], percent),
-                _spread([d.difference.value for d in found], points, percent),
+                _spread([d.after.value for d in figures], percent),
+                _spread([d.difference.value for d in figures], points, percent),
                 _spread([summary.tokens.get("sampled", 0) for summary in members], count),
                 _spread([summary.tokens.get("in_loss", 0) for summary in members], count),
                 _spread([_train_seconds(summary) for summary in members], _whole_seconds),
@@ -127,8 +129,8 @@ def group_rows(runs: Sequence[Measured], decoding: str) -> list[tuple[str, ...]]
 def _mean_rewards(runs: Sequence[Measured], decoding: str) -> list[str]:
     """Return the mean rewards of runs whose rewards are not all 0 or 1, where accuracy does not say it all."""
     summaries = [(run.name, run.summary) for run in runs if run.summary is not None]
-    found = [(name, one.rewards[decoding]) for name, one in summaries if decoding in one.rewards]
-    return [*(f"{name}: {change.sentence()}." for name, change in found), *([REWARD_NOTE] if found else [])]
+    changes = [(name, summary.rewards[decoding]) for name, summary in summaries if decoding in summary.rewards]
+    return [*(f"{name}: {change.sentence()}." for name, change in changes), *([REWARD_NOTE] if changes else [])]
 
 
 def _paired(runs: Sequence[Measured], decoding: str) -> list[str]:
@@ -146,8 +148,8 @@ def _paired(runs: Sequence[Measured], decoding: str) -> list[str]:
 def _spread(
     values: Sequence[float], show: Callable[[float], str], show_sd: Callable[[float], str] | None = None
 ) -> str:
-    found = mean_and_spread(values)
-    return show(found.mean) if found.sd is None else f"{show(found.mean)} ± {(show_sd or show)(found.sd)}"
+    spread = mean_and_spread(values)
+    return show(spread.mean) if spread.sd is None else f"{show(spread.mean)} ± {(show_sd or show)(spread.sd)}"
 
 
 def _whole_seconds(seconds: float) -> str:
@@ -160,10 +162,10 @@ def _train_seconds(summary: Summary) -> float:
 
 def _tasks_view(measured: Sequence[Measured], decoding: str) -> RenderableType:
     """Return the comparison of what was measured on each task."""
-    tasks = list(dict.fromkeys(task for one in measured for task in one.results[decoding]))
-    rows = [[one.name, *(_cell(one, decoding, task) for task in tasks)] for one in measured]
+    tasks = list(dict.fromkeys(task for run in measured for task in run.results[decoding]))
+    rows = [[run.name, *(_cell(run, decoding, task) for task in tasks)] for run in measured]
     if len(tasks) > 1:
-        rows = [[*row, _average_cell(one, decoding, tasks)] for row, one in zip(rows, measured, strict=True)]
+        rows = [[*row, _average_cell(run, decoding, tasks)] for row, run in zip(rows, measured, strict=True)]
     header = ("evaluation", *tasks, *([AVERAGE] if len(tasks) > 1 else []))
     pairs = pair_measured(measured, decoding)
     lines = [f"{pair.task}: {pair.pair.conclusion()}" for pair in pairs]
@@ -190,12 +192,12 @@ def _note(pairs: Sequence[TaskPair]) -> str:
 def _cell(measured: Measured, decoding: str, task: str) -> str:
     if task not in measured.results[decoding]:
         return "-"
-    found = measured.estimate(decoding, task)
-    return percent_interval(found.value, found.interval)
+    estimate = measured.estimate(decoding, task)
+    return percent_interval(estimate.value, estimate.interval)
 
 
 def _average_cell(measured: Measured, decoding: str, tasks: Sequence[str]) -> str:
     if any(task not in measured.results[decoding] for task in tasks):
         return "-"
-    found = average([measured.estimate(decoding, task) for task in tasks])
-    return percent_interval(found.value, found.interval)
+    estimate = average([measured.estimate(decoding, task) for task in tasks])
+    return percent_interval(estimate.value, estimate.interval)

@@ -86,7 +86,7 @@ def plot_curves(
     """
     if not series:
         raise ValueError("there is nothing to plot: no series")
-    curves = [(one.label, average(one, band), len(one.points)) for one in series]
+    curves = [(line.label, average(line, band), len(line.points)) for line in series]
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10}):
         figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
         canvas = FigureCanvasAgg(figure)

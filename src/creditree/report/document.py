@@ -153,4 +153,4 @@ def _fence(text: str) -> str:
 
 
 def _runs(text: str, mark: str) -> list[str]:
-    return [run for run in "".join(one if one == mark else " " for one in text).split()]
+    return [run for run in "".join(character if character == mark else " " for character in text).split()]

@@ -35,10 +35,10 @@ def decoding_entry(sides: Sides, ks: Sequence[int], key: Key, apart: Apart = Apa
     """Return the figures under one way of decoding; ``base`` and ``difference`` where the base was measured too."""
     entry = _figures(sides[MEASURED], ks, key)
     for side, own in sides.items() if apart.singles else ():
-        found = {name: one.to_json() for name, one in own.single_rewards(apart.singles).items()}
-        entry.setdefault("single_rewards", {})[side] = found
+        rewards = {name: reward.to_json() for name, reward in own.single_rewards(apart.singles).items()}
+        entry.setdefault("single_rewards", {})[side] = rewards
     parts = {task: {side: own.only(ids) for side, own in sides.items()} for task, ids in apart.tasks.items()}
-    judged = {task: own for task, own in parts.items() if all(one.judged for one in own.values())}
+    judged = {task: own for task, own in parts.items() if all(evaluation.judged for evaluation in own.values())}
     if judged:
         entry["by_task"] = {task: _task_entry(own, key.at("task", task)) for task, own in judged.items()}
     if BASE in sides:
@@ -59,8 +59,8 @@ def _task_entry(sides: Sides, key: Key) -> dict[str, Any]:
     return entry | {"base": base, "difference": difference(sides[BASE], sides[MEASURED], key).to_json()}
 
 
-def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
-    measured, reward = scores(found, ks, key), reward_estimate(found, key.at("reward"))
+def _figures(evaluation: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
+    measured, reward = scores(evaluation, ks, key), reward_estimate(evaluation, key.at("reward"))
     passes = {str(k): estimate.to_json() for k, estimate in measured.passes.items()}
     majorities = {str(k): estimate.to_json() for k, estimate in measured.majorities.items()}
     return {
@@ -70,25 +70,25 @@ def _figures(found: Evaluation, ks: Sequence[int], key: Key) -> dict[str, Any]:
         **{f"pass@{k}": value for k, value in passes.items() if k != "1"},
         **{f"maj@{k}": value for k, value in majorities.items()},
         "mean_reward": None if reward is None else reward.to_json(),
-        "graded": num_graded(found),
-        "completions": found.num_completions,
-        "truncated": found.num_truncated,
+        "graded": num_graded(evaluation),
+        "completions": evaluation.num_completions,
+        "truncated": evaluation.num_truncated,
         "truncation_rate": measured.truncation_rate,
-        "tokens": found.num_tokens,
+        "tokens": evaluation.num_tokens,
         "tokens_per_solved": measured.tokens_per_solved,
-        "statuses": dict(found.statuses),
-        "unjudged": found.num_unjudged,
-        "first_failure": found.first_failure,
+        "statuses": dict(evaluation.statuses),
+        "unjudged": evaluation.num_unjudged,
+        "first_failure": evaluation.first_failure,
     }
 
 
 def average_entry(parts: Sequence[Sides], key: Key) -> dict[str, Any]:
     """Return the unweighted average over sets of problems: pass@1, and the difference to the base."""
     own = [scores(sides[MEASURED], (1,), key) for sides in parts]
-    entry: dict[str, Any] = {"pass@1": average([one.passes[1] for one in own]).to_json()}
+    entry: dict[str, Any] = {"pass@1": average([part.passes[1] for part in own]).to_json()}
     if all(BASE in sides for sides in parts):
         base = [scores(sides[BASE], (1,), key) for sides in parts]
-        entry["base"] = {"pass@1": average([one.passes[1] for one in base]).to_json()}
+        entry["base"] = {"pass@1": average([part.passes[1] for part in base]).to_json()}
         differences = [difference(sides[BASE], sides[MEASURED], key) for sides in parts]
         changes = [_changes(sides[BASE].share_correct, sides[MEASURED].share_correct) for sides in parts]
         entry["difference"] = average_difference(differences, changes, key).to_json()
@@ -110,14 +110,14 @@ def problem_rows(task: str, decoding: str, sides: Sides, problems: Sequence[Prob
             "digest": problem.digest,
             "completions": len(own),
             "correct": sum(map(is_correct, own)),
-            "unjudged": sum(one.is_correct is None for one in own),
-            "truncated": sum(one.truncated for one in own),
-            "tokens": sum(one.num_tokens for one in own),
+            "unjudged": sum(attempt.is_correct is None for attempt in own),
+            "truncated": sum(attempt.truncated for attempt in own),
+            "tokens": sum(attempt.num_tokens for attempt in own),
             "majority": majority_vote(own),
         }
-        for side, found in sides.items()
+        for side, evaluation in sides.items()
         for problem in problems
-        for own in [found.attempts[problem.id]]
+        for own in [evaluation.attempts[problem.id]]
     ]
 
 
@@ -164,11 +164,11 @@ def _singles(name: str, entry: Mapping[str, Any]) -> list[str]:
     """Return the means of single rewards in words, where there are several."""
     sides = entry.get("single_rewards", {})
     said = {
-        side: ", ".join(f"{single} {SingleReward.from_json(one)}" for single, one in found.items())
-        for side, found in sides.items()
+        side: ", ".join(f"{single} {SingleReward.from_json(reward)}" for single, reward in rewards.items())
+        for side, rewards in sides.items()
     }
     return [
-        f"{name}: single rewards{'' if side == MEASURED else f' of the {side}'}: {one}" for side, one in said.items()
+        f"{name}: single rewards{'' if side == MEASURED else f' of the {side}'}: {text}" for side, text in said.items()
     ]
 
 
@@ -203,7 +203,7 @@ def _accuracy(entry: Mapping[str, Any]) -> list[str]:
 
 def _several(decodings: Mapping[str, Any]) -> list[list[str]]:
     return [
-        [name, k, *(percent_interval(one["value"], Interval(*one["interval"])) for one in pair)]
+        [name, k, *(percent_interval(figure["value"], Interval(*figure["interval"])) for figure in pair)]
         for name, entry in decodings.items()
         for k, pair in ((k, (entry["pass@k"][k], entry["maj@k"][k])) for k in entry["pass@k"])
         if k != "1"

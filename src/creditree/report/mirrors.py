@@ -84,13 +84,13 @@ def _failure(name: str, what: str, error: Exception) -> str:
 
 def numbers_of(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a metrics record, nested ones by path; what is None is left out."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}/{inner}": number for inner, number in numbers_of(value).items()}
+            numbers |= {f"{name}/{inner}": number for inner, number in numbers_of(value).items()}
         elif isinstance(value, (int, float)) and name != "step":
-            found[name] = float(value)
-    return found
+            numbers[name] = float(value)
+    return numbers
 
 
 def _imported(package: str) -> Any:

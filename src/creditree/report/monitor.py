@@ -62,8 +62,8 @@ class Monitored:
         """
         lower = [self.test.tolerated - drop for drop in DROPS]
         wanted = [*(accuracy for accuracy in lower if accuracy > 0), 0.0]
-        found = [(accuracy, self.evidence.problems_to_detect(accuracy)) for accuracy in wanted]
-        return [(accuracy, problems) for accuracy, problems in found if problems is not None]
+        counts = [(accuracy, self.evidence.problems_to_detect(accuracy)) for accuracy in wanted]
+        return [(accuracy, problems) for accuracy, problems in counts if problems is not None]
 
     def conclusion(self) -> str:
         """Return one sentence: what may be concluded."""
@@ -74,24 +74,24 @@ class Monitored:
                 f"vouches for: {_accuracy(self.all, self.key)}, n = {n}; shown at problem {self.evidence.alarm_at}, "
                 f"{p_value(self.evidence.p_value)}."
             )
-        found = f" ({_accuracy(self.all, self.key)})" if n else ""
+        accuracy = f" ({_accuracy(self.all, self.key)})" if n else ""
         seen = next(iter(self.detectable()), None)
         outlook = (
             ""
             if seen is None
             else f"; a drop to {percent(seen[0])} % would be seen after about {seen[1]} more problems"
         )
-        return f"No degradation shown after n = {n} fresh problems{found}{outlook}."
+        return f"No degradation shown after n = {n} fresh problems{accuracy}{outlook}."
 
 
-def monitor_record(found: Monitored) -> dict[str, Any]:
+def monitor_record(monitored: Monitored) -> dict[str, Any]:
     """Return the record. Counts of completions have an entry each for baseline, this call, and all so far."""
-    test, evidence, baseline = found.test, found.evidence, found.baseline
+    test, evidence, baseline = monitored.test, monitored.evidence, monitored.baseline
     record: dict[str, Any] = {
-        "degraded": found.degraded,
+        "degraded": monitored.degraded,
         "baseline": baseline.to_json() | {"lower_bound": test.lower_bound},
-        "fresh": _estimate(found.fresh, found.key),
-        "all": _estimate(found.all, found.key),
+        "fresh": _estimate(monitored.fresh, monitored.key),
+        "all": _estimate(monitored.all, monitored.key),
         "e_value": evidence.e_value,
         "p_value": evidence.p_value,
         "alpha": test.alpha,
@@ -99,20 +99,22 @@ def monitor_record(found: Monitored) -> dict[str, Any]:
         "tolerated": test.tolerated,
         "threshold": test.threshold,
         "alarm_at": evidence.alarm_at,
-        "problems_to_detect": [{"accuracy": one, "problems": problems} for one, problems in found.detectable()],
-        "truncated": {"baseline": found.truncated, "fresh": _cut(found.fresh), "all": _cut(found.all)},
+        "problems_to_detect": [
+            {"accuracy": accuracy, "problems": problems} for accuracy, problems in monitored.detectable()
+        ],
+        "truncated": {"baseline": monitored.truncated, "fresh": _cut(monitored.fresh), "all": _cut(monitored.all)},
         "statuses": {
-            "baseline": None if found.statuses is None else dict(found.statuses),
-            "fresh": statuses(found.fresh),
-            "all": statuses(found.all),
+            "baseline": None if monitored.statuses is None else dict(monitored.statuses),
+            "fresh": statuses(monitored.fresh),
+            "all": statuses(monitored.all),
         },
-        "notes": list(found.notes),
-        "conclusion": found.conclusion(),
+        "notes": list(monitored.notes),
+        "conclusion": monitored.conclusion(),
     }
-    if found.base is not None:
-        record["base"] = found.base.estimate.to_json() | {
-            "truncated": found.base.truncated,
-            "difference": found.base.difference.to_json(),
+    if monitored.base is not None:
+        record["base"] = monitored.base.estimate.to_json() | {
+            "truncated": monitored.base.truncated,
+            "difference": monitored.base.difference.to_json(),
         }
     return record
 

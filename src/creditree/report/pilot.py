@@ -29,11 +29,11 @@ def pilot_sentence(record: Mapping[str, Any]) -> str:
     """Return the gain in one line, for the terminal."""
     if "result" not in record:
         return str(record["recommendation"]["text"])
-    found = record["result"]
-    d = found["difference"]
+    result = record["result"]
+    d = result["difference"]
     return (
-        f"{found['decoding']} on {found['n']} untouched problems: {percent(found['before']['value'])} % before, "
-        f"{percent(found['after']['value'])} % after, {_points(d)} points, {p_value(d['p_value'])}. "
+        f"{result['decoding']} on {result['n']} untouched problems: {percent(result['before']['value'])} % before, "
+        f"{percent(result['after']['value'])} % after, {_points(d)} points, {p_value(d['p_value'])}. "
         f"{record['recommendation']['text']}"
     )
 
@@ -106,17 +106,18 @@ def _risks(record: Mapping[str, Any]) -> list[Block]:
     listed: Sequence[str] = record["risks"]
     blocks: list[Block] = [Heading("Risks")]
     blocks.append(Bullets(tuple(listed)) if listed else Paragraph("None of those that are looked for was seen."))
-    found = record["concentration"]
+    concentration = record["concentration"]
     facts = [f"Cut off: {_share(record['truncated']['base'])} before, {_share(record['truncated']['trained'])} after."]
-    if found is not None:
+    if concentration is not None:
         facts.append(
-            f"Learning signal: on {_share(found['learning'])} of the sampled tokens, as concentrated as on "
-            f"{found['effective_tokens']:.0f} equal tokens and {found['effective_problems']:.0f} equal problems."
+            f"Learning signal: on {_share(concentration['learning'])} of the sampled tokens, as concentrated as on "
+            f"{concentration['effective_tokens']:.0f} equal tokens and {concentration['effective_problems']:.0f} equal "
+            "problems."
         )
     if record["guard"] is None:
         facts.append("No guard set was named: what the model forgot elsewhere is not known.")
     blocks.append(Paragraph(" ".join(facts)))
-    if found is not None:
+    if concentration is not None:
         rows = tuple(
             (
                 repr(token["text"]),
@@ -124,7 +125,7 @@ def _risks(record: Mapping[str, Any]) -> list[Block]:
                 _share(token["sampled"]),
                 f"{token['signal'] / token['sampled']:.1f}x",
             )
-            for token in found["tokens"]
+            for token in concentration["tokens"]
         )
         table = Rows(("token", "of the signal", "of the text", "ratio"), rows)
         blocks.append(Details("Tokens with most of the learning signal", (table,)))
@@ -149,30 +150,30 @@ def _examples(record: Mapping[str, Any]) -> list[Block]:
 
 
 def _outlook(record: Mapping[str, Any]) -> list[Block]:
-    found = record["outlook"]
-    groups = [signal["group"] for signal in found["by_temperature"][0]["signals"]]
+    outlook = record["outlook"]
+    groups = [signal["group"] for signal in outlook["by_temperature"][0]["signals"]]
     header = ("temperature", "pass@1, %", "pass@K, %", *(f"mixed groups of {g}, %" for g in groups),
               *(f"spread, {g}" for g in groups), "cut off")  # fmt: skip
     rows = tuple(
         (
-            f"{one['temperature']:g}",
-            _percent(one["accuracy"]),
-            _percent(one["best_of"]),
-            *(_percent(signal["mixed"]) for signal in one["signals"]),
-            *(f"{signal['spread']:.2f}" for signal in one["signals"]),
-            _share(one["truncated"]),
+            f"{row['temperature']:g}",
+            _percent(row["accuracy"]),
+            _percent(row["best_of"]),
+            *(_percent(signal["mixed"]) for signal in row["signals"]),
+            *(f"{signal['spread']:.2f}" for signal in row["signals"]),
+            _share(row["truncated"]),
         )
-        for one in found["by_temperature"]
+        for row in outlook["by_temperature"]
     )
-    looked = found["by_temperature"][0]
-    sentences = [f"{found['why'][0].upper()}{found['why'][1:]}."]
-    cold = found.get("cold_start")
+    looked = outlook["by_temperature"][0]
+    sentences = [f"{outlook['why'][0].upper()}{outlook['why'][1:]}."]
+    cold = outlook.get("cold_start")
     sentences += [str(cold["text"])] if cold else []
-    if found["detectable_gain"] is not None:
+    if outlook["detectable_gain"] is not None:
         sentences.append(
-            f"The test sees gains from about {100 * found['detectable_gain']:.0f} points on in four of five cases."
+            f"The test sees gains from about {100 * outlook['detectable_gain']:.0f} points on in four of five cases."
         )
-    sentences += _until(found["seconds_to_detect"])
+    sentences += _until(outlook["seconds_to_detect"])
     return [
         Heading("Can it work here?"),
         Paragraph(" ".join(sentences)),
@@ -182,7 +183,7 @@ def _outlook(record: Mapping[str, Any]) -> list[Block]:
             "A group is mixed where some completions are right and some wrong: only these teach. Spread: standard "
             "deviation of the rewards in a group."
         ),
-        Details("The first prompt and completion of the base model", (Code(str(Example.from_json(found["first"]))),)),
+        Details("The first prompt and completion of the base model", (Code(str(Example.from_json(outlook["first"]))),)),
     ]
 
 
@@ -198,11 +199,11 @@ def _until(seconds: Mapping[str, Any] | None) -> list[str]:
 def _data(record: Mapping[str, Any]) -> list[Block]:
     data = record["data"]
     order = {"blocker": 0, "caution": 1, "note": 2}
-    found = sorted(data["findings"], key=lambda one: order[one["severity"]])
+    findings = sorted(data["findings"], key=lambda finding: order[finding["severity"]])
     lines = [
-        f"{'' if one['severity'] == 'note' else one['severity'] + ': '}{one['text']}"
-        + (f" ({', '.join(one['places'])})" if one["places"] else "")
-        for one in found[:MOST_FINDINGS]
+        f"{'' if finding['severity'] == 'note' else finding['severity'] + ': '}{finding['text']}"
+        + (f" ({', '.join(finding['places'])})" if finding["places"] else "")
+        for finding in findings[:MOST_FINDINGS]
     ]
     return [Heading("The problems"), Bullets(tuple(lines))]
 
@@ -262,8 +263,8 @@ def _commands(record: Mapping[str, Any]) -> str:
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:
-    found = Estimate.from_json(estimate)
-    return percent_interval(found.value, found.interval)
+    parsed = Estimate.from_json(estimate)
+    return percent_interval(parsed.value, parsed.interval)
 
 
 def _points(difference: Mapping[str, Any]) -> str:

@@ -194,8 +194,8 @@ class Progress:
 
 def _singles(record: Mapping[str, object]) -> str:
     """Return the single rewards of a step, where its rewards are sums of several."""
-    found = record.get("rewards")
-    means = {name: one["mean"] for name, one in found.items()} if isinstance(found, Mapping) else {}
+    rewards = record.get("rewards")
+    means = {name: reward["mean"] for name, reward in rewards.items()} if isinstance(rewards, Mapping) else {}
     said = ", ".join(f"{name} {'none' if mean is None else f'{mean:.3f}'}" for name, mean in means.items())
     return f" (last: {said})" if said else ""
 

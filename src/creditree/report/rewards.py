@@ -17,20 +17,20 @@ NOTE = (
 HEADER = ("decoding", "before", "after", "difference", "p")
 
 
-def num_graded(found: Evaluation) -> int:
+def num_graded(evaluation: Evaluation) -> int:
     """Return how many completions have a reward that is neither 0 nor 1."""
-    return sum(attempt.reward is not None and attempt.reward not in (0.0, 1.0) for attempt in found.all)
+    return sum(attempt.reward is not None and attempt.reward not in (0.0, 1.0) for attempt in evaluation.all)
 
 
-def mean_rewards(found: Evaluation) -> dict[str, float]:
+def mean_rewards(evaluation: Evaluation) -> dict[str, float]:
     """Return the mean reward of each problem's judged completions; a problem without one is left out."""
-    judged = {name: [r for r in rewards if r is not None] for name, rewards in found.rewards.items()}
+    judged = {name: [r for r in rewards if r is not None] for name, rewards in evaluation.rewards.items()}
     return {name: sum(rewards) / len(rewards) for name, rewards in judged.items() if rewards}
 
 
-def reward_estimate(found: Evaluation, key: Key) -> Estimate | None:
+def reward_estimate(evaluation: Evaluation, key: Key) -> Estimate | None:
     """Return the mean reward over problems with its bootstrap interval; None where no completion was judged."""
-    means = list(mean_rewards(found).values())
+    means = list(mean_rewards(evaluation).values())
     return bootstrap_mean(means, key) if means else None
 
 
@@ -70,14 +70,14 @@ class RewardChange:
         """Return both means and their difference in one line."""
         d, (before, after) = (
             self.difference,
-            (reward_text(one.value, one.interval) for one in (self.before, self.after)),
+            (reward_text(estimate.value, estimate.interval) for estimate in (self.before, self.after)),
         )
         return f"mean reward {before} before, {after} after, {_change(d)}, {p_value(d.p_value)}"
 
     def row(self, name: str) -> tuple[str, ...]:
         """Return the cells of a table's row under `HEADER`."""
         p = p_value(self.difference.p_value).removeprefix("p ").removeprefix("= ")
-        before, after = (reward_text(one.value, one.interval) for one in (self.before, self.after))
+        before, after = (reward_text(estimate.value, estimate.interval) for estimate in (self.before, self.after))
         return name, before, after, _change(self.difference), p
 
     def to_json(self) -> dict[str, Any]:

@@ -139,10 +139,10 @@ def conclusion(search: Search, climbed: Sequence[Climbed], confirmation: Confirm
     best, baseline = confirmation.best, confirmation.baseline
     if confirmation.reason is not None:
         return f"None found {among}: the comparison of {best.name} with {baseline.name} failed: {confirmation.reason}"
-    found = "; ".join(mark.words() for mark in confirmation.marks)
+    figures = "; ".join(mark.words() for mark in confirmation.marks)
     if confirmation.is_won(search.level):
-        return f"{best.name} is better than the baseline {baseline.name}, found {among}: {found}."
-    return f"None found {among} at p < {search.level:g}: the best, {best.name}, against {baseline.name}: {found}."
+        return f"{best.name} is better than the baseline {baseline.name}, found {among}: {figures}."
+    return f"None found {among} at p < {search.level:g}: the best, {best.name}, against {baseline.name}: {figures}."
 
 
 def trials_json(search: Search, out: Path | None) -> list[dict[str, Any]]:
@@ -230,9 +230,9 @@ def _rows(search: Search, climbed: Climbed) -> list[tuple[str, ...]]:
         if result.reward is None:
             rows.append((result.trial, setting, "failed", "-", "-", "-", str(result.reason)))
             continue
-        found = percent_interval(result.accuracy, _accuracy(result).interval)
+        accuracy = percent_interval(result.accuracy, _accuracy(result).interval)
         cost = count(result.tokens), duration(result.train_s)
-        rows.append((result.trial, setting, found, f"{result.reward:.3f}", *cost, on))
+        rows.append((result.trial, setting, accuracy, f"{result.reward:.3f}", *cost, on))
     return rows
 
 

@@ -42,18 +42,21 @@ def single_rows(singles: Singles) -> list[tuple[str, ...]]:
     """Return the cells of a table under `HEADER`: one row a decoding and reward."""
     return [
         (decoding, name, str(change.before), str(change.after))
-        for decoding, found in singles.items()
-        for name, change in found.items()
+        for decoding, changes in singles.items()
+        for name, change in changes.items()
     ]
 
 
 def singles_json(singles: Singles) -> dict[str, dict[str, Any]]:
     """Return the JSON form of all."""
-    return {decoding: {name: one.to_json() for name, one in found.items()} for decoding, found in singles.items()}
+    return {
+        decoding: {name: change.to_json() for name, change in changes.items()} for decoding, changes in singles.items()
+    }
 
 
 def singles_from(data: Mapping[str, Any]) -> dict[str, dict[str, SingleChange]]:
     """Return what `singles_json` made. Raises KeyError, TypeError or ValueError where it is none."""
     return {
-        decoding: {name: SingleChange.from_json(one) for name, one in found.items()} for decoding, found in data.items()
+        decoding: {name: SingleChange.from_json(change) for name, change in changes.items()}
+        for decoding, changes in data.items()
     }

@@ -88,7 +88,7 @@ def _started(summary: Summary) -> list[str]:
 def _last_words(summary: Summary) -> list[str]:
     """Return what was concluded of the guard set, why nothing was learned, and why it was slow, where that is so."""
     guard, details = summary.details.guard or {}, summary.details
-    return [str(one) for one in (guard.get("conclusion"), details.nothing_learned, details.eager) if one]
+    return [str(words) for words in (guard.get("conclusion"), details.nothing_learned, details.eager) if words]
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
@@ -110,7 +110,7 @@ def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:
         for name, whole in summary.decoding.items()
         for label, decoding in (
             (name, whole),
-            *((f"{name}: {task}", found[name]) for task, found in summary.tasks.items() if name in found),
+            *((f"{name}: {task}", figures[name]) for task, figures in summary.tasks.items() if name in figures),
         )
     ]
     return [

@@ -67,7 +67,7 @@ class CasePair:
 
 def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
     """Return every two cases of one task that share seeds and problems under `decoding`."""
-    found: list[tuple[str, str, Difference, dict[int, float]]] = []
+    compared: list[tuple[str, str, Difference, dict[int, float]]] = []
     cases = list(dict.fromkeys(run.case for run in runs))
     for first, second in combinations(cases, 2):
         old, new = _by_seed(runs, first, decoding), _by_seed(runs, second, decoding)
@@ -78,11 +78,11 @@ def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
         shares = [[_mean([table[seed][1][name] for seed in seeds]) for name in problems] for table in (old, new)]
         change = paired_change(shares[0], shares[1], Key.of(0).at("sweep", first, second))
         moved = {s: _mean([new[s][1][name] - old[s][1][name] for name in problems]) for s in seeds}
-        found.append((first, second, change, moved))
-    adjusted = holm([change.p_value for _, _, change, _ in found])
+        compared.append((first, second, change, moved))
+    adjusted = holm([change.p_value for _, _, change, _ in compared])
     return [
         CasePair(Pair(first, second, change, p), moved)
-        for (first, second, change, moved), p in zip(found, adjusted, strict=True)
+        for (first, second, change, moved), p in zip(compared, adjusted, strict=True)
     ]
 
 
@@ -91,7 +91,7 @@ def sweep_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
     return {
         "decoding": decoding,
         "cases": [_case_json([run for run in runs if run.case == case], decoding) for case in _cases(runs)],
-        "pairs": [one.to_json() for one in pair_cases(runs, decoding)],
+        "pairs": [pair.to_json() for pair in pair_cases(runs, decoding)],
     }
 
 
@@ -133,29 +133,29 @@ def _cases(runs: Sequence[SweptRun]) -> list[str]:
 
 
 def _case_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
-    found = [run.summary.decoding[decoding] for run in runs if decoding in run.summary.decoding]
+    figures = [run.summary.decoding[decoding] for run in runs if decoding in run.summary.decoding]
     return {
         "case": runs[0].case,
         "seeds": [run.seed for run in runs],
-        "after": _spread_json([one.after.value for one in found]),
-        "gain": _spread_json([one.difference.value for one in found]),
+        "after": _spread_json([figure.after.value for figure in figures]),
+        "gain": _spread_json([figure.difference.value for figure in figures]),
     }
 
 
 def _spread_json(values: Sequence[float]) -> dict[str, Any] | None:
     if not values:
         return None
-    found = mean_and_spread(values)
-    return {"mean": found.mean, "sd": found.sd, "n": found.n}
+    spread = mean_and_spread(values)
+    return {"mean": spread.mean, "sd": spread.sd, "n": spread.n}
 
 
 def _by_seed(runs: Sequence[SweptRun], case: str, decoding: str) -> dict[int, tuple[str, Mapping[str, float]]]:
     """Return task and 0/1 of each problem by seed, of the runs of a case that kept them."""
     return {
-        run.seed: (task, {name: asked.share for name, asked in held.items()})
+        run.seed: (task, {name: result.share for name, result in results.items()})
         for run in runs
         if run.case == case
-        for task, held in run.run.results.get(decoding, {}).items()
+        for task, results in run.run.results.get(decoding, {}).items()
     }
 
 

@@ -66,10 +66,10 @@ class AttemptParts:
     construct one: it removes what a killed writer left.
     """
 
-    def __init__(self, held: HeldDirectory, name: str) -> None:
+    def __init__(self, directory: HeldDirectory, name: str) -> None:
         """Raises RunError where the folder cannot be written."""
-        self._held, self._name = held, name
-        folder = held.writable(name)
+        self._held, self._name = directory, name
+        folder = directory.writable(name)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         recover(folder)
@@ -102,37 +102,37 @@ def _table(attempts: Sequence[Attempt]) -> pa.Table:
     return pa.Table.from_pylist([asdict(attempt) for attempt in attempts], schema=SCHEMA)
 
 
-def read_parts(held: HeldDirectory, name: str) -> list[Attempt]:
+def read_parts(directory: HeldDirectory, name: str) -> list[Attempt]:
     """Return all attempts of a folder of `AttemptParts`, with their texts, while another process may be adding more.
 
     Raises RunError where the folder holds none, or a part is missing or damaged.
     """
-    found = _all(held, name)
-    if not found:
+    attempts = _all(directory, name)
+    if not attempts:
         raise RunError(
-            f"There are no judged completions in {held.path / name}; measure there first, or choose another run."
+            f"There are no judged completions in {directory.path / name}; measure there first, or choose another run."
         )
-    return found
+    return attempts
 
 
-def forget_parts(held: HeldDirectory, names: Sequence[str]) -> None:
+def forget_parts(directory: HeldDirectory, names: Sequence[str]) -> None:
     """Remove all attempts in some folders of a directory, where there are any."""
     for name in names:
-        folder = held.writable(name)
+        folder = directory.writable(name)
         with writing(folder):
-            held.forget(*(path.relative_to(held.path).as_posix() for path in folder.glob("part-*.parquet")))
+            directory.forget(*(path.relative_to(directory.path).as_posix() for path in folder.glob("part-*.parquet")))
             remove(folder)
 
 
-def _all(held: HeldDirectory, name: str) -> list[Attempt]:
-    return [attempt for part in _parts(held, name) for attempt in _of_part(held, part)]
+def _all(directory: HeldDirectory, name: str) -> list[Attempt]:
+    return [attempt for part in _parts(directory, name) for attempt in _of_part(directory, part)]
 
 
-def _of_part(held: HeldDirectory, part: str) -> list[Attempt]:
-    rows = read_table(held, part, SCHEMA.names, CURE, later=_LATER)
-    return record_of(list[Attempt], rows, held.path / part, CURE)
+def _of_part(directory: HeldDirectory, part: str) -> list[Attempt]:
+    rows = read_table(directory, part, SCHEMA.names, CURE, later=_LATER)
+    return record_of(list[Attempt], rows, directory.path / part, CURE)
 
 
-def _parts(held: HeldDirectory, name: str) -> list[str]:
+def _parts(directory: HeldDirectory, name: str) -> list[str]:
     """Return the names of all parts, in their order."""
-    return sorted(path.relative_to(held.path).as_posix() for path in (held.path / name).glob("part-*.parquet"))
+    return sorted(path.relative_to(directory.path).as_posix() for path in (directory.path / name).glob("part-*.parquet"))

@@ -68,10 +68,10 @@ def save_checkpoint(
     with published(directory / f"step-{checkpoint.step:06d}") as folder:
         for name, data in files.items():
             write_synced(folder / name, data)
-    found = _folders(directory)
-    kept = {sound_step, *[step for step in found if step <= checkpoint.step][-keep:]}
+    folders = _folders(directory)
+    kept = {sound_step, *[step for step in folders if step <= checkpoint.step][-keep:]}
     with writing(directory):
-        for step, folder in found.items():
+        for step, folder in folders.items():
             if step not in kept:
                 remove(folder)
 
@@ -79,8 +79,8 @@ def save_checkpoint(
 def remove_after(directory: Path, step: int) -> None:
     """Remove the checkpoints of steps later than `step`. Raises RunError where they cannot be removed."""
     with writing(directory):
-        for found, folder in _folders(directory).items():
-            if found > step:
+        for saved, folder in _folders(directory).items():
+            if saved > step:
                 remove(folder)
 
 
@@ -95,15 +95,15 @@ def load_latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
         raise RunError(f"{directory} is no folder; remove it to start over from step 0, or choose another run.")
     recover(directory)
     damages: list[str] = []
-    found = None
+    checkpoint = None
     for step, folder in reversed(_folders(directory).items()):
         try:
-            found = _read(step, folder)
+            checkpoint = _read(step, folder)
             break
         except _DamagedError as damage:
             damages.append(f"Checkpoint step {step} is damaged ({damage}); ")
-    onwards = "starting over from step 0." if found is None else f"continuing from step {found.step}."
-    return found, [damage + onwards for damage in damages]
+    onwards = "starting over from step 0." if checkpoint is None else f"continuing from step {checkpoint.step}."
+    return checkpoint, [damage + onwards for damage in damages]
 
 
 def _folders(directory: Path) -> dict[int, Path]:

@@ -51,18 +51,18 @@ class Checksums:
         kept = list(dict.fromkeys(lines))
         for name in (name for name, count in Counter(name for _, name in kept).items() if count > 1):
             with (self.folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if (found, name) in kept:
-                kept = [line for line in kept if line[1] != name or line[0] == found]
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if (digest, name) in kept:
+                kept = [line for line in kept if line[1] != name or line[0] == digest]
         if kept != lines:
             self._write(kept)
 
     def recorded(self) -> dict[str, set[str]]:
         """Return the checksums of each name. Raises RunError for a file of checksums that is none."""
-        found: dict[str, set[str]] = {}
+        digests: dict[str, set[str]] = {}
         for digest, name in self._lines():
-            found.setdefault(name, set()).add(digest)
-        return found
+            digests.setdefault(name, set()).add(digest)
+        return digests
 
     def damage(self, name: str) -> str:
         """Return what is wrong with a file, in words: "" where it is as it was written, or has no checksum."""
@@ -71,10 +71,10 @@ class Checksums:
             return ""
         try:
             with (self.folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-        return "" if found in digests else DIFFERENT
+        return "" if digest in digests else DIFFERENT
 
     def agrees(self, name: str, data: bytes) -> bool:
         """Return whether `data` is what the file `name` was written with, or the name has no checksum."""
@@ -97,13 +97,13 @@ class Checksums:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise RunError(f"Cannot read {self.path}: {reason}; {_UNCHECKED}.") from error
-        found = []
+        entries = []
         for number, line in enumerate(text.split("\n")[:-1], start=1):  # what is behind the last line break is torn
             match = _LINE.fullmatch(line)
             if match is None:
                 raise RunError(f"{self.path} line {number} is no checksum; {_UNCHECKED}.")
-            found.append((match[1], match[2]))
-        return found
+            entries.append((match[1], match[2]))
+        return entries
 
 
 DIFFERENT = "has another content than when it was written (its sha256 is not the one in creditree.sha256)"

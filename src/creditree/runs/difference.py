@@ -27,13 +27,13 @@ def _flat(text: str, name: str) -> dict[str, object]:
 
 
 def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
+    leaves: list[tuple[str, object]] = []
     for key, value in content.items():
         if isinstance(value, dict) and value:
-            found.extend(_leaves(value, f"{prefix}{key}."))
+            leaves.extend(_leaves(value, f"{prefix}{key}."))
         else:
-            found.append((f"{prefix}{key}", value))
-    return found
+            leaves.append((f"{prefix}{key}", value))
+    return leaves
 
 
 def _same(old: object, new: object) -> bool:

@@ -207,16 +207,16 @@ class RunDirectory(HeldDirectory):
 
     def _losses(self, checkpoint: Checkpoint) -> list[str]:
         """Return a sentence for each file, up to a checkpoint, that is not as it was written: the run goes on."""
-        found = []
+        losses = []
         words = "" if checkpoint.metrics is None else self._log.damage(checkpoint.metrics)
         if words:
-            found.append(
+            losses.append(
                 f"{self.path / _METRICS} {words} at step {checkpoint.step}: the run goes on, and its curve and report "
                 "are of the lines that are left."
             )
         for name, damage in self.checksums.damages((f"{_ROLLOUTS}/",)).items():
-            found.append(f"{self.path / name} {damage}: the run goes on, without that step's completions.")
-        return found
+            losses.append(f"{self.path / name} {damage}: the run goes on, without that step's completions.")
+        return losses
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -225,10 +225,10 @@ class RunDirectory(HeldDirectory):
 
     def note(self, *sentences: str) -> None:
         """Add to the run's notes what is not among them."""
-        held = self.notes
-        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in held]
+        noted = self.notes
+        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in noted]
         if new:
-            self.write_json(_NOTES, {"notes": [*held, *new]})
+            self.write_json(_NOTES, {"notes": [*noted, *new]})
 
     def append(self, record: Mapping[str, object]) -> None:
         """Add a line of metrics. Raises ValueError for a record without a whole number as "step"."""
@@ -246,7 +246,7 @@ class RunDirectory(HeldDirectory):
         folder = self.writable(_ROLLOUTS)
         if folder.is_dir():
             recover(folder)
-        self.forget(*(_rollouts(found) for found in self.rollout_steps() if found > step))
+        self.forget(*(_rollouts(later) for later in self.rollout_steps() if later > step))
 
     def write_rollouts(
         self,

@@ -126,11 +126,11 @@ def _gpu() -> dict[str, object]:
 
 def _cuda_version() -> str | None:
     """Return what `torch.version.cuda` says, read from torch's file so that torch need not be imported."""
-    found = find_spec("torch")
-    if found is None or found.origin is None:
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
         return None
     try:
-        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+        text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
         return None
     match = re.search(r"^cuda\b[^=\n]*=\s*'([^']+)'", text, re.MULTILINE)

@@ -87,8 +87,8 @@ class EvaluationDirectory(HeldDirectory):
             raise RunError(f"The evaluation in {path} has not ended; repeat it with the same `out`.")
         return cls(path, None)
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        if held:
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        if begun:
             return
         if (self.path / COMPLETIONS).exists():
             raise RunError(

@@ -58,20 +58,20 @@ class HeldDirectory:
         with claimed(path, cls.PARAMETER, cls.UNWRITABLE) as lock:
             if cls.SETTINGS:
                 made, cure = cls.MADE.format(path=path), cls.OTHERWISE.format(path=path)
-                held = same_settings(path, cls.SETTINGS, settings_yaml, cls.PLACE, made, cure)
+                begun = same_settings(path, cls.SETTINGS, settings_yaml, cls.PLACE, made, cure)
             else:
                 recover(path)
-                held = True
+                begun = True
             directory = cls(path, lock)
-            directory._begin(settings_yaml, held=held)
+            directory._begin(settings_yaml, begun=begun)
             return directory
 
     @classmethod
     def _refuse_foreign(cls, path: Path) -> None:
         """Raise RunError for a directory that holds something else, before it is locked."""
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        """Write what a directory begins with; `held`: its settings are there, and are the same."""
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        """Write what a directory begins with; `begun`: its settings are there, and are the same."""
 
     def close(self) -> None:
         """Let other processes write the directory. A second call does nothing."""

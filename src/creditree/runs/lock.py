@@ -43,12 +43,12 @@ class RunLock:
                 f"Run directory {self.folder} is being written by the process that this one was forked from; only that "
                 "one may go on."
             )
-        held, named = self._held(), _identity(self.folder / LOCK)
-        if held == named == self._identity:
+        locked, named = self._held(), _identity(self.folder / LOCK)
+        if locked == named == self._identity:
             return
         if named is not None and named != self._identity:
             raise self._lost()
-        before = self._descriptor if held == self._identity else None
+        before = self._descriptor if locked == self._identity else None
         try:
             self._take(os.O_CREAT | os.O_EXCL if named is None else 0)
         except RunError as error:
@@ -80,18 +80,18 @@ class RunLock:
             with writing(path, self._cure):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-                found = os.fstat(descriptor)
+                status = os.fstat(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
-        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        self._descriptor, self._identity = descriptor, (status.st_dev, status.st_ino)
 
     def _held(self) -> _Identity | None:
         try:
-            found = os.fstat(-1 if self._descriptor is None else self._descriptor)
+            status = os.fstat(-1 if self._descriptor is None else self._descriptor)
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _lost(self) -> RunError:
         return RunError(
@@ -102,9 +102,9 @@ class RunLock:
 
 def _identity(path: Path) -> _Identity | None:
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
     except OSError:
         return (0, 0)
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -113,13 +113,13 @@ class MetricsLog:
 
         Raises RunError where another line is not a JSON object with a step.
         """
-        found = _read(self._data())
-        for number, (_, record) in enumerate(found, start=1):
-            if record is None and number < len(found):
+        lines = _read(self._data())
+        for number, (_, record) in enumerate(lines, start=1):
+            if record is None and number < len(lines):
                 raise RunError(
                     f"{self.path} line {number} is not a metrics record; remove the line, or use another run."
                 )
-        return [record for _, record in found if record is not None]
+        return [record for _, record in lines if record is not None]
 
     def _look(self) -> None:
         if self._hash is None:

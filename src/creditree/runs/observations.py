@@ -57,8 +57,8 @@ class ObservationLog(HeldDirectory):
     )
     UNWRITABLE: ClassVar[str] = "keep the observations elsewhere with `state` DIR"
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        if not held and (self.path / OBSERVATIONS).exists():
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        if not begun and (self.path / OBSERVATIONS).exists():
             raise RunError(
                 f"Directory {self.path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with `state`."
             )
@@ -112,16 +112,16 @@ def _read(path: Path, cure: str) -> list[Observation]:
     if not os.path.lexists(path):
         return []
     lines = read_bytes(path, cure).splitlines(keepends=True)
-    found = []
+    observations = []
     for number, line in enumerate(lines, start=1):
-        one = _parsed(line)
-        if one is None and number < len(lines):
+        observation = _parsed(line)
+        if observation is None and number < len(lines):
             raise RunError(f"{path} line {number} is no observation; remove the line, or choose another `state`.")
-        if one is not None:
-            found.append(one)
-    if len(found) < len(lines):
+        if observation is not None:
+            observations.append(observation)
+    if len(observations) < len(lines):
         write_bytes(path, b"".join(lines[:-1]))
-    return found
+    return observations
 
 
 def _parsed(line: bytes) -> Observation | None:
@@ -130,7 +130,7 @@ def _parsed(line: bytes) -> Observation | None:
         values = json.loads(line)
         if not line.endswith(b"\n") or set(values) != {field.name for field in fields(Observation)}:
             return None
-        one = record_of(Observation, values, "it", "")
+        observation = record_of(Observation, values, "it", "")
     except (ValueError, TypeError, RecursionError, RunError):
         return None
-    return one if 0 <= one.share <= 1 else None
+    return observation if 0 <= observation.share <= 1 else None

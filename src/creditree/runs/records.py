@@ -66,8 +66,8 @@ def record_of(kind: type[T], value: object, source: Path | str, cure: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "it"
-        found = shown(first.get("input"), _LONGEST) if first["type"] != "missing" else "missing"
-        raise RunError(f"{source} is not what was written there ({place} is {found}); {cure}.") from error
+        given = shown(first.get("input"), _LONGEST) if first["type"] != "missing" else "missing"
+        raise RunError(f"{source} is not what was written there ({place} is {given}); {cure}.") from error
 
 
 def mapping_of(text: str, source: str, cure: str) -> dict[Any, Any]:

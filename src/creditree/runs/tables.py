@@ -11,29 +11,29 @@ from creditree.errors import RunError
 from creditree.runs.held import HeldDirectory
 
 
-def write_table(held: HeldDirectory, name: str, table: pa.Table) -> None:
+def write_table(directory: HeldDirectory, name: str, table: pa.Table) -> None:
     """Replace the content of a file by a table; equal content gives equal bytes."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    held.write_bytes(name, buffer.getvalue())
+    directory.write_bytes(name, buffer.getvalue())
 
 
 def read_table(
-    held: HeldDirectory, name: str, columns: Sequence[str], cure: str, later: Sequence[str] = ()
+    directory: HeldDirectory, name: str, columns: Sequence[str], cure: str, later: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Return the rows of a parquet file, of some columns; those that came `later` may be missing.
 
     Raises RunError, which ends with the cure, where it is missing or damaged, or lacks one of `columns`.
     """
-    data = held.read_bytes(name, cure)
+    data = directory.read_bytes(name, cure)
     try:
         table = pq.read_table(pa.BufferReader(data))
-        asked = [column for column in columns if column in table.column_names]
-        missing = [column for column in columns if column not in asked and column not in later]
-        rows: list[dict[str, Any]] = [] if missing else table.select(asked).to_pylist()
+        present = [column for column in columns if column in table.column_names]
+        missing = [column for column in columns if column not in present and column not in later]
+        rows: list[dict[str, Any]] = [] if missing else table.select(present).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         cause = " ".join(str(error).split())
-        raise RunError(f"Cannot read {held.path / name}: {cause}; {cure}.") from error
+        raise RunError(f"Cannot read {directory.path / name}: {cause}; {cure}.") from error
     if missing:
-        raise RunError(f"{held.path / name} has no column '{missing[0]}'; {cure}.")
+        raise RunError(f"{directory.path / name} has no column '{missing[0]}'; {cure}.")
     return rows

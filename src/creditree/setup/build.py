@@ -49,7 +49,7 @@ def build_task(config: TaskConfig) -> Task:
     """
     if isinstance(config, MixtureConfig):
         parts = zip(config.labels, config.mixture, strict=True)
-        return Mixture(tuple(Part(name, one.weight, build_task(one.task)) for name, one in parts))
+        return Mixture(tuple(Part(name, part.weight, build_task(part.task)) for name, part in parts))
     paths = (getattr(config, name, None) for name in ("path", "validation_path", "test_path"))
     stamps = (*map(_stamp, paths), *map(digest_of, config.locations))
     return _task(type(config), config.model_dump_json(), stamps)
@@ -58,10 +58,10 @@ def build_task(config: TaskConfig) -> Task:
 def _stamp(path: str | None) -> tuple[int, ...] | None:
     """Return what changes with a local file, None for none."""
     try:
-        found = None if path is None else Path(path).stat()
+        status = None if path is None else Path(path).stat()
     except (OSError, ValueError):
         return None
-    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+    return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
@@ -110,7 +110,7 @@ def build_prompt(config: TaskConfig) -> PromptTemplate:
     """Return the wording of the prompt, without reading any problem: what is left out is the task's own."""
     if isinstance(config, MixtureConfig):
         parts = zip(config.labels, config.mixture, strict=True)
-        return MixedPrompt.of_parts(tuple((name, build_prompt(one.task)) for name, one in parts))
+        return MixedPrompt.of_parts(tuple((name, build_prompt(part.task)) for name, part in parts))
     return template(config.prompt, _default_prompt(config))
 
 

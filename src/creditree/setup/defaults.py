@@ -86,10 +86,10 @@ def chosen(config: RunConfig, *, offline: bool = False, recorded: RunConfig | No
         return config, ()
     choices: list[ChosenValue] = []
     for key, rule in RULES.items():
-        found = None if _is_set(config, key) else rule(config, shape)
-        if found is not None:
-            choices.append(ChosenValue(key, *found))
-            config = _with(config, key, found[0])
+        choice = None if _is_set(config, key) else rule(config, shape)
+        if choice is not None:
+            choices.append(ChosenValue(key, *choice))
+            config = _with(config, key, choice[0])
     return config, tuple(choices)
 
 
@@ -157,8 +157,8 @@ def _device(config: RunConfig, shape: Shape) -> Found:
 def _dtype(config: RunConfig, shape: Shape) -> Found:
     if config.train.weights == "all":
         return None
-    found = fastest_precision(config.model.device)
-    return found.dtype, found.why
+    fastest = fastest_precision(config.model.device)
+    return fastest.dtype, fastest.why
 
 
 def _rank(config: RunConfig, shape: Shape) -> Found:
@@ -280,11 +280,11 @@ def _fitted(config: RunConfig, *, offline: bool) -> list[ChosenValue]:
     except CreditreeError:  # building the run says it better
         return []
     limit, free = usable_memory(device), free_of(train)
-    found = choose(work, limit, free)
-    if found is None:
+    fitted = choose(work, limit, free)
+    if fitted is None:
         return []
-    why = f"{show_bytes(predict(found).total)} at most, of {show_bytes(limit)} that may be used now"
-    values = (found.max_rows, found.micro_batch_tokens, found.stored_tokens)
+    why = f"{show_bytes(predict(fitted).total)} at most, of {show_bytes(limit)} that may be used now"
+    values = (fitted.max_rows, fitted.micro_batch_tokens, fitted.stored_tokens)
     is_free = (free.max_rows, free.micro_batch_tokens, free.stored_tokens)
     usual = (DEFAULT_ROWS, usual_micro_batch(on_host=work.on_host), None)
     return [

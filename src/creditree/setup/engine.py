@@ -21,13 +21,13 @@ def build_engine(
     config: RunConfig,
     model: Model,
     trained: Trained | None,
-    asked: tuple[PromptTemplate, Iterable[Problem]],
+    questions: tuple[PromptTemplate, Iterable[Problem]],
     rows: int,
     *,
     stored_tokens: int | None = None,
     keeps_trunk: bool = False,
 ) -> InProcessEngine | WholeEngine | VllmEngine:
-    """Return the engine of a configuration; a server is asked at once what it can do, with some of the prompts `asked`.
+    """Return the engine of a configuration; a server is asked at once what it can do, with some of `questions`.
 
     `trained`: what learns, or was trained, of the model; None: nothing. `rows`: completions decoded together;
     `stored_tokens`, `keeps_trunk`: for an engine of this process, what it stores. Raises ConfigError, and ModelError
@@ -46,6 +46,6 @@ def build_engine(
         block.canary_limit,
         Patience(block.timeout_s, block.outage_s),
     )
-    template, problems = asked
+    template, problems = questions
     prompts = [prompt_ids(template, problem, model) for problem in islice(problems, MOST_PROMPTS)]
     return VllmEngine(model, trained, spec, prompts, rows)

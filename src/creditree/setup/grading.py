@@ -58,14 +58,17 @@ def code_digest(reward: RewardBlock) -> str | None:
     That of several is over all of theirs.
     """
     if reward.rewards is not None:
-        own = [code_digest(judge_of(one)) for one in reward.rewards if not one.is_ready]
+        own = [code_digest(judge_of(single)) for single in reward.rewards if not single.is_ready]
         return sha256(" ".join(map(str, own)).encode()).hexdigest() if any(own) else None
     return None if reward.name in OPTIONS else digest_of(reward.name)
 
 
 def _combined(block: RewardBlock, rewards: list[SingleBlock], build: Callable[[RewardBlock], Verifier]) -> Combined:
     names = zip(labels(rewards), rewards, strict=True)
-    singles = [Single(name, one.weight, one.ready() if one.is_ready else build(judge_of(one))) for name, one in names]
+    singles = [
+        Single(name, single.weight, single.ready() if single.is_ready else build(judge_of(single)))
+        for name, single in names
+    ]
     return Combined(tuple(singles), block.combine or "sum")
 
 

@@ -64,8 +64,8 @@ def build(resolved: Resolved) -> Parts:
         train.weight_decay,
         train.skip_grad_norm,
     )
-    asked = task.prompt, resolved.settings.measured(task)
-    engine = build_engine(config, model, trained, asked, rows, stored_tokens=stored, keeps_trunk=True)
+    questions = task.prompt, resolved.settings.measured(task)
+    engine = build_engine(config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True)
     inputs = inputs if engine.remote is None else replace(inputs, engine=engine.remote)
     learner = Learner(trained, method.objective, optimiser, engine, engine_differs=config.engine.is_remote)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)

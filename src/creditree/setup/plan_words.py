@@ -142,8 +142,8 @@ def _count(number: int) -> str:
 
 
 def _cards_table(plan: Plan) -> Any:
-    held, precisions = {(card.memory, card.dtype): card for card in plan.table}, precisions_of(plan.work)
-    rows = [[f"{size} GB", *(_cell(held[size * GB, dtype]) for dtype in precisions)] for size in CARDS]
+    by_size, precisions = {(card.memory, card.dtype): card for card in plan.table}, precisions_of(plan.work)
+    rows = [[f"{size} GB", *(_cell(by_size[size * GB, dtype]) for dtype in precisions)] for size in CARDS]
     title = "what fits: largest group / largest max_new_tokens (the other as configured; - : not as configured)"
     return terminal_table(title, ["memory", *precisions], rows)
 

@@ -81,7 +81,7 @@ def read_digest(config: RunConfig, method: Method, task: Task) -> str | None:
     if not columns and not solutions:
         return None
     read = [
-        [one.id, one.solution if solutions else None, *(str(one.columns.get(column)) for column in columns)]
-        for one in training_problems(task)
+        [problem.id, problem.solution if solutions else None, *(str(problem.columns.get(column)) for column in columns)]
+        for problem in training_problems(task)
     ]
     return sha256(json.dumps(read, separators=(",", ":")).encode()).hexdigest()

@@ -82,8 +82,8 @@ def _is_file(path: str) -> bool:
 
 
 def _placed(block: B, keys: Sequence[str], is_path: Callable[[str], bool]) -> B:
-    found = {key: value for key in keys if (value := getattr(block, key, None)) is not None and is_path(value)}
-    changed = {key: path for key, value in found.items() if (path := os.path.abspath(value)) != value}
+    paths = {key: value for key in keys if (value := getattr(block, key, None)) is not None and is_path(value)}
+    changed = {key: path for key, value in paths.items() if (path := os.path.abspath(value)) != value}
     return block.model_copy(update=changed) if changed else block
 
 
@@ -160,7 +160,7 @@ def _check_lora(config: RunConfig, named: str, saved: LoraSpec, *, offline: bool
     """Raise ConfigError for a key of `lora` that was given and says something else than the saved adapter."""
     block, given = config.lora, build_lora(config.lora)
     rank = given.rank if "rank" in block.model_fields_set else saved.rank
-    asked: dict[str, tuple[object, object]] = {
+    compared: dict[str, tuple[object, object]] = {
         "rank": (given.rank, saved.rank),
         "alpha": (2 * rank if given.alpha is None else given.alpha, saved.alpha),
         "targets": (sorted(given.targets), sorted(saved.targets)),
@@ -168,8 +168,8 @@ def _check_lora(config: RunConfig, named: str, saved: LoraSpec, *, offline: bool
     shape = shape_of(config.model.name, offline=offline) if "layers" in block.model_fields_set else None
     if shape is not None:
         count = shape.num_layers
-        asked["layers"] = list(given.layer_indices(count)), list(saved.layer_indices(count))
-    for key, (ours, theirs) in asked.items():
+        compared["layers"] = list(given.layer_indices(count)), list(saved.layer_indices(count))
+    for key, (ours, theirs) in compared.items():
         if key in block.model_fields_set and ours != theirs:
             raise ConfigError(
                 f"lora.{key} is {ours}, but the adapter of train.start '{named}' has {theirs}; leave lora.{key} out, "

@@ -60,16 +60,16 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
     with opened(run, resolved.yaml) as directory:
         parts = build(resolved)
         config, settings = resolved.config, resolved.settings
-        with ExitStack() as held:
-            held.callback(parts.engine.close)
+        with ExitStack() as stack:
+            stack.callback(parts.engine.close)
             for sentence in _first_words(resolved, parts):
                 watcher.message(sentence)
             for verifier in parts.verifiers:
-                held.enter_context(closing(verifier))
+                stack.enter_context(closing(verifier))
             limits = (settings.all_steps, settings.cpu_seconds, settings.seconds, settings.tokens)
-            held.enter_context(watcher.training(*limits))
+            stack.enter_context(watcher.training(*limits))
             mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), watcher.message)
-            yield parts, settings, directory, held.enter_context(mirrored(watcher, mirrors))
+            yield parts, settings, directory, stack.enter_context(mirrored(watcher, mirrors))
 
 
 def _recorded(run: Path) -> RunConfig:

@@ -144,10 +144,10 @@ def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
         on_host = not config.model.device.startswith("cuda")
         return _with(config, usual_micro_batch(on_host=on_host), DEFAULT_ROWS, None)
     work, _ = workload_of(config, offline=offline)
-    found = choose(work, parse_bytes(train.memory), free_of(train))
-    if found is None:
+    fitted = choose(work, parse_bytes(train.memory), free_of(train))
+    if fitted is None:
         raise ConfigError(too_little(work, parse_bytes(train.memory), free_of(train)))
-    return _with(config, found.micro_batch_tokens, found.max_rows, found.stored_tokens)
+    return _with(config, fitted.micro_batch_tokens, fitted.max_rows, fitted.stored_tokens)
 
 
 def rows_of(config: RunConfig) -> int:
@@ -159,12 +159,12 @@ def memory_note(config: RunConfig) -> str:
     """Return the sentence that says what was chosen for a memory limit."""
     train = config.train
     work, _ = workload_of(config, offline=False)
-    held = (
+    stored = (
         "all prefixes of a step" if train.stored_tokens is None else f"{train.stored_tokens:,} tokens' keys and values"
     )
     return (
         f"at most {show_bytes(predict(work).total)} of {train.memory}: {train.max_rows} rows together, micro-batches "
-        f"of {train.micro_batch_tokens} tokens, {held} held"
+        f"of {train.micro_batch_tokens} tokens, {stored} held"
     )
 
 
@@ -185,12 +185,12 @@ def too_little(
     large = sorted(peak.parts.items(), key=lambda item: -item[1])[:2]
     parts = " and ".join(f"{show_bytes(size)} are {PARTS[name]}" for name, size in large)
     cures = [
-        f"{name} {found}"
-        for name, found in (
+        f"{name} {fitting}"
+        for name, fitting in (
             (f"{work.group_key}{':' if work.grouped else ' to at most'}", largest_group(work, limit, free)),
             (length, largest_length(work, limit, free)),
         )
-        if found
+        if fitting
     ]
     smaller = next(
         (

@@ -44,13 +44,13 @@ def _grid_listing(runs: Sequence[SweepRun], out: Path | None) -> Listing:
     return Listing({"runs": [run_json(run, out) for run in runs]}, tuple(lines))
 
 
-def _search_listing(found: Search, out: Path | None) -> Listing:
-    rungs = [{"tokens": rung.tokens, "slots": rung.slots} for rung in found.rungs]
-    lines = [f"{trial.name}  {trial.setting}" for trial in found.trials]
+def _search_listing(search: Search, out: Path | None) -> Listing:
+    rungs = [{"tokens": rung.tokens, "slots": rung.slots} for rung in search.rungs]
+    lines = [f"{trial.name}  {trial.setting}" for trial in search.trials]
     lines += [
-        f"rung {n}: {rung.slots} trials, {count(rung.tokens)} tokens each" for n, rung in enumerate(found.rungs, 1)
+        f"rung {n}: {rung.slots} trials, {count(rung.tokens)} tokens each" for n, rung in enumerate(search.rungs, 1)
     ]
-    if found.seeds:
-        lines.append(f"confirmation: the best and the baseline with seeds {', '.join(map(str, found.seeds))}")
-    record = {"trials": trials_json(found, out), "rungs": rungs, "seeds": list(found.seeds)}
+    if search.seeds:
+        lines.append(f"confirmation: the best and the baseline with seeds {', '.join(map(str, search.seeds))}")
+    record = {"trials": trials_json(search, out), "rungs": rungs, "seeds": list(search.seeds)}
     return Listing(record, tuple(lines))

@@ -47,8 +47,8 @@ def confirmed(search: Search, last: Climbed, out: Path, watcher: Watcher, decodi
         raise
     except CreditreeError as error:
         return Confirmation(best, baseline, reason=str(error))
-    every = [one for found in runs.values() for one in found]
-    decoding = shared_decoding([one.run.decodings for one in every], decoding)
+    every = [run for swept in runs.values() for run in swept]
+    decoding = shared_decoding([run.run.decodings for run in every], decoding)
     marks = tuple(BudgetMark(what, (*runs["baseline"], *runs[what]), decoding) for what in ("tokens", "seconds"))
     return Confirmation(best, baseline, marks)
 

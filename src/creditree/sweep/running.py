@@ -75,25 +75,25 @@ def sweep(request: SweepRequest, watcher: Watcher) -> Swept:
     a signal stopped it: the same request goes on.
     """
     runs, out = load_sweep(request.path, request.overrides), request.out
-    with HeldDirectory.open(out, "`out`") as held:
+    with HeldDirectory.open(out, "`out`") as directory:
         _check_held(runs, out)
         with continuing(f"what is done is kept in {out}: repeat the command to continue"):
             failures = _run_all(runs, out, watcher)
-        return _written(runs, held, failures, request)
+        return _written(runs, directory, failures, request)
 
 
 def _written(
-    runs: Sequence[SweepRun], held: HeldDirectory, failures: Sequence[Failure], request: SweepRequest
+    runs: Sequence[SweepRun], directory: HeldDirectory, failures: Sequence[Failure], request: SweepRequest
 ) -> Swept:
     """Return what a sweep found; where any run has ended, write it."""
-    out, decoding = held.path, request.decoding
+    out, decoding = directory.path, request.decoding
     finished = [_swept(run, out) for run in runs if state_of(run, out) == "done"]
     record = {"sweep": str(request.path), "runs": [run_json(run, out, failures) for run in runs]}
     if finished:
         decoding = shared_decoding([run.run.decodings for run in finished], decoding)
         record |= sweep_json(finished, decoding)
-        held.write_text(REPORT, sweep_markdown(finished, decoding))
-        held.write_json(RESULT, record)
+        directory.write_text(REPORT, sweep_markdown(finished, decoding))
+        directory.write_json(RESULT, record)
     return Swept(record, out, tuple(finished), tuple(failures), decoding)
 
 
@@ -131,9 +131,9 @@ def _check_held(runs: Sequence[SweepRun], out: Path) -> None:
     for run in runs:
         if state_of(run, out) == "new":
             continue
-        held = RunDirectory.read(out / run.folder)
-        recorded = parse_config(held.config_yaml, str(held.path / "config.yaml"))
-        difference = describe_difference(held.config_yaml, resolve(run.config, recorded=recorded).yaml)
+        directory = RunDirectory.read(out / run.folder)
+        recorded = parse_config(directory.config_yaml, str(directory.path / "config.yaml"))
+        difference = describe_difference(directory.config_yaml, resolve(run.config, recorded=recorded).yaml)
         if difference:
             raise RunError(
                 f"{out / run.folder} was made with another configuration: {difference}; repeat the sweep as it was, or "
@@ -159,7 +159,7 @@ def run_json(run: SweepRun, out: Path | None, failures: Sequence[Failure] = ()) 
     if reason is not None:
         return record | {"reason": reason}
     if out is not None and record["state"] == "done":
-        held, name = RunDirectory.read(out / run.folder), "summary.json"
-        summary = Summary.from_json(held.read_json(name), str(held.path / name)).to_json()
+        directory, name = RunDirectory.read(out / run.folder), "summary.json"
+        summary = Summary.from_json(directory.read_json(name), str(directory.path / name)).to_json()
         record |= {name: summary[name] for name in ("method", "task", "before", "after", "difference", "tokens")}
     return record

@@ -49,8 +49,8 @@ class SearchDirectory(HeldDirectory):
         if os.path.lexists(path / RESULT) and not os.path.lexists(path / SETTINGS):
             raise RunError(f"Directory {path} holds another sweep; choose another one with {cls.PARAMETER}.")
 
-    def _begin(self, settings_yaml: str, *, held: bool) -> None:
-        if not held:
+    def _begin(self, settings_yaml: str, *, begun: bool) -> None:
+        if not begun:
             self.write_json(CODE, describe_environment(), checked=False)
             self.write_text(SETTINGS, settings_yaml, checked=False)
 
@@ -77,8 +77,8 @@ class Searched:
     @property
     def winner(self) -> Trial | None:
         """The trial that was better than the baseline; None where none was found, or nothing was compared."""
-        found = self.confirmation
-        return found.best if found is not None and found.is_won(self.search.level) else None
+        confirmation = self.confirmation
+        return confirmation.best if confirmation is not None and confirmation.is_won(self.search.level) else None
 
     @property
     def best(self) -> Trial:
@@ -111,44 +111,44 @@ def search(request: SweepRequest, watcher: Watcher) -> Searched:
     those that go on continue from their checkpoint. A trial that fails is out. Raises ConfigError before anything runs,
     RunError where no trial is left, and Interrupted where a signal stopped it: the same request goes on.
     """
-    found, out = load_search(request.path, request.overrides), request.out
-    settings_yaml = yaml.safe_dump(dict(found.values), sort_keys=False, allow_unicode=True)
+    search, out = load_search(request.path, request.overrides), request.out
+    settings_yaml = yaml.safe_dump(dict(search.values), sort_keys=False, allow_unicode=True)
     with (
-        SearchDirectory.open(out, settings_yaml) as held,
+        SearchDirectory.open(out, settings_yaml) as directory,
         continuing(f"what is done is kept in {out}: repeat the command to continue"),
     ):
-        climbed = _climb(found, held, watcher)
+        climbed = _climb(search, directory, watcher)
         confirmation = None
-        if found.seeds:
-            confirmation = confirmed(found, climbed[-1], out, watcher, request.decoding)
-        record = {"sweep": str(request.path), **search_json(found, out, climbed, confirmation)}
-        held.write_text(REPORT, search_markdown(found, climbed, confirmation))
-        held.write_json(RESULT, record)
-        return Searched(found, out, tuple(climbed), confirmation, record)
+        if search.seeds:
+            confirmation = confirmed(search, climbed[-1], out, watcher, request.decoding)
+        record = {"sweep": str(request.path), **search_json(search, out, climbed, confirmation)}
+        directory.write_text(REPORT, search_markdown(search, climbed, confirmation))
+        directory.write_json(RESULT, record)
+        return Searched(search, out, tuple(climbed), confirmation, record)
 
 
-def _climb(found: Search, held: SearchDirectory, watcher: Watcher) -> list[Climbed]:
+def _climb(search: Search, directory: SearchDirectory, watcher: Watcher) -> list[Climbed]:
     """Run the rungs; return those that all of their trials have reached."""
-    results, alive, climbed = held.results(), list(found.trials), list[Climbed]()
-    for index, rung in enumerate(found.rungs):
+    results, alive, climbed = directory.results(), list(search.trials), list[Climbed]()
+    for index, rung in enumerate(search.rungs):
         if len(results) <= index:
-            if index and not _fits(found, results, alive, index, watcher):
+            if index and not _fits(search, results, alive, index, watcher):
                 break
             results.append([])
         for number, trial in enumerate(alive, 1):
             if any(result.trial == trial.name for result in results[index]):
                 continue
-            place = f"rung {index + 1} of {len(found.rungs)}, {count(rung.tokens)} tokens"
+            place = f"rung {index + 1} of {len(search.rungs)}, {count(rung.tokens)} tokens"
             watcher.message(f"\n{place}, trial {number} of {len(alive)}: {trial.name} ({trial.setting})")
-            results[index].append(_result(trial, rung.tokens, held.path, watcher))
-            held.write_json(RUNGS, asdict(_Rungs(results)))
+            results[index].append(_result(trial, rung.tokens, directory.path, watcher))
+            directory.write_json(RUNGS, asdict(_Rungs(results)))
         own = {result.trial: result for result in results[index]}
         order = ranked(alive, [own[trial.name].reward for trial in alive])
         if not order:
-            held.write_json(RUNGS, asdict(_Rungs(results[:index])))  # the same command tries them again
+            directory.write_json(RUNGS, asdict(_Rungs(results[:index])))  # the same command tries them again
             raise RunError(f"no trial is left after rung {index + 1}; the first failed so: {results[index][0].reason}")
-        last = index + 1 == len(found.rungs)
-        kept = survivors(order, min(len(order), 2) if last else found.rungs[index + 1].slots, found.baseline)
+        last = index + 1 == len(search.rungs)
+        kept = survivors(order, min(len(order), 2) if last else search.rungs[index + 1].slots, search.baseline)
         climbed.append(Climbed(rung.tokens, tuple(results[index]), tuple(trial.name for trial in kept)))
         alive = kept
     return climbed
@@ -158,25 +158,25 @@ def _result(trial: Trial, tokens: int, out: Path, watcher: Watcher) -> Result:
     """Train a trial up to so many tokens, and validate it. A failure is a result; a full disk ends the search."""
     begun = perf_counter()
     try:
-        state, found = train_until(trial.config, out / trial.folder, watcher, tokens)
+        state, evaluation = train_until(trial.config, out / trial.folder, watcher, tokens)
     except StorageError:
         raise
     except CreditreeError as error:
         watcher.message(f"failed: {error}")
         return Result(trial.name, reason=str(error))
     gc.collect()  # a model refers to itself, and the next run loads its own
-    result = _measured(trial, state, found, perf_counter() - begun)
+    result = _measured(trial, state, evaluation, perf_counter() - begun)
     watcher.message(f"{trial.name}: validation reward {result.reward:.3f}")
     return result
 
 
-def _measured(trial: Trial, state: State, found: Evaluation, seconds: float) -> Result:
-    accuracy = mean_over_problems(list(found.share_correct.values()), Key.of(0).at("search", trial.name))
+def _measured(trial: Trial, state: State, evaluation: Evaluation, seconds: float) -> Result:
+    accuracy = mean_over_problems(list(evaluation.share_correct.values()), Key.of(0).at("search", trial.name))
     return Result(
         trial=trial.name,
         tokens=state.ledger.sampled,
         steps=state.step,
-        reward=found.mean_reward,
+        reward=evaluation.mean_reward,
         accuracy=accuracy.value,
         low=accuracy.interval.low,
         high=accuracy.interval.high,
@@ -188,21 +188,21 @@ def _measured(trial: Trial, state: State, found: Evaluation, seconds: float) -> 
 
 
 def _fits(
-    found: Search, results: Sequence[Sequence[Result]], alive: Sequence[Trial], index: int, watcher: Watcher
+    search: Search, results: Sequence[Sequence[Result]], alive: Sequence[Trial], index: int, watcher: Watcher
 ) -> bool:
     """Return whether a rung and the confirmation behind it fit into what is left of the seconds, at the pace so far."""
-    if found.seconds is None:
+    if search.seconds is None:
         return True
-    spent = sum(one.seconds for rung in results for one in rung)
+    spent = sum(result.seconds for rung in results for result in rung)
     names = {trial.name for trial in alive}
     pace = [result.train_s / result.tokens for result in results[index - 1] if result.trial in names and result.tokens]
-    here, before = found.rungs[index].tokens, found.rungs[index - 1].tokens
+    here, before = search.rungs[index].tokens, search.rungs[index - 1].tokens
     mean = sum(pace) / max(1, len(pace))
-    needed = mean * (len(alive) * (here - before) + RUNS_OF_A_SEED * len(found.seeds) * here)
-    if spent + needed <= found.seconds:
+    needed = mean * (len(alive) * (here - before) + RUNS_OF_A_SEED * len(search.seeds) * here)
+    if spent + needed <= search.seconds:
         return True
     watcher.message(
         f"rung {index + 1} is left out: it and the confirmation would take about {duration(needed)}, and "
-        f"{duration(max(0.0, found.seconds - spent))} of budget.seconds are left"
+        f"{duration(max(0.0, search.seconds - spent))} of budget.seconds are left"
     )
     return False
