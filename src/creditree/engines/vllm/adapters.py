@@ -15,7 +15,7 @@ GOODBYE_S = 5.0
 _NO_ROUTE = {"Not Found", "Method Not Allowed"}
 
 
-class Adapters:
+class ServedAdapters:
     """What is loaded on a server, under names that nobody has used before.
 
     The server keys what it has computed of prefixes by an adapter's name: new weights under an old name would be

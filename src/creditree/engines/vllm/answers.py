@@ -22,7 +22,7 @@ _LEAST, _SLACK = -1e9, 1e-3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Drawn:
+class DrawnTokens:
     """One completion as the server drew it, its final EOS included; `logprobs` of the untempered model."""
 
     token_ids: IntArray
@@ -92,7 +92,7 @@ class Reader:
         self._vocab_size, self._eos_ids = vocab_size, np.array(eos_ids, dtype=np.int64)
         self._seen: set[str] = set()
 
-    def read(self, answer: Any, model: str, request: SampleRequest) -> list[Drawn]:
+    def read(self, answer: Any, model: str, request: SampleRequest) -> list[DrawnTokens]:
         """Return the completions of a request, in order.
 
         Raises LackError where the server tells no ids or log-probabilities, PassingError for an answer that is not
@@ -109,7 +109,7 @@ class Reader:
             self._seen.add(name)  # one step of the interpreter, whichever thread makes it
         return found
 
-    def _completion(self, choice: Mapping[str, Any], request: SampleRequest) -> Drawn:
+    def _completion(self, choice: Mapping[str, Any], request: SampleRequest) -> DrawnTokens:
         ids, told = choice.get("token_ids"), choice.get("logprobs")
         if ids is None:
             raise LackError("does not return token ids (`return_token_ids`)")
@@ -124,7 +124,7 @@ class Reader:
         if not isinstance(numbers, list) or not 0 < len(ids) == len(numbers) <= request.max_new_tokens:
             raise PassingError("returns completions that are cut or too long", wrong=True)
         tokens = token_array(ids)
-        return Drawn(tokens, _numbers(numbers), self._finish(choice.get("finish_reason"), tokens, request))
+        return DrawnTokens(tokens, _numbers(numbers), self._finish(choice.get("finish_reason"), tokens, request))
 
     def _finish(self, told: object, tokens: IntArray, request: SampleRequest) -> FinishReason:
         ends = np.flatnonzero(np.isin(tokens, self._eos_ids))

@@ -15,7 +15,7 @@ BASE, PREVIOUS, CONFIRMED = "the base weights", "the weights before the last upd
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ServedWeights:
     """What the server was found to serve. `stale`: which other weights, None for none;  `mean`: of |s - l|, in nats.
 
     `told`: which others lie far enough from the right weights to be told from them, rounding being what it is.
@@ -59,19 +59,19 @@ class Canary:
         noise = max(LEAST_NOISE, _rms(server - learner))
         return cls(noise, limit, {BASE: learner})
 
-    def look(self, server: FloatArray, learner: FloatArray) -> Finding:
+    def look(self, server: FloatArray, learner: FloatArray) -> ServedWeights:
         """Return what the server serves, by its scores and the learner's under the weights that it should."""
         return judge(server, learner, self.others, self.noise)
 
-    def accept(self, learner: FloatArray, finding: Finding) -> None:
+    def accept(self, learner: FloatArray, served: ServedWeights) -> None:
         """Take the weights as those that are served from now on."""
         self.others[PREVIOUS] = learner
         anchor = CONFIRMED if CONFIRMED in self.others else BASE
-        if anchor in finding.told:
+        if anchor in served.told:
             self.others[CONFIRMED] = learner
 
 
-def judge(server: FloatArray, learner: FloatArray, others: Mapping[str, FloatArray], noise: float) -> Finding:
+def judge(server: FloatArray, learner: FloatArray, others: Mapping[str, FloatArray], noise: float) -> ServedWeights:
     """Return what scores [n] show, given the learner's under the right weights and under others: `Canary`."""
     told, behind = set(), {}
     off = _rms(server - learner)
@@ -85,7 +85,7 @@ def judge(server: FloatArray, learner: FloatArray, others: Mapping[str, FloatArr
         elif z <= -MARGIN:
             behind[name] = float(np.linalg.norm(server - other))
     stale = min(behind, key=lambda name: behind[name], default=None)
-    return Finding(stale, float(np.mean(np.abs(server - learner))), frozenset(told))
+    return ServedWeights(stale, float(np.mean(np.abs(server - learner))), frozenset(told))
 
 
 def _rms(values: FloatArray) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import check_requests
-from creditree.engines.vllm.adapters import Adapters
-from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question
+from creditree.engines.vllm.adapters import ServedAdapters
+from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
 from creditree.engines.vllm.proof import Proof
 from creditree.engines.vllm.server import ServerSpec, find_served
@@ -65,7 +65,7 @@ class VllmEngine(Engine):
         self._reader = Reader(model.network.vocab_size, model.eos_ids)
         self._proof = Proof(self._client, model, trained, self.served, spec.limit)
         self._proof.begin(prompts, self._reader)
-        self._adapters = None if trained is None else Adapters(self._client, spec.adapters)
+        self._adapters = None if trained is None else ServedAdapters(self._client, spec.adapters)
         self._published: tuple[str, bytes] | None = None
         if trained is not None and not trained.is_off:
             self._policy()
@@ -124,19 +124,19 @@ class VllmEngine(Engine):
             except GoneError:
                 self._published, wrong = None, "forgets the adapters that it has loaded"
                 continue
-            finding = None if name == self.served.name else self._proof.drawn(requests, found)
-            if finding is None:
+            served = None if name == self.served.name else self._proof.drawn(requests, found)
+            if served is None:
                 samples, ledger = samples_of(self.model, requests, found, sampling)
                 ledger.add(_cost(requests, found))
                 return samples, ledger
-            self._published, wrong = None, finding
+            self._published, wrong = None, served
         raise self._given_up(wrong)
 
     def _drawn(
         self, name: str, requests: Sequence[SampleRequest], sampling: Sampling, heart: Heart
-    ) -> list[list[Drawn]]:
+    ) -> list[list[DrawnTokens]]:
         """Return the completions of all requests, asked for side by side."""
-        found: list[list[Drawn]] = [[] for _ in requests]
+        found: list[list[DrawnTokens]] = [[] for _ in requests]
         ended = tokens = budget = 0
         for item in side_by_side([self._job(name, one, sampling) for one in requests], self._spec.connections):
             if item is not None:
@@ -148,8 +148,8 @@ class VllmEngine(Engine):
             heart.drew(ended, tokens, budget)
         return found
 
-    def _job(self, name: str, request: SampleRequest, sampling: Sampling) -> Callable[[], list[Drawn]]:
-        def job() -> list[Drawn]:
+    def _job(self, name: str, request: SampleRequest, sampling: Sampling) -> Callable[[], list[DrawnTokens]]:
+        def job() -> list[DrawnTokens]:
             body = question(name, request, sampling, self.model.eos_ids)
             try:
                 return self._client.post(COMPLETIONS, body, lambda answer: self._reader.read(answer, name, request))
@@ -215,7 +215,7 @@ class VllmEngine(Engine):
                 )
 
 
-def _cost(requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]]) -> Ledger:
+def _cost(requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]]) -> Ledger:
     """Return what is known of the cost: each different context once, and each token that was drawn."""
     contexts = {one.context_ids.tobytes(): len(one.context_ids) for one in requests}
     tokens = sum(len(one.token_ids) for own in found for one in own)

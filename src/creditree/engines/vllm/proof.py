@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
-from creditree.engines.vllm.answers import COMPLETIONS, Drawn, Reader, question, scored, scoring
-from creditree.engines.vllm.canary import BASE, MARGIN, Canary, Finding, judge
+from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question, scored, scoring
+from creditree.engines.vllm.canary import BASE, MARGIN, Canary, ServedWeights, judge
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
 from creditree.engines.vllm.server import Served
 from creditree.models.load import Model
@@ -84,13 +84,13 @@ class Proof:
         """Return what is wrong with an adapter that was loaded under a name: a clause; None where nothing is."""
         assert self._canary is not None
         learner = self.learner()
-        finding = self._canary.look(self.server(name), learner)
-        wrong = self._words(finding, len(learner))
+        served = self._canary.look(self.server(name), learner)
+        wrong = self._words(served, len(learner))
         if wrong is None:
-            self._canary.accept(learner, finding)
+            self._canary.accept(learner, served)
         return wrong
 
-    def drawn(self, requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]]) -> str | None:
+    def drawn(self, requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]]) -> str | None:
         """Return what is wrong with completions that were drawn from the adapter: a clause; None where nothing is.
 
         A few are scored here, under the weights that should have been sampled from and under the base's.
@@ -107,7 +107,7 @@ class Proof:
             base = np.concatenate([self._own(context, one) for context, one in chosen])
         return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
 
-    def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, Drawn]]:
+    def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, DrawnTokens]]:
         room = min(self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN + 1)
         prompt = prompt[-min(MOST_PROMPT, max(1, room // 2)) :]
         keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(DRAWN_A_PROMPT))
@@ -125,7 +125,7 @@ class Proof:
             ) from None
         return [(prompt, one) for one in found]
 
-    def _own(self, context: IntArray, one: Drawn) -> FloatArray:
+    def _own(self, context: IntArray, one: DrawnTokens) -> FloatArray:
         return token_scores(self._model, np.concatenate([context, one.token_ids]), len(one.token_ids))
 
     def _off(self) -> AbstractContextManager[None]:
@@ -141,20 +141,20 @@ class Proof:
                 "logprobs-mode raw_logprobs)."
             )
 
-    def _words(self, finding: Finding, tokens: int) -> str | None:
-        if finding.stale is not None:
-            return f"serves {finding.stale} in place of those that were loaded"
-        if finding.mean > self._limit + MARGIN * self.noise / np.sqrt(tokens):
+    def _words(self, served: ServedWeights, tokens: int) -> str | None:
+        if served.stale is not None:
+            return f"serves {served.stale} in place of those that were loaded"
+        if served.mean > self._limit + MARGIN * self.noise / np.sqrt(tokens):
             return (
-                f"serves something else than what was loaded: its log-probabilities differ by {finding.mean:.3g} nats "
+                f"serves something else than what was loaded: its log-probabilities differ by {served.mean:.3g} nats "
                 f"a token from the learner's, more than engine.canary_limit {self._limit:g}"
             )
         return None
 
 
-def _start(one: Drawn) -> Drawn:
+def _start(one: DrawnTokens) -> DrawnTokens:
     """Return the first tokens of a completion: logits of many take much memory where the vocabulary is large."""
-    return Drawn(one.token_ids[:SPOT_TOKENS], one.logprobs[:SPOT_TOKENS], one.finish_reason)
+    return DrawnTokens(one.token_ids[:SPOT_TOKENS], one.logprobs[:SPOT_TOKENS], one.finish_reason)
 
 
 def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 from creditree.engines.completions import Completions
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.influence import Wanted, score_by
-from creditree.engines.vllm.answers import Drawn
+from creditree.engines.vllm.answers import DrawnTokens
 from creditree.engines.whole import ATTENTION_BYTES
 from creditree.ledger import Ledger
 from creditree.models.influence import influence, influence_of_whole
@@ -25,7 +25,7 @@ TOKENS_A_PASS = 8192
 
 
 def samples_of(
-    model: Model, requests: Sequence[SampleRequest], found: Sequence[Sequence[Drawn]], sampling: Sampling
+    model: Model, requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]], sampling: Sampling
 ) -> tuple[list[list[Sample]], Ledger]:
     """Return each request's completions as samples with the signals that it asks for, and what these cost."""
     members = [(index, key) for index, request in enumerate(requests) for key in request.keys]
