@@ -107,7 +107,8 @@ def test_a_cache_that_does_not_go_on_as_the_sequence_alone_is_refused(monkeypatc
     forward = model.forward
 
     def off_by_one(*inputs: Any, **more: Any) -> Any:
-        if more.get("past_key_values") is not None and "position_ids" in more:
+        caches = (more.get(name) for name in ("cache", "past_key_values"))  # transformers 5.24 renames it
+        if any(cache is not None for cache in caches) and "position_ids" in more:
             more["position_ids"] = more["position_ids"] + 1
         return forward(*inputs, **more)
 
