@@ -116,9 +116,8 @@ class RolloutTree:
     The root is the prompt followed by `kept_ids`: the part of an earlier completion that a replay keeps. Kept tokens
     belong to every completion's text and to its token budget, but were not sampled here, so no credit falls on them.
     `root_handles`: the engine's of the root (`Branch.handles`). `shared`: the trie of the step, and which of its
-    sequences is leaf 0 of this tree (`creditree.forest.share`).
-    `solution_ids`: the worked solution of the problem, without what ends a text, as far as a completion may be long and
-    a token is left to sample; empty where the problem has none, or the explorer does not need it.
+    sequences is leaf 0 of this tree (`creditree.forest.share`). `solution_ids`: the worked solution of the problem,
+    without what ends a text, and shorter than a completion may be; empty where there is none, or it is not needed.
     """
 
     problem: Problem

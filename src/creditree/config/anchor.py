@@ -14,35 +14,25 @@ def anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     guard, method = values.get("guard"), values.get("method")
     for block in (values, guard):
-        if isinstance(block, dict):
-            _anchor_reward(block, folder)
-    _anchor_task(values, folder)
+        _anchor_all(block, "reward", "rewards", folder)
+    _anchor_all(values, "task", "mixture", folder)
     for axis in AXES:
         _anchor(method, axis, folder)
     return values
 
 
-def _anchor_reward(block: dict[str, Any], folder: Path) -> None:
-    _anchor(block, "reward", folder)
-    reward = block.get("reward")
-    _anchor(reward, "name", folder)
-    listed = reward.get("rewards") if isinstance(reward, dict) else reward
+def _anchor_all(block: object, key: str, parts: str, folder: Path) -> None:
+    """Anchor what stands at `key`: one thing by its name, or several, in a list there or in its key `parts`."""
+    if not isinstance(block, dict):
+        return
+    _anchor(block, key, folder)
+    value = block.get(key)
+    _anchor(value, "name", folder)
+    listed = value.get(parts) if isinstance(value, dict) else value
     several: list[Any] = listed if isinstance(listed, list) else []
-    for place, single in enumerate(several):
-        if isinstance(single, str):
-            several[place] = beside(single, folder)
-        _anchor(single, "name", folder)
-
-
-def _anchor_task(values: dict[str, Any], folder: Path) -> None:
-    _anchor(values, "task", folder)
-    task = values.get("task")
-    _anchor(task, "name", folder)
-    listed = task.get("mixture") if isinstance(task, dict) else None
-    mixture: list[Any] = listed if isinstance(listed, list) else []
-    for place, part in enumerate(mixture):
+    for place, part in enumerate(several):
         if isinstance(part, str):
-            mixture[place] = beside(part, folder)
+            several[place] = beside(part, folder)
         _anchor(part, "name", folder)
 
 
