@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from creditree.config.search import MOST_STEPS
 from recipes.real.fetch import SOURCES
 
 HERE = Path(__file__).resolve().parent
@@ -107,6 +108,7 @@ class RealCell:
         if self.setup.device == "cpu":
             values["train"]["threads"] = 1
         values["train"]["learning_rate"] = self.learning_rate or values["train"]["learning_rate"]
+        values["train"] |= {"tokens": self.tokens, "steps": MOST_STEPS}  # by tokens alone: equal for every method
         values["evaluation"]["split"] = "validation" if self.kind == "tuning" else "test"
         if values["task"]["name"] == "svamp" and data is not None:
             values["task"]["path"] = str(data)

@@ -8,7 +8,6 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 from pathlib import Path
 from time import time
 from typing import Any
@@ -44,40 +43,17 @@ GPU_CURVE = ("seconds", "captures", "eager")
 CURVE = ("step", "sampled", "in_loss", "decoded", "forwarded", "truncated", "unparsable", "reward_mean", "mixed_share")
 
 
-class Budgeted(Trainer):
-    """A trainer whose limit is sampled tokens: its steps, and so its learning rate, follow from what is left."""
-
-    def __init__(
-        self, parts: Parts, settings: Settings, run: RunDirectory, tokens: int, told: Callable[[], None] = lambda: None
-    ) -> None:
-        """`told` is called after each step."""
-        super().__init__(parts, settings, run, Printer())
-        self.tokens, self._told_of_step = tokens, told
-
-    def aim(self) -> None:
-        """Set the steps such that the share of them that is done is the share of tokens that is sampled."""
-        done, sampled = self.state.step, self.state.ledger.sampled
-        if sampled:
-            self.settings = replace(self.settings, steps=max(done, ceil(done * self.tokens / sampled)))
-
-    def restore(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        super().restore()
-        self.aim()
-
-    def _one_step(self) -> None:
-        super()._one_step()
-        self.aim()
-        self._told_of_step()
-
-
 class Printer(Watcher):
-    """Prints a line a step."""
+    """Prints a line a step, and calls `told` after it."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._told = told
 
     def update(self, record: Any) -> None:
         """Print what a step did."""
         names = ("step", "sampled", "reward_mean", "mixed_share", "grad_norm", "cpu_seconds", "seconds")
         print(" ".join(f"{name} {record[name]:.5g}" for name in names if record[name] is not None), flush=True)
+        self._told()
 
     def message(self, text: str) -> None:
         """Print a sentence."""
@@ -117,7 +93,7 @@ def run_cell(cell: RealCell, places: Places) -> None:
     want_kernels(parts, places.kernels)
     with closing(parts.verifier), RunDirectory.resume(places.work / cell.file, dump_config(config)) as run:
         raw = RawFile(cell, places)
-        trainer = Budgeted(parts, settings, run, cell.tokens, lambda: raw.keep(trainer))
+        trainer = Trainer(parts, settings, run, Printer(lambda: raw.keep(trainer)))
         trainer.restore()
         raw.start_s = time() - psutil.Process().create_time()
         print(f"{raw.start_s:.1f} s to the start", flush=True)

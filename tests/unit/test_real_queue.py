@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from creditree.config.load import check_config
+from creditree.ledger import Seconds
+from creditree.setup.build import build_settings
 from recipes.real import run_cell, run_table
 from recipes.real.cells import SETUPS, RealCell, wanted_cells
 from recipes.real.fetch import SOURCES
@@ -121,3 +124,10 @@ def test_without_a_gpu_or_a_file_nothing_is_begun(
     said = refusal(monkeypatch, capsys, *words)
     assert said.startswith("svamp-qwen-256 needs a CUDA device, and torch finds none here")
     assert not (tmp_path / "work").exists()
+
+
+def test_cells_end_by_their_sampled_tokens_alone() -> None:
+    final = RealCell(SETUPS[0], "final", "t-spmo", 1e-3)
+    config = check_config(final.configuration(Path("weights"), Path("svamp.jsonl")), final.file)
+    settings = build_settings(config)
+    assert settings.progress(10_000, Seconds(), 29_999) < 1 <= settings.progress(20, Seconds(), 30_000)

@@ -1,7 +1,6 @@
 """The table of real models: its cells, its runner on a built-in model, and its report on made-up raw files."""
 
 import json
-from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,9 +89,9 @@ def test_a_cell_ends_by_its_tokens_and_is_decayed_by_them(tmp_path: Path) -> Non
     assert final["config"]["train"]["learning_rate"] == 1e-3
     run = RunDirectory.read(places.work / RealCell(TINY, "final", "t-spmo", 1e-3).file)
     rates: list[Any] = [record["learning_rate"] for record in run.metrics()]
-    # after k steps of T tokens the end is expected at ceil(1000 k / T): of n steps, the next has 1 - 0.9 k / n
-    ends = [ceil(TINY.tokens * done / tokens) for done, tokens in enumerate(sampled[:-1], 1)]
-    assert rates == pytest.approx([1e-3, *(1e-3 * (1 - 0.9 * done / end) for done, end in enumerate(ends, 1))])
+    # of 1,000 tokens, the next step has 1 - 0.9 s / 1000 after s of them
+    assert TINY.tokens == 1000
+    assert rates == pytest.approx([1e-3 * (1 - 0.9 * done / 1000) for done in (0, *sampled[:-1])])
 
 
 def test_a_cell_that_is_cut_off_keeps_what_it_knows_and_goes_on(
