@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 
 from creditree.engines.native.library import identity
-from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter
 from creditree.models.all_weights import AllWeights
@@ -14,7 +13,7 @@ from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
 from creditree.rng import Key
 from creditree.setup.build import build_lora
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import NOWHERE, Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
@@ -27,8 +26,11 @@ from creditree.train.warm_start import check_solutions
 from creditree.user_code import digest_of
 
 
-def build(resolved: Resolved) -> Parts:
-    """Load the model, say what of it learns, and make everything else that a run needs."""
+def build(resolved: Resolved, around: Surroundings = NOWHERE) -> Parts:
+    """Load the model, say what of it learns, and make everything else that a run needs.
+
+    `around`: for a server that is started here.
+    """
     config = resolved.config
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -65,7 +67,9 @@ def build(resolved: Resolved) -> Parts:
         train.skip_grad_norm,
     )
     questions = task.prompt, resolved.settings.measured(task)
-    engine = build_engine(config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True)
+    engine = build_engine(
+        config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True, around=around
+    )
     inputs = inputs if engine.remote is None else replace(inputs, engine=engine.remote)
     learner = Learner(trained, method.objective, optimiser, engine, engine_differs=config.engine.is_remote)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
@@ -73,7 +77,7 @@ def build(resolved: Resolved) -> Parts:
         check_context(parts, resolved.settings)
         if config.warm_start.steps:
             check_solutions(model, task)
-    except CreditreeError:
+    except BaseException:
         engine.close()
         raise
     return parts

@@ -86,3 +86,14 @@ def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
     own: dict[str, Any] = values | {"method": {"name": "grpo", "select": "everything"}}
     check_trust(own, "run 'r'", trusted=False)
     assert without_pieces(own) == own
+
+
+def test_what_would_start_a_server_is_a_program() -> None:
+    values = {"engine": {"name": "vllm", "start": {"python": "/their/python"}}}
+    with pytest.raises(ConfigError, match=r"engine\.start\.python is /their/python; add `trust`"):
+        check_trust(values, "run 'x'", trusted=False)
+    for override in ("engine=in_process", "engine.name=in_process", "engine.start.python=/my/python"):
+        check_trust(values, "run 'x'", [override], trusted=False)
+    check_trust(
+        {"engine": {"name": "vllm", "start": {"memory": 0.3, "python": None, "options": []}}}, "x", trusted=False
+    )
