@@ -181,7 +181,7 @@ def test_it_goes_on_from_what_was_kept_as_if_it_had_not_stopped() -> None:
 
 
 def test_a_step_ahead_that_cannot_be_used_is_told_and_drawn_anew() -> None:
-    rewards = iter([*[0.0, 1.0] * 4, *[1e300] * 8])
+    rewards = iter([*[0.0, 1.0] * 4, *[1e300] * 4])
     verifier = Scripted(training=lambda text: next(rewards, float(len(text) % 2)))
     with training(GROUP, verifier=verifier) as (loop, _):
         result = loop.step()
