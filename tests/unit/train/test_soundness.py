@@ -149,7 +149,7 @@ class Stale(InProcessEngine):
 
 @pytest.mark.parametrize(("off", "words"), [(0.75, "0.75"), (float("nan"), "nan")])
 def test_an_engine_that_samples_from_another_model_is_not_learned_from(off: float, words: str, tmp_path: Path) -> None:
-    """The base is measured by one call, a step makes two: off from the third step on, which is skipped like the next."""
+    """The base is measured by one call, a step makes two: off from the third step on, which is skipped like the 4th."""
     parts = parts_of()
     engine = Stale(parts.model)
     engine.since, engine.off = 5, off
