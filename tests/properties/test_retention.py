@@ -91,9 +91,15 @@ def dies_at(operation: int, directory: Path, step: int, keep: int, sound: int | 
 
 @pytest.mark.parametrize(
     ("there", "step", "keep", "sound"),
-    [((), 1, 2, None), ((1,), 2, 1, None), ((1, 2), 3, 2, None), ((1, 4, 5), 6, 1, 1), ((4, 5), 2, 2, None), ((3,), 3, 2, 3)],
-    ids=["the first", "keep 1", "keep 2", "a sound one", "a left course", "the same once more"],
-)  # fmt: skip
+    [
+        pytest.param((), 1, 2, None, id="the first"),
+        pytest.param((1,), 2, 1, None, id="keep 1"),
+        pytest.param((1, 2), 3, 2, None, id="keep 2"),
+        pytest.param((1, 4, 5), 6, 1, 1, id="a sound one"),
+        pytest.param((4, 5), 2, 2, None, id="a left course"),
+        pytest.param((3,), 3, 2, 3, id="the same once more"),
+    ],
+)
 def test_a_writer_may_die_before_any_of_its_operations(
     there: tuple[int, ...], step: int, keep: int, sound: int | None, tmp_path: Path
 ) -> None:

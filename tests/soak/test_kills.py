@@ -42,7 +42,8 @@ def test_a_run_that_is_killed_anywhere_ends_as_the_one_that_was_not(
     in_flight = lost = runs = other = 0
     while fell.total() < kills:
         run, place = tmp_path / f"run-{runs}", tmp_path / f"at-{runs}"
-        asked, code, runs = ["train", config, "--run", run, "--resume"], -signal.SIGKILL, runs + 1
+        asked: list[str | Path] = ["train", config, "--run", run, "--resume"]
+        code, runs = -signal.SIGKILL, runs + 1
         before = fell.total()
         while code != 0 and fell.total() < min(kills, before + IN_A_ROW):
             code, said = struck(asked, place, drawn(times, turn, rng))
