@@ -10,8 +10,9 @@ VLLM_BIN := $(VLLM)/bin
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: quickstart test test-all newest check format bench bench-big real vllm proof clean
+.PHONY: quickstart test test-all newest check docs format bench bench-big real vllm proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -50,6 +51,11 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
+
+# The site, in build/site: open build/site/index.html, it needs no network. `mkdocs serve` shows changes as they come.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 format: $(READY)
 	$(BIN)/ruff format .
