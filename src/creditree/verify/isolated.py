@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import pickle
 import sys
 import weakref
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
 from creditree.user_code import described
+from creditree.verify.frames import packed
 from creditree.verify.process import Worker
 from creditree.verify.reward_function import offered, rules_of, verdicts
 from creditree.verify.verifier import Answer, Rules, Verifier
@@ -106,7 +106,7 @@ class IsolatedReward(Verifier):
         if self._given_up:
             return [self._given_up] * len(answers), "crash"
         try:
-            payload = pickle.dumps((offered(answers), len(answers)))
+            payload = packed([offered(answers), len(answers)])
         except Exception as error:
             return [f"its columns cannot be sent to the function's process: {described(error)}"] * len(answers), "crash"
         status: Status = "crash"
@@ -152,7 +152,7 @@ class IsolatedReward(Verifier):
         try:
             if worker.hear(START_S) is None:
                 raise _InVainError("crash", worker.ending)
-            said = self._heard(worker, pickle.dumps((self.location, sys.path)), "importing")
+            said = self._heard(worker, packed([self.location, sys.path]), "importing")
         except TimeoutError:
             raise ConfigError(f"The process of the reward '{self.location}' does not start.") from None
         except _InVainError as error:
