@@ -75,7 +75,10 @@ def test_a_run_of_two_steps_and_its_measurement(tmp_path: Path, line: tuple[Faul
     assert proxy.behind.adapters == {}
     asked = {body["model"] for body in completions(proxy.behind.asked)}
     assert len(asked - {"base"}) >= 3  # the weights before, between and after the updates
-    found = evaluate(EvaluationRequest(str(tmp_path / "run"), temperatures=(0.0,), problems=4), heard)
+    measuring = EvaluationRequest(str(tmp_path / "run"), temperatures=(0.0,), problems=4)
+    with pytest.raises(ConfigError, match=f"names a server that would be asked: engine.url is {url}; add `trust` if"):
+        evaluate(measuring, heard)
+    found = evaluate(replace(measuring, trusted=True), heard)
     assert found.record["n"] == 4
     assert proxy.behind.adapters == {}
 
