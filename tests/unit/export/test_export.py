@@ -17,6 +17,7 @@ from creditree.evaluate.summary import Decoding, Summary
 from creditree.export import folders
 from creditree.export.call import export
 from creditree.export.request import Exported, ExportRequest
+from creditree.models import merge
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.all_weights import AllWeights
 from creditree.models.load import load_model
@@ -79,7 +80,7 @@ def test_plain_transformers_loads_what_peft_makes_of_base_and_adapter(
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), run / "adapter")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.allclose(logits(merged), logits(theirs), atol=1e-4)
-    with theirs.disable_adapter():  # type: ignore[no-untyped-call]
+    with theirs.disable_adapter():
         assert not torch.allclose(logits(merged), logits(theirs), atol=1e-2)
     assert done.verified is not None
     assert done.verified.difference < 1e-5 < 1e-3 < done.verified.effect
@@ -97,7 +98,7 @@ def test_a_bfloat16_base_stays_one_and_the_sum_is_rounded_once(tmp_path: Path) -
     theirs = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64), run / "adapter"
     )
-    expected = dict(theirs.merge_and_unload().named_parameters())  # type: ignore[operator]
+    expected = dict(theirs.merge_and_unload().named_parameters())
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert merged.dtype == torch.bfloat16
     for name, weight in merged.named_parameters():
@@ -116,12 +117,13 @@ def test_a_quantised_base_becomes_what_its_codes_stand_for(tmp_path: Path) -> No
     quantised: Any = load_model(str(model), "int8").network.model
     untouched = "model.layers.0.self_attn.q_proj"
     expected = quantised.get_submodule(untouched).matrix(torch.bfloat16)
-    assert torch.equal(merged.get_submodule(untouched).weight, expected)
+    written: Any = merged.get_submodule(untouched)
+    assert torch.equal(written.weight, expected)
 
 
 def test_what_is_not_what_was_trained_is_refused_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(tmp_path / "run", base(tmp_path / "base"))
-    correct = folders.merged
+    correct = merge.merged
 
     def wrong(*arguments: Any) -> Any:
         model = correct(*arguments)
