@@ -1,4 +1,4 @@
-"""Code that a saved run names is somebody's program: it runs only where the command line says so."""
+"""Code and servers that a saved run names are somebody's: they are used only where the command line says so."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +12,8 @@ from creditree.rewards import READY
 from creditree.text import shortened
 from creditree.user_code import file_of
 
+ENGINES = {"engine", "engine.name", "engine.start"}
+"""Keys that say anew who samples."""
 JUDGES = (("reward",), ("guard", "reward"))
 """Where a configuration names who judges."""
 
@@ -21,9 +23,12 @@ def check_trust(
 ) -> None:
     """Raise ConfigError where the saved configuration `values` names code to run, and nobody here asked for it.
 
-    Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`.
+    Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`. The same
+    holds for a server that would be sent prompts and a key, and for a folder that adapters would be written into.
     """
     named = named_keys(overrides)
+    if not trusted:
+        _check_server(values.get("engine"), where, named)
     for place in JUDGES:
         key = ".".join(place)
         code = None if trusted else next(_codes(_at(values, place)), None)
@@ -33,11 +38,24 @@ def check_trust(
                 f"whoever wrote it{cure}."
             )
     pieces = {} if trusted else _pieces(values.get("method")) | _tasks(values.get("task"))
-    for key, name in pieces.items():
+    programs = {} if trusted or named & ENGINES else _programs(values.get("engine"))
+    for key, name in (pieces | programs).items():
         if not named & {key, f"{key}.name"}:
             raise ConfigError(
                 f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
                 f"trust whoever wrote it."
+            )
+
+
+def _check_server(engine: object, where: str, named: frozenset[str]) -> None:
+    """Raise ConfigError where a saved engine names a server, or a folder outside the run, and no override does."""
+    if not isinstance(engine, Mapping) or named & {"engine", "engine.name"}:
+        return
+    for key, what in (("url", "a server that would be asked"), ("adapters", "a folder that would be written into")):
+        if engine.get(key) is not None and f"engine.{key}" not in named:
+            raise ConfigError(
+                f"{where} names {what}: engine.{key} is {shortened(str(engine[key]))}; add `trust` if you trust "
+                f"whoever wrote it, or set engine.{key}, or engine: in_process."
             )
 
 
@@ -48,6 +66,13 @@ def _tasks(task: object) -> dict[str, str]:
     names = [reward.get("name") if isinstance(reward, Mapping) else reward for reward in several]
     code = [str(file_of(name) or name) for name in names if isinstance(name, str) and ":" in name]
     return {"task": code[0]} if code else {}
+
+
+def _programs(engine: object) -> dict[str, str]:
+    """Return what would start a server, beside this interpreter and vLLM, under the key that asks for it."""
+    start = engine.get("start") if isinstance(engine, Mapping) else None
+    named = {name: start.get(name) for name in ("python", "options")} if isinstance(start, Mapping) else {}
+    return {f"engine.start.{name}": str(value) for name, value in named.items() if value}
 
 
 def without_pieces(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from creditree.disk import opened
 from creditree.errors import ModelError
+from creditree.models.plain import plain_model
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
@@ -94,7 +96,7 @@ def source_sha256(name: str) -> str | None:
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -112,7 +114,7 @@ def _read_digest(path: Path, *_about: int) -> str:
 def _check(path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"model file '{path}' does not exist; give the path of a .gguf file, or a model directory.")
-    with path.open("rb") as file:
+    with opened(path) as file:
         magic = file.read(4)
     if magic != MAGIC:
         raise ModelError(f"model file '{path}' is no GGUF file (it begins with {magic!r}); get it again.")
@@ -134,14 +136,7 @@ def _dequantise(path: Path, folder: Path) -> None:
         where, name = str(path.parent), path.name
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
         model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
-        # A model that came from a GGUF refuses to be saved: its weights move into one that has no such past.
-        settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-        with torch.device("meta"):
-            fresh: Any = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings))
-        fresh.load_state_dict(model.state_dict(), assign=True)
-        fresh.tie_weights()
-        fresh.generation_config = model.generation_config
-        fresh.save_pretrained(folder)
+        plain_model(model, model.state_dict()).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from creditree.disk import content
 from creditree.errors import ModelError
 from creditree.models.finite import check_finite
 from creditree.models.lora import LoraSpec
@@ -78,13 +79,28 @@ class SavedAdapter:
 
         Missing rows and matrices are zero; B takes up what a module's own scaling differs by. Raises ModelError.
         """
-        with one_sentence(lambda error: f"'{self.directory / WEIGHTS_FILE}' is damaged ({reason_of(error)})."):
-            saved = load_file(self.directory / WEIGHTS_FILE)
-        check_finite(f"the matrices of the adapter in '{self.directory}'", saved)
+        saved = self._tensors()
         foreign = sorted(set(saved) - set(own))
         if foreign:
             raise ModelError(f"the adapter in '{self.directory}' has {foreign[0]}, which is nothing in the model.")
         return {name: self._fitted(name, saved.get(name), like, scaling) for name, like in own.items()}
+
+    def changes(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each adapted module, and what its weight [outputs, inputs] is changed by: s B A, in float64.
+
+        Raises ModelError.
+        """
+        saved = self._tensors()
+        for module, scaling in self.scaling.items():
+            a, b = (saved[f"base_model.model.{module}.lora_{side}.weight"].double() for side in "AB")
+            yield module, scaling * (b @ a)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Read the matrices. Raises ModelError."""
+        with one_sentence(lambda error: f"'{self.directory / WEIGHTS_FILE}' is damaged ({reason_of(error)})."):
+            tensors = load_file(self.directory / WEIGHTS_FILE)
+        check_finite(f"the matrices of the adapter in '{self.directory}'", tensors)
+        return tensors
 
     def _fitted(self, name: str, saved: Tensor | None, like: Tensor, scaling: float) -> Tensor:
         if saved is None:
@@ -108,7 +124,7 @@ def _settings(directory: Path) -> Any:
     problem = object_problem(path)
     if problem is not None:
         raise ModelError(f"{_unusable(directory)} ({problem}).")
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw = json.loads(content(path))
     kind = raw.get("peft_type", "LORA")
     if kind != "LORA":
         raise ModelError(f"the adapter in '{directory}' is no LoRA, but {shown(kind)}; Creditree reads LoRA adapters.")
