@@ -51,7 +51,7 @@ SELECTIONS: dict[str, Selection] = {
 OBJECTIVES: dict[str, Objective] = {
     "policy_gradient": PolicyGradient(), "likelihood": Likelihood(), "clipped": Clipped(), "cispo": Cispo()
 }  # fmt: skip
-RATIOS = [0.25 * step for step in range(1, 17)]
+RATIOS = [round(0.1 * step, 1) for step in range(1, 41)]
 
 
 def explored() -> tuple[ct.RolloutTree, Parts]:
@@ -183,5 +183,5 @@ if __name__ == "__main__":
     from docs.figures.drawing import draw
 
     found = numbers()
-    NUMBERS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    NUMBERS.write_text(json.dumps(found) + "\n", encoding="utf-8")
     draw(found, FOLDER)

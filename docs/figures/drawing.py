@@ -1,6 +1,8 @@
 """The pictures of docs/concepts.md, drawn from the numbers of `concepts.py`."""
 
+import re
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 INK, FAINT, PAPER = "#222222", "#8a8a8a", "#ffffff"
 VALUES = colormaps["viridis"]
-ADVANTAGES = colormaps["PuOr_r"]
+ADVANTAGES = colormaps["PuOr"]
 LEARNS = "#2a9d8f"
 LINES = {"policy_gradient": "-", "likelihood": "--", "clipped": "-.", "cispo": ":"}
 
@@ -27,7 +29,14 @@ def draw(numbers: dict[str, Any], folder: Path) -> None:
             "select": select_picture(numbers["group"]),
             "objective": objective_picture(numbers["objective"]),
         }.items():
-            picture.savefig(folder / f"{name}.svg", metadata={"Date": None}, facecolor=PAPER)
+            written = StringIO()
+            picture.savefig(written, format="svg", metadata={"Date": None}, facecolor=PAPER)
+            (folder / f"{name}.svg").write_text(_short(written.getvalue()), encoding="utf-8")
+
+
+def _short(svg: str) -> str:
+    """Return the picture with two digits after the point, which is a hundredth of a pixel."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}", svg)
 
 
 def tree_picture(tree: dict[str, Any]) -> Figure:
@@ -39,12 +48,16 @@ def tree_picture(tree: dict[str, Any]) -> Figure:
         start, row = branch["fork"] + span["start"], order[span["branch"]]
         height = 0.22 + 0.13 * span["completions"]
         colour = VALUES(0.15 + 0.75 * span["value"])
-        axes.add_patch(Rectangle((start, -row - height / 2), span["stop"] - span["start"], height, color=colour, lw=0))
+        axes.add_patch(
+            Rectangle(
+                (start, -row - height / 2), span["stop"] - span["start"], height, color=colour, lw=0, clip_on=False
+            )
+        )
         if span["stop"] - span["start"] > 3:
             label = f"V = {span['value']:.2f}".rstrip("0").rstrip(".")
             axes.text(start + 0.2, -row + height / 2 + 0.05, label, fontsize=7, color=FAINT)
         for offset in range(span["start"], span["stop"]):
-            _letter(axes, branch["fork"] + offset, -row, branch["tokens"][offset], "white")
+            _letter(axes, branch["fork"] + offset, -row, branch["tokens"][offset], _ink_on(colour))
     for index, branch in enumerate(branches):
         if branch["parent"] is not None:
             top = order[branch["parent"]]
@@ -142,9 +155,13 @@ def _panel(rows: int, height: float) -> tuple[Figure, Axes]:
 
 
 def _cell(axes: Axes, x: float, y: float, colour: Any, token: str) -> None:
-    axes.add_patch(Rectangle((x + 0.04, y - 0.42), 0.92, 0.84, color=colour, lw=0))
+    axes.add_patch(Rectangle((x + 0.04, y - 0.42), 0.92, 0.84, color=colour, lw=0, clip_on=False))
+    _letter(axes, x, y, token, _ink_on(colour))
+
+
+def _ink_on(colour: Any) -> str:
     red, green, blue, _ = mpl.colors.to_rgba(colour)
-    _letter(axes, x, y, token, "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 else INK)
+    return "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 else INK
 
 
 def _letter(axes: Axes, x: float, y: float, token: str, colour: str) -> None:

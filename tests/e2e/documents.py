@@ -129,7 +129,7 @@ def _tables(folder: Path) -> None:
     graded = [{"prediction": f"it is {row['answer']}", "answers": [row["answer"]], "label": 1} for row in records[:4]]
     sets = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench")
     for name, part in {
-        "svamp.jsonl": [row | {"split": slice_} for slice_ in ("train", "validation", "test") for row in records],
+        "svamp.jsonl": [row | {"split": ("train", "validation", "test")[i % 3]} for i, row in enumerate(records)],
         "problems.jsonl": records, "answers.jsonl": graded, "labelled.jsonl": graded,
         **{f"sets/{name}.jsonl": records[:4] for name in sets},
     }.items():  # fmt: skip
