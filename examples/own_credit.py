@@ -26,4 +26,4 @@ class Ranked(ct.OutcomeCredit):
         """Return A [G] of the rewards [G] of one group; 0 where all are equal."""
         if len(rewards) < 2 or np.ptp(rewards) == 0.0:
             return np.zeros(len(rewards))
-        return (rankdata(rewards) - 1.0) / (len(rewards) - 1) - self.middle
+        return np.asarray((rankdata(rewards) - 1.0) / (len(rewards) - 1) - self.middle)
