@@ -5,6 +5,7 @@ import sys
 import typer
 
 from creditree.cli.compare import compare
+from creditree.cli.doctor import doctor
 from creditree.cli.ending import Commands, ended
 from creditree.cli.evaluate import evaluate
 from creditree.cli.grade import grade, verify_audit
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command()(train)
 app.command()(plan)
+app.command()(doctor)
 app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)
