@@ -14,7 +14,7 @@ from creditree.doctor.of_run import case_of_run
 from creditree.doctor.registry import DIAGNOSES, examined
 from creditree.doctor.rehearsal import Rehearsal
 from creditree.doctor.request import DoctorRequest
-from creditree.doctor.room import Room
+from creditree.doctor.room import MemoryFit
 from creditree.errors import ConfigError
 from creditree.report.watcher import Watcher
 from creditree.setup.request import TrainRequest
@@ -35,7 +35,7 @@ class Checkup:
     name: str
     host: Host
     diagnoses: tuple[Diagnosis, ...]
-    room: Room | None = None
+    room: MemoryFit | None = None
     rehearsal: Rehearsal | None = None
     left_out: tuple[str, ...] = ()
 

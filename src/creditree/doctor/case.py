@@ -8,7 +8,7 @@ from typing import Any
 from creditree.config.schema import RunConfig
 from creditree.doctor.completions import JudgedCompletion, groups_of
 from creditree.doctor.host import Host
-from creditree.doctor.room import Room
+from creditree.doctor.room import MemoryFit
 from creditree.errors import CreditreeError
 from creditree.evaluate.legible import CurableSettings
 from creditree.evaluate.summary import Summary
@@ -40,7 +40,7 @@ class Case:
 
     host: Host | None = None
     config: RunConfig | None = None
-    room: Room | None = None
+    room: MemoryFit | None = None
     task: Task | None = None
     texts: Texts | None = None
     records: Sequence[Record] = ()

@@ -8,7 +8,7 @@ from creditree.doctor.host import Host
 from creditree.doctor.machine import memory
 from creditree.doctor.of_run import attempted, texts_of
 from creditree.doctor.rehearsal import Rehearsal, rehearse
-from creditree.doctor.room import Room, room_of
+from creditree.doctor.room import MemoryFit, room_of
 from creditree.report.watcher import Watcher
 from creditree.setup.build import build_task
 from creditree.setup.defaults import chosen
@@ -22,7 +22,7 @@ class BeforeTraining:
     """What is known of a configuration; `left_out`: a sentence for each part that could not be looked at."""
 
     case: Case
-    room: Room | None
+    room: MemoryFit | None
     rehearsal: Rehearsal | None
     left_out: tuple[str, ...]
 

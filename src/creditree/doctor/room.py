@@ -12,7 +12,7 @@ from creditree.units import parse_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class MemoryFit:
     """`usable`: bytes of the device that a run may plan with, or the limit `train.memory`;  `at_most`, `expected`: what
     the run needs at its peak, in `phase`;  `group`, `length`: the largest that fit, the other as configured;
     `problem`: why nothing fits, None where it does;  `assumed`: the prompt's length could not be looked up.
@@ -34,7 +34,7 @@ class Room:
         return asdict(self) | {"fits": self.problem is None}
 
 
-def room_of(config: RunConfig) -> Room:
+def room_of(config: RunConfig) -> MemoryFit:
     """Return what a run needs and what this machine has, before the model is loaded.
 
     Raises ConfigError where the model's shape is not known without asking the network.
@@ -45,7 +45,7 @@ def room_of(config: RunConfig) -> Room:
     usable = usable_memory(device) if limit is None else parse_bytes(limit)
     fitting = choose(work, usable, free)
     shown = work if fitting is None else fitting
-    return Room(
+    return MemoryFit(
         device,
         usable,
         predict(shown).total,

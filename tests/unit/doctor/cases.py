@@ -10,7 +10,7 @@ from creditree.config.schema import RunConfig
 from creditree.doctor.case import Case, Record
 from creditree.doctor.completions import JudgedCompletion
 from creditree.doctor.host import CacheFolder, Device, Host
-from creditree.doctor.room import Room
+from creditree.doctor.room import MemoryFit
 from creditree.evaluate.summary import Decoding, Summary, SummaryDetails
 from creditree.ledger import Ledger
 from creditree.problem import Problem, Status
@@ -114,9 +114,9 @@ def host(**of: Any) -> Host:
     return replace(made, **of)
 
 
-def room(**of: Any) -> Room:
+def room(**of: Any) -> MemoryFit:
     """Return a run that fits."""
-    made = Room("cpu", 8 * 10**9, 2 * 10**9, 10**9, "update", "method.group", 64, 500, None, assumed=False)
+    made = MemoryFit("cpu", 8 * 10**9, 2 * 10**9, 10**9, "update", "method.group", 64, 500, None, assumed=False)
     return replace(made, **of)
 
 
