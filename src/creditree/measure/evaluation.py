@@ -26,9 +26,10 @@ from creditree.report.evaluation import (
     problem_rows,
 )
 from creditree.report.watcher import Watcher
+from creditree.runs.directory import SERVER_LOG
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
@@ -121,7 +122,9 @@ def _measured(
             base.check(measurement.trained)
         trained = None if measurement.trained is None else load_trained(model, measurement.trained)
         job = measurement.jobs[0]
-        engine = build_engine(config, model, trained, (job.task.prompt, job.problems), rows_of(config))
+        around = Surroundings(None if directory is None else directory.path / SERVER_LOG, progress.message)
+        questions = job.task.prompt, job.problems
+        engine = build_engine(config, model, trained, questions, rows_of(config), around=around)
         stack.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, measurement.key)

@@ -13,8 +13,9 @@ from creditree.evaluate.summary import Summary
 from creditree.pieces import check_named
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.watcher import Watcher
-from creditree.runs.directory import RunDirectory
+from creditree.runs.directory import SERVER_LOG, RunDirectory
 from creditree.setup.defaults import choices_text
+from creditree.setup.engine import Surroundings
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved, resolve
 from creditree.setup.workload import memory_note
@@ -58,7 +59,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
     resolved = resolve(config, recorded=_recorded(run) if is_there else None)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:
-        parts = build(resolved)
+        parts = build(resolved, Surroundings(directory.path / SERVER_LOG, watcher.message))
         config, settings = resolved.config, resolved.settings
         with ExitStack() as stack:
             stack.callback(parts.engine.close)
