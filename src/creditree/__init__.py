@@ -55,9 +55,9 @@ __all__ = [
     "InProcessEngine", "Key", "L2Penalty", "LastInteger", "Learner", "Likelihood", "Loop", "LoraSpec", "Masked",
     "Method", "Model", "ModelError", "Multiplication", "Objective", "OptimiserSpec", "OutcomeCredit", "PrefixGain",
     "Problem", "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
-    "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "doctor", "evaluate", "export",
-    "grade", "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot", "plan",
-    "prompt_ids", "sweep", "train", "wilson",
+    "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "doctor", "evaluate",
+    "export", "grade", "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot",
+    "plan", "prompt_ids", "sweep", "train", "wilson",
 ]  # fmt: skip
 
 PROCEDURES = frozenset({"doctor", "evaluate", "export", "monitor", "pilot", "plan", "sweep", "train"})

@@ -49,7 +49,7 @@ class JudgedCompletion:
             step=row["step"],
             problem=problem,
             attempt=attempt,
-            in_group=row["tree"] == 0 and row["parent"] is None,
+            in_group=row["tree"] == 0 and row["parent"] is None and row.get("beside") is None,
             prompt_tokens=len(row["prompt_ids"] or ()),
             surprisal=-sum(own) / len(own) if own else None,
         )
