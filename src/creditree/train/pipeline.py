@@ -64,7 +64,7 @@ class Pipeline:
         if self.schedule.off_policy and not is_last:
             self.in_flight = self._draw(number + 1, self.schedule.num_problems(self.state))
             self._first_round(self.in_flight, cost, seconds, beside=current)
-        self._to_the_end(current, cost, seconds)
+        self.rollout.finish(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
         share_trie([*current, *self.in_flight])
@@ -156,16 +156,14 @@ class Pipeline:
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
-        kept = live if live is self.in_flight else ()
-        self.rollout.advance([*live, *(exploring for exploring in beside if exploring.is_pending)], cost, seconds, kept)
+        is_next = live is self.in_flight
+        beside = [exploring for exploring in beside if exploring.is_pending]
+        whole = not (is_next or self.schedule.looks_early)
+        self.rollout.begin(live, beside, cost, seconds, kept=is_next, whole=whole)
         goes_on, self.state = self.schedule.expands([exploring.forest for exploring in live], self.state)
         for exploring, keep in zip(live, goes_on, strict=True):
             if not keep:
                 exploring.end()
-
-    def _to_the_end(self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds) -> None:
-        while pending := [exploring for exploring in live if exploring.is_pending]:
-            self.rollout.advance(pending, cost, seconds)
 
     def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
         """Draw more problems for as long as the schedule misses some that can be trained on."""
@@ -176,5 +174,5 @@ class Pipeline:
                 return
             more = self._draw(number, missing, len(current))
             self._first_round(more, cost, seconds)
-            self._to_the_end(more, cost, seconds)
+            self.rollout.finish(more, cost, seconds)
             current += more
