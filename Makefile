@@ -6,12 +6,16 @@ NEWEST := .venv-newest
 READY := $(VENV)/.installed
 WORKERS ?= 2
 VLLM := .venv-vllm
+AUDIT := .venv-audit
+FUZZ := .venv-fuzz
+FUZZ_SECONDS ?= 60
 VLLM_BIN := $(VLLM)/bin
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: quickstart test test-all newest check format bench bench-big real vllm proof clean
+.PHONY: quickstart test test-all newest check audit docs format bench bench-big real vllm fuzz proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -50,6 +54,12 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m checks.licences --check
+	$(BIN)/mkdocs build --quiet --strict
+
+# The site, in build/site: open build/site/index.html, it needs no network. `mkdocs serve` shows changes as they come.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -83,6 +93,23 @@ $(VLLM)/.installed:
 vllm: $(READY) $(VLLM)/.installed
 	CREDITREE_VLLM_PYTHON=$(VLLM_BIN)/python $(BIN)/python -m pytest tests/vllm
 
+# Each parser of configurations, data files and answers is fed what atheris makes up, for a minute each (FUZZ_SECONDS), in
+# an environment of its own; the corpus stays in build/fuzz. What it finds becomes a test in tests/fuzz/found.
+$(FUZZ)/.installed: pyproject.toml constraints.txt
+	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt -e . 'atheris>=3'
+	touch $(FUZZ)/.installed
+
+fuzz: $(FUZZ)/.installed
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# Known vulnerabilities of the tested versions, from the package index; it says so where the index cannot be asked.
+audit:
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet 'pip-audit>=2.9'
+	$(AUDIT)/bin/python -m checks.audit
+
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
@@ -90,4 +117,4 @@ proof: $(READY)
 	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl
 
 clean:
-	rm -rf $(VENV) $(NEWEST) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(NEWEST) $(VLLM) $(AUDIT) $(FUZZ) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,7 +1,7 @@
 """Training and measuring with a server: a small one of vLLM's protocol, over a real tiny model, on this machine."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
 from creditree.engines.vllm.client import ServerError
+from creditree.errors import ConfigError
 from creditree.measure.evaluation import evaluate
 from creditree.measure.target import EvaluationRequest
 from creditree.models.load import load_model
@@ -71,7 +72,10 @@ def test_a_run_of_two_steps_and_its_measurement(tmp_path: Path, line: tuple[Faul
     assert proxy.behind.adapters == {}
     asked = {body["model"] for body in completions(proxy.behind.asked)}
     assert len(asked - {"base"}) >= 3  # the weights before, between and after the updates
-    found = evaluate(EvaluationRequest(str(tmp_path / "run"), temperatures=(0.0,), problems=4), heard)
+    measuring = EvaluationRequest(str(tmp_path / "run"), temperatures=(0.0,), problems=4)
+    with pytest.raises(ConfigError, match=f"names a server that would be asked: engine.url is {url}; add `trust` if"):
+        evaluate(measuring, heard)
+    found = evaluate(replace(measuring, trusted=True), heard)
     assert found.record["n"] == 4
     assert proxy.behind.adapters == {}
 

@@ -23,7 +23,7 @@ RewardOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run that is there, if any.")]
 TrustOption = Annotated[
-    bool, typer.Option("--trust-run", help="Run the reward function, or programs, that the run's configuration names.")
+    bool, typer.Option("--trust-run", help="Run code, and ask the server, that the run's configuration names.")
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, max=4096, help="Let N processes, on a Ray cluster or here, work.")

@@ -15,6 +15,7 @@ from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.sizes import check_step
 from creditree.config.task import BY_TAG, KINDS, MIXTURE
 from creditree.config.warm_start import WarmStartBlock
+from creditree.disk import content
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.notation import NotationError, read_values
@@ -30,10 +31,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def read_yaml(path: Path, what: str = "configuration") -> str:
     """Return the text of a YAML file. Raises ConfigError, which calls it `what`, where it cannot be read."""
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            # a pipe that nobody writes to would wait for ever
-            raise ConfigError(f"{what} '{path}' is a pipe or a device, not a file; give the path of a YAML file.")
-        return path.read_text(encoding="utf-8")
+        return content(path).decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{what} '{path}' does not exist; give the path of a YAML file.") from None
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Code that a saved run names is somebody's program: it runs only where the command line says so."""
+"""Code and servers that a saved run names are somebody's: they are used only where the command line says so."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,9 +21,12 @@ def check_trust(
 ) -> None:
     """Raise ConfigError where the saved configuration `values` names code to run, and nobody here asked for it.
 
-    Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`.
+    Asking is `trusted`, or an override that names who judges. The sentence says what would run, then `cure`. The same
+    holds for a server that would be sent prompts and a key, and for a folder that adapters would be written into.
     """
     named = named_keys(overrides)
+    if not trusted:
+        _check_server(values.get("engine"), where, named)
     for place in JUDGES:
         key = ".".join(place)
         code = None if trusted else next(_codes(_at(values, place)), None)
@@ -38,6 +41,18 @@ def check_trust(
             raise ConfigError(
                 f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
                 f"trust whoever wrote it."
+            )
+
+
+def _check_server(engine: object, where: str, named: frozenset[str]) -> None:
+    """Raise ConfigError where a saved engine names a server, or a folder outside the run, and no override does."""
+    if not isinstance(engine, Mapping) or named & {"engine", "engine.name"}:
+        return
+    for key, what in (("url", "a server that would be asked"), ("adapters", "a folder that would be written into")):
+        if engine.get(key) is not None and f"engine.{key}" not in named:
+            raise ConfigError(
+                f"{where} names {what}: engine.{key} is {shortened(str(engine[key]))}; add `trust` if you trust "
+                f"whoever wrote it, or set engine.{key}, or engine: in_process."
             )
 
 

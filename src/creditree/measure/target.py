@@ -155,7 +155,7 @@ def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[st
         values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
             values.pop("reward", None)
-        used = {key: values.get(key) for key in ("reward", "task") if key not in block}
+        used = {key: values.get(key) for key in ("reward", "task", "engine") if key not in block}
         check_trust(used, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose `reward`")
         check_trained(run.trained)
         return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)

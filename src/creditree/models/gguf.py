@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from creditree.disk import opened
 from creditree.errors import ModelError
 
 SUFFIX = ".gguf"
@@ -94,7 +95,7 @@ def source_sha256(name: str) -> str | None:
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -112,7 +113,7 @@ def _read_digest(path: Path, *_about: int) -> str:
 def _check(path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"model file '{path}' does not exist; give the path of a .gguf file, or a model directory.")
-    with path.open("rb") as file:
+    with opened(path) as file:
         magic = file.read(4)
     if magic != MAGIC:
         raise ModelError(f"model file '{path}' is no GGUF file (it begins with {magic!r}); get it again.")

@@ -18,9 +18,10 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from creditree.disk import content, is_inside, opened
 from creditree.errors import CreditreeError, ModelError
 from creditree.models.directory import known, locate
-from creditree.text import one_line
+from creditree.text import one_line, shown
 
 REASON = 300
 """Characters of a foreign error that a sentence shows."""
@@ -176,9 +177,10 @@ def fault_in(directory: Path, files: Sequence[str] = ()) -> tuple[str, str] | No
 def object_problem(path: Path) -> str | None:
     """Return why a file holds no JSON object, or None."""
     try:
-        if path.read_bytes()[: len(_LFS)] == _LFS:
+        data = content(path)
+        if data[: len(_LFS)] == _LFS:
             return "it is a git-lfs pointer, not the file: fetch it with git lfs pull"
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(data.decode("utf-8"))
     except UnicodeDecodeError:
         return "it is not UTF-8 text"
     except json.JSONDecodeError as error:
@@ -199,11 +201,11 @@ _KINDS: dict[type, str] = {
 def weights_problem(path: Path) -> str | None:
     """Return why a safetensors file cannot be opened, or None. Reads its header only."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             if file.read(len(_LFS)) == _LFS:
                 return "it is a git-lfs pointer, not the weights: fetch them with git lfs pull"
-        with safe_open(path, framework="pt") as opened:
-            opened.keys()
+        with safe_open(path, framework="pt") as weights:
+            weights.keys()
     except Exception as error:
         return reason_of(error)
     return None
@@ -255,6 +257,9 @@ def _index_problem(path: Path) -> str | None:
     shards = json.loads(path.read_text(encoding="utf-8")).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         return "it has no weight_map from tensors to files"
+    outside = next((shard for shard in shards.values() if not is_inside(shard)), None)
+    if outside is not None:
+        return f"it names {shown(outside)}, which lies elsewhere"
     missing = sorted({shard for shard in shards.values() if not (path.parent / shard).is_file()})
     return f"{one_line(missing[0], REASON)}, which it names, is not there" if missing else None
 

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from creditree.disk import content
 from creditree.errors import ModelError
 from creditree.models.finite import check_finite
 from creditree.models.lora import LoraSpec
@@ -108,7 +109,7 @@ def _settings(directory: Path) -> Any:
     problem = object_problem(path)
     if problem is not None:
         raise ModelError(f"{_unusable(directory)} ({problem}).")
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw = json.loads(content(path))
     kind = raw.get("peft_type", "LORA")
     if kind != "LORA":
         raise ModelError(f"the adapter in '{directory}' is no LoRA, but {shown(kind)}; Creditree reads LoRA adapters.")

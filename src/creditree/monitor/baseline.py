@@ -99,7 +99,8 @@ def _run_folder(target: str) -> Path:
 def _config(run: RunDirectory, overrides: Sequence[str], *, trusted: bool) -> RunConfig:
     where = str(run.path / "config.yaml")
     values = without_pieces(parse_values(run.config_yaml, where))
-    check_trust({"reward": values.get("reward")}, f"run '{run.path}'", overrides, trusted=trusted)
+    used = {key: values.get(key) for key in ("reward", "engine")}
+    check_trust(used, f"run '{run.path}'", overrides, trusted=trusted)
     own = check_config(values, where)
     config = check_config(apply_overrides(deepcopy(values), overrides), where)
     difference = describe_difference(_defining(own), _defining(config))

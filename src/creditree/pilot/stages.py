@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from creditree.config.reward import reward_of
+from creditree.disk import content
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.base import Base, look_at_base
@@ -143,7 +144,7 @@ def _settings(request: Request) -> dict[str, Any]:
 
 def _digest(path: Path, what: str = "problem") -> str:
     try:
-        return sha256(path.read_bytes()).hexdigest()
+        return sha256(content(path)).hexdigest()
     except OSError as error:
         raise DataError(f"The {what} file {path} cannot be read ({error.strerror}): check the path.") from None
 

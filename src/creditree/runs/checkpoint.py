@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from creditree.disk import content
 from creditree.errors import RunError
 from creditree.runs.atomic import published, recover, remove, write_synced, writing
 from creditree.runs.metrics import Mark
@@ -113,7 +114,7 @@ def _folders(directory: Path) -> dict[int, Path]:
 
 def _read(step: int, folder: Path) -> Checkpoint:
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        manifest = json.loads(content(folder / _MANIFEST))
         expected = {
             name: (manifest["files"][name]["bytes"], manifest["files"][name]["sha256"]) for name in (_ARRAYS, _STATE)
         }
@@ -133,7 +134,7 @@ def _read(step: int, folder: Path) -> Checkpoint:
 
 def _verified(path: Path, num_bytes: int, sha256: str) -> bytes:
     try:
-        data = path.read_bytes()
+        data = content(path)
     except OSError as error:
         raise _DamagedError(f"{path.name} cannot be read") from error
     if len(data) != num_bytes:

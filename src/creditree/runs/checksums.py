@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from creditree.disk import content, is_inside, opened
 from creditree.errors import RunError
 from creditree.runs.atomic import write_bytes, write_synced, writing
+from creditree.text import shown
 
 CHECKSUMS = "creditree.sha256"
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -70,7 +72,7 @@ class Checksums:
         if digests is None:
             return ""
         try:
-            with (self.folder / name).open("rb") as file:
+            with opened(self.folder / name) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"cannot be read: {error.strerror}"
@@ -91,7 +93,7 @@ class Checksums:
 
     def _lines(self) -> list[tuple[str, str]]:
         try:
-            text = self.path.read_bytes().decode()
+            text = content(self.path).decode()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
@@ -102,6 +104,8 @@ class Checksums:
             match = _LINE.fullmatch(line)
             if match is None:
                 raise RunError(f"{self.path} line {number} is no checksum; {_UNCHECKED}.")
+            if not is_inside(match[2]):
+                raise RunError(f"{self.path} line {number} names {shown(match[2])}, which lies elsewhere; {_UNCHECKED}.")
             entries.append((match[1], match[2]))
         return entries
 
@@ -127,7 +131,7 @@ def check_sealed(folder: Path, cure: str) -> None:
     The checksums were written whole: where there are none, or the last line is cut, they are damaged themselves.
     """
     sums = folder / CHECKSUMS
-    if sums.is_file() and not sums.read_bytes().endswith(b"\n"):
+    if sums.is_file() and not content(sums).endswith(b"\n"):
         raise RunError(f"{sums} is empty or cut off; {_UNCHECKED}.")
     for name, words in Checksums(folder).damages().items():
         raise RunError(f"{folder / name} {words}; {cure}.")

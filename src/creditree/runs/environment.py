@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from creditree.disk import opened
 from creditree.errors import RunError
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "safetensors", "pyarrow")
@@ -61,12 +62,10 @@ def content_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-        if path.exists() and not path.is_file() and not path.is_dir():  # nobody may ever write to a pipe
-            raise RunError(f"{path} is a pipe or a device, not a file; remove it, or choose another directory.")
         try:
             size = path.stat().st_size
             digest.update(f"{path.name} {size}\n".encode())
-            with path.open("rb") as file:
+            with opened(path) as file:
                 digest.update(file.read(_MIB))
                 if size > _MIB:
                     file.seek(max(_MIB, size - _MIB))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from creditree.disk import content
 from creditree.errors import RunError
 from creditree.notation import NotationError, read_values
 from creditree.text import shortened, shown
@@ -23,7 +24,7 @@ _LONGEST = 60
 def read_bytes(path: Path, cure: str) -> bytes:
     """Return the content of a file. Raises RunError, which ends with the cure, where it cannot be read."""
     try:
-        return path.read_bytes()
+        return content(path)
     except (OSError, ValueError) as error:
         raise RunError(f"Cannot read {path}: {reason(error)}; {cure}.") from error
 

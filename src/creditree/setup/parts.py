@@ -1,9 +1,11 @@
 """From a resolved configuration to the machines of a run."""
 
+import math
 from dataclasses import replace
 
 import torch
 
+from creditree.config.schema import RunConfig
 from creditree.engines.native.library import identity
 from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
@@ -12,6 +14,7 @@ from creditree.models.all_weights import AllWeights
 from creditree.models.influence import check_observed
 from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
+from creditree.objective.base import Objective, is_recorded
 from creditree.rng import Key
 from creditree.setup.build import build_lora
 from creditree.setup.engine import build_engine
@@ -63,6 +66,7 @@ def build(resolved: Resolved) -> Parts:
         micro_batch,
         train.weight_decay,
         train.skip_grad_norm,
+        _max_mismatch(config, method.objective),
     )
     questions = task.prompt, resolved.settings.measured(task)
     engine = build_engine(config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True)
@@ -77,6 +81,13 @@ def build(resolved: Resolved) -> Parts:
         engine.close()
         raise
     return parts
+
+
+def _max_mismatch(config: RunConfig, objective: Objective) -> float:
+    """Return the limit of the mismatch; none where the engine records nothing of the softmax that the loss takes."""
+    sampling = config.sampling
+    same = is_recorded(objective.loss_temperature, sampling.temperature, sampling.top_p)
+    return config.train.max_mismatch if same else math.inf
 
 
 def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:

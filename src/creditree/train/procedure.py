@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-
-from creditree.errors import DataError, ModelError, NonFiniteError, RunError
+from creditree.errors import DataError, ModelError, NonFiniteError, RunError, is_out_of_memory
 from creditree.evaluate.accuracy import Evaluation, check_judged
 from creditree.evaluate.summary import Summary
 from creditree.problem import fingerprint
@@ -158,7 +156,9 @@ def _train(trainer: Trainer, pause: int | None = None) -> None:
         trainer.train(pause)
     except NonFiniteError as error:
         raise _given_up(trainer, error) from error
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
             "train.micro_batch_tokens, method.group or sampling.max_new_tokens."

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import pickle
 import sys
 import weakref
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
 from creditree.user_code import described
+from creditree.verify.frames import packed
 from creditree.verify.process import Worker
 from creditree.verify.reward_function import offered, rules_of, verdicts
 from creditree.verify.verifier import Answer, Rules, Verifier
@@ -34,6 +34,8 @@ LOOK_S = 0.25
 MEMORY_SHARE = 0.9
 """Of the memory that is free when the process starts: what it may hold where no limit is set."""
 LEAST_MEMORY = 1 << 28
+MOST_PROCESSES = 256
+"""Processes that a function may have at once: more than a pool of workers, fewer than a fork bomb."""
 MOST_PRINTED = 64 * 1024
 PATIENCE_S = 2.0
 """How long a process may take to end by itself, and write what it holds, when it is no longer needed."""
@@ -53,10 +55,10 @@ class IsolatedReward(Verifier):
     """The reward function at `location`, called in a worker process that lives as long as this verifier.
 
     It is called as `RewardFunction` calls one. Where it gives no reply within `deadline_s`, holds more than
-    `memory_bytes`, or ends its process in whatever way, the completions of that call have verdicts ``timeout`` or
-    ``crash`` without a reward, and the next call starts a new process. After three such calls in a row, or where its
-    first is one, it is not called again. What it prints is shown among the errors, the first 64 KiB of it. Raises
-    ConfigError for little memory.
+    `memory_bytes`, has more than `MOST_PROCESSES` processes, or ends its process in whatever way, the completions of
+    that call have verdicts ``timeout`` or ``crash`` without a reward, and the next call starts a new process. After
+    three such calls in a row, or where its first is one, it is not called again. What it prints is shown among the
+    errors, the first 64 KiB of it. Raises ConfigError for little memory.
     """
 
     def __init__(self, location: str, deadline_s: float = DEADLINE_S, memory_bytes: int | None = None) -> None:
@@ -104,7 +106,7 @@ class IsolatedReward(Verifier):
         if self._given_up:
             return [self._given_up] * len(answers), "crash"
         try:
-            payload = pickle.dumps((offered(answers), len(answers)))
+            payload = packed([offered(answers), len(answers)])
         except Exception as error:
             return [f"its columns cannot be sent to the function's process: {described(error)}"] * len(answers), "crash"
         status: Status = "crash"
@@ -150,7 +152,7 @@ class IsolatedReward(Verifier):
         try:
             if worker.hear(START_S) is None:
                 raise _InVainError("crash", worker.ending)
-            said = self._heard(worker, pickle.dumps((self.location, sys.path)), "importing")
+            said = self._heard(worker, packed([self.location, sys.path]), "importing")
         except TimeoutError:
             raise ConfigError(f"The process of the reward '{self.location}' does not start.") from None
         except _InVainError as error:
@@ -191,9 +193,11 @@ class IsolatedReward(Verifier):
             raise _InVainError("crash", "wrote over its own reply") from None
 
     def _look(self, worker: Worker) -> None:
-        """Raise _InVainError where the process holds too much memory, or ended while a copy of it keeps the pipe."""
+        """Raise _InVainError where the process holds too much, or ended while a copy of it keeps the pipe."""
         if worker.has_ended:
             raise _InVainError("crash", worker.ending)
+        if _processes_of(worker.process.pid) > MOST_PROCESSES:
+            raise _InVainError("crash", f"started more than {MOST_PROCESSES} processes")
         with suppress(psutil.Error):
             resident = psutil.Process(worker.process.pid).memory_info().rss
             if resident > self._most_bytes:
@@ -227,6 +231,16 @@ def _checked(said: object, expected: int) -> list[float | str]:
         if not isinstance(outcome, str) and not (isinstance(outcome, float) and isfinite(outcome)):
             raise _InVainError("crash", "wrote over its own reply")
     return said
+
+
+def _processes_of(group: int) -> int:
+    """Return how many processes a process group has; 0 where the system has no /proc."""
+    count = 0
+    with suppress(OSError):
+        for name in os.listdir("/proc"):
+            with suppress(OSError, ValueError):
+                count += os.getpgid(int(name)) == group
+    return count
 
 
 def _end(workers: list[Worker], owner: int, patience_s: float = 0.0) -> None:

@@ -5,7 +5,6 @@ function prints goes where errors go, it has no input, and a copy of the process
 """
 
 import os
-import pickle
 import signal
 import sys
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 from creditree.errors import ConfigError
 from creditree.user_code import described
 from creditree.verify.child import Channels
+from creditree.verify.frames import unpacked
 from creditree.verify.locate import find_function
 from creditree.verify.reward_function import RewardCallable, call, name_of
 
@@ -28,7 +28,7 @@ def main(lifeline: int) -> None:
     jobs, own = channels.frames(), os.getpid()
     channels.reply({"ready": True})
     try:
-        location, sys.path[:] = pickle.loads(next(jobs))
+        location, sys.path[:] = unpacked(next(jobs))
         function = _imported(location)
         _end_copies(own)
         channels.reply({"name": name_of(function)} if callable(function) else {"error": function})
@@ -52,7 +52,7 @@ def _imported(location: str) -> RewardCallable | str:
 
 
 def _called(function: Any, payload: bytes) -> list[float | str]:
-    arguments, expected = pickle.loads(payload)
+    arguments, expected = unpacked(payload)
     try:
         return call(function, arguments, expected)
     except BaseException as error:  # KeyboardInterrupt, which nobody but the function can have raised here

@@ -86,3 +86,16 @@ def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
     own: dict[str, Any] = values | {"method": {"name": "grpo", "select": "everything"}}
     check_trust(own, "run 'r'", trusted=False)
     assert without_pieces(own) == own
+
+
+def test_a_saved_server_is_not_asked_and_a_saved_folder_not_written_into_unasked() -> None:
+    values: dict[str, Any] = {"engine": {"name": "vllm", "url": "http://elsewhere.example"}}
+    with pytest.raises(ConfigError, match=r"run 'r' names a server that would be asked: engine.url is http://elsew"):
+        check_trust(values, "run 'r'", ["engine.connections=2"], trusted=False)
+    check_trust(values, "run 'r'", trusted=True)
+    for override in ("engine.url=http://127.0.0.1:1", "engine=in_process", "engine.name=in_process"):
+        check_trust(values, "run 'r'", [override], trusted=False)
+    values["engine"]["adapters"] = "/etc"
+    with pytest.raises(ConfigError, match=r"a folder that would be written into: engine.adapters is /etc; add `trust`"):
+        check_trust(values, "run 'r'", ["engine.url=http://127.0.0.1:1"], trusted=False)
+    check_trust({"engine": "in_process"}, "run 'r'", trusted=False)

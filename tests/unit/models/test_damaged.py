@@ -82,6 +82,14 @@ def refusal(path: Path, dtype: Any = "float32") -> str:
     return sentence
 
 
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/dev/zero", "x/../../model.safetensors"])
+def test_an_index_names_no_file_elsewhere(shard: str, model: Path) -> None:
+    (model / "model.safetensors").rename(model.parent / "model.safetensors")
+    (model / "x.safetensors").symlink_to("../model.safetensors")
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
+    assert f"(model.safetensors.index.json: it names '{shard}', which lies elsewhere)" in refusal(model)
+
+
 @pytest.mark.parametrize(("file", "text"), [(file, text) for file, texts in TEXTS.items() for text in texts])
 def test_a_damaged_file_is_named(file: str, text: str, model: Path) -> None:
     if file.endswith(".index.json"):

@@ -1,6 +1,7 @@
 """Checksums of files: written before the files, in sha256sum's own form, and compared when they are read."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -80,3 +81,21 @@ def test_checksums_of_a_folder_that_are_cut_are_no_leave_to_read_unchecked(left:
     sums.write_bytes(sums.read_bytes()[:left])
     with pytest.raises(RunError, match="is empty or cut off; remove it, and the files beside it are read unchecked"):
         check_sealed(tmp_path, "copy it again")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/dev/zero", "rollouts/../../outside"])
+def test_a_name_that_leads_elsewhere_is_not_followed(name: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("secret")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "creditree.sha256").write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(RunError, match=f"line 1 names '{name}', which lies elsewhere; remove it"):
+        Checksums(folder).damages()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    Checksums(tmp_path).record("summary.json", b"{}")
+    os.mkfifo(tmp_path / "summary.json")
+    assert Checksums(tmp_path).damages() == {"summary.json": "cannot be read: it is a pipe or a device, not a file"}
+    with HeldDirectory(tmp_path, None) as held, pytest.raises(RunError, match="it is a pipe or a device, not a file"):
+        held.read_json("summary.json")

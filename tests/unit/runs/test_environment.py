@@ -67,5 +67,5 @@ def test_the_cuda_version_is_read_without_importing_torch(tmp_path: Path, monkey
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokenizer.json")
-    with pytest.raises(RunError, match="is a pipe or a device"):
+    with pytest.raises(RunError, match="it is a pipe or a device"):
         content_digest(tmp_path)
