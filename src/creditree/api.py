@@ -11,6 +11,8 @@ from creditree.config.keywords import as_overrides, written
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
 from creditree.engines.native.library import prepare
+from creditree.export.call import export as export_request
+from creditree.export.request import Exported, ExportRequest
 from creditree.measure.compare import Comparison
 from creditree.measure.compare import compare as compare_paths
 from creditree.measure.evaluation import Evaluated
@@ -146,6 +148,24 @@ def evaluate(
 def compare(*runs: AnyPath, decoding: str | None = None, by_method: bool = False) -> Comparison:
     """Compare finished runs or saved evaluations, paired by problem; `by_method`: average those of a method."""
     return compare_paths([Path(run) for run in runs], decoding=decoding, by_method=by_method)
+
+
+def export(
+    run: AnyPath,
+    *,
+    merged: AnyPath | None = None,
+    adapter: AnyPath | None = None,
+    gguf: AnyPath | None = None,
+    converter: AnyPath | None = None,
+    watcher: Watcher | None = None,
+) -> Exported:
+    """Write what a run trained: a whole model (`merged`), a PEFT adapter (`adapter`), or a GGUF file (`gguf`).
+
+    `converter`: llama.cpp's ``convert_hf_to_gguf.py``, where it is not on the path. A whole model is there once its
+    log-probabilities are verified, or not at all.
+    """
+    request = ExportRequest(Path(run), _path(merged), _path(adapter), _path(gguf), _path(converter))
+    return export_request(request, _told(watcher))
 
 
 def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: Any) -> Plan:

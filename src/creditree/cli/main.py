@@ -7,6 +7,7 @@ import typer
 from creditree.cli.compare import compare
 from creditree.cli.ending import Commands, ended
 from creditree.cli.evaluate import evaluate
+from creditree.cli.export import export
 from creditree.cli.grade import grade, verify_audit
 from creditree.cli.methods import methods
 from creditree.cli.monitor import monitor
@@ -32,6 +33,7 @@ app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)
 app.command()(compare)
+app.command()(export)
 app.command()(grade)
 app.command("verify-audit")(verify_audit)
 app.command()(sweep)
