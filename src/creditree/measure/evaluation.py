@@ -26,9 +26,10 @@ from creditree.report.evaluation import (
     problem_rows,
 )
 from creditree.report.watcher import Watcher
+from creditree.runs.directory import SERVER_LOG
 from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
@@ -122,7 +123,8 @@ def _measured(
         if measurement.trained is not None:
             base.check(measurement.trained)
         trained = None if measurement.trained is None else load_trained(model, measurement.trained)
-        engine, verifiers = _machines(measurement, model, trained, verifiers, progress, workers)
+        around = Surroundings(None if directory is None else directory.path / SERVER_LOG, progress.message)
+        engine, verifiers = _machines(measurement, model, trained, verifiers, around, workers)
         stack.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, measurement.key)
@@ -154,19 +156,19 @@ def _machines(
     model: Model,
     trained: Trained | None,
     verifiers: list[Verifier],
-    progress: Watcher,
+    around: Surroundings,
     workers: int | None,
 ) -> tuple[Engine, list[Verifier]]:
     """Return what samples, and what judges each job: of this process, or by workers."""
     job = measurement.jobs[0]
     if workers is None:
         questions = job.task.prompt, job.problems
-        return build_engine(job.config, model, trained, questions, rows_of(job.config)), verifiers
+        return build_engine(job.config, model, trained, questions, rows_of(job.config), around=around), verifiers
     from creditree.setup.scaled import MeasuringWorkers  # Ray is imported by whoever asks for workers
 
     rewards = tuple(job.config.reward for job in measurement.jobs)
     asked = MeasuringWorkers(job.config, measurement.trained, rewards)
-    return asked.machines(workers, model, trained, verifiers, progress.message)
+    return asked.machines(workers, model, trained, verifiers, around.told)
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}

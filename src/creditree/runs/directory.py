@@ -33,7 +33,10 @@ _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
 _STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 """What a run starts with; its configuration last, because that is what makes the directory a run."""
 
-_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", "summary.json", "report.md", "reward.png")
+SERVER_LOG = "server.log"
+"""What a server says that the run has started for itself."""
+_WRITTEN = ("evaluation.json", "guard.json", "summary.json", "report.md", "reward.png", SERVER_LOG)
+_FILES = (*_STARTED_WITH, _METRICS, _NOTES, *_WRITTEN)
 _FOLDERS = (_CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, "adapter", "model")
 _CONFIG_CURE = "put back what it was, or choose another run; the adapter in it can be measured on a `task` without it"
 
@@ -46,7 +49,8 @@ class RunDirectory(HeldDirectory):
 
     What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``inputs.json`` says what
     problems, reward and weights a run was started with, ``start.json`` what it went on from, ``guard.json`` what was
-    found on its guard set, ``resumed.json`` what was other when it was continued.
+    found on its guard set, ``resumed.json`` what was other when it was continued, ``server.log`` what a server said that
+    was started for it.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced

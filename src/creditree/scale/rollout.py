@@ -41,7 +41,7 @@ class CrewRollout(Rollout):
 
     crew: Crew
 
-    def begin(
+    def first_round(
         self,
         live: Sequence[Exploring],
         beside: Sequence[Exploring],
@@ -53,17 +53,17 @@ class CrewRollout(Rollout):
     ) -> None:
         """Sample the first round of some problems, all rounds of those `beside`, and of all where they are `whole`."""
         if not self._sends([*live, *beside]):
-            super().begin(live, beside, ledger, seconds, kept=kept, whole=whole)
+            super().first_round(live, beside, ledger, seconds, kept=kept, whole=whole)
             return
         errands = [_errand(exploring, whole=whole, kept=kept) for exploring in live]
         errands += [_errand(exploring, whole=True, kept=False) for exploring in beside]
         self._explore([*live, *beside], errands, ledger, seconds)
 
-    def finish(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
+    def to_the_end(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
         """Sample all rounds that are left of each."""
         pending = [exploring for exploring in live if exploring.is_pending]
         if not self._sends(pending):
-            super().finish(pending, ledger, seconds)
+            super().to_the_end(pending, ledger, seconds)
             return
         errands = [_errand(exploring, whole=True, kept=False) for exploring in pending]
         self._explore(pending, errands, ledger, seconds)

@@ -122,7 +122,7 @@ class CrewWorker:
         for (exploring, errand), forest in zip(pairs, first, strict=True):
             if errand.whole:
                 exploring.send(forest)
-        self.rollout.finish(whole, ledger, seconds)
+        self.rollout.to_the_end(whole, ledger, seconds)
         explored = [
             ExploredForest(exploring.forest, exploring.rounds) if errand.whole else ExploredForest(forest, 1)
             for (exploring, errand), forest in zip(pairs, first, strict=True)

@@ -13,8 +13,9 @@ from creditree.evaluate.summary import Summary
 from creditree.pieces import check_named
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.watcher import Watcher
-from creditree.runs.directory import RunDirectory
+from creditree.runs.directory import SERVER_LOG, RunDirectory
 from creditree.setup.defaults import choices_text
+from creditree.setup.engine import Surroundings
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved, resolve
 from creditree.setup.workload import memory_note
@@ -63,7 +64,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, work
     resolved = resolve(config, recorded=_recorded(run) if is_there else None)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:
-        parts = _built(resolved, workers, watcher)
+        parts = _built(resolved, workers, watcher, directory)
         config, settings = resolved.config, resolved.settings
         with ExitStack() as stack:
             stack.callback(parts.engine.close)
@@ -77,9 +78,9 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, work
             yield parts, settings, directory, stack.enter_context(mirrored(watcher, mirrors))
 
 
-def _built(resolved: Resolved, workers: int | None, watcher: Watcher) -> Parts:
+def _built(resolved: Resolved, workers: int | None, watcher: Watcher, run: RunDirectory) -> Parts:
     if workers is None:
-        return build(resolved)
+        return build(resolved, Surroundings(run.path / SERVER_LOG, watcher.message))
     from creditree.setup.scaled import build_scaled  # Ray is imported by whoever asks for workers
 
     return build_scaled(resolved, workers, watcher.message)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
+from creditree.ledger import Ledger
 from creditree.rng import Key
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
@@ -94,8 +95,17 @@ class Loop:
         course = settings.course(state.step, state.seconds, state.ledger.sampled)
         parts = replace(self.parts, method=replace(method, select=method.select.at_progress(course)))
         learned = learn(parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
-        self.pipeline.learned(learned.rows)
-        return replace(learned, explored=[exploring.forest for exploring in explored.live])
+        skips = [*learned.skips, *self._collected(explored.cost)]
+        self.pipeline.learned(learned.rows, learned.cost.updates)
+        return replace(learned, explored=[exploring.forest for exploring in explored.live], skips=skips)
+
+    def _collected(self, cost: Ledger) -> list[Skip]:
+        """Wait for what is being sampled for the next step; return why it is left out, where it cannot be used."""
+        try:
+            self.pipeline.collect(cost, self.state.seconds)
+        except NonFiniteError as error:
+            return [_skip(error, self.pipeline.problem_ids)]
+        return []
 
 
 def _skip(error: NonFiniteError, problem_ids: list[str]) -> Skip:

@@ -53,6 +53,7 @@ def metrics_record(
         "problems": len(result.explored),
         "problems_trained": len(result.forests),
         "rows": result.rows,
+        **({"staleness": pipeline.staleness} if pipeline.schedule.off_policy else {}),
         **{f"schedule_{name}": value for name, value in pipeline.state.items()},
         **{f"explore_{name}": value for name, value in pipeline.explorer_state.items()},
         "learning_rate": rate,
