@@ -91,8 +91,8 @@ def ledger(completions: int = 320, **counts: int) -> Ledger:
 def sampled(steps: int = 40, total: Ledger | None = None, **of: Any) -> Case:
     """Return the case of a run whose groups are mixed; `of`: what is otherwise, in the case or in its metrics."""
     names = {"config", "completions", "summary", "base", "trained", "adapter_size", "is_run", "task", "texts"}
-    own = {name: of.pop(name) for name in names & of.keys()}
-    made = {
+    own: dict[str, Any] = {name: of.pop(name) for name in names & of.keys()}
+    made: dict[str, Any] = {
         "config": config(),
         "completions": tuple(groups(steps, [0.0, 1.0] * (GROUP // 2))),
         "adapter_size": 0.1,

@@ -59,7 +59,7 @@ def worked(n: int) -> dict[str, Any]:
     }
 
 
-FALLEN = {"reward_mean": lambda step: max(0.0, 0.6 - 0.02 * step) + 0.001 * (step % 3)}
+FALLEN: dict[str, Any] = {"reward_mean": lambda step: max(0.0, 0.6 - 0.02 * step) + 0.001 * (step % 3)}
 SAME = answers(*(f"answer {n}" for n in range(12)))
 
 PROVOKED: dict[str, list[tuple[str, Callable[[], Case], str]]] = {
@@ -134,7 +134,7 @@ PROVOKED: dict[str, list[tuple[str, Callable[[], Case], str]]] = {
             "problem",
             lambda: Case(
                 config=config(),
-                records=[r | {"truncated": max(0, 8 * (r["step"] - 30))} for r in records(40, ledger())],
+                records=[{**r, "truncated": max(0, 8 * (r["step"] - 30))} for r in records(40, ledger())],
             ),
             "80 of 80",
         ),
