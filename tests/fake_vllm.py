@@ -1,6 +1,7 @@
 """A small server of vLLM's protocol over a real tiny model, and a proxy that does wrong to what passes through it."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,8 @@ class FakeVllm:
             if path == "/v1/models":
                 names = [{"id": "base", "max_model_len": self.max_model_len}]
                 return 200, {"data": [*names, *({"id": name, "parent": "base"} for name in self.adapters)]}
+            if path == "/health":
+                return 200, ""
             if path == "/version":
                 return 200, {"version": "0.0-fake"}
             if path == "/v1/completions" and body is not None:
@@ -277,6 +280,15 @@ def served(target: FakeVllm | FaultyProxy) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def stand_in(folder: Path) -> str:
+    """Return an interpreter that is said to have vLLM: what is started with it passes all on to a fake (BEHIND)."""
+    path = folder / "python"
+    script = Path(__file__).with_name("started_vllm.py")
+    path.write_text(f'#!/bin/sh\n[ "$1" = -I ] && exit 0\nshift 2\nexec "{sys.executable}" -I "{script}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def completions(asked: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ AREAS = {
         {"found": 1, "held": 2, "asked": 2, "one": 0},
     ),
     "the engines": (
-        ["engines/*.py", "engines/native", "engines/static"],
+        ["engines"],
         {"found": 1, "held": 1, "asked": 0, "one": 2},
     ),
     "the pieces and their texts": (

@@ -1,14 +1,29 @@
 """The key `engine` of a configuration: who samples, this process or a server."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from creditree.config.block import Block, Positive, Real
 from creditree.errors import ConfigError
 from creditree.methods import Method
 
 MOST_CONNECTIONS = 4096
+
+
+class StartBlock(Block):
+    """A server of one's own, which runs for as long as it is sampled from."""
+
+    python: str | None = Field(
+        None, description="interpreter of the environment that has vLLM; none: the one that runs this", min_length=1
+    )
+    device: str | None = Field(None, description="cpu, cuda, cuda:1, ...; none: model.device", min_length=1)
+    memory: Annotated[Real, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="share of the GPU's memory, none: 0.4; on a CPU, of the host's for keys and values, none: 0.1",
+    )
+    ready_s: Real = Field(900.0, description="seconds in which it must be ready", gt=0)
+    options: list[str] = Field([], description="further options of vLLM's command line, each word one item")
 
 
 class EngineBlock(Block):
@@ -18,6 +33,9 @@ class EngineBlock(Block):
         "in_process", description="this process, or a vLLM server (or another of its protocol)"
     )
     url: str | None = Field(None, description="of the server, such as http://127.0.0.1:8000", min_length=1)
+    start: StartBlock | None = Field(
+        None, description="true, or a block of keys: start a vLLM server here, and stop it in the end"
+    )
     served_model: str | None = Field(
         None, description="what the server calls the base model; none: the first that it names", min_length=1
     )
@@ -35,16 +53,24 @@ class EngineBlock(Block):
         gt=0,
     )
 
+    @field_validator("start", mode="before")
+    @classmethod
+    def _started(cls, start: Any) -> Any:
+        """Take true for a server with the defaults, and false for none."""
+        return {} if start is True else None if start is False else start
+
     @property
     def is_remote(self) -> bool:
         """Whether a server samples."""
         return self.name != "in_process"
 
 
-def check_engine(engine: EngineBlock, method: Method, temperature: float, top_p: float, *, adapter: bool) -> None:
+def check_engine(
+    engine: EngineBlock, method: Method, temperature: float, top_p: float, dtype: str, *, adapter: bool
+) -> None:
     """Raise ConfigError where an engine's keys have no effect, or a server cannot do what a run asks of it.
 
-    `temperature`, `top_p`: of sampling;  `adapter`: whether an adapter learns.
+    `temperature`, `top_p`: of sampling;  `dtype`: of the base;  `adapter`: whether an adapter learns.
     """
     if not engine.is_remote:
         if engine != EngineBlock():
@@ -53,8 +79,7 @@ def check_engine(engine: EngineBlock, method: Method, temperature: float, top_p:
                 "them."
             )
         return
-    if engine.url is None:
-        raise ConfigError("engine.name is 'vllm', and a server has a URL; set engine.url, as http://127.0.0.1:8000.")
+    _check_place(engine, dtype)
     if not adapter:
         raise ConfigError(
             "engine.name is 'vllm' and train.weights 'all': a server is given adapters, not whole models; set "
@@ -71,4 +96,23 @@ def check_engine(engine: EngineBlock, method: Method, temperature: float, top_p:
             f"engine.name is 'vllm', and {piece} the probabilities of the distribution that is sampled from, where a "
             "server tells those of the untempered model; set sampling.temperature: 1 and top_p: 1, "
             "method.loss_temperature: 1 with another selection, or engine: in_process."
+        )
+
+
+def _check_place(engine: EngineBlock, dtype: str) -> None:
+    """Raise ConfigError unless a server is either somewhere or started here."""
+    if engine.url is None and engine.start is None:
+        raise ConfigError(
+            "engine.name is 'vllm', and a server has a URL; set engine.url, as http://127.0.0.1:8000, or "
+            "engine.start: true for one that is started here."
+        )
+    if engine.start is None:
+        return
+    for name in ("url", "served_model"):
+        if getattr(engine, name) is not None:
+            raise ConfigError(f"engine.{name} has no effect where engine.start starts a server; remove one of the two.")
+    if dtype not in ("float32", "bfloat16"):
+        raise ConfigError(
+            f"model.dtype is {dtype}, in which engine.start cannot serve a model; set model.dtype: bfloat16, or start "
+            "a server by hand and set engine.url."
         )

@@ -75,14 +75,14 @@ def scored(answer: Any, model: str, token_ids: IntArray) -> FloatArray:
     Raises LackError where the server does not tell them, PassingError for an answer that makes no sense.
     """
     (choice,) = _choices(answer, model, 1)
-    found = choice.get("prompt_logprobs")
-    if found is None:
+    scores = choice.get("prompt_logprobs")
+    if scores is None:
         raise LackError("does not score given token ids (`prompt_logprobs`)")
-    if not isinstance(found, list) or len(found) != len(token_ids):
+    if not isinstance(scores, list) or len(scores) != len(token_ids):
         raise PassingError("scores fewer tokens than it was given", wrong=True)
-    told = zip(token_ids[1:].tolist(), found[1:], strict=True)
-    entries = [one.get(str(token)) if isinstance(one, Mapping) else None for token, one in told]
-    return _numbers([one.get("logprob") if isinstance(one, Mapping) else None for one in entries])
+    told = zip(token_ids[1:].tolist(), scores[1:], strict=True)
+    entries = [entry.get(str(token)) if isinstance(entry, Mapping) else None for token, entry in told]
+    return _numbers([entry.get("logprob") if isinstance(entry, Mapping) else None for entry in entries])
 
 
 class Reader:
@@ -99,7 +99,7 @@ class Reader:
         whole, of another model, or was given before.
         """
         choices = _choices(answer, model, len(request.keys))
-        found = [self._completion(choice, request) for choice in choices]
+        completions = [self._completion(choice, request) for choice in choices]
         name = answer.get("id")
         if isinstance(name, str):
             if name in self._seen:
@@ -107,7 +107,7 @@ class Reader:
             if len(self._seen) >= MOST_REMEMBERED:
                 self._seen.clear()
             self._seen.add(name)  # one step of the interpreter, whichever thread makes it
-        return found
+        return completions
 
     def _completion(self, choice: Mapping[str, Any], request: SampleRequest) -> DrawnTokens:
         ids, told = choice.get("token_ids"), choice.get("logprobs")
@@ -144,8 +144,8 @@ def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
     choices: Any = answer.get("choices")
     if not _is_list_of(choices, Mapping):
         raise PassingError("answers in another form than that of completions", wrong=True)
-    ordered = sorted(choices, key=lambda one: str(one.get("index")).zfill(9))
-    if [one.get("index") for one in ordered] != list(range(count)):
+    ordered = sorted(choices, key=lambda choice: str(choice.get("index")).zfill(9))
+    if [choice.get("index") for choice in ordered] != list(range(count)):
         raise PassingError(f"returns {len(choices)} of {count} completions", wrong=True)
     return ordered
 
@@ -161,4 +161,4 @@ def _numbers(values: Sequence[Any]) -> FloatArray:
 
 
 def _is_list_of(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(one, kind) and not isinstance(one, bool) for one in values)
+    return isinstance(values, list) and all(isinstance(value, kind) and not isinstance(value, bool) for value in values)

@@ -42,12 +42,14 @@ class Proof:
 
         Raises ServerError where the server takes or gives no ids, no raw log-probabilities, or is of another model.
         """
-        drawn = [one for prompt in prompts[:MOST_PROMPTS] for one in self._first(prompt, reader)]
-        self._sequences = [np.concatenate([prompt, one.token_ids]) for prompt, one in drawn[::DRAWN_A_PROMPT]]
+        drawn = [completion for prompt in prompts[:MOST_PROMPTS] for completion in self._first(prompt, reader)]
+        self._sequences = [
+            np.concatenate([prompt, completion.token_ids]) for prompt, completion in drawn[::DRAWN_A_PROMPT]
+        ]
         self._once = _first_times(self._sequences)
-        server = np.concatenate([one.logprobs for _, one in drawn])
+        server = np.concatenate([completion.logprobs for _, completion in drawn])
         with self._off():
-            self._check_near(server, np.concatenate([self._own(prompt, one) for prompt, one in drawn]))
+            self._check_near(server, np.concatenate([self._own(prompt, completion) for prompt, completion in drawn]))
             if self._trained is None:
                 return
             try:
@@ -67,14 +69,14 @@ class Proof:
 
     def server(self, name: str) -> FloatArray:
         """Return the server's scores of the canary's tokens. Raises RefusedError where it knows no such name."""
-        found = []
+        scores = []
         for ids in self._sequences:
 
             def read(answer: object, ids: IntArray = ids) -> FloatArray:
                 return scored(answer, name, ids)
 
-            found.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
-        return np.concatenate(found)[self._once]
+            scores.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
+        return np.concatenate(scores)[self._once]
 
     def learner(self) -> FloatArray:
         """Return the learner's scores of the canary's tokens, under the weights as they are."""
@@ -90,21 +92,25 @@ class Proof:
             self._canary.accept(learner, served)
         return wrong
 
-    def drawn(self, requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]]) -> str | None:
+    def drawn(self, requests: Sequence[SampleRequest], completions: Sequence[Sequence[DrawnTokens]]) -> str | None:
         """Return what is wrong with completions that were drawn from the adapter: a clause; None where nothing is.
 
         A few are scored here, under the weights that should have been sampled from and under the base's.
         """
-        pairs = [(asked.context_ids, _start(one)) for asked, own in zip(requests, found, strict=True) for one in own]
+        pairs = [
+            (request.context_ids, _start(completion))
+            for request, own in zip(requests, completions, strict=True)
+            for completion in own
+        ]
         chosen, tokens = [], 0
         for pair in pairs[:: max(1, len(pairs) // SPOT_COMPLETIONS)]:
             if tokens < SPOT_TOKENS:
                 chosen.append(pair)
                 tokens += len(pair[1].token_ids)
-        server = np.concatenate([one.logprobs for _, one in chosen])
-        learner = np.concatenate([self._own(context, one) for context, one in chosen])
+        server = np.concatenate([completion.logprobs for _, completion in chosen])
+        learner = np.concatenate([self._own(context, completion) for context, completion in chosen])
         with self._off():
-            base = np.concatenate([self._own(context, one) for context, one in chosen])
+            base = np.concatenate([self._own(context, completion) for context, completion in chosen])
         return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
 
     def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, DrawnTokens]]:
@@ -115,7 +121,7 @@ class Proof:
         request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, room - len(prompt) - 1)))
         body = question(self._served.name, request, Sampling(TEMPERATURE), self._model.eos_ids)
         try:
-            found = self._client.post(
+            completions = self._client.post(
                 COMPLETIONS, body, lambda answer: reader.read(answer, self._served.name, request)
             )  # fmt: skip
         except RefusedError as error:
@@ -123,10 +129,10 @@ class Proof:
                 f"the server at {self._client.url} takes no token ids as a prompt (HTTP {error.status} for "
                 f"{COMPLETIONS}: {error}); take vLLM, or another server of its protocol."
             ) from None
-        return [(prompt, one) for one in found]
+        return [(prompt, completion) for completion in completions]
 
-    def _own(self, context: IntArray, one: DrawnTokens) -> FloatArray:
-        return token_scores(self._model, np.concatenate([context, one.token_ids]), len(one.token_ids))
+    def _own(self, context: IntArray, completion: DrawnTokens) -> FloatArray:
+        return token_scores(self._model, np.concatenate([context, completion.token_ids]), len(completion.token_ids))
 
     def _off(self) -> AbstractContextManager[None]:
         return nullcontext() if self._trained is None else self._trained.off()
@@ -152,9 +158,9 @@ class Proof:
         return None
 
 
-def _start(one: DrawnTokens) -> DrawnTokens:
+def _start(completion: DrawnTokens) -> DrawnTokens:
     """Return the first tokens of a completion: logits of many take much memory where the vocabulary is large."""
-    return DrawnTokens(one.token_ids[:SPOT_TOKENS], one.logprobs[:SPOT_TOKENS], one.finish_reason)
+    return DrawnTokens(completion.token_ids[:SPOT_TOKENS], completion.logprobs[:SPOT_TOKENS], completion.finish_reason)
 
 
 def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:
@@ -163,10 +169,10 @@ def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:
     Prompts begin alike: the same score twice would count its rounding twice.
     """
     seen: set[bytes] = set()
-    found = []
+    is_first = []
     for ids in sequences:
         for stop in range(2, len(ids) + 1):
             prefix = ids[:stop].tobytes()
-            found.append(prefix not in seen)
+            is_first.append(prefix not in seen)
             seen.add(prefix)
-    return np.array(found, dtype=np.bool_)
+    return np.array(is_first, dtype=np.bool_)
