@@ -38,8 +38,19 @@ def evaluated(folder: Path) -> tuple[list[str | Path], Path]:
     pairs = [(100 + 37 * n % 900, 2 + n % 8) for n in range(12)]
     rows = [{"id": f"p{n}", "question": f"{a}*{b}=\n", "answers": [str(a * b)]} for n, (a, b) in enumerate(pairs)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = ["eval", "builtin:multiplication", "--task", "file", "--data", data, "--samples", "4", "--k", "1,4"]
-    more = ["--max-new-tokens", "48", "--temperature", "0.6", "--set", "train.max_rows=8"]
+    asked: list[str | Path] = [
+        "eval",
+        "builtin:multiplication",
+        "--task",
+        "file",
+        "--data",
+        data,
+        "--samples",
+        "4",
+        "--k",
+        "1,4",
+    ]
+    more: list[str | Path] = ["--max-new-tokens", "48", "--temperature", "0.6", "--set", "train.max_rows=8"]
     return [*asked, *more], Path("result.json")
 
 
