@@ -64,6 +64,7 @@ def train(
     start: AnyPath | None = None,
     data: AnyPath | None = None,
     guard: AnyPath | None = None,
+    workers: int | None = None,
     resume: bool = False,
     trust: bool = False,
     watcher: Watcher | None = None,
@@ -73,8 +74,9 @@ def train(
 
     `config`: a YAML file or values; None: with `start` that of the run to go on from, else the keywords alone. `start`:
     run or adapter to go on learning from;  `data`, `guard`: files of the task's problems, and of those that must not
-    get worse;  `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;
-    `watcher`: who is told (None: standard error). A piece of the method may be an instance
+    get worse;  `workers`: how many processes do the work, on a Ray cluster or on this machine (None: this one alone);
+    `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;  `watcher`:
+    who is told (None: standard error). A piece of the method may be an instance
     (``method={"select": MySelection(k=3)}``). Raises ConfigError, DataError, ModelError or RunError.
     """
     if directory is None:
@@ -89,7 +91,8 @@ def train(
         trusted=trust,
     )
     prepare()
-    train_into(_loaded(request, values, overrides), Path(directory), _told(watcher), resume=resume)
+    loaded = _loaded(request, values, overrides)
+    train_into(loaded, Path(directory), _told(watcher), resume=resume, workers=workers)
     return Run(Path(directory))
 
 
@@ -109,6 +112,7 @@ def evaluate(
     out: AnyPath | None = None,
     base: bool = True,
     reward: Any = None,
+    workers: int | None = None,
     trust: bool = False,
     watcher: Watcher | None = None,
     **overrides: Any,
@@ -135,6 +139,7 @@ def evaluate(
         out=_path(out),
         base=base,
         trusted=trust,
+        workers=workers,
         overrides=(*reward_override(reward), *as_overrides(overrides)),
     )
     return evaluate_request(request, _told(watcher))
@@ -255,6 +260,7 @@ def sweep(
     out: AnyPath,
     *,
     decoding: str | None = None,
+    workers: int | None = None,
     watcher: Watcher | None = None,
     **overrides: Any,
 ) -> Swept | Searched:
@@ -264,7 +270,7 @@ def sweep(
     fresh seeds (`.winner`, `.conclusion()`). What lies in `out` is gone on with.
     """
     prepare()
-    request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides))
+    request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides), workers)
     return sweep_request(request, _told(watcher))
 
 

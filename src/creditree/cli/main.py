@@ -16,9 +16,11 @@ from creditree.cli.monitor import monitor
 from creditree.cli.pilot import pilot
 from creditree.cli.plan import plan
 from creditree.cli.quickstart import quickstart
+from creditree.cli.report import report
 from creditree.cli.show import show
 from creditree.cli.sweep import sweep
 from creditree.cli.train import train
+from creditree.cli.tree import tree
 
 
 class App(typer.Typer):
@@ -44,6 +46,8 @@ app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)
 app.command()(compare)
+app.command()(report)
+app.command()(tree)
 app.command()(export)
 app.command()(grade)
 app.command("verify-audit")(verify_audit)

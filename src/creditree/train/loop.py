@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
 from creditree.rng import Key
-from creditree.train.observe import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
@@ -38,21 +36,24 @@ class Loop:
         self.settings = settings
         self.key = Key.of(settings.seed)
         self.state = State()
-        self.rollout = Rollout(
-            parts.model,
-            parts.engine,
-            parts.verifier,
-            parts.task.prompt,
-            settings.sampling,
-            settings.max_new_tokens,
-            partial(with_old_logprobs, parts.learner),
-            told,
-            parts.method.explore.needs_solution,
-        )
+        here = Rollout.of(parts, settings, told)
+        self.rollout = here if parts.helpers is None else parts.helpers.rollout(here)
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
         )
         self._learning = learning
+
+    @property
+    def state(self) -> State:
+        """Counts and clocks up to the last step."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        if self.parts.helpers is not None:
+            helpers = self.parts.helpers
+            state.seconds.helped_s = lambda: helpers.cpu_s
 
     @property
     def learning_rate(self) -> float:

@@ -13,10 +13,12 @@ from creditree.evaluate.legible import Alarm, Counts, Kind
 from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
+from creditree.runs.rollouts import rollout_table
 from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.loop import Loop
 from creditree.train.pace import eager_words, first_step
+from creditree.train.page import PageWriter
 from creditree.train.record import metrics_record, mismatch_record
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
@@ -42,6 +44,7 @@ class Trainer:
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self.keeper = Keeper(parts.learner, run, settings.checkpoint_every_s)
+        self.page = PageWriter(run, watcher.message)
         self.watchdog = Watchdog(watcher, lambda: self.state.seconds)
         self.loop = Loop(
             parts,
@@ -114,6 +117,7 @@ class Trainer:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
+                        self.page.refresh()
                 self.keeper.save()
             except NonFiniteError:
                 raise
@@ -167,7 +171,8 @@ class Trainer:
                 tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
                 for forest in result.forests
             ]
-            self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
+            fields, by_token = (result.advantages, result.weights), self.parts.model.texts.by_token
+            self.run.write_rollouts(state.step, rollout_table(state.step, result.forests, *fields, texts, by_token))
         self.run.append(record)
         whole = self._whole()
         self.keeper.done(whole, proven=is_proven(result))

@@ -12,8 +12,8 @@ from creditree.cli.main import app
 GROUP: Any = typer.main.get_command(app)
 
 
-def test_every_command_has_one_and_nothing_else_does() -> None:
-    assert set(EXAMPLES) == {"", *GROUP.commands}
+def test_every_command_has_one() -> None:
+    assert {"", *GROUP.commands} - set(EXAMPLES) == set()
 
 
 @pytest.mark.parametrize("name", sorted(GROUP.commands))
