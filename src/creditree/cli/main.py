@@ -5,6 +5,7 @@ import sys
 import typer
 
 from creditree.cli.compare import compare
+from creditree.cli.doctor import doctor
 from creditree.cli.ending import Commands, ended
 from creditree.cli.evaluate import evaluate
 from creditree.cli.export import export
@@ -14,9 +15,11 @@ from creditree.cli.monitor import monitor
 from creditree.cli.pilot import pilot
 from creditree.cli.plan import plan
 from creditree.cli.quickstart import quickstart
+from creditree.cli.report import report
 from creditree.cli.show import show
 from creditree.cli.sweep import sweep
 from creditree.cli.train import train
+from creditree.cli.tree import tree
 
 app = typer.Typer(
     name="creditree",
@@ -29,10 +32,13 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command()(train)
 app.command()(plan)
+app.command()(doctor)
 app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)
 app.command()(compare)
+app.command()(report)
+app.command()(tree)
 app.command()(export)
 app.command()(grade)
 app.command("verify-audit")(verify_audit)
