@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from creditree.cli.compare import compare
+from creditree.cli.doctor import doctor
 from creditree.cli.ending import Commands, ended
 from creditree.cli.evaluate import evaluate
 from creditree.cli.examples import Command
@@ -42,6 +43,7 @@ app = App(
 app.command()(quickstart)
 app.command()(train)
 app.command()(plan)
+app.command()(doctor)
 app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)
