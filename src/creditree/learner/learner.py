@@ -89,18 +89,26 @@ class Learner:
 
     @property
     def needs_own_old(self) -> bool:
-        """Whether old log-probabilities are looked at, and those of the learner's own pass are wanted."""
-        return self.recomputes_old and (self.objective.uses_old or self.objective.corrects)
+        """Whether the loss looks at old log-probabilities, and those of the learner's own pass are wanted."""
+        return self.recomputes_old and self.objective.uses_old
+
+    @property
+    def corrects_staleness(self) -> bool:
+        """Whether importance weights make up for updates since sampling too: no ratio of the loss does."""
+        return self.objective.corrects and not self.objective.uses_old
 
     def with_old_logprobs(self, batch: Batch) -> Batch:
         """Return the batch with this learner's log-probabilities as the old ones of its fresh terms, if it needs them.
 
-        To be called before the first update since they were sampled. One pass without gradient, LoRA dropout off.
+        Of all its terms where `corrects_staleness`: the policy before the update is then the one to compare with the
+        engine's. To be called before the first update since the fresh ones were sampled. One pass without gradient,
+        LoRA dropout off.
         """
-        if not (self.needs_own_old and batch.fresh.any()):
+        own_terms = np.ones_like(batch.fresh) if self.corrects_staleness else batch.fresh
+        if not ((self.needs_own_old or self.objective.corrects) and own_terms.any()):
             return batch
         own = self.logprobs(batch, self.objective.loss_temperature)
-        return replace(batch, old_logprob=np.where(batch.fresh, own, batch.old_logprob))
+        return replace(batch, old_logprob=np.where(own_terms, own, batch.old_logprob))
 
     def loss(self, batch: Batch) -> float:
         """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
@@ -143,7 +151,7 @@ class Learner:
                 return StepStats(False, 0.0, 0.0, 0.0, 0, 0, before, measured=measured)
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
-        loss, clipped, mismatch = self._passes(batch, key, at_old)
+        loss, clipped, mismatch = self.accumulate(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm = float(norm)
@@ -216,9 +224,9 @@ class Learner:
         Where memory runs out in this or another pass, it starts again with smaller micro-batches, and later passes keep
         to them. Raises ModelError where there are no smaller ones.
         """
-        return self._passes(batch, key)[0]
+        return self.accumulate(batch, key)[0]
 
-    def _passes(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
+    def accumulate(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
         """Set the gradients; return the loss, how many terms were clipped, and the mismatch."""
         return self._fitting(batch, lambda size: self._gradient(batch, key, at_old, size))
 

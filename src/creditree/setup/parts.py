@@ -7,7 +7,6 @@ import torch
 
 from creditree.config.schema import RunConfig
 from creditree.engines.native.library import identity
-from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter
 from creditree.models.all_weights import AllWeights
@@ -17,7 +16,7 @@ from creditree.models.trained import Trained
 from creditree.objective.base import Objective, is_recorded
 from creditree.rng import Key
 from creditree.setup.build import build_lora
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import NOWHERE, Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
@@ -30,8 +29,11 @@ from creditree.train.warm_start import check_solutions
 from creditree.user_code import digest_of
 
 
-def build(resolved: Resolved) -> Parts:
-    """Load the model, say what of it learns, and make everything else that a run needs."""
+def build(resolved: Resolved, around: Surroundings = NOWHERE) -> Parts:
+    """Load the model, say what of it learns, and make everything else that a run needs.
+
+    `around`: for a server that is started here.
+    """
     config = resolved.config
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -69,7 +71,9 @@ def build(resolved: Resolved) -> Parts:
         _max_mismatch(config, method.objective),
     )
     questions = task.prompt, resolved.settings.measured(task)
-    engine = build_engine(config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True)
+    engine = build_engine(
+        config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True, around=around
+    )
     inputs = inputs if engine.remote is None else replace(inputs, engine=engine.remote)
     learner = Learner(trained, method.objective, optimiser, engine, engine_differs=config.engine.is_remote)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
@@ -77,7 +81,7 @@ def build(resolved: Resolved) -> Parts:
         check_context(parts, resolved.settings)
         if config.warm_start.steps:
             check_solutions(model, task)
-    except CreditreeError:
+    except BaseException:
         engine.close()
         raise
     return parts
