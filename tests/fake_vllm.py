@@ -1,6 +1,7 @@
 """A small server of vLLM's protocol over a real tiny model, and a proxy that does wrong to what passes through it."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,8 @@ class FakeVllm:
             if path == "/v1/models":
                 names = [{"id": "base", "max_model_len": self.max_model_len}]
                 return 200, {"data": [*names, *({"id": name, "parent": "base"} for name in self.adapters)]}
+            if path == "/health":
+                return 200, ""
             if path == "/version":
                 return 200, {"version": "0.0-fake"}
             if path == "/v1/completions" and body is not None:
@@ -124,6 +127,35 @@ class FakeVllm:
             "finish_reason": one.finish_reason,
             "logprobs": {"token_logprobs": one.logprobs.tolist(), "tokens": []},
             **told,
+        }
+
+
+@dataclass(eq=False)
+class FakeLlama:
+    """Answers as llama.cpp's `llama-server` does, as far as it is asked."""
+
+    model: Model
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, path: str, body: dict[str, Any] | None) -> Reply:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "m.gguf", "owned_by": "llamacpp", "meta": {"n_ctx": 64}}]}
+        if path == "/props":
+            return 200, {"build_info": "b1-fake"}
+        if path != "/completion" or body is None:
+            return 404, {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}}
+        with self._lock:
+            request = SampleRequest(token_array(body["prompt"]), (Key.of(body["seed"]),), body["n_predict"])
+            sampling = Sampling(body["temperature"], body["top_p"])
+            (((sample,),), _) = InProcessEngine(self.model).sample([request], sampling)
+        pairs = zip(sample.token_ids.tolist(), sample.logprobs.tolist(), strict=True)
+        return 200, {
+            "model": "m.gguf",
+            "tokens": sample.token_ids.tolist(),
+            "completion_probabilities": [{"id": token, "logprob": value} for token, value in pairs],
+            "stop_type": {"stop": "eos", "length": "limit"}[sample.finish_reason],
+            "truncated": False,
+            "generation_settings": {"seed": body["seed"]},
         }
 
 
@@ -266,7 +298,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(target: FakeVllm | FaultyProxy) -> Iterator[str]:
+def served(target: FakeVllm | FakeLlama | FaultyProxy) -> Iterator[str]:
     """Give the block the URL at which a target answers."""
     handler = type("Handler", (_Handler,), {"target": target})
     server = _Server(("127.0.0.1", 0), handler)
@@ -277,6 +309,15 @@ def served(target: FakeVllm | FaultyProxy) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def stand_in(folder: Path) -> str:
+    """Return an interpreter that is said to have vLLM: what is started with it passes all on to a fake (BEHIND)."""
+    path = folder / "python"
+    script = Path(__file__).with_name("started_vllm.py")
+    path.write_text(f'#!/bin/sh\n[ "$1" = -I ] && exit 0\nshift 2\nexec "{sys.executable}" -I "{script}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def completions(asked: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -90,7 +90,18 @@ def lack_in(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         where = f" '{error.filename}'" if error.filename else ""
         return f"the system refused{where} ({error.strerror or error}); free or repair it, and repeat."
-    # the second is torch's, which is not imported here
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return "there is not enough memory for this; take less at once, or a smaller model."
     return None
+
+
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What torch says where it has no class for it: its allocator on a CPU, the CUDA driver, and libraries on a GPU."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an allocation failed: on a GPU, in numpy, or in torch on a CPU."""
+    # the second is torch's, which is not imported here
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

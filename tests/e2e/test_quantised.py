@@ -8,7 +8,8 @@ import yaml
 
 from creditree.runs.directory import RunDirectory
 from tests.e2e.command import creditree, python, typed, write_config
-from tests.e2e.test_resume import VALIDATION, content, stop_at
+from tests.e2e.test_resume import VALIDATION, stop_at
+from tests.runs_alike import content
 
 MODEL = {"name": "builtin:multiplication", "dtype": "nf4"}
 

@@ -3,16 +3,14 @@
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from safetensors.numpy import load_file
 
 from creditree.runs.directory import RunDirectory
 from tests.e2e.command import creditree, start, write_config
+from tests.runs_alike import content
 
 STEPS = 12
-TIMES = ("seconds", "cpu_seconds", "seconds_by_phase")
 TRAIN = {"steps": STEPS, "problems_per_step": 2, "learning_rate": 4e-3, "final_learning_rate": 0.1, "threads": 1}
 VALIDATION = {"every": 3, "problems": 10}
 
@@ -28,20 +26,6 @@ def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
     creditree("train", config, "--run", run)
     return run
-
-
-def content(run: Path) -> dict[str, Any]:
-    """Everything of a run that must not depend on interruptions."""
-    directory = RunDirectory.read(run)
-    summary = directory.read_json("summary.json")
-    return {
-        "adapter": {n: a.tobytes() for n, a in load_file(directory.adapter / "adapter_model.safetensors").items()},
-        "metrics": [{k: v for k, v in record.items() if k not in TIMES} for record in directory.metrics()],
-        "rollouts": {step: directory.rollouts(step) for step in directory.rollout_steps()},
-        "summary": {
-            k: summary.get(k) for k in ("before", "after", "difference", "tokens", "decoding", "steps", "validation")
-        },
-    }
 
 
 def stop_at(config: Path, run: Path, step: int, how: signal.Signals, *options: str) -> int:

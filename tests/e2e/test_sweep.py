@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.e2e.command import SMALL, STOPPED, creditree, creditree_json, start
-from tests.e2e.test_resume import content
+from tests.runs_alike import content
 
 RUNS = [("group=4", 0), ("group=6", 0), ("group=4", 1), ("group=6", 1)]
 

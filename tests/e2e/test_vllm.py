@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
+import creditree
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
 from creditree.engines.vllm.client import ServerError
@@ -16,7 +19,7 @@ from creditree.models.load import load_model
 from creditree.report.watcher import Watcher
 from creditree.runs.directory import RunDirectory
 from creditree.setup.training import train_into
-from tests.fake_vllm import FakeVllm, FaultyProxy, completions, drop, fewer, restarted, served, serving
+from tests.fake_vllm import FakeVllm, FaultyProxy, completions, drop, fewer, restarted, served, serving, stand_in
 
 MODEL = "builtin:multiplication"
 RUN = """
@@ -113,3 +116,42 @@ def test_a_server_that_serves_stale_weights_ends_the_run_which_goes_on_later(
     proxy.always = {}
     train_into(config_of(url, steps=3), tmp_path / "run", Heard(), resume=True)
     assert [step["step"] for step in run.metrics()] == [1, 2, 3]
+
+
+def test_a_run_starts_a_server_of_its_own_again_where_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeVllm(load_model(MODEL))
+    started: set[int] = set()
+
+    @dataclass
+    class Killing(Heard):
+        def update(self, record: object) -> None:
+            for process in psutil.Process().children(recursive=True):
+                if "started_vllm.py" in " ".join(process.cmdline()) and not process.children():
+                    started.add(process.pid)
+                    fake.restart()  # a new process knows no adapters
+                    process.kill()
+
+    heard = Killing()
+    with served(fake) as url:
+        monkeypatch.setenv("BEHIND", url)
+        config = config_of("http://x").model_dump(mode="json", exclude_defaults=True)
+        config["engine"] = {"name": "vllm", "start": {"python": stand_in(tmp_path)}}
+        text = yaml.safe_dump(config)
+        train_into(parse_config(text, "run.yaml"), tmp_path / "run", heard)
+        run = RunDirectory.read(tmp_path / "run")
+        assert [step["step"] for step in run.metrics()] == [1, 2]
+        assert len(started) == 2
+        assert sum("is started again" in text for text in heard.messages) == 2
+        engine = run.read_json("inputs.json")["engine"]
+        assert engine == "vLLM 0.0-fake that was started for it, which draws by itself"
+        log = (run.path / "server.log").read_text()
+        assert log.count("INFO: loading") == 3
+        assert f"--model {Path(creditree.__file__).parent}" in log
+        assert "--max-lora-rank 8" in log
+        asked = EvaluationRequest(str(run.path), temperatures=(0.0,), problems=2)
+        with pytest.raises(
+            ConfigError, match=r"engine\.start\.python is .*; add `trust` if you trust whoever wrote it"
+        ):
+            evaluate(asked, heard)
+        assert evaluate(replace(asked, trusted=True), heard).record["n"] == 2
+    assert not any("started_vllm" in " ".join(process.cmdline()) for process in psutil.Process().children())

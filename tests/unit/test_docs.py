@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from creditree.methods import METHODS
 from creditree.report.methods import page
 from recipes.attnrl.cells import CHOSEN as PROCESS_RATES
 from recipes.attnrl.cells import rates
@@ -18,7 +19,7 @@ from recipes.token_efficient_rl.selections import RATE, RATES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "token_efficient_rl"
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*/README.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*/README.md")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -150,3 +151,16 @@ def test_the_figures_of_the_pilot_are_those_of_the_benchmark() -> None:
 def test_the_page_of_methods_is_what_the_classes_say() -> None:
     """``python -m creditree.report.methods > docs/methods.md`` makes it."""
     assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "papers").glob("*.md")), ids=lambda path: path.stem)
+def test_what_a_paper_page_says_was_measured_stands_in_a_recipe(path: Path) -> None:
+    recipes = " ".join(one.read_text(encoding="utf-8") for one in ROOT.glob("recipes/*/README.md"))
+    for figure in re.findall(r"\.\d+ ± \.\d+", " ".join(path.read_text(encoding="utf-8").split())):
+        assert figure in recipes, figure
+
+
+def test_every_method_has_a_page() -> None:
+    pages = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "papers").glob("*.md"))
+    for name in METHODS:
+        assert f"| `{name}` |" in pages, name

@@ -21,7 +21,20 @@ DIALECT = {
 """Words of no field: explored, stored and in flight are what is meant. (Checkpoints have the key "flying".)"""
 AREAS = {
     "the doors and procedures": (
-        ["cli", "config", "evaluate", "measure", "monitor", "pilot", "plan", "report", "runs", "setup", "sweep"],
+        [
+            "cli",
+            "config",
+            "doctor",
+            "evaluate",
+            "measure",
+            "monitor",
+            "pilot",
+            "plan",
+            "report",
+            "runs",
+            "setup",
+            "sweep",
+        ],
         {"found": 0, "held": 0, "asked": 1, "one": 1},
     ),
     "training and the models": (
@@ -29,7 +42,7 @@ AREAS = {
         {"found": 1, "held": 2, "asked": 2, "one": 0},
     ),
     "the engines": (
-        ["engines/*.py", "engines/native", "engines/static"],
+        ["engines"],
         {"found": 1, "held": 1, "asked": 0, "one": 2},
     ),
     "the pieces and their texts": (

@@ -1,25 +1,19 @@
-"""One vLLM server for all tests here: `make vllm` installs it; without it these tests skip."""
+"""One vLLM server for all tests here, as a run starts it: `make vllm` installs it; without it these tests skip."""
 
 import os
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 
 import pytest
-import urllib3
 
+from creditree.engines.vllm.client import KEY
+from creditree.engines.vllm.command import OwnSpec, half_of_cores
+from creditree.engines.vllm.own import OwnServer
 from creditree.models.load import load_model
 
 PYTHON = "CREDITREE_VLLM_PYTHON"
 MODEL = "builtin:word_problems"
-READY_S = 500.0
-OPTIONS = (
-    "--host", "127.0.0.1", "--dtype", "bfloat16", "--max-model-len", "512", "--enforce-eager", "--enable-lora",
-    "--max-lora-rank", "16", "--max-loras", "2", "--served-model-name", "base",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,35 +34,13 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     model = load_model(MODEL)
     model.network.model.save_pretrained(str(folder / "model"))
     model.tokenizer.save_pretrained(str(folder / "model"))
-    with socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
-    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own | {"HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--port", str(port), *OPTIONS], stdout=log, stderr=log, env=environment)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(server, url, folder / "log")
-            yield Started(url, folder / "model")
-        finally:
-            server.terminate()
-            try:
-                server.wait(60)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until:
-        if server.poll() is not None:
-            break
-        try:
-            if urllib3.request("GET", f"{url}/health", retries=False, timeout=5.0).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(1.0)
-    pytest.fail(f"vLLM did not start: {log.read_text(errors='replace')[-3000:]}")
+    spec = OwnSpec(
+        python, str(folder / "model"), "bfloat16", "cpu", 1, half_of_cores(), rank=16, log=folder / "server.log"
+    )
+    server = OwnServer(spec, print)
+    os.environ[KEY] = server.key
+    try:
+        yield Started(server.url, folder / "model")
+    finally:
+        server.stop()
+        del os.environ[KEY]

@@ -15,10 +15,10 @@ OTHERS = {
 """Options that are called otherwise than their parameter."""
 ALIKE = frozenset(
     {
-        "alpha", "answer", "base", "budget", "by", "by_method", "data", "data_dir", "deadline", "decoding", "device",
-        "dry_run", "dtype", "grader", "guard", "k", "margin", "max_new_tokens", "memory", "model", "out", "problems",
-        "prompt", "prompt_tokens", "question", "resume", "reward", "samples", "seed", "split", "state", "stop_early",
-        "suite", "task", "workers",
+        "adapter", "alpha", "answer", "base", "budget", "by", "by_method", "converter", "data", "data_dir", "deadline",
+        "decoding", "device", "dry_run", "dtype", "gguf", "grader", "guard", "k", "margin", "max_new_tokens", "memory",
+        "merged", "model", "out", "problems", "prompt", "prompt_tokens", "question", "resume", "reward", "samples",
+        "seed", "split", "state", "stop_early", "suite", "task", "workers",
     }
 )  # fmt: skip
 

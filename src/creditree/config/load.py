@@ -99,7 +99,7 @@ def _check_together(config: RunConfig, method: Method) -> None:
         _check_all_weights(config)
     sampling = config.sampling
     adapter = config.train.weights == "adapter"
-    check_engine(config.engine, method, sampling.temperature, sampling.top_p, adapter=adapter)
+    check_engine(config.engine, method, sampling.temperature, sampling.top_p, config.model.dtype, adapter=adapter)
     method.check(Circumstances(sampling.max_new_tokens, sampling.temperature, sampling.top_p, adapter))
 
 

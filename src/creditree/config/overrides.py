@@ -61,8 +61,8 @@ def set_key(values: dict[str, Any], name: str, value: object, where: str) -> Non
     for block, below in pairwise([*blocks, last]):
         key = _key(place, block, where)
         current = place[key] if isinstance(place, list) else place.get(key)
-        if current is None or isinstance(current, str):
-            current = {} if current is None or below == LISTED.get(block) else {"name": current}
+        if current is None or current is True or isinstance(current, str):  # true: a block with its defaults
+            current = {} if not isinstance(current, str) or below == LISTED.get(block) else {"name": current}
         elif isinstance(current, list) and not below.isdecimal():
             current = {LISTED.get(block, block): current}
         place[key] = current

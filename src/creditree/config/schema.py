@@ -112,8 +112,13 @@ class TrainBlock(Block):
         gt=0,
         le=1e18,
     )
+    max_mismatch: Real = Field(
+        0.5,
+        description="an update is left out where who samples and who learns differ by more nats a token than this",
+        gt=0,
+    )
     max_skipped: Positive = Field(
-        5, description="end the run after this many steps in a row without an update, because something is not finite"
+        5, description="end the run after this many steps in a row whose updates were all left out"
     )
     max_unjudged: Positive = Field(5, description="end the run after this many steps in a row without any reward")
     memory: str | None = Field(

@@ -12,6 +12,8 @@ from creditree.rewards import READY
 from creditree.text import shortened
 from creditree.user_code import file_of
 
+ENGINES = {"engine", "engine.name", "engine.start"}
+"""Keys that say anew who samples."""
 JUDGES = (("reward",), ("guard", "reward"))
 """Where a configuration names who judges."""
 
@@ -36,7 +38,8 @@ def check_trust(
                 f"whoever wrote it{cure}."
             )
     pieces = {} if trusted else _pieces(values.get("method")) | _tasks(values.get("task"))
-    for key, name in pieces.items():
+    programs = {} if trusted or named & ENGINES else _programs(values.get("engine"))
+    for key, name in (pieces | programs).items():
         if not named & {key, f"{key}.name"}:
             raise ConfigError(
                 f"{where} names code that would run on this machine: {key} is {shortened(name)}; add `trust` if you "
@@ -63,6 +66,13 @@ def _tasks(task: object) -> dict[str, str]:
     names = [reward.get("name") if isinstance(reward, Mapping) else reward for reward in several]
     code = [str(file_of(name) or name) for name in names if isinstance(name, str) and ":" in name]
     return {"task": code[0]} if code else {}
+
+
+def _programs(engine: object) -> dict[str, str]:
+    """Return what would start a server, beside this interpreter and vLLM, under the key that asks for it."""
+    start = engine.get("start") if isinstance(engine, Mapping) else None
+    named = {name: start.get(name) for name in ("python", "options")} if isinstance(start, Mapping) else {}
+    return {f"engine.start.{name}": str(value) for name, value in named.items() if value}
 
 
 def without_pieces(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What an engine is: tokens in, tokens out."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -74,6 +75,22 @@ class Sample:
         return Branch(parent, fork, verdict=verdict, learns=learns, **drawn)
 
 
+class Drawing(Protocol):
+    """Continuations that are being sampled elsewhere, while this process does other work."""
+
+    def weights(self) -> AbstractContextManager[None]:
+        """Run the block with the weights that are sampled from, whatever was learned since; then go back."""
+        ...
+
+    def samples(self, told: Told | None = None) -> tuple[list[list[Sample]], Ledger]:
+        """Return what `Engine.sample` would have; to be called once, with the weights that are sampled from."""
+        ...
+
+    def end(self) -> None:
+        """Ask for no more of them: nobody waits."""
+        ...
+
+
 class Engine(Protocol):
     """Samples continuations of token sequences."""
 
@@ -81,6 +98,11 @@ class Engine(Protocol):
     def max_rows(self) -> int:
         """How many completions it decodes together."""
         ...
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes draw side by side."""
+        return 1
 
     def sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
@@ -90,6 +112,13 @@ class Engine(Protocol):
         `told` hears how far the call is, a few times a second at most.
         """
         ...
+
+    def begin(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Drawing | None:
+        """Begin to sample from the weights as they are now, and return at once.
+
+        None where samples are drawn by this process, which cannot do other work meanwhile.
+        """
+        return None
 
     def forget(self) -> None:
         """Drop all stored keys and values: the weights have changed, or no fork will come back to these prefixes."""

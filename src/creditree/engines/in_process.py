@@ -11,6 +11,7 @@ from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
+from creditree.engines.memory import AtOnce
 from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
@@ -49,9 +50,7 @@ class InProcessEngine(Engine):
     ) -> None:
         self.model = model
         self.store = PrefixStore(model.transformer, keep_layer)
-        self._max_rows = max_rows
-        self._prefill_tokens = prefill_tokens
-        self._stored_tokens = stored_tokens
+        self._at_once = AtOnce(max_rows, prefill_tokens, stored_tokens)
         self._torch = TorchDecoder(model, self.store, prefill_tokens)
         self._native = Native(model, self.store) if native else None
         static = model.transformer.device.type == "cuda" if static is None else static
@@ -61,7 +60,7 @@ class InProcessEngine(Engine):
     @property
     def max_rows(self) -> int:
         """How many completions are decoded together."""
-        return self._max_rows
+        return self._at_once.rows
 
     @property
     def recorder(self) -> Recorder | None:
@@ -82,22 +81,33 @@ class InProcessEngine(Engine):
     ) -> tuple[list[list[Sample]], Ledger]:
         """Return each request's samples in the order of its keys.
 
-        Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite, before any
-        token is drawn from them: nothing is stored then.
+        Where memory runs out, fewer completions are decoded together, now and later. Raises DataError for a context
+        that does not fit; NonFiniteError where logits are NaN or infinite, before any token is drawn from them: nothing
+        is stored then; ModelError where one completion is too much for the memory.
         """
         if not requests:
             return [], Ledger()
         check_requests(self.model, requests)
+        count = sum(len(request.keys) for request in requests)
         try:
-            return self._sample(requests, sampling, told)
+            return self._at_once.fitting(count, lambda: self._sample(requests, sampling, told), self._give_back)
         except NonFiniteError:
             self.forget()
             raise no_distribution(self.model) from None
+
+    def _give_back(self) -> int:
+        """Free all that is stored, and return how many tokens it was."""
+        stored = self.store.used
+        self.store.release()
+        if self._static is not None:
+            self._static = StaticDecoder(self.model, self.store, self._torch)
+        return stored
 
     def _sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
     ) -> tuple[list[list[Sample]], Ledger]:
         decoder = self._decoder(max(len(request.context_ids) + request.max_new_tokens for request in requests))
+        self._torch.prefill_tokens = self._at_once.prefill_tokens
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         samples: list[list[Sample]] = [[] for _ in requests]
@@ -114,18 +124,19 @@ class InProcessEngine(Engine):
                 ledger.eager += int(completions.drawn.max()) - 1  # one step for each token after the first
             heart.ended(len(chunk), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
-                score(self.store, completions, self._prefill_tokens, ledger)
+                score(self.store, completions, self._at_once.prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
                 samples[index].append(completions.sample(place, self.store.handles(completions.path(place))))
         return samples, ledger
 
     def _make_room(self, completions: Completions) -> None:
         """Forget what is stored where the limit could be passed: contexts that are needed are forwarded again."""
-        if self._stored_tokens is None:
+        most = self._at_once.stored_tokens
+        if most is None:
             return
         contexts = [completions.requests[index].context_ids for index in np.unique(completions.owner)]
         tokens = sum({ids.tobytes(): len(ids) for ids in contexts}.values())
-        if self.store.used + tokens + completions.slots_at_most > self._stored_tokens:
+        if self.store.used + tokens + completions.slots_at_most > most:
             self.store.clear()
 
     def _decoder(self, positions: int = 1) -> Decoder:

@@ -60,8 +60,16 @@ class PrefixStore:
     def clear(self) -> None:
         """Forget every prefix; memory is kept for the next use, unless the last one needed much less."""
         if self.capacity > max(SMALLEST, 4 * self.used):
-            self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
+            self.release()
         self.first_child[ROOT] = 0
+        self._first = next(_FIRST)
+        self.used = 1
+
+    def release(self) -> None:
+        """Forget every prefix, and give the memory back."""
+        self.kv, self.last_hidden, self.trunk_hidden = [], torch.zeros(0), None
+        self.first_child, self.next_sibling, self.token = (np.zeros(1, dtype=np.int32) for _ in range(3))
+        self.decoded = np.zeros(1, dtype=np.uint8)
         self._first = next(_FIRST)
         self.used = 1
 

@@ -11,6 +11,7 @@ from creditree.engines.draw import draw_into
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.influence import Wanted, score_by
+from creditree.engines.memory import AtOnce
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.errors import NonFiniteError
@@ -50,13 +51,12 @@ class WholeEngine(Engine):
     ) -> None:
         self.model = model
         self._network = network
-        self._max_rows = max_rows
-        self._prefill_tokens = prefill_tokens
+        self._at_once = AtOnce(max_rows, prefill_tokens)
 
     @property
     def max_rows(self) -> int:
         """How many completions are decoded together."""
-        return self._max_rows
+        return self._at_once.rows
 
     def forget(self) -> None:
         """Do nothing: nothing is stored between calls."""
@@ -71,9 +71,17 @@ class WholeEngine(Engine):
     ) -> tuple[list[list[Sample]], Ledger]:
         """Return each request's samples in the order of its keys.
 
-        Raises DataError for a context that does not fit; NonFiniteError where logits are NaN or infinite.
+        Where memory runs out, fewer completions are decoded together, now and later. Raises DataError for a context
+        that does not fit; NonFiniteError where logits are NaN or infinite; ModelError where one completion is too much
+        for the memory.
         """
         check_requests(self.model, requests)
+        count = sum(len(request.keys) for request in requests)
+        return self._at_once.fitting(count, lambda: self._sample(requests, sampling, told), lambda: 0)
+
+    def _sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
+    ) -> tuple[list[list[Sample]], Ledger]:
         ledger, samples = Ledger(), list[list[Sample]]([] for _ in requests)
         batches = list(self._batches(requests))
         positions = [max(requests[index].max_new_tokens for index, _ in members) for members in batches]
@@ -100,7 +108,7 @@ class WholeEngine(Engine):
             context = requests[index].context_ids
             for key in requests[index].keys:
                 now = contexts | {context.tobytes()}
-                full = len(members) == self.max_rows or len(now) * len(context) > self._prefill_tokens
+                full = len(members) == self.max_rows or len(now) * len(context) > self._at_once.prefill_tokens
                 if members and (full or (len(context) > shortest and not self._network.pads)):
                     yield members
                     members, now = [], {context.tobytes()}

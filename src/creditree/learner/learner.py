@@ -1,7 +1,6 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from creditree.batch import Batch
-from creditree.errors import ModelError
 from creditree.learner.correction import corrected
-from creditree.learner.memory import is_out_of_memory, smaller
+from creditree.learner.memory import Result, fitting
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.optimiser import OptimiserSpec as OptimiserSpec
 from creditree.learner.passes import Passes
@@ -21,7 +19,7 @@ from creditree.learner.rows import RowPasses
 from creditree.learner.sequences import by_sequence
 from creditree.learner.skeleton import Skeleton
 from creditree.learner.stats import StepStats
-from creditree.learner.update import LARGEST_WEIGHT, stays_sound
+from creditree.learner.update import LARGEST_WEIGHT, are_finite, objection, stays_sound
 from creditree.models.trained import Trained
 from creditree.models.trunk import TrunkStore
 from creditree.objective.base import Objective
@@ -91,36 +89,44 @@ class Learner:
 
     @property
     def needs_own_old(self) -> bool:
-        """Whether old log-probabilities are looked at, and those of the learner's own pass are wanted."""
-        return self.recomputes_old and (self.objective.uses_old or self.objective.corrects)
+        """Whether the loss looks at old log-probabilities, and those of the learner's own pass are wanted."""
+        return self.recomputes_old and self.objective.uses_old
+
+    @property
+    def corrects_staleness(self) -> bool:
+        """Whether importance weights make up for updates since sampling too: no ratio of the loss does."""
+        return self.objective.corrects and not self.objective.uses_old
 
     def with_old_logprobs(self, batch: Batch) -> Batch:
         """Return the batch with this learner's log-probabilities as the old ones of its fresh terms, if it needs them.
 
-        To be called before the first update since they were sampled. One pass without gradient, LoRA dropout off.
+        Of all its terms where `corrects_staleness`: the policy before the update is then the one to compare with the
+        engine's. To be called before the first update since the fresh ones were sampled. One pass without gradient,
+        LoRA dropout off.
         """
-        if not (self.needs_own_old and batch.fresh.any()):
+        own_terms = np.ones_like(batch.fresh) if self.corrects_staleness else batch.fresh
+        if not ((self.needs_own_old or self.objective.corrects) and own_terms.any()):
             return batch
         own = self.logprobs(batch, self.objective.loss_temperature)
-        return replace(batch, old_logprob=np.where(batch.fresh, own, batch.old_logprob))
+        return replace(batch, old_logprob=np.where(own_terms, own, batch.old_logprob))
 
     def loss(self, batch: Batch) -> float:
         """Return sum_m weight[m] * objective.terms(m) of a batch, without gradient; no penalty on matrices."""
-        return self._over(batch).loss(self.micro_batch_tokens)
+        return self._fitting(batch, lambda size: self._over(batch).loss(size))
 
     def states(self, batch: Batch) -> FloatArray:
         """Return the last hidden state before each term's token, after the final norm [M, width], without gradient."""
-        states, _ = self._over(batch).states(self.micro_batch_tokens)
+        states, _ = self._fitting(batch, lambda size: self._over(batch).states(size))
         return np.asarray(states.double().cpu().numpy())
 
     def logprobs(self, batch: Batch, temperature: float = 1.0) -> FloatArray:
         """Return log softmax(logits / temperature) of each term's token [M], at least in float32, without gradient."""
-        logprobs = self._over(batch).logprobs(self.micro_batch_tokens, temperature)
+        logprobs = self._fitting(batch, lambda size: self._over(batch).logprobs(size, temperature))
         return np.asarray(logprobs.double().cpu().numpy())
 
     def residuals(self, batch: Batch) -> FloatArray:
         """Return |h - h_base| [M] of those states, with what is trained and without it."""
-        states, base = self._over(batch).states(self.micro_batch_tokens, base=True)
+        states, base = self._fitting(batch, lambda size: self._over(batch).states(size, base=True))
         assert base is not None
         return np.asarray(torch.linalg.vector_norm(states.double() - base.double(), dim=-1).cpu().numpy())
 
@@ -128,7 +134,8 @@ class Learner:
         """Make one optimiser step. Without signal (every advantage 0) nothing changes, not even in the optimiser.
 
         Nor does anything change where loss, gradient or the new weights would not be finite, the gradient's norm is
-        above `skip_grad_norm` or a new weight above `LARGEST_WEIGHT`: `StepStats.skipped` says which.
+        above `skip_grad_norm`, the mismatch above `max_mismatch` or a new weight above `LARGEST_WEIGHT`:
+        `StepStats.skipped` says which. Where memory runs out, it is made with smaller micro-batches.
 
         `key` seeds LoRA dropout, where there is any. `at_old`: no update was made since the fresh terms were sampled:
         the policy is still the old one. Then it is compared with the engine, and where old log-probabilities are the
@@ -144,17 +151,15 @@ class Learner:
                 return StepStats(False, 0.0, 0.0, 0.0, 0, 0, before, measured=measured)
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
-        loss, clipped, mismatch = self._passes(batch, key, at_old)
+        loss, clipped, mismatch = self.accumulate(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm = float(norm)
         penalty, l2_grad_norm, norm = self._penalised(norm)
         loss += penalty
-        is_sound = math.isfinite(loss) and math.isfinite(grad_norm) and math.isfinite(float(norm))
+        is_sound = are_finite(loss, grad_norm, float(norm))
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
-        skipped = (
-            self._reason(loss, grad_norm, norm) if not is_sound or float(norm) > self.spec.skip_grad_norm else None
-        )
+        skipped = objection(loss, grad_norm, float(norm), mismatch, self.spec)
         if skipped is None and not self._update(norm, rate):
             skipped = f"the update would make weights that are not finite, or above {LARGEST_WEIGHT:g}"
         if skipped is not None:
@@ -199,14 +204,6 @@ class Learner:
             old = np.where(batch.fresh, own, old)
         return replace(batch, old_logprob=by_sequence(own, old, batch.sequence))
 
-    def _reason(self, loss: float, grad_norm: float, norm: Tensor) -> str:
-        if not math.isfinite(loss):
-            return f"the loss is {loss}"
-        largest = max(grad_norm, float(norm)) if math.isfinite(grad_norm) else grad_norm
-        if math.isfinite(largest):
-            return f"the gradient's norm is {largest:.3g}, above train.skip_grad_norm {self.spec.skip_grad_norm:g}"
-        return f"the gradient's norm is {largest}"
-
     def _update(self, norm: Tensor, rate: float) -> bool:
         """Clip the gradient and update the weights; return False, and change none, where they would not be sound."""
         torch.nn.utils.clip_grads_with_norm_(self.matrices, self.spec.max_grad_norm, norm)
@@ -224,41 +221,27 @@ class Learner:
     def gradient(self, batch: Batch, key: Key) -> float:
         """Set every matrix's gradient to that of the loss; return the loss.
 
-        Where memory runs out it starts again with smaller micro-batches, and keeps to them. Raises ModelError where
-        there are no smaller ones.
+        Where memory runs out in this or another pass, it starts again with smaller micro-batches, and later passes keep
+        to them. Raises ModelError where there are no smaller ones.
         """
-        return self._passes(batch, key)[0]
+        return self.accumulate(batch, key)[0]
 
-    def _passes(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
+    def accumulate(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
         """Set the gradients; return the loss, how many terms were clipped, and the mismatch."""
-        while True:
-            try:
-                return self._gradient(batch, key, at_old)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            # here the failed pass is no longer referred to, and its memory is free
-            self._shrink(batch)
+        return self._fitting(batch, lambda size: self._gradient(batch, key, at_old, size))
 
-    def _gradient(self, batch: Batch, key: Key, at_old: bool) -> tuple[float, int, Mismatch]:
+    def _gradient(self, batch: Batch, key: Key, at_old: bool, max_tokens: int) -> tuple[float, int, Mismatch]:
         self.optimiser.zero_grad()
         passes = self._over(batch)
         passes.at_old = at_old
         passes.replaces_old = at_old and self.recomputes_old and not self.objective.by_sequence
         with self.trained.learning(key):
-            return passes.gradient(self.micro_batch_tokens), passes.num_clipped, passes.mismatch
+            return passes.gradient(max_tokens), passes.num_clipped, passes.mismatch
 
-    def _shrink(self, batch: Batch) -> None:
-        self.optimiser.zero_grad()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        size = smaller(batch, self.micro_batch_tokens)
-        if size is None:
-            raise ModelError(
-                f"out of memory in an update of {batch.num_tokens} tokens, however small its parts; lower method.group "
-                "or sampling.max_new_tokens, or use a smaller model."
-            )
-        self.micro_batch_tokens = size
+    def _fitting(self, batch: Batch, made: Callable[[int], Result]) -> Result:
+        """Return what `made` makes of micro-batches that fit the memory, and keep to their size."""
+        result, self.micro_batch_tokens = fitting(batch, self.micro_batch_tokens, made)
+        return result
 
     @torch.no_grad()
     def _add_penalty(self, factor: float) -> Tensor:

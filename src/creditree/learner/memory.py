@@ -1,19 +1,40 @@
-"""Out of memory: what it looks like, and the next smaller size to try."""
+"""Out of memory in a pass over a batch: it is made again with smaller micro-batches."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from creditree.batch import Batch
+from creditree.errors import ModelError, is_out_of_memory
 from creditree.learner.stretches import stretches_of
 
 SMALLEST_MICRO_BATCH = 16
 """Tokens. Below this the layers' own buffers weigh more than the tokens. Ours."""
 
+Result = TypeVar("Result")
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation failed: on a GPU, in numpy, or in torch on a CPU, which has no class for it."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+def fitting(batch: Batch, max_tokens: int, made: Callable[[int], Result]) -> tuple[Result, int]:
+    """Return what `made` makes of the batch with micro-batches of a size that fits the memory, and the size.
+
+    The size is `max_tokens`, or smaller where memory ran out. Raises ModelError where there is no smaller one.
+    """
+    size: int | None = max_tokens
+    while size is not None:
+        try:
+            return made(size), size
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # here the failed pass is no longer referred to, and its memory is free
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size = smaller(batch, size)
+    raise ModelError(
+        f"out of memory in an update of {batch.num_tokens} tokens, however small its parts; lower method.group or "
+        "sampling.max_new_tokens, or use a smaller model."
+    )
 
 
 def smaller(batch: Batch, max_tokens: int) -> int | None:

@@ -1,14 +1,43 @@
-"""What an update of AdamW would make of the weights, looked at before it is made."""
+"""Why an update is not made, and what AdamW would make of the weights, looked at before it is."""
+
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from creditree.learner.mismatch import Mismatch
+from creditree.learner.optimiser import OptimiserSpec
 
 PIECE = 1 << 22
 """Numbers that are looked at together: it bounds the memory, whatever a matrix has."""
 LARGEST = float(np.finfo(np.float32).max)
 LARGEST_WEIGHT = 65504.0
 """Float16 holds no larger numbers. Weights that work are far below; those that an explosion makes are soon above."""
+
+
+def are_finite(*numbers: float) -> bool:
+    """Return whether no number is NaN or infinite."""
+    return all(map(math.isfinite, numbers))
+
+
+def objection(loss: float, grad_norm: float, norm: float, mismatch: Mismatch, spec: OptimiserSpec) -> str | None:
+    """Return why no update may be made of a gradient, None where one may.
+
+    `grad_norm`: of the loss alone;  `norm`: with the penalty's gradient;  `mismatch`: of who sampled.
+    """
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    if not are_finite(grad_norm, norm):
+        return f"the gradient's norm is {norm if math.isfinite(grad_norm) else grad_norm}"
+    if norm > spec.skip_grad_norm:
+        return f"the gradient's norm is {max(grad_norm, norm):.3g}, above train.skip_grad_norm {spec.skip_grad_norm:g}"
+    if mismatch.mean is not None and not mismatch.mean <= spec.max_mismatch:  # NaN is not below anything
+        return (
+            f"who samples and who learns differ by {mismatch.mean:.3g} nats a token, above train.max_mismatch "
+            f"{spec.max_mismatch:g}"
+        )
+    return None
 
 
 @torch.no_grad()

@@ -20,14 +20,18 @@ _ADAPTER = ".lora_"
 _WORKERS = 4
 
 
-def weights_digest(source: Network | Path) -> str:
+def weights_digest(source: Network | torch.nn.Module | Path, dtype: torch.dtype | None = None) -> str:
     """Return sha256 over names, types, shapes and bytes of weights: of a loaded base model, or of a directory's files.
 
-    Of a loaded model those of the base alone count, in the precision that it is held in: with an adapter attached the
-    digest is the same. A directory's counts every tensor of its safetensors files, so the two are not comparable.
+    Of a loaded model those of the base alone count, in the precision that it is held in, or would be held in with
+    `dtype`: with an adapter attached the digest is the same. A directory's counts every tensor of its safetensors
+    files, so the two are not comparable.
     Every byte is read: ask once a run, before all weights learn. Raises ModelError for files that cannot be read.
     """
-    named = _of_directory(source) if isinstance(source, Path) else _of_model(source.model)
+    if isinstance(source, Path):
+        named = _of_directory(source)
+    else:
+        named = _of_model(source.model if isinstance(source, Network) else source, dtype)
     with ThreadPoolExecutor(_WORKERS) as pool:  # hashing releases the interpreter lock
         lines = sorted(
             pool.map(lambda item: f"{item[0]} {item[1].dtype} {tuple(item[1].shape)} {_sha256(item[1])}", named)
@@ -35,10 +39,11 @@ def weights_digest(source: Network | Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _of_model(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _of_model(model: torch.nn.Module, dtype: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in model.named_parameters():
         if _ADAPTER not in name:
-            yield name.replace(_BASE_LAYER, ""), parameter.detach()
+            held = parameter.detach()
+            yield name.replace(_BASE_LAYER, ""), held if dtype is None else held.to(dtype)
     for name, module in model.named_modules():
         if isinstance(module, QuantisedLinear):
             for index, tensor in enumerate(module.held()):

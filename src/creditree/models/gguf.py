@@ -21,6 +21,7 @@ from typing import Any
 
 from creditree.disk import opened
 from creditree.errors import ModelError
+from creditree.models.plain import plain_model
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
@@ -135,14 +136,7 @@ def _dequantise(path: Path, folder: Path) -> None:
         where, name = str(path.parent), path.name
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
         model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
-        # A model that came from a GGUF refuses to be saved: its weights move into one that has no such past.
-        settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-        with torch.device("meta"):
-            fresh: Any = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings))
-        fresh.load_state_dict(model.state_dict(), assign=True)
-        fresh.tie_weights()
-        fresh.generation_config = model.generation_config
-        fresh.save_pretrained(folder)
+        plain_model(model, model.state_dict()).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 

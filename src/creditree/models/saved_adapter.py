@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,28 @@ class SavedAdapter:
 
         Missing rows and matrices are zero; B takes up what a module's own scaling differs by. Raises ModelError.
         """
-        with one_sentence(lambda error: f"'{self.directory / WEIGHTS_FILE}' is damaged ({reason_of(error)})."):
-            saved = load_file(self.directory / WEIGHTS_FILE)
-        check_finite(f"the matrices of the adapter in '{self.directory}'", saved)
+        saved = self._tensors()
         foreign = sorted(set(saved) - set(own))
         if foreign:
             raise ModelError(f"the adapter in '{self.directory}' has {foreign[0]}, which is nothing in the model.")
         return {name: self._fitted(name, saved.get(name), like, scaling) for name, like in own.items()}
+
+    def changes(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each adapted module, and what its weight [outputs, inputs] is changed by: s B A, in float64.
+
+        Raises ModelError.
+        """
+        saved = self._tensors()
+        for module, scaling in self.scaling.items():
+            a, b = (saved[f"base_model.model.{module}.lora_{side}.weight"].double() for side in "AB")
+            yield module, scaling * (b @ a)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Read the matrices. Raises ModelError."""
+        with one_sentence(lambda error: f"'{self.directory / WEIGHTS_FILE}' is damaged ({reason_of(error)})."):
+            tensors = load_file(self.directory / WEIGHTS_FILE)
+        check_finite(f"the matrices of the adapter in '{self.directory}'", tensors)
+        return tensors
 
     def _fitted(self, name: str, saved: Tensor | None, like: Tensor, scaling: float) -> Tensor:
         if saved is None:

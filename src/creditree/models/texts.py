@@ -1,7 +1,7 @@
 """Between a model and its texts: prompts to token ids, completions to text, and what ends them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,8 @@ PROBE = ("Creditree asks", "Creditree answers")
 MARKS = ("\ue000", "\ue001")
 """Private characters around the number of a control token that data holds, while a template is rendered."""
 MARK = re.compile(f"{MARKS[0]}(\\d+){MARKS[1]}")
+_WORD_START = "\u2581"
+"""How SentencePiece writes the space before a word."""
 TAG = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 
 
@@ -42,6 +44,7 @@ class Texts:
         self.chat = ChatTemplate(name, tokenizer)
         self._config, self._generation, self._rows = config, generation, rows
         self._more_notes = more_notes
+        self._known: dict[int, str] = {}
 
     @cached_property
     def ends(self) -> Ends:
@@ -86,6 +89,20 @@ class Texts:
         """Return the text of token ids, every one of them."""
         with one_sentence(lambda error: f"the tokenizer of '{self.name}' cannot decode ({reason_of(error)})."):
             return str(self.tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def by_token(self, token_ids: Iterable[int]) -> list[str]:
+        """Return the text of each token by itself; a part of a character is shown as one that is not known."""
+        return [self._texts_by_id(int(token)) for token in token_ids]
+
+    def _texts_by_id(self, token: int) -> str:
+        text = self._known.get(token)
+        if text is None:
+            text = self.exact([token])
+            name = str(self.tokenizer.convert_ids_to_tokens(token) or "")
+            if name.startswith(_WORD_START) and not text.startswith(" "):
+                text = f" {text}"  # tokenizers of this kind drop the space before the first word of what they decode
+            self._known[token] = text
+        return text
 
     def encode(self, pieces: Pieces) -> list[int]:
         """Return the token ids of a plain text, with the special tokens that the tokenizer begins a text with.

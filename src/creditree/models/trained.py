@@ -1,6 +1,7 @@
 """What learns in a model: an adapter, or all weights. Whoever trains, measures or saves it does not ask which."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -61,6 +62,17 @@ class Trained(Protocol):
     def save(self, directory: Path) -> None:
         """Write what was trained into a directory that `load_trained` and others read."""
         ...
+
+
+@contextmanager
+def at_state(trained: Trained, state: dict[str, Tensor]) -> Iterator[None]:
+    """Run the block with the trained tensors as they were in a `state`; afterwards they are what they are now."""
+    now = trained.state()
+    trained.load_state(state)
+    try:
+        yield
+    finally:
+        trained.load_state(now)
 
 
 def load_trained(model: Model, directory: Path) -> Trained:

@@ -22,7 +22,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
 from creditree.runs.observations import Observation, ObservationLog
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.table import Table
@@ -81,7 +81,8 @@ def observe(call: Call, problems: Sequence[Problem], evidence: Evidence, watcher
         BaseDigests.of(model, config.model.dtype).check(call.baseline.run.trained)
         trained = load_trained(model, call.baseline.run.trained)
         questions = call.table.prompt, problems
-        engine = build_engine(config, model, trained, questions, _rows(call.baseline))
+        around = Surroundings(told=watcher.message)
+        engine = build_engine(config, model, trained, questions, _rows(call.baseline), around=around)
         stack.callback(engine.close)
         examiner = Examiner(
             model,

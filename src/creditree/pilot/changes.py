@@ -1,9 +1,8 @@
-"""Where the trained model got better and where worse: single problems, groups of them, and how answers changed."""
+"""Where the trained model got better and where worse: groups of problems, and how answers changed."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from creditree.evaluate.accuracy import Evaluation, is_correct
 from creditree.evaluate.scores import paired_change
@@ -11,24 +10,7 @@ from creditree.evaluate.statistics import Difference, holm
 from creditree.problem import Problem
 from creditree.rng import Key
 
-MOST_EXAMPLES = 3
-LONGEST_TEXT = 600
 LEAST_IN_GROUP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedExample:
-    """A problem whose outcome changed, with what the model said before and after."""
-
-    id: str
-    question: str
-    answers: tuple[str, ...]
-    before: str
-    after: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the example as JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +23,6 @@ class GroupChange:
     after: float
     difference: Difference
     adjusted_p: float
-
-
-def examples(
-    problems: Sequence[Problem], before: Evaluation, after: Evaluation
-) -> tuple[list[ChangedExample], list[ChangedExample]]:
-    """Return the first problems that are solved after and were not before, and the first of the reverse."""
-    better: list[ChangedExample] = []
-    worse: list[ChangedExample] = []
-    for problem in problems:
-        old, new = before.attempts[problem.id][0], after.attempts[problem.id][0]
-        if None not in (old.is_correct, new.is_correct) and is_correct(old) != is_correct(new):
-            shown = ChangedExample(
-                problem.id, problem.question, problem.answers, shortened(old.text), shortened(new.text)
-            )
-            (better if is_correct(new) else worse).append(shown)
-    return better[:MOST_EXAMPLES], worse[:MOST_EXAMPLES]
-
-
-def shortened(text: str) -> str:
-    """Return a text whose middle is left out where it is long: the end has the answer."""
-    if len(text) <= LONGEST_TEXT:
-        return text
-    half = LONGEST_TEXT // 2
-    return f"{text[:half]} [...] {text[-half:]}"
 
 
 def changes_by_group(

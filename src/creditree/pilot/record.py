@@ -8,9 +8,10 @@ from typing import Any
 from creditree.config.schema import RunConfig
 from creditree.errors import DataError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.changed import examples
 from creditree.evaluate.summary import Summary
 from creditree.pilot.base import SUSPECT, Base
-from creditree.pilot.changes import changes_by_group, commonest_answer, examples, right_share
+from creditree.pilot.changes import changes_by_group, commonest_answer, right_share
 from creditree.pilot.cold import unread
 from creditree.pilot.concentration import Concentration, concentration
 from creditree.pilot.data import Data

@@ -23,7 +23,7 @@ Band = Literal["range", "sd"]
 
 # Okabe and Ito 2008: eight colours that people with any common colour blindness tell apart; yellow, too light for a
 # line, is left out. Dashes and markers differ as well, for print without colour.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _NUM_MARKERS = 8
@@ -102,7 +102,7 @@ def plot_curves(
 
 
 def _draw(axes: Axes, number: int, label: str, curve: Curve) -> None:
-    colour = _COLOURS[number % len(_COLOURS)]
+    colour = COLOURS[number % len(COLOURS)]
     if bool(np.any(curve.high > curve.low)):
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(

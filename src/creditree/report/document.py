@@ -3,24 +3,12 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
+from importlib.resources import files
 
 from creditree.report.wording import markdown_line, markdown_table, markdown_text
 from creditree.text import printable
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 860px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
-table { border-collapse: collapse; margin: .5rem 0; } th, td { padding: .25rem .7rem; text-align: left; }
-th { border-bottom: 2px solid #999; } td { border-bottom: 1px solid #ddd; vertical-align: top; }
-td:not(:first-child), th:not(:first-child) { font-variant-numeric: tabular-nums; }
-pre { background: #f4f4f4; padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: .4rem 0; }
-.callout { border-left: 5px solid #0072b2; background: #eef5fa; padding: .6rem 1rem; margin: .8rem 0; }
-.callout.bad { border-color: #d55e00; background: #fdf1ea; }
-.callout.good { border-color: #009e73; background: #ebf7f3; }
-details { margin: .4rem 0; } summary { cursor: pointer; } img { max-width: 100%; }
-@media print { details > *:not(summary) { display: block; } }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +73,37 @@ class Picture:
     caption: str
 
 
-Block = Heading | Paragraph | Callout | Bullets | Rows | Code | Details | Picture
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """SVG pictures beside one another, as `creditree.report.page.svg` makes them; in Markdown they are left out."""
+
+    svgs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigures:
+    """The figures that one looks for first: a number and what it is; in Markdown they are left out."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlace:
+    """What the page's script draws when it is opened: the trees of a problem, by their place in the data.
+
+    In Markdown it is left out.
+    """
+
+    summary: str
+    place: int
+
+
+Block = Heading | Paragraph | Callout | Bullets | Rows | Code | Details | Picture | Drawings | KeyFigures | TreePlace
+
+
+def asset(name: str) -> str:
+    """Return a file that the pages are made of."""
+    return files("creditree.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
@@ -93,14 +111,35 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return printable("\n".join(_markdown(block) for block in blocks))
 
 
-def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """Return the blocks as one HTML file without anything from elsewhere: no script, pictures inside."""
+def to_html(title: str, blocks: Sequence[Block], script: str = "", data: str = "") -> str:
+    """Return the blocks as one HTML file without anything from elsewhere, pictures inside.
+
+    `script` draws with `data`, JSON in which nothing ends an element. The page allows itself no other script, no other
+    style, and no connection.
+    """
     body = "\n".join(_html(block) for block in blocks)
+    style = asset("style.css")
+    scripts = (
+        f'<script type="application/json" id="trees">{data}</script>\n<script>{script}</script>\n' if script else ""
+    )
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src "
+        f"{_quoted_digest(script)}; base-uri 'none'; form-action 'none'"
+    )
     return printable(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n{scripts}</body>\n</html>\n"
     )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _quoted_digest(script: str) -> str:
+    return f"'{_digest(script)}'" if script else "'none'"
 
 
 def _markdown(block: Block) -> str:
@@ -121,6 +160,8 @@ def _markdown(block: Block) -> str:
             return f"**{markdown_line(summary)}**\n\n{to_markdown(blocks)}"
         case Picture(name, _, caption):
             return f"![{markdown_line(caption)}]({name})\n"
+        case _:
+            return ""  # what is drawn
 
 
 def _html(block: Block) -> str:
@@ -136,14 +177,32 @@ def _html(block: Block) -> str:
         case Rows(header, rows):
             head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
             lines = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+            body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+            return f'<div class="scroll">{body}</div>'
         case Code(text):
             return f"<pre>{escape(text)}</pre>"
+        case _:
+            return _html_around(block)
+
+
+def _html_around(block: Block) -> str:
+    match block:
         case Details(summary, blocks):
             inner = "\n".join(_html(block) for block in blocks)
             return f"<details><summary>{escape(summary)}</summary>\n{inner}\n</details>"
         case Picture(_, png, caption):
             return f'<img alt="{escape(caption)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+        case Drawings(svgs):
+            return f'<div class="charts">{"".join(f"<figure>{svg}</figure>" for svg in svgs)}</div>'
+        case KeyFigures(items):
+            tiles = (
+                f'<div class="tile"><b>{escape(number)}</b><span>{escape(name)}</span></div>' for number, name in items
+            )
+            return f'<div class="tiles">{"".join(tiles)}</div>'
+        case TreePlace(summary, place):
+            return f'<details class="problem" data-forest="{place}"><summary>{escape(summary)}</summary></details>'
+        case _:
+            raise ValueError(f"no page has a block like {block!r}")
 
 
 def _fence(text: str) -> str:

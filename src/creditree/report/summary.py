@@ -58,7 +58,7 @@ def summary_markdown(summary: Summary) -> str:
     parts = [
         f"## {markdown_line(_title(summary))}\n",
         markdown_table(_HEADER, _accuracy_rows(summary)),
-        _NOTE,
+        f"{ACCURACY_NOTE}\n",
         *_reward_markdown(summary),
         markdown_table(_COST_HEADER, _token_rows(summary)),
         _seconds_line(summary) + "\n",
@@ -93,14 +93,19 @@ def _last_words(summary: Summary) -> list[str]:
 
 _HEADER = ("decoding", "before", "after", "difference", "p")
 _COST_HEADER = ("tokens", "count", "of sampled")
-_NOTE = (
+ACCURACY_NOTE = (
     "Accuracy in percent, with 95 % intervals: Wilson's for each, Newcombe's for the paired difference; p is the exact "
-    "McNemar test's.\n"
+    "McNemar test's."
 )
 
 
 def _title(summary: Summary) -> str:
     return f"{summary.method} on {summary.task}" if summary.task else summary.method
+
+
+def accuracy_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows of the accuracies, which `ACCURACY_NOTE` explains."""
+    return _HEADER, _accuracy_rows(summary)
 
 
 def _accuracy_rows(summary: Summary) -> list[tuple[str, ...]]:

@@ -1,10 +1,12 @@
 """A run directory: everything that one run leaves behind, and everything that it needs to continue."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
+
+import pyarrow as pa
 
 from creditree.errors import RunError
 from creditree.runs.atomic import recover, remove, writing
@@ -17,9 +19,8 @@ from creditree.runs.held import HeldDirectory, claimed, refuse_link
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
 from creditree.runs.records import read_bytes, text_of
-from creditree.runs.rollouts import SCHEMA, ForestField, ForestTexts, rollout_table
+from creditree.runs.rollouts import LATER, SCHEMA
 from creditree.runs.tables import read_table, write_table
-from creditree.tree import Forest
 
 _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
     "config.yaml",
@@ -33,7 +34,10 @@ _CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
 _STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 """What a run starts with; its configuration last, because that is what makes the directory a run."""
 
-_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", "summary.json", "report.md", "reward.png")
+SERVER_LOG = "server.log"
+"""What a server says that the run has started for itself."""
+_SHOWN = ("summary.json", "examples.json", "report.md", "reward.png", "report.html")
+_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", *_SHOWN, SERVER_LOG)
 _FOLDERS = (_CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, "adapter", "model")
 _CONFIG_CURE = "put back what it was, or choose another run; the adapter in it can be measured on a `task` without it"
 
@@ -46,7 +50,8 @@ class RunDirectory(HeldDirectory):
 
     What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``inputs.json`` says what
     problems, reward and weights a run was started with, ``start.json`` what it went on from, ``guard.json`` what was
-    found on its guard set, ``resumed.json`` what was other when it was continued.
+    found on its guard set, ``resumed.json`` what was other when it was continued, ``server.log`` what a server said that
+    was started for it.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced
@@ -248,20 +253,13 @@ class RunDirectory(HeldDirectory):
             recover(folder)
         self.forget(*(_rollouts(later) for later in self.rollout_steps() if later > step))
 
-    def write_rollouts(
-        self,
-        step: int,
-        forests: Sequence[Forest],
-        advantages: Sequence[ForestField],
-        weights: Sequence[ForestField],
-        texts: Sequence[ForestTexts],
-    ) -> None:
-        """Write a step's completions: see `creditree.runs.rollouts.rollout_table`."""
-        write_table(self, _rollouts(step), rollout_table(step, forests, advantages, weights, texts))
+    def write_rollouts(self, step: int, table: pa.Table) -> None:
+        """Write a step's completions, as `creditree.runs.rollouts.rollout_table` makes them."""
+        write_table(self, _rollouts(step), table)
 
     def rollouts(self, step: int) -> list[dict[str, object]]:
         """Return the rows of a step's completions. Raises RunError where that step's were not kept."""
-        return read_table(self, _rollouts(step), SCHEMA.names, "choose another step")
+        return read_table(self, _rollouts(step), SCHEMA.names, "choose another step", later=LATER)
 
     def rollout_steps(self) -> list[int]:
         """Return the steps whose completions were kept."""

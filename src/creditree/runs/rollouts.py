@@ -1,6 +1,7 @@
 """Rollouts as parquet: one row a completion, enough to see what was sampled, how it was judged and what it taught."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,10 +20,12 @@ SCHEMA = pa.schema(
         ("branch", pa.int32()),
         ("parent", pa.int32()),  # null: the branch starts at the root
         ("fork", pa.int32()),
+        ("beside", pa.int32()),  # the branch that it was forked from at the first token of all; null: none
         ("learns", pa.bool_()),
         ("prompt_ids", _TOKENS),
         ("kept_ids", _TOKENS),
         ("token_ids", _TOKENS),  # the branch's own tokens: those that it inherits stand in its parent's row
+        ("pieces", pa.list_(pa.string())),  # the text of each of these tokens by itself
         ("logprobs", _NUMBERS),
         ("sampler_logprobs", _NUMBERS),
         ("entropies", _NUMBERS),
@@ -38,8 +41,13 @@ SCHEMA = pa.schema(
     ]
 )
 
+LATER = ("beside", "pieces")
+"""Columns that older files lack."""
+
 ForestField = tuple[TokenField, ...]
 ForestTexts = Sequence[Sequence[str]]
+Pieces = Callable[[IntArray], Sequence[str]]
+"""The text of each token by itself."""
 
 
 def rollout_table(
@@ -48,14 +56,15 @@ def rollout_table(
     advantages: Sequence[ForestField],
     weights: Sequence[ForestField],
     texts: Sequence[ForestTexts],
+    pieces: Pieces | None = None,
 ) -> pa.Table:
     """Return one row for each completion.
 
-    The three fields follow `forests`: ``texts[forest][tree][branch]``. Raises ValueError where a field does not fit the
-    forests.
+    The three fields follow `forests`: ``texts[forest][tree][branch]``. Without `pieces` no text of a single token is
+    kept. Raises ValueError where a field does not fit the forests.
     """
     rows = [
-        row
+        {**row, "pieces": None if pieces is None else pieces(row["token_ids"])}
         for forest, forest_advantages, forest_weights, forest_texts in zip(
             forests, advantages, weights, texts, strict=True
         )
@@ -66,7 +75,7 @@ def rollout_table(
 
 def _forest_rows(
     step: int, forest: Forest, advantages: ForestField, weights: ForestField, texts: ForestTexts
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     for number, (tree, a, w, t) in enumerate(zip(forest, advantages, weights, texts, strict=True)):
         if not len(tree.branches) == len(a) == len(w) == len(t):
             raise ValueError(
@@ -78,7 +87,7 @@ def _forest_rows(
             yield {"step": step, "tree": number, **_branch_row(tree, index, t[index]), **derived}
 
 
-def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
+def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, Any]:
     branch, problem, verdict = tree.branches[index], tree.problem, tree.branches[index].verdict
     arrays: dict[str, IntArray | FloatArray | None] = {
         "prompt_ids": tree.prompt_ids,
@@ -96,6 +105,7 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, object]:
         "branch": index,
         "parent": branch.parent,
         "fork": branch.fork,
+        "beside": branch.beside,
         "learns": branch.learns,
         "text": text,
         "finish_reason": branch.finish_reason,

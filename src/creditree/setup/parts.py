@@ -1,20 +1,22 @@
 """From a resolved configuration to the machines of a run."""
 
+import math
 from dataclasses import replace
 
 import torch
 
+from creditree.config.schema import RunConfig
 from creditree.engines.native.library import identity
-from creditree.errors import CreditreeError
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.models.adapter import Adapter
 from creditree.models.all_weights import AllWeights
 from creditree.models.influence import check_observed
 from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained
+from creditree.objective.base import Objective, is_recorded
 from creditree.rng import Key
 from creditree.setup.build import build_lora
-from creditree.setup.engine import build_engine
+from creditree.setup.engine import NOWHERE, Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.guard import build_guard
 from creditree.setup.problems import fitted_to, read_digest
@@ -27,8 +29,11 @@ from creditree.train.warm_start import check_solutions
 from creditree.user_code import digest_of
 
 
-def build(resolved: Resolved) -> Parts:
-    """Load the model, say what of it learns, and make everything else that a run needs."""
+def build(resolved: Resolved, around: Surroundings = NOWHERE) -> Parts:
+    """Load the model, say what of it learns, and make everything else that a run needs.
+
+    `around`: for a server that is started here.
+    """
     config = resolved.config
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -63,9 +68,12 @@ def build(resolved: Resolved) -> Parts:
         micro_batch,
         train.weight_decay,
         train.skip_grad_norm,
+        _max_mismatch(config, method.objective),
     )
     questions = task.prompt, resolved.settings.measured(task)
-    engine = build_engine(config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True)
+    engine = build_engine(
+        config, model, trained, questions, rows, stored_tokens=stored, keeps_trunk=True, around=around
+    )
     inputs = inputs if engine.remote is None else replace(inputs, engine=engine.remote)
     learner = Learner(trained, method.objective, optimiser, engine, engine_differs=config.engine.is_remote)
     parts = Parts(model, learner, engine, task, verifier, method, start, guard, inputs)
@@ -73,10 +81,17 @@ def build(resolved: Resolved) -> Parts:
         check_context(parts, resolved.settings)
         if config.warm_start.steps:
             check_solutions(model, task)
-    except CreditreeError:
+    except BaseException:
         engine.close()
         raise
     return parts
+
+
+def _max_mismatch(config: RunConfig, objective: Objective) -> float:
+    """Return the limit of the mismatch; none where the engine records nothing of the softmax that the loss takes."""
+    sampling = config.sampling
+    same = is_recorded(objective.loss_temperature, sampling.temperature, sampling.top_p)
+    return config.train.max_mismatch if same else math.inf
 
 
 def _inputs(resolved: Resolved, guard: Guard | None, model: Model) -> Inputs:

@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 
+import torch
+
 from creditree.errors import ModelError, RunError
 from creditree.models.digest import weights_digest
 from creditree.models.gguf import source_sha256
 from creditree.models.load import Model
+from creditree.models.quantise import QUANTISATIONS
 from creditree.problem import Problem, fingerprint
 from creditree.rng import Key
 from creditree.runs.checksums import Checksums
@@ -41,6 +44,12 @@ class BaseDigests:
     def of(cls, model: Model, dtype: str) -> "BaseDigests":
         """Return what stands for a model that was just loaded. Every weight is read."""
         return cls(model.name, dtype, weights_digest(model.network), source_sha256(model.name))
+
+    @classmethod
+    def of_files(cls, name: str, model: torch.nn.Module, dtype: str) -> "BaseDigests":
+        """Return the same for a model that is held as its files are, or quantised as a run holds it."""
+        held = None if dtype in QUANTISATIONS else getattr(torch, dtype)
+        return cls(name, dtype, weights_digest(model, held), source_sha256(name))
 
     def to_json(self) -> dict[str, str]:
         """Return it for a record; what there is none of is left out."""

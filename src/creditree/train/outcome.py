@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.changed import examples
 from creditree.evaluate.example import Example
 from creditree.evaluate.legible import Counts
 from creditree.evaluate.summary import (
@@ -215,6 +217,15 @@ def training_problems(trainer: Trainer) -> list[Problem] | None:
         return None
     problems = (task.training(trainer.key.at("problems"), index) for index in range(task.num_training))
     return sorted(problems, key=lambda problem: problem.id)
+
+
+def changed_examples(trainer: Trainer) -> dict[str, list[dict[str, Any]]]:
+    """Return some problems that are solved after training and were not before, and of the reverse, with both texts."""
+    settings, run = trainer.settings, trainer.run
+    decoding = Sampling(settings.evaluation_temperatures[0]).name
+    sides = (Evaluation.of(run.attempts(decoding, "base")), Evaluation.of(run.attempts(decoding, "trained")))
+    better, worse = examples(settings.measured(trainer.parts.task), *sides)
+    return {"better": [shown.to_json() for shown in better], "worse": [shown.to_json() for shown in worse]}
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from creditree.errors import NonFiniteError
 from creditree.explore.base import Explorer, ExplorerState
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
@@ -11,7 +12,7 @@ from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
 from creditree.train.exploring import Exploring
 from creditree.train.in_flight import Arrays, Plain, restored, stored
-from creditree.train.rollout import Rollout, count_drawn, share_trie
+from creditree.train.rollout import Rollout, Round, count_drawn, share_trie
 
 MOST_PASSED_OVER = 1_000_000
 """Problems in a row that a schedule may pass over before one is drawn all the same."""
@@ -36,7 +37,10 @@ class Pipeline:
 
     On-policy, every exploration of a step runs to its end. Off-policy (arXiv 2509.26628, section 3.3), the first round
     of the next step's problems shares the engine call with the later rounds of this step's: their first completions
-    come from the policy before the last update, and keep the log-probabilities of that policy (`old_logprobs`).
+    come from the policy before the last update, and keep the log-probabilities of that policy (`old_logprobs`). Where
+    another process samples (`Engine.begin`), it goes on with that round while this one learns, until `collect`.
+
+    `staleness`: updates that were made between the first completions of the last step and its own first update.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class Pipeline:
         self._drawn_with = self.explorer_state  # what the explorer remembered when those in flight were drawn
         self.in_flight: list[Exploring] = []
         self.next_problem = 0
+        self.staleness = 0
+        self._updates = self._sampled_at = 0  # so far, and when those in flight were sampled
+        self._begun: Round | None = None
         self._asked: list[Problem] = []
         self._saved = self._taken()
 
@@ -57,20 +64,21 @@ class Pipeline:
         cost = Ledger()
         current = self.in_flight
         self._asked = [exploring.forest[0].problem for exploring in current]
+        self.staleness = self._updates - self._sampled_at if current else 0
         if not current:
             current = self._draw(number, self.schedule.num_problems(self.state))
             self._first_round(current, cost, seconds)
         self.in_flight = []
         if self.schedule.off_policy and not is_last:
             self.in_flight = self._draw(number + 1, self.schedule.num_problems(self.state))
-            self._first_round(self.in_flight, cost, seconds, beside=current)
-        self._to_the_end(current, cost, seconds)
+            self._sampled_at = self._updates
+            self._begun = self.rollout.begin(self.in_flight, seconds)
+            if self._begun is None:
+                self._first_round(self.in_flight, cost, seconds, beside=current)
+        self.rollout.to_the_end(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
-        share_trie([*current, *self.in_flight])
-        count_drawn([*current, *self.in_flight], cost)
-        for exploring in self.in_flight:
-            exploring.mark()
+        self._count(current if self._begun else [*current, *self.in_flight], cost)
         forests = [exploring.forest for exploring in current]
         self.explorer_state = self.explorer.after(forests, self.explorer_state)
         trains = self.schedule.trains(forests)
@@ -78,8 +86,26 @@ class Pipeline:
             current, [keep and not exploring.ended for keep, exploring in zip(trains, current, strict=True)], cost
         )
 
-    def learned(self, rows: int) -> None:
+    def collect(self, cost: Ledger, seconds: Seconds) -> None:
+        """Wait for what is being sampled for the next step, if anything is. Raises NonFiniteError as sampling does.
+
+        To be called when the step has learned: there is nothing else to do by then.
+        """
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        try:
+            self.rollout.finish(begun, cost, seconds)
+        except NonFiniteError:
+            self._asked = [forest[0].problem for forest in begun.wanted.forests]
+            self.in_flight = []
+            raise
+        self._end_some(self.in_flight)
+        self._count(self.in_flight, cost)
+
+    def learned(self, rows: int, updates: int = 1) -> None:
         """End the step: tell the schedule on how many completions its updates were."""
+        self._updates += updates
         self.state = self.schedule.after(self.state, rows)
         self._saved = self._taken()
 
@@ -90,7 +116,9 @@ class Pipeline:
 
     def abandon(self) -> None:
         """End a step that failed in sampling: its problems are not asked again, and nothing is in flight."""
-        self.in_flight = []
+        if self._begun is not None:
+            self._begun.drawing.end()
+        self.in_flight, self._begun = [], None
         self.state = dict(self._saved[1]["schedule"])
         self.explorer_state = dict(self._saved[1]["explorer"])
         self._saved = self._taken()
@@ -101,7 +129,8 @@ class Pipeline:
 
     def _taken(self) -> tuple[Arrays, Plain]:
         arrays, records = stored(self.in_flight)
-        known = {"explorer": self.explorer_state, "drawn_with": self._drawn_with}
+        known: Plain = {"explorer": self.explorer_state, "drawn_with": self._drawn_with}
+        known |= {"updates": self._updates, "sampled_at": self._sampled_at}
         return arrays, {"next_problem": self.next_problem, "schedule": self.state, "flying": records, **known}
 
     def load(self, arrays: Arrays, record: Plain) -> None:
@@ -110,6 +139,8 @@ class Pipeline:
         self.state = dict(record["schedule"])
         self.explorer_state = dict(record.get("explorer", self.explorer_state))
         self._drawn_with = dict(record.get("drawn_with", self.explorer_state))
+        self._updates = int(record.get("updates", 0))
+        self._sampled_at = int(record.get("sampled_at", self._updates - 1))
         explorer = self.explorer.at_state(self._drawn_with)
         self.in_flight = [
             Exploring.resume(
@@ -156,16 +187,26 @@ class Pipeline:
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
-        kept = live if live is self.in_flight else ()
-        self.rollout.advance([*live, *(exploring for exploring in beside if exploring.is_pending)], cost, seconds, kept)
+        is_next = live is self.in_flight
+        beside = [exploring for exploring in beside if exploring.is_pending]
+        whole = not (is_next or self.schedule.looks_early)
+        self.rollout.first_round(live, beside, cost, seconds, kept=is_next, whole=whole)
+        self._end_some(live)
+
+    def _end_some(self, live: Sequence[Exploring]) -> None:
+        """End what is not to go on after its first round."""
         goes_on, self.state = self.schedule.expands([exploring.forest for exploring in live], self.state)
         for exploring, keep in zip(live, goes_on, strict=True):
             if not keep:
                 exploring.end()
 
-    def _to_the_end(self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds) -> None:
-        while pending := [exploring for exploring in live if exploring.is_pending]:
-            self.rollout.advance(pending, cost, seconds)
+    def _count(self, live: Sequence[Exploring], cost: Ledger) -> None:
+        """Count what was sampled of some explorations; those in flight go on from here in the next step."""
+        share_trie(live)
+        count_drawn(live, cost)
+        for exploring in self.in_flight:
+            if exploring in live:
+                exploring.mark()
 
     def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
         """Draw more problems for as long as the schedule misses some that can be trained on."""
@@ -176,5 +217,5 @@ class Pipeline:
                 return
             more = self._draw(number, missing, len(current))
             self._first_round(more, cost, seconds)
-            self._to_the_end(more, cost, seconds)
+            self.rollout.to_the_end(more, cost, seconds)
             current += more

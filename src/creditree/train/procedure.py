@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-
-from creditree.errors import DataError, ModelError, NonFiniteError, RunError
+from creditree.errors import DataError, ModelError, NonFiniteError, RunError, is_out_of_memory
 from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.changed import EXAMPLES
 from creditree.evaluate.summary import Summary
 from creditree.problem import fingerprint
 from creditree.report.guard import GuardResult, GuardSide
@@ -16,7 +15,7 @@ from creditree.runs.directory import RunDirectory
 from creditree.train.examination import examined, guarded
 from creditree.train.guard import Guard
 from creditree.train.inputs import BASE
-from creditree.train.outcome import summary_of, training_problems, write_report
+from creditree.train.outcome import changed_examples, summary_of, training_problems, write_report
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import cures
 from creditree.train.state import State
@@ -84,7 +83,9 @@ def _run(trainer: Trainer) -> Summary:
         guard_result = _guard_result(trainer, run, parts.guard, guard_before)
         summary = replace(summary, details=replace(summary.details, guard=guard_result))
     write_report(run, summary)
+    run.write_json(EXAMPLES, changed_examples(trainer))
     run.write_json(SUMMARY, summary.to_json())
+    trainer.page.write()
     return summary
 
 
@@ -158,7 +159,9 @@ def _train(trainer: Trainer, pause: int | None = None) -> None:
         trainer.train(pause)
     except NonFiniteError as error:
         raise _given_up(trainer, error) from error
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             f"out of memory in step {trainer.state.step + 1}; start a new run with a lower train.max_rows, "
             "train.micro_batch_tokens, method.group or sampling.max_new_tokens."

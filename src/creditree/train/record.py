@@ -1,17 +1,30 @@
 """The metrics of a training step: one record, as ``metrics.jsonl`` holds it."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
+
+import torch
 
 from creditree.evaluate.accuracy import Evaluation
 from creditree.learner.mismatch import NOT_COMPARED
 from creditree.learner.stats import StepStats
 from creditree.objective.base import is_recorded
+from creditree.train.loop import Loop
 from creditree.train.pipeline import Pipeline
 from creditree.train.settings import Parts, Settings
 from creditree.train.state import State
 from creditree.train.step import StepResult
+
+
+def step_record(loop: Loop, result: StepResult, rate: float, validation: Evaluation | None = None) -> dict[str, Any]:
+    """Return what the step that a loop has just made did; `rate`: the learning rate that it was made with."""
+    mismatch = mismatch_record(loop.parts, loop.settings, result.stats)
+    is_warm = loop.settings.own_step(loop.state.step) <= 0
+    singles = loop.parts.verifier.singles
+    return metrics_record(loop.state, result, rate, validation, loop.pipeline, mismatch, singles, is_warm=is_warm)
 
 
 def metrics_record(
@@ -47,12 +60,14 @@ def metrics_record(
         "l2_grad_norm": stats.l2_grad_norm,
         "clip_fraction": stats.clip_fraction,
         **mismatch,
+        "surprisal": result.surprisal,
         "useful_share": result.useful_share,
         "selected_share": result.selected_share,
         **{f"select_{name}": value for name, value in result.chosen.items()},
         "problems": len(result.explored),
         "problems_trained": len(result.forests),
         "rows": result.rows,
+        **({"staleness": pipeline.staleness} if pipeline.schedule.off_policy else {}),
         **{f"schedule_{name}": value for name, value in pipeline.state.items()},
         **{f"explore_{name}": value for name, value in pipeline.explorer_state.items()},
         "learning_rate": rate,
@@ -62,7 +77,15 @@ def metrics_record(
         "seconds": sum(state.seconds.wall.values()),
         "cpu_seconds": state.seconds.training_cpu,
         "seconds_by_phase": {name: round(value, 4) for name, value in state.seconds.wall.items()},
+        "memory_peak": peak_memory(),
     }
+
+
+def peak_memory() -> dict[str, int]:
+    """Return the most bytes that this process has held so far: of main memory, and of a GPU's where it has one."""
+    most = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # macOS counts in bytes
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {"host": most, **({"gpu": torch.cuda.max_memory_allocated()} if on_gpu else {})}
 
 
 def mismatch_record(parts: Parts, settings: Settings, stats: StepStats) -> dict[str, float | None]:

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from creditree.engines.engine import Engine, SampleRequest, Sampling
+from creditree.engines.engine import Drawing, Engine, Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.evaluate.prompt import prompt_ids, target_ids
@@ -17,6 +18,8 @@ from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
+from creditree.train.observe import with_old_logprobs
+from creditree.train.settings import Parts, Settings
 from creditree.tree import NO_TOKENS, Forest, IntArray, RolloutTree
 from creditree.verify.reward_function import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
@@ -58,6 +61,43 @@ class Rollout:
         )
         return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
+    @classmethod
+    def of(cls, parts: Parts, settings: Settings, told: Told | None = None) -> "Rollout":
+        """Return what explores with the parts of a run; `told` hears how far an engine call is."""
+        return cls(
+            parts.model,
+            parts.engine,
+            parts.verifier,
+            parts.task.prompt,
+            settings.sampling,
+            settings.max_new_tokens,
+            partial(with_old_logprobs, parts.learner),
+            told,
+            parts.method.explore.needs_solution,
+        )
+
+    def first_round(
+        self,
+        live: Sequence[Exploring],
+        beside: Sequence[Exploring],
+        ledger: Ledger,
+        seconds: Seconds,
+        *,
+        kept: bool,
+        whole: bool,
+    ) -> None:
+        """Sample the first round of some problems, and a later one of those `beside`, in one engine call.
+
+        `kept`: `live` are learned from after the next update (`advance`);  `whole`: nobody looks at them before their
+        last round, so that one who explores elsewhere may go on at once.
+        """
+        self.advance([*live, *beside], ledger, seconds, live if kept else ())
+
+    def to_the_end(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
+        """Sample all rounds that are left of each."""
+        while pending := [exploring for exploring in live if exploring.is_pending]:
+            self.advance(pending, ledger, seconds)
+
     def advance(
         self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
     ) -> None:
@@ -65,16 +105,61 @@ class Rollout:
 
         `kept`: those that are learned from after the next update, whose completions keep their old log-probabilities.
         """
+        judged = self.judged_round(live, ledger, seconds, kept)
+        with seconds.phase("explore"):
+            for exploring, forest in zip(live, judged, strict=True):
+                exploring.send(forest)
+
+    def judged_round(
+        self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
+    ) -> list[Forest]:
+        """Return the forests of some problems grown by what their explorers want, and judged."""
+        wanted = self._wanted(live)
         with seconds.phase("sample"):
-            grown = self._sample(live, ledger)
-        if self.old_logprobs is not None and kept:
-            with seconds.phase("learn"):
-                results = [
-                    self.old_logprobs(f) if exploring in kept else (f, 0)
-                    for exploring, f in zip(live, grown, strict=True)
-                ]
-            grown = [forest for forest, _ in results]
-            ledger.measured_tokens += sum(count for _, count in results)
+            samples, cost = self.engine.sample(wanted.requests, self.sampling, self.told)
+        ledger.add(cost)
+        grown = self._with_old(live, wanted.grown(samples), ledger, seconds, kept)
+        with seconds.phase("judge"):
+            return [self._judged(forest, own.budget) for own, forest in zip(live, grown, strict=True)]
+
+    def begin(self, live: Sequence[Exploring], seconds: Seconds) -> "Round | None":
+        """Begin to sample one round of each, where that goes on while this process learns; None where it does not."""
+        wanted = self._wanted(live)
+        with seconds.phase("sample"):
+            drawing = self.engine.begin(wanted.requests, self.sampling)
+        return None if drawing is None else Round(live, wanted, drawing)
+
+    def finish(self, begun: "Round", ledger: Ledger, seconds: Seconds) -> None:
+        """Wait for a round that was begun, judge it and hand it to the explorers, as `advance` does.
+
+        Its completions keep the old log-probabilities of the weights that sampled them, whatever was learned since.
+        """
+        with begun.drawing.weights():
+            with seconds.phase("sample"):
+                samples, cost = begun.drawing.samples(self.told)
+            ledger.add(cost)
+            grown = self._with_old(begun.live, begun.wanted.grown(samples), ledger, seconds, begun.live)
+        self._hand_on(begun.live, grown, seconds)
+
+    def _with_old(
+        self,
+        live: Sequence[Exploring],
+        grown: list[Forest],
+        ledger: Ledger,
+        seconds: Seconds,
+        kept: Collection[Exploring],
+    ) -> list[Forest]:
+        if self.old_logprobs is None or not kept:
+            return grown
+        with seconds.phase("learn"):
+            results = [
+                self.old_logprobs(forest) if exploring in kept else (forest, 0)
+                for exploring, forest in zip(live, grown, strict=True)
+            ]
+        ledger.measured_tokens += sum(count for _, count in results)
+        return [forest for forest, _ in results]
+
+    def _hand_on(self, live: Sequence[Exploring], grown: Sequence[Forest], seconds: Seconds) -> None:
         for exploring, forest in zip(live, grown, strict=True):
             with seconds.phase("judge"):
                 judged = self._judged(forest, exploring.budget)
@@ -85,27 +170,20 @@ class Rollout:
         """Return a completion's text, kept tokens included."""
         return self.model.text(np.concatenate([tree.kept_ids, tree.completion(leaf)]))
 
-    def _sample(self, live: Sequence[Exploring], ledger: Ledger) -> list[Forest]:
+    def _wanted(self, live: Sequence[Exploring]) -> "RoundRequests":
         requests, homes = [], []
-        grown: list[Forest] = []
+        forests: list[Forest] = []
         for place, exploring in enumerate(live):
             if exploring.growth is None:
                 raise ValueError("an exploration that has ended wants nothing sampled")
-            grown.append(exploring.growth.forest)
+            forests.append(exploring.growth.forest)
             taken: dict[int, int] = {}
             for fork in exploring.growth.forks:
-                first = len(grown[-1][fork.tree].branches) + taken.get(fork.tree, 0)
+                first = len(forests[-1][fork.tree].branches) + taken.get(fork.tree, 0)
                 taken[fork.tree] = taken.get(fork.tree, 0) + fork.count
-                requests.append(_request(exploring, grown[-1][fork.tree], fork, first))
+                requests.append(_request(exploring, forests[-1][fork.tree], fork, first))
                 homes.append((place, fork))
-        samples, cost = self.engine.sample(requests, self.sampling, self.told)
-        ledger.add(cost)
-        for (place, fork), drawn in zip(homes, samples, strict=True):
-            tree = grown[place][fork.tree].grown(
-                *(sample.branch(fork.parent, fork.at, learns=fork.learns) for sample in drawn)
-            )
-            grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
-        return grown
+        return RoundRequests(forests, requests, homes)
 
     def _judged(self, forest: Forest, budget: int) -> Forest:
         places = [
@@ -116,7 +194,14 @@ class Rollout:
         ]
         prompt = self.prompt.render(forest[0].problem)
         answers = [
-            Answer(tree.problem, prompt, self.text(tree, leaf), len(tree.kept_ids) + tree.branches[leaf].end, budget)
+            Answer(
+                tree.problem,
+                prompt,
+                self.text(tree, leaf),
+                len(tree.kept_ids) + tree.branches[leaf].end,
+                budget,
+                (*tree.kept_ids.tolist(), *tree.completion(leaf).tolist()),
+            )
             for tree, leaf in ((forest[n], leaf) for n, leaf in places)
         ]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
@@ -130,6 +215,37 @@ class Rollout:
             tree.judged({leaf: v for (n, leaf), v in verdicts.items() if n == number})
             for number, tree in enumerate(forest)
         )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RoundRequests:
+    """What one round samples: the forests as they are, and the requests with the forks that they are for.
+
+    `homes`: of each request, the place of its forest, and the fork.
+    """
+
+    forests: list[Forest]
+    requests: list[SampleRequest]
+    homes: list[tuple[int, Fork]]
+
+    def grown(self, samples: Sequence[Sequence[Sample]]) -> list[Forest]:
+        """Return the forests with what was sampled for each request."""
+        grown = list(self.forests)
+        for (place, fork), drawn in zip(self.homes, samples, strict=True):
+            tree = grown[place][fork.tree].grown(
+                *(sample.branch(fork.parent, fork.at, learns=fork.learns) for sample in drawn)
+            )
+            grown[place] = (*grown[place][: fork.tree], tree, *grown[place][fork.tree + 1 :])
+        return grown
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Round:
+    """A round of some explorations that is being sampled while this process learns."""
+
+    live: Sequence[Exploring]
+    wanted: RoundRequests
+    drawing: Drawing
 
 
 def _request(exploring: Exploring, tree: RolloutTree, fork: Fork, first: int) -> SampleRequest:

@@ -47,6 +47,11 @@ def cures(parts: Parts, settings: Settings, last: Skip | None) -> str:
         return last.cure
     if last is not None and "train.skip_grad_norm" in last.reason:
         return "a higher train.skip_grad_norm, if gradients of this size are meant, or a lower train.learning_rate"
+    if last is not None and "train.max_mismatch" in last.reason:
+        return (
+            "another engine or model.dtype, since this one computes another model than the one that learns, or a "
+            "higher train.max_mismatch"
+        )
     advice = [f"a train.learning_rate below {settings.learning_rate:g}"]
     if parts.learner.spec.eps < FAINT_EPS:
         advice.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")

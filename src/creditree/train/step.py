@@ -102,6 +102,17 @@ class StepResult:
         return useful / tokens if tokens else 0.0
 
     @property
+    def surprisal(self) -> float | None:
+        """Mean -log p of the sampled tokens under what they were drawn from, in nats: its entropy, on average.
+
+        None where nothing was sampled, or the engine does not tell.
+        """
+        drawn = [-b.sampler_logprobs for forest in self.explored for tree in forest for b in tree.branches]
+        surprisals = np.concatenate([np.zeros(0), *drawn])
+        known = surprisals[np.isfinite(surprisals)]
+        return float(known.mean()) if len(known) else None
+
+    @property
     def selected_share(self) -> float:
         """Share of the tokens of completions to train on that were given a weight, each token counted once."""
         fields = [values for forest in self.weights for tree in forest for values in tree if values is not None]

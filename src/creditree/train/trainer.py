@@ -13,11 +13,13 @@ from creditree.evaluate.legible import Alarm, Counts, Kind
 from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
+from creditree.runs.rollouts import rollout_table
 from creditree.train.interrupt import GRACE_S, Interrupted, finishing
 from creditree.train.keeping import Keeper, Whole
 from creditree.train.loop import Loop
 from creditree.train.pace import eager_words, first_step
-from creditree.train.record import metrics_record, mismatch_record
+from creditree.train.page import PageWriter
+from creditree.train.record import step_record
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
@@ -42,6 +44,7 @@ class Trainer:
             parts.model, parts.engine, parts.verifier, parts.task.prompt, settings.max_new_tokens, Key.of(settings.seed)
         )
         self.keeper = Keeper(parts.learner, run, settings.checkpoint_every_s)
+        self.page = PageWriter(run, watcher.message)
         self.watchdog = Watchdog(watcher, lambda: self.state.seconds)
         self.loop = Loop(
             parts,
@@ -114,6 +117,7 @@ class Trainer:
                     self._one_step()
                     if self._is_due(self.settings.checkpoint_every) or self.keeper.is_due:
                         self.keeper.save()
+                        self.page.refresh()
                 self.keeper.save()
             except NonFiniteError:
                 raise
@@ -158,16 +162,11 @@ class Trainer:
         rate, before = self.loop.learning_rate, dict(state.seconds.wall)
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
-        is_warm = settings.own_step(state.step) <= 0
-        mismatch = mismatch_record(self.parts, settings, result.stats)
-        singles, pipeline = self.parts.verifier.singles, self.loop.pipeline
-        record = metrics_record(state, result, rate, validation, pipeline, mismatch, singles, is_warm=is_warm)
-        if self._is_due(settings.rollouts_every) and not is_warm:
-            texts = [
-                tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
-                for forest in result.forests
-            ]
-            self.run.write_rollouts(state.step, result.forests, result.advantages, result.weights, texts)
+        record = step_record(self.loop, result, rate, validation)
+        if self._is_due(settings.rollouts_every) and settings.own_step(state.step) > 0:
+            texts, by_token = self.loop.texts(result.forests), self.parts.model.texts.by_token
+            fields = result.advantages, result.weights
+            self.run.write_rollouts(state.step, rollout_table(state.step, result.forests, *fields, texts, by_token))
         self.run.append(record)
         whole = self._whole()
         self.keeper.done(whole, proven=is_proven(result))

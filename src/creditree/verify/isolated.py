@@ -16,7 +16,8 @@ import psutil
 from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
-from creditree.user_code import described
+from creditree.user_code import HERE, described
+from creditree.verify.forked import ForkedWorker
 from creditree.verify.frames import packed
 from creditree.verify.process import Worker
 from creditree.verify.reward_function import offered, rules_of, verdicts
@@ -34,6 +35,8 @@ LOOK_S = 0.25
 MEMORY_SHARE = 0.9
 """Of the memory that is free when the process starts: what it may hold where no limit is set."""
 LEAST_MEMORY = 1 << 28
+MOST_PROCESSES = 256
+"""Processes that a function may have at once: more than a pool of workers, fewer than a fork bomb."""
 MOST_PRINTED = 64 * 1024
 PATIENCE_S = 2.0
 """How long a process may take to end by itself, and write what it holds, when it is no longer needed."""
@@ -53,10 +56,10 @@ class IsolatedReward(Verifier):
     """The reward function at `location`, called in a worker process that lives as long as this verifier.
 
     It is called as `RewardFunction` calls one. Where it gives no reply within `deadline_s`, holds more than
-    `memory_bytes`, or ends its process in whatever way, the completions of that call have verdicts ``timeout`` or
-    ``crash`` without a reward, and the next call starts a new process. After three such calls in a row, or where its
-    first is one, it is not called again. What it prints is shown among the errors, the first 64 KiB of it. Raises
-    ConfigError for little memory.
+    `memory_bytes`, has more than `MOST_PROCESSES` processes, or ends its process in whatever way, the completions of
+    that call have verdicts ``timeout`` or ``crash`` without a reward, and the next call starts a new process. After
+    three such calls in a row, or where its first is one, it is not called again. What it prints is shown among the
+    errors, the first 64 KiB of it. Raises ConfigError for little memory.
     """
 
     def __init__(self, location: str, deadline_s: float = DEADLINE_S, memory_bytes: int | None = None) -> None:
@@ -132,7 +135,7 @@ class IsolatedReward(Verifier):
         _end(self._held, os.getpid())
         self._most_bytes = self.memory_bytes or MEMORY_SHARE * psutil.virtual_memory().available
         try:
-            worker = Worker("creditree.verify.reward_worker", printed=self._printer)
+            worker = self._started()
         except OSError as error:
             raise ConfigError(
                 f"No process can be started for the reward '{self.location}': {error.strerror}."
@@ -144,6 +147,14 @@ class IsolatedReward(Verifier):
             _end(self._held, os.getpid())
             raise
         return worker
+
+    def _started(self) -> Worker:
+        """Return a new process: a copy of this one for a function that only this one has. Raises OSError."""
+        if self.location.startswith(HERE):
+            from creditree.verify.reward_worker import main  # which finds functions, and so imports this module
+
+            return ForkedWorker(main, self._printer)
+        return Worker("creditree.verify.reward_worker", printed=self._printer)
 
     def _import(self, worker: Worker) -> None:
         """Have a new process import the function. Raises ConfigError where that fails."""
@@ -191,12 +202,14 @@ class IsolatedReward(Verifier):
             raise _InVainError("crash", "wrote over its own reply") from None
 
     def _look(self, worker: Worker) -> None:
-        """Raise _InVainError where the process holds too much memory, or ended while a copy of it keeps the pipe."""
+        """Raise _InVainError where the process holds too much, or ended while a copy of it keeps the pipe."""
         if worker.has_ended:
             raise _InVainError("crash", worker.ending)
+        if _processes_of(worker.process.pid) > MOST_PROCESSES:
+            raise _InVainError("crash", f"started more than {MOST_PROCESSES} processes")
         with suppress(psutil.Error):
             resident = psutil.Process(worker.process.pid).memory_info().rss
-            if resident > self._most_bytes:
+            if resident - worker.shared_bytes > self._most_bytes:
                 raise _InVainError(
                     "crash", f"held more than {self._most_bytes / 1e9:.1f} GB of memory (the option memory)"
                 )
@@ -227,6 +240,16 @@ def _checked(said: object, expected: int) -> list[float | str]:
         if not isinstance(outcome, str) and not (isinstance(outcome, float) and isfinite(outcome)):
             raise _InVainError("crash", "wrote over its own reply")
     return said
+
+
+def _processes_of(group: int) -> int:
+    """Return how many processes a process group has; 0 where the system has no /proc."""
+    count = 0
+    with suppress(OSError):
+        for name in os.listdir("/proc"):
+            with suppress(OSError, ValueError):
+                count += os.getpgid(int(name)) == group
+    return count
 
 
 def _end(workers: list[Worker], owner: int, patience_s: float = 0.0) -> None:

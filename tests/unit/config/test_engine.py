@@ -22,10 +22,26 @@ def test_a_server_is_written_with_all_its_keys() -> None:
     assert parse_config(dump_config(config), "there").engine == config.engine
 
 
+@pytest.mark.parametrize("start", ["true", "{}", "{memory: 0.3}"])
+def test_a_server_of_ones_own_is_a_block_or_true(start: str) -> None:
+    config = parse_config(f"{TASK}\nengine: {{name: vllm, start: {start}}}", "here", ["engine.start.ready_s=5"])
+    assert config.engine.start is not None
+    assert config.engine.start.ready_s == 5
+    assert parse_config(dump_config(config), "there").engine == config.engine
+    assert parse_config(f"{TASK}\n{SERVER}", "here", ["engine.start=false"]).engine.start is None
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         ("engine: vllm", "a server has a URL; set engine.url"),
+        ("engine: {name: vllm, start: true, url: 'http://here'}", "engine.url has no effect where engine.start starts"),
+        ("engine: {name: vllm, start: {pyton: x}}", "unknown key 'engine.start.pyton'"),
+        ("engine: {name: vllm, start: yes please}", "engine.start is 'yes please': it is a block of keys"),
+        ("engine: {name: vllm, start: true}\nmodel: {dtype: nf4}", "model.dtype is nf4, in which engine.start cannot"),
+        ("engine: {name: llama_server, start: true}", "engine.start starts vLLM, and engine.name is 'llama_server'"),
+        ("engine: llama_server", "engine.name is 'llama_server', and a server has a URL; set engine.url"),
+        ("engine: {start: true}", "have no effect in this process"),
         ("engine: {url: 'http://here'}", "have no effect in this process; add engine.name: vllm"),
         ("engine: {name: sglang}", "engine.name is 'sglang'"),
         (f"{SERVER}\ntrain: {{weights: all}}", "a server is given adapters, not whole models"),

@@ -88,6 +88,17 @@ def test_a_saved_method_that_names_code_is_not_run_unasked() -> None:
     assert without_pieces(own) == own
 
 
+def test_what_would_start_a_server_is_a_program() -> None:
+    values = {"engine": {"name": "vllm", "start": {"python": "/their/python"}}}
+    with pytest.raises(ConfigError, match=r"engine\.start\.python is /their/python; add `trust`"):
+        check_trust(values, "run 'x'", trusted=False)
+    for override in ("engine=in_process", "engine.name=in_process", "engine.start.python=/my/python"):
+        check_trust(values, "run 'x'", [override], trusted=False)
+    check_trust(
+        {"engine": {"name": "vllm", "start": {"memory": 0.3, "python": None, "options": []}}}, "x", trusted=False
+    )
+
+
 def test_a_saved_server_is_not_asked_and_a_saved_folder_not_written_into_unasked() -> None:
     values: dict[str, Any] = {"engine": {"name": "vllm", "url": "http://elsewhere.example"}}
     with pytest.raises(ConfigError, match=r"run 'r' names a server that would be asked: engine.url is http://elsew"):

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from creditree.learner.update import LARGEST_WEIGHT, stays_sound
+from creditree.learner.mismatch import Mismatch
+from creditree.learner.optimiser import OptimiserSpec
+from creditree.learner.update import LARGEST_WEIGHT, objection, stays_sound
 
 
 def optimiser_of(weights: list[float], grads: list[float], **options: float) -> torch.optim.AdamW:
@@ -68,3 +70,25 @@ def test_pieces_are_looked_at_one_after_the_other(monkeypatch: pytest.MonkeyPatc
     assert stays_sound(optimiser_of([0.0] * 5, [1.0] * 5), 1.0)
     assert not stays_sound(optimiser_of([0.0] * 4 + [2 * LARGEST_WEIGHT], [1.0] * 5), 1.0)
     assert not stays_sound(optimiser_of([0.0, 0.0, math.nan, 0.0, 0.0], [1.0] * 5), 1.0)
+
+
+SPEC = OptimiserSpec(skip_grad_norm=10.0, max_mismatch=0.5)
+"""Below: 4 terms that are off by 1.6, 2.4 and NaN nats together are off by .4, .6 and NaN nats each."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "grad_norm", "norm", "off", "words"),
+    [
+        (1.0, 2.0, 2.0, 1.6, None),
+        (math.nan, 2.0, 2.0, 1.6, "the loss is nan"),
+        (1.0, math.inf, math.inf, 1.6, "the gradient's norm is inf"),
+        (1.0, 2.0, math.nan, 1.6, "the gradient's norm is nan"),
+        (1.0, 2.0, 11.0, 1.6, "the gradient's norm is 11, above train.skip_grad_norm 10"),
+        (1.0, 2.0, 2.0, 2.4, "who samples and who learns differ by 0.6 nats a token, above train.max_mismatch 0.5"),
+        (1.0, 2.0, 2.0, math.nan, "who samples and who learns differ by nan nats a token"),
+    ],
+)
+def test_why_no_update_is_made(loss: float, grad_norm: float, norm: float, off: float, words: str | None) -> None:
+    said = objection(loss, grad_norm, norm, Mismatch(4, off, off**2, off), SPEC)
+    assert said == words if words is None else (said or "").startswith(words)
+    assert objection(1.0, 2.0, 2.0, Mismatch(), SPEC) is None  # nothing was compared

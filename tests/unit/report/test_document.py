@@ -83,8 +83,8 @@ def every(text: str) -> list[Block]:
             Rows(("x", "y"), (("1|2", "a\n b"),)),
             "| x | y |\n| --- | --- |\n| 1\\|2 | a b |\n",
             (
-                "<table><thead><tr><th>x</th><th>y</th></tr></thead>"
-                "<tbody><tr><td>1|2</td><td>a\n b</td></tr></tbody></table>"
+                '<div class="scroll"><table><thead><tr><th>x</th><th>y</th></tr></thead>'
+                "<tbody><tr><td>1|2</td><td>a\n b</td></tr></tbody></table></div>"
             ),
         ),
         (Code("a <b\n c"), "```text\na <b\n c\n```\n", "<pre>a &lt;b\n c</pre>"),

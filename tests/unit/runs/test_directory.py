@@ -13,6 +13,7 @@ from creditree.errors import RunError
 from creditree.runs.attempts import Attempt
 from creditree.runs.checkpoint import Checkpoint
 from creditree.runs.directory import RunDirectory
+from creditree.runs.rollouts import rollout_table
 from tests.forests import EOS, flat
 
 CONFIG = "model:\n  path: base\nmethod:\n  group: 16\n  rate: 0.002\nseed: 0\n"
@@ -21,7 +22,7 @@ TREE = flat([(2, EOS)], [1.0])
 
 def write_step(run: RunDirectory, step: int) -> None:
     run.append({"step": step, "reward_mean": step / 10})
-    run.write_rollouts(step, [(TREE,)], [((np.zeros(2),),)], [((np.ones(2),),)], [[["a"]]])
+    run.write_rollouts(step, rollout_table(step, [(TREE,)], [((np.zeros(2),),)], [((np.ones(2),),)], [[["a"]]]))
 
 
 def save(run: RunDirectory, step: int) -> None:
@@ -212,6 +213,7 @@ def test_a_refused_opening_leaves_the_run_to_others(tmp_path: Path, how: str) ->
 HOLDER = """
 import multiprocessing, sys, time
 from creditree.runs.directory import RunDirectory
+from creditree.runs.rollouts import rollout_table
 run = RunDirectory.resume(sys.argv[1], "seed: 0")
 worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
 worker.start()

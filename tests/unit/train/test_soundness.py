@@ -33,13 +33,13 @@ Step = Callable[[Learner, Batch, Key, float | None], StepStats]
 
 def breaking(monkeypatch: pytest.MonkeyPatch, at: Sequence[int]) -> None:
     """Let the passes of some calls of `Learner.step`, counted from 0, give a loss that is not a number."""
-    passes, calls = Learner._passes, iter(range(10**6))
+    passes, calls = Learner.accumulate, iter(range(10**6))
 
     def broken(self: Learner, *given: Any) -> Any:
         found = passes(self, *given)
         return (float("nan"), *found[1:]) if next(calls) in at else found
 
-    monkeypatch.setattr(Learner, "_passes", broken)
+    monkeypatch.setattr(Learner, "accumulate", broken)
 
 
 def test_a_step_without_a_finite_loss_changes_nothing_and_is_told(
@@ -126,6 +126,46 @@ def test_logits_that_are_not_finite_skip_the_step_with_its_problems(tmp_path: Pa
     assert same(notes.adapters[1], notes.adapters[2])
     assert not same(notes.adapters[2], notes.adapters[3])
     assert trainer.loop.pipeline.next_problem == 6
+
+
+class Stale(InProcessEngine):
+    """An engine that says other log-probabilities than the learner has, from some call on."""
+
+    calls = 0
+    since = 0
+    off = 0.75
+
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
+        """Sample, and be off by as many nats a token."""
+        found, cost = super().sample(requests, sampling, told)
+        self.calls += 1
+        off = self.off if self.calls > self.since else 0.0
+        shifted = [[replace(s, logprobs=s.logprobs + off, sampler_logprobs=s.sampler_logprobs + off) for s in samples]
+                   for samples in found]  # fmt: skip
+        return shifted, cost
+
+
+@pytest.mark.parametrize(("off", "words"), [(0.75, "0.75"), (float("nan"), "nan")])
+def test_an_engine_that_samples_from_another_model_is_not_learned_from(off: float, words: str, tmp_path: Path) -> None:
+    """The base is measured by one call, a step makes two: off from the third step on, which is skipped like the 4th."""
+    parts = parts_of()
+    engine = Stale(parts.model)
+    engine.since, engine.off = 5, off
+    parts = replace(parts, engine=engine)
+    parts.learner.spec = replace(parts.learner.spec, max_mismatch=0.5)
+    notes = Notes(parts.learner)
+    settings = replace(SETTINGS, steps=20, max_skipped=2, evaluation_problems=2)
+    ended = (
+        rf"2 steps in a row were skipped, up to step 4: who samples and who learns differ by {words} nats a token, "
+        r"above train.max_mismatch 0.5 \(problems 'training-6', 'training-7'\); the last sound state, after step 3, .*"
+        r"another engine or model.dtype"
+    )
+    with RunDirectory.create(tmp_path, "seed: 0\n") as run, pytest.raises(ModelError, match=ended):
+        run_training(parts, settings, run, notes)
+    assert same(notes.adapters[2], parts.learner.trained.state())
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_rewards_that_overflow_are_no_lesson_and_named(tmp_path: Path) -> None:

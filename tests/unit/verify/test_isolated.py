@@ -48,6 +48,11 @@ def bomb():
     while True:
         held.append(b"x" * (32 << 20))
 
+def swarm(doublings):
+    for _ in range(doublings):
+        os.fork()
+    time.sleep(600)
+
 def judge(completions, pause, **columns):
     CALLS.append(1)
     print("judged", completions[0][:20])
@@ -97,6 +102,7 @@ KINDS = [
     ("recurse(0)", None, "RecursionError"),
     ("[0] * 10**14", None, "MemoryError"),
     ("bomb()", None, "memory"),
+    ("swarm(9)", None, "more than 256 processes"),
     ("input()", None, "EOFError"),
     ("time.sleep(600)", None, "longer than"),
     ("forever()", None, "more than 1 rewards"),

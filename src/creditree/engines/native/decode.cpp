@@ -1,5 +1,6 @@
 // What Python calls: arrays of addresses in, counts out.
 #include <cstring>
+#include <new>
 
 #include "rollout.h"
 
@@ -58,11 +59,25 @@ typedef Sampling<bf16> Made;
 typedef bf16 Value;
 #endif
 
+// What a call throws for want of memory must not reach Python's frames: that would end the process.
+template <class Call>
+static int64_t guarded(Call call) {
+    try {
+        return call();
+    } catch (const std::bad_alloc&) {
+        return OUT_OF_MEMORY;
+    }
+}
+
 extern "C" {
 // The arrays hold addresses of the caller's tensors, in the order in which `make` and `cells_of` read them.
 void* creditree_new(const int64_t* sizes, const double* numbers, const int64_t* weights, const double* scales,
                     const int64_t* cells) {
-    return make<Value>(sizes, numbers, weights, scales, cells);
+    try {
+        return make<Value>(sizes, numbers, weights, scales, cells);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
 }
 
 void creditree_free(void* it) { delete static_cast<Made*>(it); }
@@ -76,7 +91,7 @@ void creditree_cells(void* it, const int64_t* cells) {
 // Calls that return int64_t check what they were given, and return a `Status` below zero where it is wrong.
 int64_t creditree_forward(void* it, const int32_t* paths, int64_t size, const int64_t* starts, const int64_t* lengths,
                           int64_t n) {
-    return static_cast<Made*>(it)->forward(paths, size, starts, lengths, n);
+    return guarded([&] { return static_cast<Made*>(it)->forward(paths, size, starts, lengths, n); });
 }
 
 int64_t creditree_begin(void* it, const double* temperature_top_p, const int64_t* fields, int64_t rows,
@@ -87,7 +102,8 @@ int64_t creditree_begin(void* it, const double* temperature_top_p, const int64_t
                           pointer<int64_t>(fields[4]), pointer<int64_t>(fields[5]), pointer<int64_t>(fields[6]),
                           pointer<double>(fields[7]),  pointer<double>(fields[8]),  pointer<double>(fields[9]),
                           pointer<uint8_t>(fields[10]), fields[11]};
-    return static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row);
+    return guarded(
+        [&] { return static_cast<Made*>(it)->begin(sampler, rows, paths, lengths, stride, members, which, row); });
 }
 
 // After creditree_begin: sum attention too.
@@ -101,7 +117,7 @@ int64_t creditree_watch(void* it, const int64_t* fields) {
 // Returns how many completions go on, or NOT_FINITE; done: rows decoded so far, slots in use, rows forwarded to be looked at alone.
 int64_t creditree_run(void* it, double seconds, int64_t* done) {
     Made* made = static_cast<Made*>(it);
-    const int64_t left = made->run(seconds);
+    const int64_t left = guarded([&] { return made->run(seconds); });
     done[0] = made->decoded, done[1] = made->used(), done[2] = made->observed;
     return left;
 }

@@ -28,6 +28,7 @@ _ROWS_A_CALL, _FEWEST_ROWS = 1024, 64
 _WORK_A_CALL = 50_000_000_000
 """Rows times weights of one call of a prefill, about: some seconds of a slow core."""
 _NOT_FINITE = -2
+_OUT_OF_MEMORY = -3
 
 
 class Native:
@@ -105,6 +106,8 @@ class NativeDecoder:
         sums = np.array([weights.eps, model.transformer.scaling])
         arrays = (self._sizes(), sums, _int64(addresses), np.array(numbers), self._cells())
         self._handle = ctypes.c_void_p(code.creditree_new(*(_at(array) for array in arrays)))
+        if self._handle.value is None:
+            _check(_OUT_OF_MEMORY)
         weakref.finalize(self, code.creditree_free, self._handle)
 
     def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
@@ -210,9 +213,11 @@ class NativeDecoder:
 
 
 def _check(status: int) -> None:
-    """Raise for what native code refused: NonFiniteError, or IndexError for what lies outside the arrays."""
+    """Raise for what native code refused: NonFiniteError, MemoryError, or IndexError for what lies outside."""
     if status == _NOT_FINITE:
         raise NonFiniteError(NO_DISTRIBUTION)
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError("native code had not enough memory")
     if status < 0:
         raise IndexError("native code was given a token, slot or length outside its tables")
 

@@ -29,7 +29,7 @@ struct Sizes {
 };
 
 // What calls return instead of a count.
-enum Status : int64_t { DONE = 0, OUT_OF_BOUNDS = -1, NOT_FINITE = -2 };
+enum Status : int64_t { DONE = 0, OUT_OF_BOUNDS = -1, NOT_FINITE = -2, OUT_OF_MEMORY = -3 };
 
 template <class S>
 struct Weights {

@@ -74,7 +74,7 @@ class ServedAdapters:
 
     def keep_only(self, name: str, path: Path) -> None:
         """Unload all but one, and remove their directories; what cannot be unloaded now is unloaded later."""
-        for other in [one for one in self._loaded if one != name]:
+        for other in [loaded for loaded in self._loaded if loaded != name]:
             try:
                 self._client.once("POST", UNLOAD, {"lora_name": other})
             except PassingError:

@@ -75,14 +75,14 @@ def scored(answer: Any, model: str, token_ids: IntArray) -> FloatArray:
     Raises LackError where the server does not tell them, PassingError for an answer that makes no sense.
     """
     (choice,) = _choices(answer, model, 1)
-    found = choice.get("prompt_logprobs")
-    if found is None:
+    scores = choice.get("prompt_logprobs")
+    if scores is None:
         raise LackError("does not score given token ids (`prompt_logprobs`)")
-    if not isinstance(found, list) or len(found) != len(token_ids):
+    if not isinstance(scores, list) or len(scores) != len(token_ids):
         raise PassingError("scores fewer tokens than it was given", wrong=True)
-    told = zip(token_ids[1:].tolist(), found[1:], strict=True)
-    entries = [one.get(str(token)) if isinstance(one, Mapping) else None for token, one in told]
-    return _numbers([one.get("logprob") if isinstance(one, Mapping) else None for one in entries])
+    told = zip(token_ids[1:].tolist(), scores[1:], strict=True)
+    entries = [entry.get(str(token)) if isinstance(entry, Mapping) else None for token, entry in told]
+    return numbers_of([entry.get("logprob") if isinstance(entry, Mapping) else None for entry in entries])
 
 
 class Reader:
@@ -99,7 +99,7 @@ class Reader:
         whole, of another model, or was given before.
         """
         choices = _choices(answer, model, len(request.keys))
-        found = [self._completion(choice, request) for choice in choices]
+        completions = [self._completion(choice, request) for choice in choices]
         name = answer.get("id")
         if isinstance(name, str):
             if name in self._seen:
@@ -107,7 +107,7 @@ class Reader:
             if len(self._seen) >= MOST_REMEMBERED:
                 self._seen.clear()
             self._seen.add(name)  # one step of the interpreter, whichever thread makes it
-        return found
+        return completions
 
     def _completion(self, choice: Mapping[str, Any], request: SampleRequest) -> DrawnTokens:
         ids, told = choice.get("token_ids"), choice.get("logprobs")
@@ -119,20 +119,24 @@ class Reader:
         prompt = choice.get("prompt_token_ids")
         if prompt is not None and prompt != request.context_ids.tolist():
             raise PassingError("answers for other token ids than it was given", wrong=True)
-        if not _is_list_of(ids, int) or not all(0 <= token < self._vocab_size for token in ids):
+        if not is_list_of(ids, int) or not all(0 <= token < self._vocab_size for token in ids):
             raise PassingError("returns token ids that the model does not have", wrong=True)
         if not isinstance(numbers, list) or not 0 < len(ids) == len(numbers) <= request.max_new_tokens:
             raise PassingError("returns completions that are cut or too long", wrong=True)
         tokens = token_array(ids)
-        return DrawnTokens(tokens, _numbers(numbers), self._finish(choice.get("finish_reason"), tokens, request))
+        return DrawnTokens(
+            tokens, numbers_of(numbers), finish_of(choice.get("finish_reason"), tokens, self._eos_ids, request)
+        )
 
-    def _finish(self, told: object, tokens: IntArray, request: SampleRequest) -> FinishReason:
-        ends = np.flatnonzero(np.isin(tokens, self._eos_ids))
-        if told == "stop" and ends.tolist() == [len(tokens) - 1]:
-            return "stop"
-        if told == "length" and len(ends) == 0 and len(tokens) == request.max_new_tokens:
-            return "length"
-        raise PassingError(f"ends completions for a reason that their tokens do not show ({told})", wrong=True)
+
+def finish_of(told: object, tokens: IntArray, eos_ids: IntArray, request: SampleRequest) -> FinishReason:
+    """Return why a completion ended. Raises PassingError where its tokens do not show what the server says."""
+    ends = np.flatnonzero(np.isin(tokens, eos_ids))
+    if told == "stop" and ends.tolist() == [len(tokens) - 1]:
+        return "stop"
+    if told == "length" and len(ends) == 0 and len(tokens) == request.max_new_tokens:
+        return "length"
+    raise PassingError(f"ends completions for a reason that their tokens do not show ({told})", wrong=True)
 
 
 def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
@@ -142,15 +146,15 @@ def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
     if answer.get("model", model) != model:
         raise PassingError(f"answers for another model than '{model}'", wrong=True)
     choices: Any = answer.get("choices")
-    if not _is_list_of(choices, Mapping):
+    if not is_list_of(choices, Mapping):
         raise PassingError("answers in another form than that of completions", wrong=True)
-    ordered = sorted(choices, key=lambda one: str(one.get("index")).zfill(9))
-    if [one.get("index") for one in ordered] != list(range(count)):
+    ordered = sorted(choices, key=lambda choice: str(choice.get("index")).zfill(9))
+    if [choice.get("index") for choice in ordered] != list(range(count)):
         raise PassingError(f"returns {len(choices)} of {count} completions", wrong=True)
     return ordered
 
 
-def _numbers(values: Sequence[Any]) -> FloatArray:
+def numbers_of(values: Sequence[Any]) -> FloatArray:
     """Return log-probabilities. Raises PassingError where one is missing or none."""
     for value in values:
         # an integer may be too large for a float, and then it is compared all the same
@@ -160,5 +164,6 @@ def _numbers(values: Sequence[Any]) -> FloatArray:
     return np.minimum(np.array(values, dtype=np.float64), 0.0)
 
 
-def _is_list_of(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(one, kind) and not isinstance(one, bool) for one in values)
+def is_list_of(values: Any, kind: type) -> bool:
+    """Return whether values are a list of a kind; true and false are no numbers."""
+    return isinstance(values, list) and all(isinstance(value, kind) and not isinstance(value, bool) for value in values)

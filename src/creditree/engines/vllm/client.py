@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
@@ -70,14 +70,31 @@ class Patience:
     first_pause_s: float = FIRST_PAUSE_S
 
 
+class Reviver(Protocol):
+    """Who keeps a server alive; `key`: that the server asks for."""
+
+    key: str
+
+    def revive(self) -> bool:
+        """Start the server again if it has died; return whether it had. Raises ServerError where that fails."""
+        ...
+
+
 class Client:
     """Asks the server at a URL; may be used by several threads at once."""
 
-    def __init__(self, url: str, patience: Patience | None = None, connections: int = 32) -> None:
-        """Raise ConfigError for what is no URL of a server."""
+    def __init__(
+        self,
+        url: str,
+        patience: Patience | None = None,
+        connections: int = 32,
+        reviver: Reviver | None = None,
+    ) -> None:
+        """Raise ConfigError for what is no URL of a server. `reviver`: of a server that was started here."""
         self.url = server_url(url)
         self.patience = Patience() if patience is None else patience
-        key = os.environ.get(KEY)
+        self._reviver = reviver
+        key = os.environ.get(KEY) if reviver is None else reviver.key
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
         self._closed = threading.Event()
@@ -111,6 +128,9 @@ class Client:
                     f"the server at {self.url} {error}; take vLLM, or another server of its protocol."
                 ) from None
             except PassingError as error:
+                if self._reviver is not None and self._reviver.revive():
+                    since, wrong, pause = None, 0, self.patience.first_pause_s
+                    continue
                 wrong = wrong + 1 if error.wrong else 0
                 since = monotonic() if since is None else since
                 waited = monotonic() - since
@@ -167,12 +187,12 @@ class Client:
 def server_url(url: str) -> str:
     """Return a server's URL without its path of the protocol. Raises ConfigError for what is none."""
     try:
-        found = parse_url(url)
+        parsed = parse_url(url)
     except LocationParseError:
-        found = None
-    if found is not None and found.auth:
+        parsed = None
+    if parsed is not None and parsed.auth:
         raise ConfigError(f"engine.url holds a password, which would be kept with the run; put the key into {KEY}.")
-    if found is None or found.scheme not in ("http", "https") or not found.host or found.query or found.fragment:
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
         raise ConfigError(f"engine.url is '{shortened(url)}', which is no server's; set one as http://127.0.0.1:8000.")
     return url.rstrip("/").removesuffix("/v1")
 
@@ -206,12 +226,12 @@ def _message(answer: bytes) -> str:
     """Return a server's reason in one line: of the usual forms of JSON, else its first words."""
     text = answer.decode(errors="replace")
     try:
-        found = json.loads(text)
+        said = json.loads(text)
     except (ValueError, RecursionError):
-        found = text
+        said = text
     for name in ("error", "message", "detail"):
-        found = found.get(name, found) if isinstance(found, dict) else found
-    words = found if isinstance(found, str) else json.dumps(found)
+        said = said.get(name, said) if isinstance(said, dict) else said
+    words = said if isinstance(said, str) else json.dumps(said)
     return one_line(words, MOST_SHOWN).rstrip(".") or "without a reason"
 
 

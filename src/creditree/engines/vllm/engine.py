@@ -4,31 +4,27 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from time import sleep
+from weakref import WeakSet
 
 import numpy as np
 
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
-from creditree.engines.pulse import Heart, Told
+from creditree.engines.pulse import Told
 from creditree.engines.requests import check_requests
 from creditree.engines.vllm.adapters import ServedAdapters
-from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question
+from creditree.engines.vllm.answers import DrawnTokens
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.dialect import VLLM, Dialect
+from creditree.engines.vllm.drawing import MOST_LOADS, GoneError, VllmDrawing
+from creditree.engines.vllm.own import OwnServer
 from creditree.engines.vllm.proof import Proof
-from creditree.engines.vllm.server import ServerSpec, find_served
-from creditree.engines.vllm.signals import samples_of
-from creditree.engines.vllm.threads import side_by_side
+from creditree.engines.vllm.server import ServerSpec
+from creditree.engines.vllm.threads import SideBySide
 from creditree.errors import ConfigError, DataError
 from creditree.ledger import Ledger
 from creditree.models.load import Model
 from creditree.models.trained import Trained
 from creditree.tree import IntArray
-
-MOST_LOADS = 3
-"""Loads of the same weights before a server that still serves others is given up; so often it may forget them, too."""
-
-
-class GoneError(Exception):
-    """The server does not know an adapter that it had loaded: it was started again, or has dropped it."""
 
 
 class VllmEngine(Engine):
@@ -49,24 +45,30 @@ class VllmEngine(Engine):
         spec: ServerSpec,
         prompts: Sequence[IntArray],
         max_rows: int = 512,
+        own: OwnServer | None = None,
+        dialect: Dialect = VLLM,
     ) -> None:
         """Find out what the server can do. Raises ServerError, in one sentence, where that is not enough.
 
-        `prompts`: a few of those to come, for the canary.
+        `prompts`: a few of those to come, for the canary;  `own`: the server, where it was started for this engine,
+        which stops it;  `dialect`: how it is asked.
         """
         if trained is not None and trained.folder != "adapter":
             raise ConfigError("a server is given adapters only, and all weights were trained; use engine: in_process.")
         self.model = model
-        self._trained = trained
+        self.trained = trained
         self._spec = spec
         self._max_rows = max_rows
-        self._client = Client(spec.url, spec.patience, spec.connections)
-        self.served = find_served(self._client, spec.model)
-        self._reader = Reader(model.network.vocab_size, model.eos_ids)
-        self._proof = Proof(self._client, model, trained, self.served, spec.limit)
+        self._own = own
+        self._client = Client(spec.url, spec.patience, spec.connections, own)
+        self._dialect = dialect
+        self.served = dialect.find(self._client, spec.model)
+        self._reader = dialect.reader(model.network.vocab_size, model.eos_ids)
+        self._proof = Proof(self._client, model, trained, self.served, spec.limit, dialect)
         self._proof.begin(prompts, self._reader)
         self._adapters = None if trained is None else ServedAdapters(self._client, spec.adapters)
         self._published: tuple[str, bytes] | None = None
+        self._drawings: WeakSet[VllmDrawing] = WeakSet()
         if trained is not None and not trained.is_off:
             self._policy()
 
@@ -78,12 +80,13 @@ class VllmEngine(Engine):
     @property
     def remote(self) -> str:
         """What samples, for the record of a run."""
-        return f"{self.served.version} at {self._client.url}, which draws by itself"
+        place = f"at {self._client.url}" if self._own is None else "that was started for it"
+        return f"{self.served.version} {place}, which draws by itself"
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know of a run that a server samples for."""
-        noise = f" (it rounds by {self._proof.noise:.2g} nats a token)" if self._trained is not None else ""
+        noise = f" (it rounds by {self._proof.noise:.2g} nats a token)" if self.trained is not None else ""
         return (
             f"sampling: {self.remote}{noise}: the run cannot be repeated to the bit, and goes on from its checkpoint",
         )
@@ -95,10 +98,14 @@ class VllmEngine(Engine):
         """Return None: no inputs of a layer are stored."""
 
     def close(self) -> None:
-        """Unload what was loaded, and remove what was written for it."""
+        """Unload what was loaded, remove what was written for it, and stop a server of one's own."""
+        for drawing in self._drawings:
+            drawing.end()
         if self._adapters is not None:
             self._adapters.close()
         self._client.close()
+        if self._own is not None:
+            self._own.stop()
 
     def sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
@@ -111,48 +118,43 @@ class VllmEngine(Engine):
         """
         if not requests:
             return [], Ledger()
+        return self.begin(requests, sampling).samples(told)
+
+    def begin(self, requests: Sequence[SampleRequest], sampling: Sampling) -> "VllmDrawing":
+        """Load and prove the weights where it must, ask the server, and return while it samples.
+
+        Raises DataError for a context that does not fit, and ServerError where the server cannot be sampled from.
+        """
         check_requests(self.model, requests)
         self._check(requests)
-        completions = sum(len(request.keys) for request in requests)
-        heart = Heart(completions, sum(len(one.keys) * one.max_new_tokens for one in requests), told)
-        wrong = ""
-        for attempt in range(MOST_LOADS):
-            sleep(self._spec.patience.first_pause_s * attempt)
-            name = self._policy()
-            try:
-                found = self._drawn(name, requests, sampling, heart)
-            except GoneError:
-                self._published, wrong = None, "forgets the adapters that it has loaded"
-                continue
-            served = None if name == self.served.name else self._proof.drawn(requests, found)
-            if served is None:
-                samples, ledger = samples_of(self.model, requests, found, sampling)
-                ledger.add(_cost(requests, found))
-                return samples, ledger
-            self._published, wrong = None, served
-        raise self._given_up(wrong)
+        drawing = VllmDrawing(self, requests, sampling)
+        self._drawings.add(drawing)
+        return drawing
 
-    def _drawn(
-        self, name: str, requests: Sequence[SampleRequest], sampling: Sampling, heart: Heart
-    ) -> list[list[DrawnTokens]]:
-        """Return the completions of all requests, asked for side by side."""
-        found: list[list[DrawnTokens]] = [[] for _ in requests]
-        ended = tokens = budget = 0
-        for item in side_by_side([self._job(name, one, sampling) for one in requests], self._spec.connections):
-            if item is not None:
-                index, drawn = item
-                found[index] = drawn
-                ended += len(drawn)
-                tokens += sum(len(one.token_ids) for one in drawn)
-                budget += len(drawn) * requests[index].max_new_tokens
-            heart.drew(ended, tokens, budget)
-        return found
+    def ask(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[str, SideBySide[list[DrawnTokens]]]:
+        """Return the name of the weights as they are, and the answers for all requests, which are on their way."""
+        name = self._policy()
+        return name, SideBySide([self._job(name, request, sampling) for request in requests], self._spec.connections)
+
+    def wrong_with(
+        self, name: str, requests: Sequence[SampleRequest], drawn: Sequence[Sequence[DrawnTokens]]
+    ) -> str | None:
+        """Return what is wrong with completions that were drawn under a name: a clause; None where nothing is."""
+        return None if name == self.served.name else self._proof.drawn(requests, drawn)
+
+    def mistrust(self, attempt: int) -> None:
+        """Load the weights again before the next sample, after a pause that grows."""
+        self._published = None
+        sleep(self._spec.patience.first_pause_s * attempt)
 
     def _job(self, name: str, request: SampleRequest, sampling: Sampling) -> Callable[[], list[DrawnTokens]]:
+        def answer_to(part: SampleRequest) -> list[DrawnTokens]:
+            body = self._dialect.question(name, part, sampling, self.model.eos_ids)
+            return self._client.post(self._dialect.path, body, lambda answer: self._reader.read(answer, name, part))
+
         def job() -> list[DrawnTokens]:
-            body = question(name, request, sampling, self.model.eos_ids)
             try:
-                return self._client.post(COMPLETIONS, body, lambda answer: self._reader.read(answer, name, request))
+                return [completion for part in self._dialect.parts(request) for completion in answer_to(part)]
             except RefusedError as error:
                 if error.status == 404 and name != self.served.name:
                     raise GoneError from None
@@ -166,7 +168,7 @@ class VllmEngine(Engine):
 
     def _policy(self) -> str:
         """Return the name under which the server has the weights as they are now; load and prove them where it must."""
-        trained = self._trained
+        trained = self.trained
         if trained is None or trained.is_off:
             return self.served.name
         digest = sha256()
@@ -182,23 +184,23 @@ class VllmEngine(Engine):
         path, wrong = self._adapters.write(trained), ""
         for attempt in range(MOST_LOADS):
             sleep(self._spec.patience.first_pause_s * attempt)
-            found = self._proven(path)
-            if found[1] is None:
-                self._adapters.keep_only(found[0], path)
-                return found[0]
-            wrong = found[1]
-        raise self._given_up(wrong)
+            name, wrong = self._proven(path)
+            if not wrong:
+                self._adapters.keep_only(name, path)
+                return name
+        raise self.given_up(wrong)
 
-    def _proven(self, path: Path) -> tuple[str, str | None]:
-        """Load a directory; return the name, and what is wrong with what is then served."""
+    def _proven(self, path: Path) -> tuple[str, str]:
+        """Load a directory; return the name, and what is wrong with what is then served, "" for nothing."""
         assert self._adapters is not None
         name = self._adapters.load(path)
         try:
-            return name, self._proof.loaded(name)
+            return name, self._proof.loaded(name) or ""
         except RefusedError as error:
             return name, f"does not serve what it has loaded (HTTP {error.status}: {error})"
 
-    def _given_up(self, wrong: str) -> ServerError:
+    def given_up(self, wrong: str) -> ServerError:
+        """Return what to raise where attempts did not help."""
         return ServerError(
             f"the server at {self._client.url} {wrong}, after {MOST_LOADS} attempts; nothing of it was learned from: "
             "start it again, and repeat or `resume`."
@@ -206,17 +208,10 @@ class VllmEngine(Engine):
 
     def _check(self, requests: Sequence[SampleRequest]) -> None:
         limit = self.served.max_tokens
-        for one in requests:
-            if limit is not None and len(one.context_ids) + one.max_new_tokens > limit:
+        for request in requests:
+            if limit is not None and len(request.context_ids) + request.max_new_tokens > limit:
                 raise DataError(
-                    f"a prompt of {len(one.context_ids)} tokens and {one.max_new_tokens} new ones exceed the context "
-                    f"of {limit} tokens of the server at {self._client.url}; lower sampling.max_new_tokens, or start "
-                    "it with a longer one."
+                    f"a prompt of {len(request.context_ids)} tokens and {request.max_new_tokens} new ones exceed the "
+                    f"context of {limit} tokens of the server at {self._client.url}; lower sampling.max_new_tokens, or "
+                    "start it with a longer one."
                 )
-
-
-def _cost(requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]]) -> Ledger:
-    """Return what is known of the cost: each different context once, and each token that was drawn."""
-    contexts = {one.context_ids.tobytes(): len(one.context_ids) for one in requests}
-    tokens = sum(len(one.token_ids) for own in found for one in own)
-    return Ledger(decoded=tokens, prefilled=sum(contexts.values()))

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
-from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question, scored, scoring
+from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, scored, scoring
 from creditree.engines.vllm.canary import BASE, MARGIN, Canary, ServedWeights, judge
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.dialect import Dialect, Reads
 from creditree.engines.vllm.server import Served
 from creditree.models.load import Model
 from creditree.models.scores import token_scores
@@ -30,24 +31,34 @@ TEMPERATURE = 0.5
 class Proof:
     """Compares a server with the model in this process, whose scores are those that the learner would compute."""
 
-    def __init__(self, client: Client, model: Model, trained: Trained | None, served: Served, limit: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        model: Model,
+        trained: Trained | None,
+        served: Served,
+        limit: float,
+        dialect: Dialect,
+    ) -> None:
         self._client, self._model, self._trained, self._served = client, model, trained, served
-        self._limit = limit
+        self._limit, self._dialect = limit, dialect
         self._sequences: list[IntArray] = []
         self._once: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._canary: Canary | None = None
 
-    def begin(self, prompts: Sequence[IntArray], reader: Reader) -> None:
+    def begin(self, prompts: Sequence[IntArray], reader: Reads) -> None:
         """Sample from the base model, compare, and keep the tokens as the canary's.
 
         Raises ServerError where the server takes or gives no ids, no raw log-probabilities, or is of another model.
         """
-        drawn = [one for prompt in prompts[:MOST_PROMPTS] for one in self._first(prompt, reader)]
-        self._sequences = [np.concatenate([prompt, one.token_ids]) for prompt, one in drawn[::DRAWN_A_PROMPT]]
+        drawn = [completion for prompt in prompts[:MOST_PROMPTS] for completion in self._first(prompt, reader)]
+        self._sequences = [
+            np.concatenate([prompt, completion.token_ids]) for prompt, completion in drawn[::DRAWN_A_PROMPT]
+        ]
         self._once = _first_times(self._sequences)
-        server = np.concatenate([one.logprobs for _, one in drawn])
+        server = np.concatenate([completion.logprobs for _, completion in drawn])
         with self._off():
-            self._check_near(server, np.concatenate([self._own(prompt, one) for prompt, one in drawn]))
+            self._check_near(server, np.concatenate([self._own(prompt, completion) for prompt, completion in drawn]))
             if self._trained is None:
                 return
             try:
@@ -67,14 +78,14 @@ class Proof:
 
     def server(self, name: str) -> FloatArray:
         """Return the server's scores of the canary's tokens. Raises RefusedError where it knows no such name."""
-        found = []
+        scores = []
         for ids in self._sequences:
 
             def read(answer: object, ids: IntArray = ids) -> FloatArray:
                 return scored(answer, name, ids)
 
-            found.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
-        return np.concatenate(found)[self._once]
+            scores.append(self._client.post(COMPLETIONS, scoring(name, ids), read))
+        return np.concatenate(scores)[self._once]
 
     def learner(self) -> FloatArray:
         """Return the learner's scores of the canary's tokens, under the weights as they are."""
@@ -90,43 +101,51 @@ class Proof:
             self._canary.accept(learner, served)
         return wrong
 
-    def drawn(self, requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]]) -> str | None:
+    def drawn(self, requests: Sequence[SampleRequest], completions: Sequence[Sequence[DrawnTokens]]) -> str | None:
         """Return what is wrong with completions that were drawn from the adapter: a clause; None where nothing is.
 
         A few are scored here, under the weights that should have been sampled from and under the base's.
         """
-        pairs = [(asked.context_ids, _start(one)) for asked, own in zip(requests, found, strict=True) for one in own]
+        pairs = [
+            (request.context_ids, _start(completion))
+            for request, own in zip(requests, completions, strict=True)
+            for completion in own
+        ]
         chosen, tokens = [], 0
         for pair in pairs[:: max(1, len(pairs) // SPOT_COMPLETIONS)]:
             if tokens < SPOT_TOKENS:
                 chosen.append(pair)
                 tokens += len(pair[1].token_ids)
-        server = np.concatenate([one.logprobs for _, one in chosen])
-        learner = np.concatenate([self._own(context, one) for context, one in chosen])
+        server = np.concatenate([completion.logprobs for _, completion in chosen])
+        learner = np.concatenate([self._own(context, completion) for context, completion in chosen])
         with self._off():
-            base = np.concatenate([self._own(context, one) for context, one in chosen])
+            base = np.concatenate([self._own(context, completion) for context, completion in chosen])
         return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
 
-    def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, DrawnTokens]]:
+    def _first(self, prompt: IntArray, reader: Reads) -> list[tuple[IntArray, DrawnTokens]]:
         room = min(self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN + 1)
         prompt = prompt[-min(MOST_PROMPT, max(1, room // 2)) :]
         keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(DRAWN_A_PROMPT))
         # one token less than there is room for: to score tokens, a server draws another
         request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, room - len(prompt) - 1)))
-        body = question(self._served.name, request, Sampling(TEMPERATURE), self._model.eos_ids)
         try:
-            found = self._client.post(
-                COMPLETIONS, body, lambda answer: reader.read(answer, self._served.name, request)
-            )  # fmt: skip
+            completions = [
+                completion for part in self._dialect.parts(request) for completion in self._drawn(part, reader)
+            ]
         except RefusedError as error:
             raise ServerError(
                 f"the server at {self._client.url} takes no token ids as a prompt (HTTP {error.status} for "
-                f"{COMPLETIONS}: {error}); take vLLM, or another server of its protocol."
+                f"{self._dialect.path}: {error}); take vLLM, or another server of its protocol."
             ) from None
-        return [(prompt, one) for one in found]
+        return [(prompt, completion) for completion in completions]
 
-    def _own(self, context: IntArray, one: DrawnTokens) -> FloatArray:
-        return token_scores(self._model, np.concatenate([context, one.token_ids]), len(one.token_ids))
+    def _drawn(self, request: SampleRequest, reader: Reads) -> list[DrawnTokens]:
+        name, sampling = self._served.name, Sampling(TEMPERATURE)
+        body = self._dialect.question(name, request, sampling, self._model.eos_ids)
+        return self._client.post(self._dialect.path, body, lambda answer: reader.read(answer, name, request))
+
+    def _own(self, context: IntArray, completion: DrawnTokens) -> FloatArray:
+        return token_scores(self._model, np.concatenate([context, completion.token_ids]), len(completion.token_ids))
 
     def _off(self) -> AbstractContextManager[None]:
         return nullcontext() if self._trained is None else self._trained.off()
@@ -152,9 +171,9 @@ class Proof:
         return None
 
 
-def _start(one: DrawnTokens) -> DrawnTokens:
+def _start(completion: DrawnTokens) -> DrawnTokens:
     """Return the first tokens of a completion: logits of many take much memory where the vocabulary is large."""
-    return DrawnTokens(one.token_ids[:SPOT_TOKENS], one.logprobs[:SPOT_TOKENS], one.finish_reason)
+    return DrawnTokens(completion.token_ids[:SPOT_TOKENS], completion.logprobs[:SPOT_TOKENS], completion.finish_reason)
 
 
 def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:
@@ -163,10 +182,10 @@ def _first_times(sequences: Sequence[IntArray]) -> NDArray[np.bool_]:
     Prompts begin alike: the same score twice would count its rounding twice.
     """
     seen: set[bytes] = set()
-    found = []
+    is_first = []
     for ids in sequences:
         for stop in range(2, len(ids) + 1):
             prefix = ids[:stop].tobytes()
-            found.append(prefix not in seen)
+            is_first.append(prefix not in seen)
             seen.add(prefix)
-    return np.array(found, dtype=np.bool_)
+    return np.array(is_first, dtype=np.bool_)

@@ -40,13 +40,13 @@ class Served:
 def find_served(client: Client, name: str | None) -> Served:
     """Return what a server serves. Raises ServerError where there is none, or none that speaks the protocol."""
     try:
-        models = client.get(MODELS, _models)
+        models = client.get(MODELS, models_of)
     except RefusedError as error:
         raise ServerError(
             f"what answers at {client.url} is no server of this protocol (HTTP {error.status} for {MODELS}: {error}); "
             "set engine.url to that of a vLLM server."
         ) from None
-    bases = {str(one["id"]): one for one in models if not one.get("parent")}
+    bases = {str(model["id"]): model for model in models if not model.get("parent")}
     chosen = next(iter(bases), None) if name is None else name
     if chosen is None or chosen not in bases:
         known = ", ".join(one_line(base, 60) for base in bases) or "no model"
@@ -58,9 +58,10 @@ def find_served(client: Client, name: str | None) -> Served:
     return Served(chosen, length if isinstance(length, int) and length > 0 else None, _version(client))
 
 
-def _models(answer: Any) -> list[Mapping[str, Any]]:
+def models_of(answer: Any) -> list[Mapping[str, Any]]:
+    """Return the models that are named. Raises LackError where none are."""
     models = answer.get("data") if isinstance(answer, Mapping) else None
-    if not isinstance(models, list) or not all(isinstance(one, Mapping) and "id" in one for one in models):
+    if not isinstance(models, list) or not all(isinstance(model, Mapping) and "id" in model for model in models):
         raise LackError(f"names no models at {MODELS}")
     return models
 
@@ -68,7 +69,7 @@ def _models(answer: Any) -> list[Mapping[str, Any]]:
 def _version(client: Client) -> str:
     """Return the server's version, as far as it tells one."""
     try:
-        found = client.get(VERSION, lambda answer: answer.get("version") if isinstance(answer, Mapping) else None)
+        version = client.get(VERSION, lambda answer: answer.get("version") if isinstance(answer, Mapping) else None)
     except (RefusedError, ServerError):
-        found = None
-    return f"vLLM {one_line(found, 40)}" if isinstance(found, str) else "a server of unknown version"
+        version = None
+    return f"vLLM {one_line(version, 40)}" if isinstance(version, str) else "a server of unknown version"

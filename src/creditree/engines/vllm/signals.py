@@ -25,17 +25,17 @@ TOKENS_A_PASS = 8192
 
 
 def samples_of(
-    model: Model, requests: Sequence[SampleRequest], found: Sequence[Sequence[DrawnTokens]], sampling: Sampling
+    model: Model, requests: Sequence[SampleRequest], drawn: Sequence[Sequence[DrawnTokens]], sampling: Sampling
 ) -> tuple[list[list[Sample]], Ledger]:
     """Return each request's completions as samples with the signals that it asks for, and what these cost."""
     members = [(index, key) for index, request in enumerate(requests) for key in request.keys]
     completions = Completions(requests, members, sampling)
-    for place, one in enumerate(drawn for own in found for drawn in own):
-        length = len(one.token_ids)
-        completions.drawn[place], completions.stopped[place] = length, one.finish_reason == "stop"
-        completions.tokens[place, :length] = one.token_ids
-        completions.logprobs[place, :length] = one.logprobs
-        completions.sampler_logprobs[place, :length] = _sampler(one.logprobs, sampling)
+    for place, completion in enumerate(completion for own in drawn for completion in own):
+        length = len(completion.token_ids)
+        completions.drawn[place], completions.stopped[place] = length, completion.finish_reason == "stop"
+        completions.tokens[place, :length] = completion.token_ids
+        completions.logprobs[place, :length] = completion.logprobs
+        completions.sampler_logprobs[place, :length] = _sampler(completion.logprobs, sampling)
     ledger = Ledger()
     _find_entropies(model, completions, sampling, ledger)
     if completions.influence is not None:
@@ -68,7 +68,7 @@ def _find_influence(model: Model, completions: Completions, ledger: Ledger) -> N
     whole = model.whole
 
     def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
-        ids, steps = [one.token_ids for one in wanted], [one.steps for one in wanted]
+        ids, steps = [completion.token_ids for completion in wanted], [completion.steps for completion in wanted]
         ledger.influence_tokens += sum(map(len, ids))
         if whole is None:
             return influence(model.transformer, ids, steps, spec)

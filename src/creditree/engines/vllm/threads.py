@@ -3,49 +3,59 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, Queue
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 LISTEN_S = 0.25
 """Seconds between two looks at what has come; a signal is heard at once."""
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]], threads: int) -> Iterator[tuple[int, T] | None]:
-    """Yield the index and result of each job as it ends, and None where nothing ended for a while.
+class SideBySide(Generic[T]):
+    """Jobs that run from now on, `threads` at once; whoever goes through it gets their results.
 
-    `threads` jobs run at once. What a job raises is raised here, and no further one begins. Threads are daemons: none
-    keeps the process from ending while a server does not answer.
+    Yields the index and result of each job as it ends, and None where nothing ended for a while. What a job raises is
+    raised there, and no further one begins. Threads are daemons: none keeps the process from ending while a server does
+    not answer.
     """
-    waiting: Queue[int] = Queue()
-    ended: Queue[tuple[int, T | None, BaseException | None]] = Queue()
-    over = threading.Event()
-    for index in range(len(jobs)):
-        waiting.put(index)
 
-    def work() -> None:
-        while not over.is_set():
+    def __init__(self, jobs: Sequence[Callable[[], T]], threads: int) -> None:
+        self._jobs = jobs
+        self._waiting: Queue[int] = Queue()
+        self._ended: Queue[tuple[int, T | None, BaseException | None]] = Queue()
+        self._over = threading.Event()
+        for index in range(len(jobs)):
+            self._waiting.put(index)
+        for _ in range(min(threads, len(jobs))):
+            threading.Thread(target=self._work, daemon=True, name="creditree-server").start()
+
+    def __iter__(self) -> Iterator[tuple[int, T] | None]:
+        """Go through the results, once."""
+        try:
+            left = len(self._jobs)
+            while left:
+                try:
+                    index, result, error = self._ended.get(timeout=LISTEN_S)
+                except Empty:
+                    yield None
+                    continue
+                if error is not None:
+                    raise error
+                left -= 1
+                yield index, cast(T, result)  # a job that raised nothing has one
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Begin no further job."""
+        self._over.set()
+
+    def _work(self) -> None:
+        while not self._over.is_set():
             try:
-                index = waiting.get_nowait()
+                index = self._waiting.get_nowait()
             except Empty:
                 return
             try:
-                ended.put((index, jobs[index](), None))
+                self._ended.put((index, self._jobs[index](), None))
             except BaseException as error:  # it belongs to whoever waits
-                ended.put((index, None, error))
-
-    for _ in range(min(threads, len(jobs))):
-        threading.Thread(target=work, daemon=True, name="creditree-server").start()
-    try:
-        left = len(jobs)
-        while left:
-            try:
-                index, result, error = ended.get(timeout=LISTEN_S)
-            except Empty:
-                yield None
-                continue
-            if error is not None:
-                raise error
-            left -= 1
-            yield index, cast(T, result)  # a job that raised nothing has one
-    finally:
-        over.set()
+                self._ended.put((index, None, error))

@@ -202,24 +202,34 @@ def test_an_answer_that_was_given_before_is_not_taken_for_another() -> None:
         assert len(proxy.done) == 2
 
 
-def test_a_fault_that_stays_ends_with_a_sentence() -> None:
+def fail_for_ever(expected: dict[str, str], patience: Patience) -> None:
     proxy = FaultyProxy(FakeVllm())
-    expected = {
-        "drop": "breaks off its answers",
-        "truncate": "breaks off its answers",
-        "garbage": "sends answers that are no JSON, 5 times in a row",
-        "fewer": "returns 2 of 3 completions, 5 times in a row",
-        "shorter": "ends completions for a reason that their tokens do not show",
-        "repeat": r"(gives an answer twice|answers for other token ids than it was given), 5 times in a row",
-        "500": r"fails \(HTTP 500: no\), 5 times in a row",
-        "503": r"is busy or away \(HTTP 503: no\), for ",
-    }
-    with connected(proxy) as side:
+    with connected(proxy, patience=patience) as side:
         side.sample()
         for name, words in expected.items():
             proxy.always = {ASKED: PASSING[name]}
             with pytest.raises(ServerError, match=words):
                 side.sample()
+
+
+def test_a_fault_that_stays_ends_with_a_sentence() -> None:
+    expected = {
+        "drop": "breaks off its answers",
+        "truncate": "breaks off its answers",
+        "503": r"is busy or away \(HTTP 503: no\), for ",
+    }
+    fail_for_ever(expected, QUICK)
+
+
+def test_answers_that_stay_wrong_are_not_waited_for() -> None:
+    expected = {
+        "garbage": "sends answers that are no JSON, 5 times in a row",
+        "fewer": "returns 2 of 3 completions, 5 times in a row",
+        "shorter": "ends completions for a reason that their tokens do not show",
+        "repeat": r"(gives an answer twice|answers for other token ids than it was given), 5 times in a row",
+        "500": r"fails \(HTTP 500: no\), 5 times in a row",
+    }
+    fail_for_ever(expected, Patience(answer_s=20.0, outage_s=60.0, first_pause_s=0.005))
 
 
 def test_an_answer_that_stays_out_is_asked_for_again_and_at_last_named() -> None:

@@ -1,0 +1,86 @@
+"""The report of runs as one HTML file, and its charts as pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from creditree.errors import RunError, did_you_mean
+from creditree.measure.compare import Comparison, compare
+from creditree.overview.overview import Overview
+from creditree.overview.run import MOST_TOKENS, SUMMARY, forests_of, overview_of
+from creditree.overview.trees import ShownForest
+from creditree.report.page.page import report_html
+from creditree.report.page.pictures import write_pictures
+from creditree.runs.atomic import text_bytes, write_bytes, writing
+from creditree.runs.directory import RunDirectory
+from creditree.train.page import PAGE
+
+LAST = "last"
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What was written: the page, and the pictures of its charts."""
+
+    page: Path
+    figures: tuple[Path, ...]
+
+
+def report(paths: Sequence[Path], *, out: Path | None = None, figures: Path | None = None) -> Reported:
+    """Write the report of one run, or of several side by side; `out`: by default ``report.html`` in the only run.
+
+    `figures`: a directory for every chart as PNG and SVG. Raises RunError where there is no run, one cannot be read,
+    or nothing can be written.
+    """
+    if not paths:
+        raise RunError("a report needs at least one run directory; name one.")
+    if out is None and len(paths) > 1:
+        raise RunError("a report of several runs needs a file of its own: name it with `out`, such as both.html.")
+    overview = overview_of_runs(paths)
+    page = paths[0] / PAGE if out is None else out
+    with writing(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(page, text_bytes(report_html(overview)))
+    return Reported(page, () if figures is None else write_pictures(overview, figures))
+
+
+def overview_of_runs(paths: Sequence[Path]) -> Overview:
+    """Read runs for a report; those of one method that differ in their seed only are averaged over."""
+    tokens = MOST_TOKENS // len(paths)
+    runs = tuple(overview_of(path, tokens=tokens) for path in paths)
+    compared = _compared([path for path in paths if (path / SUMMARY).exists()])
+    if compared is None:
+        return Overview(runs)
+    return Overview(runs, compared.measured, compared.decoding, compared.damages)
+
+
+def _compared(ended: Sequence[Path]) -> Comparison | None:
+    if len(ended) < 2:
+        return None
+    comparison = compare(ended, by_method=True)
+    alone = {run.group for run in comparison.measured if [r.group for r in comparison.measured].count(run.group) == 1}
+    measured = tuple(replace(run, group="") if run.group in alone else run for run in comparison.measured)
+    return replace(comparison, measured=measured)
+
+
+def stored_tree(path: Path, step: str, problem: str | None) -> ShownForest:
+    """Return the trees of a problem (None: the first) in a step: a number, or ``last``.
+
+    Raises RunError where there is no such step, or no such problem in it.
+    """
+    run = RunDirectory.read(path)
+    steps = run.rollout_steps()
+    if not steps:
+        raise RunError(f"Run {path} kept no completions; train with log.rollouts_every=1, say, to keep some.")
+    chosen = steps[-1] if step == LAST else int(step) if step.isdecimal() else -1
+    if chosen not in steps:
+        kept = ", ".join(map(str, steps[:MOST_NAMED])) + (f", ... {steps[-1]}" if len(steps) > MOST_NAMED else "")
+        raise RunError(f"step '{step}' of {path} was not kept; there are {kept}, and `{LAST}`.")
+    forests = forests_of(run, chosen)
+    ids = [forest.problem_id for forest in forests]
+    if not forests:
+        raise RunError(f"in step {chosen} of {path} no problem reached the learner; choose another step.")
+    if problem is not None and problem not in ids:
+        raise RunError(f"step {chosen} has no problem '{problem}'.{did_you_mean(problem, ids)}")
+    return forests[0 if problem is None else ids.index(problem)]

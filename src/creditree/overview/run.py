@@ -1,0 +1,117 @@
+"""A run as a report shows it: read from its directory, while it trains or after it has ended."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from creditree.errors import RunError
+from creditree.evaluate.changed import EXAMPLES, ChangedExample
+from creditree.evaluate.summary import Summary
+from creditree.overview.trees import ShownForest, shown_forest
+from creditree.runs.directory import RunDirectory
+from creditree.runs.forests import stored_forests
+
+SUMMARY = "summary.json"
+MOST_STEPS, MOST_OF_A_STEP = 4, 3
+"""Steps whose trees a report shows, and problems of each."""
+MOST_TOKENS = 60_000
+"""Tokens of trees in a report: some 40 bytes each, of 5 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunOverview:
+    """All of a run but its completions.
+
+    `config`: what it was trained with;  `code`: versions and hardware;  `metrics`: a record a step;  `summary`: None
+    while it has not ended;  `examples`: problems that are solved now ("better"), or not any more ("worse");
+    `forests`: some problems' trees;  `kept_steps`: steps whose trees were kept;  `notes`: what could not be read.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    code: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    summary: Summary | None
+    examples: Mapping[str, Sequence[ChangedExample]]
+    forests: tuple[ShownForest, ...]
+    kept_steps: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its method: what tells it apart from others on the same task."""
+        return self.summary.method if self.summary is not None else str(self._named("method"))
+
+    @property
+    def task(self) -> str:
+        """Its task, by name."""
+        return self.summary.task if self.summary is not None else str(self._named("task"))
+
+    @property
+    def model(self) -> str:
+        """Its base model, by name."""
+        return str(self._named("model"))
+
+    @cached_property
+    def setting(self) -> str:
+        """What runs that differ in their seed only have in common."""
+        return json.dumps({key: value for key, value in self.config.items() if key != "seed"}, sort_keys=True)
+
+    def _named(self, block: str) -> object:
+        values = self.config.get(block)
+        return values.get("name", block) if isinstance(values, Mapping) else values
+
+
+def overview_of(path: Path, *, tokens: int = MOST_TOKENS) -> RunOverview:
+    """Read a run; its trees hold at most `tokens` tokens. Raises RunError where there is none, or it is unreadable."""
+    run = RunDirectory.read(path)
+    notes: list[str] = []
+    config = yaml.safe_load(run.config_yaml)
+    summary = Summary.from_json(run.read_json(SUMMARY), str(path / SUMMARY)) if run.has(SUMMARY) else None
+    return RunOverview(
+        name=str(path),
+        config=config if isinstance(config, dict) else {},
+        code=run.read_json("code.json") if run.has("code.json") else {},
+        metrics=run.metrics(),
+        summary=summary,
+        examples=_examples(run),
+        forests=_chosen(run, tokens, notes),
+        kept_steps=tuple(run.rollout_steps()),
+        notes=tuple(notes),
+    )
+
+
+def forests_of(run: RunDirectory, step: int) -> list[ShownForest]:
+    """Return the trees of a step's problems. Raises RunError where they were not kept, or cannot be read."""
+    rows = run.rollouts(step)
+    return [shown_forest(step, forest) for forest in stored_forests(rows, f"step {step} of {run.path}")]
+
+
+def _examples(run: RunDirectory) -> dict[str, list[ChangedExample]]:
+    return run.read_record(EXAMPLES, dict[str, list[ChangedExample]]) if run.has(EXAMPLES) else {}
+
+
+def _chosen(run: RunDirectory, tokens: int, notes: list[str]) -> tuple[ShownForest, ...]:
+    """Return some trees of the first, of the last and of steps between them: those that teach before others."""
+    steps = run.rollout_steps()
+    chosen: list[ShownForest] = []
+    wanted = [steps[round(place * (len(steps) - 1) / (MOST_STEPS - 1))] for place in range(MOST_STEPS)] if steps else []
+    left = tokens
+    for step in reversed(list(dict.fromkeys(wanted))):
+        try:
+            forests = sorted(forests_of(run, step), key=lambda forest: not forest.is_mixed)
+        except RunError as error:
+            notes.append(str(error))
+            continue
+        share = left // max(1, MOST_STEPS - len({forest.step for forest in chosen}))
+        for forest in forests[:MOST_OF_A_STEP]:
+            if forest.num_tokens <= share:
+                chosen.append(forest)
+                share -= forest.num_tokens
+                left -= forest.num_tokens
+    return tuple(chosen)

@@ -1,0 +1,220 @@
+"use strict";
+// Draws the rollout trees of a report. All text of the run is put in as text: nothing of it is ever parsed as HTML.
+
+const make = (name, properties = {}, ...children) => {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in element && key !== "list") element[key] = value; else element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+};
+
+const FIELDS = {
+  a: ["advantage", "what it was worth: better than expected, or worse"],
+  w: ["weight", "how much it counts in the loss"],
+  s: ["surprisal", "-log p when it was drawn, in nats"],
+  e: ["entropy", "of the choice before it, in nats"],
+  i: ["influence", "how much later steps attend to its step (FCI)"],
+};
+
+const at = (values, index) => (Array.isArray(values) ? values[index] : values) ?? null;
+const shown = (value) => (value === null ? "none" : Number(value.toPrecision(3)).toString());
+const signed = (value) => (value === null ? "none" : (value > 0 ? "+" : "") + shown(value));
+
+// The tokens of a completion: those that it inherits stand in the completions that it was forked from.
+function tokensOf(tree, number) {
+  const leaf = tree.leaves[number];
+  const before = leaf.parent === null ? [] : tokensOf(tree, leaf.parent).slice(0, leaf.fork);
+  const own = (leaf.pieces ?? [leaf.text]).map((piece, index) => ({
+    piece, own: true, a: at(leaf.a, index), w: at(leaf.w, index), s: at(leaf.s, index), e: at(leaf.e, index), i: at(leaf.i, index),
+    whole: leaf.pieces === undefined,
+  }));
+  return [...before.map((token) => ({ ...token, own: false })), ...own];
+}
+
+function largest(tokens, field) {
+  return tokens.reduce((most, token) => Math.max(most, Math.abs(token[field] ?? 0)), 0) || 1;
+}
+
+function colour(value, most) {
+  if (value === null || value === 0) return "";
+  const strength = (0.12 + 0.68 * Math.min(1, Math.abs(value) / most)).toFixed(3);
+  return `rgba(var(${value < 0 ? "--low" : "--high"}), ${strength})`;
+}
+
+function tokenElement(token, index, field, most) {
+  const classes = ["t", token.own ? "" : "inherited", token.w ? "selected" : ""].filter(Boolean).join(" ");
+  const element = make("span", { className: classes, textContent: token.piece === "" ? "∅" : token.piece });
+  element.style.backgroundColor = colour(token[field], most);
+  element.token = token;
+  element.index = index;
+  return element;
+}
+
+function said(element) {
+  const token = element.token;
+  const lines = [`token ${element.index + 1} ${JSON.stringify(token.piece)}${token.own ? "" : " (inherited)"}`];
+  if (token.whole) return `${lines[0]}\nthis run kept no text of single tokens`;
+  lines.push(`advantage ${signed(token.a)}`, `weight ${shown(token.w)}${token.w ? " (selected)" : ""}`);
+  for (const field of ["s", "e", "i"]) if (token[field] !== null) lines.push(`${FIELDS[field][0]} ${shown(token[field])}`);
+  return lines.join("\n");
+}
+
+function tooltips(root) {
+  const tip = document.getElementById("tip");
+  const show = (event) => {
+    const element = event.target;
+    if (!element.token) { tip.hidden = true; return; }
+    tip.textContent = said(element);
+    tip.hidden = false;
+    const box = element.getBoundingClientRect();
+    const left = Math.min(box.left, innerWidth - tip.offsetWidth - 8);
+    tip.style.left = `${Math.max(4, left)}px`;
+    tip.style.top = `${box.bottom + 6 + tip.offsetHeight > innerHeight ? box.top - tip.offsetHeight - 6 : box.bottom + 6}px`;
+  };
+  root.addEventListener("pointerover", show);
+  root.addEventListener("click", show);
+  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+}
+
+// A strip of a completion's steps, each as dark as much of what follows attends to it.
+function stepMap(tokens, most) {
+  const known = tokens.filter((token) => token.i !== null);
+  if (!known.length) return null;
+  const map = make("div", { className: "map", title: "steps of the completion: the darker, the more later steps attend to it" });
+  let start = 0;
+  for (let stop = 1; stop <= tokens.length; stop += 1) {
+    if (stop < tokens.length && tokens[stop].i === tokens[start].i) continue;
+    const step = make("i", { title: `tokens ${start + 1} to ${stop}: influence ${shown(tokens[start].i)}` });
+    step.style.flexGrow = stop - start;
+    step.style.backgroundColor = colour(tokens[start].i, most);
+    map.append(step);
+    start = stop;
+  }
+  return map;
+}
+
+// Completions that say the same and were judged alike are shown once: those of small models often are.
+function alike(tree) {
+  const groups = [];
+  let last = null;
+  for (const number of tree.order) {
+    const key = JSON.stringify([tokensOf(tree, number).map((token) => token.piece), tree.leaves[number].verdict, tree.leaves[number].reward]);
+    if (key === last) groups.at(-1).push(number); else groups.push([number]);
+    last = key;
+  }
+  return groups;
+}
+
+function leafElement(tree, numbers, view) {
+  const number = numbers[0];
+  const leaf = tree.leaves[number];
+  const tokens = tokensOf(tree, number);
+  const kind = leaf.reward === null ? "none" : leaf.reward > 0 ? "good" : "bad";
+  const heat = make("div", { className: "heat" });
+  const forks = new Set(tree.leaves.filter((other) => other.parent === number).map((other) => other.fork));
+  tokens.forEach((token, index) => {
+    const element = tokenElement(token, index, view.field, view.most[view.field]);
+    if (forks.has(index)) element.classList.add("forked");
+    const value = token[view.field];
+    const kept = (!view.selected || token.w) && Math.abs(value ?? 0) >= view.least * view.most[view.field]
+      && (view.text === "" || token.piece.toLowerCase().includes(view.text));
+    if (!kept) element.classList.add("dim");
+    heat.append(element);
+  });
+  const selected = tokens.filter((token) => token.own && token.w).length;
+  const many = numbers.length > 1;
+  const named = numbers.map((other) => other + 1).join(", ");
+  return make("article", { className: "leaf" },
+    make("header", {}, make("b", { textContent: many ? `completions ${named} (${numbers.length} alike)` : `completion ${named}` }),
+      make("span", { className: `reward ${kind}`, textContent: `reward ${shown(leaf.reward)}` }),
+      make("span", { textContent: leaf.verdict }),
+      make("span", { textContent: `${selected} selected` })),
+    stepMap(tokens, view.most.i), heat);
+}
+
+function controls(view, fields, draw) {
+  const choose = make("select", { ariaLabel: "colour by" }, ...fields.map((field) =>
+    make("option", { value: field, textContent: FIELDS[field][0], title: FIELDS[field][1] })));
+  choose.value = view.field;
+  const least = make("input", { type: "range", min: "0", max: "1", step: "0.05", value: "0", ariaLabel: "at least" });
+  const only = make("input", { type: "checkbox", ariaLabel: "selected only" });
+  const text = make("input", { type: "search", placeholder: "token text", size: 12, ariaLabel: "token text" });
+  choose.addEventListener("change", () => { view.field = choose.value; draw(); });
+  least.addEventListener("input", () => { view.least = Number(least.value); draw(); });
+  only.addEventListener("change", () => { view.selected = only.checked; draw(); });
+  text.addEventListener("input", () => { view.text = text.value.toLowerCase(); draw(); });
+  return make("div", { className: "controls" },
+    make("label", {}, "colour by ", choose), make("label", {}, "at least ", least),
+    make("label", {}, only, " selected only"), text);
+}
+
+function legend() {
+  return make("div", { className: "legend" },
+    make("span", {}, "value: low ", make("span", { className: "ramp" }), " high"),
+    make("span", {}, "○ forked here"), make("span", {}, make("u", { textContent: "underlined" }), ": selected to learn"),
+    make("span", {}, "faint: inherited"));
+}
+
+function treeElement(tree, number) {
+  const all = tree.leaves.flatMap((leaf, index) => tokensOf(tree, index).filter((token) => token.own));
+  const fields = Object.keys(FIELDS).filter((field) => all.some((token) => token[field] !== null));
+  const most = Object.fromEntries(Object.keys(FIELDS).map((field) => [field, largest(all, field)]));
+  const view = { field: fields.includes("a") ? "a" : fields[0] ?? "a", least: 0, selected: false, text: "", most };
+  const picture = new DOMParser().parseFromString(tree.svg, "image/svg+xml").documentElement;
+  const list = make("div", { className: "leaves" });
+  const groups = alike(tree);
+  let wanted = 24;
+  const draw = () => {
+    const leaves = groups.slice(0, wanted).map((numbers) => leafElement(tree, numbers, view));
+    const more = groups.length > wanted
+      ? [make("button", { textContent: `show all ${groups.length} completions`, onclick: () => { wanted = Infinity; draw(); } })] : [];
+    list.replaceChildren(...leaves, ...more);
+  };
+  picture.addEventListener("click", (event) => {
+    const segment = event.target.closest("[data-leaf]");
+    if (!segment) return;
+    const place = groups.findIndex((numbers) => numbers.includes(Number(segment.dataset.leaf)));
+    if (place >= wanted) { wanted = Infinity; draw(); }
+    picture.querySelectorAll(".chosen").forEach((other) => other.classList.remove("chosen"));
+    segment.classList.add("chosen");
+    list.querySelectorAll(".chosen, .at").forEach((other) => other.classList.remove("chosen", "at"));
+    const leaf = list.children[place];
+    leaf.classList.add("chosen");
+    [...leaf.querySelectorAll(".t")].slice(Number(segment.dataset.start), Number(segment.dataset.stop)).forEach((t) => t.classList.add("at"));
+    leaf.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  });
+  draw();
+  const from = tree.kept === 0 ? null : make("p", { className: "soft", textContent: `replayed: the first ${tree.kept} tokens`
+    + (tree.origin === null ? " of an earlier completion are kept" : ` of completion ${tree.origin + 1} are kept`) });
+  return make("section", { className: "one" }, number > 0 ? make("h3", { textContent: `tree ${number + 1}` }) : null, from,
+    make("div", { className: "scroll" }, picture), legend(),
+    tree.forks.length ? make("details", {}, make("summary", { textContent: `where it branched, and why (${tree.forks.length})` }),
+      make("ul", {}, ...tree.forks.map((fork) => make("li", { textContent: fork })))) : null,
+    controls(view, fields, draw), list);
+}
+
+function forestElement(forest) {
+  return make("div", { className: "forest" },
+    make("pre", { textContent: forest.question }),
+    make("p", { className: "soft", textContent: `accepted: ${forest.answers.join(" or ")}` }),
+    ...forest.trees.map(treeElement));
+}
+
+function report() {
+  const data = document.getElementById("trees");
+  if (data === null) return;
+  const forests = JSON.parse(data.textContent);
+  document.querySelectorAll("details.problem").forEach((place) => {
+    const open = () => {
+      if (place.open && !place.querySelector(".forest")) place.append(forestElement(forests[Number(place.dataset.forest)]));
+    };
+    place.addEventListener("toggle", open);
+    open();
+  });
+}
+
+document.body.append(make("div", { id: "tip", role: "tooltip", hidden: true }));
+tooltips(document.body);
+report();
