@@ -54,13 +54,14 @@ TASKS: Mapping[str, str] = {
     "endless nesting": "def f():\n    a = []\n    a.append(a)\n    return [('x', a)]\n",
     "a huge question": "def f(): return [('x' * 10**6, 1)]\n",
 }
-URLS = ("", "x", "127.0.0.1", "ftp://x", "http://", "http://user:secret@x", "http://x?y", "http://[::1", "file:///etc",
+URLS: tuple[Any, ...] = ("", "x", "127.0.0.1", "ftp://x", "http://", "http://user:secret@x", "http://x?y", "http://[::1", "file:///etc",
         "http://x\r\ny", "http://" + "x" * 5000, "http://\u202e", 5, None, [], True, "http://x:99999999")  # fmt: skip
 _SERVER = {"name": "vllm", "url": "http://x"}
 ENGINES: tuple[Any, ...] = (
     {"name": "vllm"}, {"url": "http://x"}, {"name": "nothing"}, "vllm", 3, [], {"name": "vllm", "x": 1},
     _SERVER | {"timeout_s": 0}, _SERVER | {"canary_limit": -1}, _SERVER | {"connections": 10**9},
-    _SERVER | {"adapters": ""},
+    _SERVER | {"adapters": ""}, _SERVER | {"start": True}, {"name": "vllm", "start": {"options": "x"}},
+    {"name": "vllm", "start": {"memory": 2}}, {"name": "llama_server", "url": "http://x"},
 )  # fmt: skip
 SCHEDULES: tuple[dict[str, Any], ...] = (
     {"name": "grpo", "schedule": "curriculum"},
