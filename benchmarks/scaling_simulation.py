@@ -9,9 +9,9 @@ gradients come back to the driver one after the other, it adds them, steps, and 
 Assumptions, all of them: a piece takes (tokens of its completions) x (seconds a token as measured on one worker), which
 holds above `GOOD_ROWS` completions; a worker is slower than the measured one by exp(N(0, 0.05^2)), and one in a hundred
 pieces falls on a worker that is twice as slow at the time; the driver's link carries 1.25 GB/s (10 Gbit/s) and each
-order costs the measured round trip, divided by how many are under way; the driver adds 4 GB/s of gradients; credit,
-selection and packing stay on the driver and grow with the problems of a step. `adapter_mb` is varied: that of the built-in
-model is tiny, rank 16 on all layers of a 1.5B model has about 40 MB in float32.
+order costs the measured round trip; the driver adds 4 GB/s of gradients; credit,
+selection and packing stay on the driver and grow with the problems of a step. `adapter_mb` is varied: the built-in
+model's is tiny, rank 16 on all layers of a 1.5B model has about 40 MB in float32.
 Prints one JSON line and writes it into benchmarks/results/scaling_simulation.json.
 """
 
@@ -57,7 +57,7 @@ CASES = (
     Case("1.5B, 256 problems", 256, False, 300.0, 40.0),
     Case("1.5B, 8 problems a worker", 8, True, 300.0, 40.0),
 )
-"""1.5B: a token takes 300 times as long as with the built-in model on the same core. An assumption, not a measurement."""
+"""1.5B: a token takes 300 times as long as with the built-in model on the same core. Assumed, not measured."""
 
 
 def step_parts(
