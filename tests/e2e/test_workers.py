@@ -49,7 +49,7 @@ def test_a_killed_driver_is_continued_to_the_bit_and_workers_measure_what_one_pr
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
     driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    driver.communicate()
     while of_ray() - before and time.monotonic() < until:
         time.sleep(0.5)
     assert not of_ray() - before  # the workers of a dead driver end with it
@@ -65,7 +65,10 @@ def test_a_killed_driver_is_continued_to_the_bit_and_workers_measure_what_one_pr
     ended(started("train", config, "--run", str(whole), "--workers", "2", "--set", "log.checkpoint_every=1"))
     ours, theirs = ((run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (tmp_path / "run", whole))
     assert ours == theirs  # to the bit, whoever was fast
-    rows = [[json.loads(line) for line in (run / "metrics.jsonl").open()] for run in (tmp_path / "run", whole)]
+    rows = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (tmp_path / "run", whole)
+    ]
     assert [row["reward_mean"] for row in rows[0]] == [row["reward_mean"] for row in rows[1]]
     measured = [
         json.loads(ended(started("eval", str(whole), "--problems", "24", "--temperature", "0.5", "--json", *more))[0])
