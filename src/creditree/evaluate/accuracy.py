@@ -224,6 +224,7 @@ class Examiner:
                 self.model.text(sample.token_ids),
                 len(sample.token_ids),
                 self.max_new_tokens,
+                tuple(map(int, sample.token_ids)),
             )
             for problem, drawn in zip(problems, sampled, strict=True)
             for sample in drawn

@@ -194,7 +194,14 @@ class Rollout:
         ]
         prompt = self.prompt.render(forest[0].problem)
         answers = [
-            Answer(tree.problem, prompt, self.text(tree, leaf), len(tree.kept_ids) + tree.branches[leaf].end, budget)
+            Answer(
+                tree.problem,
+                prompt,
+                self.text(tree, leaf),
+                len(tree.kept_ids) + tree.branches[leaf].end,
+                budget,
+                (*tree.kept_ids.tolist(), *tree.completion(leaf).tolist()),
+            )
             for tree, leaf in ((forest[n], leaf) for n, leaf in places)
         ]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))
