@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--steps 6] [--problems 32] [--group 16]
 
-Both crews make the same steps of GRPO on 3 x 2 digit products with the built-in model (float32, a thread a worker),
+Both crews make the same steps of GRPO on 3 x 1 digit products with the built-in model (float32, a thread a worker),
 alternating (1, 2, 2, 1, ...), so that what else runs on the machine meets both. `wall_s` is what the clock says, and
 depends on that; `path_s` does not: it adds up the processor seconds of the busiest worker of each phase, and the
 driver's. Prints one JSON line and writes it into benchmarks/results/scaling.json, with the parts that
@@ -50,7 +50,7 @@ def resolved_of(problems: int, group: int) -> Resolved:
         check_config(
             {
                 "model": {"name": "builtin:multiplication"},
-                "task": {"name": "multiplication", "digits_a": 3, "digits_b": 2},
+                "task": {"name": "multiplication", "digits_a": 3, "digits_b": 1},
                 "method": {"name": "grpo", "group": group},
                 "sampling": {"temperature": 0.7, "max_new_tokens": 64},
                 "train": {"steps": 1000, "problems_per_step": problems, "threads": 1},

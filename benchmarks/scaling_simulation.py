@@ -70,7 +70,7 @@ def step_parts(
     speed = np.exp(rng.normal(0.0, SPREAD, size=workers))
 
     def took(work: float, worker: int) -> float:
-        return work * speed[worker] * (SLOW if workers > 1 and rng.random() < SLOW_SHARE else 1.0)
+        return work * float(speed[worker]) * (SLOW if workers > 1 and rng.random() < SLOW_SHARE else 1.0)
 
     rows = [group] * problems
     pieces = pieces_of([group] * problems, rows, workers, GOOD_ROWS["cpu"])

@@ -25,7 +25,7 @@ def packed(problems: list[Forest]) -> Batch:
 def path(batch: Batch, row: int) -> list[int]:
     """Return the token ids from the prompt to a row."""
     above = [i for i in range(row + 1) if batch.enter[i] <= batch.enter[row] < batch.exit[i]]
-    return batch.token_ids[above].tolist()
+    return [int(token) for token in batch.token_ids[above]]
 
 
 @given(PROBLEMS, st.integers(1, 5))
