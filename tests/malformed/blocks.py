@@ -54,7 +54,8 @@ TASKS: Mapping[str, str] = {
     "endless nesting": "def f():\n    a = []\n    a.append(a)\n    return [('x', a)]\n",
     "a huge question": "def f(): return [('x' * 10**6, 1)]\n",
 }
-URLS: tuple[Any, ...] = ("", "x", "127.0.0.1", "ftp://x", "http://", "http://user:secret@x", "http://x?y", "http://[::1", "file:///etc",
+URLS: tuple[Any, ...] = (
+        "", "x", "127.0.0.1", "ftp://x", "http://", "http://user:secret@x", "http://x?y", "http://[::1", "file:///etc",
         "http://x\r\ny", "http://" + "x" * 5000, "http://\u202e", 5, None, [], True, "http://x:99999999")  # fmt: skip
 _SERVER = {"name": "vllm", "url": "http://x"}
 ENGINES: tuple[Any, ...] = (
