@@ -10,6 +10,9 @@ from creditree.config.instances import check_made, named
 from creditree.config.keywords import as_overrides, written
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
+from creditree.doctor.call import Checkup
+from creditree.doctor.call import doctor as doctor_request
+from creditree.doctor.request import DoctorRequest
 from creditree.engines.native.library import prepare
 from creditree.export.call import export as export_request
 from creditree.export.request import Exported, ExportRequest
@@ -65,6 +68,7 @@ def train(
     start: AnyPath | None = None,
     data: AnyPath | None = None,
     guard: AnyPath | None = None,
+    workers: int | None = None,
     resume: bool = False,
     trust: bool = False,
     watcher: Watcher | None = None,
@@ -74,8 +78,9 @@ def train(
 
     `config`: a YAML file or values; None: with `start` that of the run to go on from, else the keywords alone. `start`:
     run or adapter to go on learning from;  `data`, `guard`: files of the task's problems, and of those that must not
-    get worse;  `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;
-    `watcher`: who is told (None: standard error). A piece of the method may be an instance
+    get worse;  `workers`: how many processes do the work, on a Ray cluster or on this machine (None: this one alone);
+    `resume`: go on with the run that is there, if any;  `trust`: code that the run `start` names may run;  `watcher`:
+    who is told (None: standard error). A piece of the method may be an instance
     (``method={"select": MySelection(k=3)}``). Raises ConfigError, DataError, ModelError or RunError.
     """
     if directory is None:
@@ -90,7 +95,8 @@ def train(
         trusted=trust,
     )
     prepare()
-    train_into(_loaded(request, values, overrides), Path(directory), _told(watcher), resume=resume)
+    loaded = _loaded(request, values, overrides)
+    train_into(loaded, Path(directory), _told(watcher), resume=resume, workers=workers)
     return Run(Path(directory))
 
 
@@ -110,6 +116,7 @@ def evaluate(
     out: AnyPath | None = None,
     base: bool = True,
     reward: Any = None,
+    workers: int | None = None,
     trust: bool = False,
     watcher: Watcher | None = None,
     **overrides: Any,
@@ -135,6 +142,7 @@ def evaluate(
         out=_path(out),
         base=base,
         trusted=trust,
+        workers=workers,
         overrides=(*reward_override(reward), *as_overrides(overrides)),
     )
     return evaluate_request(request, _told(watcher))
@@ -166,6 +174,23 @@ def export(
 def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: Any) -> Plan:
     """Predict the memory and work of a run, without loading its model; ``memory="8GB"`` is a limit."""
     return plan_config(load_config(config, **overrides), prompt_tokens)
+
+
+def doctor(
+    subject: Configured | None = None,
+    *,
+    probe: bool = True,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Checkup:
+    """Say what is wrong, and what to do: of this machine, of a configuration before training, or of a run.
+
+    `subject`: a run or its directory, or a configuration (file or values); None: the machine;  `probe`: try the first
+    steps of the configuration, which loads its model.
+    """
+    prepare()
+    known = _path(subject) if isinstance(subject, str | PathLike) else None if subject is None else _config(subject)
+    return doctor_request(DoctorRequest(known, as_overrides(overrides), probe), _told(watcher))
 
 
 def pilot(
@@ -255,6 +280,7 @@ def sweep(
     out: AnyPath,
     *,
     decoding: str | None = None,
+    workers: int | None = None,
     watcher: Watcher | None = None,
     **overrides: Any,
 ) -> Swept | Searched:
@@ -264,7 +290,7 @@ def sweep(
     fresh seeds (`.winner`, `.conclusion()`). What lies in `out` is gone on with.
     """
     prepare()
-    request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides))
+    request = SweepRequest(Path(config), Path(out), decoding, as_overrides(overrides), workers)
     return sweep_request(request, _told(watcher))
 
 

@@ -1,6 +1,6 @@
 """The ledger: what a piece of work cost, in tokens and in seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter, process_time
@@ -9,14 +9,22 @@ TRAINING_PHASES = ("sample", "judge", "explore", "credit", "learn")
 """The phases that are training; the others measure."""
 
 
+def _alone() -> float:
+    return 0.0
+
+
 @dataclass(slots=True)
 class Seconds:
-    """Wall and CPU seconds by phase. `stage`: the phase that runs now;  `entered`: how many were begun or ended."""
+    """Wall and CPU seconds by phase. `stage`: the phase that runs now;  `entered`: how many were begun or ended.
+
+    `helped_s` returns the processor seconds that other processes have worked for this one so far.
+    """
 
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
     stage: str | None = field(default=None, compare=False)
     entered: int = field(default=0, compare=False)
+    helped_s: Callable[[], float] = field(default=_alone, compare=False, repr=False)
 
     @property
     def training_wall(self) -> float:
@@ -25,20 +33,23 @@ class Seconds:
 
     @property
     def training_cpu(self) -> float:
-        """This process's processor seconds of training."""
+        """Processor seconds of training: this process's, and those of its helpers."""
         return sum(self.cpu.get(phase, 0.0) for phase in TRAINING_PHASES)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the seconds that the block takes to phase `name`."""
-        wall, cpu = perf_counter(), process_time()
+        wall, cpu = perf_counter(), self._cpu()
         outer, self.stage, self.entered = self.stage, name, self.entered + 1
         try:
             yield
         finally:
             self.stage, self.entered = outer, self.entered + 1
             self.wall[name] = self.wall.get(name, 0.0) + perf_counter() - wall
-            self.cpu[name] = self.cpu.get(name, 0.0) + process_time() - cpu
+            self.cpu[name] = self.cpu.get(name, 0.0) + self._cpu() - cpu
+
+    def _cpu(self) -> float:
+        return process_time() + self.helped_s()
 
 
 @dataclass(slots=True)

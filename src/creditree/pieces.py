@@ -13,7 +13,7 @@ from creditree.objective.base import Objective
 from creditree.piece import Piece, default_of, numbers_of, ours
 from creditree.schedule.base import Schedule
 from creditree.select.base import Selection
-from creditree.user_code import digest_of, load, place_of
+from creditree.user_code import HERE, digest_of, load, place_of
 
 BASES: dict[str, type[Piece]] = {
     "explore": Explorer,
@@ -31,9 +31,6 @@ PIECES: dict[str, dict[str, type[Piece]]] = {axis: ours(axis, BASES[axis]) for a
 MODULES = {kind.__module__ for known in PIECES.values() for kind in known.values()}
 """Where our pieces lie."""
 
-
-HERE = "here:"
-"""How the name of a class begins that no file names: it is known to the process that defined it."""
 
 _GIVEN: dict[str, type[Piece]] = {}
 """The classes of instances that this process was given, by their names: they are not imported a second time."""

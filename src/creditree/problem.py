@@ -33,10 +33,25 @@ class Problem:
     solution: str | None = field(default=None, compare=False)
     task: str = field(default="", compare=False)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it go to another process: a view of a dict, which its columns are, cannot."""
+        return _received, (self.id, self.question, self.answers, dict(self.columns), self.solution, self.task)
+
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that stand for the question and its accepted answers, whatever the id."""
         return _sha256([self.question, list(self.answers)])[:16]
+
+
+def _received(
+    name: str,
+    question: str,
+    answers: tuple[str, ...],
+    columns: Mapping[str, object],
+    solution: str | None,
+    task: str,
+) -> Problem:
+    return Problem(name, question, answers, MappingProxyType(columns), solution, task)
 
 
 def ids_by_task(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import inspect
+import itertools
 import os
 import re
 import sys
@@ -14,6 +16,10 @@ from types import ModuleType
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import one_line
 
+HERE = "here:"
+"""How the name of a thing begins that no file has at its top: it is known to the process that defined it."""
+_KEPT: dict[str, Callable[..., object]] = {}
+"""The functions of this process that have such names."""
 _RELATIVE = re.compile(r"^\s*from\s+\.", re.MULTILINE)
 LONGEST_REASON = 300
 """Characters of what an exception says that a message shows."""
@@ -34,6 +40,8 @@ def load(location: str, what: str, example: str) -> object:
 
     Raises ConfigError, with the reason, where there is no such file, module or name, or importing it fails.
     """
+    if location.startswith(HERE):
+        return _kept(location, what)
     source, name = parts_of(location, what, example)
     if source.endswith(".py"):
         module = _from_file(Path(source), location, what)
@@ -67,6 +75,8 @@ def file_of(location: str) -> Path | None:
     A package's parents are not imported, so a module that something else than `sys.path` provides is not found.
     """
     source = location.rpartition(":")[0]
+    if location.startswith(HERE):
+        return None
     if source.endswith(".py"):
         return Path(source) if Path(source).is_file() else None
     folders, name, spec = None, "", None
@@ -93,24 +103,43 @@ def place_of(thing: object) -> str | None:
 def location_of(function: Callable[..., object]) -> str:
     """Return where a function lies, as a configuration names it.
 
-    Raises ConfigError for one that another process cannot import: of a notebook, of another function, of the program
-    that runs now.
+    One that another process cannot import, of a notebook, of another function, of the program that runs now, is kept
+    under a name that begins with `HERE`, which this process and its forks know.
     """
     place = place_of(function)
-    if place is None or function.__module__ == "__main__":
-        name = getattr(function, "__qualname__", "?")
+    return keep(function) if place is None or function.__module__ == "__main__" else place
+
+
+def keep(function: Callable[..., object]) -> str:
+    """Return the name under which this process knows a function, the same each time: ``here:score``."""
+    plain = re.sub(r"\W+", "_", getattr(function, "__name__", type(function).__name__)).strip("_") or "function"
+    for count in itertools.count(1):
+        location = f"{HERE}{plain}" if count == 1 else f"{HERE}{plain}_{count}"
+        if _KEPT.setdefault(location, function) is function:
+            return location
+    raise AssertionError
+
+
+def _kept(location: str, what: str) -> object:
+    if location not in _KEPT:
         raise ConfigError(
-            f"The function {one_line(name, LONGEST_REASON)} cannot be imported by another process, in which it is to "
-            "run: write it into a file of its own, and name it as path/to/file.py:function."
+            f"The {what} '{location.removeprefix(HERE)}' was a function of the program that named it, which no file "
+            "has at its top: hand it over again in Python, or write it into a file and name it as "
+            "path/to/file.py:function."
         )
-    return place
+    return _KEPT[location]
 
 
 def digest_of(location: str) -> str | None:
     """Return the sha256 of the file that holds what a location names; None where none can be read.
 
-    What that file imports is not part of it.
+    What that file imports is not part of it. Of a function that no file has at its top it is that of its own text.
     """
+    if location.startswith(HERE):
+        try:
+            return sha256(inspect.getsource(_KEPT[location]).encode()).hexdigest()
+        except (KeyError, OSError, TypeError):
+            return None
     file = file_of(location)
     try:
         return None if file is None else sha256(file.read_bytes()).hexdigest()

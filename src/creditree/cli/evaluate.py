@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from creditree.cli.options import JsonOption, RewardOption, SetOption, TrustOption, whole_numbers
+from creditree.cli.options import JsonOption, RewardOption, SetOption, TrustOption, WorkersOption, whole_numbers
 
 
 def evaluate(
@@ -47,6 +47,7 @@ def evaluate(
     base: Annotated[bool, typer.Option("--base/--no-base", help="Measure the base of what was trained, too.")] = True,
     reward: RewardOption = None,
     trust_run: TrustOption = False,
+    workers: WorkersOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -64,7 +65,7 @@ def evaluate(
         EvaluationRequest(
             target=target, task=task, suite=suite, data=data, data_dir=data_dir, problems=problems,
             temperatures=temperatures, samples=samples, ks=ks, max_new_tokens=max_new_tokens, split=split, out=out,
-            base=base, trusted=trust_run, overrides=(*reward_override(reward), *(set_ or [])),
+            base=base, trusted=trust_run, workers=workers, overrides=(*reward_override(reward), *(set_ or [])),
         ),
         shown(stderr=True),
     )  # fmt: skip

@@ -25,6 +25,9 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run t
 TrustOption = Annotated[
     bool, typer.Option("--trust-run", help="Run code, and ask the server, that the run's configuration names.")
 ]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, max=4096, help="Let N processes, on a Ray cluster or here, work.")
+]
 DecodingOption = Annotated[
     str | None, typer.Option("--decoding", help="greedy, T=0.3, ...; default: the first that all have.")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from creditree.cli.options import DecodingOption, JsonOption, SetOption
+from creditree.cli.options import DecodingOption, JsonOption, SetOption, WorkersOption
 from creditree.engines.native.library import prepare
 from creditree.errors import RunError
 
@@ -19,6 +19,7 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all configurations and list the runs.")] = False,
     decoding: DecodingOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -39,7 +40,7 @@ def sweep(
         return
     prepare()
     quiet_libraries()
-    result = swept(SweepRequest(config, out, decoding, tuple(set_ or ())), shown(stderr=json))
+    result = swept(SweepRequest(config, out, decoding, tuple(set_ or ()), workers), shown(stderr=json))
     if json:
         print_json(result.to_json())
     elif (view := result.view()) is not None:

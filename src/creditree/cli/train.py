@@ -14,6 +14,7 @@ from creditree.cli.options import (
     RunOption,
     SetOption,
     TrustOption,
+    WorkersOption,
     memory_override,
 )
 from creditree.engines.native.library import prepare
@@ -50,6 +51,7 @@ def train(
     reward: RewardOption = None,
     trust_run: TrustOption = False,
     memory: MemoryOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -67,7 +69,8 @@ def train(
     loaded = request.load()
     if run is None:
         raise RunError("creditree train needs a run directory: add --run DIR, or --dry-run to look first.")
-    train_shown(loaded, run, words_of(request), resume=resume, as_json=json)
+    words = [*words_of(request), *([] if workers is None else ["--workers", str(workers)])]
+    train_shown(loaded, run, words, resume=resume, as_json=json, workers=workers)
     if config is None and start is not None:
         from creditree.cli.output import tell_edited
 
@@ -90,7 +93,9 @@ def overriding(overrides: tuple[str, ...]) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
-def train_shown(config: "RunConfig", run: Path, words: list[str], *, resume: bool, as_json: bool) -> None:
+def train_shown(
+    config: "RunConfig", run: Path, words: list[str], *, resume: bool, as_json: bool, workers: int | None = None
+) -> None:
     """Train with progress, and print the summary; `words`: the command, for whoever has stopped it."""
     from creditree.cli.output import print_json, quiet_libraries, shown
     from creditree.setup.training import train_into
@@ -99,7 +104,7 @@ def train_shown(config: "RunConfig", run: Path, words: list[str], *, resume: boo
     quiet_libraries()
     again = shlex.join(["creditree", *words, "--run", str(run), "--resume"])
     with continuing(f"continue with: {again}"):
-        summary = train_into(config, run, shown(stderr=as_json), resume=resume)
+        summary = train_into(config, run, shown(stderr=as_json), resume=resume, workers=workers)
     if as_json:
         print_json(summary.to_json())
         return

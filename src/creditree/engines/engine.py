@@ -99,6 +99,11 @@ class Engine(Protocol):
         """How many completions it decodes together."""
         ...
 
+    @property
+    def num_workers(self) -> int:
+        """How many processes draw side by side."""
+        return 1
+
     def sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
     ) -> tuple[list[list[Sample]], Ledger]:

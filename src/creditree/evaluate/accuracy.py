@@ -198,7 +198,7 @@ class Examiner:
         They are sized by model, length and machine, not by a clock: a measurement that is made again, or goes on after
         a stop, has the same pieces. No more completions are in one than the engine decodes together.
         """
-        rows = min(self.engine.max_rows, rows_at_once(self.model, self.max_new_tokens))
+        rows = min(self.engine.max_rows, self.engine.num_workers * rows_at_once(self.model, self.max_new_tokens))
         size = max(1, rows // samples)
         return [problems[start : start + size] for start in range(0, len(problems), size)]
 
@@ -224,6 +224,7 @@ class Examiner:
                 self.model.text(sample.token_ids),
                 len(sample.token_ids),
                 self.max_new_tokens,
+                tuple(map(int, sample.token_ids)),
             )
             for problem, drawn in zip(problems, sampled, strict=True)
             for sample in drawn

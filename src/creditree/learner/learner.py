@@ -11,7 +11,7 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.learner.correction import corrected
-from creditree.learner.memory import Found, fitting
+from creditree.learner.memory import Result, fitting
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.optimiser import OptimiserSpec as OptimiserSpec
 from creditree.learner.passes import Passes
@@ -151,7 +151,7 @@ class Learner:
                 return StepStats(False, 0.0, 0.0, 0.0, 0, 0, before, measured=measured)
         if self.objective.by_sequence:
             batch = self._by_sequence(batch, at_old)
-        loss, clipped, mismatch = self._passes(batch, key, at_old)
+        loss, clipped, mismatch = self.accumulate(batch, key, at_old)
         grads = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm = float(norm)
@@ -224,9 +224,9 @@ class Learner:
         Where memory runs out in this or another pass, it starts again with smaller micro-batches, and later passes keep
         to them. Raises ModelError where there are no smaller ones.
         """
-        return self._passes(batch, key)[0]
+        return self.accumulate(batch, key)[0]
 
-    def _passes(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
+    def accumulate(self, batch: Batch, key: Key, at_old: bool = False) -> tuple[float, int, Mismatch]:
         """Set the gradients; return the loss, how many terms were clipped, and the mismatch."""
         return self._fitting(batch, lambda size: self._gradient(batch, key, at_old, size))
 
@@ -238,10 +238,10 @@ class Learner:
         with self.trained.learning(key):
             return passes.gradient(max_tokens), passes.num_clipped, passes.mismatch
 
-    def _fitting(self, batch: Batch, made: Callable[[int], Found]) -> Found:
+    def _fitting(self, batch: Batch, made: Callable[[int], Result]) -> Result:
         """Return what `made` makes of micro-batches that fit the memory, and keep to their size."""
-        found, self.micro_batch_tokens = fitting(batch, self.micro_batch_tokens, made)
-        return found
+        result, self.micro_batch_tokens = fitting(batch, self.micro_batch_tokens, made)
+        return result
 
     @torch.no_grad()
     def _add_penalty(self, factor: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from creditree.engines.engine import Sampling
+from creditree.engines.engine import Engine, Sampling
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
@@ -18,7 +18,7 @@ from creditree.measure.measurement import Measurement, measurement_of, settings_
 from creditree.measure.record import record_of
 from creditree.measure.target import EvaluationRequest, Job
 from creditree.measure.unfinished import unfinished
-from creditree.models.load import load_model
+from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained, load_trained
 from creditree.report.evaluation import (
     BASE,
@@ -34,7 +34,7 @@ from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
-from creditree.verify.verifier import closing
+from creditree.verify.verifier import Verifier, closing
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,7 +77,7 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
         if directory is not None:
             kept = f"what was sampled is kept in {directory.path}: repeat the command to continue"
         with continuing(kept), watcher.measuring(measurement.total):
-            known, evaluations = _measured(measurement, directory, watcher)
+            known, evaluations = _measured(measurement, directory, watcher, request.workers)
         _check_judged(measurement, evaluations, kept=directory is not None)
         record = record_of(measurement, evaluations) | known
         if directory is not None and request.out is not None:
@@ -103,7 +103,7 @@ def _check_judged(
 
 
 def _measured(
-    measurement: Measurement, directory: EvaluationDirectory | None, progress: Watcher
+    measurement: Measurement, directory: EvaluationDirectory | None, progress: Watcher, workers: int | None
 ) -> tuple[dict[str, Any], list[dict[str, dict[str, Evaluation]]]]:
     """Return what is known beside the figures, and, for each job, what was found.
 
@@ -113,7 +113,9 @@ def _measured(
     """
     config = measurement.jobs[0].config
     with ExitStack() as stack:
-        verifiers = [stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs]
+        verifiers: list[Verifier] = [
+            stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs
+        ]
         model = load_model(config.model.name, config.model.dtype, config.model.device)
         base = BaseDigests.of(model, config.model.dtype)
         if directory is not None:
@@ -121,10 +123,8 @@ def _measured(
         if measurement.trained is not None:
             base.check(measurement.trained)
         trained = None if measurement.trained is None else load_trained(model, measurement.trained)
-        job = measurement.jobs[0]
         around = Surroundings(None if directory is None else directory.path / SERVER_LOG, progress.message)
-        questions = job.task.prompt, job.problems
-        engine = build_engine(config, model, trained, questions, rows_of(config), around=around)
+        engine, verifiers = _machines(measurement, model, trained, verifiers, around, workers)
         stack.callback(engine.close)
         examiners = [
             Examiner(model, engine, verifier, job.task.prompt, job.max_new_tokens, measurement.key)
@@ -149,6 +149,26 @@ def _measured(
         pairs = zip(measurement.jobs, looks, strict=True)
         first = {job.name: _first(measurement, job, look, directory).to_json() for job, look in pairs}
         return {"base_model": base.to_json(), "texts": model.texts.to_json(), "first": first}, evaluations
+
+
+def _machines(
+    measurement: Measurement,
+    model: Model,
+    trained: Trained | None,
+    verifiers: list[Verifier],
+    around: Surroundings,
+    workers: int | None,
+) -> tuple[Engine, list[Verifier]]:
+    """Return what samples, and what judges each job: of this process, or by workers."""
+    job = measurement.jobs[0]
+    if workers is None:
+        questions = job.task.prompt, job.problems
+        return build_engine(job.config, model, trained, questions, rows_of(job.config), around=around), verifiers
+    from creditree.setup.scaled import MeasuringWorkers  # Ray is imported by whoever asks for workers
+
+    rewards = tuple(job.config.reward for job in measurement.jobs)
+    asked = MeasuringWorkers(job.config, measurement.trained, rewards)
+    return asked.machines(workers, model, trained, verifiers, around.told)
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}

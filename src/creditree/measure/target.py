@@ -41,7 +41,10 @@ OWN_KEYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What is asked for; None where nothing is said. `overrides` are such as ``model.device=cuda``."""
+    """What is asked for; None where nothing is said. `overrides` are such as ``model.device=cuda``.
+
+    `workers`: how many processes sample and judge, on a Ray cluster or this machine; None: this one alone.
+    """
 
     target: str
     task: str | None = None
@@ -57,6 +60,7 @@ class EvaluationRequest:
     out: Path | None = None
     base: bool = True
     trusted: bool = False
+    workers: int | None = None
     overrides: tuple[str, ...] = ()
 
     def check(self) -> None:

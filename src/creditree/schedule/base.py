@@ -56,6 +56,11 @@ class Schedule(Piece):
         """Why it takes the influence of steps, cause and cure; None, unless a schedule says so."""
         return None
 
+    @property
+    def looks_early(self) -> bool:
+        """Whether it may end problems after their first round."""
+        return type(self).expands is not Schedule.expands
+
     def demand(self, problems: int) -> Problems:
         """Return how many problems a step has at most where `problems` are configured.
 

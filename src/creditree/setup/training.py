@@ -28,27 +28,32 @@ _Ready = tuple[Parts, Settings, RunDirectory, Watcher]
 """What a run is trained with."""
 
 
-def train_into(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool = False) -> Summary:
+def train_into(
+    config: RunConfig, run: Path, watcher: Watcher, *, resume: bool = False, workers: int | None = None
+) -> Summary:
     """Train into a run directory; with `resume` go on with the run that is there, if any.
 
-    Raises Interrupted where a signal stopped it.
+    `workers`: processes on this machine or a cluster that do the work; None: this one does it. Raises Interrupted where
+    a signal stopped it.
     """
-    with _ready(config, run, watcher, resume=resume) as ready:
+    with _ready(config, run, watcher, resume=resume, workers=workers) as ready:
         return run_training(*ready)
 
 
-def train_until(config: RunConfig, run: Path, watcher: Watcher, tokens: int) -> tuple[State, Evaluation]:
+def train_until(
+    config: RunConfig, run: Path, watcher: Watcher, tokens: int, workers: int | None = None
+) -> tuple[State, Evaluation]:
     """Train into a run directory, going on with the run that is there, until `tokens` tokens are sampled, and validate.
 
     Return the counts so far, and what was found on the validation problems. The run has not ended: it goes on from its
     checkpoint when it is asked for more. Raises Interrupted where a signal stopped it.
     """
-    with _ready(config, run, watcher, resume=True) as ready:
+    with _ready(config, run, watcher, resume=True, workers=workers) as ready:
         return validated_at(*ready, tokens)
 
 
 @contextmanager
-def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> Iterator[_Ready]:
+def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, workers: int | None) -> Iterator[_Ready]:
     """Give the block a run that is ready to train: its directory is held, and what it holds open is closed after it."""
     is_there = resume and os.path.lexists(run / "config.yaml")
     if resume and not is_there:
@@ -59,7 +64,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
     resolved = resolve(config, recorded=_recorded(run) if is_there else None)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:
-        parts = build(resolved, Surroundings(directory.path / SERVER_LOG, watcher.message))
+        parts = _built(resolved, workers, watcher, directory)
         config, settings = resolved.config, resolved.settings
         with ExitStack() as stack:
             stack.callback(parts.engine.close)
@@ -71,6 +76,14 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> I
             stack.enter_context(watcher.training(*limits))
             mirrors = open_mirrors(config.log.mirrors, run, config.model_dump(mode="json"), watcher.message)
             yield parts, settings, directory, stack.enter_context(mirrored(watcher, mirrors))
+
+
+def _built(resolved: Resolved, workers: int | None, watcher: Watcher, run: RunDirectory) -> Parts:
+    if workers is None:
+        return build(resolved, Surroundings(run.path / SERVER_LOG, watcher.message))
+    from creditree.setup.scaled import build_scaled  # Ray is imported by whoever asks for workers
+
+    return build_scaled(resolved, workers, watcher.message)
 
 
 def _recorded(run: Path) -> RunConfig:

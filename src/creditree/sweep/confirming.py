@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Mapping
-from pathlib import Path
 
 from creditree.config.schema import RunConfig
 from creditree.config.search import Search, Trial
@@ -16,11 +15,12 @@ from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
 from creditree.runs.directory import RunDirectory
 from creditree.setup.training import train_into
+from creditree.sweep.request import SweepRequest
 
 FOLDER = "confirm"
 
 
-def confirmed(search: Search, last: Climbed, out: Path, watcher: Watcher, decoding: str | None) -> Confirmation | None:
+def confirmed(search: Search, last: Climbed, request: SweepRequest, watcher: Watcher) -> Confirmation | None:
     """Run what is missing of the confirmation: for each seed the baseline and the best up to the last rung's tokens,
     and the best for as long as the baseline took with that seed.
 
@@ -38,17 +38,17 @@ def confirmed(search: Search, last: Climbed, out: Path, watcher: Watcher, decodi
         for number, seed in enumerate(search.seeds, 1):
             watcher.message(f"\nconfirmation, seed {seed} ({number} of {len(search.seeds)})")
             equal = {"tokens": last.tokens}
-            spent = _run(baseline, baseline.name, seed, equal, out, watcher)
+            spent = _run(baseline, baseline.name, seed, equal, request, watcher)
             runs["baseline"].append(spent)
-            runs["tokens"].append(_run(best, best.name, seed, equal, out, watcher))
+            runs["tokens"].append(_run(best, best.name, seed, equal, request, watcher))
             case = f"{best.name}, seconds of {baseline.name}"
-            runs["seconds"].append(_run(best, case, seed, _seconds(baseline, spent), out, watcher))
+            runs["seconds"].append(_run(best, case, seed, _seconds(baseline, spent), request, watcher))
     except StorageError:
         raise
     except CreditreeError as error:
         return Confirmation(best, baseline, reason=str(error))
     every = [run for swept in runs.values() for run in swept]
-    decoding = shared_decoding([run.run.decodings for run in every], decoding)
+    decoding = shared_decoding([run.run.decodings for run in every], request.decoding)
     marks = tuple(BudgetMark(what, (*runs["baseline"], *runs[what]), decoding) for what in ("tokens", "seconds"))
     return Confirmation(best, baseline, marks)
 
@@ -60,13 +60,15 @@ def _seconds(baseline: Trial, spent: SweptRun) -> Mapping[str, object]:
     return {key: spent.summary.seconds[name], "tokens": None}
 
 
-def _run(trial: Trial, case: str, seed: int, limits: Mapping[str, object], out: Path, watcher: Watcher) -> SweptRun:
+def _run(
+    trial: Trial, case: str, seed: int, limits: Mapping[str, object], request: SweepRequest, watcher: Watcher
+) -> SweptRun:
     """Make a run of a trial with another seed and limit, unless it is there already."""
-    path = out / FOLDER / folder_name(case) / f"seed-{seed}"
+    path = request.out / FOLDER / folder_name(case) / f"seed-{seed}"
     config = _config(trial.config, seed, limits)
     if not (path / "summary.json").exists():
         watcher.message(f"{case}, seed {seed}")
-        train_into(config, path, watcher, resume=True)
+        train_into(config, path, watcher, resume=True, workers=request.workers)
         gc.collect()  # a model refers to itself, and the next run loads its own
     measured = Measured.of_run(RunDirectory.read(path), f"{case}, seed {seed}", case)
     if not measured.results:

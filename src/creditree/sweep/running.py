@@ -78,7 +78,7 @@ def sweep(request: SweepRequest, watcher: Watcher) -> Swept:
     with HeldDirectory.open(out, "`out`") as directory:
         _check_held(runs, out)
         with continuing(f"what is done is kept in {out}: repeat the command to continue"):
-            failures = _run_all(runs, out, watcher)
+            failures = _run_all(runs, out, watcher, request.workers)
         return _written(runs, directory, failures, request)
 
 
@@ -97,7 +97,7 @@ def _written(
     return Swept(record, out, tuple(finished), tuple(failures), decoding)
 
 
-def _run_all(runs: Sequence[SweepRun], out: Path, watcher: Watcher) -> list[Failure]:
+def _run_all(runs: Sequence[SweepRun], out: Path, watcher: Watcher, workers: int | None) -> list[Failure]:
     """Run what has not ended, continuing what was started; return what failed.
 
     Raises Interrupted, and StorageError where the disk is full, say: the next run would meet the same.
@@ -108,7 +108,7 @@ def _run_all(runs: Sequence[SweepRun], out: Path, watcher: Watcher) -> list[Fail
     for number, run in enumerate(missing, 1):
         watcher.message(f"\nrun {number} of {len(missing)}: {run.case}, seed {run.seed}")
         try:
-            train_into(run.config, out / run.folder, watcher, resume=True)
+            train_into(run.config, out / run.folder, watcher, resume=True, workers=workers)
         except StorageError:
             raise
         except CreditreeError as error:

@@ -117,17 +117,17 @@ def search(request: SweepRequest, watcher: Watcher) -> Searched:
         SearchDirectory.open(out, settings_yaml) as directory,
         continuing(f"what is done is kept in {out}: repeat the command to continue"),
     ):
-        climbed = _climb(search, directory, watcher)
+        climbed = _climb(search, directory, watcher, request.workers)
         confirmation = None
         if search.seeds:
-            confirmation = confirmed(search, climbed[-1], out, watcher, request.decoding)
+            confirmation = confirmed(search, climbed[-1], request, watcher)
         record = {"sweep": str(request.path), **search_json(search, out, climbed, confirmation)}
         directory.write_text(REPORT, search_markdown(search, climbed, confirmation))
         directory.write_json(RESULT, record)
         return Searched(search, out, tuple(climbed), confirmation, record)
 
 
-def _climb(search: Search, directory: SearchDirectory, watcher: Watcher) -> list[Climbed]:
+def _climb(search: Search, directory: SearchDirectory, watcher: Watcher, workers: int | None) -> list[Climbed]:
     """Run the rungs; return those that all of their trials have reached."""
     results, alive, climbed = directory.results(), list(search.trials), list[Climbed]()
     for index, rung in enumerate(search.rungs):
@@ -140,7 +140,7 @@ def _climb(search: Search, directory: SearchDirectory, watcher: Watcher) -> list
                 continue
             place = f"rung {index + 1} of {len(search.rungs)}, {count(rung.tokens)} tokens"
             watcher.message(f"\n{place}, trial {number} of {len(alive)}: {trial.name} ({trial.setting})")
-            results[index].append(_result(trial, rung.tokens, directory.path, watcher))
+            results[index].append(_result(trial, rung.tokens, directory.path, watcher, workers))
             directory.write_json(RUNGS, asdict(_Rungs(results)))
         own = {result.trial: result for result in results[index]}
         order = ranked(alive, [own[trial.name].reward for trial in alive])
@@ -154,11 +154,11 @@ def _climb(search: Search, directory: SearchDirectory, watcher: Watcher) -> list
     return climbed
 
 
-def _result(trial: Trial, tokens: int, out: Path, watcher: Watcher) -> Result:
+def _result(trial: Trial, tokens: int, out: Path, watcher: Watcher, workers: int | None) -> Result:
     """Train a trial up to so many tokens, and validate it. A failure is a result; a full disk ends the search."""
     begun = perf_counter()
     try:
-        state, evaluation = train_until(trial.config, out / trial.folder, watcher, tokens)
+        state, evaluation = train_until(trial.config, out / trial.folder, watcher, tokens, workers)
     except StorageError:
         raise
     except CreditreeError as error:

@@ -14,9 +14,10 @@ class Exploring:
 
     `index`: of the problem in the stream of training problems;  `budget`: tokens of a whole completion, at most;
     `rounds`: how many have been sampled;  `ended`: it was ended before its explorer was done;  `drawn`: how many
-    branches each tree had before the present step;  `limit`: completions that the explorer, `name`, may sample.
+    branches each tree had before the present step.
     """
 
+    explorer: Explorer
     index: int
     key: Key
     budget: int
@@ -26,14 +27,12 @@ class Exploring:
     rounds: int = 0
     ended: bool = False
     drawn: tuple[int, ...] = field(default=())
-    limit: int | None = None
-    name: str = ""
 
     @classmethod
     def start(cls, explorer: Explorer, root: RolloutTree, index: int, key: Key, budget: int) -> "Exploring":
         """Return the exploration of a problem, before its first round."""
         exploration = explorer.grow(root, key)
-        new = cls(index, key, budget, exploration, None, limit=explorer.max_completions, name=explorer.name)
+        new = cls(explorer, index, key, budget, exploration, None)
         new.growth = new._within(next(exploration))
         return new
 
@@ -67,13 +66,19 @@ class Exploring:
             self.growth = None
             self.forest = finished.value
 
+    def finish(self, forest: Forest, rounds: int) -> None:
+        """Take the whole forest, which was explored elsewhere to its end in so many rounds."""
+        self.exploration.close()
+        self.growth, self.forest, self.rounds = None, forest, rounds
+
     def _within(self, growth: Growth) -> Growth:
         """Return what is wanted. Raises ConfigError where that is more than the explorer said: the plan went by it."""
         total = sum(len(tree.branches) for tree in growth.forest) + sum(fork.count for fork in growth.forks)
-        if self.limit is not None and total > self.limit:
+        limit = self.explorer.max_completions
+        if total > limit:
             raise ConfigError(
-                f"method.explore '{self.name}' wants {total} completions of a problem and says that it takes "
-                f"{self.limit} at most, which the plan goes by; let its max_completions say what it takes."
+                f"method.explore '{self.explorer.name}' wants {total} completions of a problem and says that it takes "
+                f"{limit} at most, which the plan goes by; let its max_completions say what it takes."
             )
         return growth
 

@@ -1,14 +1,12 @@
 """The training loop: one loop for every method, and for whoever trains: runs, recipes, benchmarks, examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
 from creditree.rng import Key
-from creditree.train.observe import with_old_logprobs
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
 from creditree.train.settings import Parts, Settings
@@ -16,6 +14,7 @@ from creditree.train.soundness import is_unjudged, was_skipped
 from creditree.train.state import State
 from creditree.train.step import Skip, StepResult, learn
 from creditree.train.warm_start import warm_step
+from creditree.tree import Forest
 
 
 class Loop:
@@ -38,21 +37,24 @@ class Loop:
         self.settings = settings
         self.key = Key.of(settings.seed)
         self.state = State()
-        self.rollout = Rollout(
-            parts.model,
-            parts.engine,
-            parts.verifier,
-            parts.task.prompt,
-            settings.sampling,
-            settings.max_new_tokens,
-            partial(with_old_logprobs, parts.learner),
-            told,
-            parts.method.explore.needs_solution,
-        )
+        here = Rollout.of(parts, settings, told)
+        self.rollout = here if parts.helpers is None else parts.helpers.rollout(here)
         self.pipeline = Pipeline(
             self.rollout, parts.task, parts.method.explore, parts.method.schedule, self.key, settings.problems_per_step
         )
         self._learning = learning
+
+    @property
+    def state(self) -> State:
+        """Counts and clocks up to the last step."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        if self.parts.helpers is not None:
+            helpers = self.parts.helpers
+            state.seconds.helped_s = lambda: helpers.cpu_s
 
     @property
     def learning_rate(self) -> float:
@@ -71,6 +73,12 @@ class Loop:
             state.skipped = 0
         state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
         return result
+
+    def texts(self, forests: Sequence[Forest]) -> list[tuple[tuple[str, ...], ...]]:
+        """Return the texts of all completions: ``texts[forest][tree][leaf]``."""
+        return [
+            tuple(tuple(self.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest) for forest in forests
+        ]
 
     def _sampled_and_learned(self) -> StepResult:
         settings, state, rate = self.settings, self.state, self.learning_rate

@@ -75,7 +75,7 @@ class Pipeline:
             self._begun = self.rollout.begin(self.in_flight, seconds)
             if self._begun is None:
                 self._first_round(self.in_flight, cost, seconds, beside=current)
-        self._to_the_end(current, cost, seconds)
+        self.rollout.to_the_end(current, cost, seconds)
         if not self.schedule.off_policy:
             self._replenish(current, number, cost, seconds)
         self._count(current if self._begun else [*current, *self.in_flight], cost)
@@ -187,8 +187,10 @@ class Pipeline:
         self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds, beside: Sequence[Exploring] = ()
     ) -> None:
         """Sample the first round of some problems, and a later one of those `beside`; then end what is not to go on."""
-        kept = live if live is self.in_flight else ()
-        self.rollout.advance([*live, *(exploring for exploring in beside if exploring.is_pending)], cost, seconds, kept)
+        is_next = live is self.in_flight
+        beside = [exploring for exploring in beside if exploring.is_pending]
+        whole = not (is_next or self.schedule.looks_early)
+        self.rollout.first_round(live, beside, cost, seconds, kept=is_next, whole=whole)
         self._end_some(live)
 
     def _end_some(self, live: Sequence[Exploring]) -> None:
@@ -206,10 +208,6 @@ class Pipeline:
             if exploring in live:
                 exploring.mark()
 
-    def _to_the_end(self, live: Sequence[Exploring], cost: Ledger, seconds: Seconds) -> None:
-        while pending := [exploring for exploring in live if exploring.is_pending]:
-            self.rollout.advance(pending, cost, seconds)
-
     def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
         """Draw more problems for as long as the schedule misses some that can be trained on."""
         while True:
@@ -219,5 +217,5 @@ class Pipeline:
                 return
             more = self._draw(number, missing, len(current))
             self._first_round(more, cost, seconds)
-            self._to_the_end(more, cost, seconds)
+            self.rollout.to_the_end(more, cost, seconds)
             current += more

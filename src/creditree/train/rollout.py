@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate
 from creditree.train.exploring import Exploring
+from creditree.train.observe import with_old_logprobs
+from creditree.train.settings import Parts, Settings
 from creditree.tree import NO_TOKENS, Forest, IntArray, RolloutTree
 from creditree.verify.reward_function import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
@@ -58,6 +61,43 @@ class Rollout:
         )
         return RolloutTree(problem, ids, solution_ids=solution[:-1][:most])
 
+    @classmethod
+    def of(cls, parts: Parts, settings: Settings, told: Told | None = None) -> "Rollout":
+        """Return what explores with the parts of a run; `told` hears how far an engine call is."""
+        return cls(
+            parts.model,
+            parts.engine,
+            parts.verifier,
+            parts.task.prompt,
+            settings.sampling,
+            settings.max_new_tokens,
+            partial(with_old_logprobs, parts.learner),
+            told,
+            parts.method.explore.needs_solution,
+        )
+
+    def first_round(
+        self,
+        live: Sequence[Exploring],
+        beside: Sequence[Exploring],
+        ledger: Ledger,
+        seconds: Seconds,
+        *,
+        kept: bool,
+        whole: bool,
+    ) -> None:
+        """Sample the first round of some problems, and a later one of those `beside`, in one engine call.
+
+        `kept`: `live` are learned from after the next update (`advance`);  `whole`: nobody looks at them before their
+        last round, so that one who explores elsewhere may go on at once.
+        """
+        self.advance([*live, *beside], ledger, seconds, live if kept else ())
+
+    def to_the_end(self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds) -> None:
+        """Sample all rounds that are left of each."""
+        while pending := [exploring for exploring in live if exploring.is_pending]:
+            self.advance(pending, ledger, seconds)
+
     def advance(
         self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
     ) -> None:
@@ -65,12 +105,22 @@ class Rollout:
 
         `kept`: those that are learned from after the next update, whose completions keep their old log-probabilities.
         """
+        judged = self.judged_round(live, ledger, seconds, kept)
+        with seconds.phase("explore"):
+            for exploring, forest in zip(live, judged, strict=True):
+                exploring.send(forest)
+
+    def judged_round(
+        self, live: Sequence[Exploring], ledger: Ledger, seconds: Seconds, kept: Collection[Exploring] = ()
+    ) -> list[Forest]:
+        """Return the forests of some problems grown by what their explorers want, and judged."""
         wanted = self._wanted(live)
         with seconds.phase("sample"):
             samples, cost = self.engine.sample(wanted.requests, self.sampling, self.told)
         ledger.add(cost)
         grown = self._with_old(live, wanted.grown(samples), ledger, seconds, kept)
-        self._hand_on(live, grown, seconds)
+        with seconds.phase("judge"):
+            return [self._judged(forest, own.budget) for own, forest in zip(live, grown, strict=True)]
 
     def begin(self, live: Sequence[Exploring], seconds: Seconds) -> "Round | None":
         """Begin to sample one round of each, where that goes on while this process learns; None where it does not."""
@@ -144,7 +194,14 @@ class Rollout:
         ]
         prompt = self.prompt.render(forest[0].problem)
         answers = [
-            Answer(tree.problem, prompt, self.text(tree, leaf), len(tree.kept_ids) + tree.branches[leaf].end, budget)
+            Answer(
+                tree.problem,
+                prompt,
+                self.text(tree, leaf),
+                len(tree.kept_ids) + tree.branches[leaf].end,
+                budget,
+                (*tree.kept_ids.tolist(), *tree.completion(leaf).tolist()),
+            )
             for tree, leaf in ((forest[n], leaf) for n, leaf in places)
         ]
         verdicts = dict(zip(places, self.verifier.judge(answers), strict=True))

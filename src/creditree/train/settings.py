@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TYPE_CHECKING, Protocol
 
 from creditree.engines.engine import Engine, Sampling
 from creditree.errors import ConfigError
@@ -19,6 +20,9 @@ from creditree.train.guard import Guard
 from creditree.train.inputs import Inputs
 from creditree.train.start import Start
 from creditree.verify.verifier import Verifier
+
+if TYPE_CHECKING:
+    from creditree.train.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +127,26 @@ class Settings:
         return max((used / limit for limit, used in limits if limit is not None), default=0.0)
 
 
+class Helpers(Protocol):
+    """Processes that do for this one what takes long."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds that they have worked so far."""
+        ...
+
+    def rollout(self, here: "Rollout") -> "Rollout":
+        """Return what explores with their help, and otherwise as `here`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Parts:
     """The machines of a run, ready to work.
 
     `start`: what the learner goes on from, None for a fresh adapter;  `guard`: problems that must not get worse;
-    `inputs`: digests of all that the run depends on (None: not asked for).
+    `inputs`: digests of all that the run depends on (None: not asked for);  `helpers`: processes that explore for this
+    one (None: it does it alone).
     """
 
     model: Model
@@ -140,6 +158,7 @@ class Parts:
     start: Start | None = None
     guard: Guard | None = None
     inputs: Inputs | None = None
+    helpers: Helpers | None = None
 
     @property
     def verifiers(self) -> tuple[Verifier, ...]:

@@ -16,7 +16,8 @@ import psutil
 from creditree.errors import ConfigError
 from creditree.problem import Status, Verdict
 from creditree.text import printable
-from creditree.user_code import described
+from creditree.user_code import HERE, described
+from creditree.verify.forked import ForkedWorker
 from creditree.verify.frames import packed
 from creditree.verify.process import Worker
 from creditree.verify.reward_function import offered, rules_of, verdicts
@@ -134,7 +135,7 @@ class IsolatedReward(Verifier):
         _end(self._held, os.getpid())
         self._most_bytes = self.memory_bytes or MEMORY_SHARE * psutil.virtual_memory().available
         try:
-            worker = Worker("creditree.verify.reward_worker", printed=self._printer)
+            worker = self._started()
         except OSError as error:
             raise ConfigError(
                 f"No process can be started for the reward '{self.location}': {error.strerror}."
@@ -146,6 +147,14 @@ class IsolatedReward(Verifier):
             _end(self._held, os.getpid())
             raise
         return worker
+
+    def _started(self) -> Worker:
+        """Return a new process: a copy of this one for a function that only this one has. Raises OSError."""
+        if self.location.startswith(HERE):
+            from creditree.verify.reward_worker import main  # which finds functions, and so imports this module
+
+            return ForkedWorker(main, self._printer)
+        return Worker("creditree.verify.reward_worker", printed=self._printer)
 
     def _import(self, worker: Worker) -> None:
         """Have a new process import the function. Raises ConfigError where that fails."""
@@ -200,7 +209,7 @@ class IsolatedReward(Verifier):
             raise _InVainError("crash", f"started more than {MOST_PROCESSES} processes")
         with suppress(psutil.Error):
             resident = psutil.Process(worker.process.pid).memory_info().rss
-            if resident > self._most_bytes:
+            if resident - worker.shared_bytes > self._most_bytes:
                 raise _InVainError(
                     "crash", f"held more than {self._most_bytes / 1e9:.1f} GB of memory (the option memory)"
                 )

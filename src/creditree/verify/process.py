@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import creditree
 
@@ -24,11 +24,36 @@ LONGEST_LINE = 4096
 LAST_WAIT_S = 5.0
 
 
+class AnyProcess(Protocol):
+    """What a worker needs of its process: that of `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None
+    stdin: Any
+    stdout: Any
+    stderr: Any
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code. Raises subprocess.TimeoutExpired."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
+        ...
+
+
 class Worker:
     """One process that runs ``python -m module``, a thread that reads what it says and one that tells it.
 
     `printed` is given each line that the process prints; without it what is printed is dropped.
     """
+
+    shared_bytes: int = 0
+    """Memory that it began with, as a copy of the program that started it."""
 
     def __init__(
         self,
@@ -39,9 +64,9 @@ class Worker:
     ) -> None:
         source = str(Path(creditree.__file__).resolve().parents[1])
         path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-        theirs, self._lifeline = os.pipe()
+        theirs, lifeline = os.pipe()
         try:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, str(theirs), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -51,10 +76,16 @@ class Worker:
                 start_new_session=True,  # Ctrl-C in a terminal is for the parent, which then ends workers
             )
         except BaseException:
-            os.close(self._lifeline)
+            os.close(lifeline)
             raise
         finally:
             os.close(theirs)
+        self._attach(process, lifeline, printed)
+
+    def _attach(self, process: AnyProcess, lifeline: int, printed: Callable[[str], None] | None) -> None:
+        """Talk to a process, which ends where `lifeline` is closed."""
+        self.process = process
+        self._lifeline = lifeline
         self._said: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._start(self._listen, self._tell)

@@ -27,11 +27,12 @@ class RewardFunction(Verifier):
     """Calls `function` in this process, once for a batch, with keyword arguments, each a list with one entry an answer.
 
     The arguments are ``prompts`` and ``completions`` (texts), ``answers`` (lists of accepted texts), ``question``,
-    ``id``, ``num_tokens`` (of the completions, where they were just written), and every column of the problems' rows; a
-    function without ``**kwargs`` gets those that it names. It returns, or its coroutine does, one finite number an
-    answer, of the size 1e30 at most. Anything else (NaN, infinity, None, a text, a wrong length, whatever it raises but
-    KeyboardInterrupt) gives verdicts ``crash`` without a reward, which name the row and are never trained on. What the
-    function reads is not known, so a completion votes for its final answer, as `final_answer` finds it.
+    ``id``, ``num_tokens`` and ``completion_ids`` (where completions were just written), and every column of the
+    problems' rows; a function without ``**kwargs`` gets those that it names. It returns, or its coroutine does, one
+    finite number an answer, of the size 1e30 at most. Anything else (NaN, infinity, None, a text, a wrong length,
+    whatever it raises but KeyboardInterrupt) gives verdicts ``crash`` without a reward, which name the row and are
+    never trained on. What the function reads is not known, so a completion votes for its final answer, as
+    `final_answer` finds it.
 
     This is for a function that lives in the calling program. It has no deadline, and one that ends its process ends the
     program: `load_reward` gives a function of a file or module a process of its own.
@@ -70,9 +71,11 @@ def offered(answers: Sequence[Answer]) -> Offered:
     """Return all that a reward function may be called with."""
     columns = dict.fromkeys(name for answer in answers for name in answer.problem.columns)
     lengths: list[object] = [answer.num_tokens for answer in answers]
+    tokens: list[object] = [None if answer.token_ids is None else list(answer.token_ids) for answer in answers]
     return {
         **{name: [answer.problem.columns.get(name) for answer in answers] for name in columns},
         **({} if None in lengths else {"num_tokens": lengths}),
+        **({} if None in tokens else {"completion_ids": tokens}),
         "question": [answer.problem.question for answer in answers],
         "id": [answer.problem.id for answer in answers],
         "answers": [list(answer.problem.answers) for answer in answers],

@@ -1,4 +1,4 @@
-"""The process that calls a user's reward function. Started by `creditree.verify.isolated`, never imported.
+"""The process that calls a user's reward function. Started by `creditree.verify.isolated`.
 
 It imports the function once and calls it for every job, so what its module keeps (caches, models) is kept. What the
 function prints goes where errors go, it has no input, and a copy of the process that it makes ends with the call.

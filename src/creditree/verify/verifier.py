@@ -16,7 +16,8 @@ Rules = dict[str, str | int | float | bool]
 class Answer:
     """One completion to judge: the problem, the prompt as the model saw it, and the text it wrote.
 
-    `num_tokens`: its tokens;  `max_tokens`: how many it could have had. None: not known here, as for a saved text.
+    `num_tokens`: its tokens;  `max_tokens`: how many it could have had;  `token_ids`: which they are. None: not known
+    here, as for a saved text.
     """
 
     problem: Problem
@@ -24,6 +25,7 @@ class Answer:
     completion: str
     num_tokens: int | None = None
     max_tokens: int | None = None
+    token_ids: tuple[int, ...] | None = None
 
 
 class Verifier(ABC):

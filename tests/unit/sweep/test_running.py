@@ -28,7 +28,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Return the runs that are tried: each meets a full disk."""
     tried: list[Path] = []
 
-    def full(config: object, run: Path, out: object, *, resume: bool) -> None:
+    def full(config: object, run: Path, out: object, *, resume: bool, workers: int | None) -> None:
         tried.append(run)
         raise StorageError(f"Cannot write {run}: No space left on device; free it or choose another run directory.")
 

@@ -42,7 +42,9 @@ class Training:
         self.made: list[tuple[float, int]] = []
         self.before: Callable[[float, int], None] = lambda rate, tokens: None
 
-    def __call__(self, config: RunConfig, run: Path, watcher: Watcher, tokens: int) -> tuple[State, Evaluation]:
+    def __call__(
+        self, config: RunConfig, run: Path, watcher: Watcher, tokens: int, workers: int | None = None
+    ) -> tuple[State, Evaluation]:
         rate = config.train.learning_rate
         self.before(rate, tokens)
         self.made.append((rate, tokens))
@@ -180,7 +182,7 @@ def test_a_confirmation_that_fails_confirms_nothing(
     (tmp_path / "search.yaml").write_text(SEARCH.replace("seeds: 0", "seeds: 2"))
     asked: list[tuple[str, int, int | None]] = []
 
-    def failing(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool) -> None:
+    def failing(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, workers: int | None) -> None:
         asked.append((run.parent.name, config.seed, config.train.tokens))
         raise ModelError("training stopped.")
 

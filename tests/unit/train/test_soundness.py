@@ -33,13 +33,13 @@ Step = Callable[[Learner, Batch, Key, float | None], StepStats]
 
 def breaking(monkeypatch: pytest.MonkeyPatch, at: Sequence[int]) -> None:
     """Let the passes of some calls of `Learner.step`, counted from 0, give a loss that is not a number."""
-    passes, calls = Learner._passes, iter(range(10**6))
+    passes, calls = Learner.accumulate, iter(range(10**6))
 
     def broken(self: Learner, *given: Any) -> Any:
         found = passes(self, *given)
         return (float("nan"), *found[1:]) if next(calls) in at else found
 
-    monkeypatch.setattr(Learner, "_passes", broken)
+    monkeypatch.setattr(Learner, "accumulate", broken)
 
 
 def test_a_step_without_a_finite_loss_changes_nothing_and_is_told(
