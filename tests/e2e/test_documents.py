@@ -24,6 +24,7 @@ NOT_RUN = {
     "docs/BENCHMARKS.md": 1,
     "docs/export.md": 1,
     "docs/report.md": 1,
+    "docs/report.md": 1,
     "docs/scale.md": 1,
     "docs/server.md": 1,
     "recipes/attnrl/README.md": 1,
@@ -42,6 +43,7 @@ ELSEWHERE = {
 """Pages that a test of their own follows, as they stand (of these two: `console` and `python`)."""
 BEFORE = {
     "docs/doctor.md": ("train run.yaml --run runs/quickstart",),
+    "docs/report.md": ("train run.yaml --run runs/a", "train run.yaml --run runs/b"),
     "docs/export.md": ("train run.yaml --run runs/a",),
     "docs/problems.md": (
         "train run.yaml --run runs/a",
