@@ -177,7 +177,7 @@ def record_of(sides: dict[int, Side], problems: int, group: int, trip_s: float) 
         "group": group,
         "steps": len(pairs),
         "same_adapter": max(
-            float((own - other).abs().max())
+            float((own.detach() - other.detach()).abs().max())
             for own, other in zip(*(side.loop.parts.learner.matrices for side in sides.values()), strict=True)
         ),
         "speedup": {

@@ -18,6 +18,8 @@ HEAD, ADDRESS = "creditree-a", "10.231.7.1:6399"
 CUT_S = 10.0
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 QUIET = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
