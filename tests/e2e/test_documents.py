@@ -24,7 +24,6 @@ NOT_RUN = {
     "docs/BENCHMARKS.md": 1,
     "docs/export.md": 1,
     "docs/report.md": 1,
-    "docs/report.md": 1,
     "docs/scale.md": 1,
     "docs/server.md": 1,
     "recipes/attnrl/README.md": 1,
