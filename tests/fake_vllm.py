@@ -130,6 +130,35 @@ class FakeVllm:
         }
 
 
+@dataclass(eq=False)
+class FakeLlama:
+    """Answers as llama.cpp's `llama-server` does, as far as it is asked."""
+
+    model: Model
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, path: str, body: dict[str, Any] | None) -> Reply:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "m.gguf", "owned_by": "llamacpp", "meta": {"n_ctx": 64}}]}
+        if path == "/props":
+            return 200, {"build_info": "b1-fake"}
+        if path != "/completion" or body is None:
+            return 404, {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}}
+        with self._lock:
+            request = SampleRequest(token_array(body["prompt"]), (Key.of(body["seed"]),), body["n_predict"])
+            sampling = Sampling(body["temperature"], body["top_p"])
+            (((sample,),), _) = InProcessEngine(self.model).sample([request], sampling)
+        pairs = zip(sample.token_ids.tolist(), sample.logprobs.tolist(), strict=True)
+        return 200, {
+            "model": "m.gguf",
+            "tokens": sample.token_ids.tolist(),
+            "completion_probabilities": [{"id": token, "logprob": value} for token, value in pairs],
+            "stop_type": {"stop": "eos", "length": "limit"}[sample.finish_reason],
+            "truncated": False,
+            "generation_settings": {"seed": body["seed"]},
+        }
+
+
 Fault = Callable[["FaultyProxy", str, dict[str, Any] | None], Reply | bytes | None]
 """Answers in the place of what is behind: a status and a body, raw bytes to be sent as they are, None for nothing."""
 
@@ -269,7 +298,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(target: FakeVllm | FaultyProxy) -> Iterator[str]:
+def served(target: FakeVllm | FakeLlama | FaultyProxy) -> Iterator[str]:
     """Give the block the URL at which a target answers."""
     handler = type("Handler", (_Handler,), {"target": target})
     server = _Server(("127.0.0.1", 0), handler)

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from creditree.api import compare, evaluate, export, grade, load_config, monitor, pilot, plan, sweep, train
+    from creditree.api import compare, doctor, evaluate, export, grade, load_config, monitor, pilot, plan, sweep, train
     from creditree.batch import pack
     from creditree.credit.base import Credit, OutcomeCredit
     from creditree.credit.prefix_gain import PrefixGain
@@ -55,12 +55,12 @@ __all__ = [
     "InProcessEngine", "Key", "L2Penalty", "LastInteger", "Learner", "Likelihood", "Loop", "LoraSpec", "Masked",
     "Method", "Model", "ModelError", "Multiplication", "Objective", "OptimiserSpec", "OutcomeCredit", "PrefixGain",
     "Problem", "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
-    "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "evaluate", "export", "grade",
-    "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot", "plan", "prompt_ids",
-    "sweep", "train", "wilson",
+    "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "doctor", "evaluate",
+    "export", "grade", "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot",
+    "plan", "prompt_ids", "sweep", "train", "wilson",
 ]  # fmt: skip
 
-PROCEDURES = frozenset({"evaluate", "export", "monitor", "pilot", "plan", "sweep", "train"})
+PROCEDURES = frozenset({"doctor", "evaluate", "export", "monitor", "pilot", "plan", "sweep", "train"})
 """Procedures that are called as the packages behind them: ``creditree.train(...)`` calls the package."""
 WHERE = {
     **dict.fromkeys(("compare", "grade", "load_config"), "api"),

@@ -10,6 +10,9 @@ from creditree.config.instances import check_made, named
 from creditree.config.keywords import as_overrides, written
 from creditree.config.schema import RunConfig
 from creditree.config.trust import reward_override
+from creditree.doctor.call import Checkup
+from creditree.doctor.call import doctor as doctor_request
+from creditree.doctor.request import DoctorRequest
 from creditree.engines.native.library import prepare
 from creditree.export.call import export as export_request
 from creditree.export.request import Exported, ExportRequest
@@ -171,6 +174,23 @@ def export(
 def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: Any) -> Plan:
     """Predict the memory and work of a run, without loading its model; ``memory="8GB"`` is a limit."""
     return plan_config(load_config(config, **overrides), prompt_tokens)
+
+
+def doctor(
+    subject: Configured | None = None,
+    *,
+    probe: bool = True,
+    watcher: Watcher | None = None,
+    **overrides: Any,
+) -> Checkup:
+    """Say what is wrong, and what to do: of this machine, of a configuration before training, or of a run.
+
+    `subject`: a run or its directory, or a configuration (file or values); None: the machine;  `probe`: try the first
+    steps of the configuration, which loads its model.
+    """
+    prepare()
+    known = _path(subject) if isinstance(subject, str | PathLike) else None if subject is None else _config(subject)
+    return doctor_request(DoctorRequest(known, as_overrides(overrides), probe), _told(watcher))
 
 
 def pilot(

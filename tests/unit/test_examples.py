@@ -1,6 +1,10 @@
 """The examples of own pieces and rewards do what they say, and are planned by what they say of themselves."""
 
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +15,7 @@ from creditree.problem import Problem
 from creditree.setup.grading import build_verifier
 from creditree.tasks import function_task
 from creditree.verify.verifier import Answer, closing
+from examples import pilot as pilot_example
 from tests.forests import driven, flat, rambler
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,6 +42,48 @@ def test_a_second_look_is_taken_where_the_first_completions_differ() -> None:
     differ = len(set(tree.rewards(tree.rewarded[:4]).tolist())) > 1
     assert len(tree.branches) == (7 if differ else 4)
     assert differ
+
+
+def test_ranks_make_no_difference_of_how_far_rewards_are_apart() -> None:
+    method = _method(credit=f"{EXAMPLES / 'own_credit.py'}:Ranked", middle=0.25)
+    assert method.label == "grpo + credit=Ranked"
+    tree = flat([[2, 1], [3, 1], [4, 1], [1]], [0.0, 900.0, 1.0, 1.0])
+    # ranks 1, 4, 2.5, 2.5 of 4: (rank - 1) / 3 is 0, 1, .5, .5, less .25
+    assert [values[0] for values in method.credit.assign(tree) if values is not None] == [-0.25, 0.75, 0.25, 0.25]
+    assert [values[0] for values in method.credit.assign(flat([[2, 1], [1]], [1.0, 1.0])) if values is not None] == [
+        0,
+        0,
+    ]
+
+
+def test_a_pilot_is_asked_for_and_its_decision_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    @dataclass
+    class Found:
+        decision: str = "use"
+        recommendation: str = "Use the adapter."
+
+    def pilot(problems: Path, model: str, out: Path, budget: str) -> Found:
+        asked.append((len(problems.read_text(encoding="utf-8").splitlines()), model, out, budget))
+        return Found()
+
+    monkeypatch.setattr(pilot_example, "ct", SimpleNamespace(pilot=pilot, Key=ct.Key))
+    assert pilot_example.main(None, "builtin:word_problems", "9s", tmp_path / "pilots" / "one")
+    assert asked == [(401, "builtin:word_problems", tmp_path / "pilots" / "one", "9s")]
+    assert "decision: use\nUse the adapter." in capsys.readouterr().out
+
+
+@pytest.mark.thorough
+def test_the_pilot_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "pilot.py"), "--budget", "30s", "--out", str(tmp_path / "one")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert "decision: " in done.stdout, done.stderr
 
 
 def test_a_short_right_answer_is_worth_more_than_a_long_one() -> None:

@@ -21,7 +21,20 @@ DIALECT = {
 """Words of no field: explored, stored and in flight are what is meant. (Checkpoints have the key "flying".)"""
 AREAS = {
     "the doors and procedures": (
-        ["cli", "config", "evaluate", "measure", "monitor", "pilot", "plan", "report", "runs", "setup", "sweep"],
+        [
+            "cli",
+            "config",
+            "doctor",
+            "evaluate",
+            "measure",
+            "monitor",
+            "pilot",
+            "plan",
+            "report",
+            "runs",
+            "setup",
+            "sweep",
+        ],
         {"found": 0, "held": 0, "asked": 1, "one": 1},
     ),
     "training and the models": (

@@ -9,6 +9,7 @@ from itertools import pairwise
 import typer
 from typer.core import TyperGroup
 
+from creditree.cli.examples import print_example
 from creditree.cli.stream import LOST, close_quietly, tell
 from creditree.cli.words import in_options
 from creditree.errors import ConfigError, CreditreeError, lack_in
@@ -26,6 +27,11 @@ class Stopped(Exception):  # noqa: N818  (an end that the user asked for)
 
 class Commands(TyperGroup):
     """The commands; the signals that ask to stop interrupt every one of them, and none takes an empty word."""
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
+        """Print an example, then what typer prints."""
+        print_example("")
+        super().format_help(ctx, formatter)  # type: ignore[arg-type]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Return what is left to the command. Raises ConfigError for an empty word: most often an unset variable."""

@@ -1,12 +1,15 @@
 """The command line. Commands import what they need when they run, so that `--help` stays instant."""
 
 import sys
+from typing import Any
 
 import typer
 
 from creditree.cli.compare import compare
+from creditree.cli.doctor import doctor
 from creditree.cli.ending import Commands, ended
 from creditree.cli.evaluate import evaluate
+from creditree.cli.examples import Command
 from creditree.cli.export import export
 from creditree.cli.grade import grade, verify_audit
 from creditree.cli.methods import methods
@@ -20,7 +23,16 @@ from creditree.cli.sweep import sweep
 from creditree.cli.train import train
 from creditree.cli.tree import tree
 
-app = typer.Typer(
+
+class App(typer.Typer):
+    """An application all of whose commands have an example in their help."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """Register a command."""
+        return super().command(name, cls=Command, **options)
+
+
+app = App(
     name="creditree",
     cls=Commands,
     help="Reinforcement learning that teaches small language models to reason, on the hardware you have.",
@@ -31,6 +43,7 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command()(train)
 app.command()(plan)
+app.command()(doctor)
 app.command("eval")(evaluate)
 app.command()(pilot)
 app.command()(monitor)

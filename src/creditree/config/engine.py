@@ -29,8 +29,9 @@ class StartBlock(Block):
 class EngineBlock(Block):
     """Who samples completions. All keys but `name` are of a server."""
 
-    name: Literal["in_process", "vllm"] = Field(
-        "in_process", description="this process, or a vLLM server (or another of its protocol)"
+    name: Literal["in_process", "vllm", "llama_server"] = Field(
+        "in_process",
+        description="this process, a vLLM server (or another of its protocol), or llama.cpp's, to measure with",
     )
     url: str | None = Field(None, description="of the server, such as http://127.0.0.1:8000", min_length=1)
     start: StartBlock | None = Field(
@@ -60,6 +61,11 @@ class EngineBlock(Block):
         return {} if start is True else None if start is False else start
 
     @property
+    def takes_adapters(self) -> bool:
+        """Whether what was trained can be sampled from: a server that loads adapters while it runs, or this process."""
+        return self.name != "llama_server"
+
+    @property
     def is_remote(self) -> bool:
         """Whether a server samples."""
         return self.name != "in_process"
@@ -82,8 +88,8 @@ def check_engine(
     _check_place(engine, dtype)
     if not adapter:
         raise ConfigError(
-            "engine.name is 'vllm' and train.weights 'all': a server is given adapters, not whole models; set "
-            "train.weights: adapter, or engine: in_process."
+            f"engine.name is '{engine.name}' and train.weights 'all': a server is given adapters, not whole models; "
+            "set train.weights: adapter, or engine: in_process."
         )
     tempered = method.objective.loss_temperature != 1.0 or method.select.reads_sampler_logprobs
     if tempered and not temperature == top_p == 1.0:
@@ -93,8 +99,8 @@ def check_engine(
             else f"method.loss_temperature {method.objective.loss_temperature:g} needs"
         )
         raise ConfigError(
-            f"engine.name is 'vllm', and {piece} the probabilities of the distribution that is sampled from, where a "
-            "server tells those of the untempered model; set sampling.temperature: 1 and top_p: 1, "
+            f"engine.name is '{engine.name}', and {piece} the probabilities of the distribution that is sampled from, "
+            "where a server tells those of the untempered model; set sampling.temperature: 1 and top_p: 1, "
             "method.loss_temperature: 1 with another selection, or engine: in_process."
         )
 
@@ -103,11 +109,13 @@ def _check_place(engine: EngineBlock, dtype: str) -> None:
     """Raise ConfigError unless a server is either somewhere or started here."""
     if engine.url is None and engine.start is None:
         raise ConfigError(
-            "engine.name is 'vllm', and a server has a URL; set engine.url, as http://127.0.0.1:8000, or "
-            "engine.start: true for one that is started here."
+            f"engine.name is '{engine.name}', and a server has a URL; set engine.url, as http://127.0.0.1:8000"
+            f"{', or engine.start: true for one that is started here' if engine.takes_adapters else ''}."
         )
     if engine.start is None:
         return
+    if not engine.takes_adapters:
+        raise ConfigError(f"engine.start starts vLLM, and engine.name is '{engine.name}'; set engine.url.")
     for name in ("url", "served_model"):
         if getattr(engine, name) is not None:
             raise ConfigError(f"engine.{name} has no effect where engine.start starts a server; remove one of the two.")
@@ -115,4 +123,13 @@ def _check_place(engine: EngineBlock, dtype: str) -> None:
         raise ConfigError(
             f"model.dtype is {dtype}, in which engine.start cannot serve a model; set model.dtype: bfloat16, or start "
             "a server by hand and set engine.url."
+        )
+
+
+def check_adapters(engine: EngineBlock, what: str) -> None:
+    """Raise ConfigError where an adapter is to be sampled from, and the engine loads none; `what` asks for it."""
+    if not engine.takes_adapters:
+        raise ConfigError(
+            f"engine.name is '{engine.name}', a server that loads no adapter while it runs: it measures base models, "
+            f"and {what} needs one that does; set engine.name: vllm, or engine: in_process."
         )

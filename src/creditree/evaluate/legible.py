@@ -72,15 +72,45 @@ def is_circular(text: str) -> bool:
 def trouble_words(kind: Kind, counts: Counts, settings: CurableSettings, example: str) -> str:
     """Return what is wrong with nearly all completions, an example, and which setting to change to which value."""
     shown = f"'{one_line(example, SHOWN)}'"
+    return f"{what_is_wrong(kind, counts, settings)}; one of them: {shown}. {cure_words(kind, settings, example)}"
+
+
+def what_is_wrong(kind: Kind, counts: Counts, settings: CurableSettings) -> str:
+    """Return what is wrong with how many completions: a clause."""
     if kind == "truncated":
         return (
             f"{counts.truncated:,} of {counts.completions:,} completions were cut off at {settings.max_new_tokens:,} "
-            f"tokens, before they ended; one of them: {shown}. {_longer(settings, example)}"
+            "tokens, before they ended"
         )
     return (
-        f"in {counts.unparsable:,} of {counts.completions:,} completions the grader '{settings.grader}' found no "
-        f"answer; one of them: {shown}. {_asking(settings)}"
+        f"in {counts.unparsable:,} of {counts.completions:,} completions the grader '{settings.grader}' found no answer"
     )
+
+
+def cure_words(kind: Kind, settings: CurableSettings, example: str) -> str:
+    """Return which setting to change to which value."""
+    return _longer(settings, example) if kind == "truncated" else _asking(settings)
+
+
+def cure_values(kind: Kind, settings: CurableSettings, example: str) -> dict[str, str | int]:
+    """Return the same as keys and values; empty where no value of one key is proposed."""
+    if kind == "truncated":
+        wanted = None if is_circular(example) else longer_limit(settings)
+        return {} if wanted is None else {settings.length_key: wanted}
+    wording = better_wording(settings)
+    return {} if wording is None else {settings.prompt_key: wording}
+
+
+def longer_limit(settings: CurableSettings) -> int | None:
+    """Return a higher limit of tokens; None where the model's context holds no more."""
+    wanted = min(LONGER * settings.max_new_tokens, settings.most)
+    return wanted if wanted > settings.max_new_tokens else None
+
+
+def better_wording(settings: CurableSettings) -> str | None:
+    """Return a wording of the prompt that asks for what the grader reads; None where it does so already."""
+    wording = WORDINGS.get(settings.grader)
+    return None if wording == settings.wording else wording
 
 
 def _longer(settings: CurableSettings, example: str) -> str:
@@ -89,8 +119,8 @@ def _longer(settings: CurableSettings, example: str) -> str:
             f"It repeats itself, so more tokens would not help: ask for a short answer in {settings.prompt_key}, lower "
             "or raise the temperature, or take a model that was trained to follow instructions."
         )
-    wanted = min(LONGER * settings.max_new_tokens, settings.most)
-    if wanted <= settings.max_new_tokens:
+    wanted = longer_limit(settings)
+    if wanted is None:
         return (
             f"The model's context holds no more: ask for a shorter answer in {settings.prompt_key}, or take a model "
             "with a longer context."
@@ -99,8 +129,8 @@ def _longer(settings: CurableSettings, example: str) -> str:
 
 
 def _asking(settings: CurableSettings) -> str:
-    wording = WORDINGS.get(settings.grader)
-    if wording is None or wording == settings.wording:
+    wording = better_wording(settings)
+    if wording is None:
         return (
             f"Say in {settings.prompt_key} in which form the answer is to be written, choose another grader with "
             f"{settings.reward_key}, or take a model that was trained to follow instructions."

@@ -49,9 +49,17 @@ class ChatTemplate:
 
     def ending(self, question: str, answer: str) -> str:
         """Return what the template writes after an answer; nothing where it cannot be rendered, or leaves that out."""
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        before, _, after = str(self._attempt(messages, answer_next=False).get("text", "")).rpartition(answer)
+        before, _, after = self._conversation(question, answer).rpartition(answer)
         return after if before else ""
+
+    def between(self, question: str, answer: str) -> str:
+        """Return what the template writes between a question and its answer; nothing where it cannot be rendered."""
+        before = self._conversation(question, answer).rpartition(answer)[0]
+        return before.rpartition(question)[2]
+
+    def _conversation(self, question: str, answer: str) -> str:
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return str(self._attempt(messages, answer_next=False).get("text", ""))
 
     def _render(self, messages: Sequence[Message], *, answer_next: bool) -> str:
         reply = self._attempt(messages, answer_next=answer_next)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import ceil
@@ -10,8 +11,8 @@ from time import monotonic
 import numpy as np
 import torch
 
+from creditree.config.engine import check_adapters
 from creditree.engines.engine import Sampling
-from creditree.engines.whole import engine_for
 from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
@@ -31,6 +32,7 @@ from creditree.report.watcher import Watcher
 from creditree.rng import Key
 from creditree.runs.attempts import read_parts
 from creditree.setup.defaults import KNOWN_RATE
+from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier
 from creditree.setup.workload import rows_of
 from creditree.tasks.task import PromptTemplate
@@ -71,15 +73,19 @@ def look_at_base(request: Request, data: Data, directory: PilotDirectory, watche
     longest = data.lengths.longest
     frame = fitted(request, data.files, data.frame, longest, precisions(request, data.frame))
     config = run_config(request, data.files, frame, Setting(DEFAULT, KNOWN_RATE), 1.0, {})
+    check_adapters(config.engine, "a pilot, which trains,")
     problems = data.splits.problems("training")
-    with closing(build_verifier(config.reward)) as verifier:
+    with ExitStack() as stack:
+        verifier = stack.enter_context(closing(build_verifier(config.reward)))
         if frame.threads is not None:
             torch.set_num_threads(frame.threads)
         begun = monotonic()
         model = load_model(request.model, config.model.dtype, request.device)
         load_s = monotonic() - begun
-        engine = engine_for(model, rows_of(config))
         prompt = PromptTemplate(frame.prompt, frame.chat)
+        around = Surroundings(told=watcher.message)
+        engine = build_engine(config, model, None, (prompt, problems), rows_of(config), around=around)
+        stack.callback(engine.close)
         for note in text_notes(prompt, model.texts):
             watcher.message(note)
         examiner = Examiner(model, engine, verifier, prompt, frame.max_new_tokens, key)

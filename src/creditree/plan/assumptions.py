@@ -5,8 +5,15 @@ from creditree.plan.workload import Workload
 
 
 def assumed(work: Workload) -> list[str]:
-    """Return what is assumed of forks, influence, problems a step, mini-batches and weights, where a run has them."""
-    return [sentence for sentence in (_forks(work), _influence(work), _problems(work), _updates(work)) if sentence]
+    """Return what is assumed of forks, influence, problems a step, updates and a server, where a run has them."""
+    sentences = (_forks(work), _influence(work), _problems(work), _updates(work), _server(work))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _server(work: Workload) -> str | None:
+    if not work.remote:
+        return None
+    return "Sampling: a server's memory is its own, and is not counted, even where it is on this machine."
 
 
 def _forks(work: Workload) -> str | None:

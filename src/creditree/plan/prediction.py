@@ -102,7 +102,7 @@ def predict(work: Workload, *, expected: bool = False) -> Prediction:
         phases.append(_sampling("evaluation", work, evaluated, evaluation_room, static_bytes(work, evaluated)))
     room = room_of(work, sampled, forgotten(evaluation_room))
     static = static_bytes(work, [*evaluated, *sampled])
-    stored = {"store": room.capacity * slot_bytes(work)} | ({"static": static} if static else {})
+    stored = _stored(work, room, static)
     phases.append(_sampling("sampling", work, sampled, room, static))
     phases += _influence(work, sampled, stored, expected=expected)
     size = max((_update(work, stack, expected) for stack in _stacks(work, expected)), key=lambda size: size.total)
@@ -157,10 +157,16 @@ def _update(work: Workload, stack: list[PlannedStretch], expected: bool) -> Upda
 
 
 def _sampling(name: str, work: Workload, calls: list[EngineCall], room: StoreRoom, static: int) -> Phase:
-    """While room grows, one layer of the store and one array of states are held twice, and nothing else is going on."""
+    """While room grows, one layer of the store and one array of states are held twice, and nothing else is going on.
+
+    Where another process samples, nothing is held here but what it drew.
+    """
+    if work.remote:
+        parts = held_bytes(work)
+        return Phase(name, parts | {"records": table_bytes(work, calls)}, sum(parts.values()))
     moved = room.before * (2 * work.keys + work.shape.hidden_size) * work.item
     used = native_bytes(work, calls) if work.native else torch_bytes(work, calls)
-    parts = held_bytes(work) | {"store": room.capacity * slot_bytes(work)} | ({"static": static} if static else {})
+    parts = held_bytes(work) | _stored(work, room, static)
     sums = sum_bytes(work, calls)
     if not work.native:
         sums += max(0, sums - used)  # torch builds them anew where rows split or end
@@ -169,13 +175,20 @@ def _sampling(name: str, work: Workload, calls: list[EngineCall], room: StoreRoo
     return Phase(name, parts | {"records": table_bytes(work, calls)}, in_torch)
 
 
+def _stored(work: Workload, room: StoreRoom, static: int) -> dict[str, int]:
+    """Return what is held of prefixes between calls: nothing where another process samples."""
+    if work.remote:
+        return {}
+    return {"store": room.capacity * slot_bytes(work)} | ({"static": static} if static else {})
+
+
 def _influence(work: Workload, calls: list[EngineCall], stored: dict[str, int], *, expected: bool) -> tuple[Phase, ...]:
     """The pass over completions, while native code still has its buffers; there is none where nobody asks for it."""
     passed = pass_bytes(work, calls, expected=expected)
     if not passed:
         return ()
     parts = held_bytes(work) | stored | {"influence": passed}
-    buffers = {"sampling": native_bytes(work, calls)} if work.native else {}
+    buffers = {"sampling": native_bytes(work, calls)} if work.native and not work.remote else {}
     return (Phase("influence", parts | buffers | {"records": table_bytes(work, calls)}, sum(parts.values())),)
 
 

@@ -28,7 +28,7 @@ class Workload:
     raise `problems` to (`problems_assumed`: a guess, where it has no bound);  `mini_batch`: completions of one
     optimiser step (None: all);  `off_policy`: the groups of the next problems are sampled beside the forks of these;
     `grouped`: whether `group` is the method's number of that name, or all that an explorer takes of a problem, which
-    does not say how.
+    does not say how;  `remote`: another process samples, whose memory is not counted.
     """
 
     shape: Shape
@@ -64,6 +64,7 @@ class Workload:
     off_policy: bool = False
     withheld: int = 0
     grouped: bool = True
+    remote: bool = False
 
     @property
     def group_key(self) -> str:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from creditree.config.engine import check_adapters
 from creditree.config.schema import RunConfig
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.vllm.client import Patience
 from creditree.engines.vllm.command import NAME, OwnSpec, half_of_cores
+from creditree.engines.vllm.dialect import VLLM
 from creditree.engines.vllm.engine import VllmEngine
+from creditree.engines.vllm.llama_server import LlamaServer
 from creditree.engines.vllm.own import OwnServer
 from creditree.engines.vllm.proof import MOST_PROMPTS
 from creditree.engines.vllm.server import ServerSpec
@@ -64,6 +67,8 @@ def build_engine(
     if not block.is_remote:
         keep_layer = trained.first_layer if keeps_trunk and trained is not None else None
         return engine_for(model, rows, keep_layer, stored_tokens)
+    if trained is not None:
+        check_adapters(block, "what was trained")
     template, problems = questions
     prompts = [prompt_ids(template, problem, model) for problem in islice(problems, MOST_PROMPTS)]
     patience = Patience(block.timeout_s, block.outage_s)
@@ -72,7 +77,7 @@ def build_engine(
         url, name = (block.url, block.served_model) if own is None else (own.url, NAME)
         assert url is not None
         spec = ServerSpec(url, name, block.adapters, block.connections, block.canary_limit, patience)
-        return VllmEngine(model, trained, spec, prompts, rows, own)
+        return VllmEngine(model, trained, spec, prompts, rows, own, VLLM if block.takes_adapters else LlamaServer())
     except BaseException:
         if own is not None:
             own.stop()

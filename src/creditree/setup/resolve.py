@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from creditree.config.engine import check_adapters
 from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.methods import Method
@@ -53,6 +54,7 @@ def resolve(config: RunConfig, *, recorded: RunConfig | None = None) -> Resolved
     `recorded`: of the run that is continued, whose values are taken without another choice. Raises ConfigError for
     what does not fit together or into this machine, and ModelError where what it goes on from is not there.
     """
+    check_adapters(config.engine, "training")
     chosen, choices = resolved(started(config), recorded=recorded)
     config = settled(chosen)
     check_room(config)

@@ -99,6 +99,7 @@ def workload_of(
         problems_assumed=drawn.assumed,
         mini_batch=train.mini_batch,
         off_policy=method.schedule.off_policy,
+        remote=config.engine.is_remote,
     )
     return work, prompt
 

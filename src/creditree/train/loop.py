@@ -1,6 +1,6 @@
 """The training loop: one loop for every method, and for whoever trains: runs, recipes, benchmarks, examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from creditree.engines.pulse import Told
@@ -14,6 +14,7 @@ from creditree.train.soundness import is_unjudged, was_skipped
 from creditree.train.state import State
 from creditree.train.step import Skip, StepResult, learn
 from creditree.train.warm_start import warm_step
+from creditree.tree import Forest
 
 
 class Loop:
@@ -72,6 +73,12 @@ class Loop:
             state.skipped = 0
         state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
         return result
+
+    def texts(self, forests: Sequence[Forest]) -> list[tuple[tuple[str, ...], ...]]:
+        """Return the texts of all completions: ``texts[forest][tree][leaf]``."""
+        return [
+            tuple(tuple(self.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest) for forest in forests
+        ]
 
     def _sampled_and_learned(self) -> StepResult:
         settings, state, rate = self.settings, self.state, self.learning_rate

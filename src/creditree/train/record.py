@@ -12,10 +12,19 @@ from creditree.evaluate.accuracy import Evaluation
 from creditree.learner.mismatch import NOT_COMPARED
 from creditree.learner.stats import StepStats
 from creditree.objective.base import is_recorded
+from creditree.train.loop import Loop
 from creditree.train.pipeline import Pipeline
 from creditree.train.settings import Parts, Settings
 from creditree.train.state import State
 from creditree.train.step import StepResult
+
+
+def step_record(loop: Loop, result: StepResult, rate: float, validation: Evaluation | None = None) -> dict[str, Any]:
+    """Return what the step that a loop has just made did; `rate`: the learning rate that it was made with."""
+    mismatch = mismatch_record(loop.parts, loop.settings, result.stats)
+    is_warm = loop.settings.own_step(loop.state.step) <= 0
+    singles = loop.parts.verifier.singles
+    return metrics_record(loop.state, result, rate, validation, loop.pipeline, mismatch, singles, is_warm=is_warm)
 
 
 def metrics_record(

@@ -19,7 +19,7 @@ from creditree.train.keeping import Keeper, Whole
 from creditree.train.loop import Loop
 from creditree.train.pace import eager_words, first_step
 from creditree.train.page import PageWriter
-from creditree.train.record import metrics_record, mismatch_record
+from creditree.train.record import step_record
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
@@ -162,16 +162,10 @@ class Trainer:
         rate, before = self.loop.learning_rate, dict(state.seconds.wall)
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
-        is_warm = settings.own_step(state.step) <= 0
-        mismatch = mismatch_record(self.parts, settings, result.stats)
-        singles, pipeline = self.parts.verifier.singles, self.loop.pipeline
-        record = metrics_record(state, result, rate, validation, pipeline, mismatch, singles, is_warm=is_warm)
-        if self._is_due(settings.rollouts_every) and not is_warm:
-            texts = [
-                tuple(tuple(self.loop.rollout.text(tree, leaf) for leaf in tree.leaves) for tree in forest)
-                for forest in result.forests
-            ]
-            fields, by_token = (result.advantages, result.weights), self.parts.model.texts.by_token
+        record = step_record(self.loop, result, rate, validation)
+        if self._is_due(settings.rollouts_every) and settings.own_step(state.step) > 0:
+            texts, by_token = self.loop.texts(result.forests), self.parts.model.texts.by_token
+            fields = result.advantages, result.weights
             self.run.write_rollouts(state.step, rollout_table(state.step, result.forests, *fields, texts, by_token))
         self.run.append(record)
         whole = self._whole()

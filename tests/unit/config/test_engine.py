@@ -39,6 +39,8 @@ def test_a_server_of_ones_own_is_a_block_or_true(start: str) -> None:
         ("engine: {name: vllm, start: {pyton: x}}", "unknown key 'engine.start.pyton'"),
         ("engine: {name: vllm, start: yes please}", "engine.start is 'yes please': it is a block of keys"),
         ("engine: {name: vllm, start: true}\nmodel: {dtype: nf4}", "model.dtype is nf4, in which engine.start cannot"),
+        ("engine: {name: llama_server, start: true}", "engine.start starts vLLM, and engine.name is 'llama_server'"),
+        ("engine: llama_server", "engine.name is 'llama_server', and a server has a URL; set engine.url"),
         ("engine: {start: true}", "have no effect in this process"),
         ("engine: {url: 'http://here'}", "have no effect in this process; add engine.name: vllm"),
         ("engine: {name: sglang}", "engine.name is 'sglang'"),

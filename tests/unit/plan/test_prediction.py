@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.memory_plan import LARGE, SMALL, Case, compare
 from creditree.models.shapes import PUBLIC_SHAPES
+from creditree.plan.assumptions import assumed
 from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
 from creditree.plan.workload import Workload
@@ -92,3 +93,13 @@ def test_by_hand() -> None:
     assert parts["optimiser"] == 12 * 350_208
     # Qwen2-1.5B has 1,543,714,304 parameters; 2 x 64 frequencies of 4 bytes
     assert parts["weights"] == 4 * 1_543_714_304 + 512
+
+
+def test_what_a_server_holds_to_sample_is_not_counted() -> None:
+    here, remote = predict(qwen()), predict(qwen(remote=True))
+    assert remote.total < here.total
+    parts = [set(phase.parts) for phase in remote.phases]
+    assert parts[:2] == [{"weights", "adapter", "optimiser", "records"}] * 2
+    assert not parts[2] & {"store", "static", "sampling"}
+    assert remote.phases[2].parts["activations"] == here.phases[2].parts["activations"]
+    assert "a server's memory is its own" in assumed(qwen(remote=True))[-1]

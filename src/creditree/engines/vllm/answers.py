@@ -82,7 +82,7 @@ def scored(answer: Any, model: str, token_ids: IntArray) -> FloatArray:
         raise PassingError("scores fewer tokens than it was given", wrong=True)
     told = zip(token_ids[1:].tolist(), scores[1:], strict=True)
     entries = [entry.get(str(token)) if isinstance(entry, Mapping) else None for token, entry in told]
-    return _numbers([entry.get("logprob") if isinstance(entry, Mapping) else None for entry in entries])
+    return numbers_of([entry.get("logprob") if isinstance(entry, Mapping) else None for entry in entries])
 
 
 class Reader:
@@ -119,20 +119,24 @@ class Reader:
         prompt = choice.get("prompt_token_ids")
         if prompt is not None and prompt != request.context_ids.tolist():
             raise PassingError("answers for other token ids than it was given", wrong=True)
-        if not _is_list_of(ids, int) or not all(0 <= token < self._vocab_size for token in ids):
+        if not is_list_of(ids, int) or not all(0 <= token < self._vocab_size for token in ids):
             raise PassingError("returns token ids that the model does not have", wrong=True)
         if not isinstance(numbers, list) or not 0 < len(ids) == len(numbers) <= request.max_new_tokens:
             raise PassingError("returns completions that are cut or too long", wrong=True)
         tokens = token_array(ids)
-        return DrawnTokens(tokens, _numbers(numbers), self._finish(choice.get("finish_reason"), tokens, request))
+        return DrawnTokens(
+            tokens, numbers_of(numbers), finish_of(choice.get("finish_reason"), tokens, self._eos_ids, request)
+        )
 
-    def _finish(self, told: object, tokens: IntArray, request: SampleRequest) -> FinishReason:
-        ends = np.flatnonzero(np.isin(tokens, self._eos_ids))
-        if told == "stop" and ends.tolist() == [len(tokens) - 1]:
-            return "stop"
-        if told == "length" and len(ends) == 0 and len(tokens) == request.max_new_tokens:
-            return "length"
-        raise PassingError(f"ends completions for a reason that their tokens do not show ({told})", wrong=True)
+
+def finish_of(told: object, tokens: IntArray, eos_ids: IntArray, request: SampleRequest) -> FinishReason:
+    """Return why a completion ended. Raises PassingError where its tokens do not show what the server says."""
+    ends = np.flatnonzero(np.isin(tokens, eos_ids))
+    if told == "stop" and ends.tolist() == [len(tokens) - 1]:
+        return "stop"
+    if told == "length" and len(ends) == 0 and len(tokens) == request.max_new_tokens:
+        return "length"
+    raise PassingError(f"ends completions for a reason that their tokens do not show ({told})", wrong=True)
 
 
 def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
@@ -142,7 +146,7 @@ def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
     if answer.get("model", model) != model:
         raise PassingError(f"answers for another model than '{model}'", wrong=True)
     choices: Any = answer.get("choices")
-    if not _is_list_of(choices, Mapping):
+    if not is_list_of(choices, Mapping):
         raise PassingError("answers in another form than that of completions", wrong=True)
     ordered = sorted(choices, key=lambda choice: str(choice.get("index")).zfill(9))
     if [choice.get("index") for choice in ordered] != list(range(count)):
@@ -150,7 +154,7 @@ def _choices(answer: Any, model: str, count: int) -> list[Mapping[str, Any]]:
     return ordered
 
 
-def _numbers(values: Sequence[Any]) -> FloatArray:
+def numbers_of(values: Sequence[Any]) -> FloatArray:
     """Return log-probabilities. Raises PassingError where one is missing or none."""
     for value in values:
         # an integer may be too large for a float, and then it is compared all the same
@@ -160,5 +164,6 @@ def _numbers(values: Sequence[Any]) -> FloatArray:
     return np.minimum(np.array(values, dtype=np.float64), 0.0)
 
 
-def _is_list_of(values: Any, kind: type) -> bool:
+def is_list_of(values: Any, kind: type) -> bool:
+    """Return whether values are a list of a kind; true and false are no numbers."""
     return isinstance(values, list) and all(isinstance(value, kind) and not isinstance(value, bool) for value in values)

@@ -12,12 +12,13 @@ from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Told
 from creditree.engines.requests import check_requests
 from creditree.engines.vllm.adapters import ServedAdapters
-from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question
+from creditree.engines.vllm.answers import DrawnTokens
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.dialect import VLLM, Dialect
 from creditree.engines.vllm.drawing import MOST_LOADS, GoneError, VllmDrawing
 from creditree.engines.vllm.own import OwnServer
 from creditree.engines.vllm.proof import Proof
-from creditree.engines.vllm.server import ServerSpec, find_served
+from creditree.engines.vllm.server import ServerSpec
 from creditree.engines.vllm.threads import SideBySide
 from creditree.errors import ConfigError, DataError
 from creditree.ledger import Ledger
@@ -45,11 +46,12 @@ class VllmEngine(Engine):
         prompts: Sequence[IntArray],
         max_rows: int = 512,
         own: OwnServer | None = None,
+        dialect: Dialect = VLLM,
     ) -> None:
         """Find out what the server can do. Raises ServerError, in one sentence, where that is not enough.
 
         `prompts`: a few of those to come, for the canary;  `own`: the server, where it was started for this engine,
-        which stops it.
+        which stops it;  `dialect`: how it is asked.
         """
         if trained is not None and trained.folder != "adapter":
             raise ConfigError("a server is given adapters only, and all weights were trained; use engine: in_process.")
@@ -59,9 +61,10 @@ class VllmEngine(Engine):
         self._max_rows = max_rows
         self._own = own
         self._client = Client(spec.url, spec.patience, spec.connections, own)
-        self.served = find_served(self._client, spec.model)
-        self._reader = Reader(model.network.vocab_size, model.eos_ids)
-        self._proof = Proof(self._client, model, trained, self.served, spec.limit)
+        self._dialect = dialect
+        self.served = dialect.find(self._client, spec.model)
+        self._reader = dialect.reader(model.network.vocab_size, model.eos_ids)
+        self._proof = Proof(self._client, model, trained, self.served, spec.limit, dialect)
         self._proof.begin(prompts, self._reader)
         self._adapters = None if trained is None else ServedAdapters(self._client, spec.adapters)
         self._published: tuple[str, bytes] | None = None
@@ -145,10 +148,13 @@ class VllmEngine(Engine):
         sleep(self._spec.patience.first_pause_s * attempt)
 
     def _job(self, name: str, request: SampleRequest, sampling: Sampling) -> Callable[[], list[DrawnTokens]]:
+        def answer_to(part: SampleRequest) -> list[DrawnTokens]:
+            body = self._dialect.question(name, part, sampling, self.model.eos_ids)
+            return self._client.post(self._dialect.path, body, lambda answer: self._reader.read(answer, name, part))
+
         def job() -> list[DrawnTokens]:
-            body = question(name, request, sampling, self.model.eos_ids)
             try:
-                return self._client.post(COMPLETIONS, body, lambda answer: self._reader.read(answer, name, request))
+                return [completion for part in self._dialect.parts(request) for completion in answer_to(part)]
             except RefusedError as error:
                 if error.status == 404 and name != self.served.name:
                     raise GoneError from None

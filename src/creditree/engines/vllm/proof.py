@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
-from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, Reader, question, scored, scoring
+from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, scored, scoring
 from creditree.engines.vllm.canary import BASE, MARGIN, Canary, ServedWeights, judge
 from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.dialect import Dialect, Reads
 from creditree.engines.vllm.server import Served
 from creditree.models.load import Model
 from creditree.models.scores import token_scores
@@ -30,14 +31,22 @@ TEMPERATURE = 0.5
 class Proof:
     """Compares a server with the model in this process, whose scores are those that the learner would compute."""
 
-    def __init__(self, client: Client, model: Model, trained: Trained | None, served: Served, limit: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        model: Model,
+        trained: Trained | None,
+        served: Served,
+        limit: float,
+        dialect: Dialect,
+    ) -> None:
         self._client, self._model, self._trained, self._served = client, model, trained, served
-        self._limit = limit
+        self._limit, self._dialect = limit, dialect
         self._sequences: list[IntArray] = []
         self._once: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._canary: Canary | None = None
 
-    def begin(self, prompts: Sequence[IntArray], reader: Reader) -> None:
+    def begin(self, prompts: Sequence[IntArray], reader: Reads) -> None:
         """Sample from the base model, compare, and keep the tokens as the canary's.
 
         Raises ServerError where the server takes or gives no ids, no raw log-probabilities, or is of another model.
@@ -113,23 +122,27 @@ class Proof:
             base = np.concatenate([self._own(context, completion) for context, completion in chosen])
         return self._words(judge(server, learner, {BASE: base}, self.noise), tokens)
 
-    def _first(self, prompt: IntArray, reader: Reader) -> list[tuple[IntArray, DrawnTokens]]:
+    def _first(self, prompt: IntArray, reader: Reads) -> list[tuple[IntArray, DrawnTokens]]:
         room = min(self._model.network.max_positions, self._served.max_tokens or MOST_PROMPT + MOST_DRAWN + 1)
         prompt = prompt[-min(MOST_PROMPT, max(1, room // 2)) :]
         keys = tuple(Key.of(0).at("canary", prompt.tobytes().hex(), index) for index in range(DRAWN_A_PROMPT))
         # one token less than there is room for: to score tokens, a server draws another
         request = SampleRequest(prompt, keys, max(1, min(MOST_DRAWN, room - len(prompt) - 1)))
-        body = question(self._served.name, request, Sampling(TEMPERATURE), self._model.eos_ids)
         try:
-            completions = self._client.post(
-                COMPLETIONS, body, lambda answer: reader.read(answer, self._served.name, request)
-            )  # fmt: skip
+            completions = [
+                completion for part in self._dialect.parts(request) for completion in self._drawn(part, reader)
+            ]
         except RefusedError as error:
             raise ServerError(
                 f"the server at {self._client.url} takes no token ids as a prompt (HTTP {error.status} for "
-                f"{COMPLETIONS}: {error}); take vLLM, or another server of its protocol."
+                f"{self._dialect.path}: {error}); take vLLM, or another server of its protocol."
             ) from None
         return [(prompt, completion) for completion in completions]
+
+    def _drawn(self, request: SampleRequest, reader: Reads) -> list[DrawnTokens]:
+        name, sampling = self._served.name, Sampling(TEMPERATURE)
+        body = self._dialect.question(name, request, sampling, self._model.eos_ids)
+        return self._client.post(self._dialect.path, body, lambda answer: reader.read(answer, name, request))
 
     def _own(self, context: IntArray, completion: DrawnTokens) -> FloatArray:
         return token_scores(self._model, np.concatenate([context, completion.token_ids]), len(completion.token_ids))

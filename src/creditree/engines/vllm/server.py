@@ -40,7 +40,7 @@ class Served:
 def find_served(client: Client, name: str | None) -> Served:
     """Return what a server serves. Raises ServerError where there is none, or none that speaks the protocol."""
     try:
-        models = client.get(MODELS, _models)
+        models = client.get(MODELS, models_of)
     except RefusedError as error:
         raise ServerError(
             f"what answers at {client.url} is no server of this protocol (HTTP {error.status} for {MODELS}: {error}); "
@@ -58,7 +58,8 @@ def find_served(client: Client, name: str | None) -> Served:
     return Served(chosen, length if isinstance(length, int) and length > 0 else None, _version(client))
 
 
-def _models(answer: Any) -> list[Mapping[str, Any]]:
+def models_of(answer: Any) -> list[Mapping[str, Any]]:
+    """Return the models that are named. Raises LackError where none are."""
     models = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(models, list) or not all(isinstance(model, Mapping) and "id" in model for model in models):
         raise LackError(f"names no models at {MODELS}")

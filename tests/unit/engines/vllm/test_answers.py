@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from creditree.engines.engine import SampleRequest
 from creditree.engines.vllm.answers import Reader, scored
 from creditree.engines.vllm.client import LackError, PassingError
-from creditree.engines.vllm.server import _models
+from creditree.engines.vllm.server import models_of
 from creditree.rng import Key
 from creditree.tree import token_array
 
@@ -93,10 +93,10 @@ def test_a_wrong_score_is_not_taken(path: tuple[Any, ...], value: Any) -> None:
 
 
 @given(JSON)
-def test_lists_of_models_are_lists_of_models(value: Any) -> None:
+def test_lists_ofmodels_of_are_lists_ofmodels_of(value: Any) -> None:
     for answer in (value, {"data": value}):
         try:
-            assert all("id" in one for one in _models(answer))
+            assert all("id" in one for one in models_of(answer))
         except LackError:
             continue
 
