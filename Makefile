@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: quickstart test test-all newest check audit docs format bench bench-big real vllm fuzz proof clean
+.PHONY: quickstart test test-all newest check audit docs format bench bench-big real vllm fuzz soak proof clean
 
 # torch first and by version: pip then takes a CPU build where one is at hand, and the package's own range is satisfied.
 $(READY): pyproject.toml constraints.txt
@@ -109,6 +109,10 @@ audit:
 	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet 'pip-audit>=2.9'
 	$(AUDIT)/bin/python -m checks.audit
+
+# Kills, full disks, misdeeds and two thousand steps: a line with what was counted is added to tests/soak/results.jsonl.
+soak: $(READY)
+	CREDITREE_SOAK=tests/soak/results.jsonl $(BIN)/python -m pytest -m slow tests/soak
 
 # The slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)

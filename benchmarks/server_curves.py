@@ -34,12 +34,12 @@ ENGINES = ("in_process", "vllm")
 RUN = """
 seed: {seed}
 model: {{name: "{model}", dtype: bfloat16}}
-task: {{name: word_problems, num_held_out: 100}}
+task: {{name: word_problems, num_held_out: 60}}
 method: {method}
 sampling: {{temperature: 1.0, max_new_tokens: 64}}
 engine: {engine}
 train: {{steps: {steps}, problems_per_step: 4, learning_rate: 5e-3}}
-evaluation: {{problems: 100, temperatures: [0]}}
+evaluation: {{problems: 60, temperatures: [0]}}
 """
 
 
@@ -110,8 +110,8 @@ def main() -> None:
         server = OwnServer(spec, print)
         os.environ[KEY] = server.key
         try:
-            for method in METHODS:
-                for seed in SEEDS:
+            for seed in SEEDS:
+                for method in METHODS:
                     for engine in ENGINES:
                         if any((m["method"], m["seed"], m["engine"]) == (method, seed, engine) for m in lines):
                             continue

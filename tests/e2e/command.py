@@ -53,7 +53,7 @@ class Command:
         """`prepared` is called in the process before the command; it is sent there."""
         self._folder = TemporaryDirectory(prefix="creditree-command-")
         self._printed = [Path(self._folder.name) / name for name in ("out", "err")]
-        self._process = FORKS.Process(target=_command, args=(list(arguments), cwd, self._printed, prepared))
+        self._process = FORKS.Process(target=be_command, args=(list(arguments), cwd, self._printed, prepared))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -94,7 +94,7 @@ FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", *(f"creditree.{name}" for name in NEEDED)])
 
 
-def _command(arguments: list[str], cwd: Path | None, printed: list[Path], prepared: Callable[[], object]) -> None:
+def be_command(arguments: list[str], cwd: Path | None, printed: list[Path], prepared: Callable[[], object]) -> None:
     """Be the command: in its folder, with its words, printing into files."""
     for path, stream in zip(printed, (1, 2), strict=True):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)

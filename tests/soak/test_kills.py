@@ -13,7 +13,10 @@ from tests.soak.conftest import Tally
 from tests.soak.runs import config_of, emptied, steps_written, struck
 from tests.soak.stages import STAGES, Moment, died_in, times_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timers that send SIGKILL are Linux's")
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(sys.platform != "linux", reason="timers that send SIGKILL are Linux's"),
+]
 IN_A_ROW = 10
 """Kills of one run, each after the last was continued, before it may end and is compared."""
 SHORT, LONG = 4, 50

@@ -11,7 +11,7 @@ from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.decoder import Decoder, TorchDecoder
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.influence import score
-from creditree.engines.memory import Room
+from creditree.engines.memory import AtOnce
 from creditree.engines.native.decoder import Native
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
@@ -50,7 +50,7 @@ class InProcessEngine(Engine):
     ) -> None:
         self.model = model
         self.store = PrefixStore(model.transformer, keep_layer)
-        self._room = Room(max_rows, prefill_tokens, stored_tokens)
+        self._at_once = AtOnce(max_rows, prefill_tokens, stored_tokens)
         self._torch = TorchDecoder(model, self.store, prefill_tokens)
         self._native = Native(model, self.store) if native else None
         static = model.transformer.device.type == "cuda" if static is None else static
@@ -60,7 +60,7 @@ class InProcessEngine(Engine):
     @property
     def max_rows(self) -> int:
         """How many completions are decoded together."""
-        return self._room.rows
+        return self._at_once.rows
 
     @property
     def recorder(self) -> Recorder | None:
@@ -90,7 +90,7 @@ class InProcessEngine(Engine):
         check_requests(self.model, requests)
         count = sum(len(request.keys) for request in requests)
         try:
-            return self._room.fitting(count, lambda: self._sample(requests, sampling, told), self._give_back)
+            return self._at_once.fitting(count, lambda: self._sample(requests, sampling, told), self._give_back)
         except NonFiniteError:
             self.forget()
             raise no_distribution(self.model) from None
@@ -107,7 +107,7 @@ class InProcessEngine(Engine):
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
     ) -> tuple[list[list[Sample]], Ledger]:
         decoder = self._decoder(max(len(request.context_ids) + request.max_new_tokens for request in requests))
-        self._torch.prefill_tokens = self._room.prefill_tokens
+        self._torch.prefill_tokens = self._at_once.prefill_tokens
         ledger = Ledger()
         flat = [(index, key) for index, request in enumerate(requests) for key in request.keys]
         samples: list[list[Sample]] = [[] for _ in requests]
@@ -124,14 +124,14 @@ class InProcessEngine(Engine):
                 ledger.eager += int(completions.drawn.max()) - 1  # one step for each token after the first
             heart.ended(len(chunk), int(completions.drawn.sum()), longest)
             if completions.influence is not None:
-                score(self.store, completions, self._room.prefill_tokens, ledger)
+                score(self.store, completions, self._at_once.prefill_tokens, ledger)
             for place, index in enumerate(completions.owner):
                 samples[index].append(completions.sample(place, self.store.handles(completions.path(place))))
         return samples, ledger
 
     def _make_room(self, completions: Completions) -> None:
         """Forget what is stored where the limit could be passed: contexts that are needed are forwarded again."""
-        most = self._room.stored_tokens
+        most = self._at_once.stored_tokens
         if most is None:
             return
         contexts = [completions.requests[index].context_ids for index in np.unique(completions.owner)]

@@ -8,10 +8,10 @@ import torch
 
 from creditree.errors import ModelError, is_out_of_memory
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class Room:
+class AtOnce:
     """What an engine takes at once: as it was asked to, and half of it each time that memory ran out.
 
     `rows`: completions decoded together;  `prefill_tokens`: of a prefill pass;  `stored_tokens`: whose keys and values
@@ -21,7 +21,7 @@ class Room:
     def __init__(self, rows: int, prefill_tokens: int, stored_tokens: int | None = None) -> None:
         self.rows, self.prefill_tokens, self.stored_tokens = rows, prefill_tokens, stored_tokens
 
-    def fitting(self, count: int, sampled: Callable[[], Found], given_back: Callable[[], int]) -> Found:
+    def fitting(self, count: int, sampled: Callable[[], Result], given_back: Callable[[], int]) -> Result:
         """Return what `sampled` makes of `count` completions, in as much room as there is.
 
         What is drawn depends on each completion's own key, so another try draws the same. `given_back` frees what a

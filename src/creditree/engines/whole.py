@@ -11,7 +11,7 @@ from creditree.engines.draw import draw_into
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.influence import Wanted, score_by
-from creditree.engines.memory import Room
+from creditree.engines.memory import AtOnce
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.errors import NonFiniteError
@@ -51,12 +51,12 @@ class WholeEngine(Engine):
     ) -> None:
         self.model = model
         self._network = network
-        self._room = Room(max_rows, prefill_tokens)
+        self._at_once = AtOnce(max_rows, prefill_tokens)
 
     @property
     def max_rows(self) -> int:
         """How many completions are decoded together."""
-        return self._room.rows
+        return self._at_once.rows
 
     def forget(self) -> None:
         """Do nothing: nothing is stored between calls."""
@@ -77,7 +77,7 @@ class WholeEngine(Engine):
         """
         check_requests(self.model, requests)
         count = sum(len(request.keys) for request in requests)
-        return self._room.fitting(count, lambda: self._sample(requests, sampling, told), lambda: 0)
+        return self._at_once.fitting(count, lambda: self._sample(requests, sampling, told), lambda: 0)
 
     def _sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None
@@ -108,7 +108,7 @@ class WholeEngine(Engine):
             context = requests[index].context_ids
             for key in requests[index].keys:
                 now = contexts | {context.tobytes()}
-                full = len(members) == self.max_rows or len(now) * len(context) > self._room.prefill_tokens
+                full = len(members) == self.max_rows or len(now) * len(context) > self._at_once.prefill_tokens
                 if members and (full or (len(context) > shortest and not self._network.pads)):
                     yield members
                     members, now = [], {context.tobytes()}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from creditree.batch import Batch
 from creditree.learner.correction import corrected
-from creditree.learner.memory import Found, fitting
+from creditree.learner.memory import Result, fitting
 from creditree.learner.mismatch import Mismatch
 from creditree.learner.optimiser import OptimiserSpec as OptimiserSpec
 from creditree.learner.passes import Passes
@@ -238,10 +238,10 @@ class Learner:
         with self.trained.learning(key):
             return passes.gradient(max_tokens), passes.num_clipped, passes.mismatch
 
-    def _fitting(self, batch: Batch, made: Callable[[int], Found]) -> Found:
+    def _fitting(self, batch: Batch, made: Callable[[int], Result]) -> Result:
         """Return what `made` makes of micro-batches that fit the memory, and keep to their size."""
-        found, self.micro_batch_tokens = fitting(batch, self.micro_batch_tokens, made)
-        return found
+        result, self.micro_batch_tokens = fitting(batch, self.micro_batch_tokens, made)
+        return result
 
     @torch.no_grad()
     def _add_penalty(self, factor: float) -> Tensor:

@@ -12,10 +12,10 @@ from creditree.learner.stretches import stretches_of
 SMALLEST_MICRO_BATCH = 16
 """Tokens. Below this the layers' own buffers weigh more than the tokens. Ours."""
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def fitting(batch: Batch, max_tokens: int, made: Callable[[int], Found]) -> tuple[Found, int]:
+def fitting(batch: Batch, max_tokens: int, made: Callable[[int], Result]) -> tuple[Result, int]:
     """Return what `made` makes of the batch with micro-batches of a size that fits the memory, and the size.
 
     The size is `max_tokens`, or smaller where memory ran out. Raises ModelError where there is no smaller one.

@@ -11,7 +11,7 @@ import torch
 from creditree.engines.completions import Completions
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.memory import Room
+from creditree.engines.memory import AtOnce
 from creditree.engines.native.compiler import compiler_path
 from creditree.engines.native.decoder import _check
 from creditree.engines.whole import engine_for
@@ -118,7 +118,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch: pytest.Monke
 
 def test_what_is_stored_is_bounded_too() -> None:
     """Memory ran out with 100 tokens stored: 50 are kept from then on, then 25 of the 60 that were stored at last."""
-    room, stored, fails = Room(64, 8192), iter([100, 60]), [True, True]
+    at_once, stored, fails = AtOnce(64, 8192), iter([100, 60]), [True, True]
 
     def sampled() -> str:
         if fails:
@@ -127,8 +127,8 @@ def test_what_is_stored_is_bounded_too() -> None:
         return "samples"
 
     with pytest.warns(RuntimeWarning):
-        assert room.fitting(40, sampled, lambda: next(stored)) == "samples"
-    assert (room.rows, room.prefill_tokens, room.stored_tokens) == (10, 2048, 25)
+        assert at_once.fitting(40, sampled, lambda: next(stored)) == "samples"
+    assert (at_once.rows, at_once.prefill_tokens, at_once.stored_tokens) == (10, 2048, 25)
 
 
 def test_native_code_that_lacks_memory_says_so() -> None:

@@ -12,6 +12,8 @@ MODULE = "vllm.entrypoints.openai.api_server"
 """Started as a module: builds under other names than vLLM's have no command that works."""
 HOST = "127.0.0.1"
 NAME = "base"
+COMPILE_S = 1800
+"""Seconds of the first step, in which vLLM compiles its sampler: a busy CPU takes longer than the usual 300."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the largest rank of an adapter."""
 MOST_LOADED = 2
@@ -66,6 +68,7 @@ class OwnSpec:
         variables |= {KEY: key, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
         if self.on_host:
             variables["VLLM_CPU_KVCACHE_SPACE"] = str(int(self.memory))
+            variables.setdefault("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", str(COMPILE_S))
             if self.cores is not None:
                 variables.setdefault("VLLM_CPU_OMP_THREADS_BIND", self.cores)
         elif ":" in self.device:

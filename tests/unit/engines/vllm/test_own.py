@@ -64,6 +64,7 @@ def test_on_a_cpu_it_is_told_its_memory_and_not_to_compile() -> None:
         KEY: "secret",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_CPU_KVCACHE_SPACE": "2",
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "1800",
     }
 
 

@@ -1,0 +1,133 @@
+"""One step off-policy with a vLLM server: how much of sampling is hidden behind learning.
+
+The server has one core, this process another. Steps of GRPO with clipped ratios on the built-in word problems are made
+in turn with the samples of the next step begun ahead (`on`) and waited for (`off`), after a first step that fills the
+pipeline and one of each kind that is not counted. Prints one JSON line: seconds of each step, and medians; `saved`: the
+share of a step's time that is saved. `hidden`: of the seconds that a step without overlap waits for samples, those that
+a step with it does not.
+
+    python benchmarks/overlap.py --python .venv-vllm/bin/python [--pairs 5] [--cores 0 1]
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from creditree.config.load import parse_config
+from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.pulse import Told
+from creditree.ledger import Ledger
+from creditree.models.load import load_model
+from creditree.runs.environment import describe_environment
+from creditree.setup.engine import Surroundings
+from creditree.setup.parts import build
+from creditree.setup.resolve import resolve
+from creditree.train.loop import Loop
+from creditree.verify.verifier import closing
+
+RUN = """
+model: {{name: "{model}", dtype: bfloat16}}
+task: {{name: word_problems, num_held_out: 20}}
+method: {{name: grpo, objective: clipped, group: {group}, kl: 0, off_policy: true, sampler_correction: token}}
+lora: {{layers: 1.0}}
+sampling: {{temperature: 1.0, max_new_tokens: 64}}
+engine: {{name: vllm, start: {{python: "{python}"}}}}
+train: {{steps: 1000, problems_per_step: {problems}, learning_rate: 1e-3, threads: 1}}
+evaluation: {{problems: 8, temperatures: [0]}}
+"""
+
+
+@dataclass(frozen=True)
+class Waited(Engine):
+    """The same engine, which is asked for nothing ahead."""
+
+    engine: Engine
+
+    @property
+    def max_rows(self) -> int:
+        """What the engine says."""
+        return self.engine.max_rows
+
+    def sample(
+        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
+    ) -> tuple[list[list[Sample]], Ledger]:
+        """Pass on."""
+        return self.engine.sample(requests, sampling, told)
+
+    def forget(self) -> None:
+        """Pass on."""
+        self.engine.forget()
+
+
+def steps_of(loop: Loop, engine: Engine, pairs: int) -> dict[str, list[dict[str, float]]]:
+    """Return the seconds of steps with and without overlap, in turn."""
+    rollouts = {"on": loop.rollout, "off": replace(loop.rollout, engine=Waited(engine))}
+    found: dict[str, list[dict[str, float]]] = {"on": [], "off": []}
+    loop.step()
+    for number in range(2 * (pairs + 1)):
+        kind = ("on", "off")[number % 2]
+        loop.pipeline.rollout = rollouts[kind]
+        before, begun = dict(loop.state.seconds.wall), perf_counter()
+        loop.step()
+        seconds = {"step": perf_counter() - begun}
+        for phase in ("sample", "learn"):
+            seconds[phase] = loop.state.seconds.wall.get(phase, 0.0) - before.get(phase, 0.0)
+        print(kind, seconds, flush=True)
+        if number >= 2:
+            found[kind].append({name: round(value, 3) for name, value in seconds.items()})
+    return found
+
+
+def main() -> None:
+    """Measure, and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", required=True, help="interpreter that has vLLM")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--cores", nargs=2, default=["0", "1"], help="of this process, and of the server")
+    parser.add_argument("--problems", type=int, default=8)
+    parser.add_argument("--group", type=int, default=8)
+    arguments = parser.parse_args()
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = arguments.cores[1]
+    with tempfile.TemporaryDirectory() as folder:
+        model = load_model("builtin:word_problems")
+        model.network.model.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        text = RUN.format(model=folder, python=arguments.python, problems=arguments.problems, group=arguments.group)
+        ready = resolve(parse_config(text, "run.yaml"))
+        parts = build(ready, Surroundings(Path(folder) / "server.log", lambda sentence: print(sentence, flush=True)))
+        os.sched_setaffinity(0, {int(arguments.cores[0])})  # the server has been started by now
+        try:
+            with closing(parts.verifier):
+                seconds = steps_of(Loop(parts, ready.settings), parts.engine, arguments.pairs)
+        finally:
+            parts.engine.close()
+    print(json.dumps(_line(seconds, arguments)))
+
+
+def _line(seconds: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> dict[str, Any]:
+    medians = {
+        kind: {name: round(median(step[name] for step in steps), 3) for name in steps[0]}
+        for kind, steps in seconds.items()
+    }
+    on, off = medians["on"], medians["off"]
+    return {
+        "benchmark": "overlap",
+        "completions": arguments.problems * arguments.group,
+        "medians": medians,
+        "saved": round(1 - on["step"] / off["step"], 3),
+        "hidden": round(off["sample"] - on["sample"], 3),
+        "steps": seconds,
+        "load": [round(value, 1) for value in os.getloadavg()],
+        "environment": describe_environment(),
+    }
+
+
+if __name__ == "__main__":
+    main()
