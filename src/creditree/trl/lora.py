@@ -29,15 +29,16 @@ def lora_block(config: Any) -> dict[str, Any]:
         if item.name == "bias" and value == "none":
             continue
         raise ConfigError(f"peft_config.{item.name} is {shown(value)}, which is not supported here; leave it out.")
+    given: Any = config
     named = getattr(config, "target_modules", None)
     if isinstance(named, str) and named != "all-linear":
         raise ConfigError(f"peft_config.target_modules is {shown(named)}: write a list of names, or 'all-linear'.")
     targets = USUAL if named is None else EVERY if isinstance(named, str) else sorted(named)
     layers = getattr(config, "layers_to_transform", None)
     return {
-        "rank": config.r,
-        "alpha": float(config.lora_alpha),
-        "dropout": float(config.lora_dropout),
+        "rank": given.r,
+        "alpha": float(given.lora_alpha),
+        "dropout": float(given.lora_dropout),
         "targets": targets,
         "layers": "1" if layers is None else [layers] if isinstance(layers, int) else list(layers),
     }
