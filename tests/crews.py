@@ -34,7 +34,7 @@ class CrewBeside:
         weights = SentWeights.of(trained)
         values: list[Any] = [None] * len(orders)
         for number in reversed(range(len(orders))):
-            place = (number + len(self.orders)) % self.size
+            place = len(self.orders) % self.size
             order, sent = pickle.loads(pickle.dumps((orders[number], weights)))
             reply = pickle.loads(pickle.dumps(self.workers[place].do(order, sent)))
             self.orders.append((place, order.what))

@@ -31,11 +31,13 @@ NOT_FOUND: Reply = (404, {"detail": "Not Found"})
 class FakeVllm:
     """Answers as vLLM does. What it cannot do is left out: `ids`, `scores`, `loads`, `tells`.
 
-    `max_loras`: adapters that it holds at once.
+    `no_ids`: what it answers to ids where it takes none (real ones were seen to fail: 500);  `max_loras`: adapters that
+    it holds at once.
     """
 
     model: Model = field(default_factory=lambda: tiny("qwen2", torch.float32))
     ids: bool = True
+    no_ids: int = 422
     returns: bool = True
     scores: bool = True
     loads: bool = True
@@ -104,7 +106,7 @@ class FakeVllm:
         if name != "base" and name not in self.adapters:
             return 404, {"error": {"message": f"The model `{name}` does not exist.", "code": 404}}
         if not self.ids and isinstance(prompt, list):
-            return 422, {"detail": [{"msg": "Input should be a valid string"}]}
+            return self.no_ids, {"detail": [{"msg": "Input should be a valid string"}]}
         ids = token_array(prompt)
         with self._as(name):
             self._engine.forget()

@@ -12,7 +12,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from creditree.api import compare, doctor, evaluate, export, grade, load_config, monitor, pilot, plan, sweep, train
+    from creditree.api import (
+        compare,
+        doctor,
+        evaluate,
+        export,
+        grade,
+        load_config,
+        monitor,
+        pilot,
+        plan,
+        report,
+        sweep,
+        train,
+    )
     from creditree.batch import pack
     from creditree.credit.base import Credit, OutcomeCredit
     from creditree.credit.prefix_gain import PrefixGain
@@ -57,10 +70,10 @@ __all__ = [
     "Problem", "PromptTemplate", "Replay", "RolloutTree", "Run", "RunError", "SampleRequest", "Sampling", "Schedule",
     "Selection", "Signals", "Task", "Verdict", "Verifier", "Watcher", "again", "compare", "doctor", "evaluate",
     "export", "grade", "load_config", "load_model", "monitor", "number", "pack", "paired_difference", "pilot",
-    "plan", "prompt_ids", "sweep", "train", "wilson",
+    "plan", "prompt_ids", "report", "sweep", "train", "wilson",
 ]  # fmt: skip
 
-PROCEDURES = frozenset({"doctor", "evaluate", "export", "monitor", "pilot", "plan", "sweep", "train"})
+PROCEDURES = frozenset({"doctor", "evaluate", "export", "monitor", "pilot", "plan", "report", "sweep", "train"})
 """Procedures that are called as the packages behind them: ``creditree.train(...)`` calls the package."""
 WHERE = {
     **dict.fromkeys(("compare", "grade", "load_config"), "api"),

@@ -22,6 +22,7 @@ from creditree.measure.evaluation import Evaluated
 from creditree.measure.evaluation import evaluate as evaluate_request
 from creditree.measure.grade import GradeRequest, Grades
 from creditree.measure.grade import grade as grade_request
+from creditree.measure.report import report as report
 from creditree.measure.target import EvaluationRequest
 from creditree.monitor.baseline import MonitorRequest
 from creditree.monitor.call import MonitorResult
@@ -124,7 +125,6 @@ def evaluate(
 
     `target`: a run, its directory, an adapter's, or a model's name;  `task`: default: the run's;  `out`: directory to
     keep the results in;  `reward`: who judges, as in a configuration, or a function of a file.
-
     Raises ConfigError, DataError, ModelError or RunError.
     """
     request = EvaluationRequest(

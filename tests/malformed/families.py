@@ -200,7 +200,7 @@ def _sweep(place: Path, draw: random.Random, sources: Sources) -> Case:
     return Case("sweep", kind, place, ("sweep", "sweep.yaml", "--dry-run", "--json"))
 
 
-def _written_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def written_table(path: Path, rows: list[dict[str, Any]]) -> None:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
@@ -218,7 +218,7 @@ def _written_table(path: Path, rows: list[dict[str, Any]]) -> None:
 def _damaged_table(path: Path, draw: random.Random, rows: list[dict[str, Any]]) -> tuple[str, int]:
     """Write a damaged table; return how, and how many of its rows may be others than the valid ones."""
     if draw.random() < 0.6:
-        _written_table(path, rows)
+        written_table(path, rows)
         return mutated(path, draw), 3
     rows = [dict(row) for row in rows]
     row, column = draw.randrange(len(rows)), draw.choice(list(rows[0]))
@@ -226,12 +226,12 @@ def _damaged_table(path: Path, draw: random.Random, rows: list[dict[str, Any]]) 
     rows[row][column] = value
     kind = f"{column}={str(value)[:20]!r}"
     try:
-        _written_table(path, rows)
+        written_table(path, rows)
     except (pa.ArrowException, UnicodeEncodeError):
         rows[row][column] = str(value).encode(errors="replace").decode()
         for one in rows:
             one[column] = str(one[column])
-        _written_table(path, rows)
+        written_table(path, rows)
     return kind, 1
 
 

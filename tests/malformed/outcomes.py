@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
+import psutil
+
 import creditree.cli.describe
 import creditree.measure.evaluation
 import creditree.measure.grade
@@ -22,6 +24,8 @@ Check = Callable[[str], str]
 """From what a command printed to what is wrong with it, "" for nothing."""
 LIMIT_S = 60.0
 AT_ONCE = 2
+MOST_MEMORY = 3 << 30
+"""Bytes that a command may hold beyond what this process does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Case:
     arguments: tuple[str, ...]
     check: Check = lambda _: ""
     act: Callable[[], None] | None = None
+    leaves: tuple[str, ...] = ()
+    """What must not be there where it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,9 @@ def outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
             running[_started(case)] = (case, time.monotonic())
             case = next(waiting, None)
             continue
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status, usage = os.wait4(-1, os.WNOHANG)
         if pid in running:
-            yield _outcome(running.pop(pid)[0], status)
+            yield _outcome(running.pop(pid)[0], status, usage.ru_maxrss * 1024)
         late = [pid for pid, (_, begun) in running.items() if time.monotonic() - begun > LIMIT_S]
         for pid in late:
             os.kill(pid, signal.SIGKILL)
@@ -106,13 +112,15 @@ def _run(case: Case) -> int:
     return 0
 
 
-def _outcome(case: Case, status: int) -> Outcome:
+def _outcome(case: Case, status: int, memory: int) -> Outcome:
     out, err = ((case.folder / f".{name}").read_bytes().decode(errors="replace") for name in ("out", "err"))
     whole = (err.strip().splitlines() or [""])[-1]
     last = whole[:300]
     if os.WIFSIGNALED(status):
         return Outcome(case, "crash", f"signal {os.WTERMSIG(status)}: {last}")
     code = os.WEXITSTATUS(status)
+    if memory > psutil.Process().memory_info().rss + MOST_MEMORY:
+        return Outcome(case, "memory", f"{memory / 1e9:.1f} GB: {last}")
     if "Traceback (most recent call last)" in err or code not in (0, 2):
         return Outcome(case, "traceback", f"exit {code}: {last}")
     if any(
@@ -125,4 +133,7 @@ def _outcome(case: Case, status: int) -> Outcome:
     sentences = [line for line in err.splitlines() if line.startswith("creditree: ")]
     if len(sentences) != 1 or not whole.endswith((".", "?", ")")):
         return Outcome(case, "no sentence", last)
+    left = [name for name in case.leaves if os.path.lexists(case.folder / name)]
+    if left:
+        return Outcome(case, "partial output", f"{left[0]} is there: {last}")
     return Outcome(case, "refused", last)

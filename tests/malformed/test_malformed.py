@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import torch
 import yaml
 
 from creditree.cli.main import run
+from tests.malformed.blocks import block_cases
 from tests.malformed.families import CONFIG, Sources, cases
-from tests.malformed.outcomes import Outcome, outcomes
+from tests.malformed.outcomes import Case, Outcome, outcomes
+from tests.malformed.tables import table_cases
 from tests.tiny_models import char_tokenizer, random_model
 
 SEED = 20261126
@@ -57,6 +60,26 @@ def test_a_sample_of_malformed_inputs(tmp_path: Path) -> None:
     found = ended(tmp_path, QUICK, Sources())
     assert not faults(found)
     assert {one.name for one in found} == {"works", "refused"}
+
+
+def test_a_sample_of_each_known_kind(tmp_path: Path) -> None:
+    known = [*table_cases(tmp_path, 4, 19), *block_cases(tmp_path, 4, 19)]
+    found = list(outcomes(known))
+    assert len(found) >= 30
+    assert not faults(found)
+    assert {one.name for one in found} == {"works", "refused"}
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("make", [table_cases, block_cases])
+def test_every_known_kind(make: Callable[[Path], Iterator[Case]], tmp_path: Path) -> None:
+    found = []
+    for outcome in outcomes(make(tmp_path)):
+        found.append(outcome)
+        shutil.rmtree(outcome.case.folder)
+    assert len(found) >= 250
+    assert not faults(found)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def doctor(
     """
     prepare()
     from creditree.cli.output import console, print_json, quiet_libraries, shown
+    from creditree.cli.words import in_options
     from creditree.doctor.call import doctor as examined
     from creditree.doctor.request import DoctorRequest
     from creditree.report.doctor import doctor_view
@@ -39,6 +40,6 @@ def doctor(
     if json:
         print_json(record)
     else:
-        console().print(doctor_view(record), soft_wrap=True)
+        console().print(doctor_view(record, in_options), soft_wrap=True)
     if not checkup.healthy:
         raise typer.Exit(ILL)

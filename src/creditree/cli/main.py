@@ -22,6 +22,7 @@ from creditree.cli.show import show
 from creditree.cli.sweep import sweep
 from creditree.cli.train import train
 from creditree.cli.tree import tree
+from creditree.cli.view import view
 
 
 class App(typer.Typer):
@@ -50,6 +51,7 @@ app.command()(monitor)
 app.command()(compare)
 app.command()(report)
 app.command()(tree)
+app.command()(view)
 app.command()(export)
 app.command()(grade)
 app.command("verify-audit")(verify_audit)

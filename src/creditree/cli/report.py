@@ -20,7 +20,7 @@ def report(
     from creditree.cli.output import console
     from creditree.measure.report import report as reported
 
-    written = reported(runs, out=out, figures=figures)
+    written = reported(*runs, out=out, figures=figures)
     console().print(f"The report: {written.page}", soft_wrap=True)
     if figures is not None:
         console().print(f"Its {len(written.figures)} pictures: {figures}", soft_wrap=True)

@@ -21,8 +21,13 @@ MOST_THREADS = 1024
 
 def same_temperature(temperatures: Sequence[float]) -> float | None:
     """Return the first temperature that is the same as one before, to the six digits that results are named by."""
-    names = [f"{temperature:g}" for temperature in temperatures]
-    return next((temperature for place, temperature in enumerate(temperatures) if names[place] in names[:place]), None)
+    seen: set[str] = set()
+    for temperature in temperatures:
+        name = f"{temperature:g}"
+        if name in seen:
+            return temperature
+        seen.add(name)
+    return None
 
 
 class ModelConfig(Block):

@@ -1,5 +1,6 @@
 """The key `task` of a configuration: where the problems come from."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -262,9 +263,11 @@ class MixtureConfig(TaskBlock):
     def labels(self) -> list[str]:
         """What its tasks are called, each once: a second one of a name is called ``name_2``."""
         names: list[str] = []
-        for place, part in enumerate(self.mixture):
-            count = 1 + sum(other.task.label == part.task.label for other in self.mixture[:place])
-            names.append(part.task.label if count == 1 else f"{part.task.label}_{count}")
+        counts = Counter[str]()
+        for part in self.mixture:
+            label = part.task.label
+            counts[label] += 1
+            names.append(label if counts[label] == 1 else f"{label}_{counts[label]}")
         return names
 
     @property

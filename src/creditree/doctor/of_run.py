@@ -68,7 +68,7 @@ def attempted(make: Callable[[], T], what: str, left_out: list[str]) -> T | None
     try:
         return make()
     except CreditreeError as error:
-        left_out.append(f"{what} was not looked at: {error}")
+        left_out.append(f"{what} could not be looked at: {error}")
         return None
 
 
@@ -87,10 +87,10 @@ def _summary(run: RunDirectory, left_out: list[str]) -> Summary | None:
 
 def _task(config: RunConfig, left_out: list[str]) -> Task | None:
     if config.task.locations:
-        left_out.append("the problems were not looked at: code that the run names makes them, and is not run")
+        left_out.append("the problems could not be looked at: code that the run names makes them, and is not run")
         return None
     if config.task.is_on_hub:
-        left_out.append("the problems were not looked at: they are on the hub")
+        left_out.append("the problems could not be looked at: they are on the hub")
         return None
 
     def made() -> Task:
@@ -104,7 +104,7 @@ def _task(config: RunConfig, left_out: list[str]) -> Task | None:
 def _completions(run: RunDirectory, left_out: list[str]) -> tuple[JudgedCompletion, ...]:
     steps = spread(run.rollout_steps(), MOST_STEPS)
     if not steps:
-        left_out.append("single completions were not looked at: the run keeps no rollouts (log.rollouts_every)")
+        left_out.append("single completions could not be looked at: the run keeps no rollouts (log.rollouts_every)")
     rows: list[dict[str, Any]] = []
     for step in steps:
         rows += attempted(lambda step=step: run.rollouts(step), f"step {step}'s rollouts", left_out) or []  # type: ignore[misc]

@@ -78,7 +78,7 @@ def unjudged(case: Case) -> Diagnosis | None:
         "Give the judge more time, and see that it ends on any text."
         if slow
         else "Mend the reward function: it must return a number for any text, the empty one too.",
-        "" if first is None else f"{first.detail or first.status}, on {quoted(first.text)}",
+        "" if first is None else f"{(first.detail or first.status).rstrip('.')}, on {quoted(first.text)}",
         _longer(case) if slow else {},
     )
 

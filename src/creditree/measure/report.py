@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 from creditree.errors import RunError, did_you_mean
@@ -15,6 +16,7 @@ from creditree.runs.atomic import text_bytes, write_bytes, writing
 from creditree.runs.directory import RunDirectory
 from creditree.train.page import PAGE
 
+AnyPath = str | PathLike[str]
 LAST = "last"
 MOST_NAMED = 8
 
@@ -27,32 +29,41 @@ class Reported:
     figures: tuple[Path, ...]
 
 
-def report(paths: Sequence[Path], *, out: Path | None = None, figures: Path | None = None) -> Reported:
+def report(*runs: AnyPath, out: AnyPath | None = None, figures: AnyPath | None = None) -> Reported:
     """Write the report of one run, or of several side by side; `out`: by default ``report.html`` in the only run.
 
     `figures`: a directory for every chart as PNG and SVG. Raises RunError where there is no run, one cannot be read,
     or nothing can be written.
     """
+    paths = [Path(run) for run in runs]
     if not paths:
         raise RunError("a report needs at least one run directory; name one.")
     if out is None and len(paths) > 1:
         raise RunError("a report of several runs needs a file of its own: name it with `out`, such as both.html.")
     overview = overview_of_runs(paths)
-    page = paths[0] / PAGE if out is None else out
+    page = paths[0] / PAGE if out is None else Path(out)
     with writing(page):
         page.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(page, text_bytes(report_html(overview)))
-    return Reported(page, () if figures is None else write_pictures(overview, figures))
+    return Reported(page, () if figures is None else write_pictures(overview, Path(figures)))
 
 
 def overview_of_runs(paths: Sequence[Path]) -> Overview:
     """Read runs for a report; those of one method that differ in their seed only are averaged over."""
     tokens = MOST_TOKENS // len(paths)
-    runs = tuple(overview_of(path, tokens=tokens) for path in paths)
+    names = _names(paths)
+    runs = tuple(replace(overview_of(path, tokens=tokens), name=names[str(path)]) for path in paths)
     compared = _compared([path for path in paths if (path / SUMMARY).exists()])
     if compared is None:
         return Overview(runs)
-    return Overview(runs, compared.measured, compared.decoding, compared.damages)
+    measured = tuple(replace(run, name=names[run.name]) for run in compared.measured)
+    return Overview(runs, measured, compared.decoding, compared.damages)
+
+
+def _names(paths: Sequence[Path]) -> dict[str, str]:
+    """Return what runs are called, by path: the last part where several are told apart by it."""
+    last = {str(path): path.resolve().name for path in paths}
+    return last if len(paths) > 1 and len(set(last.values())) == len(last) else {str(path): str(path) for path in paths}
 
 
 def _compared(ended: Sequence[Path]) -> Comparison | None:

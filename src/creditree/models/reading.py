@@ -7,7 +7,7 @@ is at fault is found afterwards, by reading each by itself.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,20 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from creditree.disk import content, is_inside, opened
 from creditree.errors import CreditreeError, ModelError
 from creditree.models.directory import known, locate
+from creditree.models.sizes import size_problem
 from creditree.text import one_line, shown
 
 REASON = 300
@@ -39,6 +47,8 @@ def load_config(name: str, *, offline: bool = False) -> Any:
     """Return a model's configuration. Raises ModelError."""
     where = located(name)
     with reading(name, where, "config.json"):
+        if not Path(where).is_dir():
+            _check_sizes(name, PreTrainedConfig.get_config_dict(where, local_files_only=offline)[0])
         return AutoConfig.from_pretrained(where, local_files_only=offline, trust_remote_code=False)
 
 
@@ -163,8 +173,8 @@ def fault_in(directory: Path, files: Sequence[str] = ()) -> tuple[str, str] | No
     for name in files or (*SMALL, *_LARGE):
         path = directory / name
         problem = object_problem(path) if path.exists() else None
-        if problem is None and name == _INDEX and path.exists():
-            problem = _index_problem(path)
+        if problem is None and name in _WITHIN and path.exists():
+            problem = _WITHIN[name](path)
         if problem is not None:
             return name, problem
     for path in () if files else sorted(directory.glob("*.safetensors")):
@@ -252,9 +262,20 @@ def _guess(directory: Path, what: str) -> str:
     return what
 
 
+def _check_sizes(name: str, values: Mapping[str, Any]) -> None:
+    problem = size_problem(values)
+    if problem is not None:
+        raise ModelError(_damaged(name, "config.json", problem))
+
+
+def _config_problem(path: Path) -> str | None:
+    """Return why a configuration cannot be that of a model."""
+    return size_problem(json.loads(content(path)))
+
+
 def _index_problem(path: Path) -> str | None:
     """Return why an index of shards cannot be used: it maps names of tensors to files beside it."""
-    shards = json.loads(path.read_text(encoding="utf-8")).get("weight_map")
+    shards = json.loads(content(path)).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         return "it has no weight_map from tensors to files"
     outside = next((shard for shard in shards.values() if not is_inside(shard)), None)
@@ -262,6 +283,10 @@ def _index_problem(path: Path) -> str | None:
         return f"it names {shown(outside)}, which lies elsewhere"
     missing = sorted({shard for shard in shards.values() if not (path.parent / shard).is_file()})
     return f"{one_line(missing[0], REASON)}, which it names, is not there" if missing else None
+
+
+_WITHIN: dict[str, Callable[[Path], str | None]] = {"config.json": _config_problem, _INDEX: _index_problem}
+"""What small files are checked for beside being JSON."""
 
 
 def _hub_reason(error: BaseException) -> str:

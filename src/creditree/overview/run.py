@@ -80,7 +80,7 @@ def overview_of(path: Path, *, tokens: int = MOST_TOKENS) -> RunOverview:
         metrics=run.metrics(),
         summary=summary,
         examples=_examples(run),
-        forests=_chosen(run, tokens, notes),
+        forests=_chosen(run, tokens, notes) if tokens else (),
         kept_steps=tuple(run.rollout_steps()),
         notes=tuple(notes),
     )

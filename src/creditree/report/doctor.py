@@ -1,6 +1,6 @@
 """What the doctor found, for the terminal, from the record that programs read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,14 +12,17 @@ from creditree.units import show_bytes
 STYLES = {"problem": "bold red", "note": "bold blue"}
 
 
-def doctor_view(record: Mapping[str, Any]) -> RenderableType:
-    """Return the record for the terminal: the machine, what fits, what was tried, and the findings."""
+def doctor_view(record: Mapping[str, Any], spelled: Callable[[str], str] = str) -> RenderableType:
+    """Return the record for the terminal: the machine, what fits, what was tried, and the findings.
+
+    `spelled` writes the parameters that sentences name as a door calls them.
+    """
     parts: list[RenderableType] = []
     if record["subject"]["kind"] == "machine":
         parts += _machine(record["machine"])
     parts += [Text(line) for line in (*_fits(record["memory"]), *_tried(record["probe"]), *record["left_out"])]
     for finding in record["findings"]:
-        parts += [Text(), *_finding(finding)]
+        parts += [Text(), *_finding(finding, spelled)]
     return Group(*parts, Text(), Text(_conclusion(record)))
 
 
@@ -74,12 +77,13 @@ def _tried(probe: Mapping[str, Any] | None) -> list[str]:
     return [f"Tried: {probe['steps']} steps in memory, {sampled}, in {probe['seconds']:.1f} s."]
 
 
-def _finding(finding: Mapping[str, Any]) -> list[RenderableType]:
-    head = Text.assemble((finding["severity"], STYLES[finding["severity"]]), f" {finding['id']}: {finding['text']}")
+def _finding(finding: Mapping[str, Any], spelled: Callable[[str], str]) -> list[RenderableType]:
+    severity, text = finding["severity"], spelled(finding["text"])
+    head = Text.assemble((severity, STYLES[severity]), f" {finding['id']}: {text}")
     figures = ", ".join(f"{name} {_figure(value)}" for name, value in finding["evidence"].items())
     lines = [f"  evidence: {figures}"] if figures else []
     lines += [f"  example: {finding['example']}"] if finding["example"] else []
-    lines += [f"  remedy: {finding['remedy']}"]
+    lines += [f"  remedy: {spelled(finding['remedy'])}"]
     lines += [f"    {line}" for line in finding["yaml"]]
     return [head, *map(Text, lines)]
 

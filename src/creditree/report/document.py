@@ -98,7 +98,28 @@ class TreePlace:
     place: int
 
 
-Block = Heading | Paragraph | Callout | Bullets | Rows | Code | Details | Picture | Drawings | KeyFigures | TreePlace
+@dataclass(frozen=True, slots=True)
+class PagePart:
+    """Blocks that the page's script finds by a name; in Markdown they just follow."""
+
+    name: str
+    blocks: tuple["Block", ...]
+
+
+Block = (
+    Heading
+    | Paragraph
+    | Callout
+    | Bullets
+    | Rows
+    | Code
+    | Details
+    | Picture
+    | Drawings
+    | KeyFigures
+    | TreePlace
+    | PagePart
+)
 
 
 def asset(name: str) -> str:
@@ -111,24 +132,36 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return printable("\n".join(_markdown(block) for block in blocks))
 
 
-def to_html(title: str, blocks: Sequence[Block], script: str = "", data: str = "") -> str:
+def to_fragment(blocks: Sequence[Block]) -> str:
+    """Return the blocks as HTML to be put into a page."""
+    return printable("\n".join(_html(block) for block in blocks))
+
+
+def page_policy(script: str, *, connect: bool = False) -> str:
+    """Return what a page allows itself: its own style and script, pictures inside, and `connect`: its own server."""
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_digest(asset('style.css'))}'; script-src "
+        f"{_quoted_digest(script)}; connect-src {_OWN if connect else _NONE}; base-uri 'none'; form-action 'none'"
+    )
+
+
+_OWN, _NONE = "'self'", "'none'"
+
+
+def to_html(title: str, blocks: Sequence[Block], script: str = "", data: str = "[]", *, connect: bool = False) -> str:
     """Return the blocks as one HTML file without anything from elsewhere, pictures inside.
 
     `script` draws with `data`, JSON in which nothing ends an element. The page allows itself no other script, no other
-    style, and no connection.
+    style, and no connection, unless to its own server (`connect`).
     """
-    body = "\n".join(_html(block) for block in blocks)
+    body = to_fragment(blocks)
     style = asset("style.css")
     scripts = (
         f'<script type="application/json" id="trees">{data}</script>\n<script>{script}</script>\n' if script else ""
     )
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src "
-        f"{_quoted_digest(script)}; base-uri 'none'; form-action 'none'"
-    )
     return printable(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{page_policy(script, connect=connect)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n{scripts}</body>\n</html>\n"
     )
@@ -158,6 +191,8 @@ def _markdown(block: Block) -> str:
             return f"{_fence(text)}text\n{text}\n{_fence(text)}\n"
         case Details(summary, blocks):
             return f"**{markdown_line(summary)}**\n\n{to_markdown(blocks)}"
+        case PagePart(_, blocks):
+            return to_markdown(blocks)
         case Picture(name, _, caption):
             return f"![{markdown_line(caption)}]({name})\n"
         case _:
@@ -190,6 +225,8 @@ def _html_around(block: Block) -> str:
         case Details(summary, blocks):
             inner = "\n".join(_html(block) for block in blocks)
             return f"<details><summary>{escape(summary)}</summary>\n{inner}\n</details>"
+        case PagePart(name, blocks):
+            return f'<div id="{escape(name)}">{to_fragment(blocks)}</div>'
         case Picture(_, png, caption):
             return f'<img alt="{escape(caption)}" src="data:image/png;base64,{b64encode(png).decode()}">'
         case Drawings(svgs):

@@ -251,15 +251,15 @@ class RunDirectory(HeldDirectory):
         folder = self.writable(_ROLLOUTS)
         if folder.is_dir():
             recover(folder)
-        self.forget(*(_rollouts(later) for later in self.rollout_steps() if later > step))
+        self.forget(*(rollouts_name(later) for later in self.rollout_steps() if later > step))
 
     def write_rollouts(self, step: int, table: pa.Table) -> None:
         """Write a step's completions, as `creditree.runs.rollouts.rollout_table` makes them."""
-        write_table(self, _rollouts(step), table)
+        write_table(self, rollouts_name(step), table)
 
     def rollouts(self, step: int) -> list[dict[str, object]]:
         """Return the rows of a step's completions. Raises RunError where that step's were not kept."""
-        return read_table(self, _rollouts(step), SCHEMA.names, "choose another step", later=LATER)
+        return read_table(self, rollouts_name(step), SCHEMA.names, "choose another step", later=LATER)
 
     def rollout_steps(self) -> list[int]:
         """Return the steps whose completions were kept."""
@@ -288,7 +288,8 @@ def _measured(decoding: str, side: Side) -> str:
     return f"{_MEASUREMENT}/{decoding}/{side}"
 
 
-def _rollouts(step: int) -> str:
+def rollouts_name(step: int) -> str:
+    """Return the file of a step's completions."""
     return f"{_ROLLOUTS}/step-{step:06d}.parquet"
 
 

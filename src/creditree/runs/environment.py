@@ -28,7 +28,7 @@ def describe_environment() -> dict[str, object]:
         **{name: _version(name) for name in _LIBRARIES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cores": _num_cores(),
+        "cores": num_cores(),
         **_gpu(),
     }
 
@@ -136,7 +136,7 @@ def _cuda_version() -> str | None:
     return match[1] if match else None
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Return the cores that this process may use, which can be fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)
     return (os.cpu_count() or 1) if affinity is None else len(affinity(0))

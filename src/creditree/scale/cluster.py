@@ -133,6 +133,6 @@ def check_fits(nodes: Sequence[NodeRoom], workers: int, need: Need) -> None:
     cure = f"set `workers` to {room}" if room else "add a machine with `ray start`"
     missing = need.words if workers - room == 1 else f"{workers - room} times {need.words}"
     raise ConfigError(
-        f"`workers` is {workers}, each of which needs {need.words}, and there is room for {room} ({have}): {missing} "
-        f"are missing; {cure}, or join a larger cluster ({ADDRESS})."
+        f"`workers` is {workers}, each of which needs {need.words}, and there is room for {room} ({have}); missing: "
+        f"{missing}; {cure}, or join a larger cluster ({ADDRESS})."
     )

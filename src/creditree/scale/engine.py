@@ -29,7 +29,7 @@ class CrewEngine(Engine):
     def __init__(self, crew: Crew, model: Model, trained: Trained | None, rows: int, device: str) -> None:
         self.crew, self.model = crew, model
         self.trained, self._rows = trained, rows
-        self.good_rows = GOOD_ROWS[device.partition(":")[0]]
+        self.good_rows = GOOD_ROWS.get(device.partition(":")[0], GOOD_ROWS["cpu"])
 
     @property
     def max_rows(self) -> int:

@@ -5,14 +5,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from socket import gethostname
-from time import monotonic
-from typing import Any
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
 
 from creditree.errors import CreditreeError, ModelError, RunError
-from creditree.models.trained import Trained
 from creditree.scale.cluster import Need, ray_module
 from creditree.scale.crew import Heard, Order, Reply, SentWeights
-from creditree.scale.worker import CrewWorker
+
+if TYPE_CHECKING:
+    from creditree.models.trained import Trained
+    from creditree.scale.worker import CrewWorker
 
 LOOK_S = 0.25
 """Seconds between two looks at who is done: signals are heard in between."""
@@ -46,7 +48,7 @@ class Dead:
 class Actor:
     """What runs in a worker's process."""
 
-    def __init__(self, make: Callable[[], CrewWorker], threads: int, directory: str) -> None:
+    def __init__(self, make: "Callable[[], CrewWorker]", threads: int, directory: str) -> None:
         self._make, self._threads, self._directory = make, threads, directory
         self._worker: CrewWorker | None = None
 
@@ -78,20 +80,24 @@ class Actor:
 
 @dataclass(eq=False, slots=True)
 class _Member:
-    """A worker: its actor, and what it is at. `order`: the index of its order; None: it loads, or ends old work."""
+    """A worker: its actor, and what it is at. `order`: the index of its order; None: it loads, or ends old work.
+
+    `failed`: how many in its place have died in a row before they were ready.
+    """
 
     number: int
     actor: Any
     call: Any = None
     order: int | None = None
     is_ready: bool = False
+    failed: int = 0
 
 
 @dataclass(eq=False)
 class RayCrew:
     """`size` workers on a cluster that is joined already; `make` makes one, in its own process."""
 
-    make: Callable[[], CrewWorker]
+    make: "Callable[[], CrewWorker]"
     size: int
     need: Need
     tell: Callable[[str], None]
@@ -99,7 +105,6 @@ class RayCrew:
     cpu_s: float = 0.0
     _members: list[_Member] = field(default_factory=list)
     _sent: tuple[bytes, Any] | None = None
-    _alive: float = field(default_factory=monotonic)
     _holds: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,24 +134,25 @@ class RayCrew:
                 if isinstance(answer, Dead):
                     deaths += 1
                     self._replace(member)
-            if deaths > MOST_DEATHS or monotonic() > until:
+            if deaths >= MOST_DEATHS or monotonic() > until:
                 ready = sum(member.is_ready for member in self._members)
                 raise RunError(
                     f"only {ready} of {self.size} workers have started (they have loaded nothing after {START_S:.0f} s,"
                     " or died of it); see that each has the memory for the model, or set `workers` to less."
                 )
 
-    def run(self, orders: Sequence[Order], trained: Trained | None, heard: Heard | None = None) -> list[Any]:
+    def run(self, orders: Sequence[Order], trained: "Trained | None", heard: Heard | None = None) -> list[Any]:
         """Return the values of all orders, in their order; each is done by the first worker that is free."""
         weights = self._weights(trained)
         values: list[Any] = [None] * len(orders)
         waiting, missing = deque(range(len(orders))), len(orders)
         deaths: Counter[int] = Counter()
-        self._alive = monotonic()
+        alive = monotonic()
         for member in self._members:
             member.order = None  # a run that was interrupted has left them with its work
         while missing:
             self._deal(orders, waiting, weights)
+            alive = self._checked(alive)
             for member, index, answer in self._returned():
                 if isinstance(answer, Dead):
                     self._died(member, index, deaths, waiting)
@@ -157,6 +163,17 @@ class RayCrew:
                         heard(index, answer)
         return values
 
+    def _checked(self, alive: float) -> float:
+        """Return when a worker was last alive. Raises RunError where that is too long ago."""
+        if any(member.is_ready for member in self._members):
+            return monotonic()
+        if monotonic() - alive > PATIENCE_S:
+            raise RunError(
+                f"no worker of {self.size} has been alive for {PATIENCE_S:.0f} s; see that `ray status` shows machines "
+                "with room for them, and continue with `resume`."
+            )
+        return alive
+
     def close(self) -> None:
         """Send the workers away, and leave the cluster."""
         for member in self._members:
@@ -165,7 +182,7 @@ class RayCrew:
         self._sent = None
         self.close_with()
 
-    def _weights(self, trained: Trained | None) -> Any:
+    def _weights(self, trained: "Trained | None") -> Any:
         """Return a reference to the weights as they are now, which are sent once."""
         known = None if self._sent is None else self._sent[0]
         weights = SentWeights.of(trained, known)
@@ -184,7 +201,9 @@ class RayCrew:
     def _returned(self) -> Iterator[tuple[_Member, int | None, Reply | Dead]]:
         """Yield who has done an order, or is dead, with the index of the order. Raises what a worker raised."""
         calls = {member.call: member for member in self._members if member.call is not None}
-        done, _ = self._ray.wait(list(calls), num_returns=1, timeout=LOOK_S)
+        done = self._ray.wait(list(calls), num_returns=1, timeout=LOOK_S)[0] if calls else []
+        if not calls:
+            sleep(LOOK_S)
         for call in done:
             member = calls[call]
             index, member.call, member.order = member.order, None, None
@@ -197,13 +216,6 @@ class RayCrew:
                     raise answer.error
             else:
                 yield member, index, answer
-        if any(member.is_ready for member in self._members):
-            self._alive = monotonic()
-        elif monotonic() - self._alive > PATIENCE_S:
-            raise RunError(
-                f"no worker of {self.size} has been alive for {PATIENCE_S:.0f} s; see that `ray status` shows machines "
-                "with room for them, and continue with `resume`."
-            )
 
     def _answer(self, call: Any) -> Reply | Started | Failed | Dead:
         try:
@@ -235,10 +247,16 @@ class RayCrew:
         self._replace(member)
 
     def _replace(self, member: _Member) -> None:
+        """Put another worker in the place of one that is dead, unless too many have died there while they loaded."""
         self._ray.kill(member.actor)
-        self._members[member.number] = self._begun(member.number)
+        failed = 0 if member.is_ready else member.failed + 1
+        if failed == MOST_DEATHS:
+            self.tell(f"worker {member.number + 1} cannot start any more; the others go on without it")
+            member.is_ready = False
+            return
+        self._members[member.number] = self._begun(member.number, failed)
 
-    def _begun(self, number: int) -> _Member:
+    def _begun(self, number: int, failed: int = 0) -> _Member:
         options = {"num_cpus": self.need.cpus, "num_gpus": self.need.gpus, "max_restarts": 0, "max_task_retries": 0}
         actor = self._kind.options(**options).remote(self.make, self.need.cpus, os.getcwd())
-        return _Member(number, actor, actor.ready.remote())
+        return _Member(number, actor, actor.ready.remote(), failed=failed)

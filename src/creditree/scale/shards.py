@@ -1,5 +1,6 @@
 """Cut a batch into shards that take about the same time, and work into pieces that workers take from a queue."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -119,16 +120,18 @@ def pieces_of(tokens: Sequence[int], rows: Sequence[int], workers: int, good_row
     each round deals half of what is left to the workers, so that whoever was fast or lucky takes more of the rest.
     It depends on its arguments alone, so that pieces are the same whoever is fast.
     """
-    left = sorted(range(len(tokens)), key=lambda index: (-tokens[index], index))
-    least = min(good_rows, ceil(sum(rows) / workers))
+    left = deque(sorted(range(len(tokens)), key=lambda index: (-tokens[index], index)))
+    least, rest = min(good_rows, ceil(sum(rows) / workers)), sum(tokens)
     pieces: list[list[int]] = []
     while left:
-        target = max(1, ceil(sum(tokens[index] for index in left) / (2 * workers)))
+        target = max(1, ceil(rest / (2 * workers)))
         for _ in range(workers):
             piece: list[int] = []
-            while left and (
-                sum(tokens[index] for index in piece) < target or sum(rows[index] for index in piece) < least
-            ):
-                piece.append(left.pop(0))
+            taken = decoded = 0
+            while left and (taken < target or decoded < least):
+                piece.append(left.popleft())
+                taken += tokens[piece[-1]]
+                decoded += rows[piece[-1]]
             pieces += [piece] if piece else []
+            rest -= taken
     return pieces

@@ -17,6 +17,7 @@ from creditree.errors import ConfigError, CreditreeError
 from creditree.models.load import Model, load_model
 from creditree.models.trained import Trained, load_trained
 from creditree.plan.prediction import predict
+from creditree.runs.environment import num_cores
 from creditree.scale.cluster import ADDRESS, Need, NodeRoom, check_fits, connected, fitting
 from creditree.scale.engine import CrewEngine
 from creditree.scale.learner import ShardedLearner
@@ -122,7 +123,7 @@ def check_workers(config: RunConfig, workers: int) -> None:
 def _crew(config: RunConfig, make: Callable[[], CrewWorker], workers: int, tell: Tell, stack: ExitStack) -> RayCrew:
     """Return workers that have begun to load; the stack ends them and leaves the cluster."""
     gpus = int(config.model.device.startswith("cuda"))
-    local = NodeRoom("this machine", len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0)
+    local = NodeRoom("this machine", num_cores(), torch.cuda.device_count() if gpus else 0)
     joined = ExitStack()
     if ADDRESS not in os.environ:
         check_fits([local], workers, Need(1, gpus))

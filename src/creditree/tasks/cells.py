@@ -1,7 +1,7 @@
 """What a cell of a table means, the same in every format: missing, a text, or an accepted answer."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, isnan
 
@@ -56,6 +56,16 @@ def _answer(value: object) -> str:
     if text[0] == "=" and _FORMULA.fullmatch(text):
         raise ValueError("which is a formula of a spreadsheet; save the file with values in its place")
     return text
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that was there before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def plain_value(value: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from creditree.errors import DataError, did_you_mean
-from creditree.tasks.cells import DEEPEST, LONGEST_CELL, check_values
+from creditree.tasks.cells import DEEPEST, LONGEST_CELL, check_values, repeated
 from creditree.tasks.parquet import parquet_rows
 from creditree.text import one_line, shown
 
@@ -21,6 +21,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "compressed with zstandard: unpack it first",
     b"BZh": "compressed with bzip2: unpack it first",
     b"\xfd7zXZ": "compressed with xz: unpack it first",
+    b"\xff\xfe\0\0": "UTF-32 text: convert it to UTF-8",
     b"\xff\xfe": "UTF-16 text: convert it to UTF-8",
     b"\xfe\xff": "UTF-16 text: convert it to UTF-8",
     b"SQLite": "a data base: export the table as CSV",
@@ -121,9 +122,7 @@ def _loads(text: str, place: str, rule: str) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the key {shown(twice)} is there twice")
+        raise ValueError(f"the key {shown(repeated(name for name, _ in pairs))} is there twice")
     return members
 
 
@@ -174,7 +173,7 @@ def _check_header(header: list[str], file: Path) -> None:
 
 def check_columns(names: list[str], file: Path) -> None:
     """Raise DataError where two columns have one name: nobody knows which is meant."""
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    twice = repeated(names)
     if twice is not None:
         raise DataError(f"{file} has the column {shown(twice)} twice: rename or remove one of them.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.errors import DataError
-from creditree.tasks.cells import LONGEST_CELL, check_values, plain_value
+from creditree.tasks.cells import LONGEST_CELL, check_values, plain_value, repeated
 from creditree.text import one_line, shown
 
 MOST_UNFOLDED = 8 * 10**9
@@ -28,13 +28,15 @@ def parquet_rows(file: Path, most_rows: int) -> Iterator[tuple[int, Mapping[str,
         _check(source, names, file, most_rows)
         texts = [field.name for field in source.schema_arrow if _is_text(field.type)]
         source = pyarrow.parquet.ParquetFile(file, read_dictionary=texts)
-        number = 0
+        number, words = 0, {name: _Words() for name in texts}
         for batch in source.iter_batches(batch_size=PIECE):
-            columns = [_values(batch.column(place), name, file) for place, name in enumerate(names)]
-            for cells in zip(*columns, strict=True):
+            columns = {name: _column(batch.column(place), name, file, words) for place, name in enumerate(names)}
+            unchecked = [name for name in names if name not in words or not words[name].are_sound]
+            for cells in zip(*columns.values(), strict=True):
                 number += 1
                 values = dict(zip(names, cells, strict=True))
-                check_values(values, f"Row {number} of {file}")
+                if unchecked:
+                    check_values({name: values[name] for name in unchecked}, f"Row {number} of {file}")
                 yield number, values
     except (pyarrow.ArrowException, MemoryError) as error:
         reason = one_line(str(error), 200) or type(error).__name__
@@ -42,7 +44,7 @@ def parquet_rows(file: Path, most_rows: int) -> Iterator[tuple[int, Mapping[str,
 
 
 def _check(source: Any, names: list[str], file: Path, most_rows: int) -> None:
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    twice = repeated(names)
     if twice is not None:
         raise DataError(f"{file} has the column {shown(twice)} twice: rename or remove one of them.")
     metadata = source.metadata
@@ -55,24 +57,62 @@ def _check(source: Any, names: list[str], file: Path, most_rows: int) -> None:
         )
 
 
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
+class _Words:
+    """The different texts of a column, each held and checked once, however many rows have it.
 
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    A file of some megabytes can hold one text of millions of characters in as many rows.
+    """
 
+    def __init__(self) -> None:
+        self._array: Any = None
+        self._texts: list[str | None] = []
+        self.are_sound = False
 
-def _values(column: Any, name: str, file: Path) -> list[object]:
-    """Return the values of a column as Python's."""
-    from pyarrow import ArrowException, string, types
+    def of(self, column: Any, name: str, file: Path) -> list[object]:
+        """Return the texts of a piece of the column. Raises DataError for one that is too long."""
+        if self._array is None or not column.dictionary.equals(self._array):
+            self._array, self._texts = column.dictionary, column.dictionary.to_pylist()
+            self._check(name, file)
+        return [None if index is None else self._texts[index] for index in column.indices.to_pylist()]
 
-    kind = column.type
-    if types.is_dictionary(kind) and _is_text(kind.value_type):
-        longest = max((len(text) for text in column.dictionary.to_pylist() if text is not None), default=0)
+    def _check(self, name: str, file: Path) -> None:
+        longest = max((len(text) for text in self._texts if text is not None), default=0)
         if longest > LONGEST_CELL:
             raise DataError(
                 f"{file} has {longest:,} characters in a cell of column {shown(name)}, and a cell has at most "
                 f"{LONGEST_CELL:,}: shorten it."
             )
+        try:
+            check_values({name: self._texts}, "")
+            self.are_sound = True
+        except DataError:  # each row is looked at, to name the first that has it
+            self.are_sound = False
+
+
+def _column(column: Any, name: str, file: Path, words: Mapping[str, _Words]) -> list[object]:
+    """Return the values of a piece of a column as Python's."""
+    from pyarrow import types
+
+    if name in words and types.is_dictionary(column.type):
+        return words[name].of(column, name, file)
+    if name in words:
+        words[name].are_sound = False
+    return _values(column, name, file)
+
+
+def _is_text(kind: Any) -> bool:
+    """Return whether a column holds texts, as they are or in a dictionary."""
+    from pyarrow import types
+
+    plain = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(plain) or types.is_large_string(plain))
+
+
+def _values(column: Any, name: str, file: Path) -> list[object]:
+    """Return the values of a column that is not of texts."""
+    from pyarrow import ArrowException, string, types
+
+    kind = column.type
     try:
         if types.is_temporal(kind) and not types.is_duration(kind):
             written = column.cast(string()).to_pylist()

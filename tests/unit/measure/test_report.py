@@ -13,16 +13,16 @@ from tests.stored_run import stored_run
 
 def test_it_is_written_into_the_run_and_says_nothing_of_damage(tmp_path: Path) -> None:
     run = stored_run(tmp_path / "run")
-    written = report([run])
+    written = report(run)
     assert written.page == run / "report.html"
     assert written.page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    report([run])
+    report(run)
     assert RunDirectory.read(run).checksums.damages() == {}
 
 
 def test_every_chart_is_a_picture_twice(tmp_path: Path) -> None:
     run = stored_run(tmp_path / "a", kept=(20,))
-    written = report([run], out=tmp_path / "deep" / "page.html", figures=tmp_path / "figures")
+    written = report(run, out=tmp_path / "deep" / "page.html", figures=tmp_path / "figures")
     names = {path.name for path in written.figures}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     charts = [chart.name for chart in all_charts(overview_of_runs([run]))]
@@ -46,10 +46,10 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path) -> None:
         ([tmp_path], "There is no run"),
     ):
         with pytest.raises(RunError, match=words):
-            report(paths)
+            report(*paths)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="Cannot write"):
-        report([run], out=tmp_path / "file" / "page.html")
+        report(run, out=tmp_path / "file" / "page.html")
 
 
 def test_a_tree_is_found_by_step_and_problem(tmp_path: Path) -> None:

@@ -82,6 +82,28 @@ def refusal(path: Path, dtype: Any = "float32") -> str:
     return sentence
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (
+            "num_hidden_layers",
+            10**18,
+            "num_hidden_layers is 1000000000000000000, and no model has more than 10,000 there",
+        ),
+        ("num_hidden_layers", -(10**18), "num_hidden_layers is -1000000000000000000, and no model has more"),
+        ("num_hidden_layers", -1, "num_hidden_layers is -1, and no model has fewer than none"),
+        ("layer_types", [10**30], " is 1000000000000000000000000000000, and no model"),
+        ("rope_parameters", {"a": [{"hidden_size": 10**15}]}, "hidden_size is 1000000000000000, and no model"),
+    ],
+)
+def test_sizes_that_no_model_has_are_found_before_anything_is_made(
+    key: str, value: object, words: str, model: Path
+) -> None:
+    config = json.loads((model / "config.json").read_text()) | {key: value}
+    (model / "config.json").write_text(json.dumps(config))
+    assert words in refusal(model)
+
+
 @pytest.mark.parametrize("shard", ["../model.safetensors", "/dev/zero", "x/../../model.safetensors"])
 def test_an_index_names_no_file_elsewhere(shard: str, model: Path) -> None:
     (model / "model.safetensors").rename(model.parent / "model.safetensors")

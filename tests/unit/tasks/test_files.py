@@ -253,3 +253,29 @@ def test_answers_with_rounding_noise_are_noted(tmp_path: Path) -> None:
     path = written(tmp_path, ".jsonl", [{"question": f"{n}", "answer": answer} for n, answer in enumerate(answers)])
     (note,) = load_table(path, validation=0, test=0).notes
     assert "rounding noise: 3, the first '0.30000000000000004'" in note
+
+
+def test_thousands_of_columns_are_compared_in_linear_time(tmp_path: Path) -> None:
+    names = ["question", "answer", *(f"c{n}" for n in range(50_000))]
+    path = tmp_path / "set.csv"
+    path.write_text(f"{','.join(names)}\n{','.join(names)}\n")
+    assert problems(path) == [("question", ("answer",))]
+    path.write_text(f"{','.join([*names, 'c7'])}\n")
+    assert "has the column 'c7' twice" in refusal(path)
+
+
+def test_one_long_text_in_many_rows_is_held_once(tmp_path: Path) -> None:
+    """20,000 rows of a text of three million characters would be 60 GB."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["0" * 3_000_000]))
+    questions = [str(n) for n in range(20_000)]
+    table = pa.table({"question": questions, "answer": ["1"] * 20_000, "other": column})
+    pq.write_table(table, tmp_path / "set.parquet", compression="zstd", dictionary_pagesize_limit=1 << 30)
+    rows = read_rows(tmp_path / "set.parquet")
+    assert len(rows) == 20_000
+    assert len({id(row.values["other"]) for row in rows}) < 100
+
+
+def test_the_row_with_half_a_character_is_named_in_a_column_of_few_texts(tmp_path: Path) -> None:
+    table = pa.table({"question": ["a", "b", "c"], "answer": ["1", "1", "1"], "other": ["x", "x", "\0"]})
+    pq.write_table(table, tmp_path / "set.parquet")
+    assert "Row 3 of" in refusal(tmp_path / "set.parquet")

@@ -38,6 +38,10 @@ class ServerError(ModelError):
     """A server that cannot be sampled from: it is not there, cannot do what is needed, or serves something else."""
 
 
+class FailingError(ServerError):
+    """A server that has answered, and each time with a failure of its own or nothing of use."""
+
+
 class PassingError(Exception):
     """What may be gone when it is asked again: the reason, a clause. `wrong`: there was an answer, of no use."""
 
@@ -136,7 +140,8 @@ class Client:
                 waited = monotonic() - since
                 if wrong >= MOST_WRONG or waited + pause > self.patience.outage_s:
                     how = f"{wrong} times in a row" if wrong >= MOST_WRONG else f"for {waited:.0f} s"
-                    raise ServerError(
+                    kind = FailingError if wrong >= MOST_WRONG else ServerError
+                    raise kind(
                         f"the server at {self.url} {error}, {how}; look at its log, start it again, and repeat or "
                         "`resume`: nothing of what it failed at was used."
                     ) from None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.vllm.answers import COMPLETIONS, DrawnTokens, scored, scoring
 from creditree.engines.vllm.canary import BASE, MARGIN, Canary, ServedWeights, judge
-from creditree.engines.vllm.client import Client, RefusedError, ServerError
+from creditree.engines.vllm.client import Client, FailingError, RefusedError, ServerError
 from creditree.engines.vllm.dialect import Dialect, Reads
 from creditree.engines.vllm.server import Served
 from creditree.models.load import Model
@@ -24,6 +24,10 @@ DRAWN_A_PROMPT = 2
 """Completions of a prompt that a server must be able to give; one of them belongs to the canary."""
 SPOT_TOKENS, SPOT_COMPLETIONS = 64, 8
 """Of a call the learner scores about so many tokens too, of so many completions at most, and of each its first ones."""
+NO_IDS = (
+    "it was asked to complete token ids, and takes none (as transformers serve and llama-cpp-python's server), or is "
+    "broken; take vLLM, or another server of its protocol"
+)
 TEMPERATURE = 0.5
 """Of the first samples: log-probabilities of a tempered distribution would differ from the raw ones."""
 
@@ -132,6 +136,8 @@ class Proof:
             completions = [
                 completion for part in self._dialect.parts(request) for completion in self._drawn(part, reader)
             ]
+        except FailingError as error:
+            raise ServerError(f"{str(error).partition('; look at its log')[0]}: {NO_IDS}.") from None
         except RefusedError as error:
             raise ServerError(
                 f"the server at {self._client.url} takes no token ids as a prompt (HTTP {error.status} for "

@@ -47,9 +47,14 @@ def find_served(client: Client, name: str | None) -> Served:
             "set engine.url to that of a vLLM server."
         ) from None
     bases = {str(model["id"]): model for model in models if not model.get("parent")}
-    chosen = next(iter(bases), None) if name is None else name
-    if chosen is None or chosen not in bases:
-        known = ", ".join(one_line(base, 60) for base in bases) or "no model"
+    if not bases:
+        raise ServerError(
+            f"the server at {client.url} names no model that it serves (as transformers serve); take vLLM, or another "
+            "server of its protocol."
+        )
+    chosen = next(iter(bases)) if name is None else name
+    if chosen not in bases:
+        known = ", ".join(one_line(base, 60) for base in bases)
         raise ServerError(
             f"the server at {client.url} does not serve '{name}', but {known}; set engine.served_model to what it "
             "calls the base model."

@@ -104,12 +104,14 @@ def result_bars(run: RunOverview, prefix: str = "") -> list[Chart]:
 def compared_bars(overview: Overview) -> list[Chart]:
     """Return the accuracies after training of several runs, with their intervals."""
     bars = []
-    for number, run in enumerate(overview.measured):
+    methods = list(dict.fromkeys(run.group or run.name for run in overview.measured))
+    for run in overview.measured:
         figures = None if run.summary is None else run.summary.decoding.get(overview.decoding)
         if figures is not None:
             interval = 100 * figures.after.interval.low, 100 * figures.after.interval.high
             value = figures.after.value
-            bars.append(Bar(run.name.rpartition("/")[2], 100 * value, percent(value), interval, number))
+            colour = methods.index(run.group or run.name)
+            bars.append(Bar(run.name.rpartition("/")[2], 100 * value, percent(value), interval, colour))
     title = f"Accuracy after training, {overview.decoding}"
     return [BarChart("compared", title, "% correct, with 95 % intervals", bars)] if bars else []
 

@@ -63,19 +63,23 @@ function said(element) {
 
 function tooltips(root) {
   const tip = document.getElementById("tip");
+  let shownFor = null;
+  const put = () => {
+    if (shownFor === null || !shownFor.isConnected) { tip.hidden = true; return; }
+    const box = shownFor.getBoundingClientRect();
+    const below = box.bottom + 6 + tip.offsetHeight <= innerHeight;
+    tip.style.left = `${Math.max(4, Math.min(box.left, innerWidth - tip.offsetWidth - 8))}px`;
+    tip.style.top = `${below ? box.bottom + 6 : box.top - tip.offsetHeight - 6}px`;
+  };
   const show = (event) => {
-    const element = event.target;
-    if (!element.token) { tip.hidden = true; return; }
-    tip.textContent = said(element);
-    tip.hidden = false;
-    const box = element.getBoundingClientRect();
-    const left = Math.min(box.left, innerWidth - tip.offsetWidth - 8);
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${box.bottom + 6 + tip.offsetHeight > innerHeight ? box.top - tip.offsetHeight - 6 : box.bottom + 6}px`;
+    shownFor = event.target.token ? event.target : null;
+    tip.hidden = shownFor === null;
+    if (shownFor !== null) tip.textContent = said(shownFor);
+    put();
   };
   root.addEventListener("pointerover", show);
   root.addEventListener("click", show);
-  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  addEventListener("scroll", put, { passive: true });
 }
 
 // A strip of a completion's steps, each as dark as much of what follows attends to it.
@@ -126,7 +130,7 @@ function leafElement(tree, numbers, view) {
   const selected = tokens.filter((token) => token.own && token.w).length;
   const many = numbers.length > 1;
   const named = numbers.map((other) => other + 1).join(", ");
-  return make("article", { className: "leaf" },
+  return make("article", { className: "leaf", "data-numbers": numbers.join(" ") },
     make("header", {}, make("b", { textContent: many ? `completions ${named} (${numbers.length} alike)` : `completion ${named}` }),
       make("span", { className: `reward ${kind}`, textContent: `reward ${shown(leaf.reward)}` }),
       make("span", { textContent: leaf.verdict }),
@@ -215,6 +219,109 @@ function report() {
   });
 }
 
+// The page of a run that still trains: a search over all completions, and what is new every other second.
+const SEARCHED = [
+  ["problem", "problem or question", "search", 18], ["text", "text of the completion", "search", 18],
+  ["step_least", "step from", "number", 5], ["step_most", "to", "number", 5],
+  ["reward_least", "reward from", "number", 4], ["reward_most", "to", "number", 4],
+  ["advantage_least", "a token with advantage ≥", "number", 4], ["advantage_most", "≤", "number", 4],
+  ["surprisal_least", "surprisal ≥", "number", 4], ["selected_least", "selected tokens ≥", "number", 4],
+];
+
+async function ask(address) {
+  const response = await fetch(address);
+  const answer = await (response.headers.get("Content-Type").startsWith("text/html") ? response.text() : response.json());
+  if (!response.ok) throw new Error(answer.error ?? response.statusText);
+  return answer;
+}
+
+function live() {
+  const place = document.getElementById("live");
+  if (place === null) return;
+  const inputs = SEARCHED.map(([name, label, type, size]) => {
+    const input = make("input", { type, name, size, step: "any", ariaLabel: label });
+    if (type === "number") input.style.width = `${size + 3}em`;
+    return [make("label", {}, `${label} `, input), input];
+  });
+  const status = make("select", { name: "status", ariaLabel: "verdict" }, ...["", "ok", "unparsable", "timeout", "crash", "not judged"].map(
+    (value) => make("option", { value, textContent: value || "any verdict" })));
+  const cut = make("select", { name: "cut", ariaLabel: "end" }, ...[["", "any end"], ["true", "cut off"], ["false", "ended by itself"]].map(
+    ([value, text]) => make("option", { value, textContent: text })));
+  const fields = [...inputs.map(([, input]) => input), status, cut];
+  const said = make("p", { className: "soft", role: "status", id: "said" });
+  const list = make("tbody");
+  const more = make("button", { textContent: "more", hidden: true });
+  const trees = make("div", { id: "forest" });
+  const badge = make("span", { className: "live" });
+  const progress = make("span", { className: "soft", id: "progress" });
+  const heads = ["step", "problem", "reward", "verdict", "tokens", "advantages", "completion"];
+  place.append(make("p", {}, badge, progress), make("h2", { textContent: "Search" }),
+    make("div", { className: "controls" }, ...inputs.map(([label]) => label), status, cut), said,
+    make("div", { className: "scroll found" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { textContent: head })))), list)),
+    more, trees);
+  let rows = 0;
+  let turn = 0;
+  const words = (first) => new URLSearchParams([...fields.filter((field) => field.value !== "").map((field) => [field.name, field.value]), ["first", first]]);
+  const open = async (row, line) => {
+    list.querySelectorAll(".chosen").forEach((other) => other.classList.remove("chosen"));
+    line.classList.add("chosen");
+    const forest = await ask(`/forest?step=${row.step}&place=${row.place}`);
+    trees.replaceChildren(make("h2", { textContent: `Step ${forest.step}, problem ${forest.id}` }), forestElement(forest));
+    const tree = trees.querySelectorAll(".one")[row.tree];
+    const leaf = tree && tree.querySelector(`[data-numbers~="${row.branch}"]`);
+    if (leaf) leaf.classList.add("chosen");
+    trees.scrollIntoView({ block: "start" });
+  };
+  const lineOf = (row) => {
+    const line = make("tr", { tabIndex: 0 }, ...[row.step, row.problem, shown(row.reward), row.status + (row.cut ? ", cut off" : ""), row.tokens,
+      row.advantage_most === null ? "none" : `${signed(row.advantage_least)} to ${signed(row.advantage_most)}`, row.snippet]
+      .map((cell) => make("td", { textContent: cell })));
+    line.addEventListener("click", () => open(row, line));
+    line.addEventListener("keydown", (event) => { if (event.key === "Enter") open(row, line); });
+    return line;
+  };
+  const search = async (first = 0) => {
+    const own = turn += 1;
+    const begun = performance.now();
+    try {
+      const answer = await ask(`/search?${words(first)}`);
+      if (own !== turn) return;
+      if (first === 0) { list.replaceChildren(); rows = 0; }
+      list.append(...answer.rows.map(lineOf));
+      rows += answer.rows.length;
+      more.hidden = rows >= answer.total;
+      said.textContent = `${answer.total.toLocaleString("en")} of ${answer.of.toLocaleString("en")} completions, in ${Math.round(performance.now() - begun)} ms`;
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  };
+  let waiting = 0;
+  fields.forEach((field) => field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 120); }));
+  more.addEventListener("click", () => search(rows));
+  let known = null;
+  const look = async () => {
+    try {
+      const state = await ask("/state");
+      badge.classList.toggle("off", state.ended);
+      const failed = Object.keys(state.failed).length;
+      progress.textContent = `${state.ended ? "ended" : "training"}: ${state.indexed} of ${state.kept} kept steps read, `
+        + `${state.completions.toLocaleString("en")} completions${failed ? `, ${failed} steps cannot be read` : ""}`;
+      if (known !== null && known.version !== state.version) {
+        const page = new DOMParser().parseFromString(await ask("/overview"), "text/html");
+        document.getElementById("overview").replaceChildren(...page.body.childNodes);
+      }
+      if (known === null || (known.completions !== state.completions && rows <= 100)) await search();
+      known = state;
+    } catch {
+      badge.classList.add("off");
+      progress.textContent = "the viewer has ended, or cannot be reached";
+    }
+    setTimeout(look, known !== null && known.indexed < known.kept ? 500 : 2000);
+  };
+  look();
+}
+
 document.body.append(make("div", { id: "tip", role: "tooltip", hidden: true }));
 tooltips(document.body);
 report();
+live();

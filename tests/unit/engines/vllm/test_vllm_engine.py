@@ -300,15 +300,17 @@ def test_stale_weights_that_pass_the_load_are_caught_by_what_they_draw() -> None
     ("server", "words"),
     [
         (FakeVllm(ids=False), r"takes no token ids as a prompt \(HTTP 422"),
+        (FakeVllm(ids=False, no_ids=500), r"fails \(HTTP 500: .*5 times in a row: it was asked to complete token ids"),
         (FakeVllm(returns=False), "does not return token ids"),
         (FakeVllm(scores=False), "does not score given token ids"),
         (FakeVllm(loads=False), "can be measured with but not trained with"),
         (FakeVllm(model=tiny("qwen2", torch.float32, seed=3)), "it serves another model as 'base'"),
     ],
-    ids=["ids in", "ids out", "scores", "adapters", "another model"],
+    ids=["ids in", "ids in, failing", "ids out", "scores", "adapters", "another model"],
 )
 def test_what_a_server_cannot_do_is_refused_at_the_start(server: FakeVllm, words: str) -> None:
-    with pytest.raises(ServerError, match=words) as caught, connected(server):
+    patient = Patience(answer_s=20.0, outage_s=60.0, first_pause_s=0.005)
+    with pytest.raises(ServerError, match=words) as caught, connected(server, patience=patient):
         pass
     assert str(caught.value).count("\n") == 0
 

@@ -1,0 +1,100 @@
+"""Commands with workers on Ray: the driver killed and continued, measurements, refusals; and nothing of Ray without."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.command import ENVIRONMENT, write_config
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """Start a command from nothing: what is forked cannot start Ray."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "creditree", *arguments],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(command: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = command.communicate(timeout=560)
+    assert command.returncode == 0, err
+    return out, err
+
+
+def of_ray() -> set[int]:
+    """Return the processes of Ray on this machine."""
+    return {own.pid for own in psutil.process_iter(["cmdline"]) if "raylet" in " ".join(own.info["cmdline"] or ())}
+
+
+@pytest.mark.slow
+def test_a_killed_driver_is_continued_to_the_bit_and_workers_measure_what_one_process_does(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path / "c.yaml", evaluation={"problems": 8, "temperatures": [0]}))
+    before = of_ray()
+    driver = started(
+        "train", config, "--run", str(tmp_path / "run"), "--workers", "2", "--set", "log.checkpoint_every=1"
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    until = time.monotonic() + 500
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 3) and time.monotonic() < until:
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    while of_ray() - before and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not of_ray() - before  # the workers of a dead driver end with it
+    out, err = ended(
+        started(
+            "train", config, "--run", str(tmp_path / "run"), "--workers", "2", "--set", "log.checkpoint_every=1",
+            "--resume", "--json",
+        )
+    )  # fmt: skip
+    assert json.loads(out)  # and nothing else is printed there
+    assert "raylet" not in err
+    whole = tmp_path / "whole"
+    ended(started("train", config, "--run", str(whole), "--workers", "2", "--set", "log.checkpoint_every=1"))
+    ours, theirs = ((run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (tmp_path / "run", whole))
+    assert ours == theirs  # to the bit, whoever was fast
+    rows = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (tmp_path / "run", whole)
+    ]
+    assert [row["reward_mean"] for row in rows[0]] == [row["reward_mean"] for row in rows[1]]
+    measured = [
+        json.loads(ended(started("eval", str(whole), "--problems", "24", "--temperature", "0.5", "--json", *more))[0])
+        for more in ([], ["--workers", "2"])
+    ]
+    assert measured[0]["pass@1"] == measured[1]["pass@1"]
+
+
+@pytest.mark.thorough
+def test_too_few_processors_are_refused_at_once(tmp_path: Path) -> None:
+    config, many = str(write_config(tmp_path / "c.yaml")), str(len(os.sched_getaffinity(0)) + 1)
+    command = started("train", config, "--run", str(tmp_path / "run"), "--workers", many)
+    out, err = command.communicate(timeout=300)
+    assert (command.returncode, out) == (2, "")
+    assert f"--workers is {many}, each of which needs 1 CPU, and there is room for" in " ".join(err.split())
+
+
+def test_who_works_alone_imports_no_ray(tmp_path: Path) -> None:
+    program = (
+        "import sys, creditree as ct\n"
+        "class Quiet(ct.Watcher): pass\n"
+        f"ct.train({{'task': 'multiplication', 'train': {{'steps': 1}}, 'sampling': {{'max_new_tokens': 4}},"
+        f" 'evaluation': {{'problems': 2, 'temperatures': [0]}}}}, {str(tmp_path / 'run')!r}, watcher=Quiet())\n"
+        "print([name for name in sys.modules if name.partition('.')[0] == 'ray' or name.startswith('creditree.scale')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.stdout.strip() == "[]", run.stderr
