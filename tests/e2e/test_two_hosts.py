@@ -46,6 +46,13 @@ def link(state: str) -> None:
     ip("netns", "exec", HEAD, "ip", "link", "set", "creditree-va", state)
 
 
+def killed(host: str) -> None:
+    """End all that runs on a host, at once."""
+    pids = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True, check=False).stdout.split()
+    if pids:
+        subprocess.run(["kill", "-9", *pids], check=False, capture_output=True)
+
+
 @pytest.fixture
 def hosts() -> Iterator[None]:
     """Make two hosts with a line between them; skip where this machine cannot."""
@@ -66,9 +73,7 @@ def hosts() -> Iterator[None]:
         yield
     finally:
         for host in HOSTS:
-            pids = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True, check=False).stdout
-            for pid in pids.split():
-                subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+            killed(host)
             subprocess.run(["ip", "netns", "del", host], check=False, capture_output=True)
 
 
@@ -81,36 +86,66 @@ def joined(temporary: Path) -> None:
         assert node.returncode == 0, out
 
 
-@pytest.mark.slow
-def test_a_run_across_two_hosts_outlives_a_line_that_is_cut(hosts: None, tmp_path: Path) -> None:
-    config = str(
-        write_config(
-            tmp_path / "c.yaml",
-            train={"steps": 40, "problems_per_step": 4, "learning_rate": 4e-3, "threads": 1},
-            evaluation={"problems": 8, "temperatures": [0]},
-        )
+COMMAND = [sys.executable, "-m", "creditree", "train"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration's folder, with a run by two workers on one host."""
+    folder = tmp_path_factory.mktemp("hosts")
+    write_config(
+        folder / "c.yaml",
+        train={"steps": 40, "problems_per_step": 4, "learning_rate": 4e-3, "threads": 1},
+        evaluation={"problems": 8, "temperatures": [0]},
     )
-    joined(Path("/tmp") / f"ray-{os.getpid()}")  # short: sockets lie below it
-    command = [sys.executable, "-m", "creditree", "train", config, "--workers", "2", "--run"]
-    across = on(HEAD, [*command, str(tmp_path / "across")], RAY_ADDRESS=ADDRESS)
-    metrics, until = tmp_path / "across" / "metrics.jsonl", time.monotonic() + 400
-    while not (metrics.exists() and metrics.read_text().count("\n") >= 3) and time.monotonic() < until:
+    command = [*COMMAND, str(folder / "c.yaml"), "--workers", "2", "--run", str(folder / "here")]
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500)
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def begun(folder: Path, run: Path) -> subprocess.Popen[str]:
+    """Start a run across both hosts, and wait until it has made a few steps."""
+    joined(Path("/tmp") / f"ray-{os.getpid()}-{run.parent.name[-6:]}")  # short: sockets lie below it
+    across = on(HEAD, [*COMMAND, str(folder / "c.yaml"), "--workers", "2", "--run", str(run)], RAY_ADDRESS=ADDRESS)
+    until = time.monotonic() + 400
+    while steps_of(run) < 3 and time.monotonic() < until:
         assert across.poll() is None, across.communicate()[0]
         time.sleep(0.02)
+    return across
+
+
+def steps_of(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return metrics.read_text(encoding="utf-8").count("\n") if metrics.exists() else 0
+
+
+def assert_same(run: Path, other: Path) -> None:
+    adapters = [(path / "adapter" / "adapter_model.safetensors").read_bytes() for path in (run, other)]
+    assert adapters[0] == adapters[1]
+    summaries = [json.loads((path / "summary.json").read_text()) for path in (run, other)]
+    assert summaries[0]["after"] == summaries[1]["after"]
+
+
+@pytest.mark.slow
+def test_a_run_across_two_hosts_outlives_a_line_that_is_cut(hosts: None, here: Path, tmp_path: Path) -> None:
+    across = begun(here, tmp_path / "run")
     link("down")
-    done = metrics.read_text().count("\n")
+    done = steps_of(tmp_path / "run")
     time.sleep(CUT_S)
-    stood = metrics.read_text().count("\n")
+    stood = steps_of(tmp_path / "run")
     link("up")
     out, _ = across.communicate(timeout=500)
     assert across.returncode == 0, out
     assert stood <= done + 1 < 40  # the other host had work in hand, and the run waited for it
-    here = subprocess.run(
-        [*command, str(tmp_path / "here")], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
-    )
-    assert here.returncode == 0, here.stderr
-    names = ("across", "here")
-    adapters = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in names]
-    assert adapters[0] == adapters[1]
-    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names]
-    assert summaries[0]["after"] == summaries[1]["after"]
+    assert_same(tmp_path / "run", here / "here")
+
+
+@pytest.mark.slow
+def test_a_run_across_two_hosts_goes_on_without_one_that_is_lost(hosts: None, here: Path, tmp_path: Path) -> None:
+    across = begun(here, tmp_path / "run")
+    killed("creditree-b")
+    out, _ = across.communicate(timeout=500)
+    assert across.returncode == 0, out
+    assert "died; another takes its place" in out
+    assert_same(tmp_path / "run", here / "here")

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from creditree.ledger import Seconds
-from creditree.models.trained import Trained
+
+if TYPE_CHECKING:
+    from creditree.models.trained import Trained
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -21,7 +23,7 @@ class SentWeights:
     arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trained: Trained | None, known: bytes | None = None) -> "SentWeights":
+    def of(cls, trained: "Trained | None", known: bytes | None = None) -> "SentWeights":
         """Return the state; its arrays are left out where its digest is `known`."""
         if trained is None or trained.is_off:
             return cls()
@@ -75,7 +77,7 @@ class Crew(Protocol):
         """What to say of it: sentences without a full stop."""
         ...
 
-    def run(self, orders: Sequence[Order], trained: Trained | None, heard: Heard | None = None) -> list[Any]:
+    def run(self, orders: Sequence[Order], trained: "Trained | None", heard: Heard | None = None) -> list[Any]:
         """Return the values of all orders, in their order. What a worker raised as a user's mistake is raised here."""
         ...
 

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from socket import gethostname
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from creditree.errors import CreditreeError, ModelError, RunError
-from creditree.models.trained import Trained
 from creditree.scale.cluster import Need, ray_module
 from creditree.scale.crew import Heard, Order, Reply, SentWeights
-from creditree.scale.worker import CrewWorker
+
+if TYPE_CHECKING:
+    from creditree.models.trained import Trained
+    from creditree.scale.worker import CrewWorker
 
 LOOK_S = 0.25
 """Seconds between two looks at who is done: signals are heard in between."""
@@ -46,7 +48,7 @@ class Dead:
 class Actor:
     """What runs in a worker's process."""
 
-    def __init__(self, make: Callable[[], CrewWorker], threads: int, directory: str) -> None:
+    def __init__(self, make: "Callable[[], CrewWorker]", threads: int, directory: str) -> None:
         self._make, self._threads, self._directory = make, threads, directory
         self._worker: CrewWorker | None = None
 
@@ -95,7 +97,7 @@ class _Member:
 class RayCrew:
     """`size` workers on a cluster that is joined already; `make` makes one, in its own process."""
 
-    make: Callable[[], CrewWorker]
+    make: "Callable[[], CrewWorker]"
     size: int
     need: Need
     tell: Callable[[str], None]
@@ -139,7 +141,7 @@ class RayCrew:
                     " or died of it); see that each has the memory for the model, or set `workers` to less."
                 )
 
-    def run(self, orders: Sequence[Order], trained: Trained | None, heard: Heard | None = None) -> list[Any]:
+    def run(self, orders: Sequence[Order], trained: "Trained | None", heard: Heard | None = None) -> list[Any]:
         """Return the values of all orders, in their order; each is done by the first worker that is free."""
         weights = self._weights(trained)
         values: list[Any] = [None] * len(orders)
@@ -180,7 +182,7 @@ class RayCrew:
         self._sent = None
         self.close_with()
 
-    def _weights(self, trained: Trained | None) -> Any:
+    def _weights(self, trained: "Trained | None") -> Any:
         """Return a reference to the weights as they are now, which are sent once."""
         known = None if self._sent is None else self._sent[0]
         weights = SentWeights.of(trained, known)

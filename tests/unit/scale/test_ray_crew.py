@@ -1,103 +1,102 @@
-"""Workers in processes of Ray: the update of one process, also where one of them is killed."""
+"""Workers in processes of Ray: a queue, death, what is slow, what cannot be done. They do sums in place of training."""
 
-import gc
 import os
 import signal
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-import psutil
 import pytest
 
-from creditree.engines.engine import SampleRequest, Sampling
-from creditree.errors import DataError
-from creditree.problem import Verdict
-from creditree.rng import Key
-from creditree.scale.cluster import Need, NodeRoom, connected
-from creditree.scale.crew import Order
+from creditree.errors import DataError, ModelError
+from creditree.ledger import Seconds
+from creditree.scale.cluster import Need
+from creditree.scale.crew import Order, Reply, SentWeights
 from creditree.scale.ray_crew import RayCrew
-from creditree.scale.worker import CrewWorker
-from creditree.train.loop import Loop
-from creditree.verify.verifier import Answer
-from tests.crews import with_crew
-from tests.scaled import SETTINGS, matrices, parts_of, small, trained
-from tests.training import SUMS, Scripted
+from tests.ray_processes import joined, worker_pids
 
-METHOD = small("grpo")
 SLOW_S = 4.0
+Told = list[str]
 
 
-class Slow(Scripted):
-    """Takes its time for one text, without working."""
+@dataclass(eq=False)
+class Sums:
+    """What a worker is to a crew: it adds numbers up."""
 
-    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
-        """Judge by the script."""
-        if answers[0].completion == "slow":
+    holds: dict[str, object] = field(default_factory=lambda: {"base": "digest"})
+
+    def do(self, order: Order, weights: SentWeights) -> Reply:
+        """Add up; be slow, fail, or die where that is asked for."""
+        if order.what == "slow":
             time.sleep(SLOW_S)
-        return super().judge(answers)
+        if order.what == "wrong":
+            raise DataError("this cannot be added up.")
+        if order.what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Reply(sum(order.arguments), Seconds(cpu={order.what: 1.0}))
 
 
-def worker() -> CrewWorker:
-    return CrewWorker.training(replace(parts_of(METHOD), verifier=Slow()), SETTINGS)
+def sums() -> Any:
+    return Sums()
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[tuple[RayCrew, list[str]]]:
-    stack = ExitStack()
-    stack.enter_context(connected(NodeRoom("this machine", 4)))
-    said: list[str] = []
-    crew = RayCrew(worker, 2, Need(), said.append)
-    crew.start({})
-    yield crew, said
-    crew.close()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for what it has started
-        stack.close()
-        gc.collect()
+def crew() -> Iterator[tuple[RayCrew, Told]]:
+    told: Told = []
+    with joined():
+        crew = RayCrew(sums, 2, Need(), told.append)
+        crew.start({"base": "digest"})
+        yield crew, told
+        crew.close()
 
 
-def worker_pids() -> list[int]:
-    children = psutil.Process().children(recursive=True)
-    return [child.pid for child in children if any("Actor" in part for part in child.cmdline()[:1])]
+def orders(*what: str) -> list[Order]:
+    return [Order(name, (number, 1)) for number, name in enumerate(what)]
 
 
-def test_ray_workers_make_the_updates_of_one_process_also_where_one_is_killed(
-    crew: tuple[RayCrew, list[str]], capfd: pytest.CaptureFixture[str]
+def test_values_come_in_the_order_of_orders_and_processor_seconds_are_added_up(crew: tuple[RayCrew, Told]) -> None:
+    before = crew[0].cpu_s
+    assert crew[0].run(orders(*["add"] * 7), None) == [1, 2, 3, 4, 5, 6, 7]
+    assert crew[0].cpu_s == before + 7
+    assert crew[0].run([], None) == []
+    assert crew[0].notes == ("2 workers, each on 1 CPU",)
+
+
+def test_what_is_slow_holds_one_worker_and_the_other_does_the_rest(crew: tuple[RayCrew, Told]) -> None:
+    heard: list[int] = []
+    crew[0].run(orders("slow", *["add"] * 5), None, lambda number, reply: heard.append(number))
+    assert sorted(heard) == list(range(6))
+    assert heard[-1] == 0
+
+
+def test_what_cannot_be_done_is_said_here_and_the_next_order_is_done(crew: tuple[RayCrew, Told]) -> None:
+    with pytest.raises(DataError, match="cannot be added up"):
+        crew[0].run(orders("wrong", "slow", "wrong"), None)
+    assert crew[0].run(orders("add", "add"), None) == [1, 2]
+
+
+def test_who_dies_is_replaced_and_the_work_is_done_again(
+    crew: tuple[RayCrew, Told], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    alone, said = trained(METHOD, None)
-    loop = Loop(with_crew(parts_of(METHOD), crew[0]), SETTINGS)
-    also = []
-    for step in range(SETTINGS.all_steps):
-        if step == 1:
+    def kill(number: int, reply: Reply) -> None:
+        if number == 0:
             os.kill(worker_pids()[0], signal.SIGKILL)
-        result = loop.step()
-        also.append([b.token_ids.tolist() for f in result.explored for tree in f for b in tree.branches])
-    assert also == [step[0] for step in said]
-    for own, other in zip(matrices(loop), matrices(alone), strict=True):
-        np.testing.assert_allclose(own, other, rtol=0, atol=1e-10)
+
+    crew[1].clear()
+    assert crew[0].run(orders("add", *["slow"] * 3), None, kill) == [1, 2, 3, 4]
     assert len(crew[1]) == 1
-    assert "died; another takes its place" in crew[1][0]
-    assert loop.state.seconds.cpu["sample"] > 0  # the workers' too
+    assert "died; another takes its place, and its work is done again" in crew[1][0]
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_worker_cannot_do_is_said_here_and_the_next_order_is_done(crew: tuple[RayCrew, list[str]]) -> None:
-    long = SampleRequest(np.arange(3, 6), (Key.of(0),), 999)
-    short = replace(long, max_new_tokens=2)
-    with pytest.raises(DataError, match="exceed the context"):
-        crew[0].run([Order("sample", ([request], Sampling())) for request in (long, short, long)], None)
-    ((samples,), _) = crew[0].run([Order("sample", ([short], Sampling()))], None)[0]
-    assert len(samples[0].token_ids) <= 2
+def test_work_that_kills_whoever_does_it_is_given_up(crew: tuple[RayCrew, Told]) -> None:
+    with pytest.raises(ModelError, match="3 workers died of the same work"):
+        crew[0].run(orders("die"), None)
 
 
-def test_what_is_slow_holds_one_worker_and_the_other_does_the_rest(crew: tuple[RayCrew, list[str]]) -> None:
-    texts = ("slow", "a", "b", "c", "d", "e")
-    orders = [Order("judge", ([Answer(SUMS.training(Key.of(0), 0), "", text)],)) for text in texts]
-    heard: list[int] = []
-    crew[0].run(orders, None, lambda number, reply: heard.append(number))
-    assert sorted(heard) == list(range(len(texts)))
-    assert heard[-1] == 0
+def test_a_worker_that_holds_something_else_is_refused(crew: tuple[RayCrew, Told]) -> None:
+    other = RayCrew(sums, 1, Need(), crew[1].append)
+    with pytest.raises(ModelError, match=r"holds something else than this process .base: digest there, other here"):
+        other.start({"base": "other"})
+    other.close()
