@@ -48,7 +48,6 @@ BEFORE = {
         "train run.yaml --run runs/a",
         "eval my_model --task gsm8k --samples 8 --k 1,4,8 --out evals/other",
     ),
-    "docs/report.md": ("train run.yaml --run runs/a", "train run.yaml --run runs/b"),
 }
 """Commands that a page takes for done."""
 EXIT_CODES = {"doctor": (0, 1), "monitor": (0, 3)}
