@@ -42,6 +42,7 @@ ELSEWHERE = {
 """Pages that a test of their own follows, as they stand (of these two: `console` and `python`)."""
 BEFORE = {
     "docs/doctor.md": ("train run.yaml --run runs/quickstart",),
+    "docs/report.md": ("train run.yaml --run runs/a", "train run.yaml --run runs/b"),
     "docs/export.md": ("train run.yaml --run runs/a",),
     "docs/problems.md": (
         "train run.yaml --run runs/a",

@@ -1,13 +1,10 @@
-"""Data files that go wrong in a known way: encodings, sizes, types, bombs, and what stands in the place of a file."""
+"""Data files that go wrong in a known way: encodings, sizes, repeats and types; and all of `odd_files`."""
 
-import gzip
 import json
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +14,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from tests.malformed.families import CONFIG, ROWS, written_table
+from tests.malformed.odd_files import BOMBS, MILLION, PLACES, SHAPES, Make, holding
 from tests.malformed.outcomes import Case, Check
 
-MILLION = 1_000_000
 SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252", "shift_jis", "gb18030")
-Make = Callable[[Path], Path]
-"""Makes the file in a folder, and returns the path that the configuration names."""
 
 
 def table_cases(folder: Path, start: int = 0, step: int = 1) -> Iterator[Case]:
@@ -61,7 +56,7 @@ def _kinds() -> Iterator[tuple[str, Make, int | None]]:
     yield from _large_cells()
     yield from _repeats()
     yield from _types()
-    for name, make in (_BOMBS | _PLACES | _SHAPES).items():
+    for name, make in (BOMBS | PLACES | SHAPES).items():
         yield name, make, None
 
 
@@ -70,14 +65,6 @@ def _text(suffix: str, rows: list[dict[str, Any]]) -> str:
         path = Path(folder) / f"set{suffix}"
         written_table(path, rows)
         return path.read_text(encoding="utf-8")
-
-
-def _bytes(name: str, data: bytes) -> Make:
-    def make(folder: Path) -> Path:
-        (folder / name).write_bytes(data)
-        return folder / name
-
-    return make
 
 
 def _rows(suffix: str, rows: list[dict[str, Any]]) -> Make:
@@ -97,8 +84,8 @@ def _encodings() -> Iterator[tuple[str, Make, int | None]]:
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         for encoding in ENCODINGS:
             data = text.encode(encoding, errors="replace")
-            yield f"{suffix} in {encoding}", _bytes(f"set{suffix}", data), None
-        yield f"{suffix} with two marks", _bytes(f"set{suffix}", b"\xef\xbb\xbf" * 2 + text.encode()), None
+            yield f"{suffix} in {encoding}", holding(f"set{suffix}", data), None
+        yield f"{suffix} with two marks", holding(f"set{suffix}", b"\xef\xbb\xbf" * 2 + text.encode()), None
 
 
 def _large_cells() -> Iterator[tuple[str, Make, int | None]]:
@@ -108,10 +95,10 @@ def _large_cells() -> Iterator[tuple[str, Make, int | None]]:
             rows[3][column] = "7" * MILLION
             yield f"{suffix} with a million characters in {column}", _rows(suffix, rows), None
     yield "a cell of 11 million", _rows(".jsonl", [ROWS[0] | {"other": "x" * 11 * MILLION}]), None
-    yield "a line of 20 million", _bytes("set.csv", b"question,answer\n" + b"1," * 10 * MILLION), None
-    yield "a million columns", _bytes("set.csv", b"question,answer" + b",x" * MILLION), None
+    yield "a line of 20 million", holding("set.csv", b"question,answer\n" + b"1," * 10 * MILLION), None
+    yield "a million columns", holding("set.csv", b"question,answer" + b",x" * MILLION), None
     wide = ",".join(f"c{n}" for n in range(20_000))
-    yield "20,000 columns", _bytes("set.csv", f"question,answer,{wide}\n1,2,{wide}\n".encode()), None
+    yield "20,000 columns", holding("set.csv", f"question,answer,{wide}\n1,2,{wide}\n".encode()), None
 
 
 def _repeats() -> Iterator[tuple[str, Make, int | None]]:
@@ -122,8 +109,8 @@ def _repeats() -> Iterator[tuple[str, Make, int | None]]:
         other = [*ROWS, ROWS[0] | {"id": "new", "answer": "999"}]
         yield f"{suffix} with two answers to a question", _rows(suffix, other), None
         yield f"{suffix} with an empty id", _rows(suffix, [dict(row, id="") for row in ROWS]), len(ROWS)
-    yield "a header with one name twice", _bytes("set.csv", b"question,answer,answer\na,1,2\n"), None
-    yield "a key twice", _bytes("set.jsonl", b'{"question": "a", "answer": 1, "answer": 2}\n'), None
+    yield "a header with one name twice", holding("set.csv", b"question,answer,answer\na,1,2\n"), None
+    yield "a key twice", holding("set.jsonl", b'{"question": "a", "answer": 1, "answer": 2}\n'), None
     twice = pa.table([pa.array(["a"]), pa.array(["1"]), pa.array(["2"])], names=["question", "answer", "answer"])
     yield "a parquet column twice", _parquet(twice), None
 
@@ -178,175 +165,3 @@ def _parquet(table: Any, **options: Any) -> Make:
         return folder / "set.parquet"
 
     return make
-
-
-def _many_rows(folder: Path) -> Path:
-    """Sixty million rows in some kilobytes: the same ones again."""
-    question = pa.DictionaryArray.from_arrays(pa.array([0] * MILLION, pa.int32()), pa.array(["q"]))
-    table = pa.table({"question": question, "answer": question})
-    with pq.ParquetWriter(folder / "set.parquet", table.schema, compression="zstd") as writer:
-        for _ in range(8):
-            writer.write_table(table, row_group_size=MILLION)
-    return folder / "set.parquet"
-
-
-def _zeros(folder: Path) -> Path:
-    """A column that unfolds to gigabytes: one long text, thousands of times."""
-    text = pa.array(["0" * 3 * MILLION])
-    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), text)
-    table = pa.table({"question": [str(n) for n in range(20_000)], "answer": ["1"] * 20_000, "other": column})
-    pq.write_table(table, folder / "set.parquet", compression="zstd", dictionary_pagesize_limit=1 << 30)
-    return folder / "set.parquet"
-
-
-def _plain_zeros(folder: Path) -> Path:
-    """The same without a dictionary: hundreds of megabytes of zeros, which a compressor makes small."""
-    table = pa.table({"question": [str(n) for n in range(60)], "answer": ["1"] * 60, "other": ["0" * 9 * MILLION] * 60})
-    pq.write_table(table, folder / "set.parquet", compression="zstd", use_dictionary=False)
-    return folder / "set.parquet"
-
-
-def _lists(folder: Path) -> Path:
-    """One row with a list of three million zeros."""
-    column = pa.array([[0] * 3 * MILLION])
-    pq.write_table(pa.table({"question": ["a"], "answer": ["1"], "other": column}), folder / "set.parquet")
-    return folder / "set.parquet"
-
-
-def _nested(folder: Path) -> Path:
-    value: Any = pa.array([1])
-    for _ in range(60):
-        value = pa.StructArray.from_arrays([value], ["a"])
-    pq.write_table(pa.table({"question": ["a"], "answer": ["1"], "other": value}), folder / "set.parquet")
-    return folder / "set.parquet"
-
-
-def _zip(name: str) -> Make:
-    def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("xl/workbook.xml", b"0" * 20 * MILLION)
-        return folder / name
-
-    return make
-
-
-def _sized_footer(folder: Path) -> Path:
-    """A parquet file whose end says that its metadata have four gigabytes."""
-    sink = BytesIO()
-    pq.write_table(pa.Table.from_pylist(ROWS), sink)
-    return _bytes("set.parquet", sink.getvalue()[:-8] + b"\xff\xff\xff\xff" + b"PAR1")(folder)
-
-
-_BOMBS: dict[str, Make] = {
-    "8 million rows in a small parquet": _many_rows,
-    "60 GB of one text in a small parquet": _zeros,
-    "540 MB of zeros in a small parquet": _plain_zeros,
-    "a list of millions in one cell": _lists,
-    "structures in structures": _nested,
-    "a footer of four gigabytes": _sized_footer,
-    "gzip called csv": _bytes("set.csv", gzip.compress(b"0" * 50 * MILLION)),
-    "gzip called parquet": _bytes("set.parquet", gzip.compress(b"0" * 50 * MILLION)),
-    "zip called csv": _zip("set.csv"),
-    "zip called jsonl": _zip("set.jsonl"),
-    "a spreadsheet": _zip("set.xlsx"),
-    "brackets without end": _bytes("set.json", b"[" * MILLION),
-    "brackets without end in a line": _bytes("set.jsonl", b'{"question":' + b"[" * MILLION),
-    "objects in objects": _bytes("set.json", b'{"a":' * 100_000),
-    "a number of a million digits": _bytes("set.jsonl", b'{"question": "x", "answer": ' + b"9" * MILLION + b"}"),
-    "an exponent without end": _bytes("set.jsonl", b'{"question": "x", "answer": 1e999999999}'),
-    "a quote that is not closed": _bytes("set.csv", b'question,answer\n"' + b"x\n" * 3 * MILLION),
-    "a million empty lines": _bytes("set.jsonl", b"\n" * MILLION),
-    "ten million spaces": _bytes("set.jsonl", b" " * 10 * MILLION),
-    "two hundred thousand short rows": _bytes("set.csv", b"question,answer\n" + b"1,2\n" * 200_000),
-}
-
-
-def _linked(target: Callable[[Path], Path | str], suffix: str = ".csv") -> Make:
-    def make(folder: Path) -> Path:
-        path = folder / f"set{suffix}"
-        path.symlink_to(target(folder))
-        return path
-
-    return make
-
-
-def _outside(folder: Path) -> Path:
-    outside = folder.parent / f"outside-{folder.name}"
-    outside.mkdir()
-    written_table(outside / "other.csv", ROWS)
-    return outside / "other.csv"
-
-
-def _pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "set.csv")
-    return folder / "set.csv"
-
-
-def _folder(folder: Path) -> Path:
-    (folder / "set.csv").mkdir()
-    return folder / "set.csv"
-
-
-def _odd_name(name: bytes) -> Make:
-    def make(folder: Path) -> Path:
-        path = folder / (os.fsdecode(name) + ".csv")
-        path.parent.mkdir(exist_ok=True)
-        written_table(path, ROWS)
-        return path
-
-    return make
-
-
-_PLACES: dict[str, Make] = {
-    "a link out of the folder": _linked(_outside),
-    "a link to itself": _linked(lambda folder: folder / "set.csv"),
-    "a link to nothing": _linked(lambda folder: "nowhere.csv"),
-    "a link to a device without end": _linked(lambda folder: "/dev/zero"),
-    "a link to a device of random numbers": _linked(lambda folder: "/dev/urandom", ".jsonl"),
-    "a link to nothing's device": _linked(lambda folder: "/dev/null"),
-    "a link to memory": _linked(lambda folder: "/proc/self/mem", ".parquet"),
-    "a link to passwords": _linked(lambda folder: "/etc/passwd"),
-    "a pipe": _pipe,
-    "a folder": _folder,
-    "a name of a line and a half": _odd_name(b"a\nb"),
-    "a name that is no text": _odd_name(b"\xff\xfe"),
-    "a name that steers": _odd_name(b"\x1b[2J\xe2\x80\xae"),
-    "a name in brackets": _odd_name(b"[red]x[/b]"),
-    "no name": lambda folder: Path(""),
-    "a very long name": lambda folder: folder / ("x" * 300 + ".csv"),
-    "a very long path": lambda folder: folder / "/".join(["y" * 200] * 50) / "set.csv",
-    "the root": lambda folder: Path("/"),
-    "another user's home": lambda folder: Path("~nobody-of-this-name/set.csv"),
-}
-_SHAPES: dict[str, Make] = {
-    "an empty csv": _bytes("set.csv", b""),
-    "an empty jsonl": _bytes("set.jsonl", b""),
-    "an empty json": _bytes("set.json", b""),
-    "an empty parquet": _bytes("set.parquet", b""),
-    "a header alone": _bytes("set.csv", b"question,answer\n"),
-    "no header": _bytes("set.csv", b"1+1?,2\n2+2?,4\n"),
-    "semicolons": _bytes("set.csv", b"question;answer\n1+1?;2\n"),
-    "tabs": _bytes("set.csv", b"question\tanswer\n1+1?\t2\n"),
-    "a line for a spreadsheet": _bytes("set.csv", b"sep=,\nquestion,answer\n1+1?,2\n"),
-    "ends of lines of old": _bytes("set.csv", b"question,answer\r1+1?,2\r"),
-    "mixed ends of lines": _bytes("set.csv", b"question,answer\r\n1+1?,2\n2+2?,4\r"),
-    "a row too short": _bytes("set.csv", b"question,answer\n1+1?\n"),
-    "a row too long": _bytes("set.csv", b"question,answer\n1+1?,2,3\n"),
-    "NUL": _bytes("set.csv", b"question,answer\n1\0+1?,2\n"),
-    "NUL alone": _bytes("set.csv", b"\0" * 5000),
-    "an object": _bytes("set.json", b'{"question": "x", "answer": 1}'),
-    "numbers": _bytes("set.json", b"[1, 2]"),
-    "lines of numbers": _bytes("set.jsonl", b"1\n2\n"),
-    "a list in a line": _bytes("set.jsonl", b'[{"question": "x", "answer": 1}]\n'),
-    "objects called json": _bytes("set.json", b'{"question": "x", "answer": 1}\n{"question": "y", "answer": 2}\n'),
-    "a comma too many": _bytes("set.json", b'[{"question": "x", "answer": 1},]'),
-    "single quotes": _bytes("set.jsonl", b"{'question': 'x', 'answer': 1}\n"),
-    "a torn line": _bytes("set.jsonl", b'{"question": "x", "answer": 1}\n{"question": "y", "ans'),
-    "NaN": _bytes("set.jsonl", b'{"question": "x", "answer": NaN}\n'),
-    "a web page": _bytes("set.csv", b"<!DOCTYPE html><html><table></table></html>"),
-    "a pointer": _bytes("set.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"),
-    "csv called parquet": _bytes("set.parquet", b"question,answer\n1+1?,2\n"),
-    "another suffix": _bytes("set.txt", b"question,answer\n1+1?,2\n"),
-    "no suffix": _bytes("set", b"question,answer\n1+1?,2\n"),
-    "a suffix in capitals": _bytes("set.CSV", b"question,answer\n" + b"".join(b"%d?,1\n" % n for n in range(12))),
-}  # fmt: skip

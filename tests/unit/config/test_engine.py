@@ -3,8 +3,10 @@
 import pytest
 import yaml
 
+from creditree.config.engine import check_adapters
 from creditree.config.load import dump_config, parse_config
 from creditree.errors import ConfigError
+from creditree.setup.resolve import resolve
 
 SERVER = "engine: {name: vllm, url: 'http://127.0.0.1:8000'}"
 TASK = "task: multiplication"
@@ -63,3 +65,10 @@ def test_methods_that_look_inside_the_model_are_those_of_any_engine(method: str)
 def test_at_temperature_one_the_raw_probabilities_are_those_that_were_sampled_from() -> None:
     more = "method: {name: grpo, select: low_probability}\nsampling: {temperature: 1}"
     assert parse_config(f"{TASK}\n{SERVER}\n{more}", "here").engine.is_remote
+
+
+def test_a_server_that_loads_no_adapters_measures_and_does_not_train() -> None:
+    config = parse_config(f"{TASK}\nengine: {{name: llama_server, url: 'http://127.0.0.1:8080'}}", "here")
+    with pytest.raises(ConfigError, match="measures base models, and training needs one that does"):
+        resolve(config)
+    check_adapters(parse_config(f"{TASK}\n{SERVER}", "here").engine, "training")
