@@ -29,7 +29,8 @@ BUILT_IN = ROOT / "src" / "creditree" / "models" / "builtin" / "word_problems"
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.S | re.M
 )
-_SNIPPET = re.compile(r'^--8<-- "([^"]+)"$', re.M)
+_SNIPPET = re.compile(r"^--8<--\n(.+)\n--8<--$", re.M)
+"""A file that MkDocs puts in; the form in one line would be Python, which ruff formats."""
 BUDGET = {
     "train": "train.steps=1 train.problems_per_step=2 method.group=4 evaluation.problems=4 evaluation.temperatures=[0] "
     "sampling.max_new_tokens=12 train.threads=1",
