@@ -18,7 +18,7 @@ NEW_MOUNTS, NEW_USER = 0x00020000, 0x10000000
 PRIVATE, RECURSIVE, REMOUNT = 1 << 18, 1 << 14, 32
 CANNOT = 77
 SHARES = (0.1, 0.35, 0.75)
-MANY = (0.02, 0.06, 0.15, 0.25, 0.45, 0.55, 0.65, 0.85, 0.95)
+MANY = (0.02, 0.06, 0.15, 0.25, 0.45, 0.55, 0.65, 0.85)
 """Of what the whole run takes on the disk."""
 
 
@@ -99,5 +99,6 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
             pytest.skip("no file system can be mounted here: neither root nor user namespaces")
         assert child.exitcode == 0
         kept.append(int(out.with_suffix(".kept").read_text()))
-        assert content(out) == content(whole)
-    tally(disks=len(shares), last_checkpoints=kept, other_runs=0)
+        same = content(out) == content(whole)
+        tally(disks=len(kept), last_checkpoints=kept, other_runs=int(not same))
+        assert same

@@ -62,6 +62,7 @@ def test_a_run_that_is_killed_anywhere_ends_as_the_one_that_was_not(
             assert code == 0, said
         other += content(run) != expected
         emptied(run)
-    tally(kills=fell.total(), runs=runs, fell=dict(fell), steps_in_flight=in_flight, steps_lost=lost, other_runs=other)
+        counts = {"steps_in_flight": in_flight, "steps_lost": lost, "other_runs": other}
+        tally(kills=fell.total(), runs=runs, fell=dict(fell), **counts)
     assert (lost, other) == (0, 0)
     assert kills < LONG or set(fell) >= set(STAGES) - {"metrics"}

@@ -17,11 +17,11 @@ from tests.soak.conftest import Tally
 
 TRAIN = {"steps": 12, "problems_per_step": 2, "threads": 1, "learning_rate": 4e-3}
 POISONS: dict[str, dict[str, Any]] = {
-    "rate 1e300": {"learning_rate": 1e300},
+    "rate 3e38": {"learning_rate": 3e38},
     "rate 1e30": {"learning_rate": 1e30},
     "rate 1e6": {"learning_rate": 1e6},
     "rate 100": {"learning_rate": 100.0},
-    "eps 1e-300": {"eps": 1e-300},
+    "eps 2e-38": {"eps": 2e-38},
     "a norm": {"skip_grad_norm": 1e-9},
     "a mismatch": {"max_mismatch": 1e-12},
     "rewards": {},

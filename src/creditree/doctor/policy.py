@@ -55,8 +55,9 @@ def learning_rate(case: Case) -> Diagnosis | None:
 def unmoved(case: Case) -> Diagnosis | None:
     """Has the adapter never moved, or so little that no answer changed?"""
     config, counts = case.config, case.counts
-    if config is None or not case.steps:
-        return None
+    has_ended = case.summary is not None
+    if config is None or not case.steps or not (has_ended or len(case.steps) >= LEAST_STEPS):
+        return None  # so early in a run nothing may have moved yet
     warm = sum(bool(record.get("warm_start")) for record in case.records)
     reason = nothing_learned(counts, len(case.steps), config.sampling.max_new_tokens, warm)
     if reason is not None or case.adapter_size == 0.0:

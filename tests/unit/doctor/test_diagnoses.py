@@ -284,6 +284,7 @@ def test_every_diagnosis_is_provoked_here_or_beside() -> None:
         Case(host=host(), config=config(), room=room()),
         sampled(),
         sampled(steps=6, total=ledger(48)),
+        sampled(steps=2, total=ledger(16, updates=0), adapter_size=0.0),  # too early to say
         sampled(
             summary=summary([0, 1] * 100, [1, 1] * 100),
             base=answers("1", "2"),
