@@ -42,12 +42,12 @@ ELSEWHERE = {
 """Pages that a test of their own follows, as they stand (of these two: `console` and `python`)."""
 BEFORE = {
     "docs/doctor.md": ("train run.yaml --run runs/quickstart",),
+    "docs/report.md": ("train run.yaml --run runs/a", "train run.yaml --run runs/b"),
     "docs/export.md": ("train run.yaml --run runs/a",),
     "docs/problems.md": (
         "train run.yaml --run runs/a",
         "eval my_model --task gsm8k --samples 8 --k 1,4,8 --out evals/other",
     ),
-    "docs/report.md": ("train run.yaml --run runs/a", "train run.yaml --run runs/b"),
 }
 """Commands that a page takes for done."""
 EXIT_CODES = {"doctor": (0, 1), "monitor": (0, 3)}

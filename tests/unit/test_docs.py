@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import creditree as ct
 from creditree.methods import METHODS
 from creditree.report.methods import page
 from recipes.attnrl.cells import CHOSEN as PROCESS_RATES
@@ -164,3 +165,8 @@ def test_every_method_has_a_page() -> None:
     pages = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "papers").glob("*.md"))
     for name in METHODS:
         assert f"| `{name}` |" in pages, name
+
+
+def test_the_reference_has_every_name_of_the_package() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert [name for name in ct.__all__ if not re.search(rf"(\.|`){name}\b", page)] == []

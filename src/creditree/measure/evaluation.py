@@ -167,8 +167,8 @@ def _machines(
     from creditree.setup.scaled import MeasuringWorkers  # Ray is imported by whoever asks for workers
 
     rewards = tuple(job.config.reward for job in measurement.jobs)
-    asked = MeasuringWorkers(job.config, measurement.trained, rewards)
-    return asked.machines(workers, model, trained, verifiers, around.told)
+    made_of = MeasuringWorkers(job.config, measurement.trained, rewards)
+    return made_of.machines(workers, model, trained, verifiers, around.told)
 
 
 _KEYS = {"length_key": "`max_new_tokens`", "prompt_key": "task.prompt.text (`overrides`)", "reward_key": "`reward`"}

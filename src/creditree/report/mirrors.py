@@ -1,7 +1,8 @@
 """Copies of a run's numbers in TensorBoard, Weights & Biases or trackio; the run directory stays the source."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +49,8 @@ class ServiceMirror:
 
     def __init__(self, package: str, name: str, config: Mapping[str, Any]) -> None:
         self._package = _imported(package)
-        self._package.init(project=PROJECT, name=name, config=dict(config))
+        with redirect_stdout(sys.stderr):  # trackio prints how to look at it
+            self._package.init(project=PROJECT, name=name, config=dict(config))
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         """Add the numbers of a step."""
@@ -56,7 +58,8 @@ class ServiceMirror:
 
     def close(self) -> None:
         """Finish the run there."""
-        self._package.finish()
+        with redirect_stdout(sys.stderr):
+            self._package.finish()
 
 
 def open_mirrors(

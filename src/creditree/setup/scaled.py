@@ -99,13 +99,13 @@ class MeasuringWorkers:
         return engine, [CrewVerifier(own, crew, number) for number, own in enumerate(verifiers)]
 
 
-def measuring_worker(asked: MeasuringWorkers) -> CrewWorker:
+def measuring_worker(made_of: MeasuringWorkers) -> CrewWorker:
     """Return a worker for a measurement, in its own process."""
-    config = asked.config
+    config = made_of.config
     model = load_model(config.model.name, config.model.dtype, config.model.device)
     digests = dict(BaseDigests.of(model, config.model.dtype).to_json())
-    trained = None if asked.trained is None else load_trained(model, asked.trained)
-    verifiers = [build_verifier(reward) for reward in asked.rewards]
+    trained = None if made_of.trained is None else load_trained(model, made_of.trained)
+    verifiers = [build_verifier(reward) for reward in made_of.rewards]
     return CrewWorker(engine_for(model, rows_of(config)), trained, verifiers, holds=digests)
 
 

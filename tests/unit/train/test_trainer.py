@@ -360,7 +360,8 @@ def test_metrics_are_complete_and_plain(tmp_path: Path) -> None:
     keys = {
         "step", "reward_mean", "mixed_share", "signal_share", "loss", "grad_norm", "l2_grad_norm", "clip_fraction",
         "sampler_mismatch_mean", "sampler_mismatch_rms", "sampler_mismatch_max",
-        "useful_share", "selected_share", "problems", "problems_trained", "rows", "schedule_problems",
+        "surprisal", "memory_peak", "useful_share", "selected_share", "problems", "problems_trained", "rows",
+        "schedule_problems",
         "learning_rate", "validation_accuracy", "validation_reward", "seconds", "cpu_seconds", "seconds_by_phase",
     } | set(Ledger().as_dict())  # fmt: skip
     for record in notes.records:
