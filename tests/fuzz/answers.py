@@ -79,7 +79,7 @@ def answer(data: bytes) -> None:
         accepted_answer(text)
         option_in(text)
         inner = boxed(text)
-        if inner is not None and inner.strip():
+        if inner is not None and inner.strip() and not set(inner) & set("{}\\"):  # a bare box may hold half a pair
             law(boxed(f"\\boxed{{{inner}}}") == inner, f"{inner!r} is not found in its box again")
         law(unboxed(unboxed(text)) == unboxed(text) or "boxed" in text or "fbox" in text, "unboxing is not stable")
 

@@ -56,7 +56,7 @@ def evaluated(folder: Path) -> tuple[list[str | Path], Path]:
 
 def swept(folder: Path) -> tuple[list[str | Path], Path]:
     file = folder / "sweep.yaml"
-    file.write_text(yaml.safe_dump({"base": BASE, "methods": ["grpo", "t-spmo"], "seeds": [0, 1]}))
+    file.write_text(yaml.safe_dump({"base": BASE, "grid": {"train.learning_rate": [1e-3, 4e-3]}, "seeds": [0, 1]}))
     return ["sweep", file], Path("sweep.json")
 
 

@@ -9,12 +9,12 @@ from creditree.export.folders import write_adapter, write_model
 from creditree.export.gguf import convert, find_converter
 from creditree.export.licence import licence_of
 from creditree.export.request import Exported, ExportRequest, Kind, Verified, free_file, free_folder
-from creditree.export.source import Source
+from creditree.export.source import TrainedRun
 from creditree.export.verify import probes, trained_scores, verified
 from creditree.models.gguf import is_gguf
 from creditree.models.load import load_texts
 from creditree.models.merge import is_dequantised
-from creditree.report.card import Card, card
+from creditree.report.card import ModelCard, card
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import published, write_text, writing
 
@@ -34,11 +34,11 @@ def export(request: ExportRequest, watcher: Watcher) -> Exported:
         "adapter": lambda: _adapter(source, free_folder(path, kind)),
         "gguf": lambda: _gguf(source, free_file(path, kind), find_converter(request.converter), watcher),
     }
-    source = Source.of(request.run)
+    source = TrainedRun.of(request.run)
     return writers[kind]()
 
 
-def _adapter(source: Source, path: Path) -> Exported:
+def _adapter(source: TrainedRun, path: Path) -> Exported:
     if not source.is_adapter:
         raise ConfigError(f"run '{source.run.path}' trained all weights and has no adapter; export it with `merged`.")
     exported = Exported("adapter", str(path), source.base.name, "a LoRA adapter in PEFT's format", "float32", None)
@@ -48,7 +48,7 @@ def _adapter(source: Source, path: Path) -> Exported:
     return exported
 
 
-def _merged(source: Source, path: Path, watcher: Watcher) -> Exported:
+def _merged(source: TrainedRun, path: Path, watcher: Watcher) -> Exported:
     with published(path) as folder:
         dtype, found = _model(source, folder, watcher)
         exported = Exported("merged", str(path), source.base.name, _holds(source, dtype), dtype, found)
@@ -56,7 +56,7 @@ def _merged(source: Source, path: Path, watcher: Watcher) -> Exported:
     return exported
 
 
-def _gguf(source: Source, path: Path, converter: list[str], watcher: Watcher) -> Exported:
+def _gguf(source: TrainedRun, path: Path, converter: list[str], watcher: Watcher) -> Exported:
     with writing(path, CURE):
         path.parent.mkdir(parents=True, exist_ok=True)
         room = tempfile.TemporaryDirectory(dir=path.parent, prefix=".creditree-export-")
@@ -71,7 +71,7 @@ def _gguf(source: Source, path: Path, converter: list[str], watcher: Watcher) ->
     return Exported("gguf", str(path), source.base.name, f"a GGUF file: {_holds(source, dtype)}", dtype, found)
 
 
-def _model(source: Source, folder: Path, watcher: Watcher) -> tuple[str, Verified]:
+def _model(source: TrainedRun, folder: Path, watcher: Watcher) -> tuple[str, Verified]:
     """Write the whole model into a folder and compare it; return the type of its weights, and what was found."""
     watcher.message(f"log-probabilities of what run {source.run.path} trained")
     ids = probes(source, load_texts(source.base.name, offline=False))
@@ -82,7 +82,7 @@ def _model(source: Source, folder: Path, watcher: Watcher) -> tuple[str, Verifie
     return dtype, verified(folder, dtype, ids, after, before)
 
 
-def _holds(source: Source, dtype: str) -> str:
+def _holds(source: TrainedRun, dtype: str) -> str:
     """Return what a whole model holds, in words: above all, into which weights the adapter was merged."""
     if not source.is_adapter:
         return f"all weights as they were trained, in {dtype}"
@@ -94,8 +94,8 @@ def _holds(source: Source, dtype: str) -> str:
     return f"the adapter merged into the base's weights, in {dtype} as their files have them"
 
 
-def _write_card(source: Source, folder: Path, exported: Exported) -> None:
-    facts = Card(
+def _write_card(source: TrainedRun, folder: Path, exported: Exported) -> None:
+    facts = ModelCard(
         kind=exported.kind,
         base=source.base.name,
         licence=licence_of(source.base.name),

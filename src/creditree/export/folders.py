@@ -9,9 +9,9 @@ from typing import Any
 
 from transformers import GenerationConfig
 
-from creditree.export.source import Source
+from creditree.export.source import TrainedRun
 from creditree.models.directory import as_others
-from creditree.models.merge import Scratch, merged
+from creditree.models.merge import WeightFiles, merged
 from creditree.models.reading import load_generation, load_tokenizer
 from creditree.models.saved_adapter import CONFIG_FILE, WEIGHTS_FILE, SavedAdapter
 from creditree.runs.checksums import CHECKSUMS
@@ -24,13 +24,13 @@ OWN = {CHECKSUMS, BASE}
 """What only Creditree reads in the folder of what was trained."""
 
 
-def write_adapter(source: Source, folder: Path) -> None:
+def write_adapter(source: TrainedRun, folder: Path) -> None:
     """Write the adapter, in PEFT's format, into an empty folder."""
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(source.trained / name, folder / name)
 
 
-def write_model(source: Source, folder: Path) -> str:
+def write_model(source: TrainedRun, folder: Path) -> str:
     """Write the whole model into an empty folder, tokenizer, template and generation settings included.
 
     Return the type of its weights. Raises ModelError.
@@ -61,7 +61,7 @@ def _save(model: Any, base: str, folder: Path) -> None:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Scratch]:
+def _scratch(folder: Path) -> Iterator[WeightFiles]:
     """Give the block room for weights, on the disk on which it writes."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-") as room:
-        yield Scratch(Path(room))
+        yield WeightFiles(Path(room))

@@ -18,7 +18,7 @@ from creditree.train.start import check_trained, is_adapter, run_of
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class TrainedRun:
     """A run that has trained something, its base model, and the folder of the adapter or of all weights."""
 
     run: RunDirectory
@@ -26,7 +26,7 @@ class Source:
     trained: Path
 
     @classmethod
-    def of(cls, named: Path) -> "Source":
+    def of(cls, named: Path) -> "TrainedRun":
         """Return what is in a run, or in the run that a pilot keeps as ``run``. Raises RunError or ModelError."""
         run = RunDirectory.read(run_of(str(named)) or named)
         if not run.trained.is_dir():

@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from creditree.errors import ModelError
 from creditree.export.request import Verified
-from creditree.export.source import Source
+from creditree.export.source import TrainedRun
 from creditree.models.merge import base_model
 from creditree.models.reading import load_weights, one_sentence, reason_of
 from creditree.models.texts import Texts
@@ -33,7 +33,7 @@ LONGEST = 256
 """Tokens of a text that are compared."""
 
 
-def probes(source: Source, texts: Texts) -> list[IntArray]:
+def probes(source: TrainedRun, texts: Texts) -> list[IntArray]:
     """Return the token ids on which models are compared: what the run kept, its first prompt, and fixed texts."""
     found = source.rollout_ids(MOST_ROLLOUTS)
     first = None if source.summary is None else source.summary.details.first
@@ -46,7 +46,7 @@ def probes(source: Source, texts: Texts) -> list[IntArray]:
     return [tokens for tokens in ids if len(tokens) > 1]
 
 
-def trained_scores(source: Source, ids: Sequence[IntArray]) -> tuple[FloatArray, FloatArray]:
+def trained_scores(source: TrainedRun, ids: Sequence[IntArray]) -> tuple[FloatArray, FloatArray]:
     """Return the tokens' log-probabilities by what was trained, and by its base.
 
     An adapter stands beside its base, and PEFT computes with both. Raises ModelError where the base is not the one that

@@ -42,8 +42,8 @@ def weights_digest(source: Network | torch.nn.Module | Path, dtype: torch.dtype 
 def _of_model(model: torch.nn.Module, dtype: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in model.named_parameters():
         if _ADAPTER not in name:
-            held = parameter.detach()
-            yield name.replace(_BASE_LAYER, ""), held if dtype is None else held.to(dtype)
+            value = parameter.detach()
+            yield name.replace(_BASE_LAYER, ""), value if dtype is None else value.to(dtype)
     for name, module in model.named_modules():
         if isinstance(module, QuantisedLinear):
             for index, tensor in enumerate(module.held()):

@@ -19,7 +19,7 @@ from creditree.models.reading import load_config, load_weights
 from creditree.models.saved_adapter import SavedAdapter
 
 
-class Scratch:
+class WeightFiles:
     """Weights in files of a folder instead of in memory: the system keeps of them in memory what there is room for."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Scratch:
 
 
 @torch.no_grad()
-def merged(name: str, dtype: Dtype, adapter: SavedAdapter, scratch: Scratch) -> Any:
+def merged(name: str, dtype: Dtype, adapter: SavedAdapter, scratch: WeightFiles) -> Any:
     """Return transformers' model `name` with an adapter in its weights, on the CPU, ready to be saved.
 
     Its weights keep the precision of their files, which are mapped; those of a base that is held quantised (`dtype`
@@ -77,7 +77,7 @@ def is_dequantised(name: str, dtype: Dtype) -> bool:
     return dtype in QUANTISATIONS or saved_as(load_config(name)) is not None
 
 
-def _base(name: str, dtype: Dtype, scratch: Scratch) -> Any:
+def _base(name: str, dtype: Dtype, scratch: WeightFiles) -> Any:
     """Return the base with plain matrices."""
     model = base_model(name, dtype)
     if not any(isinstance(module, QuantisedLinear) for module in model.modules()):

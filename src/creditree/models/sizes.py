@@ -34,8 +34,8 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         if isinstance(value, Mapping):
             stack += value.items()
         elif isinstance(value, list):
-            stack += [("", one) for one in value if isinstance(one, Mapping | list)]
-            numbers = [abs(one) for one in value if isinstance(one, int)]
+            stack += [("", nested) for nested in value if isinstance(nested, Mapping | list)]
+            numbers = [abs(number) for number in value if isinstance(number, int)]
             if numbers:
                 yield "", max(numbers)
         elif isinstance(value, int):

@@ -18,7 +18,7 @@ LIBRARIES = ("creditree", "commit", "python", "torch", "transformers", "peft", "
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """What a card says. `kind`: adapter, merged or gguf;  `base`: the base model's name;  `licence`: None: not known.
 
     `holds`: what was written, in words;  `verified`: how it was compared;  `summary`: None: the run's cannot be read;
@@ -36,7 +36,7 @@ class Card:
     made_with: Mapping[str, Any]
 
 
-def card(facts: Card) -> str:
+def card(facts: ModelCard) -> str:
     """Return the card: nothing in names, tasks or problems makes a link, a tag or a heading in it."""
     figures = "The run's summary cannot be read: there are no figures.\n"
     if facts.summary is not None:
@@ -44,7 +44,7 @@ def card(facts: Card) -> str:
     return "\n".join([_front(facts), to_markdown(_about(facts)), figures, to_markdown(_how(facts))])
 
 
-def _front(facts: Card) -> str:
+def _front(facts: ModelCard) -> str:
     """Return what machines read: base, licence, library. A base that lies on a disk has no name that others know."""
     values: dict[str, Any] = {
         "library_name": "peft" if facts.kind == "adapter" else "transformers",
@@ -58,7 +58,7 @@ def _front(facts: Card) -> str:
     return f"---\n{printable(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))}---\n"
 
 
-def _about(facts: Card) -> list[Block]:
+def _about(facts: ModelCard) -> list[Block]:
     trained = facts.summary
     task = f" on {trained.task}" if trained is not None and trained.task else ""
     method = f"Trained with {trained.method}{task}, by reinforcement learning with Creditree." if trained else ""
@@ -72,7 +72,7 @@ def _about(facts: Card) -> list[Block]:
     ]
 
 
-def _how(facts: Card) -> list[Block]:
+def _how(facts: ModelCard) -> list[Block]:
     versions = [f"{name} {facts.made_with[name]}" for name in LIBRARIES if facts.made_with.get(name)]
     return [
         Heading("How it was made"),
@@ -83,7 +83,7 @@ def _how(facts: Card) -> list[Block]:
     ]
 
 
-def _loading(facts: Card) -> list[Block]:
+def _loading(facts: ModelCard) -> list[Block]:
     """Return how it is loaded, as a program."""
     if facts.kind == "gguf":
         return []

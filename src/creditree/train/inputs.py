@@ -48,8 +48,8 @@ class BaseDigests:
     @classmethod
     def of_files(cls, name: str, model: torch.nn.Module, dtype: str) -> "BaseDigests":
         """Return the same for a model that is held as its files are, or quantised as a run holds it."""
-        held = None if dtype in QUANTISATIONS else getattr(torch, dtype)
-        return cls(name, dtype, weights_digest(model, held), source_sha256(name))
+        as_run = None if dtype in QUANTISATIONS else getattr(torch, dtype)
+        return cls(name, dtype, weights_digest(model, as_run), source_sha256(name))
 
     def to_json(self) -> dict[str, str]:
         """Return it for a record; what there is none of is left out."""

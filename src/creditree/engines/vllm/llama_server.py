@@ -96,8 +96,8 @@ class LlamaReader:
         if not 0 < len(ids) <= request.max_new_tokens or answer.get("truncated"):
             raise PassingError("returns completions that are cut or too long", wrong=True)
         settings = answer.get("generation_settings")
-        asked = request.keys[0].at("server").integer(0, 2**31 - 1)
-        if isinstance(settings, Mapping) and settings.get("seed") != asked:
+        seed = request.keys[0].at("server").integer(0, 2**31 - 1)
+        if isinstance(settings, Mapping) and settings.get("seed") != seed:
             raise PassingError("gives an answer to another question", wrong=True)
         tokens, logprobs = token_array(ids), numbers_of([token.get("logprob") for token in told])
         ends = np.flatnonzero(np.isin(tokens, self._eos_ids))
