@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from creditree.runs.directory import RunDirectory
 
-TIMES = ("seconds", "cpu_seconds", "seconds_by_phase")
+OF_THE_PROCESS = ("seconds", "cpu_seconds", "seconds_by_phase", "memory_peak")
 COUNTED = ("before", "after", "difference", "tokens", "decoding", "steps", "validation")
 
 
@@ -17,7 +17,7 @@ def content(run: Path) -> dict[str, Any]:
     summary = directory.read_json("summary.json")
     return {
         "adapter": {n: a.tobytes() for n, a in load_file(directory.adapter / "adapter_model.safetensors").items()},
-        "metrics": [{k: v for k, v in record.items() if k not in TIMES} for record in directory.metrics()],
+        "metrics": [{k: v for k, v in record.items() if k not in OF_THE_PROCESS} for record in directory.metrics()],
         "rollouts": {step: directory.rollouts(step) for step in directory.rollout_steps()},
         "summary": {k: summary.get(k) for k in COUNTED},
     }

@@ -220,6 +220,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "raft": raft,
 }
 """The named methods, with the settings of their paper; T-SPMO without the penalty that stops it."""
+UNSAID = "t-spmo"
+"""The method of a door that asks for none."""
 DEFAULT, BASELINE = "t-spmo", "grpo"
 """What is trained where no method is named, and what it is compared with."""
 REJECTION = "raft"

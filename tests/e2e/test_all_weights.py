@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 from creditree.runs.directory import RunDirectory
 from tests.e2e.command import creditree, creditree_json, start, write_config
+from tests.runs_alike import OF_THE_PROCESS
 
-TIMES = ("seconds", "cpu_seconds", "seconds_by_phase")
 TRAIN = {
     "weights": "all", "steps": 6, "problems_per_step": 4, "mini_batch": 12, "learning_rate": 1e-4, "weight_decay": 0.01,
     "threads": 1,
@@ -50,7 +50,7 @@ def test_killed_and_resumed_equals_uninterrupted(config: Path, whole: Path, tmp_
     creditree("train", config, "--run", run, "--resume")
     assert weights(run) == weights(whole)
     records = [
-        [{k: v for k, v in record.items() if k not in TIMES} for record in RunDirectory.read(path).metrics()]
+        [{k: v for k, v in record.items() if k not in OF_THE_PROCESS} for record in RunDirectory.read(path).metrics()]
         for path in (run, whole)
     ]
     assert records[0] == records[1]

@@ -62,7 +62,9 @@ FOLLOWED = sorted(
 @pytest.mark.parametrize("page", PAGES)
 def test_code_says_what_it_is(page: str) -> None:
     for block in blocks_of(page):
-        assert block.language in (*CODE, "text"), block.language
+        assert block.language in (*CODE, "text", "diff"), block.language
+        if block.language == "diff":
+            compile(re.sub(r"^[+ ]", "", re.sub(r"^-.*\n", "", block.text, flags=re.M), flags=re.M), page, "exec")
         if block.language == "text":
             assert not re.search(r"^(creditree [a-z]+ |python |import |from \w+ import )", block.text, re.M), block.text
     text = re.sub(r"^ *```.*?^ *```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.S | re.M)

@@ -20,10 +20,10 @@ from creditree.setup.training import train_into
 from creditree.train.interrupt import Interrupted
 from creditree.train.trainer import Trainer
 from tests.e2e.command import Refuse, write_config
+from tests.runs_alike import OF_THE_PROCESS
 from tests.tiny_models import char_tokenizer, other_model
 
 REWARD = "def parity(prompts, completions, **columns):\n    return [sum(map(ord, text)) % 2 for text in completions]\n"
-TIMES = ("seconds", "cpu_seconds", "seconds_by_phase")
 METHODS: dict[str, dict[str, Any]] = {
     "gpt2": {"name": "t-spmo", "group": 6, "l2": 0.0},
     "gemma3_text": {"name": "grpo", "group": 4, "kl": 0.1},
@@ -90,7 +90,10 @@ def test_interrupted_and_resumed_it_is_the_same_run(place: Path, monkeypatch: py
         name: one.tobytes() for name, one in weights[1].items()
     }
     records = [
-        [{k: v for k, v in record.items() if k not in TIMES} for record in RunDirectory.read(place / name).metrics()]
+        [
+            {k: v for k, v in record.items() if k not in OF_THE_PROCESS}
+            for record in RunDirectory.read(place / name).metrics()
+        ]
         for name in ("whole", "cut")
     ]
     assert records[0] == records[1]

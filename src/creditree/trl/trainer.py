@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from creditree import api
 from creditree.errors import ConfigError, RunError
+from creditree.methods import UNSAID
 from creditree.models.reading import load_tokenizer
 from creditree.report.watcher import Watcher
 from creditree.setup.machine import default_device
@@ -56,7 +57,7 @@ class CreditreeTrainer:
         processing_class: Any = None,
         peft_config: Any = None,
         *,
-        method: str | Mapping[str, Any] = "t-spmo",
+        method: str | Mapping[str, Any] = UNSAID,
         watcher: Watcher | None = None,
         **others: Any,
     ) -> None:

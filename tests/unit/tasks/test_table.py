@@ -205,8 +205,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content:
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
-    for name in ("missing.jsonl", "folder.csv"):
-        with pytest.raises(DataError, match=f"{name} does not exist or is not a file"):
+    for name, why in (("missing.jsonl", "does not exist or is not a file"), ("folder.csv", "is no data set that")):
+        with pytest.raises(DataError, match=f"{name} {why}"):
             load_table(tmp_path / name)
 
 
