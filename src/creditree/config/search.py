@@ -40,7 +40,7 @@ class BudgetBlock(Block):
 class ConfirmBlock(Block):
     """How the best is compared with the baseline in the end."""
 
-    seeds: Whole = Field(5, description="fresh seeds of both; 0: no confirmation", ge=0)
+    seeds: Whole = Field(5, description="fresh seeds of both; 0: no confirmation", ge=0, le=1000)
     level: Real = Field(0.01, description="the best has won where every p-value is below it", gt=0, lt=1)
 
 

@@ -64,7 +64,7 @@ def _rows(location: str, name: str, columns: Columns) -> Iterator[Row]:
             yield _row(problem, f"{name}-{number}", f"problem {number} of task '{location}'", columns)
     except (ConfigError, DataError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that leaves would end the program with its own exit code
         where = f"after {number} problems" if number else "before its first problem"
         raise DataError(f"The task '{location}' raised {described(error)} {where}: mend the function.") from error
 
