@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="timers that send SIGKILL are Linux's"),
 ]
 KILLS = 6
-TIMES = ("seconds", "train_s", "train_cpu_s", "wall_s")
+UNLIKE = ("seconds", "train_s", "train_cpu_s", "wall_s", "path")
+"""Keys of seconds, and of the folder that a run is in."""
 BASE = SMALL | {
     "sampling": {"temperature": 0.7, "max_new_tokens": 12},
     "method": {"name": "grpo", "group": 4},
@@ -86,7 +87,7 @@ COMMANDS: dict[str, Callable[[Path], tuple[list[str | Path], Path]]] = {
 def timeless(value: Any) -> Any:
     """Return a record without the seconds in it, and without the folder that it is about."""
     if isinstance(value, Mapping):
-        return {key: timeless(item) for key, item in value.items() if key not in TIMES and "seconds" not in key}
+        return {key: timeless(item) for key, item in value.items() if key not in UNLIKE and "seconds" not in key}
     return [timeless(item) for item in value] if isinstance(value, list) else value
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.runs_alike import content
 from tests.soak.conftest import Tally
 from tests.soak.runs import config_of, emptied, steps_written, struck
-from tests.soak.stages import STAGES, STARTING, Moment, died_in, times_of
+from tests.soak.stages import STAGES, STARTING, Moment, times_of
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -38,10 +38,10 @@ def test_a_run_that_is_asked_to_stop_anywhere_keeps_every_whole_step(rounds: int
     fell: Counter[str] = Counter()
     lost = other = late = 0
     for turn in range(rounds):
-        for way, (number, again_s) in WAYS.items():
+        for index, (way, (number, again_s)) in enumerate(WAYS.items()):
             run, place = tmp_path / "run", tmp_path / "at"
             emptied(run)
-            stage = stages[(turn * len(WAYS) + len(fell)) % len(stages)]
+            stage = stages[(turn * len(WAYS) + index) % len(stages)]
             nth = rng.randint(1, min(3, len(times[stage])))
             moment = Moment(stage, nth, rng.uniform(0.0, times[stage][nth - 1]), number, again_s)
             code, said = struck(["train", config, "--run", run, "--resume"], place, moment)
@@ -51,7 +51,7 @@ def test_a_run_that_is_asked_to_stop_anywhere_keeps_every_whole_step(rounds: int
                 late += 1
             else:
                 stopped[way] += 1
-                fell[died_in(place)] += 1
+                fell[stage] += 1
                 assert "interrupted" in said
                 made, saved = steps_written(run)
                 lost += made != saved
