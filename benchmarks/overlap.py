@@ -12,18 +12,16 @@ a step with it does not.
 import argparse
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 from creditree.config.load import parse_config
-from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
-from creditree.engines.pulse import Told
-from creditree.ledger import Ledger
+from creditree.engines.engine import Engine
 from creditree.models.load import load_model
 from creditree.runs.environment import describe_environment
 from creditree.setup.engine import Surroundings
@@ -31,6 +29,7 @@ from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.train.loop import Loop
 from creditree.verify.verifier import closing
+from tests.waited import Waited
 
 RUN = """
 model: {{name: "{model}", dtype: bfloat16}}
@@ -42,28 +41,6 @@ engine: {{name: vllm, start: {{python: "{python}"}}}}
 train: {{steps: 1000, problems_per_step: {problems}, learning_rate: 1e-3, threads: 1}}
 evaluation: {{problems: 8, temperatures: [0]}}
 """
-
-
-@dataclass(frozen=True)
-class Waited(Engine):
-    """The same engine, which is asked for nothing ahead."""
-
-    engine: Engine
-
-    @property
-    def max_rows(self) -> int:
-        """What the engine says."""
-        return self.engine.max_rows
-
-    def sample(
-        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
-    ) -> tuple[list[list[Sample]], Ledger]:
-        """Pass on."""
-        return self.engine.sample(requests, sampling, told)
-
-    def forget(self) -> None:
-        """Pass on."""
-        self.engine.forget()
 
 
 def steps_of(loop: Loop, engine: Engine, pairs: int) -> dict[str, list[dict[str, float]]]:
@@ -79,7 +56,7 @@ def steps_of(loop: Loop, engine: Engine, pairs: int) -> dict[str, list[dict[str,
         seconds = {"step": perf_counter() - begun}
         for phase in ("sample", "learn"):
             seconds[phase] = loop.state.seconds.wall.get(phase, 0.0) - before.get(phase, 0.0)
-        print(kind, seconds, flush=True)
+        print(kind, seconds, file=sys.stderr)
         if number >= 2:
             found[kind].append({name: round(value, 3) for name, value in seconds.items()})
     return found
@@ -101,7 +78,9 @@ def main() -> None:
         model.tokenizer.save_pretrained(folder)
         text = RUN.format(model=folder, python=arguments.python, problems=arguments.problems, group=arguments.group)
         ready = resolve(parse_config(text, "run.yaml"))
-        parts = build(ready, Surroundings(Path(folder) / "server.log", lambda sentence: print(sentence, flush=True)))
+        parts = build(
+            ready, Surroundings(Path(folder) / "server.log", lambda sentence: print(sentence, file=sys.stderr))
+        )
         os.sched_setaffinity(0, {int(arguments.cores[0])})  # the server has been started by now
         try:
             with closing(parts.verifier):

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,12 @@ import pytest
 import torch
 
 from creditree.credit.group_relative import GroupRelative
-from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
-from creditree.engines.pulse import Told
+from creditree.engines.engine import Sampling
 from creditree.engines.vllm.client import Patience
 from creditree.engines.vllm.engine import VllmEngine
 from creditree.engines.vllm.server import ServerSpec
 from creditree.explore.baselines import RandomBranching
 from creditree.explore.group import Group
-from creditree.ledger import Ledger
 from creditree.methods import Method
 from creditree.models.scores import token_scores
 from creditree.objective.clipped import Clipped
@@ -30,6 +28,7 @@ from creditree.train.loop import Loop
 from creditree.tree import token_array
 from tests.fake_vllm import FakeVllm, FaultyProxy, Reply, restarted, served
 from tests.training import SETTINGS, Scripted, parts_of
+from tests.waited import Waited
 
 AHEAD = Fixed(off_policy=True)
 GROUP = Method("m", "", Group(4), GroupRelative(), Everything(), Clipped(), AHEAD)
@@ -37,27 +36,6 @@ BRANCHES = replace(GROUP, explore=RandomBranching(3, 2, 1, 2))
 PLAIN = replace(GROUP, objective=PolicyGradient())
 FOUR = replace(SETTINGS, steps=4, sampling=Sampling(1.0))
 ASKED = "/v1/completions"
-
-
-@dataclass(frozen=True)
-class Waited(Engine):
-    """The same server, asked for nothing ahead."""
-
-    engine: VllmEngine
-
-    @property
-    def max_rows(self) -> int:
-        """What the engine says."""
-        return self.engine.max_rows
-
-    def sample(
-        self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
-    ) -> tuple[list[list[Sample]], Ledger]:
-        """Pass on."""
-        return self.engine.sample(requests, sampling, told)
-
-    def forget(self) -> None:
-        """Do nothing."""
 
 
 @contextmanager
