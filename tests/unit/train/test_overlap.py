@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from creditree.credit.group_relative import GroupRelative
-from creditree.engines.engine import Sampling
+from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.vllm.client import Patience
 from creditree.engines.vllm.engine import VllmEngine
 from creditree.engines.vllm.server import ServerSpec
