@@ -79,9 +79,8 @@ def main() -> None:
         model.tokenizer.save_pretrained(folder)
         text = RUN.format(model=folder, python=arguments.python, problems=arguments.problems, group=arguments.group)
         ready = resolve(parse_config(text, "run.yaml"))
-        parts = build(
-            ready, Surroundings(Path(folder) / "server.log", lambda sentence: print(sentence, file=sys.stderr))
-        )
+        told = partial(print, file=sys.stderr)
+        parts = build(ready, Surroundings(Path(folder) / "server.log", told))
         os.sched_setaffinity(0, {int(arguments.cores[0])})  # the server has been started by now
         try:
             with closing(parts.verifier):
