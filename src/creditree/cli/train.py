@@ -115,13 +115,12 @@ def _print_saved(run: Path) -> None:
     from creditree.cli.output import progress_console
     from creditree.report.summary import summary_view
     from creditree.setup.run import Run
-    from creditree.train.outcome import REPORT
 
     out, made = progress_console(stderr=False), Run(run)
     what = "adapter (PEFT)" if made.trained.name == "adapter" else "model"
     out.print(summary_view(made.summary))
     out.print(
-        f"\nSaved: {what} in {made.trained}, figures in {run / 'summary.json'}, report in {run / REPORT}, "
+        f"\nSaved: {what} in {made.trained}, figures in {run / 'summary.json'}, report in {made.report}, "
         f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}.",
         soft_wrap=True,
     )

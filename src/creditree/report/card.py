@@ -76,9 +76,9 @@ def _how(facts: ModelCard) -> list[Block]:
     versions = [f"{name} {facts.made_with[name]}" for name in LIBRARIES if facts.made_with.get(name)]
     return [
         Heading("How it was made"),
-        Code("creditree train config.yaml --run run"),
+        Code("creditree train config.yaml --run run", "bash"),
         Paragraph("with this config.yaml, in which every value is as it ran:"),
-        Code(facts.config_yaml.strip()),
+        Code(facts.config_yaml.strip(), "yaml"),
         Bullets((f"versions: {', '.join(versions) or 'not known'}", f"exported by creditree {__version__}")),
     ]
 
@@ -99,7 +99,7 @@ def _loading(facts: ModelCard) -> list[Block]:
     else:
         lines += ["", 'tokenizer = AutoTokenizer.from_pretrained(".")']
         lines += ['model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")']
-    return [Heading("How to load it"), Code("\n".join(lines))]
+    return [Heading("How to load it"), Code("\n".join(lines), "python")]
 
 
 def _is_public(base: str) -> bool:

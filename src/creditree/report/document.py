@@ -51,9 +51,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text as it is: a command, a completion."""
+    """Text as it is: a command, a completion. Markdown names the language."""
 
     text: str
+    language: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,8 @@ def _markdown(block: Block) -> str:
             return "".join(f"- {markdown_line(item)}\n" for item in items)
         case Rows(header, rows):
             return markdown_table(header, rows)
-        case Code(text):
-            return f"{_fence(text)}text\n{text}\n{_fence(text)}\n"
+        case Code(text, language):
+            return f"{_fence(text)}{language}\n{text}\n{_fence(text)}\n"
         case Details(summary, blocks):
             return f"**{markdown_line(summary)}**\n\n{to_markdown(blocks)}"
         case PagePart(_, blocks):

@@ -10,6 +10,8 @@ from creditree.config.schema import RunConfig
 from creditree.errors import RunError
 from creditree.evaluate.summary import Summary
 from creditree.runs.directory import RunDirectory
+from creditree.train.outcome import REPORT
+from creditree.train.page import PAGE
 
 SUMMARY = "summary.json"
 
@@ -52,6 +54,12 @@ class Run(PathLike[str]):
     def trained(self) -> Path:
         """The folder of what was trained: the adapter, or a whole model."""
         return self.directory.trained
+
+    @property
+    def report(self) -> Path:
+        """The page for people to look at; the same in short where it could not be written."""
+        page = self.path / PAGE
+        return page if page.is_file() else self.path / REPORT
 
     def metrics(self) -> list[dict[str, object]]:
         """Return the metrics record of each step."""

@@ -1,6 +1,9 @@
 """What is searched for among the completions of a run."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from math import isfinite
 
@@ -15,6 +18,7 @@ from creditree.text import shown
 Mask = NDArray[np.bool_]
 MOST = 100
 """Completions of an answer."""
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,22 @@ class Query:
             mask &= table["cut"].to_numpy() == self.cut
         for column, part in (("asked", self.problem), ("lowered", self.text)):
             if part:
-                mask &= pc.match_substring(table[column], part.lower()).to_numpy()
+                mask &= _holds(table[column], part.lower())
         if self.status:
             mask &= pc.equal(table["status"], self.status).to_numpy()
         return mask
+
+
+def _holds(column: pa.ChunkedArray, part: str) -> Mask:
+    """Return which texts hold a part: a hundred thousand of them take a moment where all cores look.
+
+    As an expression, because Arrow's search for a plain part looks at every byte, and that for an expression skips.
+    """
+    expression, count = re.escape(part), max(1, -(-len(column) // CORES))
+    slices = [column.slice(first, count) for first in range(0, len(column), count)]
+    with ThreadPoolExecutor(CORES) as pool:
+        answers = pool.map(lambda texts: pc.match_substring_regex(texts, expression).to_numpy(), slices)
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *answers])
 
 
 def _value(name: str, text: str, default: object) -> object:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from creditree.errors import ConfigError
@@ -68,6 +69,13 @@ def test_limits_by_hand(index: CompletionIndex, limits: dict[str, object], found
 def test_a_token_of_some_advantage(index: CompletionIndex) -> None:
     # The advantages of each branch go from -0.5 to 0.75.
     assert len(keys(index, advantage_least=0.75)) == len(keys(index, advantage_most=-0.5)) == 14
+
+
+@pytest.mark.parametrize("part", [".", "\n", "\\E[", "(1)", "\0", "Ü", "no such"])
+def test_a_text_is_searched_for_as_it_is(part: str) -> None:
+    texts = ["a.b", "a\nb", "x\\e[", "über (1)", "\0z", ""]
+    table = pa.table({"lowered": pa.chunked_array([texts[:2], texts[2:]])})
+    assert list(Query(text=part).mask(table)) == [part.lower() in text for text in texts]
 
 
 def test_answers_come_in_parts(index: CompletionIndex) -> None:
