@@ -69,11 +69,14 @@ class _Words:
         self.are_sound = False
 
     def of(self, column: Any, name: str, file: Path) -> list[object]:
-        """Return the texts of a piece of the column. Raises DataError for one that is too long."""
+        """Return the texts of a piece of the column. Raises DataError for one that is too long or not there."""
         if self._array is None or not column.dictionary.equals(self._array):
             self._array, self._texts = column.dictionary, column.dictionary.to_pylist()
             self._check(name, file)
-        return [None if index is None else self._texts[index] for index in column.indices.to_pylist()]
+        places = column.indices.to_pylist()
+        if any(place is not None and not 0 <= place < len(self._texts) for place in places):
+            raise DataError(f"{file} is damaged (column {shown(name)} names texts that are not there): write it again.")
+        return [None if place is None else self._texts[place] for place in places]
 
     def _check(self, name: str, file: Path) -> None:
         longest = max((len(text) for text in self._texts if text is not None), default=0)
