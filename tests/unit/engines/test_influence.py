@@ -84,6 +84,25 @@ def test_the_pass_equals_the_dense_definition(family: str, native: bool) -> None
     assert replace(ledger, influence_tokens=0) == cost
 
 
+@pytest.mark.parametrize("native", DECODERS)
+def test_the_first_completion_of_a_prompt_has_its_map(native: bool) -> None:
+    """Of those that the pass sees; its columns sum to the influence of the steps, the prompt's aside."""
+    model, asked = tiny("qwen2"), requests(spec("pass"))
+    found, _ = InProcessEngine(model, native=native).sample(asked, Sampling(1.0))
+    assert all(sample.attention is None for group in found for sample in group[1:])
+    maps = [group[0] for group in found if group[0].attention is not None]
+    assert maps
+    for sample in maps:
+        assert sample.attention is not None
+        assert sample.influence is not None
+        assert sample.attention.ends.tolist() == [stop for _, stop in split_steps(sample.token_ids, SEPARATORS)]
+        starts = [0, *sample.attention.ends[:-1]]
+        assert sample.attention.weights.sum(axis=0)[1:] == pytest.approx(sample.influence[starts], abs=1e-12)
+    again, _ = InProcessEngine(model, native=native).sample(requests(spec("decoding")), Sampling(1.0))
+    passed = [group[0] for group in again if not any(token in SEPARATORS.levels[0] for token in group[0].token_ids)]
+    assert all(group[0].attention is None or group[0] in passed for group in again)
+
+
 def same_tokens(ours: list[list[Sample]], theirs: list[list[Sample]]) -> bool:
     """Whether tokens and log-probabilities agree to the bit."""
     return all(
