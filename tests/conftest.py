@@ -20,9 +20,10 @@ from hypothesis import settings
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and programs hand that down.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("local", deadline=None, max_examples=60)
-settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
-settings.register_profile("thorough", deadline=None, max_examples=2000)
+# `make test` tries few examples of a law each time; `make test-all` has the profile "thorough".
+settings.register_profile("local", deadline=None, max_examples=25)
+settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI")))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "local"))
 
 NO_PROBLEMS = "no problem sets at"
