@@ -119,8 +119,8 @@ class Adapter:
     def off(self) -> Iterator[None]:
         """Run the block with the base model alone.
 
-        An update does so for every stretch of tokens. peft's own `disable_adapter` walks all modules five times at each:
-        a quarter of the time of an update of a small model.
+        An update does so for every stretch of tokens, and peft's own `disable_adapter` walks all modules five times: a
+        quarter of the time of an update of a small model.
         """
         if self.is_off:
             yield
