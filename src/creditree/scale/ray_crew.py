@@ -8,6 +8,7 @@ from socket import gethostname
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from creditree.disk import is_folder
 from creditree.errors import CreditreeError, ModelError, RunError
 from creditree.scale.cluster import Need, ray_module
 from creditree.scale.crew import Heard, Order, Reply, SentWeights
@@ -56,7 +57,7 @@ class Actor:
         """Load everything, or return what stands in the way."""
         import torch
 
-        if os.path.isdir(self._directory):
+        if is_folder(self._directory):
             os.chdir(self._directory)
         torch.set_num_threads(self._threads)
         try:
