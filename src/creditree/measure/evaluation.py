@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from creditree.engines.engine import Engine, Sampling
-from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
+from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
