@@ -97,15 +97,20 @@ $(VLLM)/.installed:
 vllm: $(READY) $(VLLM)/.installed
 	CREDITREE_VLLM_PYTHON=$(VLLM_BIN)/python $(BIN)/python -m pytest tests/vllm
 
-# Each parser of configurations, data files and answers is fed what atheris makes up, for a minute each (FUZZ_SECONDS), in
-# an environment of its own; the corpus stays in build/fuzz. What it finds becomes a test in tests/fuzz/found.
+# These two explore: hypothesis draws examples that no run has had, where all others draw the same ones every time.
+fuzz proof: export HYPOTHESIS_PROFILE = explore
+
+# Each parser of configurations, data files and answers is fed valid inputs with damage that is drawn anew, then what
+# atheris makes up, for a minute each (FUZZ_SECONDS), in an environment of its own; the corpus stays in build/fuzz. What
+# is found becomes a test in tests/fuzz/found.
 $(FUZZ)/.installed: pyproject.toml constraints.txt
 	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
 	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt -e . 'atheris>=3'
 	touch $(FUZZ)/.installed
 
-fuzz: $(FUZZ)/.installed
+fuzz: $(READY) $(FUZZ)/.installed
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests/fuzz
 	$(FUZZ)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # Known vulnerabilities of the tested versions, from the package index; it says so where the index cannot be asked.
@@ -118,8 +123,9 @@ audit:
 soak: $(READY)
 	CREDITREE_SOAK=tests/soak/results.jsonl $(BIN)/python -m pytest -m slow tests/soak
 
-# The slow tests, and the tiny twins of the paper's experiments.
+# The laws on new examples, the slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests/properties tests/fuzz
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 	$(BIN)/python -m recipes.token_efficient_rl.run_tiny --out runs/proof
 	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl
