@@ -32,6 +32,7 @@ from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
 from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
+from creditree.setup.sharded import check_sharded
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
@@ -117,7 +118,9 @@ def _measured(
         verifiers: list[Verifier] = [
             stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs
         ]
-        model = load_model(config.model.name, config.model.dtype, config.model.device)
+        check_sharded(config, workers)
+        block = config.model
+        model = load_model(block.name, block.dtype, block.device, sharded=block.sharded)
         base = BaseDigests.of(model, config.model.dtype)
         if directory is not None:
             directory.keep_base(base.to_json())
