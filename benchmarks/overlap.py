@@ -1,11 +1,11 @@
 """One step off-policy with a vLLM server: how much of sampling is hidden behind learning.
 
-The server has one core, this process another, as two machines would. Steps of GRPO with clipped ratios on the built-in word problems are made
-in turn with the samples of the next step begun ahead (`on`) and waited for (`off`), after a first step that fills the
-pipeline and one of each kind that is not counted. Prints one JSON line: seconds of each step, and medians; `saved`: the
-share of a step's time that is saved. `hidden`: of the seconds that a step without overlap waits for samples, those that
-a step with it does not. `busy`: processor seconds of this process and of the server by second of a step, medians: both
-work at once where they add up to more than 1.
+The server has one core, this process another, as two machines would. Steps of GRPO with clipped ratios on the built-in
+word problems are made in turn with the samples of the next step begun ahead (`on`) and waited for (`off`), after a
+first step that fills the pipeline and one of each kind that is not counted. Prints one JSON line: seconds of each step,
+and medians; `saved`: the share of a step's time that is saved. `hidden`: of the seconds that a step without overlap
+waits for samples, those that a step with it does not. `busy`: processor seconds of this process and of the server by
+second of a step, medians: both work at once where they add up to more than 1.
 
     python benchmarks/overlap.py --python .venv-vllm/bin/python [--model DIRECTORY] [--pairs 5] [--cores 0 1]
 """
