@@ -14,6 +14,9 @@ VLLM_BIN := $(VLLM)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export NO_MKDOCS_2_WARNING ?= 1
+# Compiled modules are kept, whatever the shell says: pytest's own form of 470 test modules takes each worker ten seconds,
+# and every process that a test starts would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quickstart test test-all newest check audit docs format bench bench-big real vllm fuzz soak proof clean
 
@@ -33,10 +36,11 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not thorough" --durations=20
 
 # All tests but those of `make proof`: first `test`, then the ones it leaves out, which have the marker `thorough`: more
-# cases of the same laws, more crosses and families, more kinds of malformed input. make runs a target once, so that
-# `make test test-all` runs no test twice.
+# cases of the same laws, more crosses and families, more kinds of malformed input; and each property once more, with
+# more examples. make runs a target once: `make test test-all` runs `test` once.
 test-all: test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "thorough and not slow" --durations=20
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+		-m "(thorough or hypothesis) and not slow" --durations=20
 
 # The same tests with the newest versions that the package allows, in an environment of its own: drift is seen here first.
 # It prints the versions, and where they differ from constraints.txt.
