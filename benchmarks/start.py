@@ -1,8 +1,9 @@
-"""How long `creditree train` takes to its first step, against `import transformers, peft`; and `creditree --help`.
+"""How long `creditree train` takes to its first step, against `import transformers, peft`; and what shows a run.
 
-Prints one JSON line: CPU and wall seconds (medians of alternating rounds), their ratio with its range. The run measures
-one test problem before it trains, so that what is timed is the start and not an evaluation; the first step is over when
-its line is in metrics.jsonl.
+Prints one JSON line: CPU and wall seconds (medians of alternating rounds), their ratio with its range, and the shares
+of the imports' CPU seconds that `creditree --help`, `report` and `tree` take. The run measures one test problem before
+it trains, so that what is timed is the start and not an evaluation; the first step is over when its line is in
+metrics.jsonl. `report` and `tree` show that run.
 
     python benchmarks/start.py [--rounds 5]
 """
@@ -21,6 +22,7 @@ from creditree.runs.environment import describe_environment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CONFIG = "task: multiplication\ntrain: {steps: 1}\nevaluation: {problems: 1, temperatures: [0.0]}\n"
+CONFIG += "log: {rollouts_every: 1}\n"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 Seconds = tuple[float, float]
@@ -62,35 +64,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     creditree = [sys.executable, "-m", "creditree"]
-    imports: list[Seconds] = []
-    first_step: list[Seconds] = []
-    help_: list[Seconds] = []
+    rounds: list[dict[str, Seconds]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         config.write_text(CONFIG, encoding="utf-8")
         for index in range(options.rounds + 1):
             run = Path(folder, f"run-{index}")
-            found = (
-                timed([sys.executable, "-c", "import transformers, peft"]),
-                to_first_step([*creditree, "train", str(config), "--run", str(run)], run),
-                timed([*creditree, "--help"]),
-            )
+            found = {
+                "imports": timed([sys.executable, "-c", "import transformers, peft"]),
+                "first_step": to_first_step([*creditree, "train", str(config), "--run", str(run)], run),
+                "help": timed([*creditree, "--help"]),
+                "report": timed([*creditree, "report", str(run)]),
+                "tree": timed([*creditree, "tree", str(run)]),
+            }
             if index:  # the first round fills the caches of files and of compiled code
-                for kept, new in zip((imports, first_step, help_), found, strict=True):
-                    kept.append(new)
-    ratios = [ours[0] / theirs[0] for ours, theirs in zip(first_step, imports, strict=True)]
+                rounds.append(found)
+    ratios = [found["first_step"][0] / found["imports"][0] for found in rounds]
     record = {
         "benchmark": "start",
         "rounds": options.rounds,
-        "cpu_s": {
-            name: statistics.median(cpu for cpu, _ in found)
-            for name, found in (("imports", imports), ("first_step", first_step), ("help", help_))
-        },
-        "wall_s": {
-            name: statistics.median(wall for _, wall in found)
-            for name, found in (("imports", imports), ("first_step", first_step), ("help", help_))
-        },
+        "cpu_s": {name: statistics.median(found[name][0] for found in rounds) for name in rounds[0]},
+        "wall_s": {name: statistics.median(found[name][1] for found in rounds) for name in rounds[0]},
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "share_of_imports": {
+            name: statistics.median(found[name][0] / found["imports"][0] for found in rounds)
+            for name in ("help", "report", "tree")
+        },
         "environment": describe_environment(),
     }
     line = json.dumps(record)

@@ -42,7 +42,7 @@ def run_cell(cell: Cell, seed: int) -> dict[str, Any]:
     warnings.filterwarnings("ignore", category=FutureWarning)
     from creditree.config.load import check_config
     from creditree.engines.engine import Sampling
-    from creditree.evaluate.accuracy import Examiner
+    from creditree.evaluate.examiner import Examiner
     from creditree.rng import Key
     from creditree.runs.metrics import plain
     from creditree.setup.parts import build

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from creditree.engines.engine import Sampling
-from creditree.engines.in_process import InProcessEngine
+from creditree.engines.whole import engine_for
 from creditree.learner.learner import Learner, OptimiserSpec
 from creditree.methods import METHODS, Method
 from creditree.models.adapter import Adapter, LoraSpec
@@ -17,7 +17,7 @@ from creditree.train.loop import Loop
 from creditree.train.settings import Parts, Settings
 from creditree.train.step import StepResult
 from tests.crews import CrewBeside, with_crew
-from tests.tiny_models import tiny
+from tests.tiny_models import tiny, tiny_whole
 from tests.training import SUMS, Scripted
 
 SETTINGS = Settings(
@@ -32,19 +32,21 @@ def small(name: str) -> Method:
     return replace(method, explore=replace(method.explore, group=4, **sizes))
 
 
-def parts_of(method: Method) -> Parts:
-    """Return the parts of a run of a method in float64, always the same."""
-    model = tiny("qwen2", torch.float64)
+def parts_of(method: Method, *, whole: bool = False) -> Parts:
+    """Return the parts of a run of a method in float64, always the same; `whole`: by the model's own forward pass."""
+    model = tiny_whole() if whole else tiny("qwen2", torch.float64)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
     adapter = Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
     learner = Learner(adapter, method.objective, OptimiserSpec(1e-2, micro_batch_tokens=64))
-    return Parts(model, learner, InProcessEngine(model), SUMS, Scripted(), method)
+    return Parts(model, learner, engine_for(model), SUMS, Scripted(), method)
 
 
-def trained(method: Method, size: int | None, settings: Settings = SETTINGS) -> tuple[Loop, list[Any]]:
+def trained(
+    method: Method, size: int | None, settings: Settings = SETTINGS, *, whole: bool = False
+) -> tuple[Loop, list[Any]]:
     """Return a loop after its steps, by a crew of some size or alone, and what each step said."""
-    parts = parts_of(method)
+    parts = parts_of(method, whole=whole)
     if size is not None:
         parts = with_crew(parts, CrewBeside([CrewWorker.training(parts_of(method), settings) for _ in range(size)]))
     loop = Loop(parts, settings)

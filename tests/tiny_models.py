@@ -21,7 +21,7 @@ from transformers import (
 
 from creditree.models.architecture import attention_of
 from creditree.models.attention import ATTENTION
-from creditree.models.load import Model
+from creditree.models.load import DIVIDED, Model
 from creditree.models.transformer import Transformer
 from creditree.models.whole import WholeModel
 
@@ -125,3 +125,10 @@ def _norms_in_float64(model: torch.nn.Module) -> None:
 def tiny(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> Model:
     """Return a wrapped random model with its tokenizer."""
     return Model(f"random:{family}", Transformer(random_model(family, dtype, seed)), char_tokenizer())
+
+
+def tiny_whole(family: str = "qwen2") -> Model:
+    """Return the same, run by its own forward pass, as a model is that is divided among workers."""
+    model = random_model(family)
+    model.set_attn_implementation("sdpa")
+    return Model(f"random:{family}", WholeModel(model, DIVIDED), char_tokenizer())

@@ -12,32 +12,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from creditree.api import (
-        compare,
-        doctor,
-        evaluate,
-        export,
-        grade,
-        load_config,
-        monitor,
-        pilot,
-        plan,
-        report,
-        sweep,
-        train,
-    )
+    from creditree.api.measuring import compare, doctor, evaluate, export, grade, monitor
+    from creditree.api.training import load_config, pilot, plan, sweep, train
     from creditree.batch import pack
     from creditree.credit.base import Credit, OutcomeCredit
     from creditree.credit.prefix_gain import PrefixGain
     from creditree.engines.engine import SampleRequest, Sampling
     from creditree.engines.in_process import InProcessEngine
     from creditree.errors import ConfigError, CreditreeError, DataError, ModelError, RunError
-    from creditree.evaluate.accuracy import Examiner
+    from creditree.evaluate.examiner import Examiner
     from creditree.evaluate.prompt import prompt_ids
     from creditree.evaluate.statistics import paired_difference, wilson
     from creditree.explore.base import Exploration, Explorer, Fork, Growth
     from creditree.explore.replay import Replay
     from creditree.learner.learner import Learner, OptimiserSpec
+    from creditree.measure.report import report
     from creditree.methods import Method
     from creditree.models.adapter import Adapter, LoraSpec
     from creditree.models.load import Model, load_model
@@ -73,10 +62,15 @@ __all__ = [
     "plan", "prompt_ids", "report", "sweep", "train", "wilson",
 ]  # fmt: skip
 
-PROCEDURES = frozenset({"doctor", "evaluate", "export", "monitor", "pilot", "plan", "report", "sweep", "train"})
-"""Procedures that are called as the packages behind them: ``creditree.train(...)`` calls the package."""
+PROCEDURES = {
+    **dict.fromkeys(("pilot", "plan", "sweep", "train"), "api.training"),
+    **dict.fromkeys(("doctor", "evaluate", "export", "monitor"), "api.measuring"),
+    "report": "measure.report",
+}
+"""Procedures that are called as the packages behind them, by their module: ``creditree.train(...)`` calls a package."""
 WHERE = {
-    **dict.fromkeys(("compare", "grade", "load_config"), "api"),
+    **dict.fromkeys(("compare", "grade"), "api.measuring"),
+    "load_config": "api.training",
     **dict.fromkeys(("ConfigError", "CreditreeError", "DataError", "ModelError", "RunError"), "errors"),
     **dict.fromkeys(("Exploration", "Explorer", "Fork", "Growth"), "explore.base"),
     **dict.fromkeys(("Problem", "Verdict"), "problem"),
@@ -89,7 +83,7 @@ WHERE = {
     "Masked": "select.masked",
     "Adapter": "models.adapter",
     "BranchingPairs": "select.branching_pairs",
-    "Examiner": "evaluate.accuracy",
+    "Examiner": "evaluate.examiner",
     "Forest": "tree",
     "InProcessEngine": "engines.in_process",
     "L2Penalty": "objective.base",
@@ -129,7 +123,8 @@ class _Called(ModuleType):
 
     @property
     def _procedure(self) -> Any:
-        return getattr(import_module("creditree.api"), self.__name__.rpartition(".")[2])
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(f"creditree.{PROCEDURES[name]}"), name)
 
     @property
     def __signature__(self) -> Any:

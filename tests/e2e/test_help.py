@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.command import ENVIRONMENT
+from tests.stored_run import stored_run
 
 HEAVY = (
     "torch",
@@ -20,6 +22,7 @@ HEAVY = (
     "sympy",
     "math_verify",
 )
+LEARNING = {"torch", "transformers", "peft"}
 HELP = "import sys; sys.argv = ['creditree', '--help']; from creditree.cli.main import run; run()"
 
 
@@ -35,6 +38,26 @@ def heavy_imports(code: str) -> set[str]:
 
 def test_help_is_light() -> None:
     assert heavy_imports(HELP) == set()
+
+
+def test_what_shows_a_run_loads_no_tensor_library(tmp_path: Path) -> None:
+    run = str(stored_run(tmp_path / "run", steps=10, kept=(10,)))
+    pictures = str(tmp_path / "pictures")
+    commands = [["report", run, "--figures", pictures], ["tree", run], ["compare", run, run]]
+    shown = f"""
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+from creditree.cli.main import app
+for command in {commands!r}:
+    app(command, standalone_mode=False)
+from creditree.view.server import serving
+with serving(Path({run!r}), 0) as server:
+    assert b"live" in urlopen(server.address).read()
+"""
+    assert not heavy_imports(shown) & LEARNING
+    assert (tmp_path / "run" / "report.html").exists()
+    assert list((tmp_path / "pictures").iterdir())
 
 
 @pytest.mark.parametrize("package", ["torch", "pydantic"])

@@ -78,6 +78,8 @@ def dump_config(config: RunConfig) -> str:
         del values["lora"]
     if not config.engine.is_remote:
         del values["engine"]
+    if not config.model.sharded:
+        del values["model"]["sharded"]
     if config.guard.reward is not None:
         values["guard"]["reward"] = config.guard.reward.written
     values["reward"] = config.reward.written
@@ -97,6 +99,8 @@ def _check_together(config: RunConfig, method: Method) -> None:
         raise ConfigError("warm_start has no effect while its steps are 0; set warm_start.steps, or remove it.")
     if config.train.weights == "all":
         _check_all_weights(config)
+    if config.model.sharded:
+        _check_sharded(config)
     sampling = config.sampling
     adapter = config.train.weights == "adapter"
     check_engine(config.engine, method, sampling.temperature, sampling.top_p, config.model.dtype, adapter=adapter)
@@ -110,6 +114,34 @@ def _check_all_weights(config: RunConfig) -> None:
         raise ConfigError(
             f"model.dtype is {config.model.dtype} and train.weights 'all': numbers that small would lose most updates "
             "to rounding; set model.dtype: float32, or train.weights: adapter."
+        )
+
+
+def can_be_sharded(config: RunConfig) -> bool:
+    """Whether the base could be divided among workers: it is frozen, of plain numbers, and samples itself."""
+    return (
+        config.train.weights == "adapter"
+        and config.model.dtype in ("float32", "bfloat16")
+        and not config.engine.is_remote
+    )
+
+
+def _check_sharded(config: RunConfig) -> None:
+    """Raise ConfigError for what cannot be done with a base that is divided among workers."""
+    if config.train.weights == "all":
+        raise ConfigError(
+            "model.sharded divides a frozen base, and train.weights is 'all'; set train.weights: adapter, or remove "
+            "model.sharded."
+        )
+    if config.model.dtype in ("int8", "nf4"):
+        raise ConfigError(
+            f"model.sharded divides plain numbers, and model.dtype is {config.model.dtype}; set model.dtype: bfloat16, "
+            "or remove model.sharded."
+        )
+    if config.engine.is_remote:
+        raise ConfigError(
+            f"model.sharded is for workers, who sample themselves, and engine.name is '{config.engine.name}'; set "
+            "engine: in_process, or remove model.sharded."
         )
 
 

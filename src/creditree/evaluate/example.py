@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from creditree.evaluate.prompt import prompt_ids
-from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.runs.attempts import Attempt
 from creditree.tasks.task import PromptTemplate
 from creditree.text import one_line, printable, shortened
+
+if TYPE_CHECKING:
+    from creditree.models.load import Model
 
 PROMPT, COMPLETION, ANSWER = 1600, 1200, 80
 """Characters that are shown of each."""
@@ -38,7 +40,7 @@ class Example:
     singles: tuple[float | None, ...] = ()
 
     @classmethod
-    def of(cls, model: Model, prompt: PromptTemplate, problem: Problem, attempt: Attempt) -> "Example":
+    def of(cls, model: "Model", prompt: PromptTemplate, problem: Problem, attempt: Attempt) -> "Example":
         """Return the example of an attempt, which has its text."""
         ids = prompt_ids(prompt, problem, model)
         return cls(
@@ -57,7 +59,7 @@ class Example:
         )
 
     @classmethod
-    def first(cls, model: Model, prompt: PromptTemplate, problem: Problem, attempts: Iterable[Attempt]) -> "Example":
+    def first(cls, model: "Model", prompt: PromptTemplate, problem: Problem, attempts: Iterable[Attempt]) -> "Example":
         """Return the example of the first attempt at a problem, among others."""
         return cls.of(model, prompt, problem, next(attempt for attempt in attempts if attempt.problem_id == problem.id))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from creditree.engines.engine import Sampling
 from creditree.engines.pulse import Told
-from creditree.evaluate.accuracy import Examiner
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.example import Example
 from creditree.evaluate.legible import Alarm, Counts, CurableSettings, Kind
 from creditree.evaluate.prompt import prompt_ids

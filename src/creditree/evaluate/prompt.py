@@ -1,15 +1,17 @@
 """From a problem to the token ids that a model continues: where tasks meet models."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from creditree.errors import DataError
-from creditree.models.load import Model
 from creditree.problem import Problem
 from creditree.tasks.task import PromptTemplate, TextEncoder
 from creditree.tree import IntArray, token_array
 
+if TYPE_CHECKING:
+    from creditree.models.load import Model
 
-def prompt_ids(prompt: PromptTemplate, problem: Problem, model: Model) -> IntArray:
+
+def prompt_ids(prompt: PromptTemplate, problem: Problem, model: "Model") -> IntArray:
     """Return the prompt's token ids. Raises DataError for a prompt without any token."""
     ids = token_array(prompt.encode(problem, model.texts))
     if len(ids) == 0:
@@ -19,7 +21,7 @@ def prompt_ids(prompt: PromptTemplate, problem: Problem, model: Model) -> IntArr
     return ids
 
 
-def target_ids(target: str, model: Model, *, chat: bool) -> IntArray:
+def target_ids(target: str, model: "Model", *, chat: bool) -> IntArray:
     """Return the token ids of a target, without those that begin a text, and the token that ends it."""
     ids = model.tokenizer.encode(target, add_special_tokens=False)
     return token_array([*ids, model.texts.ends.closing(chat=chat)])

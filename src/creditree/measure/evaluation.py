@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from creditree.engines.engine import Engine, Sampling
-from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged
+from creditree.evaluate.accuracy import Evaluation, check_judged
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes
@@ -31,6 +32,7 @@ from creditree.runs.evaluation import EvaluationDirectory
 from creditree.setup.edited import edited
 from creditree.setup.engine import Surroundings, build_engine
 from creditree.setup.grading import build_verifier, code_digest
+from creditree.setup.sharded import check_sharded
 from creditree.setup.workload import rows_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.interrupt import continuing
@@ -116,7 +118,9 @@ def _measured(
         verifiers: list[Verifier] = [
             stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs
         ]
-        model = load_model(config.model.name, config.model.dtype, config.model.device)
+        check_sharded(config, workers)
+        block = config.model
+        model = load_model(block.name, block.dtype, block.device, sharded=block.sharded)
         base = BaseDigests.of(model, config.model.dtype)
         if directory is not None:
             directory.keep_base(base.to_json())

@@ -23,6 +23,7 @@ from creditree.steps import Separators, find_separators
 
 Dtype = Literal["float32", "bfloat16", "int8", "nf4", "float64"]
 """Of the frozen base. In int8 and nf4 the projections are quantised; the rest is bfloat16, and so are activations."""
+DIVIDED = "its layers are divided among workers, who gather each when it is run (model.sharded)"
 THINK_END = "</think>"
 
 
@@ -78,19 +79,21 @@ class Model:
         return self.texts.completion(token_ids)
 
 
-def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu") -> Model:
+def load_model(name: str, dtype: Dtype = "float32", device: str = "cpu", *, sharded: bool = False) -> Model:
     """Load model and tokenizer. Raises ModelError, or ConfigError for the device, with one sentence.
 
     Checked here: tokenizer and embedding belong together, no weight is NaN or infinite, and the layers can be run one
-    by one (`Transformer`), or else the whole model by its own forward pass (`WholeModel`).
+    by one (`Transformer`), or else the whole model by its own forward pass (`WholeModel`). `sharded`: it is run by its
+    own forward pass in any case, and stays on the host: who divides it moves it.
     """
     check_device(device)
+    device = "cpu" if sharded else device
     if name.startswith("random:"):
-        return _random(name, dtype, device)
+        return _random(name, dtype, device, sharded=sharded)
     config = load_config(name)
     options = _loading_options(name, config, dtype, device)
     with reading(name, locate(name), "config.json"):
-        reason = check_architecture(config)
+        reason = check_architecture(config) or (DIVIDED if sharded else None)
         attention = ATTENTION if reason is None else attention_of(config)
     tokenizer = load_tokenizer(name)
     model = load_weights(name, attn_implementation=attention, **options)
@@ -184,7 +187,7 @@ def _loading_options(name: str, config: Any, dtype: Dtype, device: str) -> dict[
     return {"dtype": getattr(torch, dtype)}
 
 
-def _random(name: str, dtype: Dtype, device: str) -> Model:
+def _random(name: str, dtype: Dtype, device: str, *, sharded: bool) -> Model:
     # imported here because it needs the list of shapes, which needs this module
     from creditree.models.random_weights import byte_tokenizer, random_model
     from creditree.models.shapes import PUBLIC_SHAPES, public_name
@@ -195,4 +198,6 @@ def _random(name: str, dtype: Dtype, device: str) -> Model:
         quantise.quantise(model, dtype, device)
     else:
         model = random_model(shape, getattr(torch, dtype), device)
-    return Model(name, Transformer(model), byte_tokenizer(shape.vocab_size))
+    if sharded:
+        model.set_attn_implementation(attention_of(model.config))
+    return Model(name, _run_as(model, DIVIDED if sharded else None), byte_tokenizer(shape.vocab_size))

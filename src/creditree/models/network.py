@@ -76,9 +76,18 @@ class Network:
     @property
     def layers_name(self) -> str:
         """What the list of layers is called where it lies: ``layers``, GPT-2's ``h``."""
+        return self._listed[0].rsplit(".", 1)[-1]
+
+    @property
+    def layer_modules(self) -> list[torch.nn.Module]:
+        """The layers, from the first to the last."""
+        return list(self._listed[1])
+
+    @property
+    def _listed(self) -> tuple[str, torch.nn.ModuleList]:
         for name, module in self.model.named_modules():
             if isinstance(module, torch.nn.ModuleList) and len(module) == self.num_layers:
-                return str(name.rsplit(".", 1)[-1])
+                return str(name), module
         raise ModelError(f"{type(self.model).__name__} holds no list of its layers, so none of them can be adapted.")
 
     def check_attention(self) -> None:

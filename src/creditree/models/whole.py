@@ -6,7 +6,7 @@ an earlier call is forwarded again.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,12 +33,14 @@ class WholeModel(Network):
     `reason`: why it is not run layer by layer. Checked on the model itself, on a few tokens: whole rows of two lengths,
     and rows that are continued from a cache after they were copied, against each sequence alone. Raises ModelError
     where these differ. `pads`: whether rows of different lengths are continued together, where that gives the same: in
-    float64 with attention of the model's own, a token before a row's first is NaN.
+    float64 with attention of the model's own, a token before a row's first is NaN. `made` makes each pass: at once, or
+    when other processes are ready for it too.
     """
 
     def __init__(self, model: PreTrainedModel, reason: str) -> None:
         super().__init__(model)
         self.reason = reason
+        self.made: Callable[[Callable[[], Any]], Any] = lambda forward: forward()
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self.name = type(model).__name__
         check_cache(self.name, self.config)
@@ -138,7 +140,7 @@ class WholeModel(Network):
         cuts = keep is not None and "logits_to_keep" in self._takes
         if cuts:
             more["logits_to_keep"] = keep
-        out: Any = self.model(input_ids=ids, attention_mask=mask, **more)
+        out: Any = self.made(lambda: self.model(input_ids=ids, attention_mask=mask, **more))
         if keep is not None and not cuts:
             out.logits = out.logits.index_select(1, keep)
         return out

@@ -9,7 +9,8 @@ from functools import partial
 
 from creditree.engines.engine import Sampling
 from creditree.errors import DataError
-from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.scores import mean_over_problems, paired_change
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.evaluate.session import InMemory, measure

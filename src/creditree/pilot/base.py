@@ -13,7 +13,8 @@ import torch
 
 from creditree.config.engine import check_adapters
 from creditree.engines.engine import Sampling
-from creditree.evaluate.accuracy import Evaluation, Examiner, check_judged, is_correct
+from creditree.evaluate.accuracy import Evaluation, check_judged, is_correct
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.evaluate.prompt import text_notes

@@ -8,7 +8,7 @@ from time import monotonic
 from creditree.engines.engine import Sampling
 from creditree.engines.pulse import Told
 from creditree.errors import ConfigError
-from creditree.evaluate.accuracy import Examiner
+from creditree.evaluate.examiner import Examiner
 from creditree.pilot.outlook import GROUPS
 from creditree.problem import Problem
 from creditree.report.wording import duration

@@ -4,16 +4,17 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from socket import gethostname
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from creditree.errors import CreditreeError, ModelError, RunError
+from creditree.errors import ModelError, RunError
+from creditree.scale.actor import Actor, Dead, Failed, Started
 from creditree.scale.cluster import Need, ray_module
 from creditree.scale.crew import Heard, Order, Reply, SentWeights
 
 if TYPE_CHECKING:
     from creditree.models.trained import Trained
+    from creditree.scale.sharded import Seat
     from creditree.scale.worker import CrewWorker
 
 LOOK_S = 0.25
@@ -26,63 +27,13 @@ START_S = 600.0
 """Seconds for the first workers to load their model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What a worker raised that is a user's mistake, or a lack of memory: it is raised where the order came from."""
-
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A worker has loaded everything: where it runs, and digests of what it holds."""
-
-    host: str
-    holds: Mapping[str, object]
-
-
-class Dead:
-    """What came of a call to a worker that is no more."""
-
-
-class Actor:
-    """What runs in a worker's process."""
-
-    def __init__(self, make: "Callable[[], CrewWorker]", threads: int, directory: str) -> None:
-        self._make, self._threads, self._directory = make, threads, directory
-        self._worker: CrewWorker | None = None
-
-    def ready(self) -> Started | Failed:
-        """Load everything, or return what stands in the way."""
-        import torch
-
-        if os.path.isdir(self._directory):
-            os.chdir(self._directory)
-        torch.set_num_threads(self._threads)
-        try:
-            self._worker = self._make()
-        except (CreditreeError, MemoryError) as error:
-            return Failed(error)
-        return Started(gethostname(), self._worker.holds)
-
-    def do(self, order: Order, weights: SentWeights) -> Reply | Failed:
-        """Do an order."""
-        assert self._worker is not None
-        try:
-            return self._worker.do(order, weights)
-        except (CreditreeError, MemoryError) as error:
-            return Failed(error)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":
-                raise
-            return Failed(error)
-
-
 @dataclass(eq=False, slots=True)
-class _Member:
-    """A worker: its actor, and what it is at. `order`: the index of its order; None: it loads, or ends old work.
+class Member:
+    """A worker: its actor, and what it is at. `order`: the index of its order; None: it loads, attends, or ends old
+    work.
 
-    `failed`: how many in its place have died in a row before they were ready.
+    `round`: the attendance of a gang that it is at;  `failed`: how many in its place have died in a row before they
+    were ready.
     """
 
     number: int
@@ -91,6 +42,7 @@ class _Member:
     order: int | None = None
     is_ready: bool = False
     failed: int = 0
+    round: int | None = None
 
 
 @dataclass(eq=False)
@@ -103,7 +55,7 @@ class RayCrew:
     tell: Callable[[str], None]
     close_with: Callable[[], None] = lambda: None
     cpu_s: float = 0.0
-    _members: list[_Member] = field(default_factory=list)
+    _members: list[Member] = field(default_factory=list)
     _sent: tuple[bytes, Any] | None = None
     _holds: Mapping[str, object] = field(default_factory=dict)
 
@@ -128,7 +80,7 @@ class RayCrew:
 
         Raises what one of them cannot do, in one sentence.
         """
-        self._holds, until, deaths = holds, monotonic() + START_S, 0
+        self._holds, until, deaths = holds, monotonic() + self._patience_s(START_S), 0
         while not all(member.is_ready for member in self._members):
             for member, _, answer in self._returned():
                 if isinstance(answer, Dead):
@@ -137,8 +89,9 @@ class RayCrew:
             if deaths >= MOST_DEATHS or monotonic() > until:
                 ready = sum(member.is_ready for member in self._members)
                 raise RunError(
-                    f"only {ready} of {self.size} workers have started (they have loaded nothing after {START_S:.0f} s,"
-                    " or died of it); see that each has the memory for the model, or set `workers` to less."
+                    f"only {ready} of {self.size} workers have started (they have loaded nothing after "
+                    f"{self._patience_s(START_S):.0f} s, or died of it); see that each has the memory for the model, "
+                    "or set `workers` to less."
                 )
 
     def run(self, orders: Sequence[Order], trained: "Trained | None", heard: Heard | None = None) -> list[Any]:
@@ -150,14 +103,15 @@ class RayCrew:
         alive = monotonic()
         for member in self._members:
             member.order = None  # a run that was interrupted has left them with its work
-        while missing:
+        while missing or self._is_attended:
             self._deal(orders, waiting, weights)
             alive = self._checked(alive)
             for member, index, answer in self._returned():
                 if isinstance(answer, Dead):
-                    self._died(member, index, deaths, waiting)
-                elif index is not None:
-                    self.cpu_s += sum(answer.seconds.cpu.values())
+                    self._died(member, index, answer, deaths, waiting)
+                    continue
+                self.cpu_s += sum(answer.seconds.cpu.values())
+                if index is not None:
                     values[index], missing = answer.value, missing - 1
                     if heard is not None:
                         heard(index, answer)
@@ -167,10 +121,10 @@ class RayCrew:
         """Return when a worker was last alive. Raises RunError where that is too long ago."""
         if any(member.is_ready for member in self._members):
             return monotonic()
-        if monotonic() - alive > PATIENCE_S:
+        if monotonic() - alive > self._patience_s(PATIENCE_S):
             raise RunError(
-                f"no worker of {self.size} has been alive for {PATIENCE_S:.0f} s; see that `ray status` shows machines "
-                "with room for them, and continue with `resume`."
+                f"no worker of {self.size} has been alive for {self._patience_s(PATIENCE_S):.0f} s; see that `ray "
+                "status` shows machines with room for them, and continue with `resume`."
             )
         return alive
 
@@ -194,11 +148,26 @@ class RayCrew:
 
     def _deal(self, orders: Sequence[Order], waiting: deque[int], weights: Any) -> None:
         for member in self._members:
-            if waiting and member.is_ready and member.call is None:
-                member.order = waiting.popleft()
-                member.call = member.actor.do.remote(orders[member.order], weights)
+            if member.is_ready and member.call is None:
+                if waiting:
+                    member.order = waiting.popleft()
+                    member.call = member.actor.do.remote(orders[member.order], weights)
+                else:
+                    self._idle(member)
 
-    def _returned(self) -> Iterator[tuple[_Member, int | None, Reply | Dead]]:
+    @property
+    def _is_attended(self) -> bool:
+        """Whether a run must go on though all its orders are done."""
+        return False
+
+    def _idle(self, member: Member) -> None:
+        """Let a worker do what there is to do when there is no order for it: nothing."""
+
+    def _patience_s(self, seconds: float) -> float:
+        """Return how long workers may take for what usually takes less than some seconds."""
+        return seconds
+
+    def _returned(self) -> Iterator[tuple[Member, int | None, Reply | Dead]]:
         """Yield who has done an order, or is dead, with the index of the order. Raises what a worker raised."""
         calls = {member.call: member for member in self._members if member.call is not None}
         done = self._ray.wait(list(calls), num_returns=1, timeout=LOOK_S)[0] if calls else []
@@ -212,19 +181,23 @@ class RayCrew:
                 self._check(member, answer)
                 member.is_ready = True
             elif isinstance(answer, Failed):
+                self._failed(answer)
                 if index is not None or not member.is_ready:
                     raise answer.error
             else:
                 yield member, index, answer
 
+    def _failed(self, answer: Failed) -> None:
+        """Take note that a worker could not do what it was asked to."""
+
     def _answer(self, call: Any) -> Reply | Started | Failed | Dead:
         try:
-            answer: Reply | Started | Failed = self._ray.get(call)
+            answer: Reply | Started | Failed | Dead = self._ray.get(call)
         except self._lost:
             return Dead()
         return answer
 
-    def _check(self, member: _Member, started: Started) -> None:
+    def _check(self, member: Member, started: Started) -> None:
         """Raise ModelError where a worker holds something else than the driver: it would train another model."""
         other = [name for name, value in self._holds.items() if started.holds.get(name) != value]
         if other:
@@ -234,19 +207,23 @@ class RayCrew:
                 "machines of the cluster."
             )
 
-    def _died(self, member: _Member, index: int | None, deaths: Counter[int], waiting: deque[int]) -> None:
+    def _died(self, member: Member, index: int | None, dead: Dead, deaths: Counter[int], waiting: deque[int]) -> None:
         self.tell(f"worker {member.number + 1} died; another takes its place, and its work is done again")
         if index is not None:
-            deaths[index] += 1
-            waiting.appendleft(index)
-            if deaths[index] == MOST_DEATHS:
-                raise ModelError(
-                    f"{MOST_DEATHS} workers died of the same work, for want of memory, it seems; lower train.max_rows, "
-                    "train.micro_batch_tokens or sampling.max_new_tokens, and continue with `resume`."
-                )
+            self._again(index, deaths, waiting)
         self._replace(member)
 
-    def _replace(self, member: _Member) -> None:
+    def _again(self, index: int, deaths: Counter[int], waiting: deque[int], why: str = "for want of memory") -> None:
+        """Let an order be done again. Raises ModelError where too many have died of it."""
+        deaths[index] += 1
+        waiting.appendleft(index)
+        if deaths[index] == MOST_DEATHS:
+            raise ModelError(
+                f"{MOST_DEATHS} workers died of the same work, {why}, it seems; lower train.max_rows, "
+                "train.micro_batch_tokens or sampling.max_new_tokens, and continue with `resume`."
+            )
+
+    def _replace(self, member: Member) -> None:
         """Put another worker in the place of one that is dead, unless too many have died there while they loaded."""
         self._ray.kill(member.actor)
         failed = 0 if member.is_ready else member.failed + 1
@@ -256,7 +233,11 @@ class RayCrew:
             return
         self._members[member.number] = self._begun(member.number, failed)
 
-    def _begun(self, number: int, failed: int = 0) -> _Member:
+    def _begun(self, number: int, failed: int = 0) -> Member:
         options = {"num_cpus": self.need.cpus, "num_gpus": self.need.gpus, "max_restarts": 0, "max_task_retries": 0}
-        actor = self._kind.options(**options).remote(self.make, self.need.cpus, os.getcwd())
-        return _Member(number, actor, actor.ready.remote(), failed=failed)
+        actor = self._kind.options(**options).remote(self.make, self.need.cpus, os.getcwd(), self._seat(number))
+        return Member(number, actor, actor.ready.remote(), failed=failed)
+
+    def _seat(self, number: int) -> "Seat | None":
+        """Return the place of a worker among those that hold one model: none, each has a whole one."""
+        return None

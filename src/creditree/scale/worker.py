@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from creditree.batch import Batch
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.whole import WholeEngine
 from creditree.explore.base import Explorer
 from creditree.learner.learner import Learner
 from creditree.learner.mismatch import Mismatch
@@ -19,12 +21,16 @@ from creditree.objective.base import Objective
 from creditree.problem import Problem, Verdict
 from creditree.rng import Key
 from creditree.scale.crew import Order, Reply, SentWeights
+from creditree.scale.lockstep import Lockstep
 from creditree.train.exploring import Exploring
 from creditree.train.inputs import Inputs
 from creditree.train.rollout import Rollout
 from creditree.train.settings import Parts, Settings
 from creditree.tree import FloatArray, Forest
 from creditree.verify.verifier import Answer, Verifier
+
+if TYPE_CHECKING:
+    from creditree.scale.sharded import Group
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,7 +75,8 @@ class CrewWorker:
     """Does orders, one after the other. Nothing is remembered between them but the weights.
 
     What an engine stores is dropped before each: the same order gives the same bits, whoever did what before.
-    `learner`, `rollout`: None where nothing is trained;  `holds`: digests of model and problems, by name.
+    `learner`, `rollout`: None where nothing is trained;  `holds`: digests of model and problems, by name;  `lockstep`:
+    of a model that is divided among the workers.
     """
 
     engine: Engine
@@ -78,6 +85,7 @@ class CrewWorker:
     learner: Learner | None = None
     rollout: Rollout | None = None
     holds: Mapping[str, object] = field(default_factory=dict)
+    lockstep: Lockstep | None = None
     _digest: bytes | None = field(default=None)
 
     @classmethod
@@ -96,10 +104,29 @@ class CrewWorker:
         seconds = Seconds()
         self.engine.forget()
         off = self.trained.off() if weights.digest is None and self.trained is not None else nullcontext()
-        with off, seconds.phase(order.what):
+        together = nullcontext() if self.lockstep is None else self.lockstep.working()
+        with together, off, seconds.phase(order.what):
             value = getattr(self, order.what)(*order.arguments)
         self.engine.forget()
         return Reply(value, seconds)
+
+    def share(self, group: "Group") -> None:
+        """Hold the model together with the others of a group, from now on."""
+        assert isinstance(self.engine, WholeEngine)
+        self.lockstep = group.divide(self.engine.model, self.trained)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is out of step with those that hold the model with it."""
+        return self.lockstep is not None and self.lockstep.is_broken
+
+    def attend(self) -> Reply:
+        """Take part in the passes of others over a model that is divided among them, until they have done theirs."""
+        assert self.lockstep is not None
+        seconds = Seconds()
+        with seconds.phase("attend"):
+            self.lockstep.attend()
+        return Reply(None, seconds)
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> tuple[list[list[Sample]], Ledger]:
         """Return the samples of some requests, without what only this process's engine knows of them."""

@@ -41,7 +41,8 @@ def build(resolved: Resolved, around: Surroundings = NOWHERE) -> Parts:
     method = fitted_to(resolved.method, task)
     verifier = build_verifier(config.reward)
     guard = build_guard(config.guard, task.prompt, verifier)
-    model = load_model(config.model.name, config.model.dtype, config.model.device)
+    block = config.model
+    model = load_model(block.name, block.dtype, block.device, sharded=block.sharded)
     if method.looks_at_steps:
         method = method.fitted(model.separators(method.step_texts))
     if method.explore.signals.influence is not None:

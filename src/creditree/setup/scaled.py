@@ -20,6 +20,7 @@ from creditree.plan.prediction import predict
 from creditree.runs.environment import num_cores
 from creditree.scale.cluster import ADDRESS, Need, NodeRoom, check_fits, connected, fitting
 from creditree.scale.engine import CrewEngine
+from creditree.scale.gang import Gang
 from creditree.scale.learner import ShardedLearner
 from creditree.scale.ray_crew import RayCrew
 from creditree.scale.rollout import CrewHelpers
@@ -29,6 +30,7 @@ from creditree.setup.grading import build_verifier
 from creditree.setup.machine import whole_memory
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved
+from creditree.setup.sharded import check_host, check_sharded
 from creditree.setup.workload import rows_of, workload_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.settings import Parts
@@ -45,6 +47,7 @@ def build_scaled(resolved: Resolved, workers: int, tell: Tell) -> Parts:
     """
     config = resolved.config
     check_workers(config, workers)
+    check_sharded(config, workers)
     if ADDRESS not in os.environ:
         _check_memory(config, workers)
     with ExitStack() as stack:
@@ -91,6 +94,7 @@ class MeasuringWorkers:
         `model`, `trained`, `verifiers`: those of this process.
         """
         check_workers(self.config, workers)
+        check_sharded(self.config, workers)
         with ExitStack() as stack:
             crew = _crew(self.config, partial(measuring_worker, self), workers, tell, stack)
             crew.start(dict(BaseDigests.of(model, self.config.model.dtype).to_json()))
@@ -102,7 +106,8 @@ class MeasuringWorkers:
 def measuring_worker(made_of: MeasuringWorkers) -> CrewWorker:
     """Return a worker for a measurement, in its own process."""
     config = made_of.config
-    model = load_model(config.model.name, config.model.dtype, config.model.device)
+    block = config.model
+    model = load_model(block.name, block.dtype, block.device, sharded=block.sharded)
     digests = dict(BaseDigests.of(model, config.model.dtype).to_json())
     trained = None if made_of.trained is None else load_trained(model, made_of.trained)
     verifiers = [build_verifier(reward) for reward in made_of.rewards]
@@ -130,7 +135,12 @@ def _crew(config: RunConfig, make: Callable[[], CrewWorker], workers: int, tell:
     stack.push(joined)
     nodes = joined.enter_context(connected(local))
     threads = 1 if gpus else config.train.threads or torch.get_num_threads()
-    crew = RayCrew(make, workers, fitting(nodes, workers, threads, gpus), tell, joined.close)
+    need = fitting(nodes, workers, threads, gpus)
+    crew = (
+        Gang(make, workers, need, tell, joined.close, device=config.model.device)
+        if config.model.sharded
+        else RayCrew(make, workers, need, tell, joined.close)
+    )
     stack.callback(crew.close)
     return crew
 
@@ -146,6 +156,9 @@ def _of_driver(resolved: Resolved) -> Resolved:
 
 def _check_memory(config: RunConfig, workers: int) -> None:
     """Raise ConfigError for workers that surely need more memory together than this machine has."""
+    if config.model.sharded:
+        check_host(config)
+        return
     try:
         work, _ = workload_of(config, 1, offline=True)
     except CreditreeError:

@@ -18,6 +18,7 @@ from creditree.setup.defaults import choices_text
 from creditree.setup.engine import Surroundings
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved, resolve
+from creditree.setup.sharded import check_sharded
 from creditree.setup.workload import memory_note
 from creditree.train.procedure import run_training, validated_at
 from creditree.train.settings import Parts, Settings
@@ -79,6 +80,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, work
 
 
 def _built(resolved: Resolved, workers: int | None, watcher: Watcher, run: RunDirectory) -> Parts:
+    check_sharded(resolved.config, workers)
     if workers is None:
         return build(resolved, Surroundings(run.path / SERVER_LOG, watcher.message))
     from creditree.setup.scaled import build_scaled  # Ray is imported by whoever asks for workers

@@ -9,7 +9,7 @@ from creditree.engines.native.library import can_compile
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.prompt import text_notes
 from creditree.models.architecture import note_of
-from creditree.models.load import load_texts
+from creditree.models.load import DIVIDED, load_texts
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import RANDOM, Shape, shape_of
 from creditree.models.texts import Texts
@@ -111,18 +111,19 @@ def _shape(config: RunConfig, offline: bool) -> Shape:
             f"the shape of model '{config.model.name}' is not known without asking the network; give a directory, "
             "download the model first, or name a public model of that shape, such as random:qwen2-1.5b."
         )
-    if shape.whole is not None:
-        raise ConfigError(_not_predicted(config, shape))
+    whole = DIVIDED if config.model.sharded else shape.whole
+    if whole is not None:
+        raise ConfigError(_not_predicted(config, shape, whole))
     return shape
 
 
-def _not_predicted(config: RunConfig, shape: Shape) -> str:
+def _not_predicted(config: RunConfig, shape: Shape, whole: str) -> str:
     model = config.model
     size = f", which take {show_bytes(shape.num_parameters * NUM_BYTES[model.dtype])} in {model.dtype}"
     size = "" if model.dtype in QUANTISATIONS else size
     memory = "" if config.train.memory is None else " without train.memory"
     return (
-        f"{note_of(model.name, shape.whole or '')}; its memory and work are not predicted beyond its "
+        f"{note_of(model.name, whole)}; its memory and work are not predicted beyond its "
         f"{shape.num_parameters:,} weights{size}: try it with train.steps: 2{memory}."
     )
 

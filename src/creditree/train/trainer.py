@@ -7,7 +7,8 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.errors import DataError, NonFiniteError
-from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.first_look import cure_settings
 from creditree.evaluate.legible import Alarm, Counts, Kind
 from creditree.report.watcher import Watcher

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from creditree import api
+from creditree.api import measuring, training
 from creditree.errors import ConfigError, RunError
 from creditree.methods import UNSAID
 from creditree.models.reading import load_tokenizer
@@ -76,7 +76,7 @@ class CreditreeTrainer:
         settings["model"] = {"device": default_device(), **settings["model"], "name": str(model)}
         settings["train"]["weights"] = "all" if peft_config is None else "adapter"
         weights = getattr(self.args, "reward_weights", None)
-        self.config = api.load_config(
+        self.config = training.load_config(
             settings
             | ({} if peft_config is None else {"lora": lora_block(peft_config)})
             | {
@@ -103,7 +103,7 @@ class CreditreeTrainer:
 
     def train(self, resume_from_checkpoint: bool | None = None) -> TrainOutput:
         """Train, and measure before and after; `resume_from_checkpoint`: go on with the run that is there."""
-        run = api.train(self.config, self._directory, resume=bool(resume_from_checkpoint), watcher=self._watcher)
+        run = training.train(self.config, self._directory, resume=bool(resume_from_checkpoint), watcher=self._watcher)
         records = run.metrics()
         self.state.log_history = [_logged(record) for record in records]
         self.state.global_step = len(records)
@@ -127,7 +127,7 @@ class CreditreeTrainer:
         """Write the adapter in PEFT's format, or the whole model where all weights were trained, with a model card."""
         folder = self._directory / "export" if output_dir is None else Path(output_dir)
         kind = "adapter" if self.config.train.weights == "adapter" else "merged"
-        api.export(self.run, watcher=self._watcher, **{kind: folder})
+        measuring.export(self.run, watcher=self._watcher, **{kind: folder})
 
 
 def _logged(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,12 @@ def test_defaults() -> None:
     assert config.task == MultiplicationConfig(name="multiplication", digits_a=3, digits_b=1, num_held_out=500)
     assert config.seed == 0
     assert config.reward.name == "last_integer"
-    assert config.model.model_dump() == {"name": "builtin:multiplication", "dtype": "float32", "device": "cpu"}
+    assert config.model.model_dump() == {
+        "name": "builtin:multiplication",
+        "dtype": "float32",
+        "device": "cpu",
+        "sharded": False,
+    }
     assert config.method.name == "t-spmo"
     assert (config.lora.rank, config.lora.layers, config.lora.targets) == (8, "1/3", ["q_proj", "v_proj"])
     assert (config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens) == (0.5, 1.0, 64)
@@ -206,6 +211,10 @@ def test_mistakes_in_the_task_are_named_without_its_type(task: str, words: list[
         ("method: 3", ["method is 3", "block of keys"]),
         ("model: [x]", ["model is ['x']", "block of keys"]),
         ("model: {dtype: float16}", ["model.dtype is 'float16'", "'float32', 'bfloat16', 'int8' or 'nf4'"]),
+        ("model: {sharded: some}", ["model.sharded is 'some'"]),
+        ("model: {sharded: true, dtype: nf4}", ["model.dtype is nf4", "or remove model.sharded"]),
+        ("model: {sharded: true}\ntrain: {weights: all}", ["train.weights is 'all'", "train.weights: adapter"]),
+        ("model: {sharded: true}\nengine: {name: vllm, url: 'http://a:1'}", ["engine.name is 'vllm'", "in_process"]),
         ("lora: {rank: 0}", ["lora.rank is 0", "greater than or equal to 1"]),
         ("lora: {rank: x}", ["lora.rank is 'x'", "integer"]),
         ("lora: {dropout: 2}", ["lora.dropout is 2", "less than 1"]),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.evaluate.accuracy import Examiner
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.example import Example
 from creditree.evaluate.first_look import FirstLook
 from creditree.problem import Problem, Verdict

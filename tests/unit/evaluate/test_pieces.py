@@ -8,7 +8,8 @@ import torch
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.evaluate import accuracy, pieces
-from creditree.evaluate.accuracy import Evaluation, Examiner
+from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.pieces import rows_at_once
 from creditree.rng import Key
 from creditree.tasks.task import PromptTemplate

@@ -10,8 +10,9 @@ from creditree.config.load import check_config
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError
 from creditree.scale.cluster import ADDRESS, Need, NodeRoom, check_fits, fitting, ray_module
-from creditree.setup.resolve import resolve
+from creditree.setup.resolve import Resolved, resolve
 from creditree.setup.scaled import build_scaled, check_workers
+from creditree.setup.sharded import check_sharded
 
 TWO = [NodeRoom("10.0.0.1", 8, 1), NodeRoom("10.0.0.2", 4, 0)]
 
@@ -62,3 +63,29 @@ def test_workers_that_make_no_sense_are_refused_before_anything_is_loaded(monkey
         build_scaled(resolve(config_of()), cpus + 3, lambda sentence: None)
     with pytest.raises(ConfigError, match="of memory, of which this machine has"):
         build_scaled(resolve(config_of(model={"name": "random:qwen2-1.5b"})), 400, lambda sentence: None)
+
+
+@pytest.mark.parametrize(
+    ("workers", "name", "said"),
+    [
+        (None, "builtin:multiplication", "there are no `workers`; set `workers` to 2 or more"),
+        (1, "builtin:multiplication", "`workers` is 1; set `workers` to 2 or more"),
+        # 4 * 1,543,714,304 bytes in float32: 6.17 GB
+        (2, "random:qwen2-1.5b", "each of 2 `workers` would hold 3.09 GB of the base.*; set `workers` to 5 or more"),
+    ],
+)
+def test_a_base_is_divided_among_enough_workers(
+    workers: int | None, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("creditree.setup.sharded.whole_memory", lambda device: 2 * 10**9)
+    with pytest.raises(ConfigError, match=said):
+        check_sharded(config_of(model={"name": name, "sharded": True}), workers)
+
+
+def test_one_machine_holds_a_base_three_times_while_workers_load_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADDRESS, raising=False)
+    config = config_of(model={"name": "random:qwen2-1.5b", "sharded": True})
+    base = 4 * 1_543_714_304  # float32
+    monkeypatch.setattr("creditree.setup.sharded.whole_memory", lambda device: 3 * base - 1)
+    with pytest.raises(ConfigError, match=r"held 3 times by this machine while workers load it, which takes 18\.52 GB"):
+        build_scaled(Resolved(config), 2, lambda sentence: None)

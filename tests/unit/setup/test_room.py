@@ -39,6 +39,15 @@ def test_what_fits_passes_and_what_only_a_larger_machine_holds_does_not(monkeypa
     assert "method.group (it is 2,000)" in said
 
 
+@pytest.mark.parametrize(("more", "divides"), [("", True), (", dtype: nf4", False), ("}\ntrain: {weights: all", False)])
+def test_a_base_that_could_be_divided_is_advised_to_be(
+    more: str, divides: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "whole_memory", lambda device: 500 * 10**6)
+    said = refusal(f"model: {{name: 'random:qwen2-1.5b'{more}}}")
+    assert ("or divide the base among several devices (model.sharded: true, with `workers`)" in said) == divides
+
+
 def test_an_explorer_that_does_not_say_how_it_samples_is_named_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its group is not what is too large: it is all that it takes of a problem."""
     own = f"method: {{name: grpo, explore: '{OWN}:TwoGroups', group: 3, more: 2000}}"

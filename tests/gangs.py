@@ -1,0 +1,45 @@
+"""Processes that hold one model together, without Ray."""
+
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from creditree.scale.sharded import Group, Seat, meeting_point
+
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["creditree.scale.sharded", "creditree.setup.parts", "tests.scaled"])
+LATE_S = 300.0
+
+
+def gathered(works: Sequence[Callable[[Group], Any]]) -> list[Any]:
+    """Run each work in a process of its own, all in one group; return what they return. Raises what one raises."""
+    point = meeting_point()
+    pipes = [FORKS.Pipe(duplex=False) for _ in works]
+    processes = [
+        FORKS.Process(target=_be, args=(Seat(number, len(works), "localhost", point.port, 0, "cpu"), work, sent))
+        for number, (work, (_, sent)) in enumerate(zip(works, pipes, strict=True))
+    ]
+    for process in processes:
+        process.start()
+    try:
+        ends = [end.recv() if end.poll(LATE_S) else TimeoutError("it hangs") for end, _ in pipes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return ends
+
+
+def _be(seat: Seat, work: Callable[[Group], Any], sent: Connection) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        sent.send(work(Group(seat)))
+    except BaseException as error:
+        sent.send(error)
+        raise
