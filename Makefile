@@ -14,6 +14,9 @@ VLLM_BIN := $(VLLM)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export NO_MKDOCS_2_WARNING ?= 1
+# Compiled modules are kept, whatever the shell says: pytest's own form of 470 test modules takes each worker ten seconds,
+# and every process that a test starts would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quickstart test test-all newest check audit docs format bench bench-big real vllm fuzz soak proof clean
 
@@ -33,10 +36,11 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not thorough" --durations=20
 
 # All tests but those of `make proof`: first `test`, then the ones it leaves out, which have the marker `thorough`: more
-# cases of the same laws, more crosses and families, more kinds of malformed input. make runs a target once, so that
-# `make test test-all` runs no test twice.
+# cases of the same laws, more crosses and families, more kinds of malformed input; and each property once more, with
+# more examples. make runs a target once: `make test test-all` runs `test` once.
 test-all: test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "thorough and not slow" --durations=20
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+		-m "(thorough or hypothesis) and not slow" --durations=20
 
 # The same tests with the newest versions that the package allows, in an environment of its own: drift is seen here first.
 # It prints the versions, and where they differ from constraints.txt.
@@ -93,15 +97,20 @@ $(VLLM)/.installed:
 vllm: $(READY) $(VLLM)/.installed
 	CREDITREE_VLLM_PYTHON=$(VLLM_BIN)/python $(BIN)/python -m pytest tests/vllm
 
-# Each parser of configurations, data files and answers is fed what atheris makes up, for a minute each (FUZZ_SECONDS), in
-# an environment of its own; the corpus stays in build/fuzz. What it finds becomes a test in tests/fuzz/found.
+# These two explore: hypothesis draws examples that no run has had, where all others draw the same ones every time.
+fuzz proof: export HYPOTHESIS_PROFILE = explore
+
+# Each parser of configurations, data files and answers is fed valid inputs with damage that is drawn anew, then what
+# atheris makes up, for a minute each (FUZZ_SECONDS), in an environment of its own; the corpus stays in build/fuzz. What
+# is found becomes a test in tests/fuzz/found.
 $(FUZZ)/.installed: pyproject.toml constraints.txt
 	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
 	$(FUZZ)/bin/python -m pip install --quiet -c constraints.txt -e . 'atheris>=3'
 	touch $(FUZZ)/.installed
 
-fuzz: $(FUZZ)/.installed
+fuzz: $(READY) $(FUZZ)/.installed
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests/fuzz
 	$(FUZZ)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # Known vulnerabilities of the tested versions, from the package index; it says so where the index cannot be asked.
@@ -114,8 +123,9 @@ audit:
 soak: $(READY)
 	CREDITREE_SOAK=tests/soak/results.jsonl $(BIN)/python -m pytest -m slow tests/soak
 
-# The slow tests, and the tiny twins of the paper's experiments.
+# The laws on new examples, the slow tests, and the tiny twins of the paper's experiments.
 proof: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests/properties tests/fuzz
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 	$(BIN)/python -m recipes.token_efficient_rl.run_tiny --out runs/proof
 	$(BIN)/python -m recipes.attnrl.run_tiny --out runs/proof-attnrl

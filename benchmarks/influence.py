@@ -5,7 +5,8 @@ Prints one JSON line, for a model of Qwen2-1.5B's width (12 heads) with a few la
 - `memory`, as torch's allocator counts live bytes: the peaks of the plain forward pass over one sequence and of the
   pass with influence, whose difference is the extra; of a layer's attention with influence alone, without its outputs
   (the peak of a whole layer may be in its MLP); and what one layer's T x T matrix would take;
-- `pass_s`: CPU seconds of the plain forward pass and of the pass with influence, over the same tokens;
+- `pass_s`: CPU seconds of the plain forward pass, of the pass with influence, and of one that keeps the map of steps as
+  well, as it does for a prompt's first completion, over the same tokens;
 - `decoding_s`: CPU seconds of sampling a group without influence, with influence from decoding, and from the pass.
 
     python benchmarks/influence.py [--tokens 8192] [--layers 2] [--rounds 3] [--group 8] [--new-tokens 256]
@@ -92,6 +93,9 @@ def measure_pass(model: Model, tokens: int, rounds: int) -> dict[str, object]:
     def scored() -> None:
         influence(transformer, [ids], [steps], spec)
 
+    def mapped() -> None:
+        influence(transformer, [ids], [steps], spec, mapped=(0,))
+
     with allocator_peak() as base:
         plain()
     with allocator_peak() as whole:
@@ -101,7 +105,7 @@ def measure_pass(model: Model, tokens: int, rounds: int) -> dict[str, object]:
     table = StepTable.of([steps], spec.delta, query.device, query.dtype)
     with allocator_peak() as attention:
         InfluencePlan(table, None, None).attend(0, query, key, key, transformer.scaling)
-    times = [(seconds(plain), seconds(scored)) for _ in range(rounds)]
+    times = [(seconds(plain), seconds(scored), seconds(mapped)) for _ in range(rounds)]
     return {
         "memory": {
             "plain_peak_mb": base.peak / 1e6,
@@ -111,9 +115,11 @@ def measure_pass(model: Model, tokens: int, rounds: int) -> dict[str, object]:
             "dense_matrix_mb": transformer.num_heads * tokens**2 * 4 / 1e6,
         },
         "pass_s": {
-            "plain": statistics.median(one for one, _ in times),
-            "with_influence": statistics.median(other for _, other in times),
-            "ratio": spread([other / one for one, other in times]),
+            "plain": statistics.median(one for one, _, _ in times),
+            "with_influence": statistics.median(other for _, other, _ in times),
+            "with_map": statistics.median(last for _, _, last in times),
+            "ratio": spread([other / one for one, other, _ in times]),
+            "ratio_of_map": spread([last / other for _, other, last in times]),
         },
     }
 

@@ -1,6 +1,7 @@
 """Plain, slow computations that the fast paths are held against: one completion at a time, whole forward passes."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -109,11 +110,30 @@ def dense_influence(
     model: Model, token_ids: IntArray, prompt_tokens: int, steps: Sequence[Step], spec: InfluenceSpec
 ) -> FloatArray:
     """Return the raw influence of each step, prompt first, by the definition: W A W^T for every layer and head."""
+    return dense_scores(dense_attention(model, token_ids), prompt_tokens, steps, spec)
+
+
+def dense_attention(model: Model, token_ids: IntArray) -> torch.Tensor:
+    """Return A [layers, heads, T, T]."""
     transformer, plan = model.transformer, Dense()
     with torch.no_grad():
         hidden = transformer.embed(torch.tensor(token_ids)[None])
         transformer.layers(hidden, transformer.rope(hidden, torch.arange(len(token_ids))[None]), plan)
-    return dense_scores(torch.stack(plan.layers), prompt_tokens, steps, spec)
+    return torch.stack(plan.layers)
+
+
+def dense_map(attention: torch.Tensor, steps: Sequence[Step], spec: InfluenceSpec) -> FloatArray:
+    """Return a_jk of the layer and head where column k sums to most, pair by pair; `steps` are those of all tokens."""
+    layers = range(len(attention)) if spec.layers is None else spec.layers
+    heads = range(len(attention[0])) if spec.heads is None else spec.heads
+    found = np.zeros((len(steps), len(steps)))
+    for k, (first, last) in enumerate(steps):
+        columns = []
+        for layer, head in product(layers, heads):
+            means = [attention[layer, head, i:j, first:last].double().mean().item() for i, j in steps]
+            columns.append([mean if j >= k + spec.delta else 0.0 for j, mean in enumerate(means)])
+        found[:, k] = max(columns, key=sum)
+    return found
 
 
 def dense_scores(attention: torch.Tensor, prompt_tokens: int, steps: Sequence[Step], spec: InfluenceSpec) -> FloatArray:

@@ -10,6 +10,7 @@ from creditree.evaluate.summary import CompletionCounts, DataDigests, Decoding, 
 from creditree.problem import Problem
 from creditree.runs.directory import RunDirectory
 from creditree.runs.rollouts import rollout_table
+from creditree.step_attention import StepAttention
 from creditree.tree import RolloutTree
 from tests.forests import EOS, PROMPT, branch, flat, root
 
@@ -37,10 +38,12 @@ def text_of(tree: RolloutTree, leaf: int) -> str:
 def forked_tree(problem: str = "p-1") -> RolloutTree:
     """Return a tree of four completions, two of them forked from the first after two tokens.
 
-    Tokens 2 3 | 4 1 (reward 0), forked into 2 3 | 5 1 (1) and 2 3 | 5 5 (1, cut off); and 3 1 (no reward).
+    Tokens 2 3 | 4 1 (reward 0), forked into 2 3 | 5 1 (1) and 2 3 | 5 5 (1, cut off); and 3 1 (no reward). The first
+    has two steps: 2 3, which attends to the prompt by .25, and 4 1: by .125, and to the first step by .5.
     """
-    entropies, influence = np.array([0.1, 0.2, 1.5, 0.3]), np.array([0.5, 0.5, 0.9, 0.9])
-    first = replace(branch((2, 3, 4, EOS), 0.0), entropies=entropies, influence=influence)
+    entropies, influence = np.array([0.1, 0.2, 1.5, 0.3]), np.array([0.5, 0.5, 0.0, 0.0])
+    attention = StepAttention.of_cells([2, 4], [0.25, 0.125, 0.5])
+    first = replace(branch((2, 3, 4, EOS), 0.0), entropies=entropies, influence=influence, attention=attention)
     tree = replace(root(prompt=PROMPT), problem=Problem(problem, f"What is 1+1? {HOSTILE}", ("2",)))
     tree = tree.grown(first, branch((3, EOS), None))
     return tree.grown(branch((5, EOS), 1.0, parent=0, fork=2), branch((5, 5), 1.0, parent=0, fork=2))

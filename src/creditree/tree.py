@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from creditree.problem import Problem, Verdict
+from creditree.step_attention import StepAttention
 from creditree.trie import SharedTrie, TokenTrie
 
 IntArray = NDArray[np.int64]
@@ -39,18 +40,16 @@ class Branch:
     `logprobs[t]` is log p of token t under the untempered model, `sampler_logprobs[t]` under the distribution that
     was sampled from (temperature, top-p), in nats, both as the engine computed them (NaN: it does not tell);
     `entropies[t]` that of the untempered model before token t; `influence[t]` the raw forward context influence of
-    the step that holds token t (`creditree.signals`). `old_logprobs[t]`: log p under the learner's policy that
-    sampled token t and the softmax of the loss, for branches that are learned from after that policy was updated;
-    None: no update came between.
+    the step that holds token t (`creditree.signals`), and `attention` what it is the sum of. `old_logprobs[t]`: log p
+    under the learner's policy that sampled token t and the softmax of the loss, for branches that are learned from
+    after that policy was updated; None: no update came between.
     `beside`: the branch that it was forked from at the first token of all, so that they share none; else None.
     `learns`: whether its tokens may learn. One that does not has no advantage and no weight and is no loss term, and
     its completion is none of those that a loss is a mean over; its reward still counts in the values of its tree.
-
     `handles[t]`: the engine's own number for what it keeps of token t of context and branch together, prompt included;
     0: nothing. Numbers are never used again, so one of a token that was forgotten since leads nowhere.
-
     `notes[name][t]`: what pieces have found out of token t once the tree was whole (`Piece.observe`), such as
-    ``classes``: which class of prefixes that count as one the prefix that ends with token t belongs to.
+    ``classes``: the class of the prefix that it ends.
     """
 
     parent: int | None
@@ -62,6 +61,7 @@ class Branch:
     verdict: Verdict | None = None
     entropies: FloatArray | None = None
     influence: FloatArray | None = None
+    attention: StepAttention | None = None
     notes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     old_logprobs: FloatArray | None = None
     beside: int | None = None

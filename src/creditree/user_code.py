@@ -13,6 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from creditree.disk import is_file
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import one_line
 
@@ -66,7 +67,7 @@ def placed(location: str, folder: Path) -> str:
 def beside(location: str, folder: Path) -> str:
     """Return a location whose file lies in `folder` with its absolute path; any other as it is."""
     place = placed(location, folder)
-    return place if Path(place.rpartition(":")[0]).is_file() else location
+    return place if is_file(place.rpartition(":")[0]) else location
 
 
 def file_of(location: str) -> Path | None:
@@ -78,7 +79,7 @@ def file_of(location: str) -> Path | None:
     if location.startswith(HERE):
         return None
     if source.endswith(".py"):
-        return Path(source) if Path(source).is_file() else None
+        return Path(source) if is_file(source) else None
     folders, name, spec = None, "", None
     for part in source.split("."):
         name = f"{name}.{part}" if name else part
@@ -157,7 +158,7 @@ def described(error: BaseException) -> str:
 
 
 def _from_file(file: Path, location: str, what: str) -> ModuleType:
-    if not file.is_file():
+    if not is_file(file):
         raise ConfigError(f"The {what} '{location}' cannot be found: there is no file {file}.")
     # The name differs by path, so two files called rewards.py do not replace each other.
     name = f"creditree_user_{blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()}"

@@ -47,6 +47,30 @@ def test_charts_are_drawn_and_a_tree_opens_with_a_tooltip_of_each_token(opened: 
     opened.keep("report-light")
 
 
+def test_attention_from_step_to_step_is_drawn(opened: Opened) -> None:
+    """Three weights and three sums (.375, .5 and 0); the second step, which others branch at, is framed."""
+    page = opened.page
+    page.locator("details.problem > summary").first.click()
+    picture = page.locator("svg.attention")
+    assert picture.count() == 1  # of the first completion
+    cells = picture.locator(".cell")
+    assert [cells.nth(place).get_attribute("fill-opacity") for place in range(3)] == ["0.525", "0.287", "1.000"]
+    assert cells.count() == 6
+    assert picture.locator(".branched").count() == 1
+    for name in ("step that is attended to (0: the prompt)", "step that attends"):
+        assert picture.get_by_text(name, exact=True).is_visible()
+    cells.nth(2).hover()
+    tip = page.locator("#tip")
+    tip.wait_for(state="visible")
+    said = "step 2 (tokens 3 to 4)\nattends to step 1 (tokens 1 to 2)\nby 0.5 a pair of tokens"
+    assert tip.inner_text() == said
+    cells.nth(4).hover()
+    assert tip.inner_text() == "influence of step 1 (tokens 1 to 2): 0.5\nthe sum of its column"
+    page.get_by_label("selected only").first.check()
+    assert picture.count() == 1
+    opened.keep("report-attention")
+
+
 def test_a_script_in_a_completion_stays_text(opened: Opened) -> None:
     page = opened.page
     for problem in page.locator("details.problem > summary").all():

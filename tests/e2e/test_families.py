@@ -20,6 +20,7 @@ from creditree.setup.training import train_into
 from creditree.train.interrupt import Interrupted
 from creditree.train.trainer import Trainer
 from tests.e2e.command import Refuse, write_config
+from tests.each_once import first_of
 from tests.runs_alike import OF_THE_PROCESS
 from tests.tiny_models import char_tokenizer, other_model
 
@@ -58,10 +59,18 @@ def train(place: Path, kind: str, run: Path, *, resume: bool = False) -> Summary
         return train_into(load_config(place / f"{kind}.yaml"), run, Shown(Console(file=told, width=500)), resume=resume)
 
 
-@pytest.mark.parametrize("kind", METHODS)
-def test_it_trains_and_says_how_it_is_run(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def whole(place: Path) -> Summary:
+    """The summary of a run on GPT-2 that was never interrupted."""
+    return train(place, "gpt2", place / "run-gpt2")
+
+
+@pytest.mark.parametrize("kind", first_of(METHODS, 2))
+def test_it_trains_and_says_how_it_is_run(
+    kind: str, whole: Summary, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = place / f"run-{kind}"
-    summary = train(place, kind, run)
+    summary = whole if kind == "gpt2" else train(place, kind, run)
     assert summary.details.steps is not None
     assert summary.details.steps.updates == 2
     note = f"model '{place / kind}' is run by its own forward pass, which is slower than layer by layer: "
@@ -72,8 +81,9 @@ def test_it_trains_and_says_how_it_is_run(kind: str, place: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["n"] == 2
 
 
-def test_interrupted_and_resumed_it_is_the_same_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(place, "gpt2", place / "whole")
+def test_interrupted_and_resumed_it_is_the_same_run(
+    whole: Summary, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one_step = Trainer._one_step
 
     def interrupted(trainer: Trainer) -> None:
@@ -85,7 +95,7 @@ def test_interrupted_and_resumed_it_is_the_same_run(place: Path, monkeypatch: py
         with pytest.raises(Interrupted):
             train(place, "gpt2", place / "cut")
     train(place, "gpt2", place / "cut", resume=True)
-    weights = [load_file(place / name / "adapter" / "adapter_model.safetensors") for name in ("whole", "cut")]
+    weights = [load_file(place / name / "adapter" / "adapter_model.safetensors") for name in ("run-gpt2", "cut")]
     assert {name: one.tobytes() for name, one in weights[0].items()} == {
         name: one.tobytes() for name, one in weights[1].items()
     }
@@ -94,7 +104,7 @@ def test_interrupted_and_resumed_it_is_the_same_run(place: Path, monkeypatch: py
             {k: v for k, v in record.items() if k not in OF_THE_PROCESS}
             for record in RunDirectory.read(place / name).metrics()
         ]
-        for name in ("whole", "cut")
+        for name in ("run-gpt2", "cut")
     ]
     assert records[0] == records[1]
     assert len(records[0]) == 2

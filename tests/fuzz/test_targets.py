@@ -1,5 +1,6 @@
-"""Every parser on its valid inputs, on what fuzzing found, and on damage that is drawn anew each time."""
+"""Every parser on its valid inputs, on what fuzzing found, and on damage that is drawn (anew with `make fuzz`)."""
 
+import os
 import random
 
 import pytest
@@ -47,6 +48,11 @@ def _damaged(name: str, drawn: tuple[int, int, list[str]]) -> None:
     for kind in kinds:
         data = BYTES[kind](data, draw)
     TARGETS[name](data)
+
+
+def test_nothing_is_drawn_anew_but_where_that_is_asked_for() -> None:
+    assert settings().derandomize == (os.environ.get("HYPOTHESIS_PROFILE") != "explore")
+    assert settings().deadline is None
 
 
 def test_a_law_that_is_broken_is_seen() -> None:

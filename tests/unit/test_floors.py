@@ -1,4 +1,7 @@
-"""What no import contract can say: below the doors nothing names an option, prints, or exits."""
+"""What no import contract can say: below the doors nothing names an option, prints, or exits.
+
+And nothing asks a path what it is in a way that raises for a name that no file can have: a user may have named it.
+"""
 
 import ast
 import re
@@ -18,6 +21,12 @@ OF_OTHERS = {
 }
 PROGRAMS = {"engines/vllm/lifeline.py"}
 """Run as a process of its own: its exit code is its answer."""
+PROBES = {"is_file", "is_dir", "exists"}
+CATCHING = {
+    "engines/native/cache.py",  # its own folder
+    "models/directory.py",  # says why a name cannot be looked for
+    "tasks/files.py",  # says why a file cannot be read
+}
 BELOW = sorted(path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in DOORS)
 
 
@@ -51,6 +60,19 @@ def test_below_the_doors_nothing_names_an_option_prints_or_exits() -> None:
             assert named_options(tree) == [], path
         if str(path.relative_to(SOURCE)) not in PROGRAMS:
             assert ends(tree) == set(), path
+
+
+def probed(tree: ast.Module) -> list[str]:
+    """Return the calls by which a program asks a path what it is with pathlib's methods."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and not node.args)
+    return [ast.unparse(call) for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in PROBES]
+
+
+def test_paths_are_asked_what_they_are_by_one_module() -> None:
+    for path in sorted(SOURCE.rglob("*.py")):
+        if str(path.relative_to(SOURCE)) not in CATCHING:
+            assert probed(ast.parse(path.read_text(encoding="utf-8"))) == [], path
+    assert probed(ast.parse("(a / 'b').is_file()")) == ["(a / 'b').is_file()"]
 
 
 def test_the_check_can_fail() -> None:

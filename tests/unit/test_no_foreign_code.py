@@ -13,14 +13,23 @@ CALLS |= {"torch.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "
 CALLS |= {"pandas.read_pickle", "torch.hub.load", "torch.jit.load", "torch.package", "subprocess.getstatusoutput"}
 READERS = ("AutoConfig", "AutoTokenizer", "AutoModelForCausalLM")
 """Their `from_pretrained` runs files of a model's directory where `trust_remote_code` is set; here it says False."""
+TOLD = ("Loader", "shell", "trust_remote_code", "weights_only", "allow_pickle", "use_safetensors", "gguf_file")
+"""The keywords that decide."""
 FROM_GGUF = "gguf_file"
 """Such a file has no code beside it that is looked for."""
 
 
 def called(node: ast.Call, names: dict[str, str]) -> str:
-    """Return the full name of what is called, as it was imported."""
-    first, dot, rest = ast.unparse(node.func).partition(".")
+    """Return the full name of what is called, as it was imported; "" for what is no name."""
+    first, dot, rest = dotted(node.func).partition(".")
     return f"{names.get(first, first)}{dot}{rest}"
+
+
+def dotted(node: ast.expr) -> str:
+    """Return `a.b.c` as a text."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def imported(tree: ast.Module) -> dict[str, str]:
@@ -62,7 +71,7 @@ def hazards(text: str) -> list[str]:
 
 
 def _of_call(node: ast.Call, name: str, loaders: set[str]) -> set[str]:
-    given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg in TOLD}
     wrong = {name} & CALLS
     if name == "yaml.load" and not loaders & {*map(ast.unparse, node.args[1:]), given.get("Loader", "")}:
         wrong.add("yaml.load without SafeLoader")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -49,15 +50,18 @@ def first_steps(name: str) -> tuple[list[float], Qwen2ForCausalLM]:
     return losses, model
 
 
+once = cache(first_steps)
+
+
 @FEW
 def test_the_first_losses_are_as_recorded(name: str) -> None:
-    losses, _ = first_steps(name)
+    losses, _ = once(name)
     assert losses == pytest.approx([float(loss) for loss in recorded(name, "first losses")], abs=2e-3)
 
 
 @FEW
 def test_the_first_steps_are_deterministic(name: str) -> None:
-    (losses, model), (again, other) = first_steps(name), first_steps(name)
+    (losses, model), (again, other) = once(name), first_steps(name)
     assert again == losses
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.verdicts import DOCUMENT, ROWS, Row, Section, code, sections, tables, written
 
 
+@pytest.mark.thorough
 def test_the_committed_tables_are_what_the_script_writes() -> None:
     document = DOCUMENT.read_text(encoding="utf-8")
     assert written(document, tables(sections(ROWS.read_text(encoding="utf-8")))) == document

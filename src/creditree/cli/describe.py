@@ -10,6 +10,7 @@ from creditree.cli.output import console, print_json
 from creditree.config.load import dump_config, load_config
 from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.config.schema import RunConfig
+from creditree.disk import is_file
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import METHODS, Method
 from creditree.piece import Piece
@@ -41,7 +42,7 @@ def show_command(name: str, *, as_json: bool) -> None:
     """Show one method, or one configuration."""
     if name in METHODS:
         _show_method(METHODS[name](), as_json=as_json)
-    elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
+    elif name.endswith((".yaml", ".yml")) or is_file(name):
         _show_config(load_config(Path(name)), as_json=as_json)
     elif name in OPTIONS:
         _show_grader(name, as_json=as_json)

@@ -1,6 +1,5 @@
 """A sweep: one configuration, changed case by case, each case run with several seeds."""
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -18,6 +17,7 @@ from creditree.config.block import LARGEST_INTEGER
 from creditree.config.load import check_config, parse_values, read_yaml
 from creditree.config.overrides import apply_overrides, set_key
 from creditree.config.schema import RunConfig
+from creditree.disk import is_file
 from creditree.errors import ConfigError, did_you_mean
 from creditree.text import shown
 
@@ -84,7 +84,7 @@ def base_values(base: object, path: Path) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base is {shown(base)}; write a configuration below it, or the path of one.")
     beside = path.parent / base
-    source = beside if os.path.isfile(beside) else Path(base)  # which is False for a name that no file could have
+    source = beside if is_file(beside) else Path(base)
     return parse_values(read_yaml(source, "the sweep's base"), str(source))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.schema import RunConfig
+from creditree.disk import is_folder
 from creditree.doctor.case import Case
 from creditree.doctor.diagnosis import Diagnosis
 from creditree.doctor.host import Host, look_at_host
@@ -75,7 +76,7 @@ def doctor(request: DoctorRequest, watcher: Watcher) -> Checkup:
     Raises ConfigError, DataError, ModelError or RunError where there is nothing that could be looked at.
     """
     subject, host = request.subject, look_at_host()
-    if isinstance(subject, Path) and subject.is_dir():
+    if isinstance(subject, Path) and is_folder(subject):
         _refuse_overrides(request.overrides, subject)
         case, left_out = case_of_run(subject)
         return Checkup("run", str(subject), host, examined(case), left_out=left_out)

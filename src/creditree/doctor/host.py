@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
+from creditree.disk import is_folder
 from creditree.engines.native.library import identity
 from creditree.runs.environment import describe_environment
 from creditree.setup.machine import usable_memory, whole_memory
@@ -145,5 +146,5 @@ def _caches() -> tuple[CacheFolder, ...]:
 
 def _cache(what: str, path: Path) -> CacheFolder:
     """Return what is known of a folder; of one that is not there yet, by the first folder above it that is."""
-    there = next((place for place in (path, *path.parents) if place.is_dir()), Path("/"))
+    there = next((place for place in (path, *path.parents) if is_folder(place)), Path("/"))
     return CacheFolder(what, str(path), shutil.disk_usage(there).free, os.access(there, os.W_OK | os.X_OK))

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from creditree.config.load import check_config, parse_values
 from creditree.config.schema import RunConfig
 from creditree.config.trust import without_pieces
+from creditree.disk import is_file
 from creditree.doctor.case import Case
 from creditree.doctor.completions import JudgedCompletion, completions_of
 from creditree.errors import CreditreeError
@@ -131,7 +132,7 @@ def _attempts(run: RunDirectory, decoding: str | None, side: Side) -> tuple[Atte
 def _adapter_size(run: RunDirectory) -> float | None:
     """Return the largest number of the saved adapter's matrices B; None where it has none."""
     path = run.adapter / WEIGHTS_FILE
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         matrices = load_file(path)

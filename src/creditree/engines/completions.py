@@ -9,6 +9,7 @@ from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.pulse import Heart
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec
+from creditree.step_attention import StepAttention
 from creditree.tree import NO_TOKENS, IntArray, token_array
 
 
@@ -22,7 +23,8 @@ class Completions:
     a token was not forwarded, as the last one of a completion.
 
     `observed` [m]: whose attention a decoder may sum while it decodes, for `spec`, if it can;  `scored` [m]: whose
-    `influence` is there. Whoever fills the rest reads `prompt_tokens` [m].
+    `influence` is there. Whoever fills the rest reads `prompt_tokens` [m], and may fill `attention`, by completion, of
+    those that are the first of all below their prompt (`begins` [m]).
     """
 
     def __init__(
@@ -55,6 +57,11 @@ class Completions:
         # one sum of attention for all: another spec in the same call is left to the pass
         self.spec: InfluenceSpec | None = next((s for s in specs if s is not None and s.source == "decoding"), None)
         self.observed = np.array([spec is not None and spec == self.spec for spec in specs], dtype=np.bool_)
+        self.begins = [
+            key == request.keys[0] and len(request.context_ids) == request.prompt_length
+            for request, (_, key) in zip(owners, members, strict=True)
+        ]
+        self.attention: dict[int, StepAttention] = {}
         self.scored = np.zeros(len(members), dtype=np.bool_)
         self.drawn = np.zeros(len(members), dtype=np.int64)
         self.stopped = np.zeros(len(members), dtype=np.bool_)
@@ -111,6 +118,7 @@ class Completions:
             finish_reason="stop" if self.stopped[index] else "length",
             entropies=None if entropies is None else entropies[index, :stop].copy(),
             influence=None if influence is None else influence[index, :stop].copy(),
+            attention=self.attention.get(index),
             handles=handles,
         )
 

@@ -11,6 +11,7 @@ from creditree.ledger import Ledger
 from creditree.problem import Verdict
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
+from creditree.step_attention import StepAttention
 from creditree.tree import Branch, FinishReason, FloatArray, IntArray
 
 
@@ -67,6 +68,7 @@ class Sample:
     finish_reason: FinishReason
     entropies: FloatArray | None = None
     influence: FloatArray | None = None
+    attention: StepAttention | None = None
     handles: IntArray | None = None
 
     def branch(self, parent: int | None, fork: int, verdict: Verdict | None = None, *, learns: bool = True) -> Branch:

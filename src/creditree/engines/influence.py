@@ -10,23 +10,35 @@ from torch import Tensor
 from creditree.engines.completions import Completions
 from creditree.engines.store import PrefixStore
 from creditree.ledger import Ledger
-from creditree.models.influence import first_query, influence, whole_steps
+from creditree.models.influence import StepScores, first_query, influence, whole_steps
 from creditree.signals import InfluenceSpec
+from creditree.step_attention import MOST_STEPS, StepAttention
 from creditree.steps import Step, split_steps
-from creditree.tree import FloatArray, IntArray
+from creditree.tree import IntArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Wanted:
-    """A completion, prompt included, whose tokens from `first` on count for its steps."""
+    """A completion, prompt included, whose tokens from `first` on count for its steps; `is_mapped`: its map is kept."""
 
     index: int
     token_ids: IntArray
     steps: list[Step]
     first: int
+    is_mapped: bool = False
+
+    @property
+    def ends(self) -> IntArray:
+        """Where the steps of the completion end, in its tokens."""
+        return np.array([stop - self.steps[0][1] for _, stop in self.steps[1:]], dtype=np.int64)
 
 
-Pass = Callable[[Sequence[Wanted], InfluenceSpec], Sequence[FloatArray]]
+def mapped(wanted: Sequence[Wanted]) -> list[int]:
+    """Return which completions' maps are kept, by their places."""
+    return [place for place, completion in enumerate(wanted) if completion.is_mapped]
+
+
+Pass = Callable[[Sequence[Wanted], InfluenceSpec], Sequence[StepScores]]
 """Scores completions in one forward pass: that of each step, prompt first."""
 
 
@@ -38,7 +50,7 @@ def score(store: PrefixStore, completions: Completions, tokens_a_pass: int, ledg
     at most, padding and what is read included; or of one completion.
     """
 
-    def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
+    def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[StepScores]:
         return _pass(store, completions, wanted, spec, ledger)
 
     score_by(scored, completions, lambda longest: tokens_a_pass // longest)
@@ -58,9 +70,12 @@ def score_by(scored: Pass, completions: Completions, together: Callable[[int], i
     for spec, of_spec in wanted.items():
         for part in _passes(sorted(of_spec, key=lambda completion: len(completion.token_ids)), together):
             for completion, scores in zip(part, scored(part, spec), strict=True):
-                of_token = np.repeat(scores, [stop - start for start, stop in completion.steps])
+                of_token = np.repeat(scores.influence, [stop - start for start, stop in completion.steps])
                 drawn = int(completions.drawn[completion.index])
                 completions.influence[completion.index, :drawn] = of_token[len(of_token) - drawn :]
+                if scores.attention is not None:
+                    made = StepAttention(completion.ends, spec.delta, scores.attention)
+                    completions.attention[completion.index] = made
 
 
 def _wanted(completions: Completions, index: int, spec: InfluenceSpec) -> Wanted | None:
@@ -69,7 +84,9 @@ def _wanted(completions: Completions, index: int, spec: InfluenceSpec) -> Wanted
     prompt = int(completions.prompt_tokens[index])
     steps = whole_steps(prompt, split_steps(whole[prompt:], spec.separators))
     first = first_query(steps, spec.delta)
-    return None if first is None else Wanted(index, whole, steps, first)
+    if first is None:
+        return None
+    return Wanted(index, whole, steps, first, completions.begins[index] and len(steps) <= MOST_STEPS)
 
 
 def _passes(wanted: Sequence[Wanted], together: Callable[[int], int]) -> Iterator[Sequence[Wanted]]:
@@ -82,7 +99,7 @@ def _passes(wanted: Sequence[Wanted], together: Callable[[int], int]) -> Iterato
 
 def _pass(
     store: PrefixStore, completions: Completions, wanted: Sequence[Wanted], spec: InfluenceSpec, ledger: Ledger
-) -> Sequence[FloatArray]:
+) -> Sequence[StepScores]:
     """Return the scores of completions by one pass over what is not stored of them."""
     stored = [completions.path(completion.index)[:-1] for completion in wanted]
     first = min(min(completion.first, len(slots)) for completion, slots in zip(wanted, stored, strict=True))
@@ -93,4 +110,4 @@ def _pass(
 
     ids, steps = [completion.token_ids for completion in wanted], [completion.steps for completion in wanted]
     ledger.influence_tokens += sum(len(completion.token_ids) - first for completion in wanted)
-    return influence(store.transformer, ids, steps, spec, first, past if first else None)
+    return influence(store.transformer, ids, steps, spec, first, past if first else None, mapped(wanted))

@@ -10,18 +10,18 @@ from creditree.engines.completions import Completions
 from creditree.engines.draw import draw_into
 from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.engines.influence import Wanted, score_by
+from creditree.engines.influence import Wanted, mapped, score_by
 from creditree.engines.memory import AtOnce
 from creditree.engines.pulse import Heart, Told
 from creditree.engines.requests import PREFILL_TOKENS, check_requests, no_distribution
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
-from creditree.models.influence import influence_of_whole
+from creditree.models.influence import StepScores, influence_of_whole
 from creditree.models.load import Model
 from creditree.models.whole import WholeModel, moved
 from creditree.rng import Key
 from creditree.signals import InfluenceSpec
-from creditree.tree import FloatArray, IntArray
+from creditree.tree import IntArray
 
 ATTENTION_BYTES = 1 << 28
 """Attention weights of all layers that are held at once, to be summed; or those of one completion."""
@@ -155,10 +155,10 @@ class WholeEngine(Engine):
         network = self._network
         item = max(4, network.dtype.itemsize)
 
-        def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
+        def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[StepScores]:
             ids = [completion.token_ids for completion in wanted]
             ledger.influence_tokens += sum(map(len, ids))
-            return influence_of_whole(network, ids, [completion.steps for completion in wanted], spec)
+            return influence_of_whole(network, ids, [completion.steps for completion in wanted], spec, mapped(wanted))
 
         of_one = network.num_layers * network.num_heads * item
         score_by(scored, completions, lambda longest: ATTENTION_BYTES // (of_one * longest**2))

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import GenerationConfig
 
+from creditree.disk import is_file
 from creditree.export.source import TrainedRun
 from creditree.models.directory import as_others
 from creditree.models.merge import WeightFiles, merged
@@ -37,7 +38,7 @@ def write_model(source: TrainedRun, folder: Path) -> str:
     """
     if not source.is_adapter:
         for path in sorted(source.trained.iterdir()):
-            if path.name not in OWN and path.is_file():
+            if path.name not in OWN and is_file(path):
                 shutil.copyfile(path, folder / path.name)
         return source.base.dtype
     base = source.base

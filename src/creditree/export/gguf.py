@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from creditree.disk import is_file
 from creditree.errors import ConfigError, ModelError
 from creditree.models.gguf import MAGIC
 from creditree.text import one_line
@@ -20,7 +21,7 @@ def find_converter(given: Path | None) -> list[str]:
     Raises ConfigError, with what to install, where there is none.
     """
     if given is not None:
-        if not given.is_file():
+        if not is_file(given):
             raise ConfigError(f"`converter` {given} is no file; give llama.cpp's {NAMES[0]}.")
         return [sys.executable, str(given)] if given.suffix == ".py" else [str(given.absolute())]
     beside = str(Path(sys.executable).parent)
@@ -54,7 +55,7 @@ def convert(command: list[str], model: Path, file: Path, dtype: str) -> None:
 
 
 def _is_gguf(file: Path) -> bool:
-    if not file.is_file():
+    if not is_file(file):
         return False
     with file.open("rb") as opened:
         return opened.read(len(MAGIC)) == MAGIC

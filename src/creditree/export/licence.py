@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import try_to_load_from_cache
 
+from creditree.disk import at_home, is_folder
 from creditree.models.directory import BUILTIN, locate
 from creditree.models.gguf import is_gguf
 
@@ -18,9 +19,9 @@ def licence_of(name: str) -> str | None:
     if name.startswith(BUILTIN):
         return OWN
     if is_gguf(name):
-        return _of_gguf(Path(name).expanduser())
+        return _of_gguf(at_home(name))
     where = Path(locate(name))
-    readme = where / "README.md" if where.is_dir() else _cached(name)
+    readme = where / "README.md" if is_folder(where) else _cached(name)
     return None if readme is None else _of_card(readme)
 
 

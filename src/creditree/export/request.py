@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from creditree.disk import is_folder, is_possible
 from creditree.errors import ConfigError, RunError
+from creditree.text import shown
 
 Kind = Literal["merged", "adapter", "gguf"]
 
@@ -89,18 +91,24 @@ class Exported:
 
 def free_folder(path: Path, option: str) -> Path:
     """Return the path of a directory to write, made absolute. Raises RunError where it is there and not empty."""
-    path = path.resolve()
-    if path.is_dir() and not any(path.iterdir()):
+    path = _possible(path, option).resolve()
+    if is_folder(path) and not any(path.iterdir()):
         return path
     if os.path.lexists(path):
-        held = "is not empty" if path.is_dir() else "is a file"
+        held = "is not empty" if is_folder(path) else "is a file"
         raise RunError(f"`{option}` {path} {held}; choose a directory that is new or empty.")
     return path
 
 
 def free_file(path: Path, option: str) -> Path:
     """Return the path of a file to write, made absolute. Raises RunError where something is there."""
-    path = path.absolute()
+    path = _possible(path, option).absolute()
     if os.path.lexists(path):
         raise RunError(f"`{option}` {path} is there already; choose another name, or remove it.")
+    return path
+
+
+def _possible(path: Path, option: str) -> Path:
+    if not is_possible(path):
+        raise RunError(f"`{option}` is {shown(str(path))}, which nothing can be called; choose another name.")
     return path

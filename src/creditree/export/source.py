@@ -9,6 +9,7 @@ from typing import Any
 
 from creditree.config.load import parse_values
 from creditree.config.schema import ModelConfig
+from creditree.disk import is_folder
 from creditree.errors import ModelError, RunError
 from creditree.evaluate.summary import Summary
 from creditree.runs.directory import RunDirectory
@@ -29,7 +30,7 @@ class TrainedRun:
     def of(cls, named: Path) -> "TrainedRun":
         """Return what is in a run, or in the run that a pilot keeps as ``run``. Raises RunError or ModelError."""
         run = RunDirectory.read(run_of(str(named)) or named)
-        if not run.trained.is_dir():
+        if not is_folder(run.trained):
             raise ModelError(f"run '{run.path}' has no adapter yet: it has not ended; continue it with `resume` first.")
         check_trained(run.trained)
         place = str(run.path / "config.yaml")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from creditree.config.overrides import named_keys
+from creditree.disk import is_folder
 from creditree.errors import ConfigError
 from creditree.evaluate.suite import SUITES
 from creditree.measure.target import EvaluationRequest, Job, find_jobs
@@ -91,7 +92,7 @@ def settings_of(measurement: Measurement) -> dict[str, Any]:
     folder = Path(config.model.name)
     return {
         "trained": None if measurement.trained is None else content_digest(measurement.trained),
-        "model": model | ({"content": content_digest(folder)} if folder.is_dir() else {}),
+        "model": model | ({"content": content_digest(folder)} if is_folder(folder) else {}),
         **({"engine": config.engine.model_dump(mode="json")} if config.engine.is_remote else {}),
         "seed": measurement.seed,
         "split": measurement.options.split,

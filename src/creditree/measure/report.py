@@ -1,10 +1,12 @@
 """The report of runs as one HTML file, and its charts as pictures."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
+from creditree.disk import is_there
 from creditree.errors import RunError, did_you_mean
 from creditree.measure.compare import Comparison, compare
 from creditree.overview.overview import Overview
@@ -53,7 +55,7 @@ def overview_of_runs(paths: Sequence[Path]) -> Overview:
     tokens = MOST_TOKENS // len(paths)
     names = _names(paths)
     runs = tuple(replace(overview_of(path, tokens=tokens), name=names[str(path)]) for path in paths)
-    compared = _compared([path for path in paths if (path / SUMMARY).exists()])
+    compared = _compared([path for path in paths if is_there(path / SUMMARY)])
     if compared is None:
         return Overview(runs)
     measured = tuple(replace(run, name=names[run.name]) for run in compared.measured)
@@ -62,7 +64,7 @@ def overview_of_runs(paths: Sequence[Path]) -> Overview:
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:
     """Return what runs are called, by path: the last part where several are told apart by it."""
-    last = {str(path): path.resolve().name for path in paths}
+    last = {str(path): os.path.basename(os.path.abspath(path)) for path in paths}
     return last if len(paths) > 1 and len(set(last.values())) == len(last) else {str(path): str(path) for path in paths}
 
 

@@ -13,6 +13,7 @@ from creditree.config.reward import singles_named
 from creditree.config.schema import RunConfig, same_temperature
 from creditree.config.task import BenchmarkConfig
 from creditree.config.trust import check_trust, without_pieces
+from creditree.disk import is_file, is_folder
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
 from creditree.models.adapter import saved_spec
@@ -150,7 +151,7 @@ def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[st
     named = block.get("task", {}).get("name")
     if os.path.lexists(path / "config.yaml"):
         run = RunDirectory.read(path)
-        if not run.trained.is_dir():
+        if not is_folder(run.trained):
             raise ModelError(f"run '{path}' has no adapter yet: it has not ended; continue it with `resume` first.")
         values = without_pieces(parse_values(run.config_yaml, str(path / "config.yaml")))
         if named in BENCHMARKS:
@@ -226,7 +227,7 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / f"{name}{suffix}" for suffix in READERS) if path.is_file()), None)
+    return next((path for path in (folder / f"{name}{suffix}" for suffix in READERS) if is_file(path)), None)
 
 
 def _checked(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:

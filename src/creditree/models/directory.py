@@ -3,6 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
+from creditree.disk import at_home, is_file, is_folder, is_there
 from creditree.errors import ModelError, did_you_mean
 from creditree.models.gguf import converted, is_gguf
 from creditree.text import shown
@@ -30,16 +31,16 @@ def locate(name: str) -> str:
     path = Path(name)
     try:
         path = path.expanduser()
-        is_there, is_file = path.is_dir(), path.is_file()
+        there, file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError) as error:  # a name too long for the file system, a user without a home
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelError(f"model {shown(name)} cannot be looked for ({reason}); give a directory.") from None
     if is_gguf(name):
         return str(converted(path))
-    if is_there:
+    if there:
         _check_directory(name, path)
         return str(path)
-    if is_file:
+    if file:
         raise ModelError(f"model '{name}' is a file; give the directory that save_pretrained wrote, or a .gguf file.")
     if _is_path(name, path):
         raise ModelError(f"model directory '{name}' does not exist; give a directory, a hub name or one of {known()}.")
@@ -53,8 +54,8 @@ def known() -> str:
 
 def full_name(name: str) -> str:
     """Return the name by which a model is found from anywhere: the absolute path of a directory, else the name."""
-    path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() and not name.startswith(BUILTIN) else name
+    path = at_home(name)
+    return str(path.absolute()) if is_there(path) and not name.startswith(BUILTIN) else name
 
 
 def as_others(directory: Path) -> None:
@@ -69,21 +70,21 @@ def _is_path(name: str, path: Path) -> bool:
     """Whether a name that is not there can only be meant as a directory: hub names are NAME or OWNER/NAME."""
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith("/") or name.count("/") > 1:
         return True
-    return "/" in name and path.parent.is_dir()
+    return "/" in name and is_folder(path.parent)
 
 
 def _check_directory(name: str, path: Path) -> None:
     other = next(
-        (entry for entry in sorted(path.iterdir()) if entry.exists() and not (entry.is_file() or entry.is_dir())),
+        (entry for entry in sorted(path.iterdir()) if is_there(entry) and not (is_file(entry) or is_folder(entry))),
         None,
     )
     if other is not None:  # a pipe that nobody writes to would wait for ever
         raise ModelError(f"'{other.name}' in model directory '{name}' is a pipe or a device, not a file; remove it.")
-    if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
+    if not is_file(path / "config.json"):
+        if is_file(path / "adapter_config.json"):
             raise ModelError(f"'{name}' holds an adapter, not a model; give the directory of the model it belongs to.")
         raise ModelError(f"model directory '{name}' has no config.json; give the directory that save_pretrained wrote.")
-    if not any((path / file).is_file() for file in TOKENIZER_FILES):
+    if not any(is_file(path / file) for file in TOKENIZER_FILES):
         raise ModelError(f"model directory '{name}' has no tokenizer; save the model's tokenizer there too.")
     if any(path.glob("*.safetensors")):
         return

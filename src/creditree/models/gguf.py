@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from creditree.disk import opened
+from creditree.disk import at_home, is_file, opened
 from creditree.errors import ModelError
 from creditree.models.plain import plain_model
 
@@ -43,10 +43,10 @@ def converted(path: Path) -> Path:
     _check(path)
     digest = _digest(path)
     target = _cache() / f"{path.stem[:80]}-{digest[:16]}"
-    if not (target / SOURCE).is_file():
+    if not is_file(target / SOURCE):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(target):
-            if not (target / SOURCE).is_file():  # another process may have made it while this one waited
+            if not is_file(target / SOURCE):  # another process may have made it while this one waited
                 _make(path, digest, target)
     return target
 
@@ -86,10 +86,10 @@ def source_sha256(name: str) -> str | None:
     The name may also be that of a directory that a file was converted into.
     """
     if is_gguf(name):
-        return _digest(Path(name).expanduser())
+        return _digest(at_home(name))
     try:
-        said = json.loads((Path(name).expanduser() / SOURCE).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # another directory, or no directory at all
+        said = json.loads((at_home(name) / SOURCE).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):  # another directory, or no directory at all
         return None
     return said if isinstance(said, str) else None
 
@@ -112,7 +112,7 @@ def _read_digest(path: Path, *_about: int) -> str:
 
 
 def _check(path: Path) -> None:
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"model file '{path}' does not exist; give the path of a .gguf file, or a model directory.")
     with opened(path) as file:
         magic = file.read(4)

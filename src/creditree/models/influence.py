@@ -1,6 +1,6 @@
 """Forward context influence (FCI) of the steps of sequences, by streaming column sums: no T x T matrix is ever held."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from creditree.errors import ConfigError
 from creditree.models.network import Network
+from creditree.models.step_maps import StepMaps
 from creditree.models.transformer import Transformer
 from creditree.models.whole import WholeModel
 from creditree.signals import InfluenceSpec
@@ -38,6 +39,7 @@ class StepTable:
     reach: Tensor
     least: list[int]
     most: list[int]
+    delta: int
 
     @classmethod
     def of(cls, steps: Sequence[Sequence[Step]], delta: int, device: torch.device, dtype: torch.dtype) -> "StepTable":
@@ -61,7 +63,14 @@ class StepTable:
             torch.from_numpy(reach).to(device),
             least.tolist(),
             reach.max(axis=0).tolist(),
+            delta,
         )
+
+    def maps(self, sizes: Mapping[int, int]) -> StepMaps | None:
+        """Return maps to fill of some sequences, by their number of steps; None for none."""
+        if not sizes:
+            return None
+        return StepMaps(list(sizes), max(sizes.values()), self.step, self.weight, self.delta)
 
 
 class InfluencePlan:
@@ -74,13 +83,18 @@ class InfluencePlan:
 
     and `scores` [N, K + 1] is the maximum of y_k over layers and heads (arXiv 2509.26628, equations 5 and 6). Computed
     in float32 at least, a block of queries after the other; keys that no query of a block counts for are not summed.
-    Memory: two blocks of scores, the layer's keys and values in that precision, and c [N, H, T].
+    Memory: two blocks of scores, the layer's keys and values in that precision, and c [N, H, T]. `maps` are filled.
     """
 
     def __init__(
-        self, table: StepTable, layers: tuple[int, ...] | None, heads: tuple[int, ...] | None, past: Past | None = None
+        self,
+        table: StepTable,
+        layers: tuple[int, ...] | None,
+        heads: tuple[int, ...] | None,
+        past: Past | None = None,
+        maps: StepMaps | None = None,
     ) -> None:
-        self.table = table
+        self.table, self.maps = table, maps
         self.scores = torch.zeros_like(table.size)
         self._layers, self._heads, self._past = layers, heads, past
 
@@ -117,6 +131,8 @@ class InfluencePlan:
 
     def _add(self, sums: Tensor, share: Tensor, start: int, stop: int) -> None:
         """Add the queries [start, stop) with softmaxes `share` [N, H, Q, stop] to the column sums [N, H, T]."""
+        if self.maps is not None:
+            self.maps.add(share, start)
         most = max(self.table.most[start:stop])
         least = min(min(self.table.least[start:stop]), most)
         weight = self.table.weight[:, start:stop]
@@ -129,6 +145,8 @@ class InfluencePlan:
             sums[..., least:most] += share[..., least:most].mul_(counts[:, None]).sum(dim=2)
 
     def _keep(self, sums: Tensor) -> None:
+        if self.maps is not None:
+            self.maps.close(self._heads)
         count, heads, length = sums.shape
         by_step = sums.new_zeros(count, heads, self.scores.shape[1])
         by_step.scatter_add_(2, self.table.step[:, None, :length].expand(-1, heads, -1), sums)
@@ -156,6 +174,14 @@ def first_query(steps: Sequence[Step], delta: int) -> int | None:
     return steps[delta][0] if len(steps) > delta else None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class StepScores:
+    """Of a sequence's S steps and its prompt: the raw FCI of each, and the map of them where it was asked for."""
+
+    influence: FloatArray
+    attention: FloatArray | None = None
+
+
 @torch.no_grad()
 def influence(
     transformer: Transformer,
@@ -164,39 +190,54 @@ def influence(
     spec: InfluenceSpec,
     first: int = 0,
     past: Past | None = None,
-) -> list[FloatArray]:
+    mapped: Collection[int] = (),
+) -> list[StepScores]:
     """Return the raw FCI of each step of N sequences, prompt first: `InfluencePlan`, in one forward pass of them all.
 
     `steps` tile each sequence (`whole_steps`). With `past`, only the tokens from `first` on are forwarded: no more than
-    `first_query` of any sequence, else what earlier queries count for is missing.
+    `first_query` of any sequence, else what earlier queries count for is missing. `mapped`: the sequences of which the
+    attention from step to step is told as well (`StepMaps`).
     """
     device, dtype = transformer.device, torch.promote_types(transformer.dtype, torch.float32)
     table = StepTable.of(steps, spec.delta, device, dtype)
     ids = np.zeros((len(token_ids), table.step.shape[1] - first), dtype=np.int64)
     for row, whole in zip(ids, token_ids, strict=True):
         row[: len(whole) - first] = whole[first:]
-    plan = InfluencePlan(table, spec.layers, spec.heads, past)
+    maps = table.maps({index: len(steps[index]) for index in mapped})
+    plan = InfluencePlan(table, spec.layers, spec.heads, past, maps)
     hidden = transformer.embed(torch.from_numpy(ids).to(device))
     rope = transformer.rope(hidden, torch.arange(first, table.step.shape[1], device=device)[None])
     transformer.layers(hidden, rope, plan, 0, None if spec.layers is None else max(spec.layers) + 1)
-    scores = plan.scores.double().cpu().numpy()
-    return [row[: len(step)] for row, step in zip(scores, steps, strict=True)]
+    return _found(plan, steps, mapped)
 
 
 @torch.no_grad()
 def influence_of_whole(
-    model: WholeModel, token_ids: Sequence[IntArray], steps: Sequence[Sequence[Step]], spec: InfluenceSpec
-) -> list[FloatArray]:
+    model: WholeModel,
+    token_ids: Sequence[IntArray],
+    steps: Sequence[Sequence[Step]],
+    spec: InfluenceSpec,
+    mapped: Collection[int] = (),
+) -> list[StepScores]:
     """Return what `influence` does, from the attention weights that a model's own forward pass gives.
 
     All layers' weights are there at once. Raises ConfigError where the model gives none.
     """
     table = StepTable.of(steps, spec.delta, model.device, torch.promote_types(model.dtype, torch.float32))
-    plan = InfluencePlan(table, spec.layers, spec.heads)
+    maps = table.maps({index: len(steps[index]) for index in mapped})
+    plan = InfluencePlan(table, spec.layers, spec.heads, maps=maps)
     for layer, share in enumerate(model.attentions(token_ids)):
         plan.observe(layer, share)
-    scores = plan.scores.double().cpu().numpy()
-    return [row[: len(step)] for row, step in zip(scores, steps, strict=True)]
+    return _found(plan, steps, mapped)
+
+
+def _found(plan: InfluencePlan, steps: Sequence[Sequence[Step]], mapped: Collection[int]) -> list[StepScores]:
+    maps = {} if plan.maps is None else dict(zip(mapped, plan.maps.maps(), strict=True))
+    found = []
+    for index, (row, own) in enumerate(zip(plan.scores.double().cpu().numpy(), steps, strict=True)):
+        size = len(own)
+        found.append(StepScores(row[:size], maps[index][:size, :size] if index in maps else None))
+    return found
 
 
 def check_observed(spec: InfluenceSpec, network: Network) -> None:

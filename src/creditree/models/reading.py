@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from creditree.disk import content, is_inside, opened
+from creditree.disk import content, is_file, is_folder, is_inside, is_there, opened
 from creditree.errors import CreditreeError, ModelError
 from creditree.models.directory import known, locate
 from creditree.models.sizes import size_problem
@@ -47,7 +47,7 @@ def load_config(name: str, *, offline: bool = False) -> Any:
     """Return a model's configuration. Raises ModelError."""
     where = located(name)
     with reading(name, where, "config.json"):
-        if not Path(where).is_dir():
+        if not is_folder(where):
             _check_sizes(name, PreTrainedConfig.get_config_dict(where, local_files_only=offline)[0])
         return AutoConfig.from_pretrained(where, local_files_only=offline, trust_remote_code=False)
 
@@ -67,13 +67,13 @@ def load_generation(name: str, *, offline: bool = False) -> GenerationConfig | N
     """Return what a model says of generation, or None: it need not have such a file. Raises ModelError."""
     where = located(name)
     directory = Path(where)
-    if directory.is_dir() and not (directory / "generation_config.json").exists():
+    if is_folder(directory) and not is_there(directory / "generation_config.json"):
         return None
     with reading(name, where, "generation_config.json"):
         try:
             return GenerationConfig.from_pretrained(where, local_files_only=offline)
         except OSError:
-            if directory.is_dir():
+            if is_folder(directory):
                 raise
             return None
 
@@ -101,7 +101,7 @@ def located(name: str) -> str:
     Raises ModelError.
     """
     where = locate(name)
-    problem = fault_in(Path(where), SMALL) if Path(where).is_dir() else None
+    problem = fault_in(Path(where), SMALL) if is_folder(where) else None
     if problem is not None:
         raise ModelError(_damaged(name, *problem))
     return where
@@ -172,8 +172,8 @@ def fault_in(directory: Path, files: Sequence[str] = ()) -> tuple[str, str] | No
     """
     for name in files or (*SMALL, *_LARGE):
         path = directory / name
-        problem = object_problem(path) if path.exists() else None
-        if problem is None and name in _WITHIN and path.exists():
+        problem = object_problem(path) if is_there(path) else None
+        if problem is None and name in _WITHIN and is_there(path):
             problem = _WITHIN[name](path)
         if problem is not None:
             return name, problem
@@ -227,7 +227,7 @@ def _refusal(name: str, where: str, what: str, error: BaseException) -> str:
             f"model '{name}' does not fit into memory ({reason_of(error)}); take a smaller one, or another model.dtype."
         )
     directory = Path(where)
-    if not directory.is_dir():
+    if not is_folder(directory):
         reason = _hub_reason(error)
         return f"model '{name}' could not be loaded ({reason}); give a directory, a hub name or one of {known()}."
     return _damaged(name, *(fault_in(directory) or (_guess(directory, what), _of_loading(error))))
@@ -252,7 +252,7 @@ def _guess(directory: Path, what: str) -> str:
         "generation_config.json": lambda: GenerationConfig.from_pretrained(directory),
     }
     for file, read in readers.items():
-        if not (directory / file).is_file():
+        if not is_file(directory / file):
             continue
         try:
             with one_sentence(reason_of):
@@ -281,7 +281,7 @@ def _index_problem(path: Path) -> str | None:
     outside = next((shard for shard in shards.values() if not is_inside(shard)), None)
     if outside is not None:
         return f"it names {shown(outside)}, which lies elsewhere"
-    missing = sorted({shard for shard in shards.values() if not (path.parent / shard).is_file()})
+    missing = sorted({shard for shard in shards.values() if not is_file(path.parent / shard)})
     return f"{one_line(missing[0], REASON)}, which it names, is not there" if missing else None
 
 

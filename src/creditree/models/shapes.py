@@ -1,9 +1,9 @@
 """What can be said of a model before it is loaded: its shape, from its configuration or a list of public ones."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from creditree.disk import is_folder
 from creditree.errors import ModelError, did_you_mean
 from creditree.models.architecture import FAMILY, check_architecture, num_parameters
 from creditree.models.directory import locate
@@ -112,7 +112,7 @@ def shape_of(name: str, *, offline: bool = True) -> Shape | None:
     if name in PUBLIC_SHAPES:
         return PUBLIC_SHAPES[name]
     where = locate(name)
-    if not Path(where).is_dir() and not _is_at_hand(where, offline=offline):
+    if not is_folder(where) and not _is_at_hand(where, offline=offline):
         return None
     config = load_config(name, offline=offline)
     with reading(name, where, "config.json"):

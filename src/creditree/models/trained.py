@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from creditree.disk import is_file
 from creditree.errors import ConfigError, ModelError
 from creditree.models.adapter import Adapter, saved_spec
 from creditree.models.all_weights import AllWeights
@@ -77,7 +78,7 @@ def at_state(trained: Trained, state: dict[str, Tensor]) -> Iterator[None]:
 
 def load_trained(model: Model, directory: Path) -> Trained:
     """Put what `Trained.save` wrote over its base model. Raises ModelError for what cannot be used."""
-    if (directory / "adapter_config.json").is_file():
+    if is_file(directory / "adapter_config.json"):
         spec = saved_spec(directory)[1]
         try:
             adapter = Adapter(model, spec, Key.of(0))

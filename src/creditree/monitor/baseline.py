@@ -12,6 +12,7 @@ from creditree.config.load import check_config, parse_values
 from creditree.config.overrides import apply_overrides
 from creditree.config.schema import RunConfig
 from creditree.config.trust import check_trust, without_pieces
+from creditree.disk import is_folder
 from creditree.engines.engine import Sampling
 from creditree.errors import ConfigError, ModelError, RunError, check_choice
 from creditree.runs.difference import describe_difference
@@ -71,7 +72,7 @@ def find_baseline(target: str, decoding: str | None, overrides: Sequence[str], *
     RunError for files of the run that cannot be used.
     """
     run = RunDirectory.read(_run_folder(target))
-    if not run.trained.is_dir() or not run.has("evaluation.json"):
+    if not is_folder(run.trained) or not run.has("evaluation.json"):
         raise ModelError(f"run '{run.path}' has no baseline yet: it has not ended; continue it with `resume` first.")
     check_trained(run.trained)
     results = run.read_json("evaluation.json").get("after")

@@ -10,6 +10,7 @@ import yaml
 
 from creditree.config.schema import RunConfig
 from creditree.config.task import FileConfig, MixtureConfig
+from creditree.disk import is_folder
 from creditree.errors import ConfigError, CreditreeError
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.monitor.baseline import Baseline, MonitorRequest, find_baseline, prompt_values
@@ -101,7 +102,7 @@ def _settings(options: MonitorRequest, baseline: Baseline) -> str:
     folder = Path(config.model.name)
     settings = {
         "adapter": content_digest(baseline.run.trained),
-        "model": {"content": content_digest(folder)} if folder.is_dir() else {"name": config.model.name},
+        "model": {"content": content_digest(folder)} if is_folder(folder) else {"name": config.model.name},
         "dtype": config.model.dtype,
         "baseline": {"correct": baseline.successes, "problems": baseline.n},
         "margin": float(options.margin),

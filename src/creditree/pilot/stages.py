@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from creditree.config.reward import reward_of
-from creditree.disk import content
+from creditree.disk import content, is_file, is_folder
 from creditree.errors import CreditreeError, DataError
 from creditree.models.load import check_device
 from creditree.pilot.base import Base, look_at_base
@@ -137,7 +137,7 @@ def _settings(request: Request) -> dict[str, Any]:
     files = [file for name in names if (file := Path(name.rpartition(":")[0])).suffix == ".py"]
     if files:
         digests["reward_sha256"] = " ".join(_digest(file, "reward") for file in files)
-    if Path(request.model).is_dir():
+    if is_folder(request.model):
         digests["model_content"] = content_digest(Path(request.model))
     return values | {"metrics": list(request.metrics), "overrides": list(request.overrides)} | digests
 
@@ -192,7 +192,7 @@ def _show_wait(outlook: dict[str, Any], watcher: Watcher) -> None:
 
 def _write_report(directory: PilotDirectory, record: dict[str, Any]) -> None:
     curve = directory.run / "reward.png"
-    blocks = pilot_blocks(record, curve.read_bytes() if curve.is_file() else None)
+    blocks = pilot_blocks(record, curve.read_bytes() if is_file(curve) else None)
     title = f"Pilot: {record['model']} on {Path(record['problems']).name}"
     directory.write_text("report.md", to_markdown(blocks))
     directory.write_text("report.html", to_html(title, blocks))

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
+from creditree.disk import is_folder, is_there
 from creditree.errors import RunError
 from creditree.runs.attempts import AttemptParts
 from creditree.runs.environment import describe_environment
@@ -54,7 +55,7 @@ class PilotDirectory(HeldDirectory):
             self.write_json(CODE, describe_environment(), checked=False)
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, Exception) and not any((self.path / name).exists() for name in MEASURED):
+        if isinstance(error, Exception) and not any(is_there(self.path / name) for name in MEASURED):
             # A missing file, a wrong name, too short a budget: the corrected command may have other settings.
             shutil.rmtree(self.path / PROBLEMS, ignore_errors=True)
             self.forget(*PRECEDING[1:], PRECEDING[0])
@@ -120,7 +121,7 @@ def _check_own(path: Path) -> None:
 
     The settings are the first file that a pilot writes. What one leaves that was stopped before is not foreign.
     """
-    if not os.path.isdir(path) or (path / SETTINGS).exists():
+    if not is_folder(path) or is_there(path / SETTINGS):
         return
     other = foreign(path, frozenset(PRECEDING))
     if other is not None and not (other == CODE and b'"creditree"' in (path / CODE).read_bytes()):

@@ -10,6 +10,7 @@ import yaml
 
 from creditree.config.load import check_config, dump_config
 from creditree.config.schema import RunConfig
+from creditree.disk import is_file
 from creditree.errors import ConfigError, RunError
 from creditree.evaluate.summary import Summary
 from creditree.pilot.base import Base
@@ -202,7 +203,7 @@ def yaml_values(config: RunConfig) -> dict[str, Any]:
 
 def _finished(config: RunConfig, path: Path, watcher: Watcher) -> Summary:
     """Return the summary of a run: of one that has ended, or trained now, from its checkpoint where it has one."""
-    if (path / "summary.json").is_file():
+    if is_file(path / "summary.json"):
         return Summary.from_json(RunDirectory.read(path).read_json("summary.json"), str(path / "summary.json"))
     summary = train_into(config, path, watcher, resume=True)
     gc.collect()

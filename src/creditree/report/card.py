@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from creditree import __version__
+from creditree.disk import is_there
 from creditree.evaluate.summary import Summary
 from creditree.report.document import Block, Bullets, Code, Heading, Paragraph, to_markdown
 from creditree.report.summary import summary_markdown
@@ -104,7 +105,7 @@ def _loading(facts: ModelCard) -> list[Block]:
 
 def _is_public(base: str) -> bool:
     """Return whether a name is one of the hub's: where a base lies on a disk of somebody's says nothing to others."""
-    return base.count("/") <= 1 and ":" not in base and not base.startswith((".", "~", "/")) and not Path(base).exists()
+    return base.count("/") <= 1 and ":" not in base and not base.startswith((".", "~", "/")) and not is_there(base)
 
 
 def _shown(base: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from creditree.disk import is_folder, is_there
 from creditree.errors import RunError
 from creditree.text import json_escaped
 
@@ -100,7 +101,7 @@ def recover(folder: Path) -> None:
     with writing(folder):
         for old in sorted(folder.glob(f"{_REPLACED}*")):
             target = old.with_name(old.name.removeprefix(_REPLACED))
-            if target.exists():
+            if is_there(target):
                 remove(old)
             else:
                 old.rename(target)
@@ -110,7 +111,7 @@ def recover(folder: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file, a folder with all that is in it, or a link, but never what a link points to. Raises OSError."""
-    if path.is_dir() and not path.is_symlink():
+    if is_folder(path) and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -144,7 +145,7 @@ def _replace_folder(partial: Path, path: Path) -> None:
 
 def _sync_all(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
-        if path.is_dir():
+        if is_folder(path):
             sync_folder(path)
             continue
         with path.open("rb") as file:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from creditree.disk import content
+from creditree.disk import content, is_folder
 from creditree.errors import RunError
 from creditree.runs.atomic import published, recover, remove, write_synced, writing
 from creditree.runs.metrics import Mark
@@ -92,7 +92,7 @@ def load_latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
     """
     if not os.path.lexists(directory):
         return None, []
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise RunError(f"{directory} is no folder; remove it to start over from step 0, or choose another run.")
     recover(directory)
     damages: list[str] = []

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from creditree.disk import content, is_inside, opened
+from creditree.disk import content, is_file, is_inside, is_there, opened
 from creditree.errors import RunError
 from creditree.runs.atomic import write_bytes, write_synced, writing
 from creditree.text import shown
@@ -44,7 +44,7 @@ class Checksums:
     def forget(self, names: Iterable[str]) -> None:
         """Drop the lines of files that are to be removed. Raises RunError where it cannot be written."""
         gone = set(names)
-        if self.path.exists() and gone & self.recorded().keys():
+        if is_there(self.path) and gone & self.recorded().keys():
             self._write([line for line in self._lines() if line[1] not in gone])
 
     def tidy(self) -> None:
@@ -118,7 +118,7 @@ def seal(folder: Path) -> None:
     """Write the checksums of the files of a folder that is not published yet. Raises OSError."""
     lines = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".md":  # a model card is edited before it is shared
+        if is_file(path) and path.suffix != ".md":  # a model card is edited before it is shared
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
@@ -131,7 +131,7 @@ def check_sealed(folder: Path, cure: str) -> None:
     The checksums were written whole: where there are none, or the last line is cut, they are damaged themselves.
     """
     sums = folder / CHECKSUMS
-    if sums.is_file() and not content(sums).endswith(b"\n"):
+    if is_file(sums) and not content(sums).endswith(b"\n"):
         raise RunError(f"{sums} is empty or cut off; {_UNCHECKED}.")
     for name, words in Checksums(folder).damages().items():
         raise RunError(f"{folder / name} {words}; {cure}.")

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
 
+from creditree.disk import is_folder, is_there
 from creditree.errors import RunError
 from creditree.runs.atomic import recover, remove, writing
 from creditree.runs.attempts import Attempt, AttemptParts, forget_parts, read_parts
@@ -130,7 +131,7 @@ class RunDirectory(HeldDirectory):
         for name in (*_FILES, *_FOLDERS):
             refuse_link(self.path / name)
         for name in _FILES:
-            if (self.path / name).is_dir():
+            if is_folder(self.path / name):
                 raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")
 
     @property
@@ -144,7 +145,7 @@ class RunDirectory(HeldDirectory):
 
     def _withdraw(self) -> None:
         """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
-        kept = any((self.path / name).exists() for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
+        kept = any(is_there(self.path / name) for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
         if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
             with writing(self.path):
                 for name in (_MEASUREMENT, *_STARTED_WITH):
@@ -171,7 +172,7 @@ class RunDirectory(HeldDirectory):
     def trained(self) -> Path:
         """The folder of what was trained: the adapter, or a whole model in transformers' format."""
         model = self.path / "model"
-        return model if model.is_dir() else self.adapter
+        return model if is_folder(model) else self.adapter
 
     def save(self, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None) -> None:
         """Write a checkpoint; the metrics up to it are on the disk before it is, and it can tell them from others.
@@ -249,7 +250,7 @@ class RunDirectory(HeldDirectory):
         self.writable(_METRICS)
         self._log.truncate_after(step)
         folder = self.writable(_ROLLOUTS)
-        if folder.is_dir():
+        if is_folder(folder):
             recover(folder)
         self.forget(*(rollouts_name(later) for later in self.rollout_steps() if later > step))
 
@@ -268,7 +269,7 @@ class RunDirectory(HeldDirectory):
 
     def has(self, name: str) -> bool:
         """Return whether there is a file or folder `name`."""
-        return os.path.exists(self.path / name)
+        return is_there(self.path / name)
 
     def measurement(self, decoding: str, side: Side) -> AttemptParts:
         """Return the judged completions of one side under one decoding (greedy, T=0.3, ...), to be added to."""

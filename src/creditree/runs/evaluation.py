@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 
+from creditree.disk import is_there
 from creditree.errors import RunError
 from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.environment import describe_environment
@@ -90,7 +91,7 @@ class EvaluationDirectory(HeldDirectory):
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
         if begun:
             return
-        if (self.path / COMPLETIONS).exists():
+        if is_there(self.path / COMPLETIONS):
             raise RunError(
                 f"Directory {self.path} holds {COMPLETIONS} but no {SETTINGS}; remove it or choose another one."
             )
@@ -99,7 +100,7 @@ class EvaluationDirectory(HeldDirectory):
         self.write_text(SETTINGS, settings_yaml, checked=False)
 
     def _failed(self, error: BaseException) -> None:
-        if self._started and not (self.path / COMPLETIONS).exists():
+        if self._started and not is_there(self.path / COMPLETIONS):
             # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
             self.forget(SETTINGS, CODE, BASE)
 

@@ -9,6 +9,7 @@ import numpy as np
 from creditree.errors import RunError
 from creditree.fields import TokenField
 from creditree.problem import Problem, Verdict
+from creditree.step_attention import StepAttention
 from creditree.tree import Branch, FloatArray, RolloutTree, token_array
 
 
@@ -82,9 +83,15 @@ def _branch(row: Mapping[str, Any]) -> Branch:
         verdict=Verdict(row["reward"], row["status"], row["detail"], singles=tuple(row["singles"])) if known else None,
         entropies=_numbers(row["entropies"]),
         influence=_numbers(row["influence"]),
+        attention=_step_attention(row),
         beside=row.get("beside"),
         learns=row["learns"],
     )
+
+
+def _step_attention(row: Mapping[str, Any]) -> StepAttention | None:
+    ends, cells = row.get("step_ends"), row.get("step_attention")
+    return None if ends is None or cells is None else StepAttention.of_cells(ends, cells)
 
 
 def _numbers(values: Sequence[float | None] | None) -> FloatArray | None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+from creditree.disk import is_file, is_folder, is_possible, is_there
 from creditree.errors import RunError
 from creditree.runs import atomic
 from creditree.runs.atomic import json_bytes, recover, remove, text_bytes, writing
 from creditree.runs.checksums import CHECKSUMS, DIFFERENT, Checksums, seal
 from creditree.runs.difference import describe_difference
 from creditree.runs.lock import LOCK, RunLock
-from creditree.runs.records import is_file, object_of, read_bytes, record_of, text_of
+from creditree.runs.records import object_of, read_bytes, record_of, text_of
+from creditree.text import shown
 
 T = TypeVar("T")
 
@@ -171,7 +173,9 @@ def claimed(path: Path, option: str, cure: str = "free it or choose another run 
     `option` is the one that named the directory. Raises RunError for a file, for a directory that another process is
     writing and, with the cure, for one that cannot be written.
     """
-    if os.path.exists(path) and not path.is_dir():
+    if not is_possible(path):
+        raise RunError(f"{option} is {shown(str(path))}, which no directory can be called; {cure}.")
+    if is_there(path) and not is_folder(path):
         raise RunError(f"{option} {path} is a file; choose another directory.")
     with writing(path, cure):
         path.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from creditree.disk import is_there
 from creditree.errors import RunError
 from creditree.runs.atomic import write_bytes, writing
 from creditree.runs.records import read_bytes
@@ -76,7 +77,7 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Wait until the disk has every line."""
-        if self.path.exists():
+        if is_there(self.path):
             with writing(self.path), self.path.open("rb") as file:
                 os.fsync(file.fileno())
 

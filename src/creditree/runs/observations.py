@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
+from creditree.disk import is_there
 from creditree.errors import RunError
 from creditree.runs.atomic import sync_folder, text_bytes, write_bytes, writing
 from creditree.runs.attempts import Attempt, AttemptParts
@@ -58,7 +59,7 @@ class ObservationLog(HeldDirectory):
     UNWRITABLE: ClassVar[str] = "keep the observations elsewhere with `state` DIR"
 
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
-        if not begun and (self.path / OBSERVATIONS).exists():
+        if not begun and is_there(self.path / OBSERVATIONS):
             raise RunError(
                 f"Directory {self.path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with `state`."
             )
@@ -82,7 +83,7 @@ class ObservationLog(HeldDirectory):
         Completions first: a crash between the two leaves completions that are sampled again, never a problem that is
         counted and whose completions are lost.
         """
-        if not (self.path / SETTINGS).exists():
+        if not is_there(self.path / SETTINGS):
             self.write_text(SETTINGS, self._settings, checked=False)
         if attempts:
             AttemptParts(self, COMPLETIONS).add(attempts)

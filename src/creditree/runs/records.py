@@ -90,11 +90,6 @@ def reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def is_file(path: Path) -> bool:
-    """Return whether a path is a file; one that no file could have, such as a name too long, is none."""
-    return os.path.isfile(path)
-
-
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cast(Any, kind))

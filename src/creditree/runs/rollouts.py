@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from creditree.fields import TokenField
-from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
+from creditree.step_attention import StepAttention
+from creditree.tree import Forest, IntArray, RolloutTree
 
 _TOKENS, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float64())
 
@@ -30,6 +33,8 @@ SCHEMA = pa.schema(
         ("sampler_logprobs", _NUMBERS),
         ("entropies", _NUMBERS),
         ("influence", _NUMBERS),  # of each token's step, raw
+        ("step_ends", _TOKENS),  # of a tree's first completion, where attention from step to step was observed
+        ("step_attention", pa.list_(pa.float32())),  # a_jk, row by row, of steps j at least delta after k (0: the prompt)
         ("text", pa.string()),
         ("finish_reason", pa.string()),
         ("reward", pa.float64()),
@@ -41,7 +46,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-LATER = ("beside", "pieces")
+LATER = ("beside", "pieces", "step_ends", "step_attention")
 """Columns that older files lack."""
 
 ForestField = tuple[TokenField, ...]
@@ -89,7 +94,7 @@ def _forest_rows(
 
 def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, Any]:
     branch, problem, verdict = tree.branches[index], tree.problem, tree.branches[index].verdict
-    arrays: dict[str, IntArray | FloatArray | None] = {
+    arrays: dict[str, NDArray[np.generic] | None] = {
         "prompt_ids": tree.prompt_ids,
         "kept_ids": tree.kept_ids,
         "token_ids": branch.token_ids,
@@ -97,6 +102,7 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, Any]:
         "sampler_logprobs": branch.sampler_logprobs,
         "entropies": branch.entropies,
         "influence": branch.influence,
+        **_step_attention(None if index else branch.attention),
     }
     return {
         "problem_id": problem.id,
@@ -115,3 +121,9 @@ def _branch_row(tree: RolloutTree, index: int, text: str) -> dict[str, Any]:
         "detail": None if verdict is None else verdict.detail,
         **arrays,
     }
+
+
+def _step_attention(attention: StepAttention | None) -> dict[str, NDArray[np.generic] | None]:
+    if attention is None:
+        return {"step_ends": None, "step_attention": None}
+    return {"step_ends": attention.ends, "step_attention": attention.cells.astype(np.float32)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, TypeVar
 
+from creditree.disk import is_folder
 from creditree.errors import CreditreeError, is_out_of_memory
 from creditree.scale.crew import Order, Reply, SentWeights
 from creditree.scale.lockstep import OutOfStepError
@@ -56,7 +57,7 @@ class Actor:
         """Load everything, or return what stands in the way."""
         import torch
 
-        if os.path.isdir(self._directory):
+        if is_folder(self._directory):
             os.chdir(self._directory)
         torch.set_num_threads(self._threads)
         return self._answered(self._started)

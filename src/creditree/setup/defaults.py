@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from creditree.config.schema import RunConfig
 from creditree.config.task import BenchmarkConfig, SvampConfig
+from creditree.disk import is_file
 from creditree.errors import CreditreeError
 from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
@@ -146,7 +147,7 @@ def _on_gpu(config: RunConfig) -> bool:
 def _path(config: RunConfig, shape: Shape) -> Found:
     if not isinstance(config.task, SvampConfig):
         return None
-    here = next((path for suffix in READERS if (path := Path(f"svamp{suffix}")).is_file()), None)
+    here = next((path for suffix in READERS if is_file(path := Path(f"svamp{suffix}"))), None)
     return None if here is None else (str(here.absolute()), "it is in this directory; without it the hub is asked")
 
 

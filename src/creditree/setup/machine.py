@@ -7,6 +7,7 @@ from typing import Literal
 import psutil
 import torch
 
+from creditree.disk import is_file
 from creditree.engines.native.library import can_compile
 
 SHARE = 0.8
@@ -80,12 +81,12 @@ def peak_memory(device: str) -> int:
 
 def _peak_resident() -> int:
     status = Path("/proc/self/status")
-    if not status.is_file():
+    if not is_file(status):
         return 0
     line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
     return int(line.split()[1]) * 1024
 
 
 def _container_limits() -> list[int]:
-    texts = [path.read_text().strip() for path in _GROUP_LIMITS if path.is_file()]
+    texts = [path.read_text().strip() for path in _GROUP_LIMITS if is_file(path)]
     return [int(text) for text in texts if text.isdecimal()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
+from creditree.disk import is_file
 from creditree.errors import RunError
 from creditree.evaluate.summary import Summary
 from creditree.runs.directory import RunDirectory
@@ -59,7 +60,7 @@ class Run(PathLike[str]):
     def report(self) -> Path:
         """The page for people to look at; the same in short where it could not be written."""
         page = self.path / PAGE
-        return page if page.is_file() else self.path / REPORT
+        return page if is_file(page) else self.path / REPORT
 
     def metrics(self) -> list[dict[str, object]]:
         """Return the metrics record of each step."""

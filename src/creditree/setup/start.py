@@ -11,6 +11,7 @@ from creditree.config.load import check_config, parse_values
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.task import FileConfig, MixtureConfig, TaskConfig
 from creditree.config.trust import without_pieces
+from creditree.disk import is_file, is_folder
 from creditree.errors import ConfigError
 from creditree.models.adapter import LoraSpec, saved_spec
 from creditree.models.gguf import is_gguf
@@ -73,7 +74,7 @@ def _located(task: TaskConfig) -> TaskConfig:
 
 def _is_local(name: str) -> bool:
     """Return whether a model's name is the path of a directory or of a GGUF file."""
-    return os.path.isdir(name) or (is_gguf(name) and os.path.isfile(name))
+    return is_folder(name) or (is_gguf(name) and is_file(name))
 
 
 def _is_file(path: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from creditree.config.schema import RunConfig
 from creditree.config.search import Search, Trial
 from creditree.config.sweep import folder_name
+from creditree.disk import is_there
 from creditree.errors import CreditreeError, RunError
 from creditree.evaluate.compare import Measured
 from creditree.measure.compare import shared_decoding
@@ -66,7 +67,7 @@ def _run(
     """Make a run of a trial with another seed and limit, unless it is there already."""
     path = request.out / FOLDER / folder_name(case) / f"seed-{seed}"
     config = _config(trial.config, seed, limits)
-    if not (path / "summary.json").exists():
+    if not is_there(path / "summary.json"):
         watcher.message(f"{case}, seed {seed}")
         train_into(config, path, watcher, resume=True, workers=request.workers)
         gc.collect()  # a model refers to itself, and the next run loads its own

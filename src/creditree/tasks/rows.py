@@ -1,10 +1,10 @@
 """Rows of a table, read from a file, from the Hugging Face hub, or from what `datasets` or verl saved."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from creditree.disk import is_folder
 from creditree.errors import DataError, did_you_mean
 from creditree.sources import HUB, is_on_hub
 from creditree.tasks.cells import check_values, plain_value
@@ -37,7 +37,7 @@ def read_rows(path: str | Path, load_dataset: LoadDataset | None = None) -> list
         name, _, split = str(path).removeprefix(HUB).partition("#")
         return hub_rows(name, split or "train", load_dataset)
     folder, _, split = str(path).partition("#")
-    if os.path.isdir(folder):  # false for a name that no file system takes, too
+    if is_folder(folder):
         return disk_rows(Path(folder), split)
     file = Path(path)
     rows = [Row(f"{file.stem}-{number}", place, verl_row(values)) for number, place, values in file_rows(file)]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from creditree.problem import Problem, Status, Verdict
 from creditree.rng import Key
+from creditree.step_attention import StepAttention
 from creditree.train.exploring import Exploring
 from creditree.tree import NO_TOKENS, Branch, Forest, RolloutTree, token_array
 
@@ -19,6 +20,7 @@ Plain = dict[str, Any]
 _ON_DISK = "flying"  # what checkpoints call them
 _TOKENS, _NUMBERS = "token_ids", ("logprobs", "sampler_logprobs")
 _SIGNALS = ("entropies", "influence", "old_logprobs")
+_ENDS, _CELLS = "step_ends", "step_attention"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,12 +62,15 @@ def stored(live: Sequence[Exploring]) -> tuple[Arrays, list[Plain]]:
     for name in (*_NUMBERS, *_SIGNALS):
         arrays_of_branches = (getattr(branch, name) for branch in branches)
         arrays[name] = np.concatenate([np.zeros(0), *(array for array in arrays_of_branches if array is not None)])
+    maps = [branch.attention for branch in branches if branch.attention is not None]
+    arrays[_ENDS] = np.concatenate([NO_TOKENS, *(attention.ends for attention in maps)])
+    arrays[_CELLS] = np.concatenate([np.zeros(0), *(attention.cells for attention in maps)])
     return {f"{_ON_DISK}/{name}": array for name, array in arrays.items()}, records
 
 
 def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], Problem]) -> list[Stored]:
     """Return what `stored` took down; `problem_at` gives the problem of an index."""
-    taken = dict.fromkeys((_TOKENS, *_NUMBERS, *_SIGNALS), 0)
+    taken = dict.fromkeys((_TOKENS, *_NUMBERS, *_SIGNALS, _ENDS, _CELLS), 0)
 
     def take(name: str, count: int) -> NDArray[Any]:
         start = taken[name]
@@ -90,7 +95,7 @@ def restored(arrays: Arrays, held: Sequence[Plain], problem_at: Callable[[int], 
 
 
 def _described(branch: Branch) -> Plain:
-    verdict = branch.verdict
+    verdict, attention = branch.verdict, branch.attention
     return {
         "parent": branch.parent,
         "fork": branch.fork,
@@ -101,11 +106,12 @@ def _described(branch: Branch) -> Plain:
         else [verdict.reward, verdict.status, verdict.detail, None, list(verdict.singles)],
         "learns": branch.learns,
         "signals": [name for name in _SIGNALS if getattr(branch, name) is not None],
+        "attention": None if attention is None else [len(attention.ends), len(attention.cells)],
     }
 
 
 def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
-    count = entry["tokens"]
+    count, sizes = entry["tokens"], entry.get("attention")
     signals: dict[str, Any] = {name: take(name, count) if name in entry["signals"] else None for name in _SIGNALS}
     return Branch(
         entry["parent"],
@@ -116,6 +122,7 @@ def _branch(entry: Plain, take: Callable[[str, int], NDArray[Any]]) -> Branch:
         entry["finish"],
         None if entry["verdict"] is None else _verdict(*entry["verdict"]),
         learns=entry.get("learns", True),
+        attention=None if sizes is None else StepAttention.of_cells(take(_ENDS, sizes[0]), take(_CELLS, sizes[1])),
         **signals,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from creditree.disk import is_file
 from creditree.errors import ModelError, RunError
 from creditree.models.digest import weights_digest
 from creditree.models.gguf import source_sha256
@@ -17,7 +18,7 @@ from creditree.problem import Problem, fingerprint
 from creditree.rng import Key
 from creditree.runs.checksums import Checksums
 from creditree.runs.directory import RunDirectory
-from creditree.runs.records import is_file, object_of, read_bytes, record_of
+from creditree.runs.records import object_of, read_bytes, record_of
 from creditree.tasks.mixture import Mixture
 from creditree.tasks.table import Table
 from creditree.tasks.task import Task

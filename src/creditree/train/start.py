@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from creditree.disk import is_folder, is_possible, is_there
 from creditree.errors import ModelError, RunError
 from creditree.runs.checksums import CHECKSUMS, check_sealed
 from creditree.runs.directory import RunDirectory
@@ -67,11 +68,11 @@ def find_start(named: str) -> Path:
         raise ModelError(
             f"train.start '{named}' holds no run and no adapter; give a run directory, or the directory of an adapter "
             "that Creditree saved."
-            if path.exists()
+            if is_there(path)
             else f"train.start '{named}' does not exist; give a run directory, or the directory of a saved adapter."
         )
     folder = RunDirectory.read(run).trained
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(f"run '{run}' has no adapter yet: it has not ended; continue it with `resume` first.")
     return folder
 
@@ -87,6 +88,8 @@ def check_trained(folder: Path) -> None:
 def run_of(named: str) -> Path | None:
     """Return the run directory that a path is, holds as ``run``, or lies in as its adapter or model; None: no run."""
     path = Path(named)
+    if not is_possible(path):
+        return None
     above = path.parent if path.name else path.resolve().parent
     is_part = is_adapter(path) or path.resolve().name in ("adapter", "model")
     places = [path, path / "run", *([above] if is_part else [])]

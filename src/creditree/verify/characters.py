@@ -10,7 +10,7 @@ RAISED = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁴": "4", "⁵": "5", "
           "⁺": "+", "⁻": "-", "⁼": "=", "⁽": "(", "⁾": ")", "ⁿ": "n"}  # fmt: skip
 LOWERED = {chr(0x2080 + digit): str(digit) for digit in range(10)} | {"₊": "+", "₋": "-"}
 RUNS = ((re.compile(f"[{''.join(RAISED)}]++"), "^", RAISED), (re.compile(f"[{''.join(LOWERED)}]++"), "_", LOWERED))
-RAISED_FRACTION = re.compile("([⁰¹²³⁴-⁹]++)[⁄/]([₀-₉]++)")
+RAISED_FRACTION = re.compile("(?<![⁰¹²³⁴-⁹])([⁰¹²³⁴-⁹]++)[⁄/]([₀-₉]++)")
 VULGAR = re.compile(r"(?P<before>[0-9])?(?P<sign>[¼½¾⅐-⅞])")
 """½ and its kind; behind a digit it makes a mixed number."""
 
@@ -29,14 +29,18 @@ PLAIN |= {
     0xFFE1: "£",
 }
 """Full-width ASCII, minus signs and dashes, fraction slashes, Arabic separators, ideographic space and comma."""
+LONGEST_GAP = 200
+"""Characters of white space in a row; more say nothing, and patterns that look for its end take quadratic time."""
+GAP = re.compile(rf"(?<!\s)(\s{{{LONGEST_GAP}}})\s++")
 OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 
 
 def cleaned(text: str) -> str:
     """Return `text` in normal form NFC with ASCII digits, signs and brackets, without marks that nobody sees.
 
-    Dropped: control characters, soft hyphens, marks of direction, lone surrogates. ``１２`` and ``٤٢`` become 12 and
-    42, ``（B）`` (B), an en dash or a minus sign ``-``, ``x²`` ``x^{2}``, ``5⁻³`` ``5^{-3}``, ``1½`` ``1\\frac{1}{2}``.
+    Dropped: control characters, soft hyphens, marks of direction, lone surrogates, and what a gap has
+    beyond 200 characters. ``１２`` and ``٤٢`` become 12 and 42, ``（B）`` (B), an en dash or a minus sign ``-``, ``x²``
+    ``x^{2}``, ``5⁻³`` ``5^{-3}``, ``1½`` ``1\\frac{1}{2}``.
     """
     text = plain(text)
     if text.isascii():
@@ -48,7 +52,7 @@ def cleaned(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return the same with raised and lowered figures and fractions such as ½ left as they are."""
-    text = MARKS.sub("", text)
+    text = GAP.sub(r"\1", MARKS.sub("", text))
     if text.isascii():
         return text
     text = RAISED_FRACTION.sub(_fraction, unicodedata.normalize("NFC", text)).translate(PLAIN)

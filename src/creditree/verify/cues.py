@@ -120,7 +120,8 @@ EMPHASIS = re.compile(
     r"|(?<![\w)\]}*])\*\*(?=[^\s*])|(?<=[^\s*])\*\*(?![\w(\[\\*])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)"
 )
 HTML = re.compile(r"</?(?:b|i|u|p|br|em|strong|code|span|div)\s?/?>", re.IGNORECASE)
-SMILES = re.compile(r"\s++[:;]-?[()DP]\Z|[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]++\s*\Z")
+_SMILES = r"[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]"
+SMILES = re.compile(rf"(?<!\s)\s++[:;]-?[()DP]\Z|(?<!{_SMILES}){_SMILES}++\s*+\Z")
 QUOTED = re.compile(r"[\"“”'‘「『«【]([^\"“”'‘’「」『』«»【】]*+)[\"“”'’」』»】]?\.?")
 
 

@@ -4,6 +4,8 @@ import re
 
 from creditree.verify.units import unit_of
 
+LONGEST_ANSWER = 600
+"""Characters of an answer, or of an accepted one, that is still read as a formula: what does so is not all linear."""
 SPELLINGS = (
     ("\\left", ""), ("\\right", ""), ("\\bigl", ""), ("\\bigr", ""), ("\\Bigl", ""), ("\\Bigr", ""), ("\\big", ""),
     ("\\displaystyle", ""), ("\\limits", ""), ("\\tfrac", "\\frac"), ("\\dfrac", "\\frac"), ("\\cfrac", "\\frac"),

@@ -8,7 +8,7 @@ from creditree.problem import Problem, Verdict
 from creditree.text import shortened
 from creditree.verify.characters import cleaned
 from creditree.verify.final_answer import located
-from creditree.verify.latex import mathd
+from creditree.verify.latex import LONGEST_ANSWER, mathd
 from creditree.verify.pool import Job, WorkerPool
 from creditree.verify.prose import accepted_answer, final_answer, option_in
 from creditree.verify.quantity import RULES, quantities_equal, quantity
@@ -18,8 +18,6 @@ OPERATION = re.compile(r"[0-9)}]\s*(?:[-+*/×·^!]|\\(?:times|cdot|div))|\\(?:sq
 PRODUCT = re.compile(r"[0-9][0-9.,]*+(?>(?:\s?(?:\*|×|·|\\(?:times|cdot)(?![A-Za-z]))\s?[0-9][0-9.,]*+)+)")
 LETTER = re.compile(r"\(?[A-H]\)?|\\(?:text(?:bf)?|mathrm)\{\(?[A-H]\)?\}")
 LONGEST_SHOWN = 60
-LONGEST_ANSWER = 600
-"""Characters of an answer, or of an accepted one, that is still read as a formula."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +116,8 @@ class Mathematics(Verifier):
                 return True
             doubtful = number.is_doubtful or any(other.is_doubtful for other in known)
             return False if len(known) == len(others) and not doubtful else None
-        return True if any(mathd(given) == mathd(truth) for truth in truths) else None
+        short = (truth for truth in truths if len(truth) <= LONGEST_ANSWER)
+        return True if any(mathd(given) == mathd(truth) for truth in short) else None
 
 
 def _unusable(problem: Problem) -> str:

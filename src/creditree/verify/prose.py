@@ -65,9 +65,9 @@ def accepted_answer(truth: str) -> str:
         return ""
     if place.how != "open":
         return answer_in(place) or ""
-    text = undressed(place.text)
-    if has_prose(text, MOST_WORDS) and len(text) > LONGEST_ACCEPTED:
+    if len(place.text) > LONGEST_ACCEPTED and has_prose(place.text, MOST_WORDS):
         return answer_in(place) or ""
+    text = undressed(place.text)
     return said(text) if has_prose(text, MOST_WORDS) or formulas(text) else text
 
 
@@ -102,9 +102,10 @@ def _open(text: str) -> str:
         if is_question(text):
             return ""
         return said(EXCLAMATION.sub("", text))
-    words = number_words(undressed(text))
-    if words is not None and words[1] == len(undressed(text)):
-        return undressed(text)
+    bare = undressed(text) if len(text) <= LONGEST_END else ""
+    words = number_words(bare)
+    if words is not None and words[1] == len(bare):
+        return bare
     text = text[-LONGEST_END:]
     sentences = _sentences(text)[-MOST_SENTENCES:]
     weak = ""

@@ -11,10 +11,14 @@ from typing import Any
 
 import sympy
 
+from creditree.verify.number import MOST_DIGITS
+
 TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\(?:frac|sqrt|pi|cdot|times)(?![A-Za-z]))"
     r"|(?P<letter>[a-zA-Z])|(?P<sign>[-+*/^(){}]))"
 )
+LONGEST = 4_000
+"""Characters of a formula that is read: an answer, with everything in it that is written in a shorter way."""
 NOT_LETTERS = frozenset("DeEiI")
 """Letters that may be an operator, a constant or the imaginary unit; only a small e is read, as the constant."""
 
@@ -26,7 +30,7 @@ class UnknownError(Exception):
 def quickly_read(text: str) -> Any:
     """Return the formula that `text` is, unevaluated, or None where that is for the grammar to say."""
     try:
-        return _Reader(_tokens(text)).all()
+        return _Reader(_tokens(text)).all() if len(text) <= LONGEST else None
     except (UnknownError, IndexError, RecursionError):
         return None
 
@@ -119,6 +123,8 @@ class _Reader:
     def atom(self) -> Any:
         token = self.take()
         if token[0].isdigit() or token[0] == ".":
+            if len(token) > MOST_DIGITS:
+                raise UnknownError
             return sympy.Float(token) if "." in token else sympy.Integer(token)
         if token == "\\pi":
             return sympy.pi

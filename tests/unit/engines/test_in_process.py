@@ -10,8 +10,9 @@ from creditree.errors import ConfigError, DataError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.rng import Key
 from creditree.tree import token_array
+from tests.each_once import each_once
 from tests.naive import naive_sample
-from tests.tiny_models import tiny
+from tests.tiny_models import FAMILIES, tiny
 
 BUDGET = 14
 
@@ -36,8 +37,11 @@ def prefixes(asked: list[SampleRequest], found: list[list[Sample]]) -> set[tuple
     }
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", pytest.param("llama", marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], ids=str)
+@pytest.mark.parametrize(
+    ("sampling", "family"),
+    each_once([Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], FAMILIES),
+    ids=str,
+)
 def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sampling: Sampling) -> None:
     model = tiny(family)
     asked = requests()

@@ -17,6 +17,7 @@ from creditree.rng import Key
 from creditree.signals import InfluenceSource, InfluenceSpec, Signals
 from creditree.steps import Separators, split_steps
 from creditree.tree import token_array
+from tests.each_once import each_once
 from tests.naive import dense_influence
 from tests.tiny_models import FAMILIES, tiny
 
@@ -64,8 +65,7 @@ def check(
     return positive
 
 
-@pytest.mark.parametrize("native", DECODERS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "native"), each_once(FAMILIES, DECODERS))
 def test_the_pass_equals_the_dense_definition(family: str, native: bool) -> None:
     model = tiny(family)
     asked = requests(spec("pass"))
@@ -84,6 +84,25 @@ def test_the_pass_equals_the_dense_definition(family: str, native: bool) -> None
     assert replace(ledger, influence_tokens=0) == cost
 
 
+@pytest.mark.parametrize("native", DECODERS)
+def test_the_first_completion_of_a_prompt_has_its_map(native: bool) -> None:
+    """Of those that the pass sees; its columns sum to the influence of the steps, the prompt's aside."""
+    model, asked = tiny("qwen2"), requests(spec("pass"))
+    found, _ = InProcessEngine(model, native=native).sample(asked, Sampling(1.0))
+    assert all(sample.attention is None for group in found for sample in group[1:])
+    maps = [group[0] for group in found if group[0].attention is not None]
+    assert maps
+    for sample in maps:
+        assert sample.attention is not None
+        assert sample.influence is not None
+        assert sample.attention.ends.tolist() == [stop for _, stop in split_steps(sample.token_ids, SEPARATORS)]
+        starts = [0, *sample.attention.ends[:-1]]
+        assert sample.attention.weights.sum(axis=0)[1:] == pytest.approx(sample.influence[starts], abs=1e-12)
+    again, _ = InProcessEngine(model, native=native).sample(requests(spec("decoding")), Sampling(1.0))
+    passed = [group[0] for group in again if not any(token in SEPARATORS.levels[0] for token in group[0].token_ids)]
+    assert all(group[0].attention is None or group[0] in passed for group in again)
+
+
 def same_tokens(ours: list[list[Sample]], theirs: list[list[Sample]]) -> bool:
     """Whether tokens and log-probabilities agree to the bit."""
     return all(
@@ -93,9 +112,7 @@ def same_tokens(ours: list[list[Sample]], theirs: list[list[Sample]]) -> bool:
     )
 
 
-@pytest.mark.parametrize("native", DECODERS)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("temperature", [1.0, 0.25])
+@pytest.mark.parametrize(("family", "temperature", "native"), each_once(FAMILIES, [1.0, 0.25], DECODERS))
 def test_decoding_sees_what_the_pass_sees(family: str, temperature: float, native: bool) -> None:
     model = tiny(family)
     Adapter(model, LoraSpec(rank=2, layers=0.5), Key.of(0))
@@ -132,9 +149,7 @@ def test_decoding_in_lower_precision(dtype: torch.dtype, native: bool) -> None:
         assert check(model, requests(spec("pass")), found[0], at_most=1e-5)
 
 
-@pytest.mark.parametrize("native", DECODERS)
-@pytest.mark.parametrize("source", ["pass", "decoding"])
-@pytest.mark.parametrize("delta", [0, 1, 4])
+@pytest.mark.parametrize(("delta", "source", "native"), each_once([0, 1, 4], ["pass", "decoding"], DECODERS))
 def test_subsets_of_layers_and_heads(source: InfluenceSource, delta: int, native: bool) -> None:
     model = tiny("qwen2")
     chosen = InfluenceSpec(SEPARATORS, delta, (0, 2), (1, 3), source)
@@ -153,9 +168,7 @@ def test_completions_without_a_separator_are_left_to_the_pass(separators: Separa
     assert ledger.influence_tokens > 30
 
 
-@pytest.mark.parametrize("native", DECODERS)
-@pytest.mark.parametrize("source", ["pass", "decoding"])
-@pytest.mark.parametrize("max_rows", [512, 4])
+@pytest.mark.parametrize(("source", "max_rows", "native"), each_once(["pass", "decoding"], [4, 512], DECODERS))
 def test_a_fork_counts_the_whole_completion(source: InfluenceSource, max_rows: int, native: bool) -> None:
     """What the fork inherits belongs to its steps; its attention, decoded before, comes from the pass."""
     model = tiny("qwen2")

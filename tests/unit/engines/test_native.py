@@ -17,6 +17,7 @@ from creditree.models.family import PROJECTIONS
 from creditree.models.load import Model
 from creditree.rng import Key
 from creditree.tree import token_array
+from tests.each_once import each_once
 from tests.tiny_models import FAMILIES, tiny
 
 needs_compiler = pytest.mark.skipif(compiler_path() is None, reason="no C++ compiler here: torch decodes")
@@ -56,11 +57,15 @@ def both(
     return tuple([sample for group in found for sample in group] for found, _ in results)  # type: ignore[return-value]
 
 
+SAMPLINGS = (
+    Sampling(1.0), Sampling(0.4, entropies=True), Sampling(0.0), Sampling(1.3, 0.6), Sampling(1.0, entropies=True),
+)  # fmt: skip
+
+
 @needs_compiler
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    "sampling",
-    [Sampling(1.0), Sampling(0.4, entropies=True), Sampling(0.0), Sampling(1.3, 0.6), Sampling(1.0, entropies=True)],
+    ("family", "sampling"),
+    each_once(FAMILIES, SAMPLINGS),
     ids=str,
 )
 def test_native_equals_torch_with_adapters_on_all_projections(family: str, sampling: Sampling) -> None:

@@ -24,8 +24,9 @@ from creditree.models.load import Model
 from creditree.models.transformer import Transformer
 from creditree.rng import Key
 from creditree.tree import IntArray, token_array
+from tests.each_once import each_once
 from tests.naive import naive_sample
-from tests.tiny_models import char_tokenizer, random_model, tiny
+from tests.tiny_models import FAMILIES, char_tokenizer, random_model, tiny
 
 BUDGET = 14
 
@@ -120,8 +121,11 @@ def same_trunk(request: SampleRequest, ours: Stored, theirs: Stored) -> list[Int
     return sequences
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", pytest.param("llama", marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], ids=str)
+@pytest.mark.parametrize(
+    ("sampling", "family"),
+    each_once([Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.8, 0.7)], FAMILIES),
+    ids=str,
+)
 def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(family: str, sampling: Sampling) -> None:
     model = tiny(family)
     asked = requests()
@@ -348,8 +352,11 @@ def test_who_decodes() -> None:
     assert ledger.eager == len(samples[0][0].token_ids) - 1 > 0
 
 
-@pytest.mark.parametrize("vocabulary", [64, 61, 1536, 1187])
-@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.7, 0.6)], ids=str)
+@pytest.mark.parametrize(
+    ("vocabulary", "sampling"),
+    each_once([64, 61, 1536, 1187], [Sampling(1.0), Sampling(0.3), Sampling(0.0), Sampling(0.7, 0.6)]),
+    ids=str,
+)
 def test_draws_in_blocks_are_those_of_the_plain_draw(vocabulary: int, sampling: Sampling) -> None:
     generator = torch.Generator().manual_seed(vocabulary)
     logits = 4 * torch.randn(500, vocabulary, generator=generator, dtype=torch.float64)

@@ -17,6 +17,7 @@ from creditree.models.shapes import PUBLIC_SHAPES, Shape
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.rng import Key
 from creditree.tree import IntArray
+from tests.each_once import each_once
 from tests.tiny_models import FAMILIES, tiny
 
 QV = ("q_proj", "v_proj")
@@ -80,10 +81,9 @@ def shape_of(family: str) -> Shape:
     return Shape(4, 32, 4, 2, 16 if family == "qwen3" else 8, 48, 64, 128)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kl", [0.0, 0.1])
-@pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("tokens", [1024, 64])
+@pytest.mark.parametrize(
+    ("family", "kl", "stored", "tokens"), each_once(FAMILIES, [0.0, 0.1], [False, True], [1024, 64])
+)
 def test_the_formula_is_what_torch_counts(family: str, kl: float, stored: bool, tokens: int) -> None:
     adapter = Adapter(tiny(family, torch.float32), LoraSpec(rank=3, layers=0.5), Key.of(0))
     learner = Learner(
@@ -95,9 +95,7 @@ def test_the_formula_is_what_torch_counts(family: str, kl: float, stored: bool, 
     assert counted(learner, batch) == expected.total
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kl", [0.0, 0.1])
-@pytest.mark.parametrize("tokens", [1024, 64])
+@pytest.mark.parametrize(("family", "kl", "tokens"), each_once(FAMILIES, [0.0, 0.1], [1024, 64]))
 def test_the_formula_of_all_weights_is_what_torch_counts(family: str, kl: float, tokens: int) -> None:
     learner = Learner(
         AllWeights(tiny(family, torch.float32)), PolicyGradient(kl=kl), OptimiserSpec(micro_batch_tokens=tokens)
@@ -119,8 +117,10 @@ def test_all_weights_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("layers", [(3,), (0, 2), (1, 2, 3)])
-@pytest.mark.parametrize("targets", [QV, ALL, ("k_proj",), ("o_proj",), ("up_proj",), ("down_proj",)])
+@pytest.mark.parametrize(
+    ("layers", "targets"),
+    each_once([(3,), (0, 2), (1, 2, 3)], [QV, ALL, ("k_proj",), ("o_proj",), ("up_proj",), ("down_proj",)]),
+)
 def test_the_formula_knows_where_no_gradient_is_wanted(layers: tuple[int, ...], targets: tuple[str, ...]) -> None:
     adapter = Adapter(tiny("llama", torch.float32), LoraSpec(rank=2, layers=layers, targets=targets), Key.of(0))
     learner, batch = Learner(adapter, PolicyGradient(), OptimiserSpec()), bush(3, 5)

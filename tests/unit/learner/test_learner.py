@@ -30,6 +30,7 @@ from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.early_and_random import EarlyAndRandom
 from creditree.select.everything import Everything
 from creditree.tree import FloatArray, Forest, IntArray
+from tests.each_once import each_once
 from tests.naive import naive_loss
 from tests.rollouts import credited, largest_gap, sampled_forests
 from tests.tiny_models import FAMILIES, tiny
@@ -77,8 +78,7 @@ def plain(
     return loss.item(), gradients(adapter)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("family", "name"), each_once(FAMILIES, METHODS))
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(torch.float64, 1e-10), pytest.param(torch.float32, 1e-5, marks=pytest.mark.thorough)],
@@ -103,19 +103,17 @@ def test_loss_and_gradients_equal_the_plain_computation(
     assert len(stretches_of(batch, 8)) > 1
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "mistral"])
-@pytest.mark.parametrize(
-    "spec",
-    [
-        LoraSpec(rank=2, layers=1.0, targets=SEVEN),
-        LoraSpec(rank=3, layers=(1, 3), targets=("k_proj", "o_proj", "up_proj")),
-        LoraSpec(rank=3, layers=(0, 2), targets=("down_proj",)),
-        LoraSpec(rank=3, layers=(3,), targets=("gate_proj", "q_proj")),
-    ],
-    ids=["everywhere", "gaps", "not-the-last", "the-last"],
-)
-def test_wherever_the_adapter_is_the_gradients_are_the_plain_ones(family: str, spec: LoraSpec) -> None:
-    method, adapter = METHODS["grpo"], trained_adapter(family, spec=spec)
+WHERE = {
+    "everywhere": LoraSpec(rank=2, layers=1.0, targets=SEVEN),
+    "gaps": LoraSpec(rank=3, layers=(1, 3), targets=("k_proj", "o_proj", "up_proj")),
+    "not-the-last": LoraSpec(rank=3, layers=(0, 2), targets=("down_proj",)),
+    "the-last": LoraSpec(rank=3, layers=(3,), targets=("gate_proj", "q_proj")),
+}
+
+
+@pytest.mark.parametrize(("where", "family"), each_once(WHERE, [*FAMILIES, "mistral"]))
+def test_wherever_the_adapter_is_the_gradients_are_the_plain_ones(where: str, family: str) -> None:
+    method, adapter = METHODS["grpo"], trained_adapter(family, spec=WHERE[where])
     forests = sampled_forests(adapter.model, method.explore)
     advantages, weights = credited(method, forests)
     expected_loss, expected = plain(adapter, method, forests, advantages, weights)
@@ -150,8 +148,7 @@ class PlainTrunk:
         return torch.stack(found)
 
 
-@pytest.mark.parametrize("tokens", [1024, 12])
-@pytest.mark.parametrize("name", ["grpo", "t-spmo"])
+@pytest.mark.parametrize(("tokens", "name"), each_once([1024, 12], ["grpo", "t-spmo"]))
 def test_a_stored_trunk_gives_the_same_gradients_and_is_not_forwarded(
     name: str, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,8 +440,7 @@ def test_state_round_trip_continues_bit_identically() -> None:
         assert np.array_equal(array, other.arrays()[name]), name
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("micro_batch_tokens", [8, 1024])
+@pytest.mark.parametrize(("family", "micro_batch_tokens"), each_once(FAMILIES, [8, 1024]))
 def test_logprobs_are_those_of_transformers_on_each_sequence(family: str, micro_batch_tokens: int) -> None:
     """Temperature 1 whatever the objective's is; terms in the order of the batch."""
     adapter, spec = trained_adapter(family), OptimiserSpec(micro_batch_tokens=micro_batch_tokens)

@@ -25,6 +25,7 @@ from creditree.rng import Key
 from creditree.select.branching_pairs import BranchingPairs
 from creditree.select.everything import Everything
 from creditree.tree import Forest
+from tests.each_once import each_once
 from tests.naive import naive_loss
 from tests.rollouts import credited, largest_gap, sampled_forests
 from tests.tiny_models import OTHERS, other, other_model
@@ -75,8 +76,7 @@ def gradients(trained: Trained) -> list[np.ndarray]:
     return [matrix.grad.numpy().copy() for matrix in trained.matrices if matrix.grad is not None]
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("kind", "name"), each_once(OTHERS, METHODS))
 def test_loss_and_gradients_equal_the_plain_computation(kind: str, name: str) -> None:
     method, adapter = METHODS[name], trained_adapter(kind)
     batch, expected_loss, expected = batch_of(adapter, method)

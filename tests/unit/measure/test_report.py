@@ -26,8 +26,12 @@ def test_every_chart_is_a_picture_twice(tmp_path: Path) -> None:
     names = {path.name for path in written.figures}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     charts = [chart.name for chart in all_charts(overview_of_runs([run]))]
-    assert names == {f"{name}.{kind}" for name in (*charts, "tree-1", "tree-2", "tree-3") for kind in ("svg", "png")}
-    assert (tmp_path / "figures" / "tree-1.png").read_bytes().startswith(b"\x89PNG")
+    assert names == {
+        f"{name}.{kind}" for name in (*charts, "tree-1", "tree-2", "tree-3", "attention-1") for kind in ("svg", "png")
+    }
+    for name in ("tree-1.png", "attention-1.png"):
+        assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")
+    assert "script" not in (tmp_path / "figures" / "attention-1.svg").read_text(encoding="utf-8")
     assert "<style>" in (tmp_path / "figures" / "reward.svg").read_text(encoding="utf-8")
 
 

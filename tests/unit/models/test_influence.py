@@ -17,7 +17,7 @@ from creditree.models.transformer import Transformer
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step
 from creditree.tree import FloatArray, IntArray
-from tests.naive import dense_influence, dense_scores
+from tests.naive import dense_attention, dense_influence, dense_map, dense_scores
 from tests.tiny_models import FAMILIES, char_tokenizer, random_model, tiny
 
 
@@ -52,7 +52,8 @@ def test_sums_of_columns_are_the_dense_definition(
     ids = [some_ids(steps[-1][1], seed) for seed, steps in enumerate(SEQUENCES)]
     found = influence(model.transformer, ids, SEQUENCES, spec)
     for one, steps, scores in zip(ids, SEQUENCES, found, strict=True):
-        assert scores == pytest.approx(dense(model, one, steps, spec), abs=1e-12)
+        assert scores.attention is None
+        assert scores.influence == pytest.approx(dense(model, one, steps, spec), abs=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,8 +66,26 @@ def test_transformers_own_attention_gives_the_same(family: str) -> None:
     network.set_attn_implementation("eager")
     attention = torch.cat(network(torch.tensor(ids)[None], output_attentions=True).attentions)
     own = [(start - 5, stop - 5) for start, stop in steps[1:]]
-    assert found == pytest.approx(dense_scores(attention, 5, own, spec), abs=1e-6)
+    assert found.influence == pytest.approx(dense_scores(attention, 5, own, spec), abs=1e-6)
     assert network.config._attn_implementation != ATTENTION
+
+
+@pytest.mark.parametrize("block_bytes", [8 << 20, 3000])
+@pytest.mark.parametrize("delta", [1, 2, 4])
+def test_maps_are_the_dense_definition_and_their_columns_the_influence(
+    delta: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four sequences in one pass; the longest of them is none of the two."""
+    monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
+    model, spec = tiny("qwen2"), InfluenceSpec(delta=delta, layers=(0, 1, 3), heads=(1, 2))
+    ids = [some_ids(steps[-1][1], seed) for seed, steps in enumerate(SEQUENCES)]
+    found = influence(model.transformer, ids, SEQUENCES, spec, mapped=(0, 1))
+    assert [scores.attention is None for scores in found] == [False, False, True, True]
+    for one, steps, scores in zip(ids[:2], SEQUENCES, found, strict=False):
+        expected = dense_map(dense_attention(model, one), steps, spec)
+        assert scores.attention is not None
+        assert scores.attention == pytest.approx(expected, abs=1e-12)
+        assert scores.attention.sum(axis=0) == pytest.approx(scores.influence, abs=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.05)])
@@ -74,8 +93,8 @@ def test_lower_precision(dtype: torch.dtype, tolerance: float) -> None:
     model, spec = tiny("qwen2", dtype), InfluenceSpec(delta=2)
     ids, steps = some_ids(40), SEQUENCES[0]
     (found,) = influence(model.transformer, [ids], [steps], spec)
-    assert found.dtype == np.float64
-    assert found == pytest.approx(dense(model, ids, steps, spec), rel=tolerance, abs=tolerance)
+    assert found.influence.dtype == np.float64
+    assert found.influence == pytest.approx(dense(model, ids, steps, spec), rel=tolerance, abs=tolerance)
 
 
 def test_layers_that_have_no_lean_form_go_through_the_registered_function(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +105,7 @@ def test_layers_that_have_no_lean_form_go_through_the_registered_function(monkey
     assert plain.transformer.lean_layers == (None,) * 4
     ids, steps, spec = some_ids(40), SEQUENCES[0], InfluenceSpec(delta=2)
     (found,) = influence(plain.transformer, [ids], [steps], spec)
-    assert found == pytest.approx(dense(tiny("qwen2"), ids, steps, spec), abs=1e-12)
+    assert found.influence == pytest.approx(dense(tiny("qwen2"), ids, steps, spec), abs=1e-12)
 
 
 def test_uniform_attention_golden() -> None:
@@ -98,10 +117,16 @@ def test_uniform_attention_golden() -> None:
     y_3 = .060662;  y_2 = .060662 + .069048 = .129709;  y_1 = .129709 + .080128 = .209838;  y_0 = .305292.
     """
     steps, flat = cut([3, *[2] * 7]), torch.zeros(1, 4, 17, 8, dtype=torch.float64)
-    plan = InfluencePlan(StepTable.of([steps], 4, flat.device, flat.dtype), None, None)
+    table = StepTable.of([steps], 4, flat.device, flat.dtype)
+    plan = InfluencePlan(table, None, None, maps=table.maps({0: 8}))
     plan.attend(0, flat, flat[:, :2], flat[:, :2], 1.0)
     expected = [0.305292, 0.209838, 0.129709, 0.060662, 0, 0, 0, 0]
     assert plan.scores[0, :8].tolist() == pytest.approx(expected, abs=1e-6)
+    assert plan.maps is not None
+    (found,) = plan.maps.maps()
+    by_step = {4: 0.095455, 5: 0.080128, 6: 0.069048, 7: 0.060662}
+    rows = [[by_step[j] if k <= j - 4 else 0.0 for k in range(8)] if j >= 4 else [0.0] * 8 for j in range(8)]
+    assert found == pytest.approx(np.array(rows), abs=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

@@ -24,6 +24,7 @@ from creditree.models.transformer import Transformer
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.rng import Key
 from creditree.select.everything import Everything
+from tests.each_once import each_once
 from tests.rollouts import credited, largest_gap, sampled_forests
 from tests.tiny_models import FAMILIES, char_tokenizer, random_model
 
@@ -171,8 +172,7 @@ def test_zero_rows_stay_zero(kind: Quantisation) -> None:
     assert torch.isfinite(layer_of(kind, weight)(normal(2, 64))).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), each_once(FAMILIES, KINDS))
 def test_loss_and_adapter_gradients_equal_those_over_the_dequantised_weights(family: str, kind: Quantisation) -> None:
     """In float64. GRPO with KL: the policy with its adapter and the reference without."""
     model = quantised(kind, family, torch.float64)
@@ -228,8 +228,7 @@ def test_a_row_does_not_depend_on_its_batch(kind: Quantisation) -> None:
     assert torch.allclose(layer(loud)[:3], layer(rows), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), each_once(FAMILIES, KINDS))
 def test_adapters_load_in_plain_peft(family: str, kind: Quantisation, tmp_path: Path) -> None:
     """On the dequantised base they give the same logits; on the plain float32 base they load and act."""
     model = quantised(kind, family, torch.float64)
@@ -259,9 +258,9 @@ def saved(path: Path, family: str = "qwen2", dtype: torch.dtype = torch.float32,
     return path
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("family", "kind", "dtype"), each_once(FAMILIES, KINDS, [torch.float32, torch.bfloat16]), ids=str
+)
 def test_loading(family: str, kind: Quantisation, dtype: torch.dtype, tmp_path: Path) -> None:
     """The seven projections of each layer are quantised from the file's own weights; the rest is bfloat16."""
     model = load_model(str(saved(tmp_path, family, dtype)), kind)

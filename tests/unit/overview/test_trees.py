@@ -65,9 +65,9 @@ def test_a_fork_has_its_reasons_with_their_ranks() -> None:
     (fork,) = forks_of(stored(forked_tree()))
     assert (fork.parent, fork.at, fork.children) == (0, 2, (2, 3))
     assert "script" in str(fork.piece)
-    # -log p of tokens 2 3 4 1 by the builder: .3, .41, .52, .23; entropies .1 .2 1.5 .3; two steps of .5 and .9.
+    # -log p of tokens 2 3 4 1 by the builder: .3, .41, .52, .23; entropies .1 .2 1.5 .3; two steps of .5 and 0.
     assert fork.reasons["entropy"] == Ranked(1.5, 1, 4)
-    assert fork.reasons["influence"] == Ranked(0.9, 1, 2)
+    assert fork.reasons["influence"] == Ranked(0.0, 2, 2)
     assert (fork.reasons["surprisal"].rank, fork.reasons["surprisal"].of) == (1, 4)
     assert fork.reasons["surprisal"].value == pytest.approx(0.52)
 

@@ -26,6 +26,8 @@ COSTLY = {
     "small-attnrl-pass-float32-G4-T48-1024",
     "small-grpo-all-float32-G8-T32-1024",
     "normed-grpo-all-float32-G8-T64-128",
+    "tiny-grpo-adapter-float32-G16-T48-256",
+    "wide-grpo-adapter-bfloat16-G4-T48-1024",
 }
 """Each takes seconds. The others have their methods, precisions and influences too, if not in the same case."""
 

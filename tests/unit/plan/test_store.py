@@ -15,6 +15,7 @@ from creditree.plan.store import EMPTY, EngineCall, largest_piece, room_of, slot
 from creditree.plan.workload import Workload
 from creditree.rng import Key
 from creditree.tree import token_array
+from tests.each_once import each_once, first_of
 
 SHAPE = Shape(2, 32, 4, 2, 8, 48, 4096, 4096, qkv_bias=True)
 WORK = Workload(SHAPE, "float32", (1,), 12, 40, 30, problems=2, native=False)
@@ -38,8 +39,7 @@ def sampled(engine: InProcessEngine, work: Workload) -> None:
     engine.sample(requests, Sampling(1.0))
 
 
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("max_rows", [512, 60, 25, 7])
+@pytest.mark.parametrize(("max_rows", "native"), each_once([512, 60, 25, 7], [False, True]))
 def test_the_room_is_predicted(model: Model, max_rows: int, native: bool) -> None:
     work = replace(WORK, max_rows=max_rows)
     engine = InProcessEngine(model, max_rows, keep_layer=1, native=native)
@@ -56,7 +56,7 @@ def test_the_room_is_predicted(model: Model, max_rows: int, native: bool) -> Non
     )
 
 
-@pytest.mark.parametrize("max_rows", [60, 25, 7])
+@pytest.mark.parametrize("max_rows", first_of([60, 25, 7], 2))
 def test_a_limit_is_kept_and_changes_no_completion(max_rows: int) -> None:
     exact = Model("random", Transformer(random_model(SHAPE, torch.float64)), byte_tokenizer(SHAPE.vocab_size))
     work = replace(WORK, max_rows=max_rows)

@@ -8,7 +8,7 @@ import pytest
 from creditree.errors import RunError
 from creditree.runs.directory import RunDirectory
 from creditree.runs.forests import stored_forests
-from creditree.runs.rollouts import rollout_table
+from creditree.runs.rollouts import LATER, rollout_table
 from tests.forests import EOS, branch, flat, root
 from tests.stored_run import forked_tree, pieces, stored_run
 
@@ -45,13 +45,24 @@ def test_a_fork_at_the_first_token_is_told_from_another_chain() -> None:
     assert [b.is_chain for b in stored.tree.branches] == [True, False]
 
 
+def test_attention_from_step_to_step_comes_back(tmp_path: Path) -> None:
+    ((stored,), _) = stored_forests(RunDirectory.read(stored_run(tmp_path)).rollouts(10), "here")
+    first, *others = stored.tree.branches
+    assert first.attention is not None
+    assert (first.attention.ends.tolist(), first.attention.delta) == ([2, 4], 1)
+    assert first.attention.weights.tolist() == [[0, 0, 0], [0.25, 0, 0], [0.125, 0.5, 0]]
+    assert all(branch.attention is None for branch in others)
+
+
 def test_a_run_from_before_single_texts_were_kept_is_read(tmp_path: Path) -> None:
     rows = RunDirectory.read(stored_run(tmp_path)).rollouts(10)
-    older = [{name: value for name, value in row.items() if name not in ("pieces", "beside")} for row in rows]
-    assert stored_forests(older, "here")[0][0].pieces == (None,) * 4
+    older = [{name: value for name, value in row.items() if name not in LATER} for row in rows]
+    (stored,) = stored_forests(older, "here")[0]
+    assert stored.pieces == (None,) * 4
+    assert stored.tree.branches[0].attention is None
 
 
-@pytest.mark.parametrize("change", [{"parent": 7}, {"tree": 1, "branch": 3}, {"token_ids": None}])
+@pytest.mark.parametrize("change", [{"parent": 7}, {"tree": 1, "branch": 3}, {"token_ids": None}, {"step_ends": [2], "step_attention": [0.1] * 2}])
 def test_rows_that_make_no_tree_are_one_sentence(change: dict[str, object]) -> None:
     flat_tree = flat([(2, EOS)], [1.0])
     (row,) = rollout_table(1, [(flat_tree,)], [((None,),)], [((None,),)], [[["a"]]]).to_pylist()

@@ -112,6 +112,14 @@ KINDS = [
     ("os.kill(os.getpid(), 19)", None, "longer than"),
     ("None", None, "None instead of a list"),
 ]
+LIKE_ANOTHER = {
+    "os._exit(3)",
+    "os.abort()",
+    "os.kill(os.getpid(), 9)",
+    "(time.sleep(0.01) for _ in itertools.count() if False)",
+    "(1.0 for _ in itertools.repeat(0) if time.sleep(600))",
+}
+"""Kinds that end as another does, each after a process of its own or two seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +152,17 @@ def answer(completion: str) -> Answer:
     return Answer(Problem("p", "?", ("1",), {"pause": 0}), "", completion)
 
 
-@pytest.mark.parametrize(("kind", "expected", "reason"), KINDS, ids=[re.sub(r"\W+", "-", kind) for kind, *_ in KINDS])
+@pytest.mark.parametrize(
+    ("kind", "expected", "reason"),
+    [
+        pytest.param(
+            kind, expected, reason,
+            marks=pytest.mark.thorough if kind in LIKE_ANOTHER else (),
+            id=re.sub(r"\W+", "-", kind),
+        )
+        for kind, expected, reason in KINDS
+    ],
+)  # fmt: skip
 def test_what_a_function_does_gives_a_verdict_and_the_next_call_is_judged(
     patient: IsolatedReward, impatient: IsolatedReward, kind: str, expected: float | None, reason: str
 ) -> None:

@@ -14,6 +14,7 @@ from creditree.problem import Problem, Verdict
 from creditree.verify import Answer, Limits, Mathematics, WorkerPool, closing
 from creditree.verify.number import plain_number
 from creditree.verify.pool import Job
+from tests.each_once import first_of
 from tests.unit.verify.adversarial import MAKERS, MARKER, adversarial
 
 FORMS = ("\\boxed{%s}", "The answer is $%s$.", "<think>$1$</think>We get\n\\[\\boxed{%s}\\]", "**Answer:** \\(%s\\)")
@@ -95,10 +96,11 @@ def adversarial_statuses(count: int, deadline_s: float, workers: int, folder: Pa
     return statuses
 
 
-def test_adversarial_answers_neither_hang_nor_run_nor_crash_the_grader(tmp_path: Path) -> None:
-    statuses = adversarial_statuses(3 * len(MAKERS), 0.3, 1, tmp_path)
-    assert statuses["unparsable"] > len(MAKERS)
-    assert sum(statuses.values()) == 3 * len(MAKERS)
+@pytest.mark.parametrize("count", first_of([len(MAKERS), 3 * len(MAKERS)], 1))
+def test_adversarial_answers_neither_hang_nor_run_nor_crash_the_grader(count: int, tmp_path: Path) -> None:
+    statuses = adversarial_statuses(count, 0.3, 1, tmp_path)
+    assert statuses["unparsable"] > count / 3
+    assert sum(statuses.values()) == count
 
 
 READ_ALL = """

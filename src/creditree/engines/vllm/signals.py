@@ -11,11 +11,11 @@ import numpy as np
 
 from creditree.engines.completions import Completions
 from creditree.engines.engine import Sample, SampleRequest, Sampling
-from creditree.engines.influence import Wanted, score_by
+from creditree.engines.influence import Wanted, mapped, score_by
 from creditree.engines.vllm.answers import DrawnTokens
 from creditree.engines.whole import ATTENTION_BYTES
 from creditree.ledger import Ledger
-from creditree.models.influence import influence, influence_of_whole
+from creditree.models.influence import StepScores, influence, influence_of_whole
 from creditree.models.load import Model
 from creditree.models.scores import token_entropies
 from creditree.signals import InfluenceSpec
@@ -67,12 +67,12 @@ def _find_entropies(model: Model, completions: Completions, sampling: Sampling, 
 def _find_influence(model: Model, completions: Completions, ledger: Ledger) -> None:
     whole = model.whole
 
-    def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[FloatArray]:
+    def scored(wanted: Sequence[Wanted], spec: InfluenceSpec) -> Sequence[StepScores]:
         ids, steps = [completion.token_ids for completion in wanted], [completion.steps for completion in wanted]
         ledger.influence_tokens += sum(map(len, ids))
         if whole is None:
-            return influence(model.transformer, ids, steps, spec)
-        return influence_of_whole(whole, ids, steps, spec)
+            return influence(model.transformer, ids, steps, spec, mapped=mapped(wanted))
+        return influence_of_whole(whole, ids, steps, spec, mapped=mapped(wanted))
 
     def together(longest: int) -> int:
         if whole is None:

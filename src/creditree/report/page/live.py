@@ -3,8 +3,8 @@
 from functools import cache
 
 from creditree.overview.run import RunOverview
-from creditree.report.document import Block, Heading, PagePart, Paragraph, asset, page_policy, to_fragment, to_html
-from creditree.report.page.page import title_of
+from creditree.report.document import Block, Heading, PagePart, Paragraph, page_policy, to_fragment, to_html
+from creditree.report.page.page import script, title_of
 from creditree.report.page.sections import changed, cost, course, result, signal, tiles, verdict, what_was_run
 
 
@@ -16,7 +16,7 @@ def live_html(run: RunOverview) -> str:
         PagePart("live", ()),
         PagePart("overview", tuple(_blocks(run))),
     ]
-    return to_html(title_of([run]), blocks, asset("page.js"), connect=True)
+    return to_html(title_of([run]), blocks, script(), connect=True)
 
 
 def fragment_html(run: RunOverview) -> str:
@@ -27,7 +27,7 @@ def fragment_html(run: RunOverview) -> str:
 @cache
 def live_policy() -> str:
     """Return what the server allows its pages."""
-    return f"{page_policy(asset('page.js'), connect=True)}; frame-ancestors 'none'"
+    return f"{page_policy(script(), connect=True)}; frame-ancestors 'none'"
 
 
 def _blocks(run: RunOverview) -> list[Block]:

@@ -47,14 +47,12 @@ function tokenElement(token, index, field, most) {
   const classes = ["t", token.own ? "" : "inherited", token.w ? "selected" : ""].filter(Boolean).join(" ");
   const element = make("span", { className: classes, textContent: token.piece === "" ? "∅" : token.piece });
   element.style.backgroundColor = colour(token[field], most);
-  element.token = token;
-  element.index = index;
+  element.said = () => said(token, index);
   return element;
 }
 
-function said(element) {
-  const token = element.token;
-  const lines = [`token ${element.index + 1} ${JSON.stringify(token.piece)}${token.own ? "" : " (inherited)"}`];
+function said(token, index) {
+  const lines = [`token ${index + 1} ${JSON.stringify(token.piece)}${token.own ? "" : " (inherited)"}`];
   if (token.whole) return `${lines[0]}\nthis run kept no text of single tokens`;
   lines.push(`advantage ${signed(token.a)}`, `weight ${shown(token.w)}${token.w ? " (selected)" : ""}`);
   for (const field of ["s", "e", "i"]) if (token[field] !== null) lines.push(`${FIELDS[field][0]} ${shown(token[field])}`);
@@ -72,31 +70,14 @@ function tooltips(root) {
     tip.style.top = `${below ? box.bottom + 6 : box.top - tip.offsetHeight - 6}px`;
   };
   const show = (event) => {
-    shownFor = event.target.token ? event.target : null;
+    shownFor = event.target.said ? event.target : null;
     tip.hidden = shownFor === null;
-    if (shownFor !== null) tip.textContent = said(shownFor);
+    if (shownFor !== null) tip.textContent = shownFor.said();
     put();
   };
   root.addEventListener("pointerover", show);
   root.addEventListener("click", show);
   addEventListener("scroll", put, { passive: true });
-}
-
-// A strip of a completion's steps, each as dark as much of what follows attends to it.
-function stepMap(tokens, most) {
-  const known = tokens.filter((token) => token.i !== null);
-  if (!known.length) return null;
-  const map = make("div", { className: "map", title: "steps of the completion: the darker, the more later steps attend to it" });
-  let start = 0;
-  for (let stop = 1; stop <= tokens.length; stop += 1) {
-    if (stop < tokens.length && tokens[stop].i === tokens[start].i) continue;
-    const step = make("i", { title: `tokens ${start + 1} to ${stop}: influence ${shown(tokens[start].i)}` });
-    step.style.flexGrow = stop - start;
-    step.style.backgroundColor = colour(tokens[start].i, most);
-    map.append(step);
-    start = stop;
-  }
-  return map;
 }
 
 // Completions that say the same and were judged alike are shown once: those of small models often are.
@@ -117,7 +98,9 @@ function leafElement(tree, numbers, view) {
   const tokens = tokensOf(tree, number);
   const kind = leaf.reward === null ? "none" : leaf.reward > 0 ? "good" : "bad";
   const heat = make("div", { className: "heat" });
-  const forks = new Set(tree.leaves.filter((other) => other.parent === number).map((other) => other.fork));
+  const forksOf = (leaf) => new Set(tree.leaves.filter((other) => other.parent === leaf).map((other) => other.fork));
+  const forks = forksOf(number);
+  const mapped = numbers.find((other) => tree.leaves[other].m) ?? number;
   tokens.forEach((token, index) => {
     const element = tokenElement(token, index, view.field, view.most[view.field]);
     if (forks.has(index)) element.classList.add("forked");
@@ -135,7 +118,7 @@ function leafElement(tree, numbers, view) {
       make("span", { className: `reward ${kind}`, textContent: `reward ${shown(leaf.reward)}` }),
       make("span", { textContent: leaf.verdict }),
       make("span", { textContent: `${selected} selected` })),
-    stepMap(tokens, view.most.i), heat);
+    stepStrip(tokens, view.most.i), view.map(mapped, forksOf(mapped)), heat);
 }
 
 function controls(view, fields, draw) {
@@ -165,7 +148,9 @@ function treeElement(tree, number) {
   const all = tree.leaves.flatMap((leaf, index) => tokensOf(tree, index).filter((token) => token.own));
   const fields = Object.keys(FIELDS).filter((field) => all.some((token) => token[field] !== null));
   const most = Object.fromEntries(Object.keys(FIELDS).map((field) => [field, largest(all, field)]));
-  const view = { field: fields.includes("a") ? "a" : fields[0] ?? "a", least: 0, selected: false, text: "", most };
+  const maps = new Map(); // drawn once: a filter of tokens changes nothing in them
+  const map = (leaf, forks) => maps.get(leaf) ?? maps.set(leaf, stepAttention(tree.leaves[leaf].m, forks)).get(leaf);
+  const view = { field: fields.includes("a") ? "a" : fields[0] ?? "a", least: 0, selected: false, text: "", most, map };
   const picture = new DOMParser().parseFromString(tree.svg, "image/svg+xml").documentElement;
   const list = make("div", { className: "leaves" });
   const groups = alike(tree);

@@ -48,7 +48,12 @@ def report_html(overview: Overview) -> str:
     blocks = _of_one(overview.runs[0]) if len(overview.runs) == 1 else _of_several(overview)
     notes = [note for run in overview.runs for note in run.notes] + list(overview.notes)
     blocks += [Heading("Notes"), Bullets(tuple(notes))] if notes else []
-    return to_html(title_of(overview.runs), blocks, asset("page.js"), embedded(payloads(forests)))
+    return to_html(title_of(overview.runs), blocks, script(), embedded(payloads(forests)))
+
+
+def script() -> str:
+    """Return what a page runs: its parts one after the other."""
+    return asset("steps.js") + asset("page.js")
 
 
 def title_of(runs: Sequence[RunOverview]) -> str:

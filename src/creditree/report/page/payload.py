@@ -7,12 +7,14 @@ import numpy as np
 
 from creditree.overview.trees import ForkPoint, ShownForest, ShownTree
 from creditree.report.page.tree_svg import tree_svg
+from creditree.step_attention import StepAttention
 from creditree.text import one_line, printable, shown
 from creditree.tree import Branch, FloatArray
 
 DIGITS = 3
 """Significant digits of a token's numbers."""
 MOST_SHOWN = 160
+MILLION = 1_000_000
 Numbers = list[float | None] | float | None
 """One for each token, or the one that all of them have; None: there is none."""
 
@@ -77,7 +79,14 @@ def _leaf(drawn: ShownTree, leaf: int) -> dict[str, Any]:
         "s": numbers(-branch.logprobs),
         "e": numbers(branch.entropies),
         "i": numbers(branch.influence),
+        **({} if branch.attention is None else {"m": _map(branch.attention)}),
     }
+
+
+def _map(attention: StepAttention) -> dict[str, Any]:
+    """Return a map of steps, its weights in millionths."""
+    cells = np.rint(attention.cells * MILLION).astype(int).tolist()
+    return {"ends": attention.ends.tolist(), "delta": attention.delta, "cells": cells}
 
 
 def verdict_words(branch: Branch) -> str:

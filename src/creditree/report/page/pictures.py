@@ -15,6 +15,7 @@ from creditree.report.curves import COLOURS, plot_curves
 from creditree.report.document import asset
 from creditree.report.page.chart import BarChart, Chart, LineChart
 from creditree.report.page.figures import all_charts
+from creditree.report.page.step_map import Kind, step_map
 from creditree.report.page.svg import chart_svg
 from creditree.report.page.tree_svg import tree_svg
 from creditree.runs.atomic import text_bytes, write_bytes, writing
@@ -39,7 +40,20 @@ def write_pictures(overview: Overview, folder: Path) -> tuple[Path, ...]:
         written += [folder / f"tree-{number}.svg", folder / f"tree-{number}.png"]
         write_bytes(written[-2], text_bytes(tree_svg(shown, style)))
         _tree_png(title, shown, written[-1])
+        written += _map(title, shown, folder / f"attention-{number}")
     return tuple(written)
+
+
+def _map(title: str, shown: ShownTree, path: Path) -> list[Path]:
+    """Write how steps attend to one another, where a tree knows it."""
+    written = []
+    kinds: tuple[Kind, ...] = ("svg", "png")
+    for kind in kinds:
+        picture = step_map(title, shown, kind)
+        if picture is not None:
+            written.append(path.with_suffix(f".{kind}"))
+            write_bytes(written[-1], picture)
+    return written
 
 
 def _numbered(forest: ShownForest) -> list[tuple[str, ShownTree]]:

@@ -80,6 +80,8 @@ def test_the_trees_are_data_in_which_nothing_ends_the_element(run: Path) -> None
     assert HOSTILE in "".join(leaf["pieces"])
     assert leaf["a"] == [-0.5, -0.0833, 0.333, 0.75]
     assert leaf["w"] == [0.25, 0, 0, 0]
+    assert leaf["m"] == {"ends": [2, 4], "delta": 1, "cells": [250_000, 125_000, 500_000]}
+    assert "m" not in first["leaves"][1]
     assert leaf["verdict"] == "ok, 4 tokens drawn, ended by itself"
     assert first["order"] == [0, 2, 3, 1]
     assert first["leaves"][1]["reward"] is None
@@ -141,5 +143,5 @@ def test_a_fork_in_words(run: Path) -> None:
     (fork,) = overview_of_runs([run]).runs[0].forests[0].trees[0].forks
     words = fork_words(fork)
     assert words.startswith("completion 1 was forked before token 3 ' <script>window.")
-    reasons = "entropy 1.5 (rank 1 of 4), surprisal 0.52 (rank 1 of 4), influence of its step (FCI) 0.9 (rank 1 of 2)"
+    reasons = "entropy 1.5 (rank 1 of 4), surprisal 0.52 (rank 1 of 4), influence of its step (FCI) 0 (rank 2 of 2)"
     assert words.endswith(f"into 3, 4: {reasons}")
