@@ -39,7 +39,7 @@ class ModelConfig(Block):
     )
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     sharded: bool = Field(
-        False, description="true: the frozen base is divided among the processes of --workers, by layers (FSDP2)"
+        False, description="true: the frozen base is divided among the workers, by layers (FSDP2)"
     )
 
 
