@@ -1,6 +1,6 @@
 """A task of your own: a Python function that yields problems.
 
-    creditree train --model Qwen/Qwen2.5-0.5B-Instruct --task examples/own_task.py:sums --run runs/sums
+    creditree train --model Qwen/Qwen2.5-Coder-0.5B-Instruct --task examples/own_task.py:sums --run runs/sums
 
 Each problem is a question and its answer (a text, a number, or a list of accepted ones), or a mapping of columns, which
 the prompt and reward functions may name. A tenth is held out for validation and a tenth for test, by a hash of the

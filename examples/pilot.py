@@ -3,7 +3,7 @@
 The table is made here, of word problems for the tiny built-in model; your own is a CSV, JSONL or parquet file with the
 columns `question` and `answer`, and your model a directory, a name on the hub or a GGUF file:
 
-    python examples/pilot.py [--budget 40s] [--problems problems.csv --model Qwen/Qwen2.5-0.5B-Instruct] [--out DIR]
+    python examples/pilot.py [--budget 40s] [--problems mine.csv --model Qwen/Qwen2.5-Coder-0.5B-Instruct] [--out DIR]
 
 The same command goes on with a pilot that was stopped. Exit code 1: training did not help, so that a script can tell.
 """

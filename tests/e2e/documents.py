@@ -23,7 +23,10 @@ PAGES = sorted(
 )
 CODE = ("python", "bash", "console", "yaml")
 """Languages of what a reader runs; `text` is what is printed, written or drawn."""
-MODELS = ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2-1.5B", "my_model")
+MODELS = (
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2-1.5B",
+    "my_model",
+)  # fmt: skip
 """Names that the documentation uses: in the folder each is the tiny built-in model, so that nothing is downloaded."""
 BUILT_IN = ROOT / "src" / "creditree" / "models" / "builtin" / "word_problems"
 _BLOCK = re.compile(

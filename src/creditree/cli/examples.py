@@ -6,7 +6,7 @@ from typer.core import TyperCommand
 EXAMPLES = {
     "": "quickstart --run runs/quickstart",
     "quickstart": "--run runs/quickstart",
-    "train": "--model Qwen/Qwen2.5-0.5B-Instruct --task svamp --run runs/svamp",
+    "train": "--model Qwen/Qwen2.5-Coder-0.5B-Instruct --task svamp --run runs/svamp",
     "plan": "recipes/quickstart.yaml --memory 4GB",
     "eval": "runs/svamp --samples 8 --k 1,4,8 --out evals/svamp",
     "pilot": "problems.csv --model Qwen/Qwen2.5-1.5B-Instruct --budget 2h --out pilots/mine",

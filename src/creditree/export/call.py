@@ -73,7 +73,7 @@ def _gguf(source: TrainedRun, path: Path, converter: list[str], watcher: Watcher
 
 def _model(source: TrainedRun, folder: Path, watcher: Watcher) -> tuple[str, Verified]:
     """Write the whole model into a folder and compare it; return the type of its weights, and what was found."""
-    watcher.message(f"log-probabilities of what run {source.run.path} trained")
+    watcher.message(f"computing the log-probabilities of what run {source.run.path} trained")
     ids = probes(source, load_texts(source.base.name, offline=False))
     after, before = trained_scores(source, ids)
     watcher.message("writing the merged model" if source.is_adapter else "writing the model")
