@@ -77,6 +77,24 @@ def test_a_killed_driver_is_continued_to_the_bit_and_workers_measure_what_one_pr
     assert measured[0]["pass@1"] == measured[1]["pass@1"]
 
 
+@pytest.mark.slow
+def test_a_base_that_is_divided_among_workers_is_trained_and_measured(tmp_path: Path) -> None:
+    measured = {"problems": 8, "temperatures": [0]}
+    config = str(write_config(tmp_path / "c.yaml", model={"sharded": True}, evaluation=measured))
+    refused = started("train", config, "--run", str(tmp_path / "none"))
+    out, err = refused.communicate(timeout=300)
+    assert (refused.returncode, out) == (2, "")
+    assert "there are no --workers; set --workers to 2 or more" in " ".join(err.split())
+    assert not (tmp_path / "none").exists()
+    run = str(tmp_path / "run")
+    out, err = ended(started("train", config, "--run", run, "--workers", "2", "--json"))
+    assert json.loads(out)
+    assert "with 1/2 of every layer of the base" in err
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+    divided = json.loads(ended(started("eval", run, "--problems", "8", "--json", "--workers", "2"))[0])
+    assert divided["pass@1"]
+
+
 @pytest.mark.thorough
 def test_too_few_processors_are_refused_at_once(tmp_path: Path) -> None:
     config, many = str(write_config(tmp_path / "c.yaml")), str(len(os.sched_getaffinity(0)) + 1)

@@ -6,9 +6,10 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -19,11 +20,14 @@ import creditree.measure.grade
 import creditree.setup.training
 import creditree.sweep.running  # noqa: F401 - here once, and not in every process
 from creditree.cli.main import run
+from creditree.disk import is_there
 
 Check = Callable[[str], str]
 """From what a command printed to what is wrong with it, "" for nothing."""
 LIMIT_S = 60.0
 AT_ONCE = 2
+ENDED = ".ended"
+"""The file in which a case's exit code is left."""
 MOST_MEMORY = 3 << 30
 """Bytes that a command may hold beyond what this process does."""
 
@@ -55,47 +59,61 @@ class Outcome:
         return self.name not in ("works", "refused")
 
 
-def outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
-    """Run all cases; each in a process of its own, killed after 60 seconds."""
-    running: dict[int, tuple[Case, float]] = {}
+def outcomes(cases: Iterable[Case], together: int = 1) -> Iterator[Outcome]:
+    """Run all cases, so many after one another in a process, which is killed after 60 seconds.
+
+    A process for each costs more than most cases do; one that ends with its process is seen, and the others go on.
+    """
+    running: dict[int, tuple[list[Case], float]] = {}
     waiting = iter(cases)
-    case = next(waiting, None)
-    while case is not None or running:
-        if case is not None and len(running) < AT_ONCE:
-            running[_started(case)] = (case, time.monotonic())
-            case = next(waiting, None)
+    batch = [*islice(waiting, together)]
+    while batch or running:
+        if batch and len(running) < AT_ONCE:
+            running[_started(batch)] = (batch, time.monotonic())
+            batch = [*islice(waiting, together)]
             continue
         pid, status, usage = os.wait4(-1, os.WNOHANG)
-        if pid in running:
-            yield _outcome(running.pop(pid)[0], status, usage.ru_maxrss * 1024)
         late = [pid for pid, (_, begun) in running.items() if time.monotonic() - begun > LIMIT_S]
-        for pid in late:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            yield Outcome(running.pop(pid)[0], "hang", f"more than {LIMIT_S:.0f} s")
+        for hanging in late[: not pid]:
+            os.kill(hanging, signal.SIGKILL)
+            pid, status, usage = os.wait4(hanging, 0)
+        if pid in running:
+            begun, _ = running.pop(pid)
+            done = [case for case in begun if is_there(case.folder / ENDED)]
+            for case in done:
+                yield _outcome(case, int((case.folder / ENDED).read_text()), usage.ru_maxrss * 1024)
+            if len(done) < len(begun):
+                case = begun[len(done)]
+                is_late = pid in late
+                yield Outcome(case, "hang", f"more than {LIMIT_S:.0f} s") if is_late else _outcome(case, status, 0)
+                batch = [*begun[len(done) + 1 :], *batch]
         if not pid:
             time.sleep(0.005)
 
 
-def _started(case: Case) -> int:
+def _started(batch: Sequence[Case]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 1
-    try:
-        code = _run(case)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    for case in batch:
+        code = 1
+        try:
+            code = _run(case)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        (case.folder / ENDED).write_text(str(code << 8), encoding="ascii")  # as a process that ends with it has it
+    os._exit(0)
 
 
 def _run(case: Case) -> int:
     """Run the command of a case in this process, a child's, with its words in files."""
     for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(case.folder / f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        opened = os.open(case.folder / f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
     sys.stdout = TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
     sys.stderr = TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
     warnings.resetwarnings()  # the suite makes errors of them

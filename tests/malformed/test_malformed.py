@@ -1,6 +1,8 @@
 """Whatever is fed in: it works with the right content, or it is one sentence and exit code 2; never a traceback."""
 
+import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ from tests.tiny_models import char_tokenizer, random_model
 
 SEED = 20261126
 QUICK = {"configuration": 14, "override": 16, "lists": 6, "sweep": 4, "data": 22, "predictions": 6}
+TOGETHER = 12
+"""Cases of a sample that share a process."""
 ALL = {
     "configuration": 260,
     "override": 260,
@@ -41,9 +45,9 @@ def table(found: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def ended(folder: Path, counts: dict[str, int], sources: Sources) -> list[Outcome]:
+def ended(folder: Path, counts: dict[str, int], sources: Sources, together: int = 1) -> list[Outcome]:
     found = []
-    for outcome in outcomes(cases(folder, SEED, counts, sources)):
+    for outcome in outcomes(cases(folder, SEED, counts, sources), together):
         found.append(outcome)
         shutil.rmtree(outcome.case.folder)
         if outcome.is_fault:  # shown at once, for who waits
@@ -57,17 +61,36 @@ def faults(found: list[Outcome]) -> list[str]:
 
 
 def test_a_sample_of_malformed_inputs(tmp_path: Path) -> None:
-    found = ended(tmp_path, QUICK, Sources())
+    found = ended(tmp_path, QUICK, Sources(), TOGETHER)
     assert not faults(found)
     assert {one.name for one in found} == {"works", "refused"}
 
 
 def test_a_sample_of_each_known_kind(tmp_path: Path) -> None:
     known = [*table_cases(tmp_path, 4, 19), *block_cases(tmp_path, 4, 19)]
-    found = list(outcomes(known))
+    found = list(outcomes(known, TOGETHER))
     assert len(found) >= 30
     assert not faults(found)
     assert {one.name for one in found} == {"works", "refused"}
+
+
+def test_a_case_that_ends_its_process_ends_no_other(tmp_path: Path) -> None:
+    def refuse() -> None:
+        print("creditree: it is refused.", file=sys.stderr)
+        raise SystemExit(2)
+
+    acts: dict[str, Callable[[], None]] = {
+        "works": lambda: None,
+        "crash": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "refused": refuse,
+        "traceback": lambda: os._exit(1),
+    }
+    made = [Case("act", kind, tmp_path / f"{n}-{kind}", (), act=act) for n in (1, 2) for kind, act in acts.items()]
+    for case in made:
+        case.folder.mkdir()
+    found = list(outcomes(made, together=5))
+    assert len(found) == len(made)
+    assert all(one.name == one.case.kind for one in found)
 
 
 @pytest.mark.thorough

@@ -68,12 +68,12 @@ class Gang(RayCrew):
     def _died(self, member: Member, index: int | None, dead: Dead, deaths: Counter[int], waiting: deque[int]) -> None:
         """Let all begin anew, and do again what any was at: nobody can go on with a part of the model."""
         self.tell(
-            f"a worker died or was lost{f' ({dead.reason})' if dead.reason else ''}; all {self.size} begin anew, since "
-            "they hold the model together, and their work is done again"
+            f"a worker died; all {self.size} begin anew, since they hold the model together, and their work is done "
+            "again"
         )
         lost = [own.order for own in self._members] + [index]
         for order in sorted({own for own in lost if own is not None}, reverse=True):
-            self._again(order, deaths, waiting, dead.reason or "for want of memory")
+            self._again(order, deaths, waiting, f" (one said: {dead.reason})" if dead.reason else "")
         self._replace(member)
 
     def _replace(self, member: Member) -> None:

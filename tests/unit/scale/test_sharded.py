@@ -61,7 +61,7 @@ def computed(network: WholeModel, adapter: Adapter, number: int) -> list[NDArray
             numbers += [logits.detach(), *(matrix.grad for matrix in adapter.matrices if matrix.grad is not None)]
             for matrix in adapter.matrices:
                 matrix.grad = None
-    return [tensor.numpy().copy() for tensor in numbers]
+    return [tensor.cpu().numpy().copy() for tensor in numbers]
 
 
 def of_base(network: WholeModel) -> int:
@@ -114,3 +114,21 @@ def test_each_process_holds_half_of_the_base_between_passes(kind: str, found: li
     for own in (by_kind[KINDS.index(kind)] for by_kind in found):
         assert own.bytes_divided <= 0.52 * own.bytes_whole  # odd rows are padded
         assert own.in_memory <= 0.7 * own.bytes_whole, (own.in_memory, own.bytes_whole)
+
+
+def moved(group: Group) -> list[float]:
+    """Return the largest differences of a model's numbers on the host, and on a GPU in a group of one."""
+    model, adapter = made("qwen2")
+    network = model.whole
+    assert network is not None
+    whole = computed(network, adapter, 0)
+    lockstep = group.divide(model, adapter)
+    assert {parameter.device.type for parameter in network.model.parameters()} == {"cuda"}
+    numbers = computed(network, adapter, 0)
+    lockstep.attend()
+    return [float(np.abs(own - other).max()) for own, other in zip(numbers, whole, strict=True)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_part_of_a_model_goes_to_the_gpu() -> None:
+    assert max(gathered([moved], "cuda")[0]) < 1e-10
