@@ -6,7 +6,7 @@ before and after, the mismatch of sampler and learner (mean over steps, nats a t
 took; then a line a method with means and standard deviations over the seeds. With `--out` the lines are added to a
 file, and runs that are in it are not made again.
 
-    python benchmarks/server_curves.py --python .venv-vllm/bin/python [--steps 20] [--out FILE]
+    python benchmarks/server_curves.py --python .venv-vllm/bin/python [--steps 60] [--out FILE]
 """
 
 import argparse
@@ -28,18 +28,19 @@ from creditree.runs.directory import RunDirectory
 from creditree.runs.environment import describe_environment
 from creditree.setup.training import train_into
 
-METHODS = {"t-spmo": "{name: t-spmo, group: 8}", "grpo": "{name: grpo, group: 8, kl: 0}"}
+METHODS = {"t-spmo": "{name: t-spmo, group: 8, l2: 0}", "grpo": "{name: grpo, group: 8, kl: 0}"}
 SEEDS = (0, 1, 2)
 ENGINES = ("in_process", "vllm")
 RUN = """
 seed: {seed}
 model: {{name: "{model}", dtype: bfloat16}}
-task: {{name: word_problems, num_held_out: 60}}
+task: {{name: word_problems, num_held_out: 200}}
 method: {method}
+lora: {{layers: 1.0}}
 sampling: {{temperature: 1.0, max_new_tokens: 64}}
 engine: {engine}
-train: {{steps: {steps}, problems_per_step: 4, learning_rate: 5e-3}}
-evaluation: {{problems: 60, temperatures: [0]}}
+train: {{steps: {steps}, problems_per_step: 8, learning_rate: 5e-3}}
+evaluation: {{problems: 200, temperatures: [0]}}
 """
 
 
@@ -96,7 +97,7 @@ def main() -> None:
     """Make all runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="interpreter that has vLLM")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     known = arguments.out.read_text().splitlines() if arguments.out and arguments.out.exists() else []

@@ -1,4 +1,4 @@
-"""Commands with workers on Ray: the driver killed and continued, measurements, refusals; and nothing of Ray without."""
+"""Commands with workers on Ray: the driver killed and continued, measurements, refusals."""
 
 import json
 import os
@@ -77,6 +77,24 @@ def test_a_killed_driver_is_continued_to_the_bit_and_workers_measure_what_one_pr
     assert measured[0]["pass@1"] == measured[1]["pass@1"]
 
 
+@pytest.mark.slow
+def test_a_base_that_is_divided_among_workers_is_trained_and_measured(tmp_path: Path) -> None:
+    measured = {"problems": 8, "temperatures": [0]}
+    config = str(write_config(tmp_path / "c.yaml", model={"sharded": True}, evaluation=measured))
+    refused = started("train", config, "--run", str(tmp_path / "none"))
+    out, err = refused.communicate(timeout=300)
+    assert (refused.returncode, out) == (2, "")
+    assert "there are no --workers; set --workers to 2 or more" in " ".join(err.split())
+    assert not (tmp_path / "none").exists()
+    run = str(tmp_path / "run")
+    out, err = ended(started("train", config, "--run", run, "--workers", "2", "--json"))
+    assert json.loads(out)
+    assert "with 1/2 of every layer of the base" in err
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+    divided = json.loads(ended(started("eval", run, "--problems", "8", "--json", "--workers", "2"))[0])
+    assert divided["pass@1"]
+
+
 @pytest.mark.thorough
 def test_too_few_processors_are_refused_at_once(tmp_path: Path) -> None:
     config, many = str(write_config(tmp_path / "c.yaml")), str(len(os.sched_getaffinity(0)) + 1)
@@ -84,17 +102,3 @@ def test_too_few_processors_are_refused_at_once(tmp_path: Path) -> None:
     out, err = command.communicate(timeout=300)
     assert (command.returncode, out) == (2, "")
     assert f"--workers is {many}, each of which needs 1 CPU, and there is room for" in " ".join(err.split())
-
-
-def test_who_works_alone_imports_no_ray(tmp_path: Path) -> None:
-    program = (
-        "import sys, creditree as ct\n"
-        "class Quiet(ct.Watcher): pass\n"
-        f"ct.train({{'task': 'multiplication', 'train': {{'steps': 1}}, 'sampling': {{'max_new_tokens': 4}},"
-        f" 'evaluation': {{'problems': 2, 'temperatures': [0]}}}}, {str(tmp_path / 'run')!r}, watcher=Quiet())\n"
-        "print([name for name in sys.modules if name.partition('.')[0] == 'ray' or name.startswith('creditree.scale')])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert run.stdout.strip() == "[]", run.stderr

@@ -54,6 +54,20 @@ def test_what_is_sampled_follows_the_adapter(vllm: Started) -> None:
         engine.close()
 
 
+def test_more_prompts_than_the_server_reads_at_once(vllm: Started) -> None:
+    """A prompt that is read in parts, drawn from with a seed, has ended vLLM's CPU build."""
+    model = load_model(str(vllm.model), "bfloat16")
+    prompts = list(np.random.default_rng(0).integers(5, 300, (200, 100)))
+    engine = VllmEngine(model, None, ServerSpec(vllm.url), prompts[:2])
+    try:
+        asked = [SampleRequest(ids, (Key.of(place),), 4) for place, ids in enumerate(prompts)]
+        found, ledger = engine.sample(asked, Sampling(1.0))
+        assert [len(drawn) for drawn in found] == [1] * len(prompts)
+        assert ledger.prefilled == 200 * 100
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("method", ["{name: grpo, group: 8}", "{name: t-spmo, group: 8}"])
 def test_a_run(method: str, vllm: Started, tmp_path: Path) -> None:
     text = RUN.format(model=vllm.model, url=vllm.url, method=method)

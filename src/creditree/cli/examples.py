@@ -12,7 +12,7 @@ EXAMPLES = {
     "pilot": "problems.csv --model Qwen/Qwen2.5-1.5B-Instruct --budget 2h --out pilots/mine",
     "monitor": "runs/svamp fresh.csv --json",
     "compare": "runs/svamp runs/other",
-    "report": "runs/svamp runs/other --out report.html",
+    "report": "runs/svamp runs/other --out both.html --figures figures",
     "tree": "runs/svamp last",
     "view": "runs/svamp",
     "doctor": "runs/svamp",

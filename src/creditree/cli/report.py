@@ -13,10 +13,7 @@ def report(
         Path | None, typer.Option("--figures", metavar="DIR", help="Write every chart as PNG and SVG, too.")
     ] = None,
 ) -> None:
-    """Write one HTML file that shows runs: result, curves, cost, signal, examples and rollout trees.
-
-    Example: creditree report runs/a runs/b --out both.html --figures figures
-    """
+    """Write one HTML file that shows runs: result, curves, cost, signal, examples and rollout trees."""
     from creditree.cli.output import console
     from creditree.measure.report import report as reported
 

@@ -14,10 +14,7 @@ def view(
     run: Annotated[Path, typer.Argument(help="Run directory, also of a run that still trains.")],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0: any.")] = 8765,
 ) -> None:
-    """Show a run in the browser while it trains: curves, a search over all completions, and their trees.
-
-    Example: creditree view runs/a
-    """
+    """Show a run in the browser while it trains: curves, a search over all completions, and their trees."""
     from creditree.cli.output import console
     from creditree.view.server import serving
 

@@ -38,9 +38,7 @@ class ModelConfig(Block):
         "float32", description="of the frozen base; int8 and nf4 need bitsandbytes; adapters stay float32"
     )
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
-    sharded: bool = Field(
-        False, description="true: the frozen base is divided among the processes of --workers, by layers (FSDP2)"
-    )
+    sharded: bool = Field(False, description="true: the frozen base is divided among the workers, by layers (FSDP2)")
 
 
 class LoraBlock(Block):

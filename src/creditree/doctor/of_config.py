@@ -51,6 +51,7 @@ def case_of_config(config: RunConfig, host: Host, watcher: Watcher, *, probe: bo
         left_out.append("the warm start was left out of the probe: what is said of completions is from before it")
     watcher.message("trying the first steps, of a few problems; nothing is written")
     rehearsal = rehearse(resolved, watcher)
+    left_out += [] if rehearsal.doubt is None else [rehearsal.doubt]
     whole = Case(
         host=host,
         config=resolved.config,

@@ -43,6 +43,18 @@ class Rehearsal:
     groups: int
     seconds: float
 
+    @property
+    def doubt(self) -> str | None:
+        """What it is too short to say, or None: where completions take long, a minute samples few groups."""
+        if self.groups >= LEAST_GROUPS:
+            return None
+        paid = sum((completion.attempt.reward or 0) > 0 for completion in self.completions)
+        return (
+            f"whether rewards vary cannot be said of so few groups ({self.groups}; {LEAST_GROUPS} are needed): "
+            f"{paid} of {len(self.completions)} completions got a reward above 0; once it trains, creditree doctor "
+            "says more of the run"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return how much was sampled."""
         counts = {"steps": len(self.records), "groups": self.groups, "completions": len(self.completions)}

@@ -71,6 +71,7 @@ def evaluate(request: EvaluationRequest, watcher: Watcher) -> Evaluated:
     ConfigError, DataError, ModelError or RunError, and Interrupted where a signal stopped it.
     """
     measurement, words = measurement_of(request), edited(request.target)
+    check_sharded(measurement.jobs[0].config, request.workers)
     settings = yaml.safe_dump(settings_of(measurement), sort_keys=False, allow_unicode=True, width=120)
     code = [code_digest(job.config.reward) for job in measurement.jobs]
     opened = unfinished(settings, code) if request.out is None else EvaluationDirectory.open(request.out, settings)
@@ -118,7 +119,6 @@ def _measured(
         verifiers: list[Verifier] = [
             stack.enter_context(closing(build_verifier(job.config.reward))) for job in measurement.jobs
         ]
-        check_sharded(config, workers)
         block = config.model
         model = load_model(block.name, block.dtype, block.device, sharded=block.sharded)
         base = BaseDigests.of(model, config.model.dtype)

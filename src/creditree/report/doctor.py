@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from creditree.report.wording import terminal_table
+from creditree.report.wording import duration, terminal_table
 from creditree.units import show_bytes
 
 STYLES = {"problem": "bold red", "note": "bold blue"}
@@ -73,8 +73,12 @@ def _fits(memory: Mapping[str, Any] | None) -> list[str]:
 def _tried(probe: Mapping[str, Any] | None) -> list[str]:
     if probe is None:
         return []
-    sampled = f"{probe['groups']} groups, {probe['completions']:,} completions"
-    return [f"Tried: {probe['steps']} steps in memory, {sampled}, in {probe['seconds']:.1f} s."]
+    counted = ", ".join(_counted(probe[name], name) for name in ("steps", "groups", "completions"))
+    return [f"Tried in memory: {counted}, in {duration(probe['seconds'])}."]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what[:-1] if number == 1 else what}"
 
 
 def _finding(finding: Mapping[str, Any], spelled: Callable[[str], str]) -> list[RenderableType]:

@@ -4,16 +4,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from socket import gethostname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from creditree.disk import is_folder
-from creditree.errors import CreditreeError
+from creditree.errors import CreditreeError, is_out_of_memory
 from creditree.scale.crew import Order, Reply, SentWeights
 from creditree.scale.lockstep import OutOfStepError
 
 if TYPE_CHECKING:
     from creditree.scale.sharded import Seat
     from creditree.scale.worker import CrewWorker
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,10 @@ class Actor:
         if is_folder(self._directory):
             os.chdir(self._directory)
         torch.set_num_threads(self._threads)
-        try:
-            self._worker = self._make() if self._seat is None else self._seated(self._seat)
-        except (CreditreeError, MemoryError) as error:
-            return Failed(error)
-        except OutOfStepError as error:
-            return Dead(str(error))
+        return self._answered(self._started)
+
+    def _started(self) -> Started:
+        self._worker = self._make() if self._seat is None else self._seated(self._seat)
         return Started(gethostname(), self._worker.holds)
 
     def _seated(self, seat: "Seat") -> "CrewWorker":
@@ -87,7 +87,7 @@ class Actor:
         answer = self._answered(self._worker.attend)
         return Dead(str(answer.error)) if isinstance(answer, Failed) else answer
 
-    def _answered(self, made: Callable[[], Reply]) -> Reply | Failed | Dead:
+    def _answered(self, made: Callable[[], Done]) -> Done | Failed | Dead:
         try:
             return made()
         except OutOfStepError as error:
@@ -95,7 +95,7 @@ class Actor:
         except (CreditreeError, MemoryError) as error:
             return Failed(error, alone=self._is_alone)
         except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":
+            if not is_out_of_memory(error):
                 raise
             return Failed(error, alone=self._is_alone)
 

@@ -181,9 +181,11 @@ class RayCrew:
                 self._check(member, answer)
                 member.is_ready = True
             elif isinstance(answer, Failed):
-                self._failed(answer)
                 if index is not None or not member.is_ready:
+                    self._failed(answer)
                     raise answer.error
+                if answer.alone:
+                    yield member, index, Dead(str(answer.error))
             else:
                 yield member, index, answer
 
@@ -213,14 +215,14 @@ class RayCrew:
             self._again(index, deaths, waiting)
         self._replace(member)
 
-    def _again(self, index: int, deaths: Counter[int], waiting: deque[int], why: str = "for want of memory") -> None:
+    def _again(self, index: int, deaths: Counter[int], waiting: deque[int], said: str = "") -> None:
         """Let an order be done again. Raises ModelError where too many have died of it."""
         deaths[index] += 1
         waiting.appendleft(index)
         if deaths[index] == MOST_DEATHS:
             raise ModelError(
-                f"{MOST_DEATHS} workers died of the same work, {why}, it seems; lower train.max_rows, "
-                "train.micro_batch_tokens or sampling.max_new_tokens, and continue with `resume`."
+                f"{MOST_DEATHS} workers died of the same work, for want of memory, it seems{said}; lower "
+                "train.max_rows, train.micro_batch_tokens or sampling.max_new_tokens, and continue with `resume`."
             )
 
     def _replace(self, member: Member) -> None:

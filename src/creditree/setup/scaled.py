@@ -30,7 +30,7 @@ from creditree.setup.grading import build_verifier
 from creditree.setup.machine import whole_memory
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved
-from creditree.setup.sharded import check_host, check_sharded
+from creditree.setup.sharded import check_host
 from creditree.setup.workload import rows_of, workload_of
 from creditree.train.inputs import BaseDigests
 from creditree.train.settings import Parts
@@ -47,7 +47,6 @@ def build_scaled(resolved: Resolved, workers: int, tell: Tell) -> Parts:
     """
     config = resolved.config
     check_workers(config, workers)
-    check_sharded(config, workers)
     if ADDRESS not in os.environ:
         _check_memory(config, workers)
     with ExitStack() as stack:
@@ -94,7 +93,6 @@ class MeasuringWorkers:
         `model`, `trained`, `verifiers`: those of this process.
         """
         check_workers(self.config, workers)
-        check_sharded(self.config, workers)
         with ExitStack() as stack:
             crew = _crew(self.config, partial(measuring_worker, self), workers, tell, stack)
             crew.start(dict(BaseDigests.of(model, self.config.model.dtype).to_json()))

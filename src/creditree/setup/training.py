@@ -63,6 +63,7 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, work
         for axis, name in config.method.locations.items():
             check_named(axis, name)
     resolved = resolve(config, recorded=_recorded(run) if is_there else None)
+    check_sharded(resolved.config, workers)
     opened = RunDirectory.resume if resume else RunDirectory.create
     with opened(run, resolved.yaml) as directory:
         parts = _built(resolved, workers, watcher, directory)
@@ -80,7 +81,6 @@ def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, work
 
 
 def _built(resolved: Resolved, workers: int | None, watcher: Watcher, run: RunDirectory) -> Parts:
-    check_sharded(resolved.config, workers)
     if workers is None:
         return build(resolved, Surroundings(run.path / SERVER_LOG, watcher.message))
     from creditree.setup.scaled import build_scaled  # Ray is imported by whoever asks for workers

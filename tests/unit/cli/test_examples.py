@@ -20,7 +20,9 @@ def test_every_command_has_one() -> None:
 def test_help_starts_with_an_example_that_the_command_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         GROUP.main([name, "--help"], prog_name="creditree")
-    first = capsys.readouterr().out.strip().splitlines()[0]
+    shown = capsys.readouterr().out
+    assert shown.count("Example:") == 1
+    first = shown.strip().splitlines()[0]
     assert first.startswith(f"Example: creditree {name} ")
     words = shlex.split(first.removeprefix("Example: creditree "))
     assert GROUP.commands[name].make_context(name, words[1:]).params

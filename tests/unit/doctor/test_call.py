@@ -77,7 +77,17 @@ def test_a_healthy_configuration_has_no_problem_and_writes_nothing(
     assert record["memory"]["fits"] is True
     assert record["probe"]["groups"] >= 16
     assert list(tmp_path.iterdir()) == []
-    assert "Tried: " in text_of(checkup)
+    assert "Tried in memory: " in text_of(checkup)
+
+
+def test_a_probe_of_few_groups_says_what_it_cannot_say() -> None:
+    checkup = checked(SMALL | LONGER, "train.steps=1")
+    doubts = [
+        sentence for sentence in checkup.left_out if "cannot be said of so few groups (2; 8 are needed)" in sentence
+    ]
+    assert len(doubts) == 1
+    assert doubts[0] in text_of(checkup).replace("\n", " ")
+    assert "Tried in memory: 1 step, 2 groups, " in text_of(checkup)
 
 
 def test_completions_that_are_cut_off_are_seen_in_the_first_steps() -> None:

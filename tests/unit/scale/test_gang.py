@@ -2,15 +2,18 @@
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
-from creditree.errors import DataError
+from creditree.errors import DataError, ModelError
 from creditree.rng import Key
 from creditree.scale.cluster import Need
 from creditree.scale.crew import Order
@@ -77,3 +80,34 @@ def test_what_one_cannot_do_is_said_and_the_others_go_on() -> None:
     tokens = [[sample.token_ids.tolist() for own in drawn for sample in own] for drawn in (ours, alone, one)]
     assert tokens == [tokens[1], tokens[1], tokens[1][:1]]
     assert told == []
+
+
+def short_of_memory(path: Path) -> CrewWorker:
+    """Return a worker that runs out of memory in the middle of a pass, where it finds a file before others do."""
+    made = worker("grpo")
+    network = made.engine.model.whole  # type: ignore[attr-defined]
+
+    def fails(module: torch.nn.Module, inputs: Any) -> None:
+        with suppress(FileNotFoundError):
+            path.unlink()
+            raise MemoryError
+
+    network.layer_modules[2].register_forward_pre_hook(fails)
+    return made
+
+
+def test_memory_that_runs_out_in_a_pass_ends_what_was_asked_for_and_nothing_hangs(tmp_path: Path) -> None:
+    told: list[str] = []
+    requests = [SampleRequest(np.array([5, 6, 7 + n]), (Key.of(n),), 6) for n in range(4)]
+    orders = [Order("sample", ([request], Sampling())) for request in requests]
+    path = tmp_path / "full"
+    with joined():
+        gang = Gang(partial(short_of_memory, path), 2, Need(), told.append)
+        gang.start({})
+        path.touch()
+        with pytest.raises(ModelError, match="memory ran out in a pass of a model that is divided among workers"):
+            gang.run(orders, None)
+        drawn = gang.run(orders, None)  # all have begun anew
+        gang.close()
+    assert len(drawn) == 4
+    assert not told
