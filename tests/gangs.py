@@ -9,15 +9,15 @@ from creditree.scale.sharded import Group, Seat, meeting_point
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["creditree.scale.sharded", "creditree.setup.parts", "tests.scaled"])
-LATE_S = 300.0
+HOST, LATE_S = "127.0.0.1", 300.0
 
 
 def gathered(works: Sequence[Callable[[Group], Any]], device: str = "cpu") -> list[Any]:
     """Run each work in a process of its own, all in one group; return what they return. Raises what one raises."""
-    point = meeting_point()
+    point = meeting_point(HOST)
     pipes = [FORKS.Pipe(duplex=False) for _ in works]
     processes = [
-        FORKS.Process(target=_be, args=(Seat(number, len(works), "localhost", point.port, 0, device), work, sent))
+        FORKS.Process(target=_be, args=(Seat(number, len(works), HOST, point.port, 0, device), work, sent))
         for number, (work, (_, sent)) in enumerate(zip(works, pipes, strict=True))
     ]
     for process in processes:

@@ -74,7 +74,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("hopeless")
     wrong = [replace(one, answers=(str(10**7 + index),)) for index, one in enumerate(products(60))]
     table, out = write(folder / "wrong.csv", wrong), folder / "out"
-    done = creditree("pilot", table, *MODEL, "--budget", "20s", "--out", out)
+    done = creditree("pilot", table, *MODEL, "--budget", "8s", "--out", out)
     assert "Do not train yet" in " ".join(done.stdout.split())
     return table, out
 
@@ -166,9 +166,9 @@ def test_a_guard_that_cannot_be_used_is_refused_before_anything_is_trained(
 def test_other_settings_and_another_table_are_refused(refuse: Refuse, hopeless: tuple[Path, Path]) -> None:
     table, out = hopeless
     sentence = refuse("pilot", table, *MODEL, "--budget", "30s", "--out", out)
-    assert "budget_s is 20.0 in the pilot and 30.0 now" in sentence
+    assert "budget_s is 8.0 in the pilot and 30.0 now" in sentence
     write(table, products(50))
-    assert "problems_sha256" in refuse("pilot", table, *MODEL, "--budget", "20s", "--out", out)
+    assert "problems_sha256" in refuse("pilot", table, *MODEL, "--budget", "8s", "--out", out)
 
 
 def test_a_directory_of_somebody_else_is_left_alone(refuse: Refuse, table: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from creditree.models.directory import locate
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from tests.e2e.command import creditree, creditree_json, typed, write_config
+from tests.e2e.command import creditree, creditree_json, python, write_config
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,31 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_config(tmp_path_factory.mktemp("config") / "run.yaml")
 
 
+LISTED = """
+import atexit, sys
+from pathlib import Path
+there = Path(sys.argv.pop(1))
+atexit.register(lambda: there.write_text(" ".join(sys.modules), encoding="utf-8"))
+from creditree.cli.main import run
+run()
+"""
+"""The command as a user types it; in the end, the names of what it has imported are in a file."""
+
+
 @pytest.fixture(scope="module")
 def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "t-spmo"
-    done = typed("train", config, "--run", path)
+    done = python("-c", LISTED, str(path) + ".modules", "train", str(config), "--run", str(path))
     for words in ("step 6/6", "greedy", "sampled", "decoded", "forwarded", "Saved"):
         assert words in done.stdout
     assert done.stderr == ""
     return path
+
+
+def test_who_works_alone_imports_no_ray(run: Path) -> None:
+    names = Path(f"{run}.modules").read_text(encoding="utf-8").split()
+    assert "creditree.train.trainer" in names
+    assert [name for name in names if name.partition(".")[0] == "ray" or name.startswith("creditree.scale")] == []
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Commands with workers on Ray: the driver killed and continued, measurements, refusals; and nothing of Ray without."""
+"""Commands with workers on Ray: the driver killed and continued, measurements, refusals."""
 
 import json
 import os
@@ -102,17 +102,3 @@ def test_too_few_processors_are_refused_at_once(tmp_path: Path) -> None:
     out, err = command.communicate(timeout=300)
     assert (command.returncode, out) == (2, "")
     assert f"--workers is {many}, each of which needs 1 CPU, and there is room for" in " ".join(err.split())
-
-
-def test_who_works_alone_imports_no_ray(tmp_path: Path) -> None:
-    program = (
-        "import sys, creditree as ct\n"
-        "class Quiet(ct.Watcher): pass\n"
-        f"ct.train({{'task': 'multiplication', 'train': {{'steps': 1}}, 'sampling': {{'max_new_tokens': 4}},"
-        f" 'evaluation': {{'problems': 2, 'temperatures': [0]}}}}, {str(tmp_path / 'run')!r}, watcher=Quiet())\n"
-        "print([name for name in sys.modules if name.partition('.')[0] == 'ray' or name.startswith('creditree.scale')])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert run.stdout.strip() == "[]", run.stderr

@@ -42,6 +42,13 @@ def doubled(data: bytes, draw: random.Random) -> bytes:
     return data[:stop] + data[start:stop] + data[stop:]
 
 
+def pumped(data: bytes, draw: random.Random) -> bytes:
+    """A few bytes over and over: what takes quadratic time shows."""
+    start = draw.randrange(len(data) + 1)
+    piece = data[start : start + draw.randrange(1, 9)]
+    return data[:start] + piece * (LONGEST_PUMP // max(1, len(piece))) + data[start:]
+
+
 def line_doubled(data: bytes, draw: random.Random) -> bytes:
     lines = data.splitlines(keepends=True) or [b""]
     place = draw.randrange(len(lines))
@@ -60,6 +67,7 @@ def inserted(data: bytes, draw: random.Random) -> bytes:
     return data[:place] + draw.choice(INSERTED) + data[place:]
 
 
+LONGEST_PUMP = 30_000
 INSERTED = (
     b"\x00", b"\x1b[2J", b"\x9b", b"\xff", b"\xed\xa0\x80", "\u202e".encode(),
     b"\\ud800", b"\\u0000", b'"', b"'", b"\n",
@@ -69,7 +77,20 @@ INSERTED = (
 )  # fmt: skip
 BYTES: dict[str, Mutation] = {
     one.__name__: one
-    for one in (cut, emptied, garbage, flipped, missing, doubled, line_doubled, swapped, inserted, inserted, inserted)
+    for one in (
+        cut,
+        emptied,
+        garbage,
+        flipped,
+        missing,
+        doubled,
+        pumped,
+        line_doubled,
+        swapped,
+        inserted,
+        inserted,
+        inserted,
+    )
 }
 
 

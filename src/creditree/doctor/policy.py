@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from scipy.stats import mannwhitneyu
-
 from creditree.doctor.case import Case, quarters
 from creditree.doctor.completions import JudgedCompletion, by_step
 from creditree.doctor.diagnosis import Diagnosis, quoted
@@ -133,6 +131,8 @@ def _fallen(case: Case) -> Diagnosis | None:
     before, after = fmean(early), fmean(late)
     if before <= 0 or after >= FELL * before:
         return None
+    from scipy.stats import mannwhitneyu  # two thirds of a second, where only few runs have fallen
+
     p = float(mannwhitneyu(early, late, alternative="greater").pvalue)
     if p >= LEVEL_OF_FALL:
         return None

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 LEVEL = 0.05
 """A difference is claimed where the 95 % interval excludes 0 and p is below this."""
@@ -20,7 +20,7 @@ def problems_needed(gain: float, discordant: float, level: float = LEVEL, power:
     if not (0 < gain <= 1 and 0 <= discordant <= 1):
         raise ValueError(f"a gain of {gain} with {discordant} of the outcomes changed is none of shares")
     psi = max(gain, discordant)
-    z_level, z_power = float(norm.ppf(1 - level / 2)), float(norm.ppf(power))
+    z_level, z_power = float(ndtri(1 - level / 2)), float(ndtri(power))
     return float((z_level * sqrt(psi) + z_power * sqrt(psi - gain * gain)) ** 2 / (gain * gain))
 
 

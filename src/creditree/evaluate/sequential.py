@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 FloatArray = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def clopper_pearson_lower(successes: int, n: int, level: float) -> float:
     """
     if n < 1 or not 0 <= successes <= n or not 0 < level < 1:
         raise ValueError(f"{successes} successes of {n} at level {level}: they give no bound")
-    return 0.0 if successes == 0 else float(beta.ppf(level, successes, n - successes + 1))
+    return 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, level))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, norm, ttest_1samp
+from scipy.special import bdtr, ndtri, stdtr
 
 from creditree.rng import Key
 
@@ -212,7 +212,8 @@ def seed_test(differences: Sequence[float]) -> float:
         raise ValueError("one seed has no spread")
     if np.ptp(numbers) == 0:
         return 0.0 if numbers[0] else 1.0
-    return float(ttest_1samp(numbers, 0.0).pvalue)
+    t = numbers.mean() / (numbers.std(ddof=1) / np.sqrt(len(numbers)))
+    return float(2 * stdtr(len(numbers) - 1, -abs(t)))
 
 
 def mean_and_spread(values: Sequence[float]) -> Spread:
@@ -244,7 +245,7 @@ def _number(data: object) -> float:
 def _quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: it lies between 0 and 1, as in 0.95")
-    return float(norm.ppf(0.5 + confidence / 2))
+    return float(ndtri(0.5 + confidence / 2))
 
 
 def _table(before: ArrayLike, after: ArrayLike) -> tuple[int, int, int, int]:
@@ -261,7 +262,7 @@ def _table(before: ArrayLike, after: ArrayLike) -> tuple[int, int, int, int]:
 
 
 def _sign_test(lost: int, gained: int) -> float:
-    return min(1.0, 2.0 * float(binom.cdf(min(lost, gained), lost + gained, 0.5)))
+    return min(1.0, 2.0 * float(bdtr(min(lost, gained), lost + gained, 0.5)))
 
 
 def _correlation(both: int, lost: int, gained: int, neither: int) -> float:

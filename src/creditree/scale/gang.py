@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from creditree.errors import RunError
 from creditree.scale.actor import Dead, Failed
+from creditree.scale.cluster import ray_module
 from creditree.scale.crew import Heard, Order, Reply
 from creditree.scale.ray_crew import MOST_DEATHS, START_S, Member, RayCrew
 from creditree.scale.sharded import Seat, meeting_point
@@ -25,7 +26,8 @@ class Gang(RayCrew):
     _round: int = 0
 
     def __post_init__(self) -> None:
-        self._point = meeting_point()
+        self._host = ray_module().util.get_node_ip_address()
+        self._point = meeting_point(self._host)
         super().__post_init__()
 
     @property
@@ -90,5 +92,4 @@ class Gang(RayCrew):
         self._members = [self._begun(number, failed) for number in range(self.size)]
 
     def _seat(self, number: int) -> Seat:
-        host = self._ray.util.get_node_ip_address()
-        return Seat(number, self.size, host, self._point.port, self._meeting, self.device)
+        return Seat(number, self.size, self._host, self._point.port, self._meeting, self.device)

@@ -5,11 +5,11 @@ layer at a time.
 (`WholeModel`). What learns is no part of it: an adapter is whole in each process.
 """
 
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from socket import gethostname
 
 import torch
 import torch.distributed as dist
@@ -65,7 +65,7 @@ class Group:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Run the block when all who came before on this machine have ended theirs: it has room for one whole model."""
-        place = f"turn/{gethostname()}"
+        place = f"turn/{socket.gethostname()}"
         number = self._store.add(place, 1)
         if number > 1:
             self._store.wait([f"{place}/{number - 1}"], WAIT)
@@ -93,9 +93,11 @@ class Group:
         return lockstep
 
 
-def meeting_point() -> TCPStore:
-    """Return where processes can meet, at a free port of this machine."""
-    return TCPStore("localhost", 0, is_master=True, wait_for_workers=False, timeout=WAIT)
+def meeting_point(host: str) -> TCPStore:
+    """Return where processes can meet: at a free port of one address of this machine, and of no other one."""
+    server = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    port = server.getsockname()[1]
+    return TCPStore(host, port, is_master=True, wait_for_workers=False, timeout=WAIT, master_listen_fd=server.detach())
 
 
 def _least(number: int) -> int:

@@ -134,16 +134,19 @@ def _last_tag(text: str) -> tuple[int, int] | None:
 
 
 def _last_boxes(text: str) -> tuple[int, str] | None:
-    """Return where the last box starts, and its content with those of the boxes before it that are joined to it."""
+    """Return where the last box starts, and its content with those of the boxes before it that are joined to it.
+
+    An empty box is no element of a list, and joined to none.
+    """
     start = max(text.rfind(name) for name in BOXES)
     last = None if start < 0 else _box(text, start)
     if last is None:
         return None
     contents, first = [last[0]], start
-    while len(contents) < MOST_BOXES:
+    while last[0] and len(contents) < MOST_BOXES:
         before = max(text.rfind(name, 0, first) for name in BOXES)
         box = None if before < 0 else _box(text, before)
-        if box is None or box[1] > first or not _joined(text[box[1] : first]):
+        if box is None or not box[0] or box[1] > first or not _joined(text[box[1] : first]):
             break
         contents.insert(0, box[0])
         first = before

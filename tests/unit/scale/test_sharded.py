@@ -26,14 +26,15 @@ LEARNED, SAMPLED = (1, 3), (4, 1)
 
 @dataclass(frozen=True)
 class Found:
-    """What one process computed whole and divided, and the bytes of the base that it held then: by whom they are known,
-    and of all tensors there are."""
+    """What one process computed whole and divided, and the bytes of the base that it held then, of its parameters and
+    of all tensors there are; and how many layers were gathered at once at most."""
 
     whole: list[NDArray[np.float64]]
     divided: list[NDArray[np.float64]]
     bytes_whole: int
     bytes_divided: int
     in_memory: int
+    gathered: int
 
 
 def made(kind: str) -> tuple[Model, Adapter]:
@@ -78,6 +79,14 @@ def in_memory() -> int:
     return sum(held.values())
 
 
+def gathered_layers(network: WholeModel) -> int:
+    """Return how many layers are whole at the moment."""
+    return sum(
+        all(not hasattr(p, "to_local") for name, p in layer.named_parameters() if "lora_" not in name)
+        for layer in network.layer_modules
+    )
+
+
 def both_ways(number: int, group: Group) -> list[Found]:
     found = []
     for kind in KINDS:
@@ -88,11 +97,14 @@ def both_ways(number: int, group: Group) -> list[Found]:
         whole, size = computed(network, adapter, number), of_base(network)
         with group.turn():
             lockstep = group.divide(model, adapter)
+        counts: list[int] = []
+        for module in (*network.layer_modules, network.head):
+            module.register_forward_pre_hook(lambda *inputs, own=network, to=counts: to.append(gathered_layers(own)))
         numbers = computed(network, adapter, number)
         lockstep.attend()
         own = sum(matrix.numel() * 8 for matrix in adapter.matrices)
-        found.append(Found(whole, numbers, size, of_base(network), in_memory() - before - own))
-        del model, adapter, network, lockstep
+        found.append(Found(whole, numbers, size, of_base(network), in_memory() - before - own, max(counts)))
+        del model, adapter, network, lockstep, module
     return found
 
 
@@ -110,9 +122,12 @@ def test_a_divided_model_computes_what_a_whole_one_does(kind: str, found: list[l
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_process_holds_half_of_the_base_between_passes(kind: str, found: list[list[Found]]) -> None:
+def test_each_process_holds_half_of_the_base_and_gathers_one_layer_at_a_time(
+    kind: str, found: list[list[Found]]
+) -> None:
     for own in (by_kind[KINDS.index(kind)] for by_kind in found):
         assert own.bytes_divided <= 0.52 * own.bytes_whole  # odd rows are padded
+        assert own.gathered == 1
         assert own.in_memory <= 0.7 * own.bytes_whole, (own.in_memory, own.bytes_whole)
 
 

@@ -42,6 +42,8 @@ def test_the_last_box(text: str, answer: str | None) -> None:
         ("we count 3 red, then 12 blue ones", "12"),
         ("\\frac{1}{2}", "\\frac{1}{2}"),
         ("\\boxed{}", None),
+        ("\\boxed{5} and \\boxed{}", None),
+        ("\\boxed{} and \\boxed{5}", "5"),
         ("", None),
         ("I do not know", None),
     ],
@@ -53,6 +55,7 @@ def test_the_final_answer(text: str, answer: str | None) -> None:
 def test_marks_that_change_nothing_that_is_seen_are_dropped() -> None:
     assert cleaned("\u202e1\u200b2\ud8003\0") == "123"
     assert cleaned("e\u0301") == "é"
+    assert cleaned("a" + " " * 1000 + "b \n c") == "a" + " " * 200 + "b \n c"
 
 
 @given(st.text(alphabet="\\{}$abx1. \n</think>boxed", max_size=300))
