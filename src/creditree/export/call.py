@@ -41,7 +41,9 @@ def export(request: ExportRequest, watcher: Watcher) -> Exported:
 def _adapter(source: TrainedRun, path: Path) -> Exported:
     if not source.is_adapter:
         raise ConfigError(f"run '{source.run.path}' trained all weights and has no adapter; export it with `merged`.")
-    exported = Exported("adapter", str(path), source.base.name, "a LoRA adapter in PEFT's format", "float32", None)
+    base = source.base
+    over = f", which learned over the {base.dtype} weights of its base" if base.dtype in ("int8", "nf4") else ""
+    exported = Exported("adapter", str(path), base.name, f"a LoRA adapter in PEFT's format{over}", "float32", None)
     with published(path) as folder:
         write_adapter(source, folder)
         _write_card(source, folder, exported)
