@@ -5,14 +5,14 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from creditree.scale.sharded import Group, Seat, meeting_point
+from creditree.scale.sharded import ModelGroup, Seat, meeting_point
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["creditree.scale.sharded", "creditree.setup.parts", "tests.scaled"])
 HOST, LATE_S = "127.0.0.1", 300.0
 
 
-def gathered(works: Sequence[Callable[[Group], Any]], device: str = "cpu") -> list[Any]:
+def gathered(works: Sequence[Callable[[ModelGroup], Any]], device: str = "cpu") -> list[Any]:
     """Run each work in a process of its own, all in one group; return what they return. Raises what one raises."""
     point = meeting_point(HOST)
     pipes = [FORKS.Pipe(duplex=False) for _ in works]
@@ -34,12 +34,12 @@ def gathered(works: Sequence[Callable[[Group], Any]], device: str = "cpu") -> li
     return ends
 
 
-def _be(seat: Seat, work: Callable[[Group], Any], sent: Connection) -> None:
+def _be(seat: Seat, work: Callable[[ModelGroup], Any], sent: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
     try:
-        sent.send(work(Group(seat)))
+        sent.send(work(ModelGroup(seat)))
     except BaseException as error:
         sent.send(error)
         raise

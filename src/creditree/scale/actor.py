@@ -67,9 +67,9 @@ class Actor:
         return Started(gethostname(), self._worker.holds)
 
     def _seated(self, seat: "Seat") -> "CrewWorker":
-        from creditree.scale.sharded import Group  # torch's machinery of several processes
+        from creditree.scale.sharded import ModelGroup  # torch's machinery of several processes
 
-        group = Group(seat)
+        group = ModelGroup(seat)
         with group.turn():
             worker = self._make()
             worker.share(group)

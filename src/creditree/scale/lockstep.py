@@ -1,7 +1,7 @@
 """The same passes in the same order by processes that hold one model together, each with work of its own.
 
 Every pass of a divided model gathers its layers from all processes, so that all must make one of the same kind at the
-same time. Before each forward pass all say what they want, and the least of it is made (`Kind`); who wanted something
+same time. Before each forward pass all say what they want, and the least of it is made (`Wish`); who wanted something
 else makes a pass over one token meanwhile, as does who has nothing to do. It is `synced_gpus` of transformers' generate
 for passes with gradient too. A backward pass needs no such word: it is what comes after a forward pass with gradient.
 """
@@ -19,7 +19,7 @@ from creditree.errors import CreditreeError, ModelError, is_out_of_memory
 from creditree.models.reading import reason_of
 
 
-class Kind(IntEnum):
+class Wish(IntEnum):
     """What a process wants to do next. The least comes first: an adapter is off only between passes without gradient,
     so that whoever wants one with gradient, or none, can make either.
     """
@@ -61,11 +61,11 @@ class Lockstep:
 
         Raises OutOfStepError where another process is gone, ModelError where memory runs out in the pass.
         """
-        wish = Kind.LEARN if self._learns() else Kind.FORWARD
+        wish = Wish.LEARN if self._learns() else Wish.FORWARD
         self._wait_for(wish)
         with self._inside():
             out = made()
-            if wish is Kind.LEARN:
+            if wish is Wish.LEARN:
                 out.logits = self._owes(out.logits)
             else:
                 self._after()
@@ -73,7 +73,7 @@ class Lockstep:
 
     def attend(self) -> None:
         """Take part in what others do, until all have nothing to do."""
-        self._wait_for(Kind.DONE)
+        self._wait_for(Wish.DONE)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -95,7 +95,7 @@ class Lockstep:
     def _learns(self) -> bool:
         return torch.is_grad_enabled() and any(matrix.requires_grad for matrix in self._matrices)
 
-    def _wait_for(self, wish: Kind) -> None:
+    def _wait_for(self, wish: Wish) -> None:
         """Return when all make what this process wants; make passes over one token until then."""
         while True:
             if self._is_inside:  # a failed pass is tried again with less at once only where memory ran out
@@ -105,11 +105,11 @@ class Lockstep:
                 kind = self._least(wish)
                 if kind == wish:
                     return
-                self._stand_in(Kind(kind))
+                self._stand_in(Wish(kind))
 
-    def _stand_in(self, kind: Kind) -> None:
+    def _stand_in(self, kind: Wish) -> None:
         """Make a pass over one token. It changes no gradient and draws no random numbers that anybody else draws."""
-        learns = kind is Kind.LEARN
+        learns = kind is Wish.LEARN
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices), torch.set_grad_enabled(learns):
             logits = self._token()

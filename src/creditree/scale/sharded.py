@@ -43,7 +43,7 @@ class Seat:
     device: str
 
 
-class Group:
+class ModelGroup:
     """The processes that hold one model, seen from one of them. All must come before it is there."""
 
     def __init__(self, seat: Seat) -> None:

@@ -30,7 +30,7 @@ from creditree.tree import FloatArray, Forest
 from creditree.verify.verifier import Answer, Verifier
 
 if TYPE_CHECKING:
-    from creditree.scale.sharded import Group
+    from creditree.scale.sharded import ModelGroup
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,7 +110,7 @@ class CrewWorker:
         self.engine.forget()
         return Reply(value, seconds)
 
-    def share(self, group: "Group") -> None:
+    def share(self, group: "ModelGroup") -> None:
         """Hold the model together with the others of a group, from now on."""
         assert isinstance(self.engine, WholeEngine)
         self.lockstep = group.divide(self.engine.model, self.trained)

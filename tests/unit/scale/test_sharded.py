@@ -14,7 +14,7 @@ from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.load import Model
 from creditree.models.whole import WholeModel
 from creditree.rng import Key
-from creditree.scale.sharded import Group, bytes_held
+from creditree.scale.sharded import ModelGroup, bytes_held
 from tests.gangs import gathered
 from tests.tiny_models import OTHERS, other, tiny_whole
 
@@ -87,7 +87,7 @@ def gathered_layers(network: WholeModel) -> int:
     )
 
 
-def both_ways(number: int, group: Group) -> list[Found]:
+def both_ways(number: int, group: ModelGroup) -> list[Found]:
     found = []
     for kind in KINDS:
         before = in_memory()
@@ -131,7 +131,7 @@ def test_each_process_holds_half_of_the_base_and_gathers_one_layer_at_a_time(
         assert own.in_memory <= 0.7 * own.bytes_whole, (own.in_memory, own.bytes_whole)
 
 
-def moved(group: Group) -> list[float]:
+def moved(group: ModelGroup) -> list[float]:
     """Return the largest differences of a model's numbers on the host, and on a GPU in a group of one."""
     model, adapter = made("qwen2")
     network = model.whole
