@@ -233,11 +233,11 @@ def influence_of_whole(
 
 def _found(plan: InfluencePlan, steps: Sequence[Sequence[Step]], mapped: Collection[int]) -> list[StepScores]:
     maps = {} if plan.maps is None else dict(zip(mapped, plan.maps.maps(), strict=True))
-    found = []
+    scores = []
     for index, (row, own) in enumerate(zip(plan.scores.double().cpu().numpy(), steps, strict=True)):
         size = len(own)
-        found.append(StepScores(row[:size], maps[index][:size, :size] if index in maps else None))
-    return found
+        scores.append(StepScores(row[:size], maps[index][:size, :size] if index in maps else None))
+    return scores
 
 
 def check_observed(spec: InfluenceSpec, network: Network) -> None:
