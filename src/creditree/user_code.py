@@ -9,9 +9,9 @@ import re
 import sys
 from collections.abc import Callable
 from hashlib import blake2b, sha256
-from importlib.machinery import PathFinder
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from creditree.disk import is_file
 from creditree.errors import ConfigError, did_you_mean
@@ -157,12 +157,24 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+class _AsItIs(SourceFileLoader):
+    """Compiles a file as it is now, with no bytecode of before.
+
+    Python takes bytecode for current where the file's size and the second of its last change are the same.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the module."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _from_file(file: Path, location: str, what: str) -> ModuleType:
     if not is_file(file):
         raise ConfigError(f"The {what} '{location}' cannot be found: there is no file {file}.")
     # The name differs by path, so two files called rewards.py do not replace each other.
     name = f"creditree_user_{blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_AsItIs(name, str(file)))
     if spec is None or spec.loader is None:
         raise ConfigError(f"The {what} '{location}' cannot be imported: {file} is not a Python file.")
     module = importlib.util.module_from_spec(spec)

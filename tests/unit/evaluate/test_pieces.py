@@ -7,7 +7,8 @@ import torch
 
 from creditree.engines.engine import Sampling
 from creditree.engines.in_process import InProcessEngine
-from creditree.evaluate import accuracy, pieces
+from creditree.evaluate import examiner as examining
+from creditree.evaluate import pieces
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.examiner import Examiner
 from creditree.evaluate.pieces import rows_at_once
@@ -35,7 +36,7 @@ def test_what_is_measured_does_not_depend_on_how_it_is_cut(native: bool, monkeyp
     problems = Sums().held_out("test", 9)
 
     def found(rows: int) -> Evaluation:
-        monkeypatch.setattr(accuracy, "rows_at_once", lambda model, tokens: rows)
+        monkeypatch.setattr(examining, "rows_at_once", lambda model, tokens: rows)
         cut = examiner.pieces(problems, 3)
         assert len(cut) == {27: 1, 12: 3, 1: 9}[rows]  # 9, 4 and 1 problems together
         parts = [one for piece in cut for one in examiner.examine(piece, Sampling(0.9), 3)]
