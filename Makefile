@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)
 	$(BIN)/creditree quickstart --run runs/quickstart
 
-# Every part of the package in six minutes on two cores: what to run after each change. The slowest tests are listed.
+# Every part of the package in seven minutes on two cores: what to run after each change. The slowest tests are listed.
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not thorough" --durations=20
 
