@@ -8,7 +8,7 @@ from creditree.engines.pulse import Told
 from creditree.ledger import Ledger
 
 
-@dataclass(frozen=True)
+@dataclass
 class Waited(Engine):
     """The same engine, asked for nothing ahead."""
 

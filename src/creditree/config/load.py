@@ -99,8 +99,9 @@ def _check_together(config: RunConfig, method: Method) -> None:
         raise ConfigError("warm_start has no effect while its steps are 0; set warm_start.steps, or remove it.")
     if config.train.weights == "all":
         _check_all_weights(config)
-    if config.model.sharded:
-        _check_sharded(config)
+    objection = why_not_sharded(config) if config.model.sharded else None
+    if objection is not None:
+        raise ConfigError(f"{objection}, or remove model.sharded.")
     sampling = config.sampling
     adapter = config.train.weights == "adapter"
     check_engine(config.engine, method, sampling.temperature, sampling.top_p, config.model.dtype, adapter=adapter)
@@ -117,32 +118,23 @@ def _check_all_weights(config: RunConfig) -> None:
         )
 
 
-def can_be_sharded(config: RunConfig) -> bool:
-    """Whether the base could be divided among workers: it is frozen, of plain numbers, and samples itself."""
-    return (
-        config.train.weights == "adapter"
-        and config.model.dtype in ("float32", "bfloat16")
-        and not config.engine.is_remote
-    )
+def why_not_sharded(config: RunConfig) -> str | None:
+    """Return why the base cannot be divided among workers, and what to do, or None where it can.
 
-
-def _check_sharded(config: RunConfig) -> None:
-    """Raise ConfigError for what cannot be done with a base that is divided among workers."""
+    It must be frozen, of plain numbers, and sampled from by those who hold it.
+    """
     if config.train.weights == "all":
-        raise ConfigError(
-            "model.sharded divides a frozen base, and train.weights is 'all'; set train.weights: adapter, or remove "
-            "model.sharded."
-        )
+        return "model.sharded divides a frozen base, and train.weights is 'all'; set train.weights: adapter"
     if config.model.dtype in ("int8", "nf4"):
-        raise ConfigError(
-            f"model.sharded divides plain numbers, and model.dtype is {config.model.dtype}; set model.dtype: bfloat16, "
-            "or remove model.sharded."
+        return (
+            f"model.sharded divides plain numbers, and model.dtype is {config.model.dtype}; set model.dtype: bfloat16"
         )
     if config.engine.is_remote:
-        raise ConfigError(
+        return (
             f"model.sharded is for workers, who sample themselves, and engine.name is '{config.engine.name}'; set "
-            "engine: in_process, or remove model.sharded."
+            "engine: in_process"
         )
+    return None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -16,7 +16,6 @@ from scipy.special import bdtr, ndtri, stdtr
 from creditree.rng import Key
 
 FloatArray = NDArray[np.float64]
-
 _CHUNK = 1_000_000
 
 

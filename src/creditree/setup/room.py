@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from creditree.config.load import can_be_sharded
+from creditree.config.load import why_not_sharded
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError, CreditreeError
 from creditree.plan.fit import choose
@@ -37,7 +37,7 @@ def check_room(config: RunConfig) -> None:
     lower = f"lower {', '.join(keys)}" if keys else "take a smaller model"
     pieces = "; or set train.memory, and it is done in pieces" if choose(work, have, free_of(config.train)) else ""
     share = "; or divide the base among several devices (model.sharded: true, with `workers`)"
-    divide = share if peak.parts["weights"] > have / 2 and can_be_sharded(config) else ""
+    divide = share if peak.parts["weights"] > have / 2 and why_not_sharded(config) is None else ""
     raise ConfigError(
         f"the run needs about {show_bytes(expected.total)} of memory in {peak.name}, and this machine has "
         f"{show_bytes(have)} in all: {parts}; {lower}{pieces}{divide}."

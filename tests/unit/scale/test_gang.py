@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from creditree.engines.engine import SampleRequest, Sampling
+from creditree.engines.whole import WholeEngine
 from creditree.errors import DataError, ModelError
 from creditree.rng import Key
 from creditree.scale.cluster import Need
@@ -85,7 +86,9 @@ def test_what_one_cannot_do_is_said_and_the_others_go_on() -> None:
 def short_of_memory(path: Path) -> CrewWorker:
     """Return a worker that runs out of memory in the middle of a pass, where it finds a file before others do."""
     made = worker("grpo")
-    network = made.engine.model.whole  # type: ignore[attr-defined]
+    assert isinstance(made.engine, WholeEngine)
+    network = made.engine.model.whole
+    assert network is not None
 
     def fails(module: torch.nn.Module, inputs: Any) -> None:
         with suppress(FileNotFoundError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from creditree.engines.engine import Engine, Sample, SampleRequest, Sampling
+from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Told
 from creditree.explore.base import Explorer
@@ -33,6 +33,7 @@ from creditree.tree import Forest
 from creditree.verify.verifier import Answer, Verifier
 from tests.rollouts import grown
 from tests.tiny_models import tiny
+from tests.waited import Waited
 
 BUDGET = 12
 KEY = Key.of(3)
@@ -70,27 +71,17 @@ class Parity(Verifier):
 
 
 @dataclass
-class Watched(Engine):
+class Watched(Waited):
     """An engine that notes each call: how many tokens of its contexts are not prompt."""
 
-    engine: InProcessEngine
     calls: list[list[int]] = field(default_factory=list)
-
-    @property
-    def max_rows(self) -> int:
-        """What the engine says."""
-        return self.engine.max_rows
 
     def sample(
         self, requests: Sequence[SampleRequest], sampling: Sampling, told: Told | None = None
     ) -> tuple[list[list[Sample]], Ledger]:
         """Note and pass on."""
         self.calls.append([len(one.context_ids) - (one.prompt_tokens or 0) for one in requests])
-        return self.engine.sample(requests, sampling, told)
-
-    def forget(self) -> None:
-        """Pass on."""
-        self.engine.forget()
+        return super().sample(requests, sampling, told)
 
 
 @pytest.fixture
