@@ -1,6 +1,6 @@
 """Whether what runs on the GPU computes what the plain code does: sampled tokens, losses, gradients.
 
-    PYTHONPATH=src:. python benchmarks/gpu_exactness.py [--device cuda] [--out DIR]
+    PYTHONPATH=src:. python benchmarks/gpu_exactness.py [--device cuda] [--out DIR] [--only TEXT ...]
 
 - tokens: static decoding (on CUDA by graphs) against the plain torch decoder on the same device, equal uniforms, with
   an adapter that is updated in place in between, and forks of what was sampled; float64, float32 and bfloat16.
@@ -242,14 +242,16 @@ def record(found: dict[str, dict[str, Any]], *, complete: bool) -> dict[str, Any
 
 def main() -> None:
     """Run every check, one failure or not, and write what came out."""
-    options = parser_of(__doc__).parse_args()
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="checks whose name holds one of these")
+    options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     before = read(record_file(options.device, options.out)).get("exactness", {"complete": True})
     found: dict[str, dict[str, Any]] = {}
     if not before["complete"]:  # cut off: what passed is not made again
         found = {name: one for name, one in before["checks"].items() if one["ok"]}
     for name, check in checks(options.device):
-        if name in found:
+        if name in found or not (options.only is None or any(text in name for text in options.only)):
             continue
         try:
             found[name] = check()
