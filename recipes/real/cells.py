@@ -17,7 +17,6 @@ SEEDS = (0, 1, 2)
 TUNING_SEED = 100
 TRIED = (3e-3, 1e-3, 3e-4)
 """Learning rates that are tried for every method alike."""
-TUNING_TOKENS = 20_000
 
 Kind = Literal["base", "tuning", "final"]
 
@@ -26,9 +25,9 @@ Kind = Literal["base", "tuning", "final"]
 class Setup:
     """A model on a task: the sampled tokens of a final run, what differs from the YAML, and the learning rates chosen.
 
+    `tuning_tokens`: those of a tuning run, two thirds of a final one's;
     `task`: what the names of its YAML files begin with;  `chosen`: by method, from the tuning cells in results/; a
-    method that is not in it has not been tuned yet;  `tuned_as`: the set-up whose tuning cells these are, None for its
-    own;  `methods`: those that are run, none where there is nothing to learn;  `device`: where; cells of another device
+    method that is not in it has not been tuned yet;  `methods`: those that are run, none where there is nothing to learn;  `device`: where; cells of another device
     than the CPU are run only where their set-up is asked for by its name.
     """
 
@@ -38,17 +37,18 @@ class Setup:
     tokens: int
     chosen: dict[str, float]
     keys: tuple[tuple[str, object], ...] = ()
-    tuned_as: str | None = None
+    tuning_tokens: int = 20_000
     methods: tuple[str, ...] = METHODS
     device: str = "cpu"
 
     @property
     def tuning(self) -> str:
         """The table of the tuning cells that chose its learning rates."""
-        return f"tuning-{self.tuned_as or self.name}"
+        return f"tuning-{self.name}"
 
 
 BEST_ON_CPU = {"grpo": 1e-3, "s-grpo": 1e-3, "t-spmo": 3e-3}
+BEST_ON_GPU = {"grpo": 3e-4, "s-grpo": 1e-3, "t-spmo": 1e-3}
 BEST_ON_PRODUCTS = {"grpo": 1e-3, "s-grpo": 3e-4, "t-spmo": 3e-4}
 TWO_BY_TWO = (("task.digits_a", 2), ("task.digits_b", 2))
 SETUPS = (
@@ -56,7 +56,7 @@ SETUPS = (
     Setup("svamp-smollm2", "smollm2", "svamp", 30_000, {"grpo": 3e-3, "s-grpo": 3e-3, "t-spmo": 1e-3}),
     Setup("multiplication-3x1-qwen", "qwen", "multiplication", 30_000, {}, methods=()),
     Setup("multiplication-2x2-qwen", "qwen", "multiplication", 30_000, BEST_ON_PRODUCTS, TWO_BY_TWO),
-    Setup("svamp-qwen-256", "qwen", "svamp_256", 280_000, BEST_ON_CPU, tuned_as="svamp-qwen", device="cuda"),
+    Setup("svamp-qwen-256", "qwen", "svamp_256", 280_000, BEST_ON_GPU, tuning_tokens=187_000, device="cuda"),
 )
 SMOKE_KEYS: tuple[tuple[str, object], ...] = (
     ("method.group", 2),
@@ -96,7 +96,7 @@ class RealCell:
     @property
     def tokens(self) -> int:
         """Tokens that it samples in training."""
-        return TUNING_TOKENS if self.kind == "tuning" else self.setup.tokens
+        return self.setup.tuning_tokens if self.kind == "tuning" else self.setup.tokens
 
     def configuration(self, weights: Path, data: Path | None) -> dict[str, Any]:
         """Return its configuration as nested values: the YAML of task and method, and what the cell says."""
@@ -121,9 +121,8 @@ class RealCell:
 def cells_of(setup: Setup) -> Iterator[RealCell]:
     """Yield base and tuning, then what is tuned: all methods with one seed before the next seed."""
     yield RealCell(setup, "base")
-    if setup.tuned_as is None:
-        for rate, method in product(TRIED, setup.methods):
-            yield RealCell(setup, "tuning", method, rate, TUNING_SEED)
+    for rate, method in product(TRIED, setup.methods):
+        yield RealCell(setup, "tuning", method, rate, TUNING_SEED)
     for seed, method in product(SEEDS, setup.methods):
         if method in setup.chosen:
             yield RealCell(setup, "final", method, setup.chosen[method], seed)

@@ -51,8 +51,8 @@ class ModelGroup:
         whole = TCPStore(seat.host, seat.port, is_master=False, timeout=WAIT)
         self._store = PrefixStore(str(seat.meeting), whole)
         on_gpu = seat.device.startswith("cuda")
-        if on_gpu:
-            torch.cuda.set_device(torch.device(seat.device))
+        if torch.device(seat.device).index is not None:
+            torch.cuda.set_device(seat.device)
         # what they agree on lies on the host
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         store = PrefixStore("group", self._store)

@@ -102,7 +102,7 @@ def without_asides(sentence: str) -> str:
     """
     inner = formulas(sentence)
     kept, place = [], 0
-    for match in PARENTHESIS.finditer(sentence):
+    for match in PARENTHESIS.finditer(sentence) if "(" in sentence else ():
         if not any(formula.start <= match.start() and match.end() <= formula.end for formula in inner):
             kept.append(sentence[place : match.start()])
             place = match.end()
@@ -119,11 +119,14 @@ def without_asides(sentence: str) -> str:
 
 def consequence(sentence: str) -> str | None:
     """Return what follows from the rest of a sentence, behind ", so" or the like, where that has a value; else None."""
+    matches = list(CONSEQUENCE.finditer(sentence))
+    if not matches:
+        return None
     inner = formulas(sentence)
     start = None
-    last = max((place for place, character in enumerate(sentence) if character.isdigit()), default=0)
+    last = next((place for place in reversed(range(len(sentence))) if sentence[place].isdigit()), 0)
     last = max([last, *(formula.start for formula in inner)])
-    for match in CONSEQUENCE.finditer(sentence):
+    for match in matches:
         if match.end() <= last and not _inside(match.start(), inner):
             start = match.end()
     return None if start is None else sentence[start:]

@@ -104,8 +104,10 @@ def clause_at(text: str) -> str:
 
 def undressed(text: str) -> str:
     """Return `text` without emphasis, quotes around it, braces that nothing opened, and a full stop at its end."""
-    text = SMILES.sub("", HTML.sub("", text) if "<" in text else text)
-    text = EMPHASIS.sub(lambda match: match["inside"] or "", text).strip().strip("`").rstrip("_*").strip()
+    text = HTML.sub("", text) if "<" in text else text
+    text = text if text.isascii() and not text.endswith(MOUTHS) else SMILES.sub("", text)
+    text = EMPHASIS.sub(lambda match: match["inside"] or "", text) if "*" in text or "__" in text else text
+    text = text.strip().strip("`").rstrip("_*").strip()
     if text.count("}") > text.count("{"):
         text = text.rstrip("}").rstrip()
     quoted = QUOTED.fullmatch(text)
@@ -121,6 +123,7 @@ EMPHASIS = re.compile(
 )
 HTML = re.compile(r"</?(?:b|i|u|p|br|em|strong|code|span|div)\s?/?>", re.IGNORECASE)
 _SMILES = r"[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]"
+MOUTHS = ("(", ")", "D", "P")
 SMILES = re.compile(rf"(?<!\s)\s++[:;]-?[()DP]\Z|(?<!{_SMILES}){_SMILES}++\s*+\Z")
 QUOTED = re.compile(r"[\"“”'‘「『«【]([^\"“”'‘’「」『』«»【】]*+)[\"“”'’」』»】]?\.?")
 

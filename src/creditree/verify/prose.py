@@ -123,7 +123,7 @@ def _value(sentence: str) -> tuple[str, bool]:
     """Return the value that a sentence ends in, or "", and whether its form says that it is the result."""
     sentence = without_asides(undressed(sentence))
     sentence = corrected(sentence) or sentence
-    concluding = bool(CONCLUDING.search(sentence))
+    before = sentence
     following = consequence(sentence)
     if following is not None:
         if NUMBER.match(following) and LINK.search(following) is None:
@@ -132,6 +132,7 @@ def _value(sentence: str) -> tuple[str, bool]:
     inner = formulas(sentence)
     if not inner and not NUMBER.search(sentence):
         return "", False
+    concluding = bool(CONCLUDING.search(before))
     known = [
         formula for formula in inner if not is_name(formula.text) and not DENIED.search(sentence[: formula.start][-40:])
     ]
