@@ -58,9 +58,9 @@ PIECES: tuple[Piece, ...] = (
     Piece("step", 60, "gpu_steps.py", _words(f"{HALF} --name step --method grpo --group 8 --max-new-tokens 128")),
     Piece("decode-0.5b", 90, "gpu_decode.py", _words(f"{HALF} --name decode-0.5b --rows 8 50 --tokens 256")),
     Piece("decode-1.5b", 90, "gpu_decode.py", _words("--name decode-1.5b --rows 8 50 --tokens 256")),
-    Piece("grpo", 90, "gpu_steps.py", _words(f"{STEP} --name grpo --method grpo --steps 2")),
-    Piece("trl", 90, "gpu_trl.py", _words(f"{STEP} --steps 1")),
-    Piece("t-spmo", 90, "gpu_steps.py", _words(f"{STEP} --name t-spmo --method t-spmo --steps 2")),
+    Piece("grpo", 90, "gpu_steps.py", _words(f"{STEP} --name grpo --method grpo --steps 5")),
+    Piece("trl", 90, "gpu_trl.py", _words(f"{STEP} --steps 2")),
+    Piece("t-spmo", 90, "gpu_steps.py", _words(f"{STEP} --name t-spmo --method t-spmo --steps 5")),
     Piece(
         "t-spmo-1.5b",
         75,
