@@ -18,7 +18,7 @@
 # (pydantic works with one pydantic-core only: the newest of both, or the one it names. Without trl and datasets TRL's
 # seconds are null.) Real weights come in pieces: see benchmarks/gpu_carry.sh.
 #
-# The table is a measurement and nine runs of learning, cells side by side. It takes the options that
+# The table is a measurement, nine runs of tuning and nine of learning, cells side by side. It takes the options that
 # `python -m recipes.real.run_table --help` lists. The weights are carried as qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
 # (its name in recipes/real/fetch.py), SVAMP's 1,000 problems as benchmarks/carry/svamp.jsonl. One archive is all that
 # has to come back; it is written anew whenever a cell ends, so that a table that is cut off is in it as far as it came:

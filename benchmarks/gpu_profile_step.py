@@ -61,8 +61,12 @@ class TracedLearner:
 def kernels_of(events: Any, device: str) -> dict[str, list[float]]:
     """Return launches and milliseconds of each kernel (on a CPU: of each operation), the most expensive first."""
     key = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
-    pairs = sorted(((getattr(event, key) / 1000, event) for event in events), key=lambda pair: -pair[0])
-    return {event.key[:NAME_WIDTH]: [event.count, round(ms, 3)] for ms, event in pairs if ms > 0}
+    found: dict[str, list[float]] = {}
+    for event in events:
+        name = event.key[:NAME_WIDTH]  # several kernels may share so much of their names
+        count, ms = found.get(name, (0, 0.0))
+        found[name] = [count + event.count, round(ms + getattr(event, key) / 1000, 3)]
+    return {name: one for name, one in sorted(found.items(), key=lambda item: -item[1][1]) if one[1] > 0}
 
 
 def functions_of(profiler: cProfile.Profile) -> dict[str, list[float]]:

@@ -15,9 +15,10 @@ HOST, LATE_S = "127.0.0.1", 300.0
 def gathered(works: Sequence[Callable[[ModelGroup], Any]], device: str = "cpu") -> list[Any]:
     """Run each work in a process of its own, all in one group; return what they return. Raises what one raises."""
     point = meeting_point(HOST)
-    pipes = [FORKS.Pipe(duplex=False) for _ in works]
+    context: Any = FORKS if device == "cpu" else get_context("spawn")  # CUDA does not outlive a fork
+    pipes = [context.Pipe(duplex=False) for _ in works]
     processes = [
-        FORKS.Process(target=_be, args=(Seat(number, len(works), HOST, point.port, 0, device), work, sent))
+        context.Process(target=_be, args=(Seat(number, len(works), HOST, point.port, 0, device), work, sent))
         for number, (work, (_, sent)) in enumerate(zip(works, pipes, strict=True))
     ]
     for process in processes:

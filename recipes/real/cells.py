@@ -25,10 +25,10 @@ Kind = Literal["base", "tuning", "final"]
 class Setup:
     """A model on a task: the sampled tokens of a final run, what differs from the YAML, and the learning rates chosen.
 
-    `tuning_tokens`: those of a tuning run, two thirds of a final one's;
-    `task`: what the names of its YAML files begin with;  `chosen`: by method, from the tuning cells in results/; a
-    method that is not in it has not been tuned yet;  `methods`: those that are run, none where there is nothing to learn;  `device`: where; cells of another device
-    than the CPU are run only where their set-up is asked for by its name.
+    `tuning_tokens`: those of a tuning run, two thirds of a final one's;  `task`: what the names of its YAML files begin
+    with;  `chosen`: by method, from the tuning cells in results/; a method that is not in it has not been tuned yet;
+    `methods`: those that are run, none where there is nothing to learn;  `device`: where; cells of another device than
+    the CPU are run only where their set-up is asked for by its name.
     """
 
     name: str

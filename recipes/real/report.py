@@ -18,6 +18,8 @@ from recipes.real.cells import HERE, METHODS, SETUPS, TRIED, Setup
 from recipes.tables import Found, Record, cost, load, provenance, spread, write
 
 DECODINGS = ("greedy", "T=0.3")
+OTHER_RATES = "-rates-of-a-cpu"
+"""What the name of a set-up's table of other learning rates ends with: those that its twin on a CPU chose."""
 WINDOW = 5
 """Steps over which a training reward is averaged."""
 
@@ -182,7 +184,7 @@ def on_gpu(cells: dict[str, list[Record]]) -> str:
     steps = [point["step"] for point in learned]
     pace = np.mean([point["sampled"] / point["seconds"] for point in learned])
     return (
-        f"{min(steps)} to {max(steps)} steps a run; {pace:,.0f} sampled tokens a second in each of "
+        f"{min(steps)} to {max(steps)} steps a run; {pace:,.0f} sampled tokens a second in each of up to "
         f"{max(record['side_by_side'] for record in records)} cells side by side, updates included; "
         f"{np.mean([record['start_s'] for record in records]):.0f} s from the start of a process to its first step; "
         f"peak {peak / 1e9:.1f} GB; {eager} decoding steps that no graph launched.\n"
@@ -214,6 +216,9 @@ def sections(found: Found) -> dict[str, str]:
         cells, tuning = found.get(setup.name, {}), found.get(f"tuning-{setup.name}", {})
         if tuning:
             made[f"tuning-{setup.name}"] = tuning_table(tuning)
+        other = found.get(setup.name + OTHER_RATES, {})
+        if other:
+            made[setup.name + OTHER_RATES] = main_table({"base": cells["base"], **other}, clock_of(setup))
         if set(cells) == {"base"}:
             made[setup.name] = base_alone(cells["base"][0], setup)
         elif "base" in cells:

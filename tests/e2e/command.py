@@ -43,7 +43,7 @@ def write_config(path: Path, **blocks: Any) -> Path:
 
 
 class Command:
-    """A command in a process of its own, forked from one that has imported what commands import.
+    """A command in a process of its own, forked from one that has imported what commands import (see `warm`).
 
     Six of the seven CPU seconds of a short command are imports. Its signals, its exit code, its files, what it prints
     and its death are those of any process; `typed` starts one from nothing.
@@ -91,7 +91,7 @@ NEEDED = (
 )  # fmt: skip
 """What commands import when they run."""
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", *(f"creditree.{name}" for name in NEEDED)])
+FORKS.set_forkserver_preload(["pytest", *(f"creditree.{name}" for name in NEEDED), "tests.e2e.warm"])
 
 
 def be_command(arguments: list[str], cwd: Path | None, printed: list[Path], prepared: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.command import STOPPED, creditree, creditree_json, start
 
+PROBLEMS = 30
 SAMPLES = 6
 SUITE = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench")
 
@@ -33,7 +34,7 @@ def command(data: Path, *more: str | Path) -> tuple[str | Path, ...]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_problems(tmp_path_factory.mktemp("data") / "products.jsonl", 60)
+    return write_problems(tmp_path_factory.mktemp("data") / "products.jsonl", PROBLEMS)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +43,13 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = creditree(*command(data, "--out", out))
     for words in ("pass@1", "pass@k", "maj@k", "tokens per solved problem"):
         assert words in done.stdout
-    assert f"360 of {60 * SAMPLES} completions" in done.stderr
+    assert f"180 of {PROBLEMS * SAMPLES} completions" in done.stderr
     return out
 
 
 def test_json_has_the_names_that_scripts_rely_on(whole: Path) -> None:
     found = json.loads((whole / "result.json").read_text())
-    assert (found["task"], found["n"], found["completions"]) == ("products", 60, 360)
+    assert (found["task"], found["n"], found["completions"]) == ("products", 30, 180)
     assert set(found) >= {"pass@1", "pass@k", "maj@k", "pass@2", "truncated", "tokens_per_solved", "statuses"}
     assert set(found["pass@k"]) == set(found["maj@k"]) == {"1", "2", "6"}
     for entry in (found["pass@1"], *found["pass@k"].values(), *found["maj@k"].values()):
@@ -56,19 +57,19 @@ def test_json_has_the_names_that_scripts_rely_on(whole: Path) -> None:
         assert 0 <= low <= entry["value"] <= high <= 1
     assert found["pass@1"] == found["pass@k"]["1"]
     assert 0 < found["pass@1"]["value"] < found["pass@2"]["value"] < found["pass@k"]["6"]["value"]
-    assert sum(found["statuses"].values()) == 360
+    assert sum(found["statuses"].values()) == 180
     assert len(found["data"]["sha256"]) == 64
 
 
 def test_the_tables_of_problems_and_completions_agree_with_the_result(whole: Path) -> None:
     found = json.loads((whole / "result.json").read_text())
     problems = pq.read_table(whole / "problems.parquet").to_pylist()
-    assert [row["problem_id"] for row in problems] != [f"p{n}" for n in range(60)]
+    assert [row["problem_id"] for row in problems] != [f"p{n}" for n in range(PROBLEMS)]
     assert {row["completions"] for row in problems} == {SAMPLES}
-    assert sum(row["correct"] for row in problems) / 360 == pytest.approx(found["pass@1"]["value"])
-    assert sum(row["correct"] > 0 for row in problems) / 60 == pytest.approx(found["pass@k"]["6"]["value"])
+    assert sum(row["correct"] for row in problems) / 180 == pytest.approx(found["pass@1"]["value"])
+    assert sum(row["correct"] > 0 for row in problems) / 30 == pytest.approx(found["pass@k"]["6"]["value"])
     parts = sorted((whole / "completions" / "products" / "T=0.6" / "measured").glob("part-*.parquet"))
-    assert len(parts) == 30
+    assert len(parts) == 15
     rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
     assert sum(row["num_tokens"] for row in rows) == found["tokens"]
     assert all("*" in row["text"] or "=" in row["text"] or row["text"].strip() for row in rows)
@@ -93,11 +94,11 @@ def test_killed_and_repeated_samples_only_what_is_missing(
     assert not (out / "result.json").exists()
     assert how is signal.SIGKILL or "repeat the command to continue" in err
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
-    assert 3 <= len(kept) < 30
+    assert 3 <= len(kept) < 15
     resumed = creditree(*command(data, "--out", out))
-    assert f"products T=0.6: {12 * len(kept)} of 360 completions" in resumed.stderr
+    assert f"products T=0.6: {12 * len(kept)} of 180 completions" in resumed.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert len(list(out.rglob("part-*.parquet"))) == 30
+    assert len(list(out.rglob("part-*.parquet"))) == 15
     assert (out / "result.json").read_text() == (whole / "result.json").read_text()
     assert (out / "problems.parquet").read_bytes() == (whole / "problems.parquet").read_bytes()
 
@@ -117,7 +118,7 @@ def test_saved_evaluations_are_compared_in_pairs(data: Path, whole: Path, tmp_pa
     creditree(*command(data, "--out", other, "--set", "sampling.top_p=0.5"))
     found = creditree_json("compare", whole, other)
     (pair,) = found["pairs"]
-    assert (pair["task"], pair["n"], pair["same_random_numbers"]) == ("products", 60, True)
+    assert (pair["task"], pair["n"], pair["same_random_numbers"]) == ("products", 30, True)
     values = [entry["tasks"]["products"]["value"] for entry in found["runs"]]
     assert pair["value"] == pytest.approx(values[1] - values[0])
     assert pair["interval"][0] <= pair["value"] <= pair["interval"][1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import creditree, creditree_json, python
+from tests.e2e.command import Refuse, creditree, creditree_json, python
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "prediction": "The answer is $\\sqrt{12}$.", "answers": ["2\\sqrt{3}"], "label": True},
@@ -45,16 +45,16 @@ def test_a_summary(rows: Path) -> None:
 
 
 def test_an_audit(rows: Path) -> None:
-    found = creditree_json("verify-audit", rows, "--deadline", "60")
+    found = creditree_json("verify-audit", rows, "--deadline", "60", "--workers", "1")
     assert (found["n"], found["agreement"]) == (4, 0.75)
     assert [row["id"] for row in found["false_positives"]] == ["d"]
     assert found["false_negatives"] == []
-    out = creditree("verify-audit", rows, "--deadline", "60").stdout
+    out = creditree("verify-audit", rows, "--deadline", "60", "--workers", "1").stdout
     assert "agrees with the labels of 75.0% of 4 rows" in out
     assert "d: \\boxed{52}  |  52_8" in out
 
 
-def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
+def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path, refuse: Refuse) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prediction": "5", "answers": ["5"]}\n{"prediction": 5}\n', encoding="utf-8")
     torn = tmp_path / "torn.jsonl"
@@ -74,10 +74,7 @@ def test_mistakes_are_one_sentence(rows: Path, tmp_path: Path) -> None:
         (["verify-audit", unlabelled], "has no label"),
     ]
     for arguments, words in mistakes:
-        done = creditree(*arguments, code=2)
-        assert done.stderr.startswith("creditree: ")
-        assert done.stderr.count("\n") == 1
-        assert words in done.stderr
+        assert words in refuse(*arguments)
 
 
 def test_neither_torch_nor_sympy_is_imported_to_grade(rows: Path) -> None:

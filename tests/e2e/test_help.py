@@ -60,7 +60,7 @@ with serving(Path({run!r}), 0) as server:
     assert list((tmp_path / "pictures").iterdir())
 
 
-@pytest.mark.parametrize("package", ["torch", "pydantic"])
+@pytest.mark.parametrize("package", [pytest.param("torch", marks=pytest.mark.thorough), "pydantic"])
 def test_the_check_on_imports_can_fail(package: str) -> None:
     assert package in heavy_imports(f"import {package}\n" + HELP)
 

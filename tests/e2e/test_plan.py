@@ -100,8 +100,9 @@ def test_a_limit_is_shown_and_recorded(tmp_path: Path) -> None:
 def test_plan_says_what_it_chose_and_why(tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text("model: {name: 'random:qwen2-1.5b', device: cpu}\ntask: multiplication\n", encoding="utf-8")
-    found = {one["key"]: one for one in creditree_json("plan", path)["chosen"]}
-    assert found["model.dtype"]["value"] == creditree_json("plan", path)["dtype"]
+    record = creditree_json("plan", path)
+    found = {one["key"]: one for one in record["chosen"]}
+    assert found["model.dtype"]["value"] == record["dtype"]
     assert "decod" in found["model.dtype"]["why"]
     lines = creditree("plan", path).stdout.splitlines()
     assert f"  model.dtype {found['model.dtype']['value']}: {found['model.dtype']['why']}" in lines

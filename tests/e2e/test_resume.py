@@ -18,7 +18,13 @@ VALIDATION = {"every": 3, "problems": 10}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lora = {"rank": 4, "dropout": 0.1}
-    return write_config(tmp_path_factory.mktemp("config") / "run.yaml", train=TRAIN, validation=VALIDATION, lora=lora)
+    return write_config(
+        tmp_path_factory.mktemp("config") / "run.yaml",
+        train=TRAIN,
+        validation=VALIDATION,
+        lora=lora,
+        evaluation={"problems": 6, "temperatures": [0, 0.3]},
+    )
 
 
 @pytest.fixture(scope="module")

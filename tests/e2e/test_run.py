@@ -1,6 +1,9 @@
 """A whole run through the command line: what it prints, what it leaves behind, and what other commands make of it."""
 
 import json
+import sys
+from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +18,7 @@ from creditree.models.directory import locate
 from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from tests.e2e.command import creditree, creditree_json, python, write_config
+from tests.e2e.command import Command, creditree, creditree_json, write_config
 
 
 @pytest.fixture(scope="module")
@@ -23,24 +26,20 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_config(tmp_path_factory.mktemp("config") / "run.yaml")
 
 
-LISTED = """
-import atexit, sys
-from pathlib import Path
-there = Path(sys.argv.pop(1))
-atexit.register(lambda: there.write_text(" ".join(sys.modules), encoding="utf-8"))
-from creditree.cli.main import run
-run()
-"""
-"""The command as a user types it; in the end, the names of what it has imported are in a file."""
+def list_imports(path: str) -> None:
+    """Have this process write the names of what it has imported to a file when it ends."""
+    Finalize(None, lambda: Path(path).write_text(" ".join(sys.modules), encoding="utf-8"), exitpriority=0)
 
 
 @pytest.fixture(scope="module")
 def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "t-spmo"
-    done = python("-c", LISTED, str(path) + ".modules", "train", str(config), "--run", str(path))
+    command = Command(["train", str(config), "--run", str(path)], prepared=partial(list_imports, f"{path}.modules"))
+    out, err = command.communicate()
+    assert command.returncode == 0, f"{out}\n{err}"
     for words in ("step 6/6", "greedy", "sampled", "decoded", "forwarded", "Saved"):
-        assert words in done.stdout
-    assert done.stderr == ""
+        assert words in out
+    assert err == ""
     return path
 
 

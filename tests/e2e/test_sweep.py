@@ -19,7 +19,8 @@ RUNS = [("group=4", 0), ("group=6", 0), ("group=4", 1), ("group=6", 1)]
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweep") / "sweep.yaml"
     log = {"checkpoint_every": 2, "rollouts_every": 2}
-    base = SMALL | {"evaluation": {"problems": 20, "temperatures": [0]}, "log": log}
+    base = SMALL | {"evaluation": {"problems": 10, "temperatures": [0]}, "log": log}
+    base["train"] = SMALL["train"] | {"steps": 4}
     path.write_text(yaml.safe_dump({"base": base, "grid": {"method.group": [4, 6]}, "seeds": [0, 1]}))
     return path
 
@@ -49,7 +50,7 @@ def test_the_record_has_runs_cases_and_pairs(whole: Path) -> None:
         assert len(own) == 2
         assert mean == pytest.approx(sum(own) / 2)
     (pair,) = found["pairs"]
-    assert (pair["first"], pair["second"], pair["n"]) == ("group=4", "group=6", 20)
+    assert (pair["first"], pair["second"], pair["n"]) == ("group=4", "group=6", 10)
     assert pair["value"] == pytest.approx(means["group=6"] - means["group=4"])
     assert "conclusion" in pair
     assert "| group=4 | 2 |" in (whole / "sweep.md").read_text()

@@ -96,7 +96,7 @@ def dies_at(operation: int, directory: Path, step: int, keep: int, sound: int | 
         pytest.param((1,), 2, 1, None, id="keep 1", marks=pytest.mark.thorough),
         pytest.param((1, 2), 3, 2, None, id="keep 2", marks=pytest.mark.thorough),
         pytest.param((1, 4, 5), 6, 1, 1, id="a sound one"),
-        pytest.param((4, 5), 2, 2, None, id="a left course"),
+        pytest.param((4, 5), 2, 2, None, id="a left course", marks=pytest.mark.thorough),
         pytest.param((3,), 3, 2, 3, id="the same once more", marks=pytest.mark.thorough),
     ],
 )

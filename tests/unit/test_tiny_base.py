@@ -59,6 +59,7 @@ def test_the_first_losses_are_as_recorded(name: str) -> None:
     assert losses == pytest.approx([float(loss) for loss in recorded(name, "first losses")], abs=2e-3)
 
 
+@pytest.mark.thorough
 @FEW
 def test_the_first_steps_are_deterministic(name: str) -> None:
     (losses, model), (again, other) = once(name), first_steps(name)

@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from creditree.models.arrays import on_device
 from creditree.models.transformer import Transformer
+from creditree.tree import IntArray
 
 MAX_LOGITS = 192 << 15
 """Logits of one chunk, and so the size of the one buffer that they take turns in: 25 MB in float32. Ours: with a
@@ -24,18 +27,28 @@ TermLoss = Callable[[Tensor, slice], Tensor]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Predictions:
-    """What is predicted from which hidden state: `row` [M], ascending, of the states, and `token` [M]."""
+    """What is predicted from which hidden state: `row` [M], ascending, of the states, and `token` [M].
+
+    `known`: the same rows on the host, where it can be seen which chunk a term is in without waiting for the device.
+    """
 
     row: Tensor
     token: Tensor
+    known: IntArray
+
+    @classmethod
+    def of(cls, row: IntArray, token: IntArray, device: torch.device) -> "Predictions":
+        """Return the predictions of tokens from rows, on a device."""
+        return cls(on_device(row, device), on_device(token, device), row)
 
     def chunks(self, count: int, rows: int) -> Iterator[tuple[slice, slice, "Predictions"]]:
         """Yield the states, up to `rows` of `count`, and the terms of each chunk, rows counted from its first."""
         starts = range(0, count, rows)
-        bounds = torch.searchsorted(self.row, torch.tensor([*starts, count], device=self.row.device)).tolist()
+        bounds = np.searchsorted(self.known, [*starts, count]).tolist()
         for start, first, stop in zip(starts, bounds[:-1], bounds[1:], strict=True):
             terms = slice(first, stop)
-            yield slice(start, start + rows), terms, Predictions(self.row[terms] - start, self.token[terms])
+            part = Predictions(self.row[terms] - start, self.token[terms], self.known[terms] - start)
+            yield slice(start, start + rows), terms, part
 
 
 def rows_per_chunk(vocab_size: int, count: int, *, on_host: bool) -> int:
@@ -70,17 +83,18 @@ def head_loss(
     rows: int | None = None,
     *,
     learns: bool = True,
-) -> tuple[float, Tensor]:
-    """Return the summed loss of all terms, and its gradient [U, width] with respect to the hidden states.
+) -> tuple[list[Tensor], Tensor]:
+    """Return losses that sum to that of all terms, and its gradient [U, width] with respect to the hidden states.
 
-    The gradient of norm and head is added to theirs, where they learn. Without `learns`, only the loss is computed.
+    The losses stay on the device: to look at one would make a GPU wait for the host. The gradient of norm and head is
+    added to theirs, where they learn. Without `learns`, only the loss is computed.
 
     With logits z, p = softmax(z / temperature) and d[m] = d loss / d log p of term m, the gradient of row r's logits is
     the sum over its terms of d[m] (onehot(token[m]) - p[r]) / temperature. It takes the place of the logits and goes
     back through the head at once: two products in all, and one buffer.
     """
     rows, buffer = _buffer(transformer, hidden, rows)
-    losses: list[Tensor] = []  # read at the end: to look at each would make a GPU wait for the host
+    losses: list[Tensor] = []
     grad = torch.empty_like(hidden)
     for states, terms, part in asked.chunks(len(hidden), rows):
         logits, back = transformer.predict(hidden[states], buffer)
@@ -94,7 +108,7 @@ def head_loss(
         probabilities.mul_(-of_row).index_put_((part.row, part.token), slope, accumulate=True)
         grad[states] = back(probabilities if probabilities.dtype == logits.dtype else logits.copy_(probabilities))
         del probabilities  # or they would be held beside the next chunk's
-    return sum(torch.stack(losses).tolist()) if losses else 0.0, grad
+    return losses, grad
 
 
 def _buffer(transformer: Transformer, hidden: Tensor, rows: int | None) -> tuple[int, Tensor]:

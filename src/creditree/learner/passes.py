@@ -10,6 +10,7 @@ from torch import Tensor
 from creditree.batch import Batch
 from creditree.learner.head import TermLoss
 from creditree.learner.mismatch import Mismatch, gaps_of
+from creditree.models.arrays import on_device
 from creditree.models.trained import Trained
 from creditree.objective.base import Objective
 from creditree.tree import IntArray
@@ -80,4 +81,4 @@ class Passes(ABC):
         return loss_of
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._network.device)
+        return on_device(array, self._network.device)

@@ -56,11 +56,11 @@ class Skeleton(Passes):
 
     def gradient(self, max_tokens: int) -> float:
         """Add the gradient of the loss to the trained matrices; return the loss."""
-        return sum(self._walk(stretch, (), learns=True) for stretch in stretches_of(self.batch, max_tokens))
+        return self._total(max_tokens, learns=True)
 
     def loss(self, max_tokens: int) -> float:
         """Return the loss, without gradient."""
-        return sum(self._walk(stretch, (), learns=False) for stretch in stretches_of(self.batch, max_tokens))
+        return self._total(max_tokens, learns=False)
 
     @torch.no_grad()
     def states(self, max_tokens: int, *, base: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -84,8 +84,17 @@ class Skeleton(Passes):
             logprobs[terms] = token_logprobs(self._transformer, self._policy(passage)[0], predictions, temperature)
         return logprobs
 
-    def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> float:
-        """Go through a stretch, then those that stand on it, then back through it."""
+    def _total(self, max_tokens: int, *, learns: bool) -> float:
+        losses = [
+            loss for stretch in stretches_of(self.batch, max_tokens) for loss in self._walk(stretch, (), learns=learns)
+        ]
+        return sum(torch.stack(losses).tolist()) if losses else 0.0
+
+    def _walk(self, stretch: Stretch, above: tuple[_Level, ...], *, learns: bool) -> list[Tensor]:
+        """Go through a stretch, then those that stand on it, then back through it; return losses, to be summed.
+
+        Nothing here waits for the device, which is always behind: it has its next stretch when it is done with one.
+        """
         level = _Level(self._tree.at(stretch.tokens))
         terms, predictions, passage = self._begin(stretch, above, level, learns=learns)
         reference = self._reference(passage, predictions) if self.objective.kl > 0 else None
@@ -93,12 +102,14 @@ class Skeleton(Passes):
             hidden = self._policy(passage)
         del passage  # or what the backward pass does not need would be held beside the logits
         loss_of, temperature = self._loss_of(terms, reference), self.objective.loss_temperature
-        loss, grad = head_loss(self._transformer, hidden[0].detach(), predictions, temperature, loss_of, learns=learns)
+        losses, grad = head_loss(
+            self._transformer, hidden[0].detach(), predictions, temperature, loss_of, learns=learns
+        )
         sent = [(hidden, grad[None])]
         if stretch.below:
             leaves = {layer: _leaves(pair) for layer, pair in level.policy.items()}
             standing = (*above, _Level(level.tokens, leaves, level.reference))
-            loss += sum(self._walk(part, standing, learns=learns) for part in stretch.below)
+            losses += [loss for part in stretch.below for loss in self._walk(part, standing, learns=learns)]
             sent += [
                 (tensor, leaf.grad)
                 for layer, pair in level.policy.items()
@@ -107,7 +118,7 @@ class Skeleton(Passes):
             ]
         if learns:
             torch.autograd.backward([out for out, _ in sent], [received for _, received in sent])
-        return loss
+        return losses
 
     def _passages(
         self, stretches: Sequence[Stretch], above: tuple[_Level, ...] = ()
@@ -128,7 +139,7 @@ class Skeleton(Passes):
         """Return the terms that stand on a stretch, what they ask for, and its passage."""
         terms = self._terms(stretch.tokens)
         rows, of_row = np.unique(np.searchsorted(stretch.tokens, self.batch.row[terms]), return_inverse=True)
-        predictions = Predictions(self._tensor(of_row), self._tensor(self.batch.token[terms]))
+        predictions = Predictions.of(of_row, self.batch.token[terms], self._transformer.device)
         shape = TreeShape(level.tokens, rows, [upper.tokens for upper in above], self._shared)
         return terms, predictions, self._passage(stretch, shape, self._tensor(rows), above, level, learns=learns)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from creditree.models.arrays import on_device
 from creditree.tree import IntArray
 
 BLOCK = 128
@@ -43,10 +44,10 @@ def block_mask_of(at: IntArray, begin: IntArray, end: IntArray, device: torch.de
     # the blocks needed first, in order; how many they are says where the rest begins
     indices = np.argsort(~needed, axis=1, kind="stable").astype(np.int32)
     counts = needed.sum(axis=1).astype(np.int32)
-    tensors = (torch.from_numpy(array.astype(np.int32)).to(device) for array in (at, begin, end))
+    tensors = (on_device(array.astype(np.int32), device) for array in (at, begin, end))
     mask: BlockMask = BlockMask.from_kv_blocks(
-        torch.from_numpy(counts).to(device)[None, None],
-        torch.from_numpy(indices).to(device)[None, None],
+        on_device(counts, device)[None, None],
+        on_device(indices, device)[None, None],
         BLOCK_SIZE=BLOCK,
         mask_mod=mask_of(*tensors),
         seq_lengths=(len(at), len(begin)),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from creditree.models.arrays import on_device
 from creditree.models.flex import FEWEST_PAIRS, FlexBlocks, flex_works
 from creditree.tree import IntArray
 
@@ -98,7 +99,7 @@ def blocks_of(queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor) 
     begin, end, asking = enters[:, None], np.where(is_real, exits, 0)[:, None], asks[:, :, None]
     sees = (begin <= asking) & (asking < end)
     place = np.arange(len(queries)) + np.repeat(np.arange(len(starts)) * query.shape[1] - starts, lengths)
-    queried, attended, places = (torch.from_numpy(array.reshape(-1)).to(like.device) for array in (query, key, place))
+    queried, attended, places = (on_device(array.reshape(-1), like.device) for array in (query, key, place))
     return Blocks(queried, attended, places, _bias(sees, shared, like))
 
 
@@ -161,7 +162,7 @@ def _cut(chains: IntArray, count: int, size: int) -> IntArray:
 
 
 def _bias(sees: NDArray[np.bool_], shared: int, like: Tensor) -> Tensor:
-    mask = torch.from_numpy(sees).to(like.device).repeat(1, shared, 1)
+    mask = on_device(sees, like.device).repeat(1, shared, 1)
     return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill_(~mask, -torch.inf).unsqueeze(1)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from creditree.engines.native.decoder import ROOM_STEPS
 from creditree.engines.store import SMALLEST, room_for
@@ -76,8 +77,7 @@ class EngineCall:
             yield made[kind]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRoom:
+class StoreRoom(NamedTuple):
     """Slots of the store when some calls are done: those `used`, those there is room for, and before it last grew."""
 
     used: int = 1
@@ -163,9 +163,9 @@ def room_of(work: Workload, calls: list[EngineCall], room: StoreRoom = EMPTY) ->
     piece could pass the limit `stored_tokens`, what is stored is forgotten before it.
     """
     for call in calls:
-        known: dict[tuple[EngineCall, StoreRoom], StoreRoom] = {}  # with a limit, rooms return
+        known: dict[tuple[int, StoreRoom], StoreRoom] = {}  # with a limit, rooms return
         for piece in call.pieces(work.max_rows):
-            before = piece, room
+            before = id(piece), room  # pieces of a kind are one object, and a hash of all numbers takes long
             if before not in known:
                 known[before] = _decoded(work, piece, room)
             room = known[before]
@@ -196,7 +196,7 @@ def _decoded(work: Workload, piece: EngineCall, room: StoreRoom) -> StoreRoom:
     if work.stored_tokens is not None and room.used + piece.tokens + rows * left > work.stored_tokens:
         room, fresh = forgotten(room), piece.slots
     room = _grown(room, piece.tokens, piece.tokens + rows * left)
-    room = replace(room, used=room.used + fresh)
+    room = room._replace(used=room.used + fresh)
     if work.native:  # it makes room before a token is drawn, the last one's too; torch when it is to be stored
         room, unused = _grown(room, min(ROOM_STEPS, left) * rows, rows * left), rows
     else:
@@ -204,8 +204,8 @@ def _decoded(work: Workload, piece: EngineCall, room: StoreRoom) -> StoreRoom:
     while left > 0:
         room = _grown(room, rows, rows * left)
         done = min(left, (room.capacity - room.used) // rows)
-        room, left = replace(room, used=room.used + rows * done), left - done
-    return replace(room, used=room.used - unused)
+        room, left = room._replace(used=room.used + rows * done), left - done
+    return room._replace(used=room.used - unused)
 
 
 def _grown(room: StoreRoom, more: int, at_most: int) -> StoreRoom:

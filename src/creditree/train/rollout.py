@@ -21,7 +21,7 @@ from creditree.train.exploring import Exploring
 from creditree.train.observe import with_old_logprobs
 from creditree.train.settings import Parts, Settings
 from creditree.tree import NO_TOKENS, Forest, IntArray, RolloutTree
-from creditree.verify.reward_function import LARGEST_REWARD
+from creditree.verify.calling import LARGEST_REWARD
 from creditree.verify.verifier import Answer, Verifier
 
 OldLogprobs = Callable[[Forest], tuple[Forest, int]]

@@ -12,10 +12,9 @@ from typing import Any, NoReturn
 
 from creditree.errors import ConfigError
 from creditree.user_code import described
+from creditree.verify.calling import RewardCallable, call, find_function, name_of
 from creditree.verify.child import Channels
 from creditree.verify.frames import unpacked
-from creditree.verify.locate import find_function
-from creditree.verify.reward_function import RewardCallable, call, name_of
 
 FIRST_TO_GO = "1000"
 

@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from creditree.problem import Problem, Verdict
-from creditree.tree import RolloutTree
+
+if TYPE_CHECKING:  # it brings numpy, and processes that judge do without
+    from creditree.tree import RolloutTree
 
 Rules = dict[str, str | int | float | bool]
 
@@ -57,7 +59,7 @@ class Verifier(ABC):
         """The names of the rewards that its verdicts are a sum of; () where there is one alone."""
         return ()
 
-    def credited(self, tree: RolloutTree) -> RolloutTree:
+    def credited(self, tree: "RolloutTree") -> "RolloutTree":
         """Return a tree with the rewards that credit is to be given for: those of its verdicts, unless it says."""
         return tree
 

@@ -16,6 +16,7 @@ from creditree.rng import Key
 from creditree.signals import InfluenceSpec, Signals
 from creditree.steps import Separators, split_steps
 from creditree.tree import token_array
+from tests.each_once import first_of
 from tests.naive import dense_scores, naive_sample
 from tests.tiny_models import OTHERS, other, tiny
 
@@ -38,7 +39,7 @@ def requests(influence: InfluenceSpec | None = None, group: int = 5) -> list[Sam
     ]
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", first_of(OTHERS, 4))
 def test_same_tokens_as_the_naive_decoder_for_the_same_uniforms(kind: str) -> None:
     model, asked, sampling = other(kind), requests(group=2), Sampling(0.6)
     found, ledger = engine_for(model).sample(asked, sampling)
@@ -66,7 +67,7 @@ def test_greedy_tokens_are_those_of_generate(kind: str) -> None:
         assert samples[0].token_ids.tolist() == whole[0, ids.shape[1] :].tolist()
 
 
-@pytest.mark.parametrize("kind", ["mistral", "gpt2", "gemma2"])
+@pytest.mark.parametrize("kind", first_of(["gpt2", "gemma2", "mistral"], 2))
 def test_what_shares_the_batch_does_not_matter(kind: str) -> None:
     model, asked = other(kind), requests()
     assert model.whole is not None

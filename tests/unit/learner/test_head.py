@@ -13,6 +13,7 @@ from tests.tiny_models import FAMILIES, random_model, tiny
 ROW = torch.tensor([0, 0, 0, 1, 3, 3, 4, 6])
 """Several terms on a row, and rows without any."""
 TOKEN = torch.tensor([5, 9, 5, 60, 1, 2, 63, 0])
+ASKED = Predictions(ROW, TOKEN, ROW.numpy())
 WEIGHT = torch.tensor([1.0, -2.0, 0.5, 3.0, 1.0, -1.0, 0.25, 2.0], dtype=torch.float64)
 
 
@@ -40,20 +41,20 @@ def plain(transformer: Transformer, hidden: Tensor, temperature: float) -> tuple
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 @pytest.mark.parametrize("rows", [None, 1, 2, 3])
 def test_loss_gradient_and_logprobs(family: str, temperature: float, rows: int | None) -> None:
-    transformer, hidden, asked = tiny(family).transformer, states(), Predictions(ROW, TOKEN)
+    transformer, hidden, asked = tiny(family).transformer, states(), ASKED
     logprobs, loss, grad = plain(transformer, hidden, temperature)
     found, found_grad = head_loss(transformer, hidden, asked, temperature, loss_of, rows)
-    assert found == pytest.approx(float(loss), rel=1e-12)
+    assert float(sum(found)) == pytest.approx(float(loss), rel=1e-12)
     assert torch.allclose(found_grad, grad, rtol=0, atol=1e-12)
     assert torch.allclose(token_logprobs(transformer, hidden, asked, temperature, rows), logprobs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 def test_lower_precisions(dtype: torch.dtype, tolerance: float) -> None:
-    transformer, hidden, asked = tiny("qwen2", dtype).transformer, states(dtype), Predictions(ROW, TOKEN)
+    transformer, hidden, asked = tiny("qwen2", dtype).transformer, states(dtype), ASKED
     logprobs, loss, grad = plain(transformer, hidden, 1.0)
     found, found_grad = head_loss(transformer, hidden, asked, 1.0, loss_of)
-    assert found == pytest.approx(float(loss), rel=tolerance)
+    assert float(sum(found)) == pytest.approx(float(loss), rel=tolerance)
     assert found_grad.dtype == dtype
     assert (found_grad - grad).float().norm() < tolerance * grad.float().norm()
     ours = token_logprobs(transformer, hidden, asked, 1.0)
@@ -63,7 +64,7 @@ def test_lower_precisions(dtype: torch.dtype, tolerance: float) -> None:
 
 def test_a_vocabulary_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model("qwen2")
-    transformer, hidden, asked = Transformer(model), states(), Predictions(ROW, TOKEN)
+    transformer, hidden, asked = Transformer(model), states(), ASKED
     _, _, grad = plain(transformer, hidden, 1.0)
     head: Any = transformer._lean_head
     monkeypatch.setattr(head, "_block", 7)
@@ -73,18 +74,18 @@ def test_a_vocabulary_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_head_that_is_more_than_a_matrix_goes_through_its_module() -> None:
     model = random_model("llama")
     model.lm_head = torch.nn.Linear(32, 64, bias=True, dtype=torch.float64).requires_grad_(False)
-    transformer, hidden, asked = Transformer(model), states(), Predictions(ROW, TOKEN)
+    transformer, hidden, asked = Transformer(model), states(), ASKED
     assert transformer._lean_head is None
     logprobs, loss, grad = plain(transformer, hidden, 0.7)
     found, found_grad = head_loss(transformer, hidden, asked, 0.7, loss_of, 3)
-    assert found == pytest.approx(float(loss), rel=1e-12)
+    assert float(sum(found)) == pytest.approx(float(loss), rel=1e-12)
     assert torch.allclose(found_grad, grad, rtol=0, atol=1e-12)
     assert torch.allclose(token_logprobs(transformer, hidden, asked, 0.7, 3), logprobs, rtol=0, atol=1e-12)
 
 
 def test_very_sure_and_very_unlikely_tokens_stay_finite() -> None:
     transformer = tiny("qwen2", torch.float32).transformer
-    hidden, asked = 1.0 * states(torch.float32), Predictions(ROW, TOKEN)
+    hidden, asked = 1.0 * states(torch.float32), ASKED
     norm = transformer._norm
     assert norm is not None
     norm.weight.mul_(200.0)
@@ -97,10 +98,10 @@ def test_very_sure_and_very_unlikely_tokens_stay_finite() -> None:
 
 def test_nothing_asked_nothing_computed() -> None:
     transformer, none = tiny("qwen2").transformer, torch.zeros(0, dtype=torch.int64)
-    hidden, asked = torch.zeros(0, 32, dtype=torch.float64), Predictions(none, none)
+    hidden, asked = torch.zeros(0, 32, dtype=torch.float64), Predictions(none, none, none.numpy())
     assert len(token_logprobs(transformer, hidden, asked, 1.0)) == 0
-    loss, grad = head_loss(transformer, hidden, asked, 1.0, loss_of)
-    assert loss == 0
+    losses, grad = head_loss(transformer, hidden, asked, 1.0, loss_of)
+    assert losses == []
     assert grad.shape == (0, 32)
 
 

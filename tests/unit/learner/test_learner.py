@@ -103,6 +103,36 @@ def test_loss_and_gradients_equal_the_plain_computation(
     assert len(stretches_of(batch, 8)) > 1
 
 
+def test_the_host_looks_at_as_few_numbers_in_many_stretches_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # each look makes a GPU's host wait until all is done that was asked for
+    method, adapter = METHODS["grpo"], trained_adapter()
+    batch = batch_of(method, adapter)
+    learner = Learner(adapter, method.objective, OptimiserSpec())
+    learner.gradient(batch, KEY)  # what is looked at but once is known now
+    looks: list[str] = []
+
+    def counted(name: str) -> Any:
+        plain = getattr(Tensor, name)
+
+        def look(tensor: Tensor, *arguments: Any) -> Any:
+            looks.append(name)
+            return plain(tensor, *arguments)
+
+        return look
+
+    for name in ("tolist", "item", "__float__", "__int__", "__bool__", "numpy"):
+        monkeypatch.setattr(Tensor, name, counted(name))
+    found = []
+    for tokens in (1024, 8):
+        learner.micro_batch_tokens = tokens
+        looks.clear()
+        learner.accumulate(batch, KEY, at_old=True)
+        found.append(list(looks))
+    assert len(stretches_of(batch, 8)[0].below) > 0
+    assert found[0] == found[1]
+    assert "tolist" in found[0]
+
+
 WHERE = {
     "everywhere": LoraSpec(rank=2, layers=1.0, targets=SEVEN),
     "gaps": LoraSpec(rank=3, layers=(1, 3), targets=("k_proj", "o_proj", "up_proj")),

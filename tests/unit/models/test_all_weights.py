@@ -26,6 +26,7 @@ from creditree.objective.policy_gradient import PolicyGradient
 from creditree.rng import Key
 from creditree.select.everything import Everything
 from creditree.tree import token_array
+from tests.each_once import each_once
 from tests.naive import naive_loss
 from tests.rollouts import credited, sampled_forests
 from tests.tiny_models import FAMILIES, tiny
@@ -50,8 +51,7 @@ def batch_of(model: Model, method: Method = METHOD) -> tuple[Batch, Any]:
     return pack(forests, advantages, weights, keep_zero_advantage=True), (forests, advantages, weights)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kl", [0.0, 0.3])
+@pytest.mark.parametrize(("family", "kl"), each_once(FAMILIES, [0.0, 0.3]))
 def test_loss_and_gradient_of_every_weight_equal_plain_autograd(family: str, kl: float) -> None:
     """Tied (Qwen2) and untied heads; in one piece, and in stretches that stand on one another."""
     weights, objective = trained_weights(family), PolicyGradient(kl=kl)

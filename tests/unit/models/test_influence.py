@@ -17,6 +17,7 @@ from creditree.models.transformer import Transformer
 from creditree.signals import InfluenceSpec
 from creditree.steps import Step
 from creditree.tree import FloatArray, IntArray
+from tests.each_once import each_once
 from tests.naive import dense_attention, dense_influence, dense_map, dense_scores
 from tests.tiny_models import FAMILIES, char_tokenizer, random_model, tiny
 
@@ -40,9 +41,7 @@ def dense(model: Model, ids: IntArray, steps: list[Step], spec: InfluenceSpec) -
 SEQUENCES = [cut([5, 4, 1, 10, 2, 8, 10]), cut([3, 6, 1, 10, 11]), cut([7]), cut([2, 1, 1, 1, 1, 1, 1, 9, 1])]
 
 
-@pytest.mark.parametrize("block_bytes", [8 << 20, 3000, 1])
-@pytest.mark.parametrize("delta", [0, 1, 4])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "delta", "block_bytes"), each_once(FAMILIES, [0, 1, 4], [8 << 20, 3000, 1]))
 def test_sums_of_columns_are_the_dense_definition(
     family: str, delta: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,8 +69,7 @@ def test_transformers_own_attention_gives_the_same(family: str) -> None:
     assert network.config._attn_implementation != ATTENTION
 
 
-@pytest.mark.parametrize("block_bytes", [8 << 20, 3000])
-@pytest.mark.parametrize("delta", [1, 2, 4])
+@pytest.mark.parametrize(("delta", "block_bytes"), each_once([1, 2, 4], [8 << 20, 3000]))
 def test_maps_are_the_dense_definition_and_their_columns_the_influence(
     delta: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

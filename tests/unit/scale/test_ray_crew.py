@@ -16,7 +16,7 @@ from creditree.scale.crew import Order, Reply, SentWeights
 from creditree.scale.ray_crew import RayCrew
 from tests.ray_processes import joined, worker_pids
 
-SLOW_S = 4.0
+SLOW_S = 2.0
 Told = list[str]
 
 

@@ -146,4 +146,5 @@ def moved(group: ModelGroup) -> list[float]:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_part_of_a_model_goes_to_the_gpu() -> None:
-    assert max(gathered([moved], "cuda")[0]) < 1e-10
+    # rotary angles are float32, whose cosines differ in the last digit between devices
+    assert max(gathered([moved], "cuda")[0]) < 5e-6

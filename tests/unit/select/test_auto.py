@@ -14,6 +14,7 @@ from creditree.select.auto import MIXED, Allocation, Auto
 from creditree.select.base import Completion
 from creditree.select.everything import Everything, LossMean
 from creditree.tree import Forest
+from tests.each_once import each_once, first_of
 from tests.forests import KEY, assigned, flat, forests
 from tests.unit.select.draws import expectation, simulated
 
@@ -108,8 +109,7 @@ def test_no_other_alpha_has_less_variance(profile: list[tuple[float, int]], budg
     assert drawn == pytest.approx(budget * counts.sum())
 
 
-@pytest.mark.parametrize("allocation", ["positions", "tokens"])
-@pytest.mark.parametrize("mean", ["completions", "tokens"])
+@pytest.mark.parametrize(("allocation", "mean"), each_once(["positions", "tokens"], ["completions", "tokens"]))
 def test_the_mean_over_all_draws_is_the_full_token_mean(allocation: Allocation, mean: LossMean) -> None:
     forest = (flat([[2, 3, 1], [4, 1]], [1.0, 0.0]),)
     advantages = _advantages(forest)
@@ -121,7 +121,7 @@ def test_the_mean_over_all_draws_is_the_full_token_mean(allocation: Allocation, 
     assert min(float(chance.min()) for chance in chances) <= 0.5
 
 
-@pytest.mark.parametrize("allocation", ["positions", "tokens"])
+@pytest.mark.parametrize("allocation", first_of(["positions", "tokens"], 1))
 def test_the_mean_over_many_keys_is_the_full_token_mean(allocation: Allocation) -> None:
     forest = (flat([[*([2] * 9), 1], [3, 4, 1]], [1.0, 0.0]), flat([[4, 3, 2, 1], [2, 1]], [0.0, 1.0], kept=[3]))
     advantages = tuple(PrefixGain().assign(tree) for tree in forest)
