@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 PAGE = 2 << 20
-"""Bytes of a huge page, of x86-64 and of most others; where it is another size, the system refuses and nothing is lost."""
+"""Bytes of a huge page, on x86-64 and most others; where it has another size, the system refuses, and nothing is lost."""
 _GAP = 64 << 10
 """Tensors that lie no further apart, as an allocator leaves them, may share a page."""
 _COLLAPSE = 25
@@ -15,7 +15,7 @@ _COLLAPSE = 25
 
 
 def gather(tensors: Iterable[Tensor]) -> None:
-    """Ask the system to move tensors onto huge pages. Their values and addresses stay; a refusal is none of our business.
+    """Ask the system to move tensors onto huge pages. Values and addresses stay; where it refuses, so do the pages.
 
     Takes about a third of a second a gigabyte, once: what lies on huge pages already is not moved again.
     """
