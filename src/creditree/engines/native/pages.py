@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 PAGE = 2 << 20
-"""Bytes of a huge page, on x86-64 and most others; where it has another size, the system refuses, and nothing is lost."""
+"""Bytes of a huge page on x86-64 and most others; where it has another size, the system refuses: nothing is lost."""
 _GAP = 64 << 10
 """Tensors that lie no further apart, as an allocator leaves them, may share a page."""
 _COLLAPSE = 25
