@@ -54,11 +54,10 @@ class Panel {
     Panel(const Part<S>& part, int64_t first, int have, const C* x, int64_t rows, int64_t size, const Ahead& ahead)
         : part_(part), first_(first), have_(have), x_(x), rows_(rows), size_(size), ahead_(ahead) {}
 
-    // How often weights are asked for meanwhile.
+    // How often weights are asked for meanwhile: for as many lines as are read, while the first rows are multiplied.
     static int64_t asks(int64_t rows, int64_t size, int64_t bits) {
         const int n = rows > FEW ? COLUMNS : columns_of(padded(rows));
-        const int64_t tiles = groups(rows, rows > FEW ? ROWS : TOGETHER) * (PANEL / n), steps = size / Kind<C>::lanes;
-        return tiles * steps * (rows > FEW ? ASKS_OF_MANY : lines(n, Kind<C>::lanes * bits / 8));
+        return PANEL / n * (size / Kind<C>::lanes) * lines(n, Kind<C>::lanes * bits / 8);
     }
 
     void multiply() {
@@ -83,8 +82,6 @@ class Panel {
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
 
-    // In a step of few rows weights are asked for as often as lines are read; of many, other tiles ask for them too.
-    static constexpr int ASKS_OF_MANY = 2;
     static constexpr int lines(int n, int64_t vector_bytes) { return int((n * vector_bytes + 63) / 64); }
     static int64_t groups(int64_t rows, int64_t most) { return (rows + most - 1) / most; }
     static int padded(int64_t rows) {
@@ -101,17 +98,17 @@ class Panel {
             const int64_t from = (first_ + first) * size_ + at_;
             if constexpr (std::is_same<S, C>::value || !MANY) {
                 if (matrix.format == PLAIN) {
-                    some<M, N, MANY>(first, have, matrix.plain() + from, size_);
+                    some<M, N>(first, have, matrix.plain() + from, size_);
                     continue;
                 }
                 if constexpr (std::is_same<C, float>::value) {  // the only precision that codes are widened to
                     if (matrix.format == INT8) {
-                        some<M, N, MANY>(first, have, matrix.int8() + from, size_);
+                        some<M, N>(first, have, matrix.int8() + from, size_);
                         continue;
                     }
                 }
             }
-            some<M, N, MANY>(first, have, expanded(from, have), length_);
+            some<M, N>(first, have, expanded(from, have), length_);
         }
     }
 
@@ -122,7 +119,7 @@ class Panel {
         return held.data();
     }
 
-    template <int M, int N, bool MANY, class W>
+    template <int M, int N, class W>
     void some(int first, int have, const W* w, int64_t w_stride) {
         const W* right[N];
         for (int n = 0; n < N; n++) right[n] = w + std::min(n, have - 1) * w_stride;
@@ -132,7 +129,8 @@ class Panel {
             const C* left[M];  // where there are fewer, the last is multiplied again
             C out[M][N];
             for (int m = 0; m < M; m++) left[m] = x_ + (row + std::min(m, count - 1)) * size_ + at_;
-            tile<M, N, MANY ? ASKS_OF_MANY : lines(N, Kind<C>::lanes * sizeof(W))>(left, right, length_, out, ahead_);
+            if (p == 0) tile<M, N, lines(N, Kind<C>::lanes * sizeof(W))>(left, right, length_, out, ahead_);
+            else tile<M, N, 0>(left, right, length_, out, ahead_);
             for (int m = 0; m < count; m++, row++) part_.write(row, first_ + first, have, out[m], at_ == 0);
         }
     }

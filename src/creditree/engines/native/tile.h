@@ -48,9 +48,9 @@ struct Ahead {
 };
 
 // out[m][n] = x[m] . w[n]. The additions of one sum never depend on M and N: what else is decoded cannot change it.
-// ASKS: how often weights are asked for in a step.
+// ASKS: how often weights are asked for in a step. Within a larger function sums would not all get registers.
 template <int M, int N, int ASKS, class W, class C = Compute<W>>
-inline void tile(const C* const* x, const W* const* w, int64_t size, C (*out)[N], Ahead& ahead) {
+__attribute__((noinline)) void tile(const C* const* x, const W* const* w, int64_t size, C (*out)[N], Ahead& ahead) {
     typedef typename Kind<C>::vec V;
     constexpr int lanes = Kind<C>::lanes;
     V acc[M * N];
