@@ -43,16 +43,16 @@ struct Attention {
 
     template <int M>
     void score(const C* query, C* scores, int64_t room) const {
-        constexpr int N = M == 1 ? COLUMNS_OF_ONE : M == 2 ? COLUMNS_OF_TWO : (VECTOR_BYTES == 32 ? 12 : 24) / M;
+        constexpr int N = columns_of(M);
         const C* left[M];
         const S* right[N];
         for (int m = 0; m < M; m++) left[m] = query + m * width;
         C found[M][N];
-        Ahead none;
+        Ahead none{};
         for (int64_t t = 0; t < length; t += N) {
             const int64_t have = std::min<int64_t>(N, length - t);
             for (int64_t j = 0; j < N; j++) right[j] = keys + path[t + std::min(j, have - 1)] * stride;
-            tile<M, N>(left, right, width, found, none);
+            tile<M, N, 0>(left, right, width, found, none);
             for (int m = 0; m < M; m++)
                 for (int64_t j = 0; j < have; j++) scores[m * room + t + j] = found[m][j];
         }

@@ -20,8 +20,8 @@ from creditree.errors import ConfigError
 
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
 SOURCES = (
-    *("vectors.h", "formats.h", "products.h", "tile_weights.h", "matrix_unit.h", "attention.h"),
-    *("influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp"),
+    *("vectors.h", "formats.h", "tile.h", "products.h", "tile_weights.h", "matrix_unit.h"),
+    *("attention.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp"),
 )
 FLAGS = (
     *("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),

@@ -13,6 +13,7 @@ from torch import Tensor
 from creditree.engines.completions import Completions, Context, Live
 from creditree.engines.draw import NO_DISTRIBUTION
 from creditree.engines.native.library import library
+from creditree.engines.native.pages import gather
 from creditree.engines.native.weights import Weights, pointer, read_weights
 from creditree.engines.store import ROOT, PrefixStore
 from creditree.errors import NonFiniteError
@@ -53,6 +54,7 @@ class Native:
         made = _decoder(self._model, self._store, positions)
         if made is not None and self._agrees is None:
             self._agrees = _agrees(self._model)
+            made.settle()
         return made if self._agrees else None
 
 
@@ -109,6 +111,10 @@ class NativeDecoder:
         if self._handle.value is None:
             _check(_OUT_OF_MEMORY)
         weakref.finalize(self, code.creditree_free, self._handle)
+
+    def settle(self) -> None:
+        """Prepare the weights for being read over and over."""
+        gather(self._weights.largest())
 
     def prefill(self, contexts: Sequence[Context], read: Callable[[int], None] | None = None) -> None:
         """Forward the contexts' new tokens one by one, in order: a row for each."""

@@ -33,16 +33,17 @@ class TileSums {
     }
     ~TileSums() { _tile_release(); }
 
-    // Sum over `steps` steps of the weights, and rows packed for `groups` groups: MOST at most in all.
+    // Sum over `steps` steps of the weights, and rows packed for `groups` groups: MOST at most in all. In each step
+    // weights are asked for so often.
     template <int PARTS, class Tiles>
-    void sum(Tiles& weights, int groups, const uint32_t* rows, int64_t steps, Ahead& ahead) {
+    void sum(Tiles& weights, int groups, const uint32_t* rows, int64_t steps, int asks, Ahead& ahead) {
         const int64_t line = columns_ * 4, group = steps * SIDE * columns_;
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
         for (int64_t i = 0; i < steps; i++, rows += SIDE * columns_) {
-            ahead.ask();
+            for (int a = 0; a < asks; a++) ahead.ask();
             weights.prepare(i);
             _tile_loadd(4, weights.tile(0, i), weights.stride);
             _tile_loadd(6, rows, line);
@@ -107,6 +108,9 @@ class PackedRows {
     const Buffer<uint32_t>& held_;
 };
 
+// The lines that a step reads of the weights of so many parts.
+inline int asks_of_step(int64_t parts, const Matrix<bf16>& matrix) { return int(parts * SIDE * STEP * matrix.bits() / 512); }
+
 // PARTS * SIDE weight rows times all rows.
 template <int PARTS>
 void unit_panel(const Part<bf16>& part, const PanelAt& at, const PackedRows& x, int64_t size, TileSums& sums,
@@ -115,7 +119,7 @@ void unit_panel(const Part<bf16>& part, const PanelAt& at, const PackedRows& x, 
     for (int64_t row = 0; row < x.rows; row += at_once) {
         const int groups = int((std::min(x.rows - row, at_once) + SIDE - 1) / SIDE);
         with_tiles<PARTS>(*part.matrix, at.first, at.have, size, [&](auto& weights) {
-            sums.template sum<PARTS>(weights, groups, x.from(row), x.steps, ahead);
+            sums.template sum<PARTS>(weights, groups, x.from(row), x.steps, asks_of_step(PARTS, *part.matrix), ahead);
         });
         for (int p = 0; p < PARTS && p * SIDE < at.have; p++)
             for (int g = 0; g < groups; g++) {
@@ -137,13 +141,14 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
     const int64_t side_by_side = packed.rows <= SIDE * TileSums::MOST / 2 ? 2 : 1;
     const int64_t passes = (rows + SIDE * TileSums::MOST - 1) / (SIDE * TileSums::MOST);
     const Panels<bf16> panels(parts, num_parts, side_by_side * SIDE, size);
+    const int64_t asks = passes * packed.steps * asks_of_step(side_by_side, *parts->matrix);
 #pragma omp parallel num_threads(threads) if (is_worth_sharing(threads, rows, panels.weights()))
     {
         TileSums sums(packed.columns);
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < panels.count(); b++) {
             const PanelAt at = panels.at(b);
-            const Ahead ahead = panels.ahead(b, passes * packed.steps);
+            const Ahead ahead = panels.ahead(b, asks);
             if (side_by_side == 2)
                 unit_panel<2>(parts[at.part], at, packed, size, sums, ahead);
             else

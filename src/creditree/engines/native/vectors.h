@@ -24,7 +24,7 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 // Memory that starts on a cache line: a vector that straddles two costs two loads.
@@ -121,7 +121,9 @@ inline void narrow(float x, bf16& to) {  // to nearest, ties to even
 inline Kind<float>::vec widened(const float* p) { return load<Kind<float>::vec>(p); }
 inline Kind<double>::vec widened(const double* p) { return load<Kind<double>::vec>(p); }
 inline Kind<float>::vec widened(const bf16* p) {
-#if defined(__AVX2__) && VECTOR_BYTES == 32  // of the loops below compilers make more instructions
+#if defined(__AVX512F__)  // of the loops below compilers make more instructions
+    return (Kind<float>::vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(load<__m256i>(p)), 16);
+#elif defined(__AVX2__)
     return (Kind<float>::vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(load<__m128i>(p)), 16);
 #endif
     typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2)));
@@ -141,6 +143,16 @@ inline Kind<float>::vec widened(const int8_t* p) {
 template <class S>
 inline typename Kind<S>::vec widened_part(const S* p, int count) {
     if constexpr (std::is_same<S, Compute<S>>::value) return load_part<typename Kind<S>::vec>(p, count);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (std::is_same<S, bf16>::value) {
+        const __m256i part = _mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), p);
+        return widened(reinterpret_cast<const bf16*>(&part));
+    }
+    if constexpr (std::is_same<S, int8_t>::value) {
+        const __m128i part = _mm_maskz_loadu_epi8(__mmask16((1u << count) - 1), p);
+        return widened(reinterpret_cast<const int8_t*>(&part));
+    }
+#endif
     S part[Kind<S>::lanes] = {};
     std::memcpy(part, p, count * sizeof(S));
     return widened(part);

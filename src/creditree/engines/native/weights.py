@@ -26,6 +26,10 @@ class Weights:
     head_bias: Tensor | None
     eps: float
 
+    def largest(self) -> list[Tensor]:
+        """Return the matrices, of which every number is read at every step."""
+        return [self.head, *(projection.weight for layer in self.layers for projection in layer.projections)]
+
     def addresses(self, rope: Sequence[Tensor]) -> tuple[list[int], list[float]]:
         """Return addresses and sizes, and numbers, as `make` in decode.cpp takes them one after the other."""
         ends = (self.embed, self.norm, self.head, self.head_bias, *rope)
