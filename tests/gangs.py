@@ -6,9 +6,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from creditree.scale.sharded import ModelGroup, Seat, meeting_point
+from tests.e2e.command import FORKS
 
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["creditree.scale.sharded", "creditree.setup.parts", "tests.scaled"])
 HOST, LATE_S = "127.0.0.1", 300.0
 
 

@@ -90,7 +90,7 @@ NEEDED = (
     "measure.grade", "setup.plan_words", "cli.describe", "setup.dry_run",
 )  # fmt: skip
 """What commands import when they run."""
-FORKS = get_context("forkserver")
+FORKS = get_context("forkserver")  # Python has one such process in all: nothing else may say what it imports
 FORKS.set_forkserver_preload(["pytest", *(f"creditree.{name}" for name in NEEDED), "tests.e2e.warm"])
 
 

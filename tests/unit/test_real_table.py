@@ -55,10 +55,13 @@ def test_cells_for_a_gpu_are_run_where_their_setup_is_named() -> None:
         "cpu"
     }
     cells = wanted_cells("svamp-qwen-256")
+    methods = ("grpo", "s-grpo", "t-spmo")
     assert [(cell.name, cell.seed) for cell in cells] == [
         ("base", 0),
-        *((method, seed) for seed in (0, 1, 2) for method in ("grpo", "s-grpo", "t-spmo")),
+        *((f"{method} lr={rate}", 100) for rate in ("0.003", "0.001", "0.0003") for method in methods),
+        *((method, seed) for seed in (0, 1, 2) for method in methods),
     ]
+    assert {cell.tokens for cell in cells if cell.kind == "tuning"} == {187_000}
     assert {cell.setup.device for cell in cells} == {"cuda"}
     assert [cell.name for cell in wanted_cells("svamp-qwen-256--base")] == ["base"]
 
@@ -187,7 +190,7 @@ def test_on_a_gpu_seconds_are_of_the_wall_and_eager_steps_are_told() -> None:
     assert "| 1.0 | 10.0 | 4 ± 0 | 25 | 2 |" in text
     assert "| training reward | at 2 GPU s | at 4 GPU s |" in text
     # starts of 9, 9 and 12 s; 1,000 / 4 tokens a second
-    assert "1 to 1 steps a run; 250 sampled tokens a second in each of 3 cells side by side" in text
+    assert "1 to 1 steps a run; 250 sampled tokens a second in each of up to 3 cells side by side" in text
     assert "10 s from the start of a process to its first step; peak 3.0 GB; 7 decoding steps" in text
 
 
