@@ -96,7 +96,7 @@ def test_one_that_dies_is_started_again_by_whoever_asks_it(tmp_path: Path, behin
     heard: list[str] = []
     server = OwnServer(spec_of(tmp_path), heard.append)
     try:
-        client = Client(server.url, Patience(5.0, 0.2, 0.01), reviver=server)
+        client = Client(server.url, Patience(5.0, 30.0, 0.01), reviver=server)
         for _ in range(2):
             children(server)[1].kill()
             assert client.get("/version", lambda answer: answer["version"]) == "0.0-fake"
