@@ -20,7 +20,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweep") / "sweep.yaml"
     log = {"checkpoint_every": 2, "rollouts_every": 2}
     base = SMALL | {"evaluation": {"problems": 10, "temperatures": [0]}, "log": log}
-    base["train"] = SMALL["train"] | {"steps": 4}
     path.write_text(yaml.safe_dump({"base": base, "grid": {"method.group": [4, 6]}, "seeds": [0, 1]}))
     return path
 
