@@ -51,7 +51,7 @@ class ModelGroup:
         whole = TCPStore(seat.host, seat.port, is_master=False, timeout=WAIT)
         self._store = PrefixStore(str(seat.meeting), whole)
         on_gpu = seat.device.startswith("cuda")
-        if torch.device(seat.device).index is not None:
+        if torch.device(seat.device).index is not None:  # without one torch takes the GPU that Ray left in sight
             torch.cuda.set_device(seat.device)
         # what they agree on lies on the host
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
