@@ -118,7 +118,8 @@ def test_the_html_report_stands_alone(walked: Path) -> None:
     parser.feed(page)
     parser.close()
     assert parser.open == []
-    assert "http" not in page.replace("http-equiv", "")  # of the policy that forbids all requests
+    words = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)  # the letters of a picture may spell anything
+    assert "http" not in words.replace("http-equiv", "")  # of the policy that forbids all requests
     assert "<script" not in page
     assert 'src="data:image/png;base64,' in page
     markdown = (walked / "pilots/words/report.md").read_text(encoding="utf-8")
