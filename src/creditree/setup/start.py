@@ -19,6 +19,8 @@ from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_lora, build_prompt
 from creditree.sources import is_on_hub
+from creditree.tasks.files import READERS
+from creditree.text import shown
 from creditree.train.start import find_start, is_adapter, run_of
 
 GENERATED = ("multiplication", "word_problems")
@@ -115,6 +117,8 @@ def named_task(name: str, path: str | None) -> dict[str, Any]:
         raise ConfigError(f"`data` names a file, but the problems of task '{name}' are generated; use `task` file.")
     if path is None and name == "file":
         raise ConfigError("`task` file needs the file of its problems: add `data` FILE.")
+    if path is None and Path(name).suffix.lower() in READERS:
+        raise ConfigError(f"`task` {shown(name)} is a file of problems; name it with `data` {shown(name)} instead.")
     return {"name": name} | ({} if path is None else {"path": path})
 
 
