@@ -72,7 +72,7 @@ def test_what_goes_on_from_a_run_does_not_repeat_its_warm_start(tmp_path: Path) 
         (TrainRequest(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
         (
             TrainRequest(None, model="some/model", task="own.csv"),
-            "is a file of problems; name it with `data` 'own.csv'",
+            "is a file of problems: that is `task` file with",
         ),
         (
             TrainRequest(None, model="some/model", data="x.csv", overrides=("task=svamp",)),
