@@ -39,6 +39,7 @@ def run_step(options: argparse.Namespace, prompts: Path) -> dict[str, Any]:
     named = {"model": options.model, "method": options.method, "group": options.group, "dtype": options.dtype}
     named |= {"max-new-tokens": options.max_new_tokens, "steps": options.steps, "warmup": options.warmup}
     named |= {"device": options.device, "prompts": prompts, "problems": options.problems}
+    named |= {} if options.micro_batch_tokens is None else {"micro-batch-tokens": options.micro_batch_tokens}
     command = [sys.executable, str(STEP), *(f"--{name}={value}" for name, value in named.items()), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -62,7 +63,7 @@ def workload(options: argparse.Namespace) -> Workload:
         native=False,
         static=options.device != "cpu",
         on_host=options.device == "cpu",
-        micro_batch_tokens=usual_micro_batch(on_host=options.device == "cpu"),
+        micro_batch_tokens=options.micro_batch_tokens or usual_micro_batch(on_host=options.device == "cpu"),
     )
 
 
@@ -88,7 +89,7 @@ def beside(device: str, out: Path) -> dict[str, float]:
     found = read(record_file(device, out))
     theirs = (found.get("trl") or {}).get("step")
     ratios: dict[str, float] = {}
-    for name in ("grpo", "t-spmo"):
+    for name in ("grpo", "grpo-16k", "t-spmo"):
         if theirs and name in found:
             ratios[name] = theirs["wall_s"]["step"] / found[name]["step"]["wall_s"]["step"]
             print(f"{name} step: {ratios[name]:.1f} times as fast as TRL's GRPO step", file=sys.stderr, flush=True)
@@ -108,6 +109,7 @@ def options_of(description: str | None) -> argparse.Namespace:
     parser.add_argument("--max-new-tokens", type=int, default=300)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--micro-batch-tokens", type=int, help="default: what a run takes where memory does not matter")
     return parser.parse_args()
 
 

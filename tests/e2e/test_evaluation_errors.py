@@ -27,6 +27,7 @@ def data(tmp_path: Path) -> Path:
         (["--task", "file", "--data-dir", "."], ["'file' is none", "--data"]),
         (["--task", "aime24", "--data", "x.jsonl", "--data-dir", "."], ["keep one of them"]),
         (["--task", "aime24", "--data-dir", "."], ["has no aime24.jsonl", "leave out --data-dir"]),
+        (["--task", "own.jsonl"], ["'own.jsonl' is a file of problems", "--task file with --data 'own.jsonl'"]),
         (["--task", "aime-24", "--data", "DATA"], ["Did you mean 'aime24'?"]),
         (["--task", "aime25"], ["math-ai/aime25", "could not be loaded", "(task.path)"]),
         (["--suite", "attnrk"], ["Did you mean 'attnrl'?"]),

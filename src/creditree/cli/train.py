@@ -31,7 +31,8 @@ def train(
     ] = None,
     run: RunOption = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Base model: a directory, hub name or GGUF file; with --task no YAML.")
+        str | None,
+        typer.Option("--model", help="Base model: directory, hub name or GGUF file; with --task or --data no YAML."),
     ] = None,
     task: Annotated[str | None, typer.Option("--task", help="Task: svamp, gsm8k, file, FILE.py:function.")] = None,
     resume: ResumeOption = False,
@@ -43,7 +44,7 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="FILE", help="File of problems in place of the task's own."),
+        typer.Option("--data", metavar="FILE", help="File of problems: the task, or in place of its own."),
     ] = None,
     guard: Annotated[
         str | None, typer.Option("--guard", metavar="FILE", help="File of problems that must not get worse.")

@@ -23,7 +23,7 @@ from creditree.report.evaluation import Apart
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_task
 from creditree.setup.defaults import TOKENS
-from creditree.setup.start import named_task
+from creditree.setup.start import named_task, refuse_file
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.tasks.split import Split
@@ -193,6 +193,7 @@ def _task_block(options: EvaluationRequest, task: str) -> dict[str, Any]:
     """Return the task (and reward) of a YAML file, or of a bare name, on the file that was named."""
     block: dict[str, Any] = _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
     name = block["task"]["name"]
+    refuse_file(name)
     path = options.data
     if options.data_dir is not None:
         if name not in BENCHMARKS:

@@ -4,12 +4,12 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from creditree.disk import content, is_file, is_inside, is_there, opened
 from creditree.errors import RunError
-from creditree.runs.atomic import write_bytes, write_synced, writing
+from creditree.runs.atomic import remove, write_bytes, write_synced, writing
 from creditree.text import shown
 
 CHECKSUMS = "creditree.sha256"
@@ -42,7 +42,7 @@ class Checksums:
                 raise
 
     def forget(self, names: Iterable[str]) -> None:
-        """Drop the lines of files that are to be removed. Raises RunError where it cannot be written."""
+        """Drop the lines of files that are removed, with the last of them the file. Raises RunError where it cannot."""
         gone = set(names)
         if is_there(self.path) and gone & self.recorded().keys():
             self._write([line for line in self._lines() if line[1] not in gone])
@@ -88,8 +88,12 @@ class Checksums:
         names = [name for name in self.recorded() if name.startswith(prefixes)]
         return {name: words for name in names if (words := self.damage(name))}
 
-    def _write(self, lines: Iterable[tuple[str, str]]) -> None:
-        write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in lines).encode())
+    def _write(self, lines: Sequence[tuple[str, str]]) -> None:
+        if not lines:
+            with writing(self.path):
+                remove(self.path)
+        else:
+            write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in lines).encode())
 
     def _lines(self) -> list[tuple[str, str]]:
         try:

@@ -170,6 +170,7 @@ class HeldDirectory:
 def claimed(path: Path, option: str, cure: str = "free it or choose another run directory") -> Iterator[RunLock]:
     """Make a directory where there is none, and give the block its lock, which is released where the block fails.
 
+    A directory that was made here is removed where nothing was written into it until then.
     `option` is the one that named the directory. Raises RunError for a file, for a directory that another process is
     writing and, with the cure, for one that cannot be written.
     """
@@ -177,9 +178,10 @@ def claimed(path: Path, option: str, cure: str = "free it or choose another run 
         raise RunError(f"{option} is {shown(str(path))}, which no directory can be called; {cure}.")
     if is_there(path) and not is_folder(path):
         raise RunError(f"{option} {path} is a file; choose another directory.")
+    made = not is_there(path)
     with writing(path, cure):
         path.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(path, cure)
+    lock = RunLock(path, cure, made=made)
     try:
         yield lock
     except BaseException:

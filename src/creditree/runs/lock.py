@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from creditree.errors import RunError
@@ -24,10 +25,16 @@ class RunLock:
     would lock another file. So whoever writes asks `check` first.
     """
 
-    def __init__(self, folder: Path, cure: str = "free it or choose another run directory") -> None:
-        """Raises RunError where another process writes this run, or, with the cure, where it cannot be written."""
+    def __init__(
+        self, folder: Path, cure: str = "free it or choose another run directory", *, made: bool = False
+    ) -> None:
+        """Raises RunError where another process writes this run, or, with the cure, where it cannot be written.
+
+        `made`: the folder was made for this lock, so that `release` removes it where nothing was written into it.
+        """
         self.folder = folder
         self._cure = cure
+        self._made = made
         self._process = os.getpid()
         self._descriptor: int | None = None
         self._identity: _Identity = (0, 0)
@@ -59,8 +66,16 @@ class RunLock:
     def release(self) -> None:
         """Let other processes write. A second call does nothing."""
         if self._descriptor is not None:
+            if self._made and self._process == os.getpid():
+                self._remove_empty()
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _remove_empty(self) -> None:
+        with suppress(OSError):
+            if os.listdir(self.folder) == [LOCK] and _identity(self.folder / LOCK) == self._identity:
+                os.unlink(self.folder / LOCK)
+                os.rmdir(self.folder)
 
     def _take(self, how: int) -> None:
         path = self.folder / LOCK

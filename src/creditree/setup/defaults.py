@@ -5,7 +5,6 @@ built-in ones learn.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from creditree.config.schema import RunConfig
 from creditree.config.task import BenchmarkConfig, SvampConfig
 from creditree.disk import is_file
 from creditree.errors import CreditreeError
-from creditree.methods import AS_PRINTED
 from creditree.models.shapes import Shape, shape_of
-from creditree.piece import types_of
 from creditree.plan.fit import choose, usual_micro_batch
 from creditree.plan.prediction import predict
 from creditree.setup.build import build_lora
-from creditree.setup.machine import default_device, fastest_precision, usable_memory
+from creditree.setup.choices import Choices, ChosenValue, Found
+from creditree.setup.machine import default_device, fastest_precision, is_on_gpu, usable_memory
+from creditree.setup.method_defaults import METHOD_RULES, is_open
 from creditree.setup.workload import DEFAULT_ROWS, free_of, workload_of
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
@@ -39,29 +38,6 @@ RATES = ((6e5, HIGHEST_RATE), (5e8, 5e-4), (1.5e9, KNOWN_RATE))
 """Parameters and learning rate: of the built-in models; half of the better of two in recipes/real, whose runs are
 short; of arXiv 2504.20834."""
 FINAL_RATE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenValue:
-    """A setting that the configuration does not say, what was chosen, and why: a clause without a full stop."""
-
-    key: str
-    value: Any
-    why: str
-
-    def __str__(self) -> str:
-        """Return one line."""
-        return f"{self.key} {self.value}: {self.why}"
-
-
-Choices = tuple[ChosenValue, ...]
-Found = tuple[Any, str] | None
-"""A value and why; None: nothing is chosen."""
-
-
-def choices_text(choices: Choices) -> str:
-    """Return what was chosen and why, a line each."""
-    return "\n".join(["chosen, where the configuration does not say:", *(f"  {choice}" for choice in choices)])
 
 
 def usual_rate(num_parameters: int, share: float = 1.0) -> float:
@@ -140,10 +116,6 @@ def _with(config: RunConfig, key: str, value: Any) -> RunConfig:
     return config.model_copy(update={name: block.model_copy(update={own: value})})
 
 
-def _on_gpu(config: RunConfig) -> bool:
-    return config.model.device.startswith("cuda")
-
-
 def _path(config: RunConfig, shape: Shape) -> Found:
     if not isinstance(config.task, SvampConfig):
         return None
@@ -192,37 +164,10 @@ def _tokens(config: RunConfig, shape: Shape) -> Found:
     return (wanted, why) if wanted <= room else (room, f"half of the model's context of {shape.max_positions:,}")
 
 
-def _is_open(config: RunConfig) -> bool:
-    """Whether the method's numbers may be chosen: not those of a paper's own composition."""
-    method = config.method.build()
-    return method.name not in AS_PRINTED and method.schedule.is_plain
-
-
-def _group(config: RunConfig, shape: Shape) -> Found:
-    if not _is_open(config) or config.method.build().explore.forks:
-        return None
-    if _on_gpu(config):
-        return 16, "a GPU decodes many rows at the price of one, and a larger group compares better"
-    return 8, "the group of arXiv 2504.20834's GRPO; on a CPU every completion takes its time"
-
-
-def _replays(config: RunConfig, shape: Shape) -> Found:
-    if not _is_open(config) or "successes" not in types_of(type(config.method.build().explore)):
-        return None
-    return 0, "replay samples up to three times the completions of a step"
-
-
-def _loss_temperature(config: RunConfig, shape: Shape) -> Found:
-    method = config.method.build()
-    if not _is_open(config) or method.objective.uses_old or config.engine.is_remote:
-        return None
-    return config.sampling.temperature, "the loss is of the policy that samples (sampling.temperature)"
-
-
 def _problems(config: RunConfig, shape: Shape) -> Found:
-    if not _is_open(config):
+    if not is_open(config):
         return None
-    if _on_gpu(config):
+    if is_on_gpu(config.model.device):
         return 8, "several problems share an update, and the GPU's rows are used"
     return 4, "several problems share an update, and a step stays within minutes"
 
@@ -239,11 +184,13 @@ def _final_rate(config: RunConfig, shape: Shape) -> Found:
 
 
 def _measured(config: RunConfig, shape: Shape) -> Found:
-    return None if _on_gpu(config) else (100, "on a CPU, before and after; 500 show smaller gains, and take longer")
+    if is_on_gpu(config.model.device):
+        return None
+    return 100, "on a CPU, before and after; 500 show smaller gains, and take longer"
 
 
 def _temperatures(config: RunConfig, shape: Shape) -> Found:
-    return None if _on_gpu(config) else ([0.0], "greedy alone: each further one takes as long again")
+    return None if is_on_gpu(config.model.device) else ([0.0], "greedy alone: each further one takes as long again")
 
 
 RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
@@ -254,10 +201,7 @@ RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
     "lora.layers": _layers,
     "sampling.temperature": _temperature,
     "sampling.max_new_tokens": _tokens,
-    "method.group": _group,
-    "method.successes": _replays,
-    "method.failures": _replays,
-    "method.loss_temperature": _loss_temperature,
+    **METHOD_RULES,
     "train.problems_per_step": _problems,
     "train.learning_rate": _rate,
     "train.final_learning_rate": _final_rate,

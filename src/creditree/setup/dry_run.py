@@ -9,7 +9,7 @@ from creditree.config.task import FunctionConfig, MixtureConfig
 from creditree.models.architecture import note_of
 from creditree.models.shapes import shape_of
 from creditree.setup.build import build_lora, build_settings, build_task
-from creditree.setup.defaults import Choices, choices_text
+from creditree.setup.choices import Choices, choices_text
 from creditree.setup.described import method_record
 from creditree.setup.grading import build_verifier, code_digest
 from creditree.setup.problems import check_problems, warm_start_words

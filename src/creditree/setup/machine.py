@@ -33,7 +33,7 @@ def fastest_precision(device: str) -> Precision:
     what float32 does. It loses where products are slow in it: torch on a processor without instructions for it.
     int8 and nf4 read less still, but change the base, so they are for who asks for them.
     """
-    if device.startswith("cuda"):
+    if is_on_gpu(device):
         return Precision("bfloat16", "a GPU reads half the bytes of float32 and multiplies several times faster")
     if can_compile("bfloat16"):
         return Precision("bfloat16", "native decoding reads half the bytes of float32 and widens them in registers")
@@ -51,6 +51,11 @@ def _flags() -> set[str]:
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
 
 
+def is_on_gpu(device: str) -> bool:
+    """Return whether a device, such as ``cuda:0``, is a GPU."""
+    return device.startswith("cuda")
+
+
 def default_device() -> str:
     """Return ``cuda`` where torch finds such a device, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,7 +63,7 @@ def default_device() -> str:
 
 def usable_memory(device: str) -> int:
     """Return the bytes that a run may plan with: 80 % of what is free, of a container's limit where there is one."""
-    if device.startswith("cuda"):
+    if is_on_gpu(device):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return int(SHARE * free)
     return int(SHARE * min([psutil.virtual_memory().available, *_container_limits()]))
@@ -66,14 +71,14 @@ def usable_memory(device: str) -> int:
 
 def whole_memory(device: str) -> int:
     """Return all bytes of the device, or of the host or a container's limit on it."""
-    if device.startswith("cuda") and torch.cuda.is_available():
+    if is_on_gpu(device) and torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
     return int(min([psutil.virtual_memory().total, *_container_limits()]))
 
 
 def peak_memory(device: str) -> int:
     """Return the most bytes that this process held so far: resident, or on CUDA as torch's allocator counts."""
-    if device.startswith("cuda"):
+    if is_on_gpu(device):
         return int(torch.cuda.max_memory_allocated(torch.device(device)))
     memory = psutil.Process().memory_info()
     return int(getattr(memory, "peak_wset", 0) or _peak_resident() or memory.rss)

@@ -9,7 +9,8 @@ from creditree.plan.fit import Card, cards, choose, largest_group, largest_lengt
 from creditree.plan.flops import step_cost
 from creditree.plan.prediction import Prediction, predict
 from creditree.plan.workload import Workload
-from creditree.setup.defaults import Choices, chosen
+from creditree.setup.choices import Choices
+from creditree.setup.defaults import chosen
 from creditree.setup.problems import check_problems
 from creditree.setup.start import started
 from creditree.setup.workload import Prompt, free_of, too_little, workload_of

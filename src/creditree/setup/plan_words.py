@@ -10,7 +10,7 @@ from creditree.plan.flops import step_cost
 from creditree.plan.prediction import PARTS, Prediction, predict
 from creditree.plan.workload import Workload
 from creditree.report.wording import terminal_table
-from creditree.setup.defaults import choices_text
+from creditree.setup.choices import choices_text
 from creditree.setup.plan import Plan
 from creditree.setup.problems import warm_start_words
 from creditree.units import show_bytes

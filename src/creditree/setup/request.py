@@ -8,7 +8,7 @@ from typing import Any
 
 from creditree.config.anchor import anchored
 from creditree.config.load import check_config, parse_values, read_yaml
-from creditree.config.overrides import apply_overrides, set_key
+from creditree.config.overrides import apply_overrides, check_free, set_key
 from creditree.config.schema import RunConfig
 from creditree.config.trust import check_trust
 from creditree.errors import ConfigError
@@ -21,7 +21,8 @@ class TrainRequest:
     """Which configuration is asked for; None where nothing is said.
 
     `config`: a file, or the values themselves;  `model`, `task`: instead of a configuration's, or of a whole one;
-    `start`: what to go on from (`train.start`);  `data`: file of the task;  `guard`: file of the guard set;
+    `start`: what to go on from (`train.start`);  `data`: file of the task, which is `file` where none is named;
+    `guard`: file of the guard set;
     `overrides`: such as ``method.group=16``;  `trusted`: code that the run to go on from names may run.
     """
 
@@ -36,11 +37,14 @@ class TrainRequest:
 
     def load(self) -> RunConfig:
         """Return the checked configuration: the one named, or that of the run to go on from. Raises ConfigError."""
+        if self.data is not None:
+            check_free(self.overrides, {"task.path": "leave one of the two out"}, "`data`")
         values, where = self._values()
         if self.model is not None:
             set_key(values, "model.name", self.model, "`model`")
-        if self.task is not None:
-            values |= {"task": named_task(self.task, self.data)}
+        task = "file" if self.task is None and self.data is not None and "task" not in values else self.task
+        if task is not None:
+            values |= {"task": named_task(task, self.data)}
         elif self.data is not None:
             values = with_data(values, where, self.data)
         if self.start is not None:
@@ -57,11 +61,11 @@ class TrainRequest:
             return parse_values(read_yaml(self.config), where), where
         if self.start is not None:
             return self._of_run(self.start)
-        if self.model is not None and self.task is not None:
+        if self.model is not None and (self.task is not None or self.data is not None):
             return {}, "what was asked for"
         raise ConfigError(
             "a training run needs a configuration: name a YAML file, a finished run with `start`, or both `model` NAME "
-            "and `task` NAME, such as `task` svamp."
+            "and `task` NAME, such as `task` svamp, or `data` FILE."
         )
 
     def _of_run(self, start: str) -> tuple[dict[str, Any], str]:

@@ -8,7 +8,8 @@ from creditree.config.load import dump_config
 from creditree.config.schema import RunConfig
 from creditree.methods import Method
 from creditree.setup.build import build_settings, build_task
-from creditree.setup.defaults import Choices, resolved
+from creditree.setup.choices import Choices
+from creditree.setup.defaults import resolved
 from creditree.setup.problems import check_problems
 from creditree.setup.room import check_room
 from creditree.setup.start import started

@@ -19,6 +19,8 @@ from creditree.models.shapes import shape_of
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_lora, build_prompt
 from creditree.sources import is_on_hub
+from creditree.tasks.files import READERS
+from creditree.text import shown
 from creditree.train.start import find_start, is_adapter, run_of
 
 GENERATED = ("multiplication", "word_problems")
@@ -115,7 +117,14 @@ def named_task(name: str, path: str | None) -> dict[str, Any]:
         raise ConfigError(f"`data` names a file, but the problems of task '{name}' are generated; use `task` file.")
     if path is None and name == "file":
         raise ConfigError("`task` file needs the file of its problems: add `data` FILE.")
+    refuse_file(name)
     return {"name": name} | ({} if path is None else {"path": path})
+
+
+def refuse_file(task: str) -> None:
+    """Raise ConfigError for a task that is the name of a file of problems."""
+    if Path(task).suffix.lower() in READERS:
+        raise ConfigError(f"`task` {shown(task)} is a file of problems: that is `task` file with `data` {shown(task)}.")
 
 
 def run_values(named: str) -> tuple[dict[str, Any], str]:

@@ -14,7 +14,7 @@ from creditree.pieces import check_named
 from creditree.report.mirrors import mirrored, open_mirrors
 from creditree.report.watcher import Watcher
 from creditree.runs.directory import SERVER_LOG, RunDirectory
-from creditree.setup.defaults import choices_text
+from creditree.setup.choices import choices_text
 from creditree.setup.engine import Surroundings
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved, resolve

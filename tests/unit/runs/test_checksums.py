@@ -37,6 +37,7 @@ def test_a_crash_between_line_and_file_leaves_the_old_file_good(tmp_path: Path) 
     assert "has another content" in sums.damages()["a"]
     sums.forget(["a"])
     assert sums.damages() == {}
+    assert not sums.path.exists()  # the last line was that of a
 
 
 @pytest.mark.parametrize("cut", range(1, 70, 7))

@@ -9,7 +9,8 @@ import pytest
 
 from creditree.errors import RunError
 from creditree.runs.directory import RunDirectory
-from creditree.runs.lock import RunLock
+from creditree.runs.held import claimed
+from creditree.runs.lock import LOCK, RunLock
 
 TRY = "import sys; from pathlib import Path; from creditree.runs.lock import RunLock; RunLock(Path(sys.argv[1]))"
 
@@ -68,3 +69,32 @@ def test_a_forked_process_may_not_write(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
     lock.check()
     lock.release()
+
+
+def test_a_folder_that_was_made_for_the_lock_goes_with_it_while_it_is_empty(tmp_path: Path) -> None:
+    made, used, theirs = tmp_path / "made", tmp_path / "used", tmp_path / "theirs"
+    theirs.mkdir()
+    for path in (made, used, theirs):
+        with claimed(path, "`out`") as lock:
+            pass
+        if path == used:
+            (used / "words.txt").write_text("kept")
+        lock.release()
+    assert not made.exists()
+    assert (used / "words.txt").read_text() == "kept"
+    assert theirs.is_dir()  # it was there before
+
+
+def test_a_folder_is_removed_where_the_run_in_it_could_not_be_begun(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at once"), claimed(tmp_path / "new", "`out`"):
+        raise ValueError("at once")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_lock_that_somebody_else_has_made_anew_is_not_removed(tmp_path: Path) -> None:
+    with claimed(tmp_path / "new", "`out`") as lock:
+        pass
+    (tmp_path / "new" / LOCK).unlink()
+    (tmp_path / "new" / LOCK).write_text("1\n")
+    lock.release()
+    assert (tmp_path / "new" / LOCK).read_text() == "1\n"

@@ -10,6 +10,7 @@ import yaml
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.schema import RunConfig
 from creditree.models.shapes import shape_of
+from creditree.objective.policy_gradient import PolicyGradient
 from creditree.setup import defaults
 from creditree.setup.defaults import RULES, chosen, explicit, resolved, usual_rate
 from creditree.setup.machine import Precision
@@ -18,6 +19,8 @@ from creditree.setup.workload import settled
 ROOT = Path(__file__).parents[3]
 REAL = "model: random:qwen2-1.5b\ntask: multiplication\n"
 """Its shape is known, with 1.5 G parameters; nothing of it is loaded here."""
+REPLAYS = {"method.successes", "method.failures"}
+"""Numbers of T-SPMO."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +43,58 @@ def test_a_real_model_gets_settings_with_reasons() -> None:
     config, choices = chosen(parse(REAL))
     assert (config.lora.rank, config.lora.layers, config.model.dtype) == (16, "1/3", "bfloat16")
     assert (config.sampling.temperature, config.sampling.max_new_tokens) == (0.7, 300)
-    assert (config.method.group, config.method.successes, config.method.loss_temperature) == (8, 0, 0.7)
-    assert config.method.build().objective.l2 == 0
+    assert (config.method.name, config.method.group, config.method.loss_temperature) == ("s-grpo", 8, 0.7)
+    assert (config.method.alpha, config.method.k, config.method.kl) == (25, 50, 0)  # of 300 tokens, as on SVAMP
     assert (config.train.problems_per_step, config.train.learning_rate) == (4, 1e-4)  # 1.54 G parameters
     assert (config.evaluation.problems, config.evaluation.temperatures) == (100, [0.0])
-    assert {choice.key for choice in choices} == set(RULES) - {"task.path", "model.device"}
+    assert {choice.key for choice in choices} == set(RULES) - {"task.path", "model.device", *REPLAYS}
     assert all(len(str(choice)) <= 120 and not choice.why.endswith(".") for choice in choices)
     assert next(str(one) for one in choices if one.key == "lora.layers").startswith("lora.layers 1/3: the last 9 of 28")
+
+
+def test_t_spmo_gets_a_group_of_this_machine_and_no_replays() -> None:
+    config, choices = chosen(parse(REAL + "method: t-spmo\n"))
+    assert (config.method.name, config.method.group, config.method.loss_temperature) == ("t-spmo", 8, 0.7)
+    assert (config.method.successes, config.method.failures) == (0, 0)
+    assert config.method.build().objective.l2 == 0
+    assert {"method.name", "method.alpha", "method.kl"}.isdisjoint(choice.key for choice in choices)
+
+
+def test_tokens_that_learn_grow_with_the_length_unless_they_are_said() -> None:
+    config, _ = chosen(parse(REAL + "sampling: {max_new_tokens: 24}\n"))
+    assert (config.method.alpha, config.method.k) == (2, 4)  # 24 x 25 / 300, 24 x 50 / 300
+    config, _ = chosen(parse(REAL + "method: {name: s-grpo, alpha: 7}\n"))
+    assert (config.method.alpha, config.method.k) == (7, 50)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("{group: 4}", "s-grpo"),  # a number that it has
+        ("{successes: 1}", "t-spmo"),  # one that it has not
+        ("{credit: prefix_gain}", "t-spmo"),  # a composition, beside what it is without a word
+        ("{name: t-spmo}", "t-spmo"),
+        ("grpo", "grpo"),
+    ],
+)
+def test_a_method_is_chosen_only_where_nothing_says_what_it_is_made_of(method: str, name: str) -> None:
+    before = parse(REAL + f"method: {method}\n")
+    after, choices = chosen(before)
+    assert after.method.name == name
+    assert ("method.name" in {choice.key for choice in choices}) is (name == "s-grpo")
+    assert after.method.build().select.name == (
+        "early_and_random" if name == "s-grpo" else before.method.build().select.name
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "kl"), [("grpo", 0.0), ("{name: grpo, kl: 0.04}", 0.04), ("{name: grpo, kl_estimator: k2}", 0.01)]
+)
+def test_a_penalty_is_left_out_unless_it_is_asked_for(method: str, kl: float) -> None:
+    config, _ = chosen(parse(REAL + f"method: {method}\n"))
+    objective = config.method.build().objective
+    assert isinstance(objective, PolicyGradient)
+    assert objective.kl == kl
 
 
 def test_a_gpu_gets_larger_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,22 @@ def test_they_replace_those_of_a_file(tmp_path: Path) -> None:
     assert config.task.path == "mine.csv"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        TrainRequest(None, model="some/model", data="own.csv"),
+        TrainRequest({}, data="own.csv", overrides=("model=some/model",)),  # the Python door
+        TrainRequest({"model": "some/model"}, data="own.csv"),
+    ],
+)
+def test_problems_of_a_file_are_a_task_where_none_is_named(options: TrainRequest) -> None:
+    config = options.load()
+    assert config.model.name == "some/model"
+    assert isinstance(config.task, FileConfig)
+    assert config.task.path == "own.csv"
+    assert config == TrainRequest(None, model="some/model", task="file", data="own.csv").load()
+
+
 def test_a_benchmark_in_the_place_of_a_run_s_task_has_its_own_grader(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "a", "task: multiplication\nreward: last_integer\n"):
         pass
@@ -54,6 +70,14 @@ def test_what_goes_on_from_a_run_does_not_repeat_its_warm_start(tmp_path: Path) 
         (TrainRequest(None, model="some/model", task="file"), "add `data` FILE"),
         (TrainRequest(None, model="some/model", task="multiplication", data="x.csv"), "are generated; use `task` file"),
         (TrainRequest(None, model="some/model", task="swamp"), "Did you mean 'svamp'"),
+        (
+            TrainRequest(None, model="some/model", task="own.csv"),
+            "is a file of problems: that is `task` file with",
+        ),
+        (
+            TrainRequest(None, model="some/model", data="x.csv", overrides=("task=svamp",)),
+            "task=svamp: `data` sets task.path itself; leave one of the two out",
+        ),
     ],
 )
 def test_what_is_missing_is_said(options: TrainRequest, words: str) -> None:
