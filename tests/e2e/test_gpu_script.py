@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -81,7 +81,8 @@ class Hasty(subprocess.Popen[bytes]):
     def wait(self, timeout: float | None = None) -> int:
         """Wait as any process does for those with other limits."""
         if timeout == CUT_S:
-            file = Path(self.args[self.args.index("--out") + 1], "smoke.jsonl")  # type: ignore[index,union-attr]
+            words = cast(list[str], self.args)
+            file = Path(words[words.index("--out") + 1], "smoke.jsonl")
             while "half" not in read(file):
                 time.sleep(0.02)
             timeout = 0.0

@@ -32,7 +32,7 @@ def pool() -> Iterator[WorkerPool]:
 
 def is_alive(process: int) -> bool:
     if not Path("/proc").exists():
-        return psutil.pid_exists(process)
+        return bool(psutil.pid_exists(process))
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:  # it is gone, or goes while it is read

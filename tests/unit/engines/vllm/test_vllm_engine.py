@@ -240,7 +240,7 @@ def test_an_answer_that_stays_out_is_asked_for_again_and_at_last_named() -> None
     with connected(proxy) as side:
         client = side.engine._client
 
-        def late_once(proxy: FaultyProxy, path: str, body: dict[str, Any] | None) -> Reply:
+        def late_once(proxy: FaultyProxy, path: str, body: dict[str, Any] | None) -> Reply | bytes | None:
             client.patience = PATIENT  # for what is asked from now on
             return late(0.3)(proxy, path, body)
 
