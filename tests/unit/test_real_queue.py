@@ -54,7 +54,7 @@ def test_a_cell_whose_time_ends_is_stopped_and_its_unfinished_file_packed(
 ) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / f"{CELL.file}.json").write_text("{}")
-    status, made = queue(tmp_path, monkeypatch, "import time; time.sleep(60)", seconds=0.3)
+    status, made = queue(tmp_path, monkeypatch, "import time; time.sleep(60)", seconds=1)
     assert status == NO_TIME
     with tarfile.open(tmp_path / "all.tar.gz") as tar:
         assert tar.getnames()[0] == f"unfinished/{CELL.file}.json"

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 from typing import Any, NoReturn
@@ -40,7 +41,7 @@ def main(spec: dict[str, Any]) -> NoReturn:
         if spec["how"] != "none":
             _enter(spec, report)
         elif sys.platform == "linux":
-            _end_with_parent(_Libc())
+            _end_with_parent(_Libc(), report)
         with open("program.py", "wb") as file:
             file.write(program)
         if spec["how"] == "root":
@@ -71,12 +72,12 @@ def _enter(spec: dict[str, Any], report: int) -> None:
         ):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
-    _end_with_parent(libc)
+    _end_with_parent(libc, report)
     first = os.fork()
     if first:
         os.close(report)
         _wait(first)
-    _end_with_parent(libc)
+    _end_with_parent(libc, report)
     libc.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(1))
     signal.alarm(int(spec["most_s"]) + LAST_S)
@@ -109,9 +110,16 @@ class _Libc:
         self.call("mount", *encoded, flags, None if data is None else data.encode())
 
 
-def _end_with_parent(libc: _Libc) -> None:
-    """Have the system kill this process where the thread that started it ends; new credentials would undo that."""
+def _end_with_parent(libc: _Libc, report: int) -> None:
+    """Have the system kill this process where the thread that started it ends; new credentials would undo that.
+
+    Where that has happened already, nobody reads the pipe any more.
+    """
     libc.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    reader = select.poll()
+    reader.register(report, 0)
+    if reader.poll(0):
+        os._exit(1)
 
 
 def _forbid_shared_memory() -> None:

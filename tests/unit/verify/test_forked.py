@@ -10,13 +10,15 @@ import pytest
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.user_code import digest_of, file_of, keep, location_of
-from creditree.verify import Answer, closing, load_reward
+from creditree.verify.locate import load_reward
+from creditree.verify.verifier import Answer, closing
 
 ANSWERS = [Answer(Problem(str(n), f"q{n}", (str(n),)), f"p{n}", str(n), 1, 8, (n,)) for n in range(3)]
 
 
-def judged(function: Callable[..., object], deadline_s: float = 20.0) -> list[tuple[float | None, str, str]]:
-    with closing(load_reward(keep(function), deadline_s)) as reward:
+def judged(function: Callable[..., object], deadline_s: float = 60.0) -> list[tuple[float | None, str, str]]:
+    with closing(load_reward(keep(function))) as reward:
+        reward.deadline_s = deadline_s  # for the call alone: the process may take its time to start
         return [(verdict.reward, verdict.status, verdict.detail) for verdict in reward.judge(ANSWERS)]
 
 

@@ -1,5 +1,6 @@
 """Programs that misbehave: each gets its verdict, sees nothing of the caller, and leaves nothing behind."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,8 +15,10 @@ from creditree.config.reward import reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.setup.grading import build_verifier
-from creditree.verify import Answer, Program, confined, sandbox
+from creditree.verify import confined, sandbox
+from creditree.verify.program import Program
 from creditree.verify.sandbox import Containment, Ran, SetupError, containment, run
+from creditree.verify.verifier import Answer
 from tests.unit.verify.test_pool import ended
 
 needs_namespaces = pytest.mark.skipif(
@@ -59,7 +62,7 @@ def test_programs_run_only_where_that_is_allowed() -> None:
 )
 def test_programs_that_misbehave(contain: bool, code: str, statuses: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDITREE_TEST_SECRET", "5")
-    (verdict,) = Program(True, deadline_s=1.5 if statuses in ("timeout", "late") else 30.0, contain=contain).judge(
+    (verdict,) = Program(True, deadline_s=0.5 if statuses in ("timeout", "late") else 30.0, contain=contain).judge(
         [answer(code)]
     )
     allowed = {"late": ("timeout", "crash"), "any": ("ok", "crash"), "wrong": ("ok",)}.get(statuses, (statuses,))
@@ -179,7 +182,8 @@ def test_what_cannot_be_set_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 HOLDER = """
 from creditree.problem import Problem
-from creditree.verify import Answer, Program
+from creditree.verify.program import Program
+from creditree.verify.verifier import Answer
 code = "import os, time\\nopen({mark!r}, 'w').write(str(os.getpid()))\\ntime.sleep(300)"
 text = f"```python\\n{{code}}\\n```"
 print("started", flush=True)
@@ -205,10 +209,27 @@ def test_a_program_ends_with_the_caller(contain: bool, number: signal.Signals, t
         found = [process for process in descendants(caller.pid) if b"program.py" in command_of(process)]
     assert found
     caller.send_signal(number)
-    caller.wait(30)
+    caller.wait(60)
     assert caller.stdout is not None
     caller.stdout.close()
     assert all(map(ended, found))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end a process with its parent")
+@pytest.mark.parametrize("contain", WAYS)
+def test_a_program_whose_caller_ended_while_it_was_prepared_does_not_run(contain: bool, tmp_path: Path) -> None:
+    """Its caller is gone before the system is asked to end it with that: nobody reads its report."""
+    how = containment().how if contain else "none"
+    unread, report = os.pipe()
+    os.close(unread)
+    spec = sandbox._spec(how, 30.0, 1 << 29, report)
+    with open(tmp_path / "printed", "w+b") as printed:
+        command = [sys.executable, "-I", "-S", confined.__file__, json.dumps(spec)]
+        code = subprocess.run(
+            command, input=b"print(5)", stdout=printed, cwd=tmp_path, pass_fds=[report], timeout=60
+        ).returncode
+    os.close(report)
+    assert (code, (tmp_path / "printed").read_bytes()) == (1, b"")
 
 
 def descendants(process: int) -> list[int]:

@@ -18,7 +18,7 @@ from tests.tiny_models import tiny
 
 REQUEST = SampleRequest(token_array([5, 7, 9]), (Key.of(0), Key.of(1)), 4)
 EOS = (2,)
-PATIENCE = Patience(20.0, 0.3, 0.005)
+PATIENCE = Patience(60.0, 60.0, 0.005)
 
 
 def answer(ids: list[int], stop_type: str = "limit", **other: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tests.tiny_models import tiny
 SPEC = OwnSpec("python", "dir", "bfloat16", "cpu", 2)
 
 
-def spec_of(folder: Path, ready_s: float = 20.0, rank: int | None = None) -> OwnSpec:
+def spec_of(folder: Path, ready_s: float = 60.0, rank: int | None = None) -> OwnSpec:
     return OwnSpec(stand_in(folder), "dir", "bfloat16", "cpu", 1, rank=rank, ready_s=ready_s, log=folder / "log")
 
 
@@ -34,7 +34,7 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVllm]:
         yield fake
 
 
-def until(true: Callable[[], bool], seconds: float = 15.0) -> bool:
+def until(true: Callable[[], bool], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.02)
@@ -96,7 +96,7 @@ def test_one_that_dies_is_started_again_by_whoever_asks_it(tmp_path: Path, behin
     heard: list[str] = []
     server = OwnServer(spec_of(tmp_path), heard.append)
     try:
-        client = Client(server.url, Patience(5.0, 30.0, 0.01), reviver=server)
+        client = Client(server.url, Patience(60.0, 60.0, 0.01), reviver=server)
         for _ in range(2):
             children(server)[1].kill()
             assert client.get("/version", lambda answer: answer["version"]) == "0.0-fake"
