@@ -135,7 +135,7 @@ void unit_panel(const Part<bf16>& part, const PanelAt& at, const PackedRows& x, 
 
 // As `product`, of rows in bfloat16.
 inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<bf16>* parts, int num_parts,
-                         int threads) {
+                         int threads, const Next<bf16>& next = {}) {
     static thread_local Buffer<uint32_t> held;
     const PackedRows packed(x, rows, size, held);
     const int64_t side_by_side = packed.rows <= SIDE * TileSums::MOST / 2 ? 2 : 1;
@@ -149,7 +149,7 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
         TileSums sums(packed.columns);
         for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
             const PanelAt at = panels.at(b);
-            const Ahead ahead = panels.ahead(b, asks);
+            const Ahead ahead = panels.ahead(b, asks, shares, next);
             if (side_by_side == 2)
                 unit_panel<2>(parts[at.part], at, packed, size, sums, ahead);
             else
@@ -159,5 +159,5 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
 }
 #else
 inline bool has_matrix_unit() { return false; }
-inline void unit_product(const bf16*, int64_t, int64_t, const Part<bf16>*, int, int) {}
+inline void unit_product(const bf16*, int64_t, int64_t, const Part<bf16>*, int, int, const Next<bf16>& = {}) {}
 #endif

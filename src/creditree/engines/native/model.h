@@ -105,7 +105,7 @@ class Decoder {
         }
         out.resize(n * w.size.vocab);
         const Part<S> part{&w.head, out.data(), w.size.vocab};
-        multiply(normed_, n, H, &part, 1);
+        multiply(normed_, n, H, &part, 1, next_of(w.layers[0], {Q, K, V}, H));
     }
 
    private:
@@ -128,14 +128,16 @@ class Decoder {
             if (index == z.keep_layer && store.trunk) keep(rows, n, store.trunk);
             for (int64_t i = 0; i < n; i++) normalise(&hidden_[i * H], layer.input_norm, H, &normed_[i * H]);
             linear(layer, normed_, n, H, {{Q, qkv_.data(), width}, {K, qkv_.data() + queries, width},
-                                          {V, qkv_.data() + queries + keys, width}});
+                                          {V, qkv_.data() + queries + keys, width}}, next_of(layer, {O}, queries));
             for (int64_t i = 0; i < n; i++) place(layer, index, rows[i], &qkv_[i * width]);
             attend(index, rows, n, width);
-            linear(layer, mixed_, n, queries, {{O, hidden_.data(), H, true}});
+            linear(layer, mixed_, n, queries, {{O, hidden_.data(), H, true}}, next_of(layer, {GATE, UP}, H));
             for (int64_t i = 0; i < n; i++) normalise(&hidden_[i * H], layer.post_norm, H, &normed_[i * H]);
-            linear(layer, normed_, n, H, {{GATE, gate_.data(), z.mlp}, {UP, up_.data(), z.mlp}});
+            linear(layer, normed_, n, H, {{GATE, gate_.data(), z.mlp}, {UP, up_.data(), z.mlp}},
+                   next_of(layer, {DOWN}, z.mlp));
             gated(n * z.mlp);
-            linear(layer, narrow_, n, z.mlp, {{DOWN, hidden_.data(), H, true}});
+            linear(layer, narrow_, n, z.mlp, {{DOWN, hidden_.data(), H, true}},
+                   index + 1 < z.layers ? next_of(w.layers[index + 1], {Q, K, V}, H) : Next<S>{{{&w.head}}, 1, H});
         }
         keep(rows, n, store.hidden);
         for (int64_t i = 0; i < n; i++) store.decoded[rows[i].slot()] = 1;
@@ -174,7 +176,7 @@ class Decoder {
 
     // y (+)= x W^T + bias + scale x A^T B^T, for projections of the same rows x [n, inputs].
     void linear(const Layer<S>& layer, const Buffer<S>& x, int64_t n, int64_t inputs,
-                std::initializer_list<Output> outputs) {
+                std::initializer_list<Output> outputs, const Next<S>& next) {
         Part<S> parts[PROJECTIONS];
         int count = 0;
         bool adapted = false;
@@ -182,7 +184,7 @@ class Decoder {
             parts[count++] = {&layer.linear[out.which].base, out.y, out.stride, out.add};
             adapted |= layer.linear[out.which].lora_a.weights != nullptr;
         }
-        multiply(x, n, inputs, parts, count);
+        multiply(x, n, inputs, parts, count, next);
         if (!adapted) return;
         const C* wide = widened_rows(x, n * inputs);
         for (const Output& out : outputs) {
@@ -197,11 +199,18 @@ class Decoder {
         }
     }
 
-    void multiply(const Buffer<S>& x, int64_t n, int64_t inputs, const Part<S>* parts, int count) {
+    static Next<S> next_of(const Layer<S>& layer, std::initializer_list<Projection> projections, int64_t inputs) {
+        Next<S> found;
+        for (Projection which : projections) found.parts[found.count++].matrix = &layer.linear[which].base;
+        found.size = inputs;
+        return found;
+    }
+
+    void multiply(const Buffer<S>& x, int64_t n, int64_t inputs, const Part<S>* parts, int count, const Next<S>& next) {
         const int threads = int(w.size.threads);
         if constexpr (std::is_same<S, bf16>::value)
-            if (has_matrix_unit()) return unit_product(x.data(), n, inputs, parts, count, threads);
-        product<S>(widened_rows(x, n * inputs), n, inputs, parts, count, threads);
+            if (has_matrix_unit()) return unit_product(x.data(), n, inputs, parts, count, threads, next);
+        product<S>(widened_rows(x, n * inputs), n, inputs, parts, count, threads, next);
     }
 
     const C* widened_rows(const Buffer<S>& x, int64_t size) {

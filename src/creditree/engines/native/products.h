@@ -29,8 +29,8 @@ struct Part {
     Compute<S> scale = 1;
 
     // Sums of row `row` and weight rows `first` to `first + count`; is_first: of the first of its chunks.
-    __attribute__((always_inline)) void write(int64_t row, int64_t first, int count, typename Kind<S>::vec sums, bool is_first) const {
-        typedef typename Kind<S>::vec Vec;
+    typedef typename Kind<S>::vec Vec;
+    __attribute__((always_inline)) void write(int64_t row, int64_t first, int count, Vec sums, bool is_first) const {
         Compute<S>* to = y + row * y_stride + first;
         if constexpr (std::is_same<Compute<S>, float>::value)
             if (matrix->scale) sums *= load_part<Vec>(matrix->scale + first, count);
@@ -170,6 +170,14 @@ struct PanelAt {
     int have;
 };
 
+// The product that follows: only its matrices count.
+template <class S>
+struct Next {
+    Part<S> parts[3];
+    int count = 0;
+    int64_t size = 0;
+};
+
 // The weight rows of all parts, some at a time.
 template <class S>
 class Panels {
@@ -189,15 +197,16 @@ class Panels {
         return {i, first, int(std::min(columns_, parts_[i].matrix->outputs - first))};
     }
 
-    // What to ask for while a panel is multiplied, which asks so often.
-    Ahead ahead(int64_t panel, int64_t asks) const {
+    // What to ask for while a panel is multiplied, which asks so often: panels of the same run, or, at its end, those that
+    // the same thread takes first in the next product.
+    Ahead ahead(int64_t panel, int64_t asks, const Shares& shares, const Next<S>& next) const {
         const int64_t bytes = std::max<int64_t>(1, columns_ * size_ * parts_->matrix->bits() / 8);
-        const int64_t next = panel + std::max<int64_t>(1, AHEAD_BYTES / bytes);
-        if (next >= count_) return {parts_->matrix->address(0), 0};
-        const PanelAt then = at(next);
-        const int64_t there = then.have * size_ * parts_[then.part].matrix->bits() / 8;
-        return {parts_[then.part].matrix->address(then.first * size_),
-                std::min<int64_t>(64, (there + asks - 1) / std::max<int64_t>(1, asks))};
+        const int64_t then = panel + std::max<int64_t>(1, AHEAD_BYTES / bytes), over = then - shares.end();
+        if (over < 0) return asked(then, asks);
+        if (over >= AHEAD_BYTES / bytes + 1 || !next.count) return {parts_->matrix->address(0), 0};
+        const Panels<S> others(next.parts, next.count, columns_, next.size);
+        const int64_t first = shares.start(others.count()) + over;
+        return first < others.count() ? others.asked(first, asks) : Ahead{parts_->matrix->address(0), 0};
     }
 
    private:
@@ -207,11 +216,19 @@ class Panels {
     int64_t count_ = 0, outputs_ = 0;
 
     int64_t of(int part) const { return (parts_[part].matrix->outputs + columns_ - 1) / columns_; }
+
+    Ahead asked(int64_t panel, int64_t asks) const {
+        const PanelAt then = at(panel);
+        const int64_t there = then.have * size_ * parts_[then.part].matrix->bits() / 8;
+        return {parts_[then.part].matrix->address(then.first * size_),
+                std::min<int64_t>(64, (there + asks - 1) / std::max<int64_t>(1, asks))};
+    }
 };
 
 // Products of the same rows x [rows, size], one after the other in memory, with one matrix or several.
 template <class S>
-void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* parts, int num_parts, int threads) {
+void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* parts, int num_parts, int threads,
+             const Next<S>& next = {}) {
     const int strip = parts->matrix->strip(size);
     int same = 1;
     while (same < num_parts && parts[same].matrix->strip(size) == strip) same++;
@@ -224,7 +241,7 @@ void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* par
 #pragma omp parallel num_threads(sharing) if (sharing > 1)
     for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
         const PanelAt at = panels.at(b);
-        Panel<S>(parts[at.part], at.first, at.have, groups, panels.ahead(b, asks)).multiply();
+        Panel<S>(parts[at.part], at.first, at.have, groups, panels.ahead(b, asks, shares, next)).multiply();
     }
-    if (same < num_parts) product(x, rows, size, parts + same, num_parts - same, threads);
+    if (same < num_parts) product(x, rows, size, parts + same, num_parts - same, threads, next);
 }

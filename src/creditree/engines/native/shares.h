@@ -11,20 +11,19 @@
 // else has a core for a while, the others do its work.
 class Shares {
    public:
-    Shares(int64_t count, int threads) : runs_(threads) {
+    Shares(int64_t count, int threads) : count_(count), runs_(threads) {
         for (int t = 0; t < threads; t++)
             runs_[t].bounds = (count * t / threads) << 32 | count * (t + 1) / threads;
     }
 
+    // Where the run of the thread that asks ends, and where one of so many other jobs would start.
+    int64_t end() const { return count_ * (own() + 1) / int64_t(runs_.size()); }
+    int64_t start(int64_t count) const { return count * own() / int64_t(runs_.size()); }
+
     // The next job of the thread that asks, -1 where none is left.
     int64_t next() {
-#if defined(_OPENMP)
-        const std::size_t own = std::size_t(omp_get_thread_num()) % runs_.size();
-#else
-        const std::size_t own = 0;
-#endif
-        int64_t job = runs_[own].take(true);
-        for (std::size_t i = 1; job < 0 && i < runs_.size(); i++) job = runs_[(own + i) % runs_.size()].take(false);
+        int64_t job = runs_[own()].take(true);
+        for (std::size_t i = 1; job < 0 && i < runs_.size(); i++) job = runs_[(own() + i) % runs_.size()].take(false);
         return job;
     }
 
@@ -42,5 +41,14 @@ class Shares {
             }
         }
     };
+    const int64_t count_;
     std::vector<Run> runs_;
+
+    int64_t own() const {
+#if defined(_OPENMP)
+        return omp_get_thread_num() % int64_t(runs_.size());
+#else
+        return 0;
+#endif
+    }
 };

@@ -47,9 +47,9 @@ struct Ahead {
     }
 };
 
-// out[m][n] = x[m] . w[n], at flat[m * N + n]. x: a group of M rows as RowGroups lays them out, for weights of type W. The
-// additions of one sum never depend on M and N: what else is decoded cannot change it. ASKS: how often weights are asked
-// for in a step. Within a larger function sums would not all get registers.
+// flat[m * N + n] = x[m] . w[n], x a group of M rows as RowGroups lays them out for weights of type W. The additions of
+// one sum never depend on M and N: what else is decoded cannot change it. ASKS: how often weights are asked for in a
+// step. Within a larger function sums would not all get registers.
 template <int M, int N, int ASKS, class W, class C = Compute<W>>
 __attribute__((noinline)) void tile(const C* x, const W* const* w, int64_t size, C* flat, Ahead& ahead) {
     typedef typename Kind<C>::vec V;
