@@ -18,9 +18,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from creditree.limits import Limits
 from creditree.problem import Problem
 from creditree.runs.environment import describe_environment
-from creditree.verify import Answer, Limits, Mathematics, WorkerPool, closing
+from creditree.verify.mathematics import Mathematics
+from creditree.verify.pool import WorkerPool
+from creditree.verify.verifier import Answer, closing
 from tests.unit.verify.adversarial import adversarial
 
 RESULTS = Path(__file__).resolve().parent / "results"

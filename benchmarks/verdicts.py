@@ -17,7 +17,7 @@ from pathlib import Path
 from creditree.config.reward import reward_of
 from creditree.problem import Problem, Verdict
 from creditree.setup.grading import build_verifier
-from creditree.verify import Answer, closing
+from creditree.verify.verifier import Answer, closing
 
 ROWS = Path(__file__).with_name("verdicts.txt")
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "verification.md"

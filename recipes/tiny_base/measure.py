@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from creditree.problem import Problem
 from creditree.tasks import Multiplication, Task, WordProblems
-from creditree.verify import Answer, LastInteger
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.verifier import Answer
 from recipes.tiny_base.train import IGNORED, RECIPES, batch_of
 
 TASKS: dict[str, tuple[Task, ...]] = {

@@ -224,6 +224,8 @@ UNSAID = "t-spmo"
 """The method of a door that asks for none."""
 DEFAULT, BASELINE = "t-spmo", "grpo"
 """What is trained where no method is named, and what it is compared with."""
+PRETRAINED = "s-grpo"
+"""What a pretrained model is trained with where no method is named: of three on SVAMP (recipes/real) it gained most."""
 REJECTION = "raft"
 """What is trained where a base solves next to nothing, without solutions to begin with."""
 AS_PRINTED = frozenset({"t-spmo-paper", "treerl", "attnrl", "attnrl-paper", "deepscaler"})

@@ -9,7 +9,7 @@ import pytest
 from creditree.config.reward import reward_of
 from creditree.problem import Problem
 from creditree.setup.grading import build_verifier
-from creditree.verify import Answer, closing
+from creditree.verify.verifier import Answer, closing
 
 TABLE = Path(__file__).with_name("graders.txt")
 

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.problem import Problem
-from creditree.verify import Answer, Choice, ExactText, LastInteger, Mathematics, Numeric, Verifier
+from creditree.verify.choice import Choice
+from creditree.verify.exact import ExactText
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.mathematics import Mathematics
+from creditree.verify.numeric import Numeric
+from creditree.verify.verifier import Answer, Verifier
 
 NUMBERS = ("12", "-7", "305", "0.5", "2/3", "1,200")
 ANSWERS: dict[str, tuple[Verifier, Sequence[str]]] = {

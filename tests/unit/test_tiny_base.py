@@ -16,7 +16,8 @@ from creditree.problem import Problem
 from creditree.tasks import Multiplication, Task, WordProblems, stories
 from creditree.tasks.multiplication import identity
 from creditree.tasks.split import slice_of
-from creditree.verify import Answer, LastInteger
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.verifier import Answer
 from recipes.tiny_base import (
     long_multiplication_corpus,
     measure,

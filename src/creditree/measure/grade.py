@@ -14,7 +14,7 @@ from creditree.errors import ConfigError, DataError
 from creditree.evaluate.audit import Audit, Graded, audit, read_answers
 from creditree.problem import Verdict
 from creditree.setup.grading import build_verifier
-from creditree.verify import Verifier, closing
+from creditree.verify.verifier import Verifier, closing
 
 PIECE = 512
 """Rows graded before their verdicts are handed on."""

@@ -41,7 +41,7 @@ from creditree.tasks.table import SLICES, Columns
 from creditree.tasks.task import PromptTemplate
 from creditree.text import json_escaped
 from creditree.user_code import placed as placed_code
-from creditree.verify import closing
+from creditree.verify.verifier import closing
 
 GUARD_PROBLEMS = 200
 

@@ -12,8 +12,8 @@ from creditree.evaluate.statistics import Difference, paired_mean_difference
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
-from creditree.verify import Answer, closing, load_reward
-from creditree.verify.verifier import Verifier
+from creditree.verify.locate import load_reward
+from creditree.verify.verifier import Answer, Verifier, closing
 
 COLUMN = "column:"
 TRIED = 8

@@ -10,15 +10,17 @@ from creditree.config.load import check_config
 from creditree.config.overrides import apply_overrides, check_free
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError
-from creditree.methods import BASELINE, DEFAULT, METHODS
+from creditree.methods import BASELINE, DEFAULT, METHODS, PRETRAINED
 from creditree.models.directory import BUILTIN
 from creditree.models.quantise import QUANTISATIONS
 from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
 from creditree.report.calls import Spelling, in_python
+from creditree.select.early_and_random import EarlyAndRandom
 from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.setup.machine import fastest_precision
+from creditree.setup.method_defaults import LEARNING, early_tokens
 from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
 from creditree.tasks.wording import WORDINGS
@@ -133,12 +135,14 @@ class Setting:
 
 
 def settings_to_try(num_parameters: int) -> tuple[Setting, ...]:
-    """Return settings in the order of preference: T-SPMO and GRPO, each at two learning rates a factor of 3 apart.
+    """Return settings in the order of preference: two methods, each at two learning rates a factor of 3 apart.
 
-    The higher rate is that of `usual_rate`, which is a guess for most sizes, hence the trials.
+    T-SPMO and GRPO for a small model, S-GRPO and GRPO for a pretrained one (`PRETRAINED`). The higher rate is that of
+    `usual_rate`, which is a guess for most sizes, hence the trials.
     """
     high, low = usual_rate(num_parameters), usual_rate(num_parameters, share=1 / 3)
-    return tuple(Setting(method, rate) for rate in (high, low) for method in (DEFAULT, BASELINE))
+    first = DEFAULT if num_parameters < SMALL else PRETRAINED
+    return tuple(Setting(method, rate) for rate in (high, low) for method in (first, BASELINE))
 
 
 def default_prompt(model: str, grader: str) -> tuple[str, Chat]:
@@ -178,8 +182,11 @@ def run_config(
 ) -> RunConfig:
     """Return the configuration of a run of a setting for so many seconds, with further blocks such as `evaluation`."""
     method: dict[str, Any] = {"name": setting.method, "group": frame.group, "loss_temperature": frame.temperature}
-    if METHODS[setting.method]().objective.kl > 0:
+    preset = METHODS[setting.method]()
+    if preset.objective.kl > 0:
         method["kl"] = 0.0
+    if preset.select.name == EarlyAndRandom.name:
+        method |= {name: early_tokens(name, frame.max_new_tokens) for name in LEARNING}
     if setting.explore is not None:
         method["explore"] = setting.explore
     shared = values_of(request, files, frame)

@@ -1,7 +1,11 @@
 """What was chosen where a configuration does not say: a value, with its reason."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from creditree.config.schema import RunConfig
+from creditree.models.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class ChosenValue:
 Choices = tuple[ChosenValue, ...]
 Found = tuple[Any, str] | None
 """A value and why; None: nothing is chosen."""
+Rule = Callable[[RunConfig, Shape], Found]
+"""What is chosen for a configuration and the shape of its model."""
 
 
 def choices_text(choices: Choices) -> str:

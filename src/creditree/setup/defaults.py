@@ -4,7 +4,7 @@ docs/defaults.md has the table, with the sources. Models below `SMALL` keep the 
 built-in ones learn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from creditree.models.shapes import Shape, shape_of
 from creditree.plan.fit import choose, usual_micro_batch
 from creditree.plan.prediction import predict
 from creditree.setup.build import build_lora
-from creditree.setup.choices import Choices, ChosenValue, Found
+from creditree.setup.choices import Choices, ChosenValue, Found, Rule
 from creditree.setup.machine import default_device, fastest_precision, is_on_gpu, usable_memory
 from creditree.setup.method_defaults import METHOD_RULES, is_open
 from creditree.setup.workload import DEFAULT_ROWS, free_of, workload_of
@@ -193,7 +193,7 @@ def _temperatures(config: RunConfig, shape: Shape) -> Found:
     return None if is_on_gpu(config.model.device) else ([0.0], "greedy alone: each further one takes as long again")
 
 
-RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
+RULES: Mapping[str, Rule] = {
     "task.path": _path,
     "model.device": _device,
     "model.dtype": _dtype,

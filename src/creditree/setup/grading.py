@@ -8,21 +8,17 @@ from creditree.config.single import SingleBlock, labels
 from creditree.rewards import Combined, Single
 from creditree.units import parse_bytes
 from creditree.user_code import digest_of
-from creditree.verify import (
-    Choice,
-    ExactText,
-    IsolatedReward,
-    LastInteger,
-    Mathematics,
-    Numeric,
-    Program,
-    Verifier,
-    WorkerPool,
-    load_reward,
-)
-from creditree.verify.isolated import DEADLINE_S
+from creditree.verify.choice import Choice
+from creditree.verify.exact import ExactText
+from creditree.verify.isolated import DEADLINE_S, IsolatedReward
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.locate import load_reward
+from creditree.verify.mathematics import Mathematics
+from creditree.verify.numeric import Numeric
+from creditree.verify.pool import WorkerPool
+from creditree.verify.program import Program
 from creditree.verify.reward_function import rules_of
-from creditree.verify.verifier import Rules
+from creditree.verify.verifier import Rules, Verifier
 
 
 def build_verifier(reward: RewardBlock | str) -> Verifier:

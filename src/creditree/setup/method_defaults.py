@@ -3,22 +3,26 @@
 Papers' own compositions (`creditree.methods.AS_PRINTED`) keep their numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from creditree.config.method import MethodConfig
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError
-from creditree.methods import AS_PRINTED, AXES
+from creditree.methods import AS_PRINTED, AXES, PRETRAINED
 from creditree.models.shapes import Shape
 from creditree.piece import types_of
-from creditree.setup.choices import Found
+from creditree.select.early_and_random import EarlyAndRandom
+from creditree.setup.choices import Found, Rule
 from creditree.setup.machine import is_on_gpu
 
-METHOD = "s-grpo"
-"""Of three methods on SVAMP with a model of 0.5 G parameters (recipes/real) the one that gained most."""
-EARLY, CAP, OF = 25, 50, 300
+LEARNING, OF = {"alpha": 25, "k": 50}, 300
 """First tokens of a completion that learn, and most that do, of so many `max_new_tokens`: S-GRPO's on SVAMP, as we read
 arXiv 2504.20834."""
+
+
+def early_tokens(name: str, max_new_tokens: int) -> int:
+    """Return `alpha` or `k` of `early_and_random` in proportion to the length of completions; 1 at least."""
+    return max(1, round(max_new_tokens * LEARNING[name] / OF))
 
 
 def _method(config: RunConfig, shape: Shape) -> Found:
@@ -26,10 +30,10 @@ def _method(config: RunConfig, shape: Shape) -> Found:
     if any(getattr(method, axis) is not None for axis in (*AXES, "step_texts")):
         return None  # a composition says what it is made of, beside what `method.name` is without a word
     try:
-        MethodConfig(name=METHOD, **method.given).build()
+        MethodConfig(name=PRETRAINED, **method.given).build()
     except ConfigError:
         return None
-    return METHOD, "it gained most on SVAMP with a pretrained model (recipes/real)"
+    return PRETRAINED, "it gained most on SVAMP with a pretrained model (recipes/real)"
 
 
 def is_open(config: RunConfig) -> bool:
@@ -52,19 +56,14 @@ def _replays(config: RunConfig, shape: Shape) -> Found:
     return 0, "replay samples up to three times the completions of a step"
 
 
-def _early(config: RunConfig, shape: Shape) -> Found:
-    return _of_length(config, EARLY)
+def _early(name: str) -> Rule:
+    def rule(config: RunConfig, shape: Shape) -> Found:
+        if config.method.build().select.name != EarlyAndRandom.name or not is_open(config):
+            return None
+        tokens = config.sampling.max_new_tokens
+        return early_tokens(name, tokens), f"of up to {tokens:,} tokens, as {LEARNING[name]} of {OF} on SVAMP"
 
-
-def _cap(config: RunConfig, shape: Shape) -> Found:
-    return _of_length(config, CAP)
-
-
-def _of_length(config: RunConfig, learning: int) -> Found:
-    if config.method.build().select.name != "early_and_random" or not is_open(config):
-        return None
-    tokens = config.sampling.max_new_tokens
-    return max(1, round(tokens * learning / OF)), f"of up to {tokens:,} tokens, as {learning} of {OF} on SVAMP"
+    return rule
 
 
 def _kl(config: RunConfig, shape: Shape) -> Found:
@@ -80,13 +79,12 @@ def _loss_temperature(config: RunConfig, shape: Shape) -> Found:
     return config.sampling.temperature, "the loss is of the policy that samples (sampling.temperature)"
 
 
-METHOD_RULES: Mapping[str, Callable[[RunConfig, Shape], Found]] = {
+METHOD_RULES: Mapping[str, Rule] = {
     "method.name": _method,
     "method.group": _group,
     "method.successes": _replays,
     "method.failures": _replays,
-    "method.alpha": _early,
-    "method.k": _cap,
+    **{f"method.{name}": _early(name) for name in LEARNING},
     "method.kl": _kl,
     "method.loss_temperature": _loss_temperature,
 }

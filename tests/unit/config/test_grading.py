@@ -9,7 +9,8 @@ from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.setup.grading import build_verifier, grading
-from creditree.verify import Answer, RewardFunction
+from creditree.verify.reward_function import RewardFunction
+from creditree.verify.verifier import Answer
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -8,8 +8,14 @@ import yaml
 from creditree.config.load import dump_config, load_config, parse_config
 from creditree.config.reward import OPTIONS, RewardBlock, reward_of
 from creditree.errors import ConfigError
+from creditree.limits import Limits
 from creditree.setup.grading import build_verifier
-from creditree.verify import Choice, ExactText, LastInteger, Limits, Mathematics, Numeric, Program
+from creditree.verify.choice import Choice
+from creditree.verify.exact import ExactText
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.mathematics import Mathematics
+from creditree.verify.numeric import Numeric
+from creditree.verify.program import Program
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -13,7 +13,8 @@ from creditree.rewards import Combined
 from creditree.rewards.format import Format
 from creditree.rewards.overlong import Overlong
 from creditree.setup.grading import build_verifier, code_digest, grading
-from creditree.verify import LastInteger, Numeric
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.numeric import Numeric
 
 LIST = "[last_integer, {name: numeric, weight: 0.5, tolerance: 0.1}, {name: overlong, weight: 2, cache: 0.5}]"
 

@@ -8,7 +8,7 @@ import pytest
 
 from creditree.errors import DataError
 from creditree.evaluate.audit import audit, read_answers
-from creditree.verify import Numeric
+from creditree.verify.numeric import Numeric
 
 ROWS: list[dict[str, Any]] = [
     {"id": "right", "prediction": "The answer is 5.", "answers": ["5"], "label": True},

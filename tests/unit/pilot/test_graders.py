@@ -8,7 +8,7 @@ from creditree.pilot.graders import NARROW, WIDE, Reading, check_reading, choose
 from creditree.pilot.problems import PlacedProblem
 from creditree.problem import Problem, Verdict
 from creditree.setup.grading import build_verifier
-from creditree.verify import Answer, Verifier, closing
+from creditree.verify.verifier import Answer, Verifier, closing
 from tests.unit.pilot.samples import problem
 
 

@@ -56,6 +56,8 @@ def test_settings_by_size() -> None:
         Setting("t-spmo", 0.0017),
         Setting("grpo", 0.0017),
     )
+    # A pretrained model: what gained most on one, and the baseline.
+    assert [one.method for one in settings_to_try(SMALL)] == ["s-grpo", "grpo", "s-grpo", "grpo"]
     # The paper's own size and rate.
     assert {one.learning_rate for one in settings_to_try(1_500_000_000)} == {1e-4, 3.3e-5}
     assert settings_to_try(10)[0].learning_rate == HIGHEST_RATE
@@ -110,6 +112,8 @@ def test_a_run_s_configuration() -> None:
     assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
     assert (train.memory, train.steps) == ("100000000KB", 100_000)
     assert config.evaluation.problems == 33
+    early = run_config(asked, FILES, replace(frame, max_new_tokens=60), Setting("s-grpo", 0.005), 1.0, {})
+    assert (early.method.alpha, early.method.k, early.method.kl) == (5, 10, 0)  # 60 x 25 / 300, 60 x 50 / 300
     grpo = run_config(asked, FILES, frame, Setting("grpo", 0.005), 1.0, {})
     assert (grpo.method.l2, grpo.method.kl) == (0.0, 0.0)
     assert "kl: 0.0" in dump_config(grpo)

@@ -14,7 +14,9 @@ from creditree.rewards.combined import EPS, normalised
 from creditree.rewards.cosine_length import CosineLength
 from creditree.rewards.format import Format
 from creditree.tree import RolloutTree
-from creditree.verify import Answer, ExactText, RewardFunction
+from creditree.verify.exact import ExactText
+from creditree.verify.reward_function import RewardFunction
+from creditree.verify.verifier import Answer
 from tests.forests import assigned, flat
 
 PROBLEM = Problem("p", "1+1=", ("2",))

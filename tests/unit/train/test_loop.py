@@ -34,7 +34,7 @@ from creditree.select.prefix_growing import PrefixGrowing
 from creditree.train.loop import Loop
 from creditree.tree import Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
-from creditree.verify import RewardFunction
+from creditree.verify.reward_function import RewardFunction
 from tests.forests import assigned
 from tests.training import SETTINGS, Solved, parts_of
 

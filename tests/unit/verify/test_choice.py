@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.problem import Problem
-from creditree.verify import Answer, Choice
+from creditree.verify.choice import Choice
+from creditree.verify.verifier import Answer
 
 FRUIT = {"choices": ["plums", "limes", "dates"]}
 

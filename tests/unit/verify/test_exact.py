@@ -3,7 +3,8 @@
 import pytest
 
 from creditree.problem import Problem
-from creditree.verify import Answer, ExactText
+from creditree.verify.exact import ExactText
+from creditree.verify.verifier import Answer
 
 
 def reward(text: str, *truths: str, ignore_case: bool = False) -> float | None:

@@ -10,7 +10,8 @@ import pytest
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.user_code import digest_of, file_of, keep, location_of
-from creditree.verify import Answer, closing, load_reward
+from creditree.verify.locate import load_reward
+from creditree.verify.verifier import Answer, closing
 
 ANSWERS = [Answer(Problem(str(n), f"q{n}", (str(n),)), f"p{n}", str(n), 1, 8, (n,)) for n in range(3)]
 

@@ -13,8 +13,10 @@ import pytest
 
 from creditree.errors import ConfigError
 from creditree.problem import Problem
-from creditree.verify import Answer, IsolatedReward, closing, load_reward
+from creditree.verify.isolated import IsolatedReward
+from creditree.verify.locate import load_reward
 from creditree.verify.process import Worker
+from creditree.verify.verifier import Answer, closing
 from tests.unit.verify.test_pool import ended
 
 JUDGE = """
@@ -303,7 +305,8 @@ def test_a_call_that_takes_long_is_told_of(
 
 HOLDER = """
 from creditree.problem import Problem
-from creditree.verify import Answer, load_reward
+from creditree.verify.locate import load_reward
+from creditree.verify.verifier import Answer
 reward = load_reward({location!r})
 ask = lambda text: reward.judge([Answer(Problem("p", "?", ("1",), {{"pause": 0}}), "", text)])
 ask("[1.0]")

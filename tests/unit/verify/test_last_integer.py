@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.problem import Problem
-from creditree.verify import Answer
 from creditree.verify.characters import plain
 from creditree.verify.last_integer import LastInteger, last_integer
+from creditree.verify.verifier import Answer
 
 
 @pytest.mark.parametrize(

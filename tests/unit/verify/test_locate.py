@@ -8,8 +8,9 @@ import pytest
 
 from creditree.errors import ConfigError
 from creditree.problem import Problem
-from creditree.verify import Answer, RewardFunction, closing, load_reward, reward_digest
-from creditree.verify.locate import find_function
+from creditree.verify.locate import find_function, load_reward, reward_digest
+from creditree.verify.reward_function import RewardFunction
+from creditree.verify.verifier import Answer, closing
 
 
 @pytest.fixture

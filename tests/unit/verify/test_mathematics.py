@@ -10,10 +10,12 @@ from unicodedata import digit
 
 import pytest
 
+from creditree.limits import Limits
 from creditree.problem import Problem, Verdict
-from creditree.verify import Answer, Limits, Mathematics, WorkerPool, closing
+from creditree.verify.mathematics import Mathematics
 from creditree.verify.number import plain_number
-from creditree.verify.pool import Job
+from creditree.verify.pool import Job, WorkerPool
+from creditree.verify.verifier import Answer, closing
 from tests.each_once import first_of
 from tests.unit.verify.adversarial import MAKERS, MARKER, adversarial
 

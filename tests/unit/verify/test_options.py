@@ -3,7 +3,8 @@
 import pytest
 
 from creditree.problem import Problem
-from creditree.verify import Answer, Choice
+from creditree.verify.choice import Choice
+from creditree.verify.verifier import Answer
 
 FRUIT = {"choices": ["pears", "apples", "figs"]}
 

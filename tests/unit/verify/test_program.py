@@ -15,8 +15,10 @@ from creditree.config.reward import reward_of
 from creditree.errors import ConfigError
 from creditree.problem import Problem
 from creditree.setup.grading import build_verifier
-from creditree.verify import Answer, Program, confined, sandbox
+from creditree.verify import confined, sandbox
+from creditree.verify.program import Program
 from creditree.verify.sandbox import Containment, Ran, SetupError, containment, run
+from creditree.verify.verifier import Answer
 from tests.unit.verify.test_pool import ended
 
 needs_namespaces = pytest.mark.skipif(
@@ -180,7 +182,8 @@ def test_what_cannot_be_set_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 HOLDER = """
 from creditree.problem import Problem
-from creditree.verify import Answer, Program
+from creditree.verify.program import Program
+from creditree.verify.verifier import Answer
 code = "import os, time\\nopen({mark!r}, 'w').write(str(os.getpid()))\\ntime.sleep(300)"
 text = f"```python\\n{{code}}\\n```"
 print("started", flush=True)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditree.problem import Problem
-from creditree.verify import Answer, RewardFunction
+from creditree.verify.reward_function import RewardFunction
+from creditree.verify.verifier import Answer
 
 ANSWERS = (
     Answer(Problem("a", "1+1?", ("2",), {"level": 1, "source": "x"}), "1+1?\n", "2"),

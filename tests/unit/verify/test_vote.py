@@ -8,18 +8,14 @@ from hypothesis import strategies as st
 
 from creditree.evaluate.at_k import majority_at_k
 from creditree.problem import Problem, Verdict
-from creditree.verify import (
-    Answer,
-    Choice,
-    ExactText,
-    LastInteger,
-    Mathematics,
-    Numeric,
-    Program,
-    RewardFunction,
-    Verifier,
-    closing,
-)
+from creditree.verify.choice import Choice
+from creditree.verify.exact import ExactText
+from creditree.verify.last_integer import LastInteger
+from creditree.verify.mathematics import Mathematics
+from creditree.verify.numeric import Numeric
+from creditree.verify.program import Program
+from creditree.verify.reward_function import RewardFunction
+from creditree.verify.verifier import Answer, Verifier, closing
 from creditree.verify.vote import votes
 
 OTHER = RewardFunction(lambda completions: [0.0 for _ in completions])

@@ -27,10 +27,10 @@ struct Attention {
     template <int M, class Seen>
     void some(const C* q, C scaling, S* out, const Seen& seen) const {
         const int64_t room = (length + lanes - 1) / lanes * lanes;
-        thread_local Buffer<C> scores, query;
+        thread_local Buffer<C> scores, query, group;
         scores.resize(M * room), query.resize(M * width);
         for (int64_t j = 0; j < M * width; j++) query[j] = q[j] * scaling;
-        score<M>(query.data(), scores.data(), room);
+        score<M>(RowGroups<C>(query.data(), M, width, M, Strip<S>::vectors, group).at(0, 0), scores.data(), room);
         C norms[M];
         for (int m = 0; m < M; m++) {
             C* own = &scores[m * room];
@@ -44,17 +44,15 @@ struct Attention {
     template <int M>
     void score(const C* query, C* scores, int64_t room) const {
         constexpr int N = columns_of(M);
-        const C* left[M];
         const S* right[N];
-        for (int m = 0; m < M; m++) left[m] = query + m * width;
-        C found[M][N];
+        alignas(64) C found[(M * N + lanes - 1) / lanes * lanes];
         Ahead none{};
         for (int64_t t = 0; t < length; t += N) {
             const int64_t have = std::min<int64_t>(N, length - t);
             for (int64_t j = 0; j < N; j++) right[j] = keys + path[t + std::min(j, have - 1)] * stride;
-            tile<M, N, 0>(left, right, width, found, none);
+            tile<M, N, 0>(query, right, width, found, none);
             for (int m = 0; m < M; m++)
-                for (int64_t j = 0; j < have; j++) scores[m * room + t + j] = found[m][j];
+                for (int64_t j = 0; j < have; j++) scores[m * room + t + j] = found[m * N + j];
         }
     }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "vectors.h"
+#include "rows.h"
 
 enum Format : int64_t { PLAIN, INT8, NF4 };
 
@@ -86,14 +86,40 @@ class Nf4Table {
 #endif
 };
 
-#if defined(__AVX2__)
+#if defined(__AVX512BW__)
+// As Nf4Table, but in float32 and as strips of four vectors: codes in words look two values up at once.
+class Nf4Strips {
+   public:
+    static constexpr int vectors = 4;
+
+    Nf4Strips(const Nf4Scales& scales, int64_t block) {
+        const uvec bits = (uvec)(load<Vec>(scales.values) * scales.of(block));
+        const uvec rounded = bits + 0x7fff + (bits >> 16 & 1);
+        table_ = (__m512i)((rounded & 0xffff0000) | rounded >> 16);
+    }
+
+    // A look-up heeds five bits of an index, the lowest of which chooses between two that are the same.
+    void expand(const uint8_t* codes, float* to) const {
+        const __m512i words = _mm512_cvtepu8_epi16(load<__m256i>(codes));
+        const uvec high = (uvec)_mm512_permutexvar_epi16(_mm512_srli_epi16(words, 3), table_);
+        const uvec low = (uvec)_mm512_permutexvar_epi16(_mm512_slli_epi16(words, 1), table_);
+        store_part(to, high << 16, 16);
+        store_part(to + 16, low << 16, 16);
+        store_part(to + 32, high & 0xffff0000, 16);
+        store_part(to + 48, low & 0xffff0000, 16);
+    }
+
+   private:
+    typedef Kind<float>::vec Vec;
+    __m512i table_;
+};
+#elif defined(__AVX2__)
 // As Nf4Table, but in float32, as sums are computed without a matrix unit: values stay in registers.
 class Nf4Floats {
    public:
     Nf4Floats(const Nf4Scales& scales, int64_t block) {
         const Vec scale = Vec{} + scales.of(block);
-        UNROLL
-        for (int i = 0; i < COUNT; i++) {
+        for (int i = 0; i < 2; i++) {
             const uvec bits = (uvec)(load<Vec>(scales.values + i * lanes) * scale);
             values_[i] = (Vec)((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
         }
@@ -110,18 +136,10 @@ class Nf4Floats {
 
    private:
     typedef Kind<float>::vec Vec;
-    static constexpr int lanes = Kind<float>::lanes, COUNT = 16 / lanes;
-    Vec values_[COUNT];
+    static constexpr int lanes = Kind<float>::lanes;
+    Vec values_[2];
 
     // Every lane gets the four bytes that its code is one half of, and moves it to its low bits, which a look-up heeds.
-#if defined(__AVX512F__)
-    Vec looked_up(const uint8_t* codes) const {
-        const __m512i bytes = _mm512_mask_set1_epi32(_mm512_set1_epi32(load<int32_t>(codes)), 0xff00,
-                                                     load<int32_t>(codes + 4));
-        const __m512i shift = _mm512_set_epi32(24, 28, 16, 20, 8, 12, 0, 4, 24, 28, 16, 20, 8, 12, 0, 4);
-        return (Vec)_mm512_permutexvar_ps(_mm512_srlv_epi32(bytes, shift), (__m512)values_[0]);
-    }
-#else
     Vec looked_up(const uint8_t* codes) const {
         const __m256i shift = _mm256_set_epi32(24, 28, 16, 20, 8, 12, 0, 4);
         const __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32(load<int32_t>(codes)), shift);
@@ -129,7 +147,6 @@ class Nf4Floats {
         const __m256 high = _mm256_permutevar8x32_ps((__m256)values_[1], code);
         return (Vec)_mm256_blendv_ps(low, high, (__m256)_mm256_slli_epi32(code, 28));
     }
-#endif
 };
 #endif
 
@@ -178,33 +195,49 @@ struct Matrix {
     int64_t bits() const { return format == PLAIN ? 8 * sizeof(S) : format == INT8 ? 8 : 4; }
     const char* address(int64_t value) const { return static_cast<const char*>(weights) + value * bits() / 8; }
 
-    // Write values [start, start + count) of the matrix, row by row, to `to`: of the type computed in, or bfloat16.
-    template <class T>
-    void expand(int64_t start, int64_t count, T* to) const {
-        if (format == PLAIN) convert(plain() + start, count, to);
-        if (format == INT8) convert(int8() + start, count, to);
-        if (format == NF4) expand_nf4(start, count, to);
+    // How many vectors are widened at once (see Strip), where rows have `size` values.
+    int strip(int64_t size) const {
+#if defined(__AVX512BW__)
+        if (format == NF4 && size % NF4_BLOCK == 0) return Nf4Strips::vectors;
+#endif
+        return format == PLAIN ? Strip<S>::vectors : 1;
     }
 
-   private:
-    template <class W, class T>
-    static void convert(const W* from, int64_t count, T* to) {
-        if constexpr (std::is_same<W, T>::value) {
-            std::memcpy(to, from, count * sizeof(T));
-        } else if constexpr (std::is_same<W, int8_t>::value && std::is_same<T, bf16>::value) {
-            as_bf16(from, count, to);
-        } else if constexpr (std::is_same<T, Compute<W>>::value) {
-            constexpr int lanes = Kind<W>::lanes;
-            int64_t i = 0;
-            for (; i + lanes <= count; i += lanes) store_part(to + i, widened(from + i), lanes);
-            for (; i < count; i++) to[i] = T(widen(from[i]));
-        } else {
-            for (int64_t i = 0; i < count; i++) narrow(widen(from[i]), to[i]);
+    // Write values [start, start + count) as bfloat16, in order.
+    void expand(int64_t start, int64_t count, bf16* to) const {
+        if (format == INT8) as_bf16(int8() + start, count, to);
+        else if (format == NF4) look_up(start, count, to);
+        else if constexpr (std::is_same<S, bf16>::value) std::memcpy(to, plain() + start, count * sizeof(bf16));
+    }
+
+    // Write values [start, start + count) in the type computed in: whole strips, with zeros at the end.
+    void widen(int64_t start, int64_t count, int strip, Compute<S>* to) const {
+        if (format == PLAIN) return in_strips(plain() + start, count, to);
+        if constexpr (std::is_same<Compute<S>, float>::value) {  // the only precision that codes are widened to
+            if (format == INT8) return in_strips(int8() + start, count, to);
+            std::fill(to + count, to + (count + 63) / 64 * 64, 0.0f);
+#if defined(__AVX512BW__)
+            const uint8_t* codes = static_cast<const uint8_t*>(weights);
+            for (int64_t i = start; strip == Nf4Strips::vectors && i < start + count; i += NF4_BLOCK, to += NF4_BLOCK)
+                Nf4Strips(nf4, i / NF4_BLOCK).expand(codes + i / 2, to);
+            if (strip == Nf4Strips::vectors) return;
+#endif
+            look_up(start, count, to);
         }
     }
 
+   private:
+    template <class W>
+    static void in_strips(const W* from, int64_t count, Compute<W>* to) {
+        constexpr int step = Strip<W>::vectors * Kind<W>::lanes;
+        for (int64_t k = 0; k < count; k += step)
+            for (int s = 0; s < Strip<W>::vectors; s++, to += Kind<W>::lanes)
+                store_part(to, k + step <= count ? Strip<W>::get(from + k, s) : Strip<W>::part(from + k, s, int(count - k)),
+                           Kind<W>::lanes);
+    }
+
     template <class T>
-    void expand_nf4(int64_t start, int64_t count, T* to) const {
+    void look_up(int64_t start, int64_t count, T* to) const {
         const uint8_t* codes = static_cast<const uint8_t*>(weights);
         for (int64_t done = 0; done < count;) {
             const int64_t at = start + done, block = at / NF4_BLOCK;
@@ -213,16 +246,13 @@ struct Matrix {
             if constexpr (std::is_same<T, bf16>::value) {
                 Nf4Table(nf4, block).expand(codes + at / 2, here / 2, to + done);
             } else {
-#if defined(__AVX2__)
-                if constexpr (std::is_same<T, float>::value) {
-                    Nf4Floats(nf4, block).expand(codes + at / 2, here / 2, to + done);
-                    done += here;
-                    continue;
-                }
-#endif
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+                Nf4Floats(nf4, block).expand(codes + at / 2, here / 2, to + done);
+#else
                 bf16 values[NF4_BLOCK];
                 Nf4Table(nf4, block).expand(codes + at / 2, here / 2, values);
-                convert(values, here, to + done);
+                for (int64_t i = 0; i < here; i++) to[done + i] = ::widen(values[i]);
+#endif
             }
             done += here;
         }

@@ -128,7 +128,7 @@ void unit_panel(const Part<bf16>& part, const PanelAt& at, const PackedRows& x, 
                 const int64_t start = row + g * SIDE, stop = std::min(x.rows, start + SIDE);
                 const int have = int(std::min(SIDE, at.have - p * SIDE));
                 for (int64_t m = start; m < stop; m++)
-                    part.write(m, at.first + p * SIDE, have, found[m - start], true);
+                    part.write(m, at.first + p * SIDE, have, load<Kind<float>::vec>(found[m - start]), true);
             }
     }
 }

@@ -27,19 +27,17 @@ struct Part {
     bool add = false;
     Compute<S> scale = 1;
 
-    void write(int64_t row, int64_t first, int count, const Compute<S>* sums, bool is_first) const {
-        typedef Compute<S> C;
-        C* to = y + row * y_stride + first;
-        const bool adds = add || !is_first;
-        if (scale == 1 && !matrix->scale && !(is_first && matrix->bias)) {  // as nearly always: no branch for each
-            for (int n = 0; n < count; n++) to[n] = adds ? to[n] + sums[n] : sums[n];
-            return;
-        }
-        for (int n = 0; n < count; n++) {
-            C found = scale * (matrix->scale ? sums[n] * C(matrix->scale[first + n]) : sums[n]);
-            if (is_first && matrix->bias) found += widen(matrix->bias[first + n]);
-            to[n] = adds ? to[n] + found : found;
-        }
+    // Sums of row `row` and weight rows `first` to `first + count`; is_first: of the first of its chunks.
+    void write(int64_t row, int64_t first, int count, typename Kind<S>::vec sums, bool is_first) const {
+        typedef typename Kind<S>::vec Vec;
+        Compute<S>* to = y + row * y_stride + first;
+        if constexpr (std::is_same<Compute<S>, float>::value)
+            if (matrix->scale) sums *= load_part<Vec>(matrix->scale + first, count);
+        if (scale != 1) sums *= scale;
+        IN_REGISTER(sums);  // a compiler may fuse product and sum here and not in the next function
+        if (is_first && matrix->bias) sums += widened_part(matrix->bias + first, count);
+        if (add || !is_first) sums += load_part<Vec>(to, count);
+        store_some(to, sums, count);
     }
 };
 
@@ -50,89 +48,112 @@ class Panel {
    public:
     typedef Compute<S> C;
 
-    // Weight rows `first` to `first + have` of `part` times x [rows, size].
-    Panel(const Part<S>& part, int64_t first, int have, const C* x, int64_t rows, int64_t size, const Ahead& ahead)
-        : part_(part), first_(first), have_(have), x_(x), rows_(rows), size_(size), ahead_(ahead) {}
+    // Weight rows `first` to `first + have` of `part` times x.
+    Panel(const Part<S>& part, int64_t first, int have, const RowGroups<C>& x, const Ahead& ahead)
+        : part_(part), first_(first), have_(have), x_(x), ahead_(ahead) {}
+
+    // How many rows are multiplied at once.
+    static int at_once(int64_t rows) {
+        if (rows > FEW) return ROWS;
+        const int64_t parts = (rows + TOGETHER - 1) / TOGETHER, most = (rows + parts - 1) / parts;
+        return int(most == 1 ? 1 : (most + 1) / 2 * 2);
+    }
 
     // How often weights are asked for meanwhile: for as many lines as are read, while the first rows are multiplied.
-    static int64_t asks(int64_t rows, int64_t size, int64_t bits) {
-        const int n = rows > FEW ? COLUMNS : columns_of(padded(rows));
-        return PANEL / n * (size / Kind<C>::lanes) * lines(n, Kind<C>::lanes * bits / 8);
+    static int64_t asks(int64_t rows, int64_t size, const Matrix<S>& matrix) {
+        const int n = rows > FEW ? COLUMNS : columns_of(at_once(rows));
+        const int64_t bytes = matrix.format == NF4 || rows > FEW ? COPIED : matrix.bits() / 8;
+        return PANEL / n * (size / Kind<C>::lanes) * lines(n, Kind<C>::lanes * bytes);
     }
 
     void multiply() {
-        const int64_t chunks = std::max<int64_t>(1, (size_ + CHUNK - 1) / CHUNK);
-        const int64_t length = ((size_ + chunks - 1) / chunks + 63) / 64 * 64;
-        for (at_ = 0; at_ < size_; at_ += length) {
-            length_ = std::min(length, size_ - at_);
-            if (rows_ == 1) all<1>();
-            else if (rows_ == 2) all<2>();
-            else if (rows_ > FEW) all<ROWS, COLUMNS, true>();
-            else if (padded(rows_) == 4) all<4>();
-            else if constexpr (TOGETHER > 4) padded(rows_) == 6 ? all<6>() : all<8>();
+        const int64_t chunks = std::max<int64_t>(1, (x_.size + CHUNK - 1) / CHUNK);
+        const int64_t length = ((x_.size + chunks - 1) / chunks + 63) / 64 * 64;
+        for (at_ = 0; at_ < x_.size; at_ += length) {
+            length_ = std::min(length, x_.size - at_);
+            if (x_.rows > FEW) all<ROWS, COLUMNS, true>();
+            else if (x_.most == 1) all<1>();
+            else if (x_.most == 2) all<2>();
+            else if (x_.most == 4) all<4>();
+            else if constexpr (TOGETHER > 4) x_.most == 6 ? all<6>() : all<8>();
         }
     }
 
    private:
+    static constexpr int lanes = Kind<C>::lanes, COPIED = 2;  // about the bytes of a weight that is copied
+    typedef typename Kind<C>::vec Vec;
     const Part<S>& part_;
     const int64_t first_;
     const int have_;
-    const C* x_;
-    const int64_t rows_, size_;
+    const RowGroups<C>& x_;
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
 
     static constexpr int lines(int n, int64_t vector_bytes) { return int((n * vector_bytes + 63) / 64); }
-    static int64_t groups(int64_t rows, int64_t most) { return (rows + most - 1) / most; }
-    static int padded(int64_t rows) {
-        const int64_t parts = groups(rows, TOGETHER), most = (rows + parts - 1) / parts;
-        return int(most == 1 ? 1 : (most + 1) / 2 * 2);
-    }
 
-    // N weight rows after the other, times all rows, M at a time.
+    // N weight rows after the other, times all rows, M at a time. Of MANY, each weight is widened once.
     template <int M, int N = columns_of(M), bool MANY = false>
     void all() {
         const Matrix<S>& matrix = *part_.matrix;
         for (int first = 0; first < have_; first += N) {
             const int have = std::min(N, have_ - first);
-            const int64_t from = (first_ + first) * size_ + at_;
+            const int64_t from = (first_ + first) * x_.size + at_;
             if constexpr (std::is_same<S, C>::value || !MANY) {
                 if (matrix.format == PLAIN) {
-                    some<M, N>(first, have, matrix.plain() + from, size_);
+                    some<M, N, sizeof(S)>(first, have, matrix.plain() + from, x_.size, length_);
                     continue;
                 }
-                if constexpr (std::is_same<C, float>::value) {  // the only precision that codes are widened to
-                    if (matrix.format == INT8) {
-                        some<M, N>(first, have, matrix.int8() + from, size_);
-                        continue;
-                    }
+            }
+            if constexpr (std::is_same<C, float>::value && !MANY) {
+                if (matrix.format == INT8) {
+                    some<M, N, 1>(first, have, matrix.int8() + from, x_.size, length_);
+                    continue;
                 }
             }
-            some<M, N>(first, have, expanded(from, have), length_);
+            const int64_t step = x_.vectors * lanes, width = (length_ + step - 1) / step * step;
+            some<M, N, COPIED>(first, have, widened(from, have, width), width, width);
         }
     }
 
-    const C* expanded(int64_t from, int count) const {
+    const C* widened(int64_t from, int count, int64_t width) const {
         thread_local Buffer<C> held;
-        held.resize(count * length_);
-        for (int n = 0; n < count; n++) part_.matrix->expand(from + n * size_, length_, &held[n * length_]);
+        held.resize(count * width + 64);
+        for (int n = 0; n < count; n++) part_.matrix->widen(from + n * x_.size, length_, x_.vectors, &held[n * width]);
         return held.data();
     }
 
-    template <int M, int N, class W>
-    void some(int first, int have, const W* w, int64_t w_stride) {
+    template <int M, int N, int BYTES, class W>
+    void some(int first, int have, const W* w, int64_t w_stride, int64_t length) {
+        constexpr int asks = lines(N, lanes * BYTES) * Strip<W>::vectors;
         const W* right[N];
         for (int n = 0; n < N; n++) right[n] = w + std::min(n, have - 1) * w_stride;
-        const int64_t parts = groups(rows_, M);
-        for (int64_t p = 0, row = 0; p < parts; p++) {
-            const int count = int(rows_ / parts + (p < rows_ % parts));
-            const C* left[M];  // where there are fewer, the last is multiplied again
-            C out[M][N];
-            for (int m = 0; m < M; m++) left[m] = x_ + (row + std::min(m, count - 1)) * size_ + at_;
-            if (p == 0) tile<M, N, lines(N, Kind<C>::lanes * sizeof(W))>(left, right, length_, out, ahead_);
-            else tile<M, N, 0>(left, right, length_, out, ahead_);
-            for (int m = 0; m < count; m++, row++) part_.write(row, first_ + first, have, out[m], at_ == 0);
+        for (int64_t p = 0; p < x_.count; p++) {
+            alignas(64) C flat[(M * N + lanes - 1) / lanes * lanes];
+            if (p == 0) tile<M, N, asks>(x_.at(p, at_), right, length, flat, ahead_);
+            else tile<M, N, 0>(x_.at(p, at_), right, length, flat, ahead_);
+            write<M, N>(x_.first(p), x_.have(p), first_ + first, have, flat, std::make_index_sequence<M>());
         }
+    }
+
+    template <int M, int N, std::size_t... I>
+    void write(int64_t row, int rows, int64_t first, int count, const C* flat, std::index_sequence<I...>) const {
+        (void(int(I) < rows && write_row<M * N, N, int(I) * N>(row + int(I), first, count, flat)), ...);
+    }
+
+    template <int ALL, int N, int AT>
+    bool write_row(int64_t row, int64_t first, int count, const C* flat) const {
+        part_.write(row, first, std::min(count, lanes), from<ALL, AT>(flat, std::make_index_sequence<lanes>()), at_ == 0);
+        if constexpr (N > lanes)
+            if (count > lanes) write_row<ALL, N - lanes, AT + lanes>(row, first + lanes, count - lanes, flat);
+        return true;
+    }
+
+    // A vector from flat[AT] on, of whole vectors: what was just stored is not there yet to be read across two of them.
+    template <int ALL, int AT, std::size_t... I>
+    static Vec from(const C* flat, std::index_sequence<I...>) {
+        constexpr int block = AT / lanes * lanes, next = block + lanes < ALL ? block + lanes : block;
+        if constexpr (AT == block) return load<Vec>(flat + block);
+        return __builtin_shufflevector(load<Vec>(flat + block), load<Vec>(flat + next), int(AT - block + I)...);
     }
 };
 
@@ -185,11 +206,17 @@ class Panels {
 // Products of the same rows x [rows, size], one after the other in memory, with one matrix or several.
 template <class S>
 void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* parts, int num_parts, int threads) {
-    const Panels<S> panels(parts, num_parts, PANEL, size);
-    const int64_t asks = Panel<S>::asks(rows, size, parts->matrix->bits());
+    const int strip = parts->matrix->strip(size);
+    int same = 1;
+    while (same < num_parts && parts[same].matrix->strip(size) == strip) same++;
+    static thread_local Buffer<Compute<S>> held;
+    const RowGroups<Compute<S>> groups(x, rows, size, Panel<S>::at_once(rows), strip, held);
+    const Panels<S> panels(parts, same, PANEL, size);
+    const int64_t asks = Panel<S>::asks(rows, size, *parts->matrix);
 #pragma omp parallel for num_threads(threads) if (is_worth_sharing(threads, rows, panels.weights())) schedule(static)
     for (int64_t b = 0; b < panels.count(); b++) {
         const PanelAt at = panels.at(b);
-        Panel<S>(parts[at.part], at.first, at.have, x, rows, size, panels.ahead(b, asks)).multiply();
+        Panel<S>(parts[at.part], at.first, at.have, groups, panels.ahead(b, asks)).multiply();
     }
+    if (same < num_parts) product(x, rows, size, parts + same, num_parts - same, threads);
 }

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "vectors.h"
+#include "rows.h"
 
 // Keeps a loaded vector in a register: read again from memory for each use, loads would be the bottleneck.
 #if defined(__AVX512F__)
@@ -47,63 +47,67 @@ struct Ahead {
     }
 };
 
-// out[m][n] = x[m] . w[n]. The additions of one sum never depend on M and N: what else is decoded cannot change it.
-// ASKS: how often weights are asked for in a step. Within a larger function sums would not all get registers.
+// out[m][n] = x[m] . w[n], at flat[m * N + n]. x: a group of M rows as RowGroups lays them out, for weights of type W. The
+// additions of one sum never depend on M and N: what else is decoded cannot change it. ASKS: how often weights are asked
+// for in a step. Within a larger function sums would not all get registers.
 template <int M, int N, int ASKS, class W, class C = Compute<W>>
-__attribute__((noinline)) void tile(const C* const* x, const W* const* w, int64_t size, C (*out)[N], Ahead& ahead) {
+__attribute__((noinline)) void tile(const C* x, const W* const* w, int64_t size, C* flat, Ahead& ahead) {
     typedef typename Kind<C>::vec V;
-    constexpr int lanes = Kind<C>::lanes;
+    constexpr int lanes = Kind<C>::lanes, S = Strip<W>::vectors, step = S * lanes;
     V acc[M * N];
     UNROLL
     for (V& sum : acc) sum = V{};
-    int64_t k = 0;
+    const W* at[N];
+    UNROLL
+    for (int n = 0; n < N; n++) at[n] = w[n];
     Ahead asked = ahead;
-    for (; k + lanes <= size; k += lanes) {
+    int64_t k = 0;
+    for (; k + step <= size; k += step, x += step * M) {
         UNROLL
         for (int i = 0; i < ASKS; i++) asked.ask();
-        if constexpr (M <= N) {  // those of which there are fewer wait in registers
-            V left[M];
-            UNROLL
-            for (int m = 0; m < M; m++) left[m] = load<V>(x[m] + k);
-            UNROLL
-            for (int n = 0; n < N; n++) {
-                V right = widened(w[n] + k);
-                IN_REGISTER(right);
+        UNROLL
+        for (int s = 0; s < S; s++) {
+            if constexpr (M <= N) {  // those of which there are fewer wait in registers
+                V left[M];
                 UNROLL
-                for (int m = 0; m < M; m++) acc[m * N + n] = fused(acc[m * N + n], left[m], right);
-            }
-        } else {
-            V right[N];
-            UNROLL
-            for (int n = 0; n < N; n++) {
-                right[n] = widened(w[n] + k);
-                IN_REGISTER(right[n]);
-            }
-            UNROLL
-            for (int m = 0; m < M; m++) {
-                const V left = load<V>(x[m] + k);
+                for (int m = 0; m < M; m++) left[m] = load<V>(x + (s * M + m) * lanes);
                 UNROLL
-                for (int n = 0; n < N; n++) acc[m * N + n] = fused(acc[m * N + n], left, right[n]);
+                for (int n = 0; n < N; n++) {
+                    V right = Strip<W>::get(at[n] + k, s);
+                    IN_REGISTER(right);
+                    UNROLL
+                    for (int m = 0; m < M; m++) acc[m * N + n] = fused(acc[m * N + n], left[m], right);
+                }
+            } else {
+                V right[N];
+                UNROLL
+                for (int n = 0; n < N; n++) {
+                    right[n] = Strip<W>::get(at[n] + k, s);
+                    IN_REGISTER(right[n]);
+                }
+                UNROLL
+                for (int m = 0; m < M; m++) {
+                    V left = load<V>(x + (s * M + m) * lanes);
+                    IN_REGISTER(left);
+                    UNROLL
+                    for (int n = 0; n < N; n++) acc[m * N + n] = fused(acc[m * N + n], left, right[n]);
+                }
             }
         }
     }
     ahead = asked;
     if (k < size) {
-        const int count = int(size - k);
-        V right[N];
-        UNROLL
-        for (int n = 0; n < N; n++) right[n] = widened_part(w[n] + k, count);
-        UNROLL
-        for (int m = 0; m < M; m++) {
-            const V left = load_part<V>(x[m] + k, count);
+        for (int s = 0; s < S; s++) {
+            V right[N];
             UNROLL
-            for (int n = 0; n < N; n++) acc[m * N + n] = fused(acc[m * N + n], left, right[n]);
+            for (int n = 0; n < N; n++) right[n] = Strip<W>::part(w[n] + k, s, int(size - k));
+            UNROLL
+            for (int m = 0; m < M; m++) {
+                const V left = load<V>(x + (s * M + m) * lanes);
+                UNROLL
+                for (int n = 0; n < N; n++) acc[m * N + n] = fused(acc[m * N + n], left, right[n]);
+            }
         }
     }
-    alignas(64) C flat[(M * N + lanes - 1) / lanes * lanes];
     reduce<M * N, lanes>(acc, flat);
-    UNROLL
-    for (int m = 0; m < M; m++)
-        UNROLL
-        for (int n = 0; n < N; n++) out[m][n] = flat[m * N + n];
 }

@@ -84,12 +84,20 @@ inline T load(const S* p) {
     return found;
 }
 
+#if defined(__AVX2__)
+inline __m256i first_of_8(int count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+}
+#endif
+
 // The first `count` values, zeros behind them. Nothing behind them is read.
 template <class T, class S>
 inline T load_part(const S* p, int count) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same<T, Kind<float>::vec>::value)
         return (T)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same<T, Kind<float>::vec>::value) return (T)_mm256_maskload_ps(p, first_of_8(count));
 #endif
     T found;
     std::memset(&found, 0, sizeof(T));
@@ -101,6 +109,18 @@ template <class T, class S>
 inline void store_part(S* p, const T& from, int count) {
     std::memcpy(p, &from, count * sizeof(S));
 }
+
+// As `store_part`, of a count that the compiler does not know.
+inline void store_some(float* p, Kind<float>::vec from, int count) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), (__m512)from);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, first_of_8(count), (__m256)from);
+#else
+    store_part(p, from, count);
+#endif
+}
+inline void store_some(double* p, Kind<double>::vec from, int count) { store_part(p, from, count); }
 
 inline float widen(float x) { return x; }
 inline float widen(int8_t x) { return x; }
@@ -179,17 +199,18 @@ inline Kind<double>::vec fused(Kind<double>::vec acc, Kind<double>::vec a, Kind<
 #endif
 }
 
+// Where lane i of `halve` comes from: a's lanes are 0 to N - 1, those of b follow.
 template <int G, int N>
-constexpr int lane_of(int i, int high) {
-    const int block = i / (2 * G) * (2 * G), place = i % (2 * G);
-    return (place < G ? block + place : N + block + place - G) + high * G;
+constexpr int lane_of(int i, bool moved) {
+    const bool of_a = i % (2 * G) < G;
+    return (of_a ? i : N + i) + (moved ? (of_a ? G : -G) : 0);
 }
 
 template <int G, class V, std::size_t... I>
 inline V halve(V a, V b, std::index_sequence<I...>) {
-    constexpr int N = sizeof...(I);
-    return __builtin_shufflevector(a, b, lane_of<G, N>(I, 0)...) +
-           __builtin_shufflevector(a, b, lane_of<G, N>(I, 1)...);
+    constexpr int N = sizeof...(I);  // one of the two moves nothing: a blend, for which processors have more room
+    return __builtin_shufflevector(a, b, lane_of<G, N>(I, false)...) +
+           __builtin_shufflevector(a, b, lane_of<G, N>(I, true)...);
 }
 
 // Sum each of COUNT vectors, a power of two, over its N lanes: lane i of the result is the sum of v[i]. The order of

@@ -1,0 +1,96 @@
+// Rows as products read them: those of a group side by side, each vector of inputs in the order in which weights come.
+#pragma once
+#include <algorithm>
+
+#include "vectors.h"
+
+// What is made of `vectors` * lanes stored values at once: vector s holds values s, s + vectors, s + 2 vectors ...
+template <class W>
+struct Strip {
+    typedef typename Kind<W>::vec Vec;
+    static constexpr int vectors = 1;
+    static Vec get(const W* p, int) { return widened(p); }
+    static Vec part(const W* p, int, int count) { return widened_part(p, count); }
+};
+
+// Of two that share 32 bits, each is widened by one instruction.
+template <>
+struct Strip<bf16> {
+    typedef Kind<float>::vec Vec;
+    static constexpr int vectors = 2;
+    static Vec get(const bf16* p, int s) {
+        const uvec both = load<uvec>(p);
+        return s ? (Vec)(both & 0xffff0000) : (Vec)(both << 16);
+    }
+    static Vec part(const bf16* p, int s, int count) {
+#if defined(__AVX512BW__)
+        const __m512i held = _mm512_maskz_loadu_epi16((uint32_t(1) << count) - 1, p);
+#else
+        bf16 held[VECTOR_BYTES / 2] = {};
+        std::memcpy(held, p, count * sizeof(bf16));
+#endif
+        return get(reinterpret_cast<const bf16*>(&held), s);
+    }
+};
+
+template <class V, std::size_t... I>
+inline V every_second(V a, V b, int first, std::index_sequence<I...>) {
+    return first ? __builtin_shufflevector(a, b, int(2 * I + 1)...) : __builtin_shufflevector(a, b, int(2 * I)...);
+}
+
+// Rows [rows, size] in groups of `most` at most, one after the other: a group is [vector of inputs][MOST][lanes], with
+// zeros for rows and inputs that are not there. `vectors`: as in Strip, of the weights that they are multiplied with.
+template <class C>
+class RowGroups {
+   public:
+    RowGroups(const C* x, int64_t rows, int64_t size, int most, int vectors, Buffer<C>& held)
+        : rows(rows), size(size), most(most), vectors(vectors), count((rows + most - 1) / most),
+          group_((size + vectors * lanes - 1) / (vectors * lanes) * vectors * lanes * most) {
+        held.resize(count * group_);
+        for (int64_t p = 0; p < count; p++)
+            for (int m = 0; m < most; m++)
+                lay(m < have(p) ? x + (first(p) + m) * size : nullptr, &held[p * group_ + m * lanes]);
+        held_ = held.data();
+    }
+
+    int64_t first(int64_t p) const { return p * (rows / count) + std::min(p, rows % count); }
+    int have(int64_t p) const { return int(rows / count + (p < rows % count)); }
+
+    // Group p from input k on, the first of a strip.
+    const C* at(int64_t p, int64_t k) const { return held_ + p * group_ + k * most; }
+
+    const int64_t rows, size;
+    const int most, vectors;
+    const int64_t count;
+
+   private:
+    typedef typename Kind<C>::vec Vec;
+    static constexpr int lanes = Kind<C>::lanes;
+    const int64_t group_;
+    const C* held_;
+
+    void lay(const C* row, C* to) const {
+        const int64_t step = vectors * lanes;
+        for (int64_t k = 0; k < size; k += step, to += step * most) {
+            Vec all[4];
+            for (int s = 0; s < vectors; s++) {
+                const int64_t have = size - k - s * lanes;
+                all[s] = !row || have <= 0 ? Vec{} : have < lanes ? load_part<Vec>(row + k + s * lanes, int(have))
+                                                                  : load<Vec>(row + k + s * lanes);
+            }
+            if (vectors == 2) {
+                apart(all[0], all[1]);
+            } else if (vectors == 4) {  // evens and odds, and those of each
+                apart(all[0], all[1]), apart(all[2], all[3]);
+                apart(all[0], all[2]), apart(all[1], all[3]);
+            }
+            for (int s = 0; s < vectors; s++) store_part(to + s * most * lanes, all[s], lanes);
+        }
+    }
+
+    static void apart(Vec& a, Vec& b) {
+        const Vec evens = every_second(a, b, 0, std::make_index_sequence<lanes>());
+        b = every_second(a, b, 1, std::make_index_sequence<lanes>());
+        a = evens;
+    }
+};
