@@ -125,7 +125,7 @@ def _norms_in_float64(model: torch.nn.Module) -> None:
 
 
 def tiny(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> Model:
-    """Return a wrapped random model with its tokenizer: a copy of one that is made once, which takes a third as long."""
+    """Return a wrapped random model with its tokenizer: a copy of one that is made once, which is sooner there."""
     checked, drawn = _checked(family, dtype, seed)
     network = deepcopy(checked)
     network.link()  # to its own weights
