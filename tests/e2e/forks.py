@@ -33,7 +33,10 @@ def _forked(path: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -
 
 
 def _leave_pytest(descriptors: Sequence[int]) -> None:
-    """Have standard streams that are not captured, and nothing open of what pytest has open, but for `descriptors`."""
+    """Be as an interpreter is: warnings are no errors, streams are not captured, nothing but `descriptors` is open."""
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, nothing, *descriptors}:
         try:
