@@ -17,7 +17,7 @@ from creditree.setup.plan import Plan
 from creditree.setup.plan import plan as plan_config
 from creditree.setup.request import TrainRequest
 from creditree.setup.run import Run
-from creditree.setup.training import train_into
+from creditree.setup.training import tell_of_start, train_into
 from creditree.sweep.call import sweep as sweep_request
 from creditree.sweep.request import SweepRequest
 from creditree.sweep.running import Swept
@@ -63,9 +63,11 @@ def train(
         trusted=trust,
     )
     prepare()
-    checked = loaded(request, values, overrides)
-    train_into(checked, Path(directory), told(watcher), resume=resume, workers=workers)
-    return Run(Path(directory))
+    checked, run, watching = loaded(request, values, overrides), Path(directory), told(watcher)
+    if resume:
+        tell_of_start(run, watching)
+    train_into(checked, run, watching, resume=resume, workers=workers)
+    return Run(run)
 
 
 def plan(config: Configured, *, prompt_tokens: int | None = None, **overrides: Any) -> Plan:

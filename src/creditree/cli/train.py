@@ -99,13 +99,16 @@ def train_shown(
 ) -> None:
     """Train with progress, and print the summary; `words`: the command, for whoever has stopped it."""
     from creditree.cli.output import print_json, quiet_libraries, shown
-    from creditree.setup.training import train_into
+    from creditree.setup.training import tell_of_start, train_into
     from creditree.train.interrupt import continuing
 
     quiet_libraries()
+    watcher = shown(stderr=as_json)
+    if resume:
+        tell_of_start(run, watcher)
     again = shlex.join(["creditree", *words, "--run", str(run), "--resume"])
     with continuing(f"continue with: {again}"):
-        summary = train_into(config, run, shown(stderr=as_json), resume=resume, workers=workers)
+        summary = train_into(config, run, watcher, resume=resume, workers=workers)
     if as_json:
         print_json(summary.to_json())
         return

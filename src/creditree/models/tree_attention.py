@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -78,12 +77,16 @@ class Blocks:
         return unfolded.index_select(0, self.place).transpose(0, 1).unsqueeze(0)
 
 
-def blocks_of(queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor) -> Blocks:
-    """Return blocks for queries in preorder, and keys in any order; dtype and device as of `like`."""
-    starts = block_starts(queries, keys)
+def blocks_of(
+    queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor, starts: IntArray | None = None
+) -> Blocks:
+    """Return blocks for queries in preorder, and keys in any order; dtype and device as of `like`.
+
+    `starts`: the first query of each block, where `block_starts` was asked before.
+    """
+    starts = block_starts(queries, keys) if starts is None else starts
     if len(starts) <= 1:
-        at = queries.enter[:, None]
-        return Blocks(None, None, None, _bias(((keys.enter <= at) & (at < keys.exit))[None], shared, like))
+        return Blocks(None, None, None, _bias(keys.enter[None], keys.exit[None], queries.enter[None], shared, like))
     stops = np.append(starts[1:], len(queries))
     lengths = stops - starts
     query = np.minimum(starts[:, None] + np.arange(int(lengths.max())), stops[:, None] - 1)
@@ -94,13 +97,11 @@ def blocks_of(queries: TreeTokens, keys: TreeTokens, shared: int, like: Tensor) 
     key = np.zeros((len(starts), int(counts.max())), dtype=np.int64)
     key[block, np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts, counts)] = index
     is_real = np.arange(key.shape[1]) < counts[:, None]
-    # half as wide as indices: these are the largest arrays here
-    enters, exits, asks = (a.astype(np.int32) for a in (keys.enter[key], keys.exit[key], queries.enter[query]))
-    begin, end, asking = enters[:, None], np.where(is_real, exits, 0)[:, None], asks[:, :, None]
-    sees = (begin <= asking) & (asking < end)
+    exits = np.where(is_real, keys.exit[key], 0)  # what fills a block up is seen by none
     place = np.arange(len(queries)) + np.repeat(np.arange(len(starts)) * query.shape[1] - starts, lengths)
     queried, attended, places = (on_device(array.reshape(-1), like.device) for array in (query, key, place))
-    return Blocks(queried, attended, places, _bias(sees, shared, like))
+    bias = _bias(keys.enter[key], exits, queries.enter[query], shared, like)
+    return Blocks(queried, attended, places, bias)
 
 
 def block_starts(queries: TreeTokens, keys: TreeTokens) -> IntArray:
@@ -121,9 +122,8 @@ def block_starts(queries: TreeTokens, keys: TreeTokens) -> IntArray:
     return best
 
 
-def num_pairs(queries: TreeTokens, keys: TreeTokens) -> int:
-    """Return how many pairs of query and key the blocks compute, padding included."""
-    starts = block_starts(queries, keys)
+def num_pairs(queries: TreeTokens, keys: TreeTokens, starts: IntArray) -> int:
+    """Return how many pairs of query and key the blocks that begin at `starts` compute, padding included."""
     if len(starts) <= 1:
         return len(queries) * len(keys)
     return _padded_pairs(starts, len(queries), num_seen(queries, keys))
@@ -161,9 +161,14 @@ def _cut(chains: IntArray, count: int, size: int) -> IntArray:
     return np.array(starts, dtype=np.int64)
 
 
-def _bias(sees: NDArray[np.bool_], shared: int, like: Tensor) -> Tensor:
-    mask = on_device(sees, like.device).repeat(1, shared, 1)
-    return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill_(~mask, -torch.inf).unsqueeze(1)
+def _bias(enter: IntArray, exit: IntArray, asking: IntArray, shared: int, like: Tensor) -> Tensor:
+    """Return 0 where a query [B, Q] sees a key [B, K], else -inf: compared on the device, to which the indices go."""
+    # half as wide as indices: what is compared are the largest arrays here
+    begin, end, at = (on_device(array.astype(np.int32), like.device) for array in (enter, exit, asking))
+    at = at.unsqueeze(2)
+    sees = (begin.unsqueeze(1) <= at) & (at < end.unsqueeze(1))
+    bias = torch.zeros(sees.shape, dtype=like.dtype, device=like.device).masked_fill_(~sees, -torch.inf)
+    return bias.repeat(1, shared, 1).unsqueeze(1)
 
 
 class TreeShape:
@@ -190,10 +195,11 @@ class TreeShape:
         return self._made[whole]
 
     def _make(self, queries: TreeTokens, query: Tensor) -> Blocks | FlexBlocks:
-        many = num_pairs(queries, self._keys) >= FEWEST_PAIRS
+        starts = block_starts(queries, self._keys)
+        many = num_pairs(queries, self._keys, starts) >= FEWEST_PAIRS
         if many and flex_works(query.device, query.dtype, query.shape[3]):
             return FlexBlocks(queries.enter, self._keys.enter, self._keys.exit, query.device)
-        return blocks_of(queries, self._keys, self._shared, query)
+        return blocks_of(queries, self._keys, self._shared, query, starts)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

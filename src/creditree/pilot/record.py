@@ -164,7 +164,7 @@ def repeated(request: Request) -> str:
     given = asdict(request)
     del given["spelled"], given["out"], given["memory"], given["budget_s"]
     options = {name: _typed(value) for name, value in given.items() if name in _ALWAYS or value != plain[name]}
-    exact = {"budget": f"{request.budget_s:g}s", "memory": f"{request.memory // 1000}KB", "out": "ANOTHER"}
+    exact = {"budget": f"{request.budget_s:g}s", "memory": f"{request.memory // 10**6}MB", "out": "ANOTHER"}
     return request.spelled("pilot", options | exact)
 
 

@@ -168,7 +168,7 @@ def values_of(request: Request, files: Files, frame: Frame) -> dict[str, Any]:
         },
         "reward": frame.reward,
         "sampling": {"temperature": frame.temperature, "max_new_tokens": frame.max_new_tokens},
-        "train": {"memory": f"{request.memory // 1000}KB", "threads": frame.threads},
+        "train": {"memory": f"{request.memory // 10**6}MB", "threads": frame.threads},
     }
 
 

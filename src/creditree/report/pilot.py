@@ -7,6 +7,7 @@ from creditree.evaluate.example import Example
 from creditree.evaluate.statistics import Estimate, Interval
 from creditree.report.document import Block, Bullets, Callout, Code, Details, Heading, Paragraph, Picture, Rows
 from creditree.report.wording import count, duration, p_value, percent, percent_interval, points_interval
+from creditree.units import parse_bytes, show_bytes
 
 MOST_FINDINGS = 12
 
@@ -210,11 +211,12 @@ def _data(record: Mapping[str, Any]) -> list[Block]:
 
 def _how(record: Mapping[str, Any], curve: bytes | None) -> list[Block]:
     chosen = record["choice"]
+    problems = "1 problem" if chosen["problems_per_step"] == 1 else f"{chosen['problems_per_step']} problems"
     text = (
-        f"{chosen['method']}, groups of {chosen['group']}, {chosen['problems_per_step']} problems a step, learning "
+        f"{chosen['method']}, groups of {chosen['group']}, {problems} a step, learning "
         f"rate {chosen['learning_rate']:g}, sampled at T = {chosen['temperature']:g} up to {chosen['max_new_tokens']} "
         f"tokens, base in {chosen['dtype']} on {chosen['device']}, {chosen['max_rows']} completions together, "
-        f"micro-batches of {chosen['micro_batch_tokens']} tokens, within {chosen['memory']}."
+        f"micro-batches of {chosen['micro_batch_tokens']} tokens, within {show_bytes(parse_bytes(chosen['memory']))}."
     )
     blocks: list[Block] = [Heading("How it was trained"), Paragraph(text)]
     if record["trials"]:

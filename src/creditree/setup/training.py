@@ -41,6 +41,12 @@ def train_into(
         return run_training(*ready)
 
 
+def tell_of_start(run: Path, watcher: Watcher) -> None:
+    """Say where there is no run that could be continued, for whoever has asked for that."""
+    if not os.path.lexists(run / "config.yaml"):
+        watcher.message(f"there is no run in {run} to continue, so it starts now")
+
+
 def train_until(
     config: RunConfig, run: Path, watcher: Watcher, tokens: int, workers: int | None = None
 ) -> tuple[State, Evaluation]:
@@ -57,8 +63,6 @@ def train_until(
 def _ready(config: RunConfig, run: Path, watcher: Watcher, *, resume: bool, workers: int | None) -> Iterator[_Ready]:
     """Give the block a run that is ready to train: its directory is held, and what it holds open is closed after it."""
     is_there = resume and os.path.lexists(run / "config.yaml")
-    if resume and not is_there:
-        watcher.message(f"there is no run in {run} to continue, so it starts now")
     if is_there:
         for axis, name in config.method.locations.items():
             check_named(axis, name)

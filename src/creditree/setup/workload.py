@@ -164,9 +164,10 @@ def memory_note(config: RunConfig) -> str:
     stored = (
         "all prefixes of a step" if train.stored_tokens is None else f"{train.stored_tokens:,} tokens' keys and values"
     )
+    total, limit = predict(work).total, parse_bytes(train.memory)
     return (
-        f"at most {show_bytes(predict(work).total)} of {train.memory}: {train.max_rows} rows together, micro-batches "
-        f"of {train.micro_batch_tokens} tokens, {stored} held"
+        f"at most {show_bytes(total)} of {show_bytes(limit)}: {train.max_rows} rows together, micro-batches of "
+        f"{train.micro_batch_tokens} tokens, {stored} held"
     )
 
 

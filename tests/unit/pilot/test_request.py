@@ -110,7 +110,7 @@ def test_a_run_s_configuration() -> None:
     assert (config.method.l2, config.method.kl) == (0.0, 0.0)  # every key is explicit
     train = config.train
     assert (train.seconds, train.learning_rate, train.problems_per_step, train.threads) == (61.3, 0.005, 2, 1)
-    assert (train.memory, train.steps) == ("100000000KB", 100_000)
+    assert (train.memory, train.steps) == ("100000MB", 100_000)
     assert config.evaluation.problems == 33
     early = run_config(asked, FILES, replace(frame, max_new_tokens=60), Setting("s-grpo", 0.005), 1.0, {})
     assert (early.method.alpha, early.method.k, early.method.kl) == (5, 10, 0)  # 60 x 25 / 300, 60 x 50 / 300

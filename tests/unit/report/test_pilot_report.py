@@ -279,7 +279,7 @@ def test_how_it_was_trained_with_or_without_trials_and_curve() -> None:
     how, trials = under(pilot_blocks(full()), "How it was trained")
     assert how == Paragraph(
         "t-spmo, groups of 8, 4 problems a step, learning rate 0.005, sampled at T = 0.7 up to 64 tokens, base in "
-        "float32 on cpu, 512 completions together, micro-batches of 1024 tokens, within 900MB."
+        "float32 on cpu, 512 completions together, micro-batches of 1024 tokens, within 900 MB."
     )
     assert isinstance(trials, Rows)
     assert trials.rows == (("t-spmo", "0.005", "31", "1 min 10 s", "45.0", "+5.0 (-2.0, +12.0)"),)
