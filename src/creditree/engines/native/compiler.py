@@ -20,7 +20,7 @@ from creditree.errors import ConfigError
 
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
 SOURCES = (
-    *("vectors.h", "rows.h", "formats.h", "tile.h", "products.h", "tile_weights.h", "matrix_unit.h"),
+    *("vectors.h", "rows.h", "shares.h", "formats.h", "tile.h", "products.h", "tile_weights.h", "matrix_unit.h"),
     *("attention.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp"),
 )
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")

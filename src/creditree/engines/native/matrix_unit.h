@@ -142,11 +142,12 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
     const int64_t passes = (rows + SIDE * TileSums::MOST - 1) / (SIDE * TileSums::MOST);
     const Panels<bf16> panels(parts, num_parts, side_by_side * SIDE, size);
     const int64_t asks = passes * packed.steps * asks_of_step(side_by_side, *parts->matrix);
-#pragma omp parallel num_threads(threads) if (is_worth_sharing(threads, rows, panels.weights()))
+    const int sharing = is_worth_sharing(threads, rows, panels.weights()) ? threads : 1;
+    Shares shares(panels.count(), sharing);
+#pragma omp parallel num_threads(sharing) if (sharing > 1)
     {
         TileSums sums(packed.columns);
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < panels.count(); b++) {
+        for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
             const PanelAt at = panels.at(b);
             const Ahead ahead = panels.ahead(b, asks);
             if (side_by_side == 2)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "formats.h"
+#include "shares.h"
 #include "tile.h"
 
 // Work from which threads share it, in multiplications or in weights: about a quarter of a millisecond. Where other
@@ -28,7 +29,7 @@ struct Part {
     Compute<S> scale = 1;
 
     // Sums of row `row` and weight rows `first` to `first + count`; is_first: of the first of its chunks.
-    void write(int64_t row, int64_t first, int count, typename Kind<S>::vec sums, bool is_first) const {
+    __attribute__((always_inline)) void write(int64_t row, int64_t first, int count, typename Kind<S>::vec sums, bool is_first) const {
         typedef typename Kind<S>::vec Vec;
         Compute<S>* to = y + row * y_stride + first;
         if constexpr (std::is_same<Compute<S>, float>::value)
@@ -59,9 +60,11 @@ class Panel {
         return int(most == 1 ? 1 : (most + 1) / 2 * 2);
     }
 
-    // How often weights are asked for meanwhile: for as many lines as are read, while the first rows are multiplied.
+    // How often weights are asked for meanwhile: for as many lines as are read, while the first rows are multiplied; of
+    // rows enough for that, once in each step.
     static int64_t asks(int64_t rows, int64_t size, const Matrix<S>& matrix) {
         const int n = rows > FEW ? COLUMNS : columns_of(at_once(rows));
+        if (is_spread(rows)) return PANEL / n * (size / Kind<C>::lanes) * groups(rows);
         const int64_t bytes = matrix.format == NF4 || rows > FEW ? COPIED : matrix.bits() / 8;
         return PANEL / n * (size / Kind<C>::lanes) * lines(n, Kind<C>::lanes * bytes);
     }
@@ -89,6 +92,8 @@ class Panel {
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
 
+    static int64_t groups(int64_t rows) { return (rows + at_once(rows) - 1) / at_once(rows); }
+    static bool is_spread(int64_t rows) { return rows > FEW && groups(rows) >= COLUMNS * lanes * int(sizeof(S)) / 64; }
     static constexpr int lines(int n, int64_t vector_bytes) { return int((n * vector_bytes + 63) / 64); }
 
     // N weight rows after the other, times all rows, M at a time. Of MANY, each weight is widened once.
@@ -129,7 +134,8 @@ class Panel {
         for (int n = 0; n < N; n++) right[n] = w + std::min(n, have - 1) * w_stride;
         for (int64_t p = 0; p < x_.count; p++) {
             alignas(64) C flat[(M * N + lanes - 1) / lanes * lanes];
-            if (p == 0) tile<M, N, asks>(x_.at(p, at_), right, length, flat, ahead_);
+            if (is_spread(x_.rows)) tile<M, N, 1>(x_.at(p, at_), right, length, flat, ahead_);
+            else if (p == 0) tile<M, N, asks>(x_.at(p, at_), right, length, flat, ahead_);
             else tile<M, N, 0>(x_.at(p, at_), right, length, flat, ahead_);
             write<M, N>(x_.first(p), x_.have(p), first_ + first, have, flat, std::make_index_sequence<M>());
         }
@@ -141,7 +147,7 @@ class Panel {
     }
 
     template <int ALL, int N, int AT>
-    bool write_row(int64_t row, int64_t first, int count, const C* flat) const {
+    __attribute__((always_inline)) bool write_row(int64_t row, int64_t first, int count, const C* flat) const {
         part_.write(row, first, std::min(count, lanes), from<ALL, AT>(flat, std::make_index_sequence<lanes>()), at_ == 0);
         if constexpr (N > lanes)
             if (count > lanes) write_row<ALL, N - lanes, AT + lanes>(row, first + lanes, count - lanes, flat);
@@ -213,8 +219,10 @@ void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* par
     const RowGroups<Compute<S>> groups(x, rows, size, Panel<S>::at_once(rows), strip, held);
     const Panels<S> panels(parts, same, PANEL, size);
     const int64_t asks = Panel<S>::asks(rows, size, *parts->matrix);
-#pragma omp parallel for num_threads(threads) if (is_worth_sharing(threads, rows, panels.weights())) schedule(static)
-    for (int64_t b = 0; b < panels.count(); b++) {
+    const int sharing = is_worth_sharing(threads, rows, panels.weights()) ? threads : 1;
+    Shares shares(panels.count(), sharing);
+#pragma omp parallel num_threads(sharing) if (sharing > 1)
+    for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
         const PanelAt at = panels.at(b);
         Panel<S>(parts[at.part], at.first, at.have, groups, panels.ahead(b, asks)).multiply();
     }

@@ -13,6 +13,7 @@ struct Strip {
     static Vec part(const W* p, int, int count) { return widened_part(p, count); }
 };
 
+#if !defined(__AVX2__) || defined(__AVX512F__)  // sixteen registers hold sums and no mask
 // Of two that share 32 bits, each is widened by one instruction.
 template <>
 struct Strip<bf16> {
@@ -32,6 +33,7 @@ struct Strip<bf16> {
         return get(reinterpret_cast<const bf16*>(&held), s);
     }
 };
+#endif
 
 template <class V, std::size_t... I>
 inline V every_second(V a, V b, int first, std::index_sequence<I...>) {

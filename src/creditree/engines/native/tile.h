@@ -22,7 +22,7 @@ constexpr int columns_of(int rows) { return rows == 1 ? 12 : SUMS / rows; }
 
 // flat[i] = sum of acc[i] over its lanes, for COUNT vectors.
 template <int COUNT, int lanes, class V, class C>
-inline void reduce(V* acc, C* flat) {
+__attribute__((always_inline)) inline void reduce(V* acc, C* flat) {
     constexpr int full = COUNT / lanes * lanes, rest = COUNT - full;
     UNROLL
     for (int i = 0; i < full; i += lanes) store_part(flat + i, sums<lanes, lanes>(acc + i), lanes);
