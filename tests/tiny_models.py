@@ -1,5 +1,7 @@
 """Tiny random models of real architectures, and a character tokenizer for them, all made in memory."""
 
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import torch
@@ -123,8 +125,18 @@ def _norms_in_float64(model: torch.nn.Module) -> None:
 
 
 def tiny(family: str = "qwen2", dtype: torch.dtype = torch.float64, seed: int = 0) -> Model:
-    """Return a wrapped random model with its tokenizer."""
-    return Model(f"random:{family}", Transformer(random_model(family, dtype, seed)), char_tokenizer())
+    """Return a wrapped random model with its tokenizer: a copy of one that is made once, which is sooner there."""
+    checked, drawn = _checked(family, dtype, seed)
+    network = deepcopy(checked)
+    network.link()  # to its own weights
+    torch.set_rng_state(drawn)  # as where it is made
+    return Model(f"random:{family}", network, char_tokenizer())
+
+
+@cache
+def _checked(family: str, dtype: torch.dtype, seed: int) -> tuple[Transformer, torch.Tensor]:
+    """Return a wrapped random model, and the state of torch's generator after it was drawn."""
+    return Transformer(random_model(family, dtype, seed)), torch.get_rng_state()
 
 
 def tiny_whole(family: str = "qwen2") -> Model:

@@ -9,6 +9,14 @@ import pytest
 
 from creditree.cli.main import run
 from tests.e2e.command import Refuse
+from tests.e2e.forks import start_from_here
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have commands forked from a process that has imported what these tests import."""
+    if session.items and not session.config.option.collectonly:
+        start_from_here()
 
 
 @pytest.fixture(scope="session", autouse=True)

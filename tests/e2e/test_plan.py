@@ -49,11 +49,14 @@ RECIPES = Path(__file__).parents[2] / "recipes"
     [
         ("attnrl/qwen-1.5b", {"evaluation", "sampling", "influence", "update", "checkpoint"}, 8, True),
         ("attnrl/qwen-7b", {"evaluation", "sampling", "influence", "update", "checkpoint"}, 8, None),
-        ("attnrl/qwen-1.5b-single-gpu", {"evaluation", "sampling", "influence", "update"}, 32, True),
+        pytest.param(
+            "attnrl/qwen-1.5b-single-gpu", {"evaluation", "sampling", "influence", "update"}, 32, True,
+            marks=pytest.mark.thorough,
+        ),
         ("attnrl/tiny", {"evaluation", "sampling", "influence", "update"}, 32, None),
         ("treerl/tiny", {"evaluation", "sampling", "update"}, 32, None),
     ],
-)
+)  # fmt: skip
 def test_plan_of_process_supervision_works_offline(recipe: str, phases: set[str], cards: int, fits: bool) -> None:
     found = creditree_json("plan", RECIPES / f"{recipe}.yaml", "--prompt-tokens", "300")
     assert set(found["at_most"]["phases"]) == phases

@@ -1,6 +1,7 @@
 """A whole run through the command line: what it prints, what it leaves behind, and what other commands make of it."""
 
 import json
+import re
 import sys
 from functools import partial
 from multiprocessing.util import Finalize
@@ -19,6 +20,7 @@ from creditree.models.load import load_model
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from tests.e2e.command import Command, creditree, creditree_json, write_config
+from tests.sources import FILES
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_config(tmp_path_factory.mktemp("config") / "run.yaml")
 
 
+CREW = re.compile(r"(ray|creditree\.(scale|setup\.scaled))(\.|$)")
+"""What is imported for several workers alone, `setup.scaled` first."""
+
+
 def list_imports(path: str) -> None:
-    """Have this process write the names of what it has imported to a file when it ends."""
+    """Forget what is imported for several workers, and have this process list what it has imported when it ends."""
+    for name in [name for name in sys.modules if CREW.match(name)]:
+        del sys.modules[name]
     Finalize(None, lambda: Path(path).write_text(" ".join(sys.modules), encoding="utf-8"), exitpriority=0)
 
 
@@ -46,7 +54,11 @@ def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_who_works_alone_imports_no_ray(run: Path) -> None:
     names = Path(f"{run}.modules").read_text(encoding="utf-8").split()
     assert "creditree.train.trainer" in names
-    assert [name for name in names if name.partition(".")[0] == "ray" or name.startswith("creditree.scale")] == []
+    assert list(filter(CREW.match, names)) == []
+    at_once = re.compile(r"^from creditree\.setup\.scaled", re.MULTILINE)
+    assert [
+        path for path in FILES if at_once.search(path.read_text(encoding="utf-8"))
+    ] == []  # nor would a process that has not forgotten it
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ Reading a first model builds transformers' tables, a first chart those of matplo
 it is installed, for a first table: half of the second that a short run takes.
 """
 
+import gc
 from io import BytesIO
 
 import pyarrow as pa
@@ -21,3 +22,5 @@ chart = figure.add_subplot()
 chart.plot([0, 1], label="label")
 chart.legend()
 figure.savefig(BytesIO(), format="png")
+gc.collect()
+gc.freeze()

@@ -5,9 +5,9 @@ And nothing asks a path what it is in a way that raises for a name that no file 
 
 import ast
 import re
-from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "src" / "creditree"
+from tests.sources import FILES, SOURCE, tree_of
+
 DOORS = {"cli", "__main__.py"}
 OPTION = re.compile(r"(?<![-\w`.])--[a-z][a-z-]+")
 OF_OTHERS = {
@@ -27,7 +27,7 @@ CATCHING = {
     "models/directory.py",  # says why a name cannot be looked for
     "tasks/files.py",  # says why a file cannot be read
 }
-BELOW = sorted(path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in DOORS)
+BELOW = [path for path in FILES if path.relative_to(SOURCE).parts[0] not in DOORS]
 
 
 def named_options(tree: ast.Module) -> list[str]:
@@ -55,7 +55,7 @@ def ends(tree: ast.Module) -> set[str]:
 
 def test_below_the_doors_nothing_names_an_option_prints_or_exits() -> None:
     for path in BELOW:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         if str(path.relative_to(SOURCE)) not in OF_OTHERS:
             assert named_options(tree) == [], path
         if str(path.relative_to(SOURCE)) not in PROGRAMS:
@@ -69,9 +69,9 @@ def probed(tree: ast.Module) -> list[str]:
 
 
 def test_paths_are_asked_what_they_are_by_one_module() -> None:
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in FILES:
         if str(path.relative_to(SOURCE)) not in CATCHING:
-            assert probed(ast.parse(path.read_text(encoding="utf-8"))) == [], path
+            assert probed(tree_of(path)) == [], path
     assert probed(ast.parse("(a / 'b').is_file()")) == ["(a / 'b').is_file()"]
 
 

@@ -3,16 +3,14 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
-import creditree
 from creditree.methods import AXES, METHODS
 from creditree.piece import Piece, numbers_of, types_of
 from creditree.pieces import BASES, PIECES, all_numbers
+from tests.sources import FILES, SOURCE, tree_of
 
-SOURCE = Path(creditree.__file__).parent
 NAMED = {"methods.py", *(f"{axis}/" for axis in AXES)}
 """Where pieces and methods may be named: the compositions, and the pieces themselves."""
 SUITE = ("evaluate/suite.py", "attnrl")
@@ -23,10 +21,10 @@ SHOWN = ("cli/examples.py", "t-spmo")
 
 def _trees() -> Iterator[tuple[str, ast.Module]]:
     """Yield every file of the package but those that may name pieces."""
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in FILES:
         name = path.relative_to(SOURCE).as_posix()
         if not any(name.startswith(place) for place in NAMED):
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+            yield name, tree_of(path)
 
 
 def _all_kinds() -> set[str]:
@@ -57,7 +55,8 @@ def _asked(tree: ast.Module) -> Iterator[str]:
 def test_nothing_outside_asks_which_piece_it_holds() -> None:
     kinds = _all_kinds()
     assert {"Replay", "Branching", "Clipped", "Masked", "Adaptive", "Credit"} <= kinds
-    assert {name: set(_asked(tree)) & kinds for name, tree in _trees() if set(_asked(tree)) & kinds} == {}
+    asked = {name: kinds.intersection(_asked(tree)) for name, tree in _trees()}
+    assert {name: found for name, found in asked.items() if found} == {}
 
 
 def test_nothing_outside_knows_a_method_by_name() -> None:

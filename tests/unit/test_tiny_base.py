@@ -98,7 +98,7 @@ def test_the_shipped_directory_loads_with_transformers(name: str) -> None:
     assert model.num_parameters() == int(recorded(name, "parameters")[0].replace(" ", ""))
 
 
-@MODELS
+@FEW
 def test_the_shipped_tokenizer_is_the_recipes_and_keeps_every_ascii_text(name: str) -> None:
     shipped, built = AutoTokenizer.from_pretrained(BUILTIN / name), train.RECIPES[name].tokenizer()
     assert shipped.get_vocab() == built.get_vocab()

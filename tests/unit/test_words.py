@@ -3,11 +3,11 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "src" / "creditree"
+from tests.sources import FILES, SOURCE, tree_of
+
 SHARED = {
     "Attention": {"engines/static/kernels/launch.py", "explore/attention.py"},
     "Parts": {"engines/static/kernels/scratch.py", "train/settings.py"},
@@ -53,13 +53,12 @@ AREAS = {
 }
 """Local names that say "a thing": for each group of folders or modules, how often they may be bound there, and no more
 often. `one` is mostly the first of a pair that is compared, beside `other`."""
-FILES = sorted(SOURCE.rglob("*.py"))
 
 
 def test_no_two_classes_share_a_name() -> None:
     places: dict[str, set[str]] = defaultdict(set)
     for path in FILES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef):
                 places[node.name].add(path.relative_to(SOURCE).as_posix())
     assert {name: found for name, found in places.items() if len(found) > 1} == SHARED
@@ -71,9 +70,9 @@ def test_words_that_were_put_out_stay_out(word: str) -> None:
     assert [path.name for path in FILES if pattern.search(path.read_text(encoding="utf-8"))] == []
 
 
-def _bound_names(source: str) -> Counter[str]:
+def _bound_names(tree: ast.Module) -> Counter[str]:
     """Count the names that are bound as variables, of comprehensions too, and as parameters."""
-    nodes = list(ast.walk(ast.parse(source)))
+    nodes = list(ast.walk(tree))
     stored = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
     return Counter(stored) + Counter(node.arg for node in nodes if isinstance(node, ast.arg))
 
@@ -84,10 +83,10 @@ def test_a_local_name_says_what_it_is(area: str) -> None:
     patterns = [place if place.endswith(".py") else f"{place}/**/*.py" for place in places]
     counts: Counter[str] = Counter()
     for path in (path for pattern in patterns for path in SOURCE.glob(pattern)):
-        counts += _bound_names(path.read_text(encoding="utf-8"))
+        counts += _bound_names(tree_of(path))
     assert {word: counts[word] for word, limit in limits.items() if counts[word] > limit} == {}
 
 
 def test_bound_names_are_those_of_variables_comprehensions_and_parameters() -> None:
     source = "def f(found): held = [one for one in found.asked]; return held"
-    assert _bound_names(source) == {"found": 1, "held": 1, "one": 1}
+    assert _bound_names(ast.parse(source)) == {"found": 1, "held": 1, "one": 1}

@@ -16,7 +16,7 @@ from creditree.engines.engine import SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native import cache as cache_module
 from creditree.engines.native import library as library_module
-from creditree.engines.native.compiler import compiler_at, compiler_path
+from creditree.engines.native.compiler import BuildError, Compiler, build, compiler_at, compiler_path
 from creditree.engines.native.decoder import NativeDecoder
 from creditree.engines.native.library import identity, library
 from creditree.rng import Key
@@ -24,6 +24,10 @@ from creditree.tree import token_array
 from tests.tiny_models import tiny
 
 needs_compiler = pytest.mark.skipif(compiler_path() is None, reason="no C++ compiler here: torch decodes")
+
+
+OTHERS = [name for name in ("g++-11", "g++-13", "clang++") if shutil.which(name)]
+"""Compilers that users have beside the one that is found here first."""
 
 
 @pytest.fixture
@@ -140,6 +144,46 @@ def is_running(process: int) -> bool:
 
 
 @needs_compiler
+@pytest.mark.parametrize("version", ["Debian clang version 14.0.6", "Apple clang version 16.0.0 (clang-1600.0.26.6)"])
+def test_clang_is_told_nothing_that_only_gcc_knows(version: str, tmp_path: Path) -> None:
+    """It ends with an error where it reads a flag of GCC's optimiser."""
+    script, told = tmp_path / "clang++", tmp_path / "told"
+    script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{version}" && exit\necho "$@" >> {told}\nexit 1\n')
+    script.chmod(0o755)
+    with pytest.raises(BuildError, match="failed"):
+        build(compiler_at(str(script)), "float32", tmp_path / "library.so")
+    words = told.read_text().split()
+    assert "-O3" in words
+    assert not [word for word in words if word.startswith(("-fno-tree", "-ftree"))]
+
+
+def test_gcc_keeps_sums_in_registers() -> None:
+    assert {"-fno-tree-loop-distribute-patterns"} == set(Compiler("g++", "g++ (Ubuntu 11.4.0) 11.4.0").own_flags)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OTHERS, reason="no other C++ compiler here")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_compilers_make_a_decoder_with_the_same_numbers(
+    name: str, forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To rounding, for each kind of base weights that has a library of its own."""
+    for kind in (torch.float32, torch.float64, torch.bfloat16):
+        asked = SampleRequest(token_array([7, 9]), tuple(Key.of(draw) for draw in range(6)), 8)
+        found = []
+        for compiler in (None, name):
+            library_module.forget()
+            if compiler is not None:
+                monkeypatch.setenv("CXX", compiler)
+                monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+            engine = InProcessEngine(tiny(dtype=kind))
+            assert isinstance(engine._decoder(), NativeDecoder)
+            found.append(engine.sample([asked], Sampling(1.0))[0][0])
+        monkeypatch.undo()
+        for ours, theirs in zip(*found, strict=True):
+            assert ours.logprobs[0] == pytest.approx(theirs.logprobs[0], abs=1e-12 if kind == torch.float64 else 1e-2)
+
+
 def test_what_was_compiled_is_kept_for_the_next_run_with_its_checksum(copying: Path, tmp_path: Path) -> None:
     assert library("float32") is not None
     made, checksum = sorted(kept(tmp_path).iterdir())

@@ -62,9 +62,9 @@ def test_a_template_that_leaves_out_the_question_is_refused() -> None:
 def test_a_template_that_does_not_end_is_ended_and_the_next_one_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     own = chat._Renderer()  # the other tests' process is not ended
     monkeypatch.setattr(chat, "_renderer", lambda: own)
-    monkeypatch.setattr(chat, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(chat, "DEADLINE_S", 0.3)
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}" + EVERYONE
-    with pytest.raises(ModelError, match="did not end within 1 s"):
+    with pytest.raises(ModelError, match=r"did not end within 0\.3 s"):
         ChatTemplate("m", byte_level(loops)).render(USER, answer_next=True)
     monkeypatch.setattr(chat, "DEADLINE_S", 30.0)
     assert ChatTemplate("m", byte_level(EVERYONE)).render(SYSTEM, answer_next=True) == "Be brief.1+1?"

@@ -23,10 +23,9 @@ SOURCES = (
     *("vectors.h", "rows.h", "shares.h", "formats.h", "tile.h", "products.h", "tile_weights.h", "matrix_unit.h"),
     *("attention.h", "influence.h", "model.h", "distribution.h", "rollout.h", "decode.cpp"),
 )
-FLAGS = (
-    *("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared"),
-    "-fno-tree-loop-distribute-patterns",  # the sums of a tile are cleared in registers, not by memset
-)
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
+"""Sums of a tile are cleared in registers, not by memset. Clang refuses this: it does not know it."""
 ISA = "CREDITREE_ISA"
 """This environment variable names the instructions to use, one of `ISAS`; unset, all that the processor has."""
 ISAS = {"native": "native", "avx512": "x86-64-v4", "avx2": "x86-64-v3"}
@@ -48,6 +47,11 @@ class Compiler:
     path: str
     version: str
 
+    @property
+    def own_flags(self) -> tuple[str, ...]:
+        """Those that not every compiler knows."""
+        return () if "clang" in self.version.lower() else GCC_FLAGS
+
 
 def compiler_path() -> str | None:
     """Return the compiler that CXX names, or else the first one found."""
@@ -68,11 +72,13 @@ def compiler_at(path: str) -> Compiler:
 def digest_of(compiler: Compiler) -> str:
     """Return what names a library: its sources, the compiler with its flags, and the processor it is made for."""
     sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
-    return hashlib.sha256(repr((sources, compiler.version, flags(), _processor())).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        repr((sources, compiler.version, flags(), compiler.own_flags, _processor())).encode()
+    ).hexdigest()[:16]
 
 
 def flags() -> tuple[str, ...]:
-    """Return what the compiler is told. Raises ConfigError for instructions that are unknown or not there."""
+    """Return what every compiler is told. Raises ConfigError for instructions that are unknown or not there."""
     isa = os.environ.get(ISA) or "native"
     if isa not in ISAS:
         raise ConfigError(f"the environment variable {ISA} is '{isa}'; set {', '.join(ISAS)}, or none.")
@@ -91,7 +97,8 @@ def build(compiler: Compiler, dtype: str, target: Path) -> None:
         for source in SOURCES:
             (folder / source).write_bytes(files(__package__).joinpath(source).read_bytes())
         made = folder / target.name
-        command = [compiler.path, *flags(), f"-DKIND={KINDS[dtype]}", str(folder / "decode.cpp"), "-o", str(made)]
+        told = [*flags(), *compiler.own_flags, f"-DKIND={KINDS[dtype]}"]
+        command = [compiler.path, *told, str(folder / "decode.cpp"), "-o", str(made)]
         if _run([*command, "-fopenmp"], folder) is not None:
             failure = _run(command, folder)
             if failure is not None:

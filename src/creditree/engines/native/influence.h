@@ -22,7 +22,7 @@ class StepSums {
     typedef typename Kind<C>::vec Vec;
     static constexpr int lanes = Kind<C>::lanes;
 
-    StepSums(const Watched& watched, int64_t prompt) : w_(&watched), starts_{0, prompt} {}
+    StepSums(const Watched& watched, int64_t prompt) : w_(&watched), starts_{0, int(prompt)} {}
 
     int64_t prompt() const { return starts_[1]; }
     // Whether the attention of the step under way counts for any step.

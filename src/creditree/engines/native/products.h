@@ -159,7 +159,7 @@ class Panel {
     static Vec from(const C* flat, std::index_sequence<I...>) {
         constexpr int block = AT / lanes * lanes, next = block + lanes < ALL ? block + lanes : block;
         if constexpr (AT == block) return load<Vec>(flat + block);
-        return __builtin_shufflevector(load<Vec>(flat + block), load<Vec>(flat + next), int(AT - block + I)...);
+        return shuffled<int(AT - block + I)...>(load<Vec>(flat + block), load<Vec>(flat + next));
     }
 };
 

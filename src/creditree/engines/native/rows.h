@@ -37,7 +37,7 @@ struct Strip<bf16> {
 
 template <class V, std::size_t... I>
 inline V every_second(V a, V b, int first, std::index_sequence<I...>) {
-    return first ? __builtin_shufflevector(a, b, int(2 * I + 1)...) : __builtin_shufflevector(a, b, int(2 * I)...);
+    return first ? shuffled<int(2 * I + 1)...>(a, b) : shuffled<int(2 * I)...>(a, b);
 }
 
 // Rows [rows, size] in groups of `most` at most, one after the other: a group is [vector of inputs][MOST][lanes], with

@@ -1,4 +1,4 @@
-// SIMD vectors by the compiler's portable extension (GCC >= 12, Clang): one source for AVX-512, AVX2 and NEON.
+// SIMD vectors by the compiler's portable extension (GCC, Clang): one source for AVX-512, AVX2 and NEON.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -199,6 +199,18 @@ inline Kind<double>::vec fused(Kind<double>::vec acc, Kind<double>::vec a, Kind<
 #endif
 }
 
+// Lane i of the result is lane I[i] of a and b, those of b counted from the end of a's.
+template <int... I, class V>
+inline V shuffled(V a, V b) {
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(a, b, I...);
+#else
+    typedef std::conditional_t<sizeof(a[0]) == 8, int64_t, int32_t> Lane;
+    typedef Lane Lanes __attribute__((vector_size(sizeof(V))));
+    return __builtin_shuffle(a, b, Lanes{I...});
+#endif
+}
+
 // Where lane i of `halve` comes from: a's lanes are 0 to N - 1, those of b follow.
 template <int G, int N>
 constexpr int lane_of(int i, bool moved) {
@@ -209,8 +221,7 @@ constexpr int lane_of(int i, bool moved) {
 template <int G, class V, std::size_t... I>
 inline V halve(V a, V b, std::index_sequence<I...>) {
     constexpr int N = sizeof...(I);  // one of the two moves nothing: a blend, for which processors have more room
-    return __builtin_shufflevector(a, b, lane_of<G, N>(I, false)...) +
-           __builtin_shufflevector(a, b, lane_of<G, N>(I, true)...);
+    return shuffled<lane_of<G, N>(I, false)...>(a, b) + shuffled<lane_of<G, N>(I, true)...>(a, b);
 }
 
 // Sum each of COUNT vectors, a power of two, over its N lanes: lane i of the result is the sum of v[i]. The order of

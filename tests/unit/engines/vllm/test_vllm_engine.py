@@ -69,7 +69,7 @@ class Side:
 
     def sample(self, count: int = 3, sampling: Sampling = PLAIN) -> list[list[Sample]]:
         keys = [tuple(Key.of(0).at(place, index) for index in range(count)) for place in range(len(PROMPTS))]
-        asked = [SampleRequest(ids, own, 9) for ids, own in zip(PROMPTS, keys, strict=True)]
+        asked = [SampleRequest(ids, own, 5) for ids, own in zip(PROMPTS, keys, strict=True)]
         return self.engine.sample(asked, sampling)[0]
 
     def misfit(self, found: Sequence[Sequence[Sample]]) -> float:
