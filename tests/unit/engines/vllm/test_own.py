@@ -52,6 +52,13 @@ def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def kill(server: OwnServer) -> None:
+    """Kill the server itself, and wait until it has ended: until then its port may take a request."""
+    process = children(server)[1]
+    process.kill()
+    assert until(lambda: is_gone(process))
+
+
 def test_on_a_cpu_it_is_told_its_memory_and_not_to_compile() -> None:
     words = SPEC.command(81)
     assert words[:5] == ["python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"]
@@ -98,10 +105,10 @@ def test_one_that_dies_is_started_again_by_whoever_asks_it(tmp_path: Path, behin
     try:
         client = Client(server.url, Patience(60.0, 60.0, 0.01), reviver=server)
         for _ in range(2):
-            children(server)[1].kill()
+            kill(server)
             assert client.get("/version", lambda answer: answer["version"]) == "0.0-fake"
         assert sum("is started again" in text for text in heard) == 2
-        children(server)[1].kill()
+        kill(server)
         with pytest.raises(ServerError, match=r"has died 3 times; its log, .*log, says: INFO: loading"):
             client.get("/version", lambda answer: answer["version"])
     finally:
