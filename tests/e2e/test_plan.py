@@ -92,7 +92,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
 def test_a_limit_is_shown_and_recorded(tmp_path: Path) -> None:
     config = write_config(tmp_path / "run.yaml", train={"steps": 1, "threads": 1})
     shown = creditree("train", config, "--memory", "12MB", "--run", tmp_path / "run").stdout
-    assert "of 12MB" in shown.replace("\n", " ")
+    assert "of 12 MB" in shown.replace("\n", " ")
     train = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     assert train["memory"] == "12MB"
     assert isinstance(train["max_rows"], int)

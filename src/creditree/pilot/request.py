@@ -17,10 +17,9 @@ from creditree.models.shapes import Shape
 from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
 from creditree.report.calls import Spelling, in_python
-from creditree.select.early_and_random import EarlyAndRandom
 from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
 from creditree.setup.machine import fastest_precision
-from creditree.setup.method_defaults import LEARNING, early_tokens
+from creditree.setup.method_defaults import LEARNING, early_tokens, learns_early
 from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
 from creditree.tasks.wording import WORDINGS
@@ -185,7 +184,7 @@ def run_config(
     preset = METHODS[setting.method]()
     if preset.objective.kl > 0:
         method["kl"] = 0.0
-    if preset.select.name == EarlyAndRandom.name:
+    if learns_early(preset):
         method |= {name: early_tokens(name, frame.max_new_tokens) for name in LEARNING}
     if setting.explore is not None:
         method["explore"] = setting.explore

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from creditree.config.method import MethodConfig
 from creditree.config.schema import RunConfig
 from creditree.errors import ConfigError
-from creditree.methods import AS_PRINTED, AXES, PRETRAINED
+from creditree.methods import AS_PRINTED, AXES, PRETRAINED, Method
 from creditree.models.shapes import Shape
 from creditree.piece import types_of
-from creditree.select.early_and_random import EarlyAndRandom
 from creditree.setup.choices import Found, Rule
 from creditree.setup.machine import is_on_gpu
 
@@ -56,9 +55,14 @@ def _replays(config: RunConfig, shape: Shape) -> Found:
     return 0, "replay samples up to three times the completions of a step"
 
 
+def learns_early(method: Method) -> bool:
+    """Whether its selection counts first tokens and caps all, as `early_and_random` does."""
+    return LEARNING.keys() <= types_of(type(method.select)).keys()
+
+
 def _early(name: str) -> Rule:
     def rule(config: RunConfig, shape: Shape) -> Found:
-        if config.method.build().select.name != EarlyAndRandom.name or not is_open(config):
+        if not is_open(config) or not learns_early(config.method.build()):
             return None
         tokens = config.sampling.max_new_tokens
         return early_tokens(name, tokens), f"of up to {tokens:,} tokens, as {LEARNING[name]} of {OF} on SVAMP"
