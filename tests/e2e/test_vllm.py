@@ -99,6 +99,7 @@ def test_a_method_that_looks_inside_the_model_and_is_one_step_off_policy(
     assert int(str(last["influence_tokens"])) > 0
 
 
+@pytest.mark.thorough
 def test_a_server_that_serves_stale_weights_ends_the_run_which_goes_on_later(
     tmp_path: Path, line: tuple[FaultyProxy, str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_server_that_serves_stale_weights_ends_the_run_which_goes_on_later(
     assert [step["step"] for step in run.metrics()] == [1, 2, 3]
 
 
+@pytest.mark.thorough
 def test_a_run_starts_a_server_of_its_own_again_where_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeVllm(load_model(MODEL))
     started: set[int] = set()

@@ -117,6 +117,7 @@ def test_who_dies_is_replaced_and_the_work_is_done_again(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.thorough
 def test_work_that_kills_whoever_does_it_is_given_up(
     crew: tuple[RayCrew, Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_work_that_kills_whoever_does_it_is_given_up(
         crew[0].run(orders("die"), None)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_holds_something_else_is_refused(crew: tuple[RayCrew, Told], released: Path) -> None:
     other = RayCrew(partial(sums, released), 1, Need(), crew[1].append)
     with pytest.raises(ModelError, match=r"holds something else than this process .base: digest there, other here"):
