@@ -18,7 +18,7 @@ from creditree.pilot.outlook import GROUPS
 from creditree.plan.fit import choose, largest_group
 from creditree.report.calls import Spelling, in_python
 from creditree.setup.defaults import FINAL_RATE, KNOWN_RATE, SMALL, explicit, usual_rate
-from creditree.setup.machine import fastest_precision
+from creditree.setup.machine import fastest_precision, is_on_gpu
 from creditree.setup.method_defaults import LEARNING, early_tokens, learns_early
 from creditree.setup.workload import free_of, too_little, workload_of
 from creditree.tasks.task import Chat
@@ -204,14 +204,14 @@ def run_config(
 
 def threads_for(request: Request, shape: Shape) -> int | None:
     """Return 1 for a small model on a CPU, where several wait for one another; else None: as many as torch chooses."""
-    return 1 if not request.device.startswith("cuda") and shape.num_parameters <= SMALL else None
+    return 1 if not is_on_gpu(request.device) and shape.num_parameters <= SMALL else None
 
 
 def preferred_precision(request: Request, shape: Shape) -> str:
     """Return the precision that is used where memory is no matter."""
     if request.dtype is not None:
         return request.dtype
-    on_host = not request.device.startswith("cuda")
+    on_host = not is_on_gpu(request.device)
     return "float32" if on_host and shape.num_parameters <= SMALL else fastest_precision(request.device).dtype
 
 

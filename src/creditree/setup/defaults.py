@@ -216,7 +216,7 @@ ROWS = ("train.max_rows", "train.micro_batch_tokens", "train.stored_tokens")
 def _fitted(config: RunConfig, *, offline: bool) -> list[ChosenValue]:
     """Return rows, micro-batch and held tokens for the memory that is free now; none with a limit of one's own."""
     train, device = config.train, config.model.device
-    if train.memory is not None or (device.startswith("cuda") and not torch.cuda.is_available()):
+    if train.memory is not None or (is_on_gpu(device) and not torch.cuda.is_available()):
         return []
     if "auto" not in (train.max_rows, train.micro_batch_tokens, train.stored_tokens):
         return []

@@ -26,7 +26,7 @@ from creditree.models.load import Model
 from creditree.models.shapes import RANDOM
 from creditree.models.trained import Trained
 from creditree.problem import Problem
-from creditree.setup.machine import whole_memory
+from creditree.setup.machine import is_on_gpu, whole_memory
 from creditree.tasks.task import PromptTemplate
 
 GPU_SHARE, HOST_SHARE = 0.4, 0.1
@@ -94,7 +94,7 @@ def _own_spec(config: RunConfig, trained: Trained | None, log: Path | None) -> O
             "or set engine: in_process."
         )
     device = start.device or config.model.device
-    on_host = not device.startswith("cuda")
+    on_host = not is_on_gpu(device)
     share = start.memory or (HOST_SHARE if on_host else GPU_SHARE)
     return OwnSpec(
         python=start.python or sys.executable,

@@ -27,7 +27,7 @@ from creditree.scale.rollout import CrewHelpers
 from creditree.scale.verifier import CrewVerifier
 from creditree.scale.worker import CrewWorker, held_by
 from creditree.setup.grading import build_verifier
-from creditree.setup.machine import whole_memory
+from creditree.setup.machine import is_on_gpu, whole_memory
 from creditree.setup.parts import build
 from creditree.setup.resolve import Resolved
 from creditree.setup.sharded import check_host
@@ -125,7 +125,7 @@ def check_workers(config: RunConfig, workers: int) -> None:
 
 def _crew(config: RunConfig, make: Callable[[], CrewWorker], workers: int, tell: Tell, stack: ExitStack) -> RayCrew:
     """Return workers that have begun to load; the stack ends them and leaves the cluster."""
-    gpus = int(config.model.device.startswith("cuda"))
+    gpus = int(is_on_gpu(config.model.device))
     local = NodeRoom("this machine", num_cores(), torch.cuda.device_count() if gpus else 0)
     joined = ExitStack()
     if ADDRESS not in os.environ:
@@ -146,7 +146,7 @@ def _crew(config: RunConfig, make: Callable[[], CrewWorker], workers: int, tell:
 def _of_driver(resolved: Resolved) -> Resolved:
     """Return what this process builds: it samples nothing, so that its model needs no GPU."""
     config = resolved.config
-    if not config.model.device.startswith("cuda") or config.model.dtype in ("int8", "nf4"):
+    if not is_on_gpu(config.model.device) or config.model.dtype in ("int8", "nf4"):
         return resolved
     on_host = config.model.model_copy(update={"device": "cpu"})
     return Resolved(config.model_copy(update={"model": on_host}), resolved.choices)

@@ -28,6 +28,7 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.setup.guard import guard_table
+from creditree.setup.machine import is_on_gpu
 from creditree.sources import is_on_hub
 from creditree.tasks.task import Task
 from creditree.units import parse_bytes, show_bytes
@@ -143,7 +144,7 @@ def settled(config: RunConfig, *, offline: bool = False) -> RunConfig:
     if "auto" not in (train.micro_batch_tokens, train.max_rows, train.stored_tokens) and train.memory is None:
         return config
     if train.memory is None:
-        on_host = not config.model.device.startswith("cuda")
+        on_host = not is_on_gpu(config.model.device)
         return _with(config, usual_micro_batch(on_host=on_host), DEFAULT_ROWS, None)
     work, _ = workload_of(config, offline=offline)
     fitted = choose(work, parse_bytes(train.memory), free_of(train))
