@@ -13,10 +13,10 @@
 #     pip download --no-deps --dest benchmarks/wheels --only-binary=:all: --python-version 3.12 \
 #         --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
 #         pydantic pydantic-core annotated-types typing-inspection gguf \
-#         math-verify latex2sympy2-extended antlr4-python3-runtime==4.13.2 trl==1.16.0 datasets
+#         math-verify latex2sympy2-extended antlr4-python3-runtime==4.13.2 trl==1.16.0 datasets multiprocess dill
 #
-# (pydantic works with one pydantic-core only: the newest of both, or the one it names. Without trl and datasets TRL's
-# seconds are null.) Real weights come in pieces: see benchmarks/gpu_carry.sh.
+# (pydantic works with one pydantic-core only: the newest of both, or the one it names. Without trl and what follows it
+# TRL's seconds are null.) Real weights come in pieces: see benchmarks/gpu_carry.sh.
 #
 # The table is a measurement, nine runs of tuning and nine of learning, cells side by side. It takes the options that
 # `python -m recipes.real.run_table --help` lists. The weights are carried as qwen2.5-coder-0.5b-instruct-q4_k_m.gguf

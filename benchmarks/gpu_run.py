@@ -59,12 +59,6 @@ PIECES: tuple[Piece, ...] = (
     Piece("decode-0.5b", 90, "gpu_decode.py", _words(f"{HALF} --name decode-0.5b --rows 8 50 --tokens 256")),
     Piece("decode-1.5b", 90, "gpu_decode.py", _words("--name decode-1.5b --rows 8 50 --tokens 256")),
     Piece("grpo", 90, "gpu_steps.py", _words(f"{STEP} --name grpo --method grpo --steps 5")),
-    Piece(
-        "grpo-16k",  # the usual micro-batch holds one problem of this work, this one three: a third of the launches
-        60,
-        "gpu_steps.py",
-        _words(f"{STEP} --name grpo-16k --method grpo --steps 5 --micro-batch-tokens 16384"),
-    ),
     Piece("trl", 90, "gpu_trl.py", _words(f"{STEP} --steps 2")),
     Piece("t-spmo", 90, "gpu_steps.py", _words(f"{STEP} --name t-spmo --method t-spmo --steps 5")),
     Piece(

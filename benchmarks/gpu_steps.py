@@ -89,7 +89,7 @@ def beside(device: str, out: Path) -> dict[str, float]:
     found = read(record_file(device, out))
     theirs = (found.get("trl") or {}).get("step")
     ratios: dict[str, float] = {}
-    for name in ("grpo", "grpo-16k", "t-spmo"):
+    for name in ("grpo", "t-spmo"):
         if theirs and name in found:
             ratios[name] = theirs["wall_s"]["step"] / found[name]["step"]["wall_s"]["step"]
             print(f"{name} step: {ratios[name]:.1f} times as fast as TRL's GRPO step", file=sys.stderr, flush=True)

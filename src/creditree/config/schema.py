@@ -127,7 +127,7 @@ class TrainBlock(Block):
     )
     micro_batch_tokens: Whole | Literal["auto"] = Field(
         "auto",
-        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 8192",
+        description="skeleton tokens forwarded at once; changes memory, not the result; auto: 1024 at most, GPU 16384",
     )
     max_rows: Whole | Literal["auto"] = Field("auto", description="completions decoded at once; auto: up to 512")
     stored_tokens: Whole | Literal["auto"] | None = Field(

@@ -14,7 +14,7 @@ CARDS = (4, 6, 8, 12, 16, 24, 40, 80)
 PRECISIONS: tuple[Dtype, ...] = ("float32", "bfloat16", "int8", "nf4")
 MICRO_BATCHES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 32, 16)
 """Values of micro_batch_tokens to choose from. A run of tokens that nothing interrupts is never cut."""
-ON_GPU = (8192, 4096, 2048, *MICRO_BATCHES)
+ON_GPU = (16384, 8192, 4096, 2048, *MICRO_BATCHES)
 """The same on a GPU: with fewer tokens, launching the kernels of a pass takes longer than running them. Ours."""
 ROWS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 8)
 """Values of max_rows to choose from: throughput grows up to a few hundred rows, and with fewer than 8 it is poor."""

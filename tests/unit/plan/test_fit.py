@@ -19,7 +19,7 @@ def test_without_pressure_nothing_is_reduced() -> None:
     assert (found.max_rows, found.micro_batch_tokens, found.stored_tokens) == (512, 1024, None)
     on_gpu = choose(replace(WORK, on_host=False), 80 * GB)
     assert on_gpu is not None
-    assert on_gpu.micro_batch_tokens == 8192
+    assert on_gpu.micro_batch_tokens == 16384
 
 
 @pytest.mark.parametrize("limit", [2_400_000_000, 2_600_000_000, 3 * GB, 4 * GB])
