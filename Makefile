@@ -37,8 +37,11 @@ test: $(READY)
 
 # All tests but those of `make proof`: first `test`, then the ones it leaves out, which have the marker `thorough`: more
 # cases of the same laws, more crosses and families, more kinds of malformed input; and each property once more, with
-# more examples. make runs a target once: `make test test-all` runs `test` once.
+# more examples. make runs a target once: `make test test-all` runs `test` once. The GPU's kernels run in Triton's
+# interpreter, where Triton can be installed: torch's build for CPUs comes without it, and its newest version computes
+# masks in a type that it refuses.
 test-all: test
+	-$(BIN)/python -m pip install --quiet triton==3.8.0
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 		-m "(thorough or hypothesis) and not slow" --durations=20
 

@@ -54,6 +54,7 @@ STEP = f"{HALF} --group 16 --problems 8 --max-new-tokens 256"
 PIECES: tuple[Piece, ...] = (
     Piece("graphs", 60, "gpu_graphs.py"),
     Piece("kernels", 50, "gpu_kernels.py"),
+    Piece("ways", 90, "gpu_ways.py"),
     Piece("exactness", 90, "gpu_exactness.py"),
     Piece("step", 60, "gpu_steps.py", _words(f"{HALF} --name step --method grpo --group 8 --max-new-tokens 128")),
     Piece("decode-0.5b", 90, "gpu_decode.py", _words(f"{HALF} --name decode-0.5b --rows 8 50 --tokens 256")),

@@ -30,9 +30,14 @@ if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("Triton's interpreter is off (TRITON_INTERPRET=1)", allow_module_level=True)
 
 from creditree.engines.static.kernels import tune
+from creditree.engines.static.kernels.ahead import Lookahead, regions
+from creditree.engines.static.kernels.launch import Options
 from creditree.engines.static.kernels.scratch import Parts, Scratch, model_tiles
 from creditree.engines.static.kernels.step import TritonStep
 from creditree.engines.static.kernels.tiles import Looks
+
+pytestmark = pytest.mark.thorough
+"""`make test-all` installs Triton; a CPU's torch comes without."""
 
 QWEN2 = Shape(2, 48, 6, 2, 16, 80, 150, 128, qkv_bias=True)
 QWEN3 = Shape(2, 64, 4, 4, 32, 48, 130, 128, qk_norm=True, tied=False)
@@ -88,8 +93,8 @@ def compare(model: Model, grid: Grid, sampling: Sampling, keep_layer: int, made:
     ("grid", "sampling"),
     [
         (Grid(1, 2, 20, 8), Sampling(0.7, entropies=True)),
-        pytest.param(Grid(2, 1, 20, 8), Sampling(0.0), marks=pytest.mark.thorough),
-        pytest.param(Grid(2, 1, 20, 8), Sampling(0.9, top_p=0.8), marks=pytest.mark.thorough),
+        (Grid(2, 1, 20, 8), Sampling(0.0)),
+        (Grid(2, 1, 20, 8), Sampling(0.9, top_p=0.8)),
         (Grid(2, 1, 20, 8, 3), Sampling(0.7, entropies=True)),  # members that share rows
     ],
 )
@@ -101,13 +106,56 @@ def test_each_way_to_draw(grid: Grid, sampling: Sampling) -> None:
     "targets",
     [
         ("q_proj", "v_proj"),
-        pytest.param(("k_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), marks=pytest.mark.thorough),
+        ("k_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ],
 )
 def test_adapters_on_any_projection_and_norms_of_heads(targets: tuple[str, ...]) -> None:
     model = model_of(QWEN3)
     first = adapt(model, LoraSpec(rank=3, layers=0.5, targets=targets))
     compare(model, Grid(2, 1, 20, 8), Sampling(0.7), first, lambda step: triton_step(step, {}))
+
+
+def held(step: DecodeStep) -> TritonStep:
+    """Return a step whose products load all their weights before they wait."""
+    plain = cut(step)
+    return TritonStep(step, plain._parts, plain._scratch, Options(preload=1 << 20))
+
+
+def test_weights_that_are_loaded_before_the_wait_make_the_same_sums() -> None:
+    made: list[TritonStep] = []
+    model = model_of(replace(QWEN2, hidden_size=64, intermediate_size=96))
+    first = adapt(model, LoraSpec(rank=3, layers=0.5, targets=("q_proj", "v_proj", "gate_proj", "down_proj")))
+
+    def kept(step: DecodeStep) -> TritonStep:
+        made.append(held(step))
+        return made[-1]
+
+    compare(model, Grid(2, 1, 20, 8), Sampling(0.7), first, kept)
+    blocks = {(launch.name, launch.arguments["LORAS"]): launch.arguments["PRELOAD"] for launch in made[0].launches[1:-1]
+              if "PRELOAD" in launch.arguments}  # fmt: skip
+    # 64 inputs are one block of 64, 96 are three of 32: two beside adapters
+    assert blocks == {
+        ("heads", 0): 1, ("heads", 2): 1, ("output", 0): 3, ("gate_up", 0): 1, ("gate_up", 1): 1, ("down", 0): 3,
+        ("down", 1): 2, ("logits", 0): 0,
+    }  # fmt: skip
+
+
+def test_each_kernel_asks_for_what_comes_after_its_own_weights_and_none_twice() -> None:
+    """Matrices of 128, 512 and 256 bytes, of 2 bytes a number; asked for in whole lines of 64 numbers."""
+    one, two, three = (torch.zeros(size, dtype=torch.float16) for size in (64, 256, 128))
+    weights = [one, None, two, three]
+
+    def asked(each: int, window: int) -> list[list[tuple[int, int]]]:
+        found = regions(weights, Lookahead(each, window))
+        return [[(region.begin, region.numbers) for region in of_one] for of_one in found]
+
+    # of 256 bytes each: numbers 0 to 127 of the second, its rest, then the third when its turn has come
+    assert asked(256, 1 << 20) == [[(0, 128)], [(128, 128)], [(0, 128)], []]
+    # no more than 384 bytes past its own: 0 to 127, then 128 to 191
+    assert asked(256, 384) == [[(0, 128)], [(128, 64)], [(0, 128)], []]
+    # all at once: the second and the third, two regions; nothing is left
+    assert asked(1 << 20, 1 << 20) == [[(0, 256), (0, 128)], [], [], []]
+    assert asked(100, 1 << 20) == [[], [], [], []]  # less than a line
 
 
 def test_parts_are_added_up() -> None:

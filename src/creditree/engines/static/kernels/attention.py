@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from creditree.engines.static.kernels.prefetch import ask_ahead
+
 
 @triton.jit
 def attend(
@@ -19,6 +21,10 @@ def attend(
     out,
     partial,
     tickets,
+    ahead,
+    ahead_second,
+    ahead_numbers,
+    ahead_second_numbers,
     scaling,
     epsilon,
     EACH: tl.constexpr,
@@ -32,6 +38,7 @@ def attend(
     BLOCK_T: tl.constexpr,
     SPLITS: tl.constexpr,
     PREFETCH: tl.constexpr,
+    AHEAD: tl.constexpr,
     PDL: tl.constexpr,
 ):
     """Attend with the query heads of one row that share a key head, over one of SPLITS parts of the keys.
@@ -62,6 +69,8 @@ def attend(
     turn_cos = tl.load(cos + turn_at).to(tl.float32)
     turn_sin = tl.load(sin + turn_at).to(tl.float32) * tl.where(size < SIZE // 2, -1.0, 1.0)
     other = (size + SIZE // 2) % SIZE
+    if AHEAD > 0:
+        ask_ahead(ahead, ahead_numbers, ahead_second, ahead_second_numbers, AHEAD)
     if PDL != "none":
         tl.extra.cuda.gdc_wait()
     if PDL == "early":

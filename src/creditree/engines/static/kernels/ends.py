@@ -93,7 +93,7 @@ def write_logits(
     shifted = logits - tl.where(largest == float("-inf"), 0.0, largest)[:, None]
     weights = tl.exp(shifted)
     tempered = tl.exp(shifted / temperature)
-    terms = tl.where(weights == 0.0, 0.0, weights * shifted)
+    terms = weights * tl.where(weights == 0.0, 0.0, shifted)
     TILES: tl.constexpr = (OUTPUTS + BLOCK_N - 1) // BLOCK_N
     at = stats + rows * TILES + tile
     tl.store(at, largest)

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
+from creditree.engines.static.kernels.ahead import Lookahead, Region
 from creditree.engines.static.kernels.attention import attend
 from creditree.engines.static.kernels.ends import embed
 from creditree.engines.static.kernels.products import product
@@ -17,6 +18,8 @@ from creditree.models.projection import Lora
 Pdl = Literal["none", "late", "early"]
 _WARPS = 4
 _THREADS = 16
+_PRELOADED_BESIDE_ADAPTERS = 2
+"""Blocks that a product with adapters loads before it waits, at most: with more it runs out of registers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,14 +64,28 @@ class Options:
     """When a kernel lets the next one begin, which then asks for its weights and waits for this one's end.
 
     `pdl` (programmatic dependent launch): "none" when it has ended;  "late" when its sums are done;  "early" as soon as
-    it has what came before. No kernel begins before the last but one has ended.
+    it has what came before. No kernel begins before the last but one has ended. `preload`: numbers of its weights that
+    a program of a product loads before it waits;  `lookahead`: how far kernels ask for the weights of others. Neither
+    is part of a form that decoding takes: `benchmarks/gpu_ways.py` measures what they are worth.
     """
 
     pdl: Pdl = "none"
+    preload: int = 0
+    lookahead: Lookahead | None = None
 
     def lines(self, numbers: int) -> int:
         """Return the lines of memory, of 64 numbers, that a kernel asks for before it waits."""
-        return 0 if self.pdl == "none" else power_of_two(-(-numbers // 64))
+        return 0 if self.pdl == "none" or self.preload else power_of_two(-(-numbers // 64))
+
+    def blocks(self, product: "Product", tiles: Tiles) -> int:
+        """Return how many of a program's blocks of weights it loads before it waits: only blocks that are whole."""
+        inputs, step = int(product.x.shape[1]), tiles.block_k * tiles.splits
+        # of the many programs of the logits only the first begin before the wait
+        if product.kind == "logits" or inputs % step or product.outputs % tiles.block_n:
+            return 0
+        block = tiles.block_n * tiles.block_k * (2 if product.kind == "gated" else 1)
+        most = _PRELOADED_BESIDE_ADAPTERS if product.adapters.loras else inputs // step
+        return min(self.preload // block, inputs // step, most)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -173,6 +190,7 @@ class Product:
             "stats": nothing if self.stats is None else self.stats,
             "partial": room.partial,
             "tickets": room.tickets,
+            **_no_ahead(self.weight),
             "epsilon": self.epsilon,
             "temperature": self.temperature,
             "KIND": self.kind,
@@ -188,11 +206,27 @@ class Product:
             "SPLITS": tiles.splits,
             # of the many programs of the logits only the first begin before the wait
             "PREFETCH": 0 if self.kind == "logits" else options.lines(tiles.stages * tiles.block_k),
+            "PRELOAD": options.blocks(self, tiles),
             "PDL": options.pdl,
             **self.adapters.arguments(nothing),
         }
         grid = (tiles.count(self.outputs), tiles.splits)
         return launch_of(product, grid, arguments, tiles.warps, tiles.stages, options)
+
+
+def _no_ahead(nothing: Tensor) -> dict[str, Any]:
+    """Return the arguments of a kernel that asks for no weights of others."""
+    named = {"ahead": nothing, "ahead_second": nothing, "ahead_numbers": 0, "ahead_second_numbers": 0}
+    return named | {"AHEAD": 0}
+
+
+def asking(launch: Launch, regions: Sequence[Region]) -> Launch:
+    """Return a launch that asks for the weights of others, too."""
+    arguments = dict(launch.arguments)
+    for name, region in zip(("ahead", "ahead_second"), regions, strict=False):
+        arguments |= {name: region.tensor, f"{name}_numbers": region.numbers}
+    arguments["AHEAD"] = 32 * launch.settings["num_warps"]
+    return replace(launch, arguments=arguments)
 
 
 def launch_of(
@@ -269,6 +303,7 @@ class Attention:
             "out": self.out,
             "partial": room.partial,
             "tickets": room.tickets,
+            **_no_ahead(self.out),
             "scaling": self.scaling,
             "epsilon": self.epsilon,
             "EACH": each,

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from creditree.engines.static.kernels.ends import add_residual, arrived, gathered, write_logits
+from creditree.engines.static.kernels.prefetch import ask_ahead
 
 
 @triton.jit
@@ -31,6 +32,10 @@ def product(
     stats,
     partial,
     tickets,
+    ahead,
+    ahead_second,
+    ahead_numbers,
+    ahead_second_numbers,
     epsilon,
     scaling,
     temperature,
@@ -59,6 +64,8 @@ def product(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     PREFETCH: tl.constexpr,
+    AHEAD: tl.constexpr,
+    PRELOAD: tl.constexpr,
     PDL: tl.constexpr,
 ):
     """Compute a tile of one of four kinds of products (KIND).
@@ -67,6 +74,7 @@ def product(
     "residual": out += x W^T + LoRA + bias, and `scaled`, `next_squares` for the norm to come; with KEPT_LENGTH also
     written to `kept` [rows, KEPT_LENGTH, OUTPUTS] at `column`.  "logits": as heads, with `stats` of each row and tile:
     largest logit, sums of exp(l - largest), of exp((l - largest) / temperature), of exp(l - largest) (l - largest).
+    The first PRELOAD blocks of weights are loaded before what is multiplied with them is there.
     """
     GATED: tl.constexpr = KIND == "gated"
     tile = tl.program_id(0)
@@ -82,14 +90,25 @@ def product(
         _prefetch(weight, columns, first, INPUTS, OUTPUTS, PREFETCH)
         if GATED:
             _prefetch(weight + OUTPUTS * INPUTS, columns, first, INPUTS, OUTPUTS, PREFETCH)
-    if PDL != "none":
-        tl.extra.cuda.gdc_wait()
-    if PDL == "early":
-        tl.extra.cuda.gdc_launch_dependents()
+    if AHEAD > 0:
+        ask_ahead(ahead, ahead_numbers, ahead_second, ahead_second_numbers, AHEAD)
     inner = tl.arange(0, BLOCK_K)
     x_at = x + rows[:, None] * INPUTS + (first + inner)[None, :]
     w_first = weight + (tile.to(tl.int64) * (BLOCK_N * INPUTS) + first)
     w_at = w_first + (tl.arange(0, BLOCK_N)[None, :] * INPUTS + inner[:, None])
+    matrices = ()
+    matrices_up = ()
+    for step in tl.static_range(PRELOAD):
+        matrices = matrices + (tl.load(w_at + step * BLOCK_K),)
+        if GATED:
+            matrices_up = matrices_up + (tl.load(w_at + step * BLOCK_K + OUTPUTS * INPUTS),)
+    if PDL != "none":
+        tl.extra.cuda.gdc_wait()
+    if PDL == "early":
+        tl.extra.cuda.gdc_launch_dependents()
+    values = ()
+    for step in tl.static_range(PRELOAD):
+        values = values + (tl.load(x_at + step * BLOCK_K),)
     if KIND != "residual":
         part = tl.arange(0, PARTS)
         sums = tl.load(squares + part[:, None] * BLOCK_M + rows[None, :])
@@ -132,7 +151,16 @@ def product(
             )
             a_at_up = lora_a + a_from + rank[None, :] * INPUTS + (first + inner)[:, None]
             a_mask_up = (rank < RANK)[None, :] & is_on_up
-    for step in range(STEPS):
+    for step in tl.static_range(PRELOAD):
+        value = values[step]
+        acc = tl.dot(value, matrices[step], acc, input_precision="ieee")
+        if GATED:
+            up = tl.dot(value, matrices_up[step], up, input_precision="ieee")
+        if LORAS > 0:
+            low = _dot_parts(value, tl.load(a_at + step * BLOCK_K, mask=a_mask, other=0.0), low)
+            if GATED:
+                low_up = _dot_parts(value, tl.load(a_at_up + step * BLOCK_K, mask=a_mask_up, other=0.0), low_up)
+    for step in range(PRELOAD, STEPS):
         left = INPUTS - first - step * BLOCK_K
         known = inner < left
         if EVEN:

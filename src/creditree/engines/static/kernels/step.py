@@ -9,6 +9,7 @@ from torch import Tensor
 
 from creditree.engines.engine import Sampling
 from creditree.engines.static.buffers import Buffers
+from creditree.engines.static.kernels.ahead import regions
 from creditree.engines.static.kernels.draws import draw
 from creditree.engines.static.kernels.launch import (
     Adapters,
@@ -18,6 +19,7 @@ from creditree.engines.static.kernels.launch import (
     Options,
     Product,
     Room,
+    asking,
     embed_launch,
     launch_of,
 )
@@ -58,25 +60,25 @@ class TritonStep:
 
     def _made(self) -> list[Callable[[], None]]:
         to, scratch, options, parts = self._plain.buffers, self._scratch, self._options, self._parts
-        launched: list[Callable[[], None]] = [
-            replace(embed_launch(parts.embedding, to.token, scratch.states, self._next(0), options), name="embed")
-        ]
-        for index in range(len(parts.layers)):
-            launches = {
-                name: product.launch(self._room, scratch.tiles[name], options)
-                for name, product in self._products(index).items()
-            }
-            launches["attention"] = self._attention(index).launch(self._room, self._looks, options)
-            order = ("heads", "attention", "output", "gate_up", "down")
-            launched += [replace(launches[name], name=name) for name in order]
-        vocabulary = len(parts.head)
-        temperature = self._plain.sampling.temperature or 1.0
+        first = embed_launch(parts.embedding, to.token, scratch.states, self._next(0), options)
+        launched = [launch for index in range(len(parts.layers)) for launch in self._layer(index)]
         logits = Product(
-            "logits", scratch.scaled, parts.head, scratch.logits, vocabulary, squares=scratch.squares[0],
-            epsilon=parts.epsilon, stats=scratch.stats, temperature=temperature,
+            "logits", scratch.scaled, parts.head, scratch.logits, len(parts.head), squares=scratch.squares[0],
+            epsilon=parts.epsilon, stats=scratch.stats, temperature=self._plain.sampling.temperature or 1.0,
         )  # fmt: skip
-        head = logits.launch(self._room, scratch.tiles["logits"], options)
-        return [*launched, replace(head, name="logits"), *self._draws()]
+        launched.append(replace(logits.launch(self._room, scratch.tiles["logits"], options), name="logits"))
+        if options.lookahead is not None:
+            plan = regions([launch.arguments.get("weight") for launch in launched], options.lookahead)
+            launched = [asking(launch, ahead) for launch, ahead in zip(launched, plan, strict=True)]
+        return [replace(first, name="embed"), *launched, *self._draws()]
+
+    def _layer(self, index: int) -> list[Launch]:
+        launches = {
+            name: product.launch(self._room, self._scratch.tiles[name], self._options)
+            for name, product in self._products(index).items()
+        }
+        launches["attention"] = self._attention(index).launch(self._room, self._looks, self._options)
+        return [replace(launches[name], name=name) for name in ("heads", "attention", "output", "gate_up", "down")]
 
     def _next(self, index: int) -> Next:
         """Return what the hidden states before layer `index` (or the final norm) are written for."""
