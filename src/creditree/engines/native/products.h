@@ -79,6 +79,9 @@ class Panel {
             else if (x_.most == 2) all<2>();
             else if (x_.most == 4) all<4>();
             else if constexpr (TOGETHER > 4) x_.most == 6 ? all<6>() : all<8>();
+            for (int64_t row = 0; x_.rows <= FEW && row < x_.rows; row++)
+                for (int n = 0; n < have_; n += lanes)
+                    part_.write(row, first_ + n, std::min(lanes, have_ - n), load<Vec>(found_[row] + n), at_ == 0);
         }
     }
 
@@ -91,6 +94,7 @@ class Panel {
     const RowGroups<C>& x_;
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
+    alignas(64) C found_[FEW][PANEL + lanes];  // of few rows: written when the panel's are all there
 
     static int64_t groups(int64_t rows) { return (rows + at_once(rows) - 1) / at_once(rows); }
     static bool is_spread(int64_t rows) { return rows > FEW && groups(rows) >= COLUMNS * lanes * int(sizeof(S)) / 64; }
@@ -105,18 +109,18 @@ class Panel {
             const int64_t from = (first_ + first) * x_.size + at_;
             if constexpr (std::is_same<S, C>::value || !MANY) {
                 if (matrix.format == PLAIN) {
-                    some<M, N, sizeof(S)>(first, have, matrix.plain() + from, x_.size, length_);
+                    some<M, N, sizeof(S), MANY>(first, have, matrix.plain() + from, x_.size, length_);
                     continue;
                 }
             }
             if constexpr (std::is_same<C, float>::value && !MANY) {
                 if (matrix.format == INT8) {
-                    some<M, N, 1>(first, have, matrix.int8() + from, x_.size, length_);
+                    some<M, N, 1, MANY>(first, have, matrix.int8() + from, x_.size, length_);
                     continue;
                 }
             }
             const int64_t step = x_.vectors * lanes, width = (length_ + step - 1) / step * step;
-            some<M, N, COPIED>(first, have, widened(from, have, width), width, width);
+            some<M, N, COPIED, MANY>(first, have, widened(from, have, width), width, width);
         }
     }
 
@@ -127,7 +131,7 @@ class Panel {
         return held.data();
     }
 
-    template <int M, int N, int BYTES, class W>
+    template <int M, int N, int BYTES, bool MANY, class W>
     void some(int first, int have, const W* w, int64_t w_stride, int64_t length) {
         constexpr int asks = lines(N, lanes * BYTES) * Strip<W>::vectors;
         const W* right[N];
@@ -137,13 +141,28 @@ class Panel {
             if (is_spread(x_.rows)) tile<M, N, 1>(x_.at(p, at_), right, length, flat, ahead_);
             else if (p == 0) tile<M, N, asks>(x_.at(p, at_), right, length, flat, ahead_);
             else tile<M, N, 0>(x_.at(p, at_), right, length, flat, ahead_);
-            write<M, N>(x_.first(p), x_.have(p), first_ + first, have, flat, std::make_index_sequence<M>());
+            if constexpr (MANY) write<M, N>(x_.first(p), x_.have(p), first_ + first, have, flat, std::make_index_sequence<M>());
+            else hold<M, N>(x_.first(p), x_.have(p), first, flat, std::make_index_sequence<M>());
         }
     }
 
     template <int M, int N, std::size_t... I>
     void write(int64_t row, int rows, int64_t first, int count, const C* flat, std::index_sequence<I...>) const {
         (void(int(I) < rows && write_row<M * N, N, int(I) * N>(row + int(I), first, count, flat)), ...);
+    }
+
+    // What stands behind the N sums of a row is overwritten by those of the weight rows that come next.
+    template <int M, int N, std::size_t... I>
+    void hold(int64_t row, int rows, int first, const C* flat, std::index_sequence<I...>) {
+        constexpr int width = N > lanes ? 0 : N > 8 ? 16 : N > 4 ? 8 : N > 2 ? 4 : N;
+        (void(int(I) < rows && hold_row<M * N, N, int(I) * N, width>(found_[row + int(I)] + first, flat)), ...);
+    }
+
+    template <int ALL, int N, int AT, int WIDTH>
+    __attribute__((always_inline)) bool hold_row(C* to, const C* flat) {
+        if constexpr (WIDTH == 0) std::memcpy(to, flat + AT, N * sizeof(C));
+        else store_part(to, from<ALL, AT>(flat, std::make_index_sequence<lanes>()), WIDTH < lanes ? WIDTH : lanes);
+        return true;
     }
 
     template <int ALL, int N, int AT>

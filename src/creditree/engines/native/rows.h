@@ -47,6 +47,7 @@ class RowGroups {
    public:
     RowGroups(const C* x, int64_t rows, int64_t size, int most, int vectors, Buffer<C>& held)
         : rows(rows), size(size), most(most), vectors(vectors), count((rows + most - 1) / most),
+          least_(count ? rows / count : 0), more_(rows - least_ * count),
           group_((size + vectors * lanes - 1) / (vectors * lanes) * vectors * lanes * most) {
         held.resize(count * group_);
         for (int64_t p = 0; p < count; p++)
@@ -55,8 +56,8 @@ class RowGroups {
         held_ = held.data();
     }
 
-    int64_t first(int64_t p) const { return p * (rows / count) + std::min(p, rows % count); }
-    int have(int64_t p) const { return int(rows / count + (p < rows % count)); }
+    int64_t first(int64_t p) const { return p * least_ + std::min(p, more_); }
+    int have(int64_t p) const { return int(least_ + (p < more_)); }
 
     // Group p from input k on, the first of a strip.
     const C* at(int64_t p, int64_t k) const { return held_ + p * group_ + k * most; }
@@ -68,6 +69,7 @@ class RowGroups {
    private:
     typedef typename Kind<C>::vec Vec;
     static constexpr int lanes = Kind<C>::lanes;
+    const int64_t least_, more_;  // rows of every group, and how many groups have one more
     const int64_t group_;
     const C* held_;
 

@@ -109,5 +109,8 @@ __attribute__((noinline)) void tile(const C* x, const W* const* w, int64_t size,
             }
         }
     }
-    reduce<M * N, lanes>(acc, flat);
+    V all[M * N];
+    UNROLL
+    for (int i = 0; i < M * N; i++) all[i] = acc[i];
+    reduce<M * N, lanes>(all, flat);
 }
