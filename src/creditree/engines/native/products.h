@@ -16,7 +16,7 @@ inline bool is_worth_sharing(int threads, int64_t rows, int64_t weights) {
 }
 
 constexpr int64_t PANEL = 24;  // weight rows that a thread takes at a time
-constexpr int64_t CHUNK = 1024;  // inputs whose products are summed in one go
+constexpr int64_t CHUNK = VECTOR_BYTES == 64 ? 768 : 1024;  // inputs whose products are summed in one go
 constexpr int64_t AHEAD_BYTES = 48 << 10;  // at least, between the weights in use and those asked for
 
 // One of several products with the same rows: y [rows, outputs] (+)= scale * x w^T + bias.
@@ -43,7 +43,8 @@ struct Part {
 };
 
 // A few weight rows times all rows. Sums of more than CHUNK products are taken in parts, which are added in order: the
-// rows of a tile stay in the nearest cache and weights in the next, and parts do not depend on what else is computed.
+// rows and the widened weights of a tile fit into a nearest cache of 32 KB, and parts do not depend on what else is
+// computed.
 template <class S>
 class Panel {
    public:
