@@ -1,5 +1,7 @@
 """Native decoding against torch: same tokens for the same uniforms, the same store; torch where it cannot be used."""
 
+import ctypes
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.native import decoder as native_module
 from creditree.engines.native.compiler import compiler_path
-from creditree.engines.native.decoder import NativeDecoder
+from creditree.engines.native.decoder import NativeDecoder, _at
 from creditree.engines.native.library import library
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.models.family import PROJECTIONS
@@ -152,6 +154,16 @@ def test_the_store_grows_in_the_middle_of_a_rollout(monkeypatch: pytest.MonkeyPa
 
 
 @needs_compiler
+def test_an_array_lives_as_long_as_the_address_that_was_given_of_it() -> None:
+    """What other threads did meanwhile was read in its place, which ended the process once in many runs."""
+    array = np.arange(3)
+    held = weakref.ref(array)
+    address = _at(array)
+    del array
+    assert held() is not None
+    assert ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))[2] == 2
+
+
 def test_several_threads_give_the_same_bits() -> None:
     model = adapted(dtype=torch.float32)
     before = torch.get_num_threads()

@@ -237,4 +237,5 @@ def _address(array: NDArray[Any] | None) -> int:
 
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    """Return an address that keeps its array: one made for a call would be gone before native code has read it."""
+    return array.ctypes.data_as(ctypes.c_void_p)
