@@ -66,7 +66,7 @@ class GpuWork:
         return step_cost(self.workload, expected=True).update_flops / 1e12
 
 
-GRPO = GpuWork("grpo", "Qwen/Qwen2.5-0.5B", "bfloat16", "everything", 16, 256, problems=8, micro_batch_tokens=3072)
+GRPO = GpuWork("grpo", "Qwen/Qwen2.5-0.5B", "bfloat16", "everything", 16, 256, problems=8, micro_batch_tokens=8192)
 T_SPMO = GpuWork("t-spmo", "Qwen/Qwen2.5-0.5B", "bfloat16", "branching", 16, 256, problems=8)
 LARGE = GpuWork("t-spmo-1.5b", "Qwen/Qwen2-1.5B", "bfloat16", "branching", 50, 300)
 LARGE_NF4 = GpuWork("t-spmo-1.5b-nf4", "Qwen/Qwen2-1.5B", "nf4", "branching", 50, 300)
