@@ -22,7 +22,7 @@ import triton.language as tl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.gpu_decode import bandwidths, read_bytes
-from benchmarks.gpu_kernels import microseconds
+from benchmarks.gpu_kernels import microseconds, say
 from benchmarks.gpu_record import parser_of, write
 from benchmarks.gpu_trial import SHAPES, Trial
 from creditree.engines.static.kernels.ahead import Lookahead
@@ -60,11 +60,6 @@ def read(source, out, NUMBERS: tl.constexpr) -> None:
 def ask(source, numbers) -> None:
     """Ask for the first `numbers` of `source`."""
     ask_ahead(source, numbers, source, 0, 128)
-
-
-def say(text: str) -> None:
-    """Print now."""
-    print(text, flush=True)
 
 
 def floors(device: str) -> dict[str, float]:

@@ -153,7 +153,6 @@ def test_the_store_grows_in_the_middle_of_a_rollout(monkeypatch: pytest.MonkeyPa
     assert [s.token_ids.tolist() for s in native] == [s.token_ids.tolist() for s in plain]
 
 
-@needs_compiler
 def test_an_array_lives_as_long_as_the_address_that_was_given_of_it() -> None:
     """What other threads did meanwhile was read in its place, which ended the process once in many runs."""
     array = np.arange(3)
@@ -164,6 +163,7 @@ def test_an_array_lives_as_long_as_the_address_that_was_given_of_it() -> None:
     assert ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))[2] == 2
 
 
+@needs_compiler
 def test_several_threads_give_the_same_bits() -> None:
     model = adapted(dtype=torch.float32)
     before = torch.get_num_threads()
