@@ -70,13 +70,41 @@ class Nf4Table {
                 _mm512_or_si512(_mm512_srli_epi32(both, 4), _mm512_and_si512(_mm512_slli_epi32(both, 16), second));
             store_part(to + 2 * i, _mm512_permutexvar_epi16(code, values), 32);
         }
+#elif defined(__AVX2__)
+        for (; i + 16 <= count; i += 16) look_up(codes + i, to + 2 * i);
 #endif
         for (; i < count; i++) to[2 * i].bits = values_[codes[i] >> 4], to[2 * i + 1].bits = values_[codes[i] & 15];
     }
 
+#if defined(__AVX2__)
+    // 32 values, as bfloat16 in order or as strips of float32.
+    template <class T>
+    void look_up(const uint8_t* codes, T* to) const {
+        const __m256i all = load<__m256i>(values_), byte = _mm256_set1_epi16(255);
+        const __m256i both = _mm256_cvtepu8_epi16(load<__m128i>(codes));
+        const __m256i code = _mm256_and_si256(_mm256_or_si256(_mm256_srli_epi16(both, 4), _mm256_slli_epi16(both, 8)),
+                                              _mm256_set1_epi8(15));
+        const __m256i low = _mm256_shuffle_epi8(in_both_halves(_mm256_and_si256(all, byte)), code);
+        const __m256i high = _mm256_shuffle_epi8(in_both_halves(_mm256_srli_epi16(all, 8)), code);
+        const __m256i first = _mm256_unpacklo_epi8(low, high), second = _mm256_unpackhi_epi8(low, high);
+        put(_mm256_permute2x128_si256(first, second, 0x20), to);  // bytes were put together in each half
+        put(_mm256_permute2x128_si256(first, second, 0x31), to + 16);
+    }
+#endif
+
    private:
     uint16_t values_[16];
 #if defined(__AVX2__)
+    static void put(__m256i values, bf16* to) { store_part(to, values, 16); }
+    static void put(__m256i values, float* to) {
+        for (int s = 0; s < 2; s++) store_part(to + 8 * s, Strip<bf16>::get(reinterpret_cast<const bf16*>(&values), s), 8);
+    }
+
+    // The low bytes of 16 words, twice.
+    static __m256i in_both_halves(__m256i words) {
+        return _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x88);
+    }
+
     // Eight values times a scale as bfloat16, to nearest, ties to even, in 32 bits each.
     static __m256i rounded(const float* values, float scale) {
         const __m256i bits = _mm256_castps_si256(_mm256_mul_ps(load<__m256>(values), _mm256_set1_ps(scale)));
@@ -87,7 +115,7 @@ class Nf4Table {
 };
 
 #if defined(__AVX512BW__)
-// As Nf4Table, but in float32 and as strips of four vectors: codes in words look two values up at once.
+// As Nf4Table, of a whole block, as strips of four vectors: codes in words look two values up at once.
 class Nf4Strips {
    public:
     static constexpr int vectors = 4;
@@ -98,55 +126,27 @@ class Nf4Strips {
         table_ = (__m512i)((rounded & 0xffff0000) | rounded >> 16);
     }
 
-    // A look-up heeds five bits of an index, the lowest of which chooses between two that are the same.
+    void expand(const uint8_t* codes, bf16* to) const {
+        store_part(to, even(words(codes)), 32);
+        store_part(to + 32, odd(words(codes)), 32);
+    }
+
     void expand(const uint8_t* codes, float* to) const {
-        const __m512i words = _mm512_cvtepu8_epi16(load<__m256i>(codes));
-        const uvec high = (uvec)_mm512_permutexvar_epi16(_mm512_srli_epi16(words, 3), table_);
-        const uvec low = (uvec)_mm512_permutexvar_epi16(_mm512_slli_epi16(words, 1), table_);
-        store_part(to, high << 16, 16);
-        store_part(to + 16, low << 16, 16);
-        store_part(to + 32, high & 0xffff0000, 16);
-        store_part(to + 48, low & 0xffff0000, 16);
+        const uvec evens = (uvec)even(words(codes)), odds = (uvec)odd(words(codes));
+        store_part(to, evens << 16, 16);
+        store_part(to + 16, evens & 0xffff0000, 16);
+        store_part(to + 32, odds << 16, 16);
+        store_part(to + 48, odds & 0xffff0000, 16);
     }
 
    private:
     typedef Kind<float>::vec Vec;
     __m512i table_;
-};
-#elif defined(__AVX2__)
-// As Nf4Table, but in float32, as sums are computed without a matrix unit: values stay in registers.
-class Nf4Floats {
-   public:
-    Nf4Floats(const Nf4Scales& scales, int64_t block) {
-        const Vec scale = Vec{} + scales.of(block);
-        for (int i = 0; i < 2; i++) {
-            const uvec bits = (uvec)(load<Vec>(scales.values + i * lanes) * scale);
-            values_[i] = (Vec)((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
-        }
-    }
 
-    void expand(const uint8_t* codes, int64_t count, float* to) const {
-        int64_t i = 0;
-        for (; i + lanes / 2 <= count; i += lanes / 2) store_part(to + 2 * i, looked_up(codes + i), lanes);
-        if (i == count) return;
-        float values[16];
-        std::memcpy(values, values_, sizeof(values));
-        for (; i < count; i++) to[2 * i] = values[codes[i] >> 4], to[2 * i + 1] = values[codes[i] & 15];
-    }
-
-   private:
-    typedef Kind<float>::vec Vec;
-    static constexpr int lanes = Kind<float>::lanes;
-    Vec values_[2];
-
-    // Every lane gets the four bytes that its code is one half of, and moves it to its low bits, which a look-up heeds.
-    Vec looked_up(const uint8_t* codes) const {
-        const __m256i shift = _mm256_set_epi32(24, 28, 16, 20, 8, 12, 0, 4);
-        const __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32(load<int32_t>(codes)), shift);
-        const __m256 low = _mm256_permutevar8x32_ps((__m256)values_[0], code);
-        const __m256 high = _mm256_permutevar8x32_ps((__m256)values_[1], code);
-        return (Vec)_mm256_blendv_ps(low, high, (__m256)_mm256_slli_epi32(code, 28));
-    }
+    // A look-up heeds five bits of an index, the lowest of which chooses between two that are the same.
+    static __m512i words(const uint8_t* codes) { return _mm512_cvtepu8_epi16(load<__m256i>(codes)); }
+    __m512i even(__m512i words) const { return _mm512_permutexvar_epi16(_mm512_srli_epi16(words, 3), table_); }
+    __m512i odd(__m512i words) const { return _mm512_permutexvar_epi16(_mm512_slli_epi16(words, 1), table_); }
 };
 #endif
 
@@ -200,7 +200,7 @@ struct Matrix {
 #if defined(__AVX512BW__)
         if (format == NF4 && size % NF4_BLOCK == 0) return Nf4Strips::vectors;
 #endif
-        return format == PLAIN ? Strip<S>::vectors : 1;
+        return format == PLAIN ? Strip<S>::vectors : format == NF4 ? Strip<bf16>::vectors : 1;
     }
 
     // Write values [start, start + count) as bfloat16, in order.
@@ -210,19 +210,23 @@ struct Matrix {
         else if constexpr (std::is_same<S, bf16>::value) std::memcpy(to, plain() + start, count * sizeof(bf16));
     }
 
+    // Write nf4 values [start, start + count) as bfloat16, of which strips are made, with zeros at the end.
+    void copy(int64_t start, int64_t count, int strip, bf16* to) const {
+        if (in_blocks(start, count, strip, to)) return;
+        look_up(start, count, to);
+        std::fill(to + count, to + (count + 63) / 64 * 64, bf16{0});
+    }
+
     // Write values [start, start + count) in the type computed in: whole strips, with zeros at the end.
     void widen(int64_t start, int64_t count, int strip, Compute<S>* to) const {
         if (format == PLAIN) return in_strips(plain() + start, count, to);
         if constexpr (std::is_same<Compute<S>, float>::value) {  // the only precision that codes are widened to
             if (format == INT8) return in_strips(int8() + start, count, to);
-            std::fill(to + count, to + (count + 63) / 64 * 64, 0.0f);
-#if defined(__AVX512BW__)
-            const uint8_t* codes = static_cast<const uint8_t*>(weights);
-            for (int64_t i = start; strip == Nf4Strips::vectors && i < start + count; i += NF4_BLOCK, to += NF4_BLOCK)
-                Nf4Strips(nf4, i / NF4_BLOCK).expand(codes + i / 2, to);
-            if (strip == Nf4Strips::vectors) return;
-#endif
-            look_up(start, count, to);
+            if (in_blocks(start, count, strip, to)) return;
+            thread_local Buffer<bf16> held;
+            held.resize(count);
+            look_up(start, count, held.data());
+            in_strips(held.data(), count, to);
         }
     }
 
@@ -236,24 +240,32 @@ struct Matrix {
                            Kind<W>::lanes);
     }
 
+    // Write nf4 values where they are whole blocks of strips; returns whether they are.
     template <class T>
-    void look_up(int64_t start, int64_t count, T* to) const {
+    bool in_blocks(int64_t start, int64_t count, int strip, T* to) const {
+        const uint8_t* codes = static_cast<const uint8_t*>(weights) + start / 2;
+#if defined(__AVX512BW__)
+        if (strip != Nf4Strips::vectors) return false;
+        for (int64_t i = 0; i < count; i += NF4_BLOCK) Nf4Strips(nf4, (start + i) / NF4_BLOCK).expand(codes + i / 2, to + i);
+        return true;
+#elif defined(__AVX2__)
+        if (start % NF4_BLOCK || count % NF4_BLOCK) return false;
+        for (int64_t i = 0; i < count; i += NF4_BLOCK) {
+            const Nf4Table table(nf4, (start + i) / NF4_BLOCK);
+            for (int64_t j = i; j < i + NF4_BLOCK; j += 32) table.look_up(codes + j / 2, to + j);
+        }
+        return true;
+#else
+        return false;
+#endif
+    }
+
+    void look_up(int64_t start, int64_t count, bf16* to) const {
         const uint8_t* codes = static_cast<const uint8_t*>(weights);
         for (int64_t done = 0; done < count;) {
             const int64_t at = start + done, block = at / NF4_BLOCK;
             const int64_t here = std::min(count - done, (block + 1) * NF4_BLOCK - at);
-            // rows and blocks have even sizes
-            if constexpr (std::is_same<T, bf16>::value) {
-                Nf4Table(nf4, block).expand(codes + at / 2, here / 2, to + done);
-            } else {
-#if defined(__AVX2__) && !defined(__AVX512BW__)
-                Nf4Floats(nf4, block).expand(codes + at / 2, here / 2, to + done);
-#else
-                bf16 values[NF4_BLOCK];
-                Nf4Table(nf4, block).expand(codes + at / 2, here / 2, values);
-                for (int64_t i = 0; i < here; i++) to[done + i] = ::widen(values[i]);
-#endif
-            }
+            Nf4Table(nf4, block).expand(codes + at / 2, here / 2, to + done);  // rows and blocks have even sizes
             done += here;
         }
     }

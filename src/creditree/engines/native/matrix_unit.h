@@ -149,7 +149,7 @@ inline void unit_product(const bf16* x, int64_t rows, int64_t size, const Part<b
         TileSums sums(packed.columns);
         for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
             const PanelAt at = panels.at(b);
-            const Ahead ahead = panels.ahead(b, asks, shares, next);
+            const Ahead ahead(panels.soon(b, shares, next), asks);
             if (side_by_side == 2)
                 unit_panel<2>(parts[at.part], at, packed, size, sums, ahead);
             else

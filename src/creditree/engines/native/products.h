@@ -50,24 +50,15 @@ class Panel {
    public:
     typedef Compute<S> C;
 
-    // Weight rows `first` to `first + have` of `part` times x.
-    Panel(const Part<S>& part, int64_t first, int have, const RowGroups<C>& x, const Ahead& ahead)
-        : part_(part), first_(first), have_(have), x_(x), ahead_(ahead) {}
+    // Weight rows `first` to `first + have` of `part` times x; meanwhile weights are asked for that are read soon.
+    Panel(const Part<S>& part, int64_t first, int have, const RowGroups<C>& x, const Soon& soon)
+        : part_(part), first_(first), have_(have), x_(x), soon_(soon) {}
 
     // How many rows are multiplied at once.
     static int at_once(int64_t rows) {
         if (rows > FEW) return ROWS;
         const int64_t parts = (rows + TOGETHER - 1) / TOGETHER, most = (rows + parts - 1) / parts;
         return int(most == 1 ? 1 : (most + 1) / 2 * 2);
-    }
-
-    // How often weights are asked for meanwhile: for as many lines as are read, while the first rows are multiplied; of
-    // rows enough for that, once in each step.
-    static int64_t asks(int64_t rows, int64_t size, const Matrix<S>& matrix) {
-        const int n = rows > FEW ? COLUMNS : columns_of(at_once(rows));
-        if (is_spread(rows)) return PANEL / n * (size / Kind<C>::lanes) * groups(rows);
-        const int64_t bytes = matrix.format == NF4 || rows > FEW ? COPIED : matrix.bits() / 8;
-        return PANEL / n * (size / Kind<C>::lanes) * lines(n, Kind<C>::lanes * bytes);
     }
 
     void multiply() {
@@ -87,63 +78,89 @@ class Panel {
     }
 
    private:
-    static constexpr int lanes = Kind<C>::lanes, COPIED = 2;  // about the bytes of a weight that is copied
+    static constexpr int lanes = Kind<C>::lanes;
+    static constexpr bool HAS_CODES = std::is_same<C, float>::value;
     typedef typename Kind<C>::vec Vec;
     const Part<S>& part_;
     const int64_t first_;
     const int have_;
     const RowGroups<C>& x_;
+    const Soon soon_;
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
     alignas(64) C found_[FEW][PANEL + lanes];  // of few rows: written when the panel's are all there
 
-    static int64_t groups(int64_t rows) { return (rows + at_once(rows) - 1) / at_once(rows); }
-    static bool is_spread(int64_t rows) { return rows > FEW && groups(rows) >= COLUMNS * lanes * int(sizeof(S)) / 64; }
-    static constexpr int lines(int n, int64_t vector_bytes) { return int((n * vector_bytes + 63) / 64); }
-
-    // N weight rows after the other, times all rows, M at a time. Of MANY, each weight is widened once.
+    // All rows, M at a time, times N weight rows after the other. Of MANY, each weight is widened once.
     template <int M, int N = columns_of(M), bool MANY = false>
     void all() {
         const Matrix<S>& matrix = *part_.matrix;
-        for (int first = 0; first < have_; first += N) {
-            const int have = std::min(N, have_ - first);
-            const int64_t from = (first_ + first) * x_.size + at_;
-            if constexpr (std::is_same<S, C>::value || !MANY) {
-                if (matrix.format == PLAIN) {
-                    some<M, N, sizeof(S), MANY>(first, have, matrix.plain() + from, x_.size, length_);
-                    continue;
-                }
-            }
-            if constexpr (std::is_same<C, float>::value && !MANY) {
-                if (matrix.format == INT8) {
-                    some<M, N, 1, MANY>(first, have, matrix.int8() + from, x_.size, length_);
-                    continue;
-                }
-            }
-            const int64_t step = x_.vectors * lanes, width = (length_ + step - 1) / step * step;
-            some<M, N, COPIED, MANY>(first, have, widened(from, have, width), width, width);
+        const int64_t from = first_ * x_.size + at_;
+        if constexpr (std::is_same<S, C>::value || !MANY)
+            if (matrix.format == PLAIN) return some<M, N, sizeof(S), MANY>(0, have_, matrix.plain() + from, x_.size, length_);
+        if constexpr (HAS_CODES && !MANY)
+            if (matrix.format == INT8) return some<M, N, 1, MANY>(0, have_, matrix.int8() + from, x_.size, length_);
+        const int64_t step = x_.vectors * lanes, width = (length_ + step - 1) / step * step;
+        const int most = MANY || x_.count == 1 ? N : int(PANEL);
+        for (int first = 0; first < have_; first += most) {
+            const int count = std::min(most, have_ - first);
+            if constexpr (MANY)
+                some<M, N, 2, MANY>(first, count, widened(first, count, width), width, width);
+            else if constexpr (HAS_CODES)
+                some<M, N, 1, MANY>(first, count, copied(first, count, width), width, width);
         }
     }
 
-    const C* widened(int64_t from, int count, int64_t width) const {
+    // In the type computed in.
+    const C* widened(int first, int count, int64_t width) const {
         thread_local Buffer<C> held;
         held.resize(count * width + 64);
-        for (int n = 0; n < count; n++) part_.matrix->widen(from + n * x_.size, length_, x_.vectors, &held[n * width]);
+        for (int n = 0; n < count; n++)
+            part_.matrix->widen((first_ + first + n) * x_.size + at_, length_, x_.vectors, &held[n * width]);
         return held.data();
     }
 
+    // Codes that are looked up.
+    const bf16* copied(int first, int count, int64_t width) const {
+        thread_local Buffer<bf16> held;
+        held.resize(count * width + 64);
+        for (int n = 0; n < count; n++)
+            part_.matrix->copy((first_ + first + n) * x_.size + at_, length_, x_.vectors, &held[n * width]);
+        return held.data();
+    }
+
+    // Weight rows `first` to `first + count` of the panel. BYTES: of a weight in memory, at most.
     template <int M, int N, int BYTES, bool MANY, class W>
-    void some(int first, int have, const W* w, int64_t w_stride, int64_t length) {
-        constexpr int asks = lines(N, lanes * BYTES) * Strip<W>::vectors;
-        const W* right[N];
-        for (int n = 0; n < N; n++) right[n] = w + std::min(n, have - 1) * w_stride;
-        for (int64_t p = 0; p < x_.count; p++) {
+    void some(int first, int count, const W* w, int64_t w_stride, int64_t length) {
+        constexpr int step = Strip<W>::vectors * lanes, LINES = (N * step * BYTES + 63) / 64;
+        // where there are groups enough, some ask for a line in each step; otherwise the first one asks for all
+        const bool spread = x_.count >= LINES;
+        const int64_t every = spread ? x_.count / LINES : x_.count;
+        if (at_ == 0 && first == 0) {
+            const int64_t steps = (have_ + N - 1) / N * (x_.size / step);
+            ahead_ = Ahead(soon_, steps * (spread ? (x_.count + every - 1) / every : LINES));
+        }
+        const auto one = [&](int n, int64_t p, bool asks) {
             alignas(64) C flat[(M * N + lanes - 1) / lanes * lanes];
-            if (is_spread(x_.rows)) tile<M, N, 1>(x_.at(p, at_), right, length, flat, ahead_);
-            else if (p == 0) tile<M, N, asks>(x_.at(p, at_), right, length, flat, ahead_);
+            const W* right[N];
+            for (int i = 0; i < N; i++) right[i] = w + std::min(n + i, count - 1) * w_stride;
+            if (asks && spread) tile<M, N, 1>(x_.at(p, at_), right, length, flat, ahead_);
+            else if (asks) tile<M, N, LINES>(x_.at(p, at_), right, length, flat, ahead_);
             else tile<M, N, 0>(x_.at(p, at_), right, length, flat, ahead_);
-            if constexpr (MANY) write<M, N>(x_.first(p), x_.have(p), first_ + first, have, flat, std::make_index_sequence<M>());
-            else hold<M, N>(x_.first(p), x_.have(p), first, flat, std::make_index_sequence<M>());
+            const auto each = std::make_index_sequence<M>();
+            if constexpr (MANY) write<M, N>(x_.first(p), x_.have(p), first_ + first + n, std::min(N, count - n), flat, each);
+            else hold<M, N>(x_.first(p), x_.have(p), first + n, flat, each);
+        };
+        if constexpr (MANY) {  // widened weights stay in the nearest cache
+            for (int n = 0; n < count; n += N)
+                for (int64_t p = 0, next = 0; p < x_.count; p++) {
+                    one(n, p, p == next);
+                    if (p == next) next += every;
+                }
+        } else {  // the rows of a group do
+            for (int64_t p = 0, next = 0; p < x_.count; p++) {
+                for (int n = 0; n < count; n += N) one(n, p, p == next);
+                if (p == next) next += every;
+            }
         }
     }
 
@@ -217,16 +234,16 @@ class Panels {
         return {i, first, int(std::min(columns_, parts_[i].matrix->outputs - first))};
     }
 
-    // What to ask for while a panel is multiplied, which asks so often: panels of the same run, or, at its end, those that
-    // the same thread takes first in the next product.
-    Ahead ahead(int64_t panel, int64_t asks, const Shares& shares, const Next<S>& next) const {
+    // What to ask for while a panel is multiplied: panels of the same run, or, at its end, those that the same thread takes
+    // first in the next product.
+    Soon soon(int64_t panel, const Shares& shares, const Next<S>& next) const {
         const int64_t bytes = std::max<int64_t>(1, columns_ * size_ * parts_->matrix->bits() / 8);
         const int64_t then = panel + std::max<int64_t>(1, AHEAD_BYTES / bytes), over = then - shares.end();
-        if (over < 0) return asked(then, asks);
-        if (over >= AHEAD_BYTES / bytes + 1 || !next.count) return {parts_->matrix->address(0), 0};
+        if (over < 0) return weights(then);
+        if (over >= AHEAD_BYTES / bytes + 1 || !next.count) return nothing();
         const Panels<S> others(next.parts, next.count, columns_, next.size);
         const int64_t first = shares.start(others.count()) + over;
-        return first < others.count() ? others.asked(first, asks) : Ahead{parts_->matrix->address(0), 0};
+        return first < others.count() ? others.weights(first) : nothing();
     }
 
    private:
@@ -237,11 +254,12 @@ class Panels {
 
     int64_t of(int part) const { return (parts_[part].matrix->outputs + columns_ - 1) / columns_; }
 
-    Ahead asked(int64_t panel, int64_t asks) const {
-        const PanelAt then = at(panel);
-        const int64_t there = then.have * size_ * parts_[then.part].matrix->bits() / 8;
-        return {parts_[then.part].matrix->address(then.first * size_),
-                std::min<int64_t>(64, (there + asks - 1) / std::max<int64_t>(1, asks))};
+    Soon nothing() const { return {parts_->matrix->address(0), 0}; }
+
+    Soon weights(int64_t panel) const {
+        const PanelAt at = this->at(panel);
+        const Matrix<S>& matrix = *parts_[at.part].matrix;
+        return {matrix.address(at.first * size_), at.have * size_ * matrix.bits() / 8};
     }
 };
 
@@ -255,13 +273,12 @@ void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* par
     static thread_local Buffer<Compute<S>> held;
     const RowGroups<Compute<S>> groups(x, rows, size, Panel<S>::at_once(rows), strip, held);
     const Panels<S> panels(parts, same, PANEL, size);
-    const int64_t asks = Panel<S>::asks(rows, size, *parts->matrix);
     const int sharing = is_worth_sharing(threads, rows, panels.weights()) ? threads : 1;
     Shares shares(panels.count(), sharing);
 #pragma omp parallel num_threads(sharing) if (sharing > 1)
     for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
         const PanelAt at = panels.at(b);
-        Panel<S>(parts[at.part], at.first, at.have, groups, panels.ahead(b, asks, shares, next)).multiply();
+        Panel<S>(parts[at.part], at.first, at.have, groups, panels.soon(b, shares, next)).multiply();
     }
     if (same < num_parts) product(x, rows, size, parts + same, num_parts - same, threads, next);
 }

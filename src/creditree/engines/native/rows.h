@@ -4,7 +4,8 @@
 
 #include "vectors.h"
 
-// What is made of `vectors` * lanes stored values at once: vector s holds values s, s + vectors, s + 2 vectors ...
+// What is made of `vectors` * lanes stored values at once: of one vector, they are in order. Otherwise `apart` says which
+// of them come first.
 template <class W>
 struct Strip {
     typedef typename Kind<W>::vec Vec;
@@ -13,15 +14,19 @@ struct Strip {
     static Vec part(const W* p, int, int count) { return widened_part(p, count); }
 };
 
-#if !defined(__AVX2__) || defined(__AVX512F__)  // sixteen registers hold sums and no mask
-// Of two that share 32 bits, each is widened by one instruction.
+// Each is widened by one instruction.
 template <>
 struct Strip<bf16> {
     typedef Kind<float>::vec Vec;
     static constexpr int vectors = 2;
     static Vec get(const bf16* p, int s) {
+#if defined(__AVX2__) && !defined(__AVX512F__)  // not by the units that multiply, as a shift is
+        const __m256i both = load<__m256i>(p), none = _mm256_setzero_si256();
+        return (Vec)(s ? _mm256_unpackhi_epi16(none, both) : _mm256_unpacklo_epi16(none, both));
+#else
         const uvec both = load<uvec>(p);
         return s ? (Vec)(both & 0xffff0000) : (Vec)(both << 16);
+#endif
     }
     static Vec part(const bf16* p, int s, int count) {
 #if defined(__AVX512BW__)
@@ -33,11 +38,27 @@ struct Strip<bf16> {
         return get(reinterpret_cast<const bf16*>(&held), s);
     }
 };
-#endif
 
 template <class V, std::size_t... I>
 inline V every_second(V a, V b, int first, std::index_sequence<I...>) {
     return first ? shuffled<int(2 * I + 1)...>(a, b) : shuffled<int(2 * I)...>(a, b);
+}
+
+// Two vectors in order as a strip of two: every second value, or else what is in the same half of 128 bits.
+template <class V>
+inline void apart(V& a, V& b) {
+    constexpr int lanes = sizeof(V) / sizeof(a[0]);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if constexpr (lanes == 8) {
+        const V first = shuffled<0, 1, 2, 3, 8, 9, 10, 11>(a, b);
+        b = shuffled<4, 5, 6, 7, 12, 13, 14, 15>(a, b);
+        a = first;
+        return;
+    }
+#endif
+    const V evens = every_second(a, b, 0, std::make_index_sequence<lanes>());
+    b = every_second(a, b, 1, std::make_index_sequence<lanes>());
+    a = evens;
 }
 
 // Rows [rows, size] in groups of `most` at most, one after the other: a group is [vector of inputs][MOST][lanes], with
@@ -84,17 +105,12 @@ class RowGroups {
             }
             if (vectors == 2) {
                 apart(all[0], all[1]);
-            } else if (vectors == 4) {  // evens and odds, and those of each
+            } else if (vectors == 4) {  // evens, then odds, and those of each
                 apart(all[0], all[1]), apart(all[2], all[3]);
-                apart(all[0], all[2]), apart(all[1], all[3]);
+                std::swap(all[1], all[2]);
+                apart(all[0], all[1]), apart(all[2], all[3]);
             }
             for (int s = 0; s < vectors; s++) store_part(to + s * most * lanes, all[s], lanes);
         }
-    }
-
-    static void apart(Vec& a, Vec& b) {
-        const Vec evens = every_second(a, b, 0, std::make_index_sequence<lanes>());
-        b = every_second(a, b, 1, std::make_index_sequence<lanes>());
-        a = evens;
     }
 };
