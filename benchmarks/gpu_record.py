@@ -63,14 +63,19 @@ def append(line: str, path: Path) -> None:
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """Return the last whole record of each name; a line that was cut off is left out."""
-    found: dict[str, dict[str, Any]] = {}
+    return {record["name"]: record for record in read_all(path)}
+
+
+def read_all(path: Path) -> list[dict[str, Any]]:
+    """Return all whole records, in order."""
+    found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
         if isinstance(record, dict) and "name" in record:
-            found[record["name"]] = record
+            found.append(record)
     return found
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`, where this file is run by its path
 from benchmarks.goals import GOALS, Goal, Raw, Record
-from benchmarks.gpu_goals import RECORDS, WORKS, gpu_goals
-from benchmarks.gpu_record import read
+from benchmarks.gpu_goals import RECORDS, TRL_STEPS, WORKS, gpu_goals
+from benchmarks.gpu_record import read, read_all
 from benchmarks.measure import PHASES
 from creditree.report.wording import markdown_table
 
@@ -26,7 +26,10 @@ def load(results: Path = RESULTS) -> Raw:
     """Return the raw records by the name of their file; those of the GPU together, by their own names."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
     records = results / f"{RECORDS}.jsonl"
-    return found | ({RECORDS: read(records)} if records.is_file() else {})
+    if not records.is_file():
+        return found
+    steps = [record["step"]["wall_s"]["step"] for record in read_all(records) if record["name"] == "trl" and record["step"]]
+    return found | {RECORDS: read(records) | {TRL_STEPS: {"wall_s": steps}}}
 
 
 def number(value: float) -> str:
