@@ -28,7 +28,9 @@ def load(results: Path = RESULTS) -> Raw:
     records = results / f"{RECORDS}.jsonl"
     if not records.is_file():
         return found
-    steps = [record["step"]["wall_s"]["step"] for record in read_all(records) if record["name"] == "trl" and record["step"]]
+    steps = [
+        record["step"]["wall_s"]["step"] for record in read_all(records) if record["name"] == "trl" and record["step"]
+    ]
     return found | {RECORDS: read(records) | {TRL_STEPS: {"wall_s": steps}}}
 
 

@@ -1,8 +1,10 @@
 """What is compiled, where it is kept, whose code is loaded, and what is said where there is none."""
 
+import _ctypes
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import stat
 import time
@@ -159,6 +161,22 @@ def test_clang_is_told_nothing_that_only_gcc_knows(version: str, tmp_path: Path)
 
 def test_gcc_keeps_sums_in_registers() -> None:
     assert {"-fno-tree-loop-distribute-patterns"} == set(Compiler("g++", "g++ (Ubuntu 11.4.0) 11.4.0").own_flags)
+
+
+@pytest.mark.parametrize("unknown", ["-fopenmp", "branches-within-32B", "-fopenmp branches-within-32B"])
+def test_what_a_compiler_does_not_know_is_left_out(unknown: str, tmp_path: Path) -> None:
+    """A compiler without OpenMP, or with an assembler from before 2020. What it makes can be loaded: it is Python's."""
+    script, told = tmp_path / "c++", tmp_path / "told"
+    refused = "".join(f"*{word}*) exit 1;; " for word in unknown.split())
+    script.write_text(
+        f'#!/bin/sh\necho "$@" >> {told}\ncase "$*" in {refused}esac\n'
+        f'while [ "$1" != -o ] && [ $# -gt 0 ]; do shift; done\n[ -z "$2" ] || cp "{_ctypes.__file__}" "$2"\n'
+    )
+    script.chmod(0o755)
+    build(compiler_at(str(script)), "float32", tmp_path / "library.so")
+    last = told.read_text().splitlines()[-1]
+    for flag in ("-fopenmp", *(["branches-within-32B"] if platform.machine() == "x86_64" else [])):
+        assert (flag in last) == (flag not in unknown)
 
 
 @pytest.mark.slow

@@ -51,8 +51,16 @@ class Panel {
     typedef Compute<S> C;
 
     // Weight rows `first` to `first + have` of `part` times x; meanwhile weights are asked for that are read soon.
-    Panel(const Part<S>& part, int64_t first, int have, const RowGroups<C>& x, const Soon& soon)
-        : part_(part), first_(first), have_(have), x_(x), soon_(soon) {}
+    // `room`: what the function of that name returns.
+    Panel(const Part<S>& part, int64_t first, int have, const RowGroups<C>& x, const Soon& soon, C* room)
+        : part_(part), first_(first), have_(have), x_(x), soon_(soon), sums_(room) {}
+
+    // Memory of the thread that asks, for sums of so many rows.
+    static C* room(int64_t rows) {
+        thread_local Buffer<C> held;
+        held.resize(rows * (PANEL + lanes));
+        return held.data();
+    }
 
     // How many rows are multiplied at once.
     static int at_once(int64_t rows) {
@@ -71,9 +79,9 @@ class Panel {
             else if (x_.most == 2) all<2>();
             else if (x_.most == 4) all<4>();
             else if constexpr (TOGETHER > 4) x_.most == 6 ? all<6>() : all<8>();
-            for (int64_t row = 0; x_.rows <= FEW && row < x_.rows; row++)
+            for (int64_t row = 0; row < x_.rows; row++)
                 for (int n = 0; n < have_; n += lanes)
-                    part_.write(row, first_ + n, std::min(lanes, have_ - n), load<Vec>(found_[row] + n), at_ == 0);
+                    part_.write(row, first_ + n, std::min(lanes, have_ - n), load<Vec>(sums_of(row) + n), at_ == 0);
         }
     }
 
@@ -88,7 +96,9 @@ class Panel {
     const Soon soon_;
     Ahead ahead_;
     int64_t at_ = 0, length_ = 0;
-    alignas(64) C found_[FEW][PANEL + lanes];  // of few rows: written when the panel's are all there
+    C* const sums_;  // of all rows: written when the panel's are all there
+
+    C* sums_of(int64_t row) const { return sums_ + row * (PANEL + lanes); }
 
     // All rows, M at a time, times N weight rows after the other. Of MANY, each weight is widened once.
     template <int M, int N = columns_of(M), bool MANY = false>
@@ -132,9 +142,10 @@ class Panel {
     template <int M, int N, int BYTES, bool MANY, class W>
     void some(int first, int count, const W* w, int64_t w_stride, int64_t length) {
         constexpr int step = Strip<W>::vectors * lanes, LINES = (N * step * BYTES + 63) / 64;
-        // where there are groups enough, some ask for a line in each step; otherwise the first one asks for all
+        // where there are groups enough, all or some of them ask once in each step, evenly, though for a line up to eight
+        // times; otherwise the first one asks for all
         const bool spread = x_.count >= LINES;
-        const int64_t every = spread ? x_.count / LINES : x_.count;
+        const int64_t every = spread ? std::max<int64_t>(1, x_.count / (4 * LINES)) : x_.count;
         if (at_ == 0 && first == 0) {
             const int64_t steps = (have_ + N - 1) / N * (x_.size / step);
             ahead_ = Ahead(soon_, steps * (spread ? (x_.count + every - 1) / every : LINES));
@@ -146,9 +157,7 @@ class Panel {
             if (asks && spread) tile<M, N, 1>(x_.at(p, at_), right, length, flat, ahead_);
             else if (asks) tile<M, N, LINES>(x_.at(p, at_), right, length, flat, ahead_);
             else tile<M, N, 0>(x_.at(p, at_), right, length, flat, ahead_);
-            const auto each = std::make_index_sequence<M>();
-            if constexpr (MANY) write<M, N>(x_.first(p), x_.have(p), first_ + first + n, std::min(N, count - n), flat, each);
-            else hold<M, N>(x_.first(p), x_.have(p), first + n, flat, each);
+            hold<M, N>(x_.first(p), x_.have(p), first + n, flat, std::make_index_sequence<M>());
         };
         if constexpr (MANY) {  // widened weights stay in the nearest cache
             for (int n = 0; n < count; n += N)
@@ -164,30 +173,17 @@ class Panel {
         }
     }
 
-    template <int M, int N, std::size_t... I>
-    void write(int64_t row, int rows, int64_t first, int count, const C* flat, std::index_sequence<I...>) const {
-        (void(int(I) < rows && write_row<M * N, N, int(I) * N>(row + int(I), first, count, flat)), ...);
-    }
-
     // What stands behind the N sums of a row is overwritten by those of the weight rows that come next.
     template <int M, int N, std::size_t... I>
     void hold(int64_t row, int rows, int first, const C* flat, std::index_sequence<I...>) {
         constexpr int width = N > lanes ? 0 : N > 8 ? 16 : N > 4 ? 8 : N > 2 ? 4 : N;
-        (void(int(I) < rows && hold_row<M * N, N, int(I) * N, width>(found_[row + int(I)] + first, flat)), ...);
+        (void(int(I) < rows && hold_row<M * N, N, int(I) * N, width>(sums_of(row + int(I)) + first, flat)), ...);
     }
 
     template <int ALL, int N, int AT, int WIDTH>
     __attribute__((always_inline)) bool hold_row(C* to, const C* flat) {
         if constexpr (WIDTH == 0) std::memcpy(to, flat + AT, N * sizeof(C));
         else store_part(to, from<ALL, AT>(flat, std::make_index_sequence<lanes>()), WIDTH < lanes ? WIDTH : lanes);
-        return true;
-    }
-
-    template <int ALL, int N, int AT>
-    __attribute__((always_inline)) bool write_row(int64_t row, int64_t first, int count, const C* flat) const {
-        part_.write(row, first, std::min(count, lanes), from<ALL, AT>(flat, std::make_index_sequence<lanes>()), at_ == 0);
-        if constexpr (N > lanes)
-            if (count > lanes) write_row<ALL, N - lanes, AT + lanes>(row, first + lanes, count - lanes, flat);
         return true;
     }
 
@@ -234,8 +230,8 @@ class Panels {
         return {i, first, int(std::min(columns_, parts_[i].matrix->outputs - first))};
     }
 
-    // What to ask for while a panel is multiplied: panels of the same run, or, at its end, those that the same thread takes
-    // first in the next product.
+    // What to ask for while a panel is multiplied: panels of the same run, or, at its end, those that the same thread
+    // takes first in the next product.
     Soon soon(int64_t panel, const Shares& shares, const Next<S>& next) const {
         const int64_t bytes = std::max<int64_t>(1, columns_ * size_ * parts_->matrix->bits() / 8);
         const int64_t then = panel + std::max<int64_t>(1, AHEAD_BYTES / bytes), over = then - shares.end();
@@ -276,9 +272,12 @@ void product(const Compute<S>* x, int64_t rows, int64_t size, const Part<S>* par
     const int sharing = is_worth_sharing(threads, rows, panels.weights()) ? threads : 1;
     Shares shares(panels.count(), sharing);
 #pragma omp parallel num_threads(sharing) if (sharing > 1)
-    for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
-        const PanelAt at = panels.at(b);
-        Panel<S>(parts[at.part], at.first, at.have, groups, panels.soon(b, shares, next)).multiply();
+    {
+        Compute<S>* const room = Panel<S>::room(rows);
+        for (int64_t b = shares.next(); b >= 0; b = shares.next()) {
+            const PanelAt at = panels.at(b);
+            Panel<S>(parts[at.part], at.first, at.have, groups, panels.soon(b, shares, next), room).multiply();
+        }
     }
     if (same < num_parts) product(x, rows, size, parts + same, num_parts - same, threads, next);
 }

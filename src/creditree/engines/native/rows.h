@@ -4,8 +4,8 @@
 
 #include "vectors.h"
 
-// What is made of `vectors` * lanes stored values at once: of one vector, they are in order. Otherwise `apart` says which
-// of them come first.
+// What is made of `vectors` * lanes stored values at once: of one vector, they are in order. Otherwise `apart` says
+// which of them come first.
 template <class W>
 struct Strip {
     typedef typename Kind<W>::vec Vec;
