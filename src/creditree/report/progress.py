@@ -131,7 +131,9 @@ class Progress:
             return None
         if stop > start:
             return (end - begin) / (stop - start)
-        return end / stop if stop > 0 else None
+        # the base model is measured once: counted as a step's work, it would foretell hours
+        once = _measuring_s(last) if clock is _elapsed_s else 0.0
+        return (end - once) / stop if stop > 0 else None
 
     def _completed(self) -> float:
         """Return the share of the run that is done, by steps or by a budget, whichever is furthest."""
@@ -202,6 +204,11 @@ def _singles(record: Mapping[str, object]) -> str:
 
 def _elapsed_s(record: Mapping[str, object]) -> float | None:
     return _number(record, "seconds")
+
+
+def _measuring_s(record: Mapping[str, object]) -> float:
+    seconds = record.get("seconds_by_phase")
+    return float(seconds.get("evaluate", 0.0)) if isinstance(seconds, Mapping) else 0.0
 
 
 def _processor_s(record: Mapping[str, object]) -> float | None:

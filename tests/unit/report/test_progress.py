@@ -133,6 +133,15 @@ def test_time_of_training_leaves_measuring_out() -> None:
     assert progress.remaining_s() == pytest.approx(20.0)
 
 
+def test_the_measurement_of_the_base_model_is_no_step_to_come() -> None:
+    """A first step of 32 s after a measurement of 92: 99 steps of 32 s are left, not of 124."""
+    progress = Progress(100, console(terminal=False)[0])
+    progress.update(record(1, seconds=124.0, seconds_by_phase={"evaluate": 92.0, "sample": 32.0}))
+    assert progress.remaining_s() == pytest.approx(99 * 32.0)
+    progress.update(record(2, seconds=154.0, seconds_by_phase={"evaluate": 92.0, "sample": 62.0}))
+    assert progress.remaining_s() == pytest.approx(98 * 30.0)
+
+
 def test_a_resumed_run_is_paced_by_its_new_steps() -> None:
     progress = Progress(100, console(terminal=False)[0])
     progress.update(record(51, seconds=1000.0))
