@@ -11,7 +11,7 @@ import pytest
 from benchmarks import influence, real_decode, report, step
 from benchmarks.cases import CASES, OUR_VARIANTS, TRL_VARIANTS
 from benchmarks.goals import GOALS, Goal
-from benchmarks.gpu_goals import LARGE, LARGE_NF4, RECORDS, gpu_goals
+from benchmarks.gpu_goals import LARGE, LARGE_NF4, RECORDS, TRL_STEPS, gpu_goals
 from benchmarks.measure import Clock, peak_resident_mb, read_prompts, resident_mb, reward_of, spread
 from benchmarks.models import MODELS, model_directory, prompt_file
 from benchmarks.vs_trl import compare, over_imports, over_weights, run_rounds
@@ -196,6 +196,8 @@ def test_goals_of_the_gpu_are_read_from_its_records() -> None:
     assert lines["GRPO step, Qwen2.5-0.5B, 8 x 16, 256 tokens, against TRL's"][2:] == ["6 x", "yes"]
     assert lines["Qwen2-1.5B, T-SPMO, G = 50, bf16: peak"][2:] == ["4 GB", "yes"]
     assert lines["decoding steps that no graph launched"][2:] == ["15", "no"]
+    ranged = {RECORDS: records | {TRL_STEPS: {"wall_s": [8.0, 12.0]}}}
+    assert report.goal_line(gpu_goals()[5], ranged)[2] == "6 x (4 to 6)"
     without = {RECORDS: records | {"trl": {"step": None}}}
     assert report.goal_line(gpu_goals()[5], without)[2] == report.NOT_MEASURED
 

@@ -28,7 +28,7 @@ GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
 """Sums of a tile are cleared in registers, not by memset. Clang refuses this: it does not know it."""
 WHOLE_BRANCHES = "-mbranches-within-32B-boundaries"
 """Intel's processors from Skylake to Cascade Lake decode a loop anew in each round if its branch ends on a boundary of
-32 bytes: tiles took 13 % longer where chance had put it there. Old assemblers do not know this."""
+32 bytes: products of int8 were 12 % slower where chance had put it there. Old assemblers do not know this."""
 ISA = "CREDITREE_ISA"
 """This environment variable names the instructions to use, one of `ISAS`; unset, all that the processor has."""
 ISAS = {"native": "native", "avx512": "x86-64-v4", "avx2": "x86-64-v3"}
