@@ -37,7 +37,7 @@ from creditree.runs.environment import describe_environment
 from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.tasks.split import Split
-from creditree.tasks.task import PromptTemplate
+from creditree.tasks.task import PromptTemplate, Task
 from creditree.train.loop import Loop
 from creditree.train.settings import Parts
 from creditree.verify.reward_function import RewardFunction
@@ -144,10 +144,14 @@ class Bench:
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Bench":
-        """Load the model, attach a fresh adapter and make the parts, as a run does."""
+        """Load everything for the problems of the prompts file."""
+        return cls.on(options, Prompts(tuple(read_prompts(options.prompts))))
+
+    @classmethod
+    def on(cls, options: argparse.Namespace, task: Task) -> "Bench":
+        """Load the model, attach a fresh adapter and make the parts, as a run does, for the problems of a task."""
         ready = resolve(config_of(options))
-        prompts = Prompts(tuple(read_prompts(options.prompts)))
-        parts = replace(build(ready), verifier=RewardFunction(rewards), task=prompts)
+        parts = replace(build(ready), verifier=RewardFunction(rewards), task=task)
         return cls(options, Loop(parts, ready.settings))
 
     @property

@@ -7,14 +7,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks import influence, real_decode, report, step
+from benchmarks import influence, real_decode, report, step, wide_products
 from benchmarks.cases import CASES, OUR_VARIANTS, TRL_VARIANTS
 from benchmarks.goals import GOALS, Goal
 from benchmarks.gpu_goals import LARGE, LARGE_NF4, RECORDS, TRL_STEPS, gpu_goals
 from benchmarks.measure import Clock, peak_resident_mb, read_prompts, resident_mb, reward_of, spread
 from benchmarks.models import MODELS, model_directory, prompt_file
 from benchmarks.vs_trl import compare, over_imports, over_weights, run_rounds
+from creditree.batch import Batch
+from creditree.learner.learner import Learner
+from creditree.learner.stats import StepStats
+from creditree.models import products
 from creditree.models.load import load_model
 
 STEP_KEYS = {
@@ -62,6 +67,24 @@ def test_clock_takes_the_median_of_the_timed_steps() -> None:
         "cpu_s": {"generate": 2.0, "update": 2.0, "step": 2.0},
         "wall_s": {"generate": 4.0, "update": 4.0, "step": 4.0},
     }
+
+
+def test_widened_products_and_torch_s_learn_from_the_same_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[bool] = []
+    step_of = Learner.step
+
+    def watched(self: Learner, batch: Batch, *rest: Any, **more: Any) -> StepStats:
+        seen.append(products.is_widened(torch.ones(8, 1, dtype=torch.bfloat16)))
+        return step_of(self, batch, *rest, **more)
+
+    monkeypatch.setattr(Learner, "step", watched)
+    wide_products.main(["--model", "builtin:word_problems", "--max-new-tokens", "16", "--rounds", "2"])
+    record = json.loads(capsys.readouterr().out)
+    assert seen == [record["widens"], False, True, True, False]  # the step itself, then in turns that alternate
+    assert record["loss_terms"] > 0
+    assert record["ratio"]["min"] <= record["ratio"]["median"] <= record["ratio"]["max"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")

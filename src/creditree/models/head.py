@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from creditree.models.products import is_widened, product_back, wide_product
+
 VOCABULARY_BLOCK = 512
 """Columns of one product on a CPU in float32: MKL repacks the head's rows, and this many stay in its caches. Ours: on
 an EPYC core 192 rows of 512 numbers took 73 GFLOP/s in blocks of 8192, 81 in blocks of 2048, 87 in blocks of 512."""
@@ -32,6 +34,8 @@ class Head:
 
     def logits(self, normed: Tensor, out: Tensor) -> Tensor:
         """Write the logits [n, vocabulary] of normed states [n, width] into the first rows of `out`; return these."""
+        if is_widened(normed):
+            return wide_product(normed, self.weight, out=out[: len(normed)])
         count = len(normed)
         normed, out = self._padded(normed), out[: self.rows(count)]
         for start in range(0, len(self.weight), self._block):
@@ -41,7 +45,7 @@ class Head:
 
     def back(self, grad: Tensor) -> Tensor:
         """Return the gradient of the normed states [n, width] from that of the logits."""
-        return (self._padded(grad) @ self.weight)[: len(grad)]
+        return product_back(self._padded(grad), self.weight)[: len(grad)]
 
     def rows(self, count: int) -> int:
         """Return how many rows `out` must have for the logits of `count` states."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from creditree.models.products import product, product_back
 from creditree.models.quantise import QuantisedLinear
 
 Kept = tuple[Tensor, Tensor | None]
@@ -37,15 +38,12 @@ class Dense:
     bias: Tensor | None
 
     def product(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return x W^T + b, plus `residual`, with one rounding."""
-        if residual is None:
-            return torch.nn.functional.linear(x, self.weight, self.bias)
-        out = torch.addmm(residual, x, self.weight.t())
-        return out if self.bias is None else out.add_(self.bias)
+        """Return x W^T + b, plus `residual`."""
+        return product(x, self.weight, self.bias, residual)
 
     def product_back(self, grad: Tensor) -> Tensor:
         """Return grad W."""
-        return grad @ self.weight
+        return product_back(grad, self.weight)
 
     def rows(self, start: int, stop: int) -> "Dense":
         """Return the part that gives outputs [start, stop)."""

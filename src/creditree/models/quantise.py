@@ -22,9 +22,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 from creditree.errors import ModelError
+from creditree.models.products import product, product_back
 
 Quantisation = Literal["int8", "nf4"]
 QUANTISATIONS: tuple[Quantisation, ...] = ("int8", "nf4")
@@ -62,11 +62,11 @@ class QuantisedLinear(torch.nn.Linear):
 
     def product(self, input: Tensor) -> Tensor:
         """Return input W^T + b, without autograd."""
-        return linear(input, self.matrix(input.dtype), self._bias(input.dtype))
+        return product(input, self.matrix(input.dtype), self._bias(input.dtype))
 
     def product_back(self, grad: Tensor) -> Tensor:
         """Return grad W, without autograd."""
-        return grad @ self.matrix(grad.dtype)
+        return product_back(grad, self.matrix(grad.dtype))
 
     def _bias(self, dtype: torch.dtype) -> Tensor | None:
         bias: Tensor | None = self.bias
@@ -116,12 +116,12 @@ class Int8Linear(QuantisedLinear):
 
     def product(self, input: Tensor) -> Tensor:
         """Return (input codes^T) scale + b."""
-        out, bias = linear(input, self.weight.to(input.dtype)).mul_(self.scale), self._bias(input.dtype)
+        out, bias = product(input, self.weight).mul_(self.scale), self._bias(input.dtype)
         return out if bias is None else out.add_(bias)
 
     def product_back(self, grad: Tensor) -> Tensor:
         """Return (grad scale) codes."""
-        return grad.clone().mul_(self.scale) @ self.weight.to(grad.dtype)
+        return product_back(grad.clone().mul_(self.scale), self.weight)
 
 
 class Nf4Linear(QuantisedLinear):

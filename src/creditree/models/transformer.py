@@ -15,6 +15,7 @@ from creditree.models.lean import LeanLayer, turn_of
 from creditree.models.lean_weights import lean_layer
 from creditree.models.network import Network
 from creditree.models.norm import Norm
+from creditree.models.products import is_widened, wide_product
 from creditree.models.reading import one_sentence, reason_of
 
 Rope = tuple[Tensor, Tensor]
@@ -149,6 +150,8 @@ class Transformer(Network):
 
     def logits(self, normed: Tensor) -> Tensor:
         """Return the next-token logits of normed hidden states."""
+        if self._lean_head is not None and is_widened(normed) and not normed.requires_grad:
+            return wide_product(normed, self._lean_head.weight)
         return self._head(normed)  # type: ignore[no-any-return]
 
     def head_rows(self, count: int) -> int:

@@ -212,7 +212,7 @@ def preferred_precision(request: Request, shape: Shape) -> str:
     if request.dtype is not None:
         return request.dtype
     on_host = not is_on_gpu(request.device)
-    return "float32" if on_host and shape.num_parameters <= SMALL else fastest_precision(request.device).dtype
+    return "float32" if on_host and shape.num_parameters <= SMALL else fastest_precision(request.device, shape).dtype
 
 
 def precisions(request: Request, frame: Frame) -> tuple[str, ...]:

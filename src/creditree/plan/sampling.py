@@ -8,6 +8,8 @@ from creditree.engines.requests import PREFILL_TOKENS
 from creditree.engines.static.grid import Traffic, arrange
 from creditree.engines.static.kernels.tiles import FEWEST_BYTES, MOST_ROWS, MOST_SPLITS, row_block
 from creditree.models.footprint import weight_bytes
+from creditree.models.products import FEWEST_ROWS, OUTPUTS, ROWS
+from creditree.models.quantise import QUANTISATIONS
 from creditree.plan.store import EngineCall, carried
 from creditree.plan.workload import Workload
 
@@ -79,7 +81,8 @@ def torch_bytes(work: Workload, calls: list[EngineCall]) -> int:
         tokens = min(PREFILL_TOKENS, _prefilled(work, call))
         shared = shape.num_heads // shape.num_kv_heads
         prefill = max(prefill, tokens * ((width + 2 * (work.queries + 2 * work.keys)) * s + call.length * (1 + shared)))
-    return max(drawing, decoding, prefill) + matrix_bytes(work)
+    beside = max(gate_up_bytes(work, PREFILL_TOKENS), down_bytes(work, PREFILL_TOKENS))
+    return max(drawing, decoding, prefill) + beside
 
 
 def static_bytes(work: Workload, calls: list[EngineCall]) -> int:
@@ -118,8 +121,29 @@ def triton_bytes(work: Workload, rows: int) -> int:
     return 2 * padded * (states * work.item + MOST_SPLITS * shape.hidden_size * 4)
 
 
-def matrix_bytes(work: Workload) -> int:
-    """Bytes of one dequantised matrix, the largest, while it is multiplied with: 0 unless the base is quantised."""
-    if work.dtype not in ("int8", "nf4"):
+def gate_up_bytes(work: Workload, tokens: int) -> int:
+    """What the products of `tokens` states with gate and up need beside both: one matrix, unless it is quantised."""
+    together = 1 if work.dtype in QUANTISATIONS else 2
+    return _product_bytes(work, tokens, work.shape.hidden_size, together * work.shape.intermediate_size)
+
+
+def down_bytes(work: Workload, tokens: int) -> int:
+    """The same of the product that leads back to hidden states."""
+    return _product_bytes(work, tokens, work.shape.intermediate_size, work.shape.hidden_size)
+
+
+def _product_bytes(work: Workload, tokens: int, inputs: int, outputs: int) -> int:
+    """The dequantised matrix, inputs outputs s;  where products are widened, `widened_bytes`, from int8 at once."""
+    whole = work.dtype in QUANTISATIONS and not (work.widened and work.dtype == "int8")
+    return whole * inputs * outputs * work.item + widened_bytes(work, tokens, inputs, outputs)
+
+
+def widened_bytes(work: Workload, tokens: int, inputs: int, outputs: int) -> int:
+    """States, a block of the matrix and their product in float32, where products are widened (`models/products.py`).
+
+    With r = min(tokens, 1024) and o = min(outputs, 1024): 4 (r inputs + o inputs + r o).
+    """
+    if not work.widened or tokens < FEWEST_ROWS:
         return 0
-    return work.shape.hidden_size * work.shape.intermediate_size * work.item
+    rows, block = min(tokens, ROWS), min(outputs, OUTPUTS)
+    return 4 * (rows * inputs + block * inputs + rows * block)

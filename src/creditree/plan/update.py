@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from creditree.learner.head import rows_per_chunk
-from creditree.plan.sampling import matrix_bytes
+from creditree.plan.sampling import down_bytes, gate_up_bytes, widened_bytes
 from creditree.plan.skeleton import PlannedStretch, attention_size
 from creditree.plan.workload import Workload
 
@@ -40,7 +40,8 @@ def update_size(work: Workload, stack: list[PlannedStretch]) -> UpdateSize:
     for stretch in stack:
         below = backward_bytes(work, stretch.tokens) - last_bytes(work, stretch) if work.layers_below else 0
         back = max(back, backward_bytes(work, stretch.rows), below)
-    return UpdateSize(activations, head, attention, max(0, back + matrix_bytes(work) - head))
+    back += beside_products(work, max(s.tokens if work.layers_below else s.rows for s in stack))
+    return UpdateSize(activations, head, attention, max(0, back - head))
 
 
 def layer_bytes(work: Workload, stretch: PlannedStretch) -> int:
@@ -80,12 +81,25 @@ def mask_bytes(work: Workload, stretch: PlannedStretch) -> int:
 def head_bytes(work: Workload, stretch: PlannedStretch) -> int:
     """Logits of a chunk of c rows, and probabilities where they need another type: c V (s, and 4 if s < 4).
 
-    And the gradient of r rows, r hidden s.
+    And the gradient of r rows, r hidden s;  where products are widened, what that takes (`widened_bytes`).
     """
     vocabulary = work.shape.vocab_size
     chunk = rows_per_chunk(vocabulary, stretch.rows, on_host=work.on_host)
     each = work.item + (4 if work.item < 4 else 0)
-    return chunk * vocabulary * each + stretch.rows * work.shape.hidden_size * work.item
+    hidden = work.shape.hidden_size
+    widened = widened_bytes(work, chunk, hidden, vocabulary)
+    return chunk * vocabulary * each + stretch.rows * hidden * work.item + widened
+
+
+def beside_products(work: Workload, tokens: int) -> int:
+    """What products need in the backward pass of n tokens, beside what `backward_bytes` counts.
+
+    While down's goes back, the gradients of gate and up are not there yet, n 2 mlp s;  and what scales those of int8,
+    n mlp 4, is gone when they are widened.
+    """
+    mlp = tokens * work.shape.intermediate_size
+    gone = 4 * mlp if work.widened and work.dtype == "int8" else 0
+    return max(gate_up_bytes(work, tokens) - gone, down_bytes(work, tokens) - 2 * mlp * work.item)
 
 
 def backward_bytes(work: Workload, tokens: int) -> int:

@@ -11,6 +11,11 @@ NUM_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "int8"
 """Bytes of one activation, by the base model's precision: quantised models compute in bfloat16."""
 
 
+def is_narrow(dtype: Dtype) -> bool:
+    """Return whether activations are bfloat16."""
+    return NUM_BYTES[dtype] == 2
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A training step, as far as memory and work depend on it. Tokens and rows are counts at most.
@@ -28,7 +33,8 @@ class Workload:
     raise `problems` to (`problems_assumed`: a guess, where it has no bound);  `mini_batch`: completions of one
     optimiser step (None: all);  `off_policy`: the groups of the next problems are sampled beside the forks of these;
     `grouped`: whether `group` is the method's number of that name, or all that an explorer takes of a problem, which
-    does not say how;  `remote`: another process samples, whose memory is not counted.
+    does not say how;  `remote`: another process samples, whose memory is not counted;  `widened`: torch takes products
+    of bfloat16 in float32 (`models/products.py`).
     """
 
     shape: Shape
@@ -65,6 +71,7 @@ class Workload:
     withheld: int = 0
     grouped: bool = True
     remote: bool = False
+    widened: bool = False
 
     @property
     def group_key(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from creditree.disk import opened
 from creditree.errors import RunError
+from creditree.processor import processor_name
 
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "safetensors", "pyarrow")
 _MIB = 2**20
@@ -27,7 +28,7 @@ def describe_environment() -> dict[str, object]:
         "python": platform.python_version(),
         **{name: _version(name) for name in _LIBRARIES},
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": processor_name(),
         "cores": num_cores(),
         **_gpu(),
     }
@@ -90,15 +91,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _gpu() -> dict[str, object]:

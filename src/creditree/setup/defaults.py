@@ -130,7 +130,7 @@ def _device(config: RunConfig, shape: Shape) -> Found:
 def _dtype(config: RunConfig, shape: Shape) -> Found:
     if config.train.weights == "all":
         return None
-    fastest = fastest_precision(config.model.device)
+    fastest = fastest_precision(config.model.device, shape)
     return fastest.dtype, fastest.why
 
 

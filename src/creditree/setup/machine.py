@@ -9,13 +9,12 @@ import torch
 
 from creditree.disk import is_file
 from creditree.engines.native.library import can_compile
+from creditree.models.shapes import Shape
+from creditree.processor import multiplies_bfloat16
 
 SHARE = 0.8
 """Of the free memory: the rest is for the interpreter, its libraries, and others."""
 _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_CPU = Path("/proc/cpuinfo")
-_BF16_PRODUCTS = {"avx512_bf16", "amx_bf16", "bf16"}
-"""What Linux calls a processor's instructions that multiply bfloat16; the last is Arm's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +25,23 @@ class Precision:
     why: str
 
 
-def fastest_precision(device: str) -> Precision:
+def fastest_precision(device: str, shape: Shape) -> Precision:
     """Return the precision in which a real model decodes fastest on `device`, without loading or measuring anything.
 
     Decoding a few rows reads every weight once a token, so the speed is that of the memory, and bfloat16 reads half of
-    what float32 does. It loses where products are slow in it: torch on a processor without instructions for it.
+    what float32 does. It loses where products are slow in it: torch on a processor without instructions for it. Torch
+    decodes where native code cannot be compiled, and models that are run by their own forward pass.
     int8 and nf4 read less still, but change the base, so they are for who asks for them.
     """
     if is_on_gpu(device):
         return Precision("bfloat16", "a GPU reads half the bytes of float32 and multiplies several times faster")
-    if can_compile("bfloat16"):
+    if shape.whole is None and can_compile("bfloat16"):
         return Precision("bfloat16", "native decoding reads half the bytes of float32 and widens them in registers")
-    if _flags() & _BF16_PRODUCTS:
+    if multiplies_bfloat16():
         return Precision("bfloat16", "torch decodes, and this processor has instructions for bfloat16")
+    if 4 * shape.num_parameters > usable_memory(device) // 2:
+        return Precision("bfloat16", "float32 is faster here, and would take more than half of the memory that is free")
     return Precision("float32", "torch decodes, and this processor has no instructions for bfloat16")
-
-
-def _flags() -> set[str]:
-    """Return the names of the processor's instruction sets, as far as the system tells."""
-    try:
-        lines = _CPU.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
 
 
 def is_on_gpu(device: str) -> bool:

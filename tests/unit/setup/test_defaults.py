@@ -26,7 +26,7 @@ REPLAYS = {"method.successes", "method.failures"}
 @pytest.fixture(autouse=True)
 def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "default_device", lambda: "cpu")
-    monkeypatch.setattr(defaults, "fastest_precision", lambda device: Precision("bfloat16", "it is"))
+    monkeypatch.setattr(defaults, "fastest_precision", lambda device, shape: Precision("bfloat16", "it is"))
     monkeypatch.setattr(defaults, "usable_memory", lambda device: 64 * 10**9)
 
 
@@ -172,7 +172,7 @@ def test_a_continued_run_takes_what_it_was_started_with(monkeypatch: pytest.Monk
     asked = parse(REAL + "sampling: {max_new_tokens: 50}\n")
     recorded = settled(resolved(asked)[0])
     monkeypatch.setattr(defaults, "usable_memory", lambda device: 4 * 10**9)
-    monkeypatch.setattr(defaults, "fastest_precision", lambda device: Precision("float32", "it is"))
+    monkeypatch.setattr(defaults, "fastest_precision", lambda device, shape: Precision("float32", "it is"))
     again, choices = resolved(asked, recorded=parse(dump_config(recorded)))
     assert choices == ()
     assert dump_config(settled(again)) == dump_config(recorded)

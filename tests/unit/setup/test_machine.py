@@ -1,15 +1,20 @@
 """What the machine is said to offer, and what this process is said to have held."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from creditree import processor
 from creditree.engines.native import library
+from creditree.models.shapes import PUBLIC_SHAPES, Shape
 from creditree.setup import machine
 from creditree.setup.machine import SHARE, default_device, fastest_precision, peak_memory, usable_memory
 
+LAYERED = PUBLIC_SHAPES["Qwen/Qwen2-0.5B"]
+WHOLE = replace(LAYERED, whole="it is not of the family", counted=270_000_000)
 LATE = 10_000_000
 """The system counts pages a little late."""
 
@@ -48,19 +53,31 @@ def test_the_device_is_one_that_torch_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "native", "device", "expected"),
+    ("flags", "native", "shape", "device", "expected"),
     [
-        ("avx2", True, "cpu", "bfloat16"),
-        ("avx2 avx512_bf16", False, "cpu", "bfloat16"),
-        ("avx2", False, "cpu", "float32"),
-        ("avx2", False, "cuda:1", "bfloat16"),
+        ("avx2", True, LAYERED, "cpu", "bfloat16"),
+        ("avx2 avx512_bf16", False, LAYERED, "cpu", "bfloat16"),
+        ("avx2", False, LAYERED, "cpu", "float32"),
+        ("avx2", True, WHOLE, "cpu", "float32"),  # native code does not run it
+        ("avx2 avx512_bf16", True, WHOLE, "cpu", "bfloat16"),
+        ("avx2", True, replace(WHOLE, counted=10**9), "cpu", "float32"),
+        ("avx2", True, replace(WHOLE, counted=10**9 + 1), "cpu", "bfloat16"),
+        ("avx2", False, WHOLE, "cuda:1", "bfloat16"),
     ],
 )
 def test_bfloat16_is_fastest_unless_torch_has_to_emulate_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, native: bool, device: str, expected: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    native: bool,
+    shape: Shape,
+    device: str,
+    expected: str,
 ) -> None:
+    monkeypatch.setattr(machine, "usable_memory", lambda device: 8 * 10**9)
     (tmp_path / "cpuinfo").write_text(f"model name: bfloat16 maker\nflags: fpu {flags}\n")
-    monkeypatch.setattr(machine, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "multiplies_bfloat16", processor.multiplies_bfloat16.__wrapped__)
     monkeypatch.setenv(library.SWITCH, "1" if native else "0")
     monkeypatch.setattr(library, "compiler_path", lambda: "/usr/bin/c++")
-    assert fastest_precision(device).dtype == expected
+    assert fastest_precision(device, shape).dtype == expected

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from creditree.engines.native.cache import BUILDING, keep
 from creditree.errors import ConfigError
+from creditree.processor import processor_lines
 
 KINDS = {"float32": 0, "float64": 1, "bfloat16": 2}
 SOURCES = (
@@ -171,9 +172,6 @@ def _first_line(error: Exception) -> str:
 @cache
 def _processor() -> str:
     """What -march=native depends on: a home directory may be shared by different machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
     wanted = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+    lines = {line for line in processor_lines() if line.startswith(wanted)}
+    return "\n".join(sorted(lines)) or f"{platform.machine()} {platform.processor()}"
