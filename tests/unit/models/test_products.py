@@ -13,7 +13,7 @@ from creditree.models.products import FEWEST_ROWS, OUTPUTS, ROWS, is_widened, pr
 
 BF16 = torch.bfloat16
 ROUNDING = 2.0**-8
-"""Numbers of 8 bits are 2^-7 apart, relative to the power of two below them: rounding is off by half of that at most."""
+"""Numbers of 8 bits are 2^-7 of the power of two below them apart: rounding is off by half of that at most."""
 SIZES = [(FEWEST_ROWS, 3, 5), (ROWS + 1, 6, OUTPUTS + 1), (40, OUTPUTS - 1, 7), (2 * ROWS, 2, OUTPUTS), (9, 1, 2)]
 """(states, inputs, outputs): within a block, to its end, and one beyond it, of states and of outputs."""
 
