@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `benchmarks`
 from benchmarks.decode_sides import Endless, Generate, LlamaCpp, Load, Ours, llama_file, source_file, weights_of
 from benchmarks.llama_environment import LLAMA_VERSION, llama_python
 from benchmarks.machine_peaks import Peaks
-from benchmarks.report import real_decode_records
+from benchmarks.report import lines_of
 from benchmarks.trl_environment import cache_directory
 from creditree.engines.native.compiler import ISA, ISAS
 from creditree.engines.native.library import identity
@@ -132,7 +132,7 @@ def table(options: argparse.Namespace) -> None:
     for name in MODELS:
         source_file(name)  # a sentence now, before anything is measured
     options.results.mkdir(parents=True, exist_ok=True)
-    there = {tuple(one[key] for key in CELL) for one in real_decode_records(options.results)}
+    there = {tuple(one[key] for key in CELL) for one in lines_of("real_decode", options.results)}
     both = [("native", model, dtype, model == "qwen" and dtype in DTYPES[2:]) for model in MODELS for dtype in DTYPES]
     alone = [("avx2", "smollm2", dtype, True) for dtype in DTYPES] + [
         ("avx2", "qwen", dtype, True) for dtype in DTYPES[:2]

@@ -107,10 +107,45 @@ def throughput_table(raw: Raw) -> str:
     return markdown_table(["model", "rows", "creditree", "generate", "ratio", "tokens / rows decoded"], lines)
 
 
-def real_decode_records(results: Path = RESULTS) -> list[Record]:
-    """Return what `real_decode.py` measured, a record for each cell."""
-    path = results / "real_decode.jsonl"
+def lines_of(name: str, results: Path = RESULTS) -> list[Record]:
+    """Return the records of a benchmark that keeps a line for each cell."""
+    path = results / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def wide_products_table(records: list[Record]) -> str:
+    """Return what an update takes with products in float32 and with torch's own of bfloat16."""
+    header = [
+        "model",
+        "precision",
+        "method",
+        "instructions",
+        "tokens forwarded",
+        "in the loss",
+        "CPU s",
+        "torch's",
+        "ratio",
+    ]
+    lines = [
+        [
+            one["model"].removesuffix(".gguf"),
+            one["dtype"],
+            one["method"],
+            (one["instructions"] or "all there are").lower(),
+            str(one["tokens_forwarded"]),
+            str(one["loss_terms"]),
+            f"{one['update_s']:.3g}",
+            f"{one['torch_s']:.3g}",
+            ranged(one["ratio"], "x"),
+        ]
+        for one in records
+    ]
+    return markdown_table(header, lines) + _made_on(records)
+
+
+def _made_on(records: list[Record]) -> str:
+    made = sorted({f"{one['environment']['cpu']}, commit {one['environment']['commit']}" for one in records})
+    return "".join(f"\nMade on {one}.\n" for one in made)
 
 
 def real_decode_table(records: list[Record]) -> str:
@@ -124,8 +159,7 @@ def real_decode_table(records: list[Record]) -> str:
         + [f"{100 * one[key]:.0f} %" for key in ("of_read", "of_peak", "of_limit")]
         for one in records
     ]
-    made = sorted({f"{one['environment']['cpu']}, commit {one['environment']['commit']}" for one in records})
-    return markdown_table(header, lines) + "".join(f"\nMade on {one}.\n" for one in made)
+    return markdown_table(header, lines) + _made_on(records)
 
 
 def plan_table() -> str:
@@ -164,7 +198,8 @@ def sections(raw: Raw) -> dict[str, str]:
         "gpu plan": plan_table(),
         "seconds": seconds_table(raw),
         "throughput": throughput_table(raw),
-        "real decode": real_decode_table(real_decode_records()),
+        "real decode": real_decode_table(lines_of("real_decode")),
+        "wide products": wide_products_table(lines_of("wide_products")),
         "provenance": provenance(used),
     }
 

@@ -14,6 +14,7 @@ from creditree.models.attention import ATTENTION
 from creditree.models.directory import locate
 from creditree.models.finite import check_finite
 from creditree.models.layout import NotLayeredError
+from creditree.models.products import multiply_wide
 from creditree.models.reading import load_config, load_generation, load_tokenizer, load_weights, reading
 from creditree.models.texts import Texts
 from creditree.models.transformer import Transformer
@@ -126,6 +127,8 @@ def _run_as(model: Any, reason: str | None) -> Transformer | WholeModel:
         except NotLayeredError as error:  # what only the weights at hand show
             reason = error.reason
             model.set_attn_implementation(attention_of(model.config))
+    if reason != DIVIDED:  # what gathers layers hooks into their own products
+        multiply_wide(model)
     return WholeModel(model, reason)
 
 

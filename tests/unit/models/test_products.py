@@ -1,6 +1,7 @@
 """Products in float32 of what is bfloat16: against the exact ones, and that nothing else is touched."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,17 @@ from torch.nn.functional import linear
 
 from creditree.models import products
 from creditree.models.head import Head
-from creditree.models.products import FEWEST_ROWS, OUTPUTS, ROWS, is_widened, product, product_back, wide_product
+from creditree.models.products import (
+    FEWEST_ROWS,
+    OUTPUTS,
+    ROWS,
+    is_widened,
+    multiply_wide,
+    product,
+    product_back,
+    wide_product,
+)
+from tests.tiny_models import other_model
 
 BF16 = torch.bfloat16
 ROUNDING = 2.0**-8
@@ -120,3 +131,39 @@ def test_everything_else_is_torch_s_own_product(
     assert torch.equal(product(x, weight, bias), linear(x, weight, bias))
     assert torch.equal(product(x, weight, bias, residual), torch.addmm(residual, x, weight.T) + bias)
     assert torch.equal(product_back(residual, weight), residual @ weight)
+
+
+@pytest.mark.parametrize("kind", ["phi3", "gpt2", "gemma3_text"])
+def test_a_model_that_is_run_whole_is_as_near_to_the_truth_as_with_torch_s_products(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The truth: the same weights in float64. Logits, and the gradient of the embeddings through all layers."""
+    gaps = {}
+    for instructions in (False, True):
+        monkeypatch.setattr(products, "multiplies_bfloat16", lambda there=instructions: there)
+        model = other_model(kind, BF16).requires_grad_(False)
+        multiply_wide(model)
+        found, exact = run(model), run(other_model(kind, BF16).double().requires_grad_(False))
+        pairs = zip(found, exact, strict=True)
+        gaps[instructions] = [float((one.double() - truth).norm() / truth.norm()) for one, truth in pairs]
+        wide = [module for module in model.modules() if "forward" in vars(module)]
+        assert bool(wide) is not instructions
+    assert all(0 < ours < 1.25 * theirs < 0.25 for ours, theirs in zip(gaps[False], gaps[True], strict=True)), gaps
+
+
+def run(model: Any) -> tuple[Tensor, Tensor]:
+    """Logits [20, V] of some tokens, and the gradient of a sum of them with respect to the embeddings."""
+    states = model.get_input_embeddings()(torch.arange(20)[None] % 13 + 2).detach().requires_grad_()
+    logits = model(inputs_embeds=states, use_cache=False).logits[0]
+    (logits.float() * torch.arange(logits.numel()).sin().view_as(logits)).sum().backward()
+    assert states.grad is not None
+    return logits.detach(), states.grad
+
+
+def test_weights_that_learn_have_their_gradient_from_torch() -> None:
+    layer = torch.nn.Linear(6, 5, dtype=BF16)
+    multiply_wide(layer)
+    x = drawn(20, 6, seed=1)
+    assert torch.equal(layer(x), linear(x, layer.weight, layer.bias))
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None
