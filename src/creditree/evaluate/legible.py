@@ -151,6 +151,11 @@ class Alarm:
         self._examples: dict[Kind, str] = {}
         self._rung: set[Kind] = set()
 
+    @property
+    def has_rung(self) -> bool:
+        """Whether anything was told."""
+        return bool(self._rung)
+
     def take(self, counts: Counts, example: Callable[[Kind], str], where: str = "") -> None:
         """Take some more completions; `example` returns the text of one of them with a kind of trouble they have."""
         self._counts += counts

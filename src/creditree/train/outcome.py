@@ -30,6 +30,7 @@ from creditree.report.summary import summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
 from creditree.train.pace import eager_words
+from creditree.train.sameness import EASIER, HARDER, VARIED
 from creditree.train.settings import WarmStart
 from creditree.train.trainer import Trainer
 
@@ -139,17 +140,17 @@ def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_update
         (
             counts.solved == judged,
             "every completion was right",
-            "take harder problems: there is nothing to gain on these",
+            HARDER,
         ),
         (
             counts.worthless == judged,
             "every completion got the reward 0",
-            "take easier problems or a stronger base model, and check that reward reads the answers",
+            EASIER,
         ),
         (
             True,
             "in each problem all completions got the same reward, or rewards that differ by next to nothing",
-            "raise method.group or sampling.temperature, or take problems that are solved now and then",
+            VARIED,
         ),
     )
     cause, cure = next((cause, cure) for holds, cause, cure in causes if holds)

@@ -21,6 +21,7 @@ from creditree.train.loop import Loop
 from creditree.train.pace import eager_words, first_step
 from creditree.train.page import PageWriter
 from creditree.train.record import step_record
+from creditree.train.sameness import Sameness
 from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
@@ -57,6 +58,7 @@ class Trainer:
         self._told: set[str] = set()
         self._skips_told = 0
         self._alarm: Alarm | None = None
+        self._sameness = Sameness()
         self._steps_made = 0
         self._eager_told = False
         self._started = perf_counter()
@@ -201,6 +203,9 @@ class Trainer:
             self._told.add(detail)
             self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
         self._check_legible(result)
+        same = self._sameness.take(len(result.explored), result.mixed_share, result.useful_share, result.cost)
+        if same is not None and (self._alarm is None or not self._alarm.has_rung):  # that says more
+            self.watcher.message(f"warning: step {self.state.step}: {same}")
         for skip in result.skips:
             if self._skips_told < MOST_SKIPS_TOLD:
                 self.watcher.message(f"step {self.state.step}: an update is left out: {skip_words(skip)}")
