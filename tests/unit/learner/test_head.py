@@ -105,10 +105,10 @@ def test_nothing_asked_nothing_computed() -> None:
     assert grad.shape == (0, 32)
 
 
-def test_a_chunk_holds_four_million_logits_but_at_least_64_rows() -> None:
+def test_a_chunk_holds_six_million_logits_but_at_least_192_rows() -> None:
     assert rows_per_chunk(512, 20_000, on_host=True) == 10_000  # at most 12,288, so two chunks
     assert rows_per_chunk(32768, 1000, on_host=True) == 167  # at most 192, so six chunks
-    assert rows_per_chunk(151936, 100, on_host=True) == 50  # at most 64, so two chunks
+    assert rows_per_chunk(151936, 200, on_host=True) == 100  # at most 192, so two chunks
     assert rows_per_chunk(151936, 5, on_host=True) == 5
     assert rows_per_chunk(512, 0, on_host=True) == 1
     assert rows_per_chunk(151936, 1000, on_host=False) == 334  # at most 441, so three chunks
