@@ -19,8 +19,8 @@ MAX_LOGITS_ON_GPU = 1 << 26
 """The same on a GPU: 268 MB in float32. With a vocabulary of 151,936 that is 441 rows, where launching the kernels of a
 chunk does not take longer than running them. Ours."""
 LEAST_ROWS = 192
-"""Rows of a chunk, whatever the vocabulary: with fewer, the head's weights are read more often than they are used. Ours:
-with a vocabulary of 151,936 a whole update of GRPO takes 1.2 times as long with 64."""
+"""Rows of a chunk, whatever the vocabulary: with fewer, the head's weights are read more often than they are used.
+Ours: with a vocabulary of 151,936 a whole update of GRPO takes 1.2 times as long with 64."""
 
 TermLoss = Callable[[Tensor, slice], Tensor]
 """The loss of some terms, a scalar with gradient, from their log-probabilities and which terms they are."""

@@ -1,7 +1,7 @@
 """Products of states and matrices, y = x W^T + b and dx = dy W, as fast as the processor at hand can.
 
-Torch takes products of bfloat16 two to five times as long as those of float32 on a processor that has no instructions
-for them, as most laptops' (`benchmarks/wide_products.py`). There they are taken in float32, blocks of the matrix being
+Torch takes products of bfloat16 several times as long as those of float32 on a processor that has no instructions for
+them, as most laptops' (`benchmarks/wide_products.py`). There they are taken in float32, blocks of the matrix being
 widened one at a time while they are multiplied: sums are exact to float32, and each result is rounded once.
 """
 
