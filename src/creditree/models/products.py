@@ -28,9 +28,12 @@ ROWS = 1024
 
 def is_widened(states: Tensor) -> bool:
     """Return whether products of states [..., inputs] are taken in float32."""
-    if states.dtype != torch.bfloat16 or states.device.type != "cpu" or multiplies_bfloat16():
-        return False
-    return states.numel() >= FEWEST_ROWS * states.shape[-1]
+    return is_slow(states) and states.numel() >= FEWEST_ROWS * states.shape[-1]
+
+
+def is_slow(tensor: Tensor) -> bool:
+    """Return whether torch's own products of a tensor are slow here."""
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and not multiplies_bfloat16()
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
@@ -89,10 +92,8 @@ def multiply_wide(model: torch.nn.Module) -> None:
 
     Their gradients go to what they are given alone.
     """
-    if multiplies_bfloat16():
-        return
     for module in model.modules():
-        if type(module) in (torch.nn.Linear, Conv1D) and module.weight.dtype == torch.bfloat16:
+        if type(module) in (torch.nn.Linear, Conv1D) and is_slow(module.weight):
             module.forward = partial(_multiplied, module)
 
 

@@ -137,16 +137,8 @@ def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_update
             "in nearly no completion an answer was found",
             "look at the completions in rollouts/, and at task.prompt and reward",
         ),
-        (
-            counts.solved == judged,
-            "every completion was right",
-            HARDER,
-        ),
-        (
-            counts.worthless == judged,
-            "every completion got the reward 0",
-            EASIER,
-        ),
+        (counts.solved == judged, "every completion was right", HARDER),
+        (counts.worthless == judged, "every completion got the reward 0", EASIER),
         (
             True,
             "in each problem all completions got the same reward, or rewards that differ by next to nothing",
