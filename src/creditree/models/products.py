@@ -92,8 +92,9 @@ def multiply_wide(model: torch.nn.Module) -> None:
 
     Their gradients go to what they are given alone.
     """
-    for module in model.modules():
-        if type(module) in (torch.nn.Linear, Conv1D) and is_slow(module.weight):
+    linears: list[Any] = [module for module in model.modules() if type(module) in (torch.nn.Linear, Conv1D)]
+    for module in linears:
+        if is_slow(module.weight):
             module.forward = partial(_multiplied, module)
 
 
