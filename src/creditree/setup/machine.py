@@ -40,7 +40,7 @@ def fastest_precision(device: str, shape: Shape) -> Precision:
     if multiplies_bfloat16():
         return Precision("bfloat16", "torch decodes, and this processor has instructions for bfloat16")
     if 4 * shape.num_parameters > usable_memory(device) // 2:
-        return Precision("bfloat16", "float32 is faster here, and would take more than half of the memory that may be used")
+        return Precision("bfloat16", "float32 is faster, and would take more than half of the memory that may be used")
     return Precision("float32", "torch decodes, and this processor has no instructions for bfloat16")
 
 
