@@ -143,11 +143,11 @@ def test_a_smaller_precision_is_taken_where_memory_is_short(memory: float, dtype
         assert choose(work, asked.memory, free_of(config.train)) is not None
 
 
-@pytest.mark.parametrize(("memory", "group"), [(4.4, 16), (4.0, 8), (3.7, 4)])
+@pytest.mark.parametrize(("memory", "group"), [(4.45, 16), (4.05, 8), (3.8, 4)])
 def test_a_smaller_group_is_taken_where_that_is_what_memory_needs(
     memory: float, group: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With keys and values of a whole step held, replays too, groups of 16 need 4.32 GB, of 8 3.90, of 4 3.68.
+    """With keys and values of a whole step held, replays too, groups of 16 need 4.42 GB, of 8 3.99, of 4 3.78.
 
     On a processor that multiplies bfloat16; others widen, which takes some 80 MB.
     """
