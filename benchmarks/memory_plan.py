@@ -42,9 +42,8 @@ from creditree.models.transformer import Transformer
 from creditree.piece import fitted
 from creditree.plan.prediction import predict
 from creditree.plan.skeleton import bush_expected
-from creditree.plan.workload import Workload, is_narrow
+from creditree.plan.workload import Workload, is_widened
 from creditree.problem import Problem
-from creditree.processor import multiplies_bfloat16
 from creditree.rng import Key
 from creditree.runs.environment import describe_environment
 from creditree.signals import NO_SIGNALS, InfluenceSource, Signals
@@ -171,7 +170,7 @@ class Run:
             static=self.device != "cpu" and case.trained == "adapter",
             native=self.device == "cpu",
             branches=sampled.branches, influence=sampled.signals.influence, all_weights=case.trained == "all",
-            widened=self.device == "cpu" and is_narrow(case.dtype) and not multiplies_bfloat16(),
+            widened=is_widened(case.dtype, on_host=self.device == "cpu"),
         )  # fmt: skip
 
     def sample(self, step: int) -> list[Forest]:

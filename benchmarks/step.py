@@ -46,15 +46,16 @@ LEARNING_RATE = 1e-6  # TRL's default
 
 
 class CountedLearner:
-    """A learner that counts the operations of its step, which slows it down, and where the step needs logits.
+    """A learner that keeps the batch of its step, and counts its operations, which slows it down, and its logits.
 
-    `counter`: None where operations cannot be counted.
+    `counter`: None where operations cannot be counted, or need not be.
     """
 
     def __init__(self, learner: Learner, counter: FlopCounterMode | None) -> None:
         self.learner = learner
         self.counter = counter
         self.logit_positions = 0
+        self.batch: Batch | None = None
 
     @property
     def keep_zero_advantage(self) -> bool:
@@ -67,7 +68,7 @@ class CountedLearner:
 
     def step(self, batch: Batch, key: Key, learning_rate: float, *, at_old: bool = False) -> StepStats:
         """Make one optimiser step."""
-        self.logit_positions = len(set(batch.row.tolist()))
+        self.batch, self.logit_positions = batch, len(set(batch.row.tolist()))
         with self.counter or nullcontext():
             return self.learner.step(batch, key, learning_rate, at_old=at_old)
 

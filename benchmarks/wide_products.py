@@ -14,7 +14,7 @@ as on a laptop without AVX-512.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import environ
 from pathlib import Path
 from statistics import median
@@ -23,10 +23,8 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.measure import spread
-from benchmarks.step import LEARNING_RATE, Bench
-from creditree.batch import Batch
+from benchmarks.step import LEARNING_RATE, Bench, CountedLearner
 from creditree.learner.learner import Learner
-from creditree.learner.stats import StepStats
 from creditree.models import products
 from creditree.processor import multiplies_bfloat16
 from creditree.rng import Key
@@ -36,34 +34,12 @@ from creditree.tasks.word_problems import WordProblems
 PROBLEMS = 4
 
 
-@dataclass
-class Kept:
-    """A learner that keeps the batch of the step."""
-
-    learner: Learner
-    batch: Batch | None = None
-
-    @property
-    def keep_zero_advantage(self) -> bool:
-        """What the learner says."""
-        return self.learner.keep_zero_advantage
-
-    def with_old_logprobs(self, batch: Batch) -> Batch:
-        """Return what the learner does."""
-        return self.learner.with_old_logprobs(batch)
-
-    def step(self, batch: Batch, key: Key, learning_rate: float, *, at_old: bool = False) -> StepStats:
-        """Make one optimiser step."""
-        self.batch = batch
-        return self.learner.step(batch, key, learning_rate, at_old=at_old)
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Sample a step, and return what its update takes in either way."""
     bench = Bench.on(options, WordProblems())
     learner = bench.parts.learner
     assert isinstance(learner, Learner)
-    kept: Any = Kept(learner)
+    kept: Any = CountedLearner(learner, None)
     bench.loop.parts = replace(bench.parts, learner=kept)
     bench.step()
     batch = kept.batch

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
+from creditree.models.products import WIDE
 from creditree.models.quantise import QuantisedLinear
 from creditree.tree import FloatArray, IntArray
-
-WIDE = torch.float32
 
 
 @torch.no_grad()

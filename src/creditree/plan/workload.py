@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 from creditree.demand import Branches, Learned, Learns, Reach
 from creditree.models.load import Dtype
 from creditree.models.shapes import Shape
+from creditree.processor import multiplies_bfloat16
 from creditree.signals import InfluenceSpec
 
 NUM_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 2, "nf4": 2}
 """Bytes of one activation, by the base model's precision: quantised models compute in bfloat16."""
 
 
-def is_narrow(dtype: Dtype) -> bool:
-    """Return whether activations are bfloat16."""
-    return NUM_BYTES[dtype] == 2
+def is_widened(dtype: Dtype, *, on_host: bool) -> bool:
+    """Return whether torch takes products over a base of `dtype` in float32 here, though activations are bfloat16."""
+    return on_host and NUM_BYTES[dtype] == 2 and not multiplies_bfloat16()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,8 @@ from creditree.plan.fit import (
     usual_micro_batch,
 )
 from creditree.plan.prediction import PARTS, predict
-from creditree.plan.workload import NUM_BYTES, Workload, is_narrow
+from creditree.plan.workload import NUM_BYTES, Workload, is_widened
 from creditree.problem import Problem
-from creditree.processor import multiplies_bfloat16
 from creditree.rng import Key
 from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.setup.guard import guard_table
@@ -102,7 +101,7 @@ def workload_of(
         mini_batch=train.mini_batch,
         off_policy=method.schedule.off_policy,
         remote=config.engine.is_remote,
-        widened=on_host and is_narrow(config.model.dtype) and not multiplies_bfloat16(),
+        widened=is_widened(config.model.dtype, on_host=on_host),
     )
     return work, prompt
 

@@ -27,8 +27,8 @@ from creditree.pilot.request import (
     settings_to_try,
     threads_for,
 )
+from creditree.plan import workload
 from creditree.plan.fit import choose, largest_group
-from creditree.setup import workload
 from creditree.setup.defaults import HIGHEST_RATE, KNOWN_RATE, SMALL
 from creditree.setup.machine import Precision
 from creditree.setup.workload import free_of, workload_of
