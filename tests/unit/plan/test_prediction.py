@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks.memory_plan import LARGE, SMALL, Case, compare
+from creditree.models import products
 from creditree.models.shapes import PUBLIC_SHAPES
+from creditree.plan import workload
 from creditree.plan.assumptions import assumed
 from creditree.plan.fit import choose
 from creditree.plan.prediction import predict
@@ -34,6 +36,17 @@ QUICK = (
     "case", [*QUICK, *(pytest.param(case, marks=pytest.mark.thorough) for case in SMALL)], ids=name
 )
 def test_the_peak_is_predicted_within_ten_percent(case: Case) -> None:
+    found = compare(case)
+    assert abs(found["error"]) < TOLERANCE, found
+
+
+@pytest.mark.parametrize("instructions", [False, True])
+@pytest.mark.parametrize("case", [case for case in QUICK if case.dtype != "float32"], ids=name)
+def test_the_peak_is_predicted_on_processors_that_multiply_bfloat16_and_on_others(
+    case: Case, instructions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (products, workload):
+        monkeypatch.setattr(module, "multiplies_bfloat16", lambda: instructions)
     found = compare(case)
     assert abs(found["error"]) < TOLERANCE, found
 
