@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -46,6 +46,11 @@ class Opened:
             ),
         )
         page.goto(address)
+
+    def open_problem(self) -> None:
+        """Open the first problem's trees; the page draws them some time after the click, when it is told of it."""
+        self.page.locator("details.problem > summary").first.click()
+        expect(self.page.locator(".forest")).to_have_count(1)
 
     def keep(self, name: str) -> None:
         """Keep a picture of the whole page for whoever wants to look at it."""

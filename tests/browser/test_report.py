@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from creditree.measure.report import report
 from creditree.overview.run import MOST_TOKENS
@@ -33,15 +33,13 @@ def test_charts_are_drawn_and_a_tree_opens_with_a_tooltip_of_each_token(opened: 
     assert box is not None
     assert box["width"] > 300
     assert page.locator(".forest").count() == 0
-    page.locator("details.problem").first.locator("summary").first.click()
+    opened.open_problem()
     assert page.locator("svg.tree .seg").count() == 6
     token = page.locator(".leaf").first.locator(".t").first
     token.hover()
     tip = page.locator("#tip")
-    tip.wait_for(state="visible")
-    assert "advantage -0.5" in tip.inner_text()
-    assert "weight 0.25 (selected)" in tip.inner_text()
-    assert "entropy 0.1" in tip.inner_text()
+    for part in ("advantage -0.5", "weight 0.25 (selected)", "entropy 0.1"):
+        expect(tip).to_contain_text(part)
     assert page.locator(".map").count() == 3  # of the completion whose influence is known, and of its forks
     assert "was forked before token 3" in page.locator(".forest li").first.text_content()  # type: ignore[operator]
     opened.keep("report-light")
@@ -50,7 +48,7 @@ def test_charts_are_drawn_and_a_tree_opens_with_a_tooltip_of_each_token(opened: 
 def test_attention_from_step_to_step_is_drawn(opened: Opened) -> None:
     """Three weights and three sums (.375, .5 and 0); the second step, which others branch at, is framed."""
     page = opened.page
-    page.locator("details.problem > summary").first.click()
+    opened.open_problem()
     picture = page.locator("svg.attention")
     assert picture.count() == 1  # of the first completion
     cells = picture.locator(".cell")
@@ -61,12 +59,12 @@ def test_attention_from_step_to_step_is_drawn(opened: Opened) -> None:
         assert picture.get_by_text(name, exact=True).is_visible()
     cells.nth(2).hover()
     tip = page.locator("#tip")
-    tip.wait_for(state="visible")
     said = "step 2 (tokens 3 to 4)\nattends to step 1 (tokens 1 to 2)\nby 0.5 a pair of tokens"
-    assert tip.inner_text() == said
+    expect(tip).to_have_text(said)
     cells.nth(4).hover()
-    assert tip.inner_text() == "influence of step 1 (tokens 1 to 2): 0.5\nthe sum of its column"
+    expect(tip).to_have_text("influence of step 1 (tokens 1 to 2): 0.5\nthe sum of its column")
     page.get_by_label("selected only").first.check()
+    expect(page.locator(".leaf").first.locator(".t.dim")).not_to_have_count(0)
     assert picture.count() == 1
     opened.keep("report-attention")
 
@@ -82,30 +80,31 @@ def test_a_script_in_a_completion_stays_text(opened: Opened) -> None:
 
 def test_tokens_can_be_coloured_and_picked_out(opened: Opened) -> None:
     page = opened.page
-    page.locator("details.problem > summary").first.click()
+    opened.open_problem()
     leaf = page.locator(".leaf").first
-    before = leaf.locator(".t").nth(1).evaluate("t => t.style.backgroundColor")
+    token = leaf.locator(".t").nth(1)
+    before = token.get_attribute("style")
+    assert before is not None
     page.get_by_label("colour by").first.select_option("s")
-    assert leaf.locator(".t").nth(1).evaluate("t => t.style.backgroundColor") != before
+    expect(token).not_to_have_attribute("style", before)
+    clear = leaf.locator(".t:not(.dim)")
+    expect(clear).to_have_count(4)
     page.get_by_label("selected only").first.check()
-    assert [t.evaluate("t => t.classList.contains('dim')") for t in leaf.locator(".t").all()] == [
-        False,
-        True,
-        True,
-        True,
-    ]
+    expect(clear).to_have_count(1)
+    assert leaf.locator(".t").first.evaluate("t => !t.classList.contains('dim')")
     page.get_by_label("selected only").first.uncheck()
+    expect(clear).to_have_count(4)
     page.get_by_label("token text").first.fill("three")
-    assert leaf.locator(".t:not(.dim)").all_inner_texts() == [" three"]
+    expect(clear).to_have_text([" three"])
 
 
 def test_a_box_of_the_tree_leads_to_its_text(opened: Opened) -> None:
     page = opened.page
-    page.locator("details.problem > summary").first.click()
+    opened.open_problem()
     page.locator("svg.tree .seg").nth(2).click()
     chosen = page.locator(".leaf.chosen")
-    assert chosen.locator("header b").inner_text() == "completion 3"
-    assert chosen.locator(".t.at").all_inner_texts() == [" five\n"]
+    expect(chosen.locator("header b")).to_have_text("completion 3")
+    expect(chosen.locator(".t.at")).to_have_text([" five\n"])
 
 
 @pytest.mark.parametrize(("name", "size", "scheme"), [("phone", PHONE, "light"), ("dark", DESKTOP, "dark")])
@@ -114,8 +113,7 @@ def test_a_phone_and_the_dark(
 ) -> None:
     opened = Opened(browser.new_context(viewport=size, color_scheme=scheme).new_page(), file.as_uri())
     page = opened.page
-    page.locator("details.problem > summary").first.click()
-    page.locator("svg.tree").wait_for()
+    opened.open_problem()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(251, 251, 252)") == (scheme == "light")
