@@ -25,6 +25,9 @@ from creditree.disk import is_there
 Check = Callable[[str], str]
 """From what a command printed to what is wrong with it, "" for nothing."""
 LIMIT_S = 60.0
+"""Seconds of a processor: on a busy machine a command waits for it, and is none the worse."""
+PATIENCE_S = 600.0
+"""Seconds for a command that waits for something else, which may never come."""
 AT_ONCE = 2
 ENDED = ".ended"
 """The file in which a case's exit code is left."""
@@ -60,7 +63,7 @@ class Outcome:
 
 
 def outcomes(cases: Iterable[Case], together: int = 1) -> Iterator[Outcome]:
-    """Run all cases, so many after one another in a process, which is killed after 60 seconds.
+    """Run all cases, so many after one another in a process, which is killed after 60 seconds of work.
 
     A process for each costs more than most cases do; one that ends with its process is seen, and the others go on.
     """
@@ -73,7 +76,7 @@ def outcomes(cases: Iterable[Case], together: int = 1) -> Iterator[Outcome]:
             batch = [*islice(waiting, together)]
             continue
         pid, status, usage = os.wait4(-1, os.WNOHANG)
-        late = [pid for pid, (_, begun) in running.items() if time.monotonic() - begun > LIMIT_S]
+        late = [one for one, (_, begun) in running.items() if one != pid and _hangs(one, time.monotonic() - begun)]
         for hanging in late[: not pid]:
             os.kill(hanging, signal.SIGKILL)
             pid, status, usage = os.wait4(hanging, 0)
@@ -89,6 +92,13 @@ def outcomes(cases: Iterable[Case], together: int = 1) -> Iterator[Outcome]:
                 batch = [*begun[len(done) + 1 :], *batch]
         if not pid:
             time.sleep(0.005)
+
+
+def _hangs(pid: int, seconds: float) -> bool:
+    if seconds <= LIMIT_S:  # it cannot have worked longer than it ran
+        return False
+    spent = psutil.Process(pid).cpu_times()
+    return seconds > PATIENCE_S or spent.user + spent.system > LIMIT_S
 
 
 def _started(batch: Sequence[Case]) -> int:

@@ -4,8 +4,10 @@ import os
 import shutil
 import signal
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 import yaml
 
 from creditree.cli.main import run
+from tests.malformed import outcomes as limits
 from tests.malformed.blocks import block_cases
 from tests.malformed.families import CONFIG, Sources, cases
 from tests.malformed.outcomes import Case, Outcome, outcomes
@@ -91,6 +94,22 @@ def test_a_case_that_ends_its_process_ends_no_other(tmp_path: Path) -> None:
     found = list(outcomes(made, together=5))
     assert len(found) == len(made)
     assert all(one.name == one.case.kind for one in found)
+
+
+def test_what_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that works is ended by its work, one that waits by the clock; what works less is left to its end."""
+    monkeypatch.setattr(limits, "LIMIT_S", 0.5)
+    monkeypatch.setattr(limits, "PATIENCE_S", 3.0)
+    acts: dict[str, Callable[[], None]] = {
+        "works": lambda: time.sleep(1.0),
+        "hang, busy": lambda: deque(count(), maxlen=0).clear(),
+        "hang, waiting": lambda: time.sleep(600),
+    }
+    made = [Case("act", kind, tmp_path / f"case-{n}", (), act=act) for n, (kind, act) in enumerate(acts.items())]
+    for case in made:
+        case.folder.mkdir()
+    found = {one.case.kind: one for one in outcomes(made)}
+    assert {kind: one.name for kind, one in found.items()} == {kind: kind.partition(",")[0] for kind in acts}
 
 
 @pytest.mark.thorough

@@ -1,10 +1,11 @@
 """The command line. Commands import what they need when they run, so that `--help` stays instant."""
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from creditree import __version__
 from creditree.cli.compare import compare
 from creditree.cli.doctor import doctor
 from creditree.cli.ending import Commands, ended
@@ -41,6 +42,23 @@ app = App(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"creditree {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Do what every command does first."""
+
+
 app.command()(quickstart)
 app.command()(train)
 app.command()(plan)

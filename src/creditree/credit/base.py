@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,8 +17,12 @@ class Credit(Piece, ABC):
     """What each token was worth.
 
     `per_pair`: whether the advantage depends on (prefix, next token) alone: equal in every completion that holds it.
+    `per_completion`: whether all tokens of a completion have the completion's one advantage, but those that several
+    share; these learn from the mean, weighted as the completions are (`Selection.blended`).
     `needs_forks`: why a tree without forks teaches nothing, and what to set instead; None where it does.
     """
+
+    per_completion: ClassVar[bool] = False
 
     @property
     def per_pair(self) -> bool:
@@ -44,6 +49,8 @@ class OutcomeCredit(Credit):
 
     A span that several completions share gets the mean of their advantages.
     """
+
+    per_completion: ClassVar[bool] = True
 
     @abstractmethod
     def of_rewards(self, rewards: FloatArray) -> FloatArray:

@@ -27,6 +27,7 @@ class ReinforcePP(Credit):
 
     baseline: Baseline = number("step", "rewards are compared with the mean of the step, or of their own group")
     eps: float = again(GroupRelative, "eps", 1e-4)
+    per_completion: ClassVar[bool] = True
     name: ClassVar[str] = "reinforce_pp"
     paper: ClassVar[str] = "arXiv 2501.03262"
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from creditree.fields import gather, num_trained, trained_leaves
 from creditree.piece import fitted, number
-from creditree.rng import Key
 from creditree.select.allocation import EarlyShare, Proportional, early_share, proportional
 from creditree.select.base import Completion, ForestField
 from creditree.select.drawn import Drawn
@@ -60,7 +59,8 @@ class Auto(Drawn):
             completion.tree, completion.leaf, tuple(branch.logprobs for branch in completion.tree.branches)
         )
         share = self.share(completion.group, completion.learning)
-        return np.asarray(share * np.abs(completion.advantage) * -np.expm1(np.minimum(0.0, logprobs)))
+        scores = share * np.abs(completion.advantage) * -np.expm1(np.minimum(0.0, logprobs))
+        return np.asarray(scores[completion.learns])
 
     def of_step(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> Self:
         """Return this selection with its rule."""
@@ -79,10 +79,9 @@ class Auto(Drawn):
         assert self.rule is not None
         return self.rule.inclusion(self.scores(completion))
 
-    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
-        """Return the weights of every tree of `forest`."""
-        ready = self if self.rule is not None else self.of_step([forest], [advantages])
-        return super(Auto, ready).weigh(forest, advantages, key)
+    def ready(self, forest: Forest, advantages: ForestField) -> Self:
+        """Return this selection as it weighs a forest."""
+        return self if self.rule is not None else self.of_step([forest], [advantages])
 
     def _scored(self, forest: Forest, advantages: ForestField) -> list[FloatArray]:
         """Return the scores of every completion of a forest that is trained on."""

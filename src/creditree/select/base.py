@@ -1,9 +1,12 @@
 """What a selection is: which tokens learn, and with which weight. It never changes an advantage."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from creditree.demand import Learned
 from creditree.fields import TokenField, gather, num_learning, num_trained, same_assigned, scatter, trained_leaves
@@ -38,6 +41,18 @@ class Completion:
     def learning(self) -> int:
         """Tokens of it that learn: what a mean over its tokens is a mean over."""
         return num_learning(self.tree, self.leaf, self.advantages)
+
+    @property
+    def learns(self) -> NDArray[np.bool_]:
+        """Which of its tokens learn [L]: all but those that it inherits from branches that do not."""
+        path = self.tree.path(self.leaf)
+        return np.concatenate([np.full(stop, self.advantages[branch] is not None) for branch, stop in path])
+
+    def placed(self, values: FloatArray) -> FloatArray:
+        """Return numbers of all its tokens [L], given those of the tokens that learn; 0 for the others."""
+        whole = np.zeros(self.length)
+        whole[self.learns] = values
+        return whole
 
     @property
     def advantage(self) -> FloatArray:
@@ -82,6 +97,15 @@ class Selection(Piece, ABC):
         A selection that looks at a whole step and was not given one (`of_step`) takes this forest for it.
         """
 
+    def blended(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return advantages under which the weights of `weigh` make the loss of one row for each completion.
+
+        For credits that give a completion one advantage A_i for all its tokens (`Credit.per_completion`): a token that
+        several completions share has one weight and one advantage here, and its part of the loss is to be sum_i w_i A_i
+        with w_i the weight that completion i gives it. The same as given, unless a selection weighs completions.
+        """
+        return advantages
+
     def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
         """Return the weights of a KL penalty, where they are not those of the loss; else None.
 
@@ -90,8 +114,12 @@ class Selection(Piece, ABC):
         return None
 
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return what the weights of the problems of one optimiser step are divided by, above 0: their number."""
-        return float(len(forests))
+        """Return what the weights of the problems of one optimiser step are divided by, above 0.
+
+        The number of problems that are trained on: one of which nothing was judged is no part of a mean.
+        """
+        pairs = zip(forests, advantages, strict=True)
+        return max(1.0, float(sum(num_trained(forest, given) > 0 for forest, given in pairs)))
 
 
 @dataclass(frozen=True)
@@ -102,14 +130,51 @@ class ByCompletion(Selection):
     def of_completion(self, completion: Completion) -> FloatArray:
         """Return the weights [L] of a completion's tokens."""
 
+    def ready(self, forest: Forest, advantages: ForestField) -> Self:
+        """Return this selection as it weighs: the same, unless it looks at a whole step and was given none."""
+        return self
+
     def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
         """Return the weights of every tree of `forest`."""
-        group = num_trained(forest, advantages)
-        weights = []
+        weights = [same_assigned(given) for given in advantages]
+        for index, completion, values in self._weighed(forest, advantages, key):
+            scatter(completion.tree, completion.leaf, values, weights[index], add=True)
+        return tuple(tuple(field) for field in weights)
+
+    def blended(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
+        """Return sum_i w_i A_i / sum_i w_i for tokens that several weighted completions hold, else what was given.
+
+        A_i is what a completion's own last token has, which no other holds.
+        """
+        if all(branch.parent is None for tree in forest for branch in tree.branches):
+            return advantages
+        holders, weights, products = ([same_assigned(given) for given in advantages] for _ in range(3))
+        for index, completion, values in self._weighed(forest, advantages, key):
+            for sums, parts in (
+                (holders, np.ones(completion.length)),
+                (weights, values),
+                (products, values * completion.advantage[-1]),
+            ):
+                scatter(completion.tree, completion.leaf, parts, sums[index], add=True)
+        return tuple(
+            tuple(map(_mean_where_shared, *fields))
+            for fields in zip(advantages, holders, weights, products, strict=True)
+        )
+
+    def _weighed(
+        self, forest: Forest, advantages: ForestField, key: Key
+    ) -> Iterator[tuple[int, Completion, FloatArray]]:
+        """Yield each completion to train on with the number of its tree and its weights [L]."""
+        group, ready = num_trained(forest, advantages), self.ready(forest, advantages)
         for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
-            field = same_assigned(given)
             for leaf in trained_leaves(tree, given):
                 completion = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
-                scatter(tree, leaf, self.of_completion(completion), field, add=True)
-            weights.append(tuple(field))
-        return tuple(weights)
+                yield index, completion, ready.of_completion(completion)
+
+
+def _mean_where_shared(
+    given: FloatArray | None, holders: FloatArray | None, weights: FloatArray | None, products: FloatArray | None
+) -> FloatArray | None:
+    if given is None or holders is None or weights is None or products is None:
+        return None
+    return np.divide(products, weights, out=given.copy(), where=(holders > 1) & (weights != 0))

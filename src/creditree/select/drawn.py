@@ -18,6 +18,7 @@ class Drawn(FullMean):
     w_t is the weight of `everything` (`loss_mean`), p_t > 0 the chance that token t is drawn. Whatever the numbers x_t
     of a step's completions are, the expectation of sum_t weight_t x_t over the draws is sum_t w_t x_t: loss and
     gradient of the full-token mean, KL penalty included. The draw is independent for each completion and each update.
+    L counts the tokens of a completion that learn, which all are but those that it inherits from branches that do not.
     """
 
     @abstractmethod
@@ -31,5 +32,5 @@ class Drawn(FullMean):
     def of_completion(self, completion: Completion) -> FloatArray:
         """Return w_t / p_t where a token was drawn."""
         chance = self.inclusion(completion)
-        taken = self.uniforms(completion.length, completion.key) < chance
-        return np.where(taken, self.share(completion.group, completion.learning) / chance, 0.0)
+        taken = self.uniforms(len(chance), completion.key) < chance
+        return completion.placed(np.where(taken, self.share(completion.group, len(chance)) / chance, 0.0))

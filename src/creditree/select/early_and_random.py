@@ -23,7 +23,8 @@ LEAST_INCLUSION = 1e-3
 class EarlyAndRandom(ByCompletion):
     """T_i holds token t of completion i if t < alpha, or else with probability P while |T_i| < k; weight 1 / (G |T_i|).
 
-    t is 0-based inside the sampled part of the completion, EOS is a token like any other. The cap is sequential: tokens
+    t is 0-based inside the sampled part of the completion, EOS is a token like any other; tokens that a completion
+    inherits from a branch that does not learn are not counted. The cap is sequential: tokens
     are visited from left to right and the first k that qualify are taken, the alpha early ones included; so |T_i| =
     min(k, alpha + Binomial(L - alpha, P)) for alpha <= k, and min(alpha, L) where alpha >= k. The draw is independent
     for each completion and each update. Biased towards early positions on purpose: not an unbiased estimate of
@@ -107,12 +108,13 @@ class EarlyAndRandom(ByCompletion):
 
     def of_completion(self, completion: Completion) -> FloatArray:
         """Return 1 / (G |T_i|) for the tokens of T_i, or 1 / (G L p_t)."""
-        taken = np.flatnonzero(self.mask(completion.key.uniforms(completion.length)))
-        values = np.zeros(completion.length)
+        length = completion.learning
+        taken = np.flatnonzero(self.mask(completion.key.uniforms(length)))
+        values = np.zeros(length)
         values[taken] = 1.0 / (completion.group * max(1, len(taken)))
         if self.reweight != "none":
-            values[taken] = 1.0 / (completion.group * completion.length) / self.inclusion(completion.length)[taken]
-        return values
+            values[taken] = 1.0 / (completion.group * length) / self.inclusion(length)[taken]
+        return completion.placed(values)
 
 
 @lru_cache(maxsize=4096)

@@ -33,9 +33,9 @@ class FullMean(ByCompletion):
         return 1.0 if self.loss_mean == "tokens" else 1.0 / (group * length)
 
     def normaliser(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> float:
-        """Return the number of problems, or that of tokens, each counted once for every completion that holds it."""
+        """Return the number of problems that are trained on, or of tokens, once for every completion that holds it."""
         if self.loss_mean == "completions":
-            return float(len(forests))
+            return super().normaliser(forests, advantages)
         pairs = (pair for of_forest in zip(forests, advantages, strict=True) for pair in zip(*of_forest, strict=True))
         lengths = (num_learning(tree, leaf, given) for tree, given in pairs for leaf in trained_leaves(tree, given))
         return max(1.0, float(sum(lengths)))

@@ -84,10 +84,9 @@ class TopShare(Masked):
         kept = max(1, ceil(self.q * len(ranked) - 1e-9))
         return replace(self, least=float(np.partition(ranked, len(ranked) - kept)[len(ranked) - kept]))
 
-    def weigh(self, forest: Forest, advantages: ForestField, key: Key) -> ForestField:
-        """Return the weights of every tree of `forest`."""
-        ready = self if self.least is not None else self.of_step([forest], [advantages])
-        return super(TopShare, ready).weigh(forest, advantages, key)
+    def ready(self, forest: Forest, advantages: ForestField) -> Self:
+        """Return this selection as it weighs a forest."""
+        return self if self.least is not None else self.of_step([forest], [advantages])
 
     def _ranked(self, forests: Sequence[Forest], advantages: Sequence[ForestField]) -> list[FloatArray]:
         """Return the scores of all tokens that a completion to train on holds."""

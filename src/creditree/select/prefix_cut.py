@@ -33,7 +33,7 @@ class PrefixCut(Drawn):
 
     def inclusion(self, completion: Completion) -> FloatArray:
         """Return p [L] of a completion."""
-        return self.survival(completion.length)
+        return self.survival(completion.learning)
 
     def uniforms(self, length: int, key: Key) -> FloatArray:
         """Return one number for all tokens: p_t never rises, so those below which it lies are the first ones."""

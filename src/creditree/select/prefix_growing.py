@@ -14,7 +14,7 @@ from creditree.tree import FloatArray
 
 @dataclass(frozen=True)
 class PrefixGrowing(ByCompletion):
-    """The first n_i = ceil(b L) tokens of completion i learn, each with weight 1 / (G n_i).
+    """The first n_i = ceil(b L) of the L tokens of completion i that can learn do, each with weight 1 / (G n_i).
 
     The share b grows linearly from `share_first` at the first step to `share_last` at the last one: first how a
     solution begins is learned, then how it goes on. What lies after the last n_i is never forwarded. That b grows
@@ -43,8 +43,9 @@ class PrefixGrowing(ByCompletion):
 
     def of_completion(self, completion: Completion) -> FloatArray:
         """Return 1 / (G n_i) for the first n_i tokens."""
-        kept = self._kept(self.share, completion.length)
-        return np.where(np.arange(completion.length) < kept, 1.0 / (completion.group * kept), 0.0)
+        length = completion.learning
+        kept = self._kept(self.share, length)
+        return completion.placed(np.where(np.arange(length) < kept, 1.0 / (completion.group * kept), 0.0))
 
     @staticmethod
     def _kept(share: float, length: int) -> int:

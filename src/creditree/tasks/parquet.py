@@ -27,11 +27,12 @@ def parquet_rows(file: Path, most_rows: int) -> Iterator[tuple[int, Mapping[str,
         names = list(source.schema_arrow.names)
         _check(source, names, file, most_rows)
         texts = [field.name for field in source.schema_arrow if _is_text(field.type)]
+        may_have_text = [field.name for field in source.schema_arrow if not _is_of_numbers(field.type)]
         source = pyarrow.parquet.ParquetFile(file, read_dictionary=texts)
         number, words = 0, {name: _Words() for name in texts}
         for batch in source.iter_batches(batch_size=PIECE):
             columns = {name: _column(batch.column(place), name, file, words) for place, name in enumerate(names)}
-            unchecked = [name for name in names if name not in words or not words[name].are_sound]
+            unchecked = [name for name in may_have_text if name not in words or not words[name].are_sound]
             for cells in zip(*columns.values(), strict=True):
                 number += 1
                 values = dict(zip(names, cells, strict=True))
@@ -111,6 +112,22 @@ def _is_text(kind: Any) -> bool:
     return bool(types.is_string(plain) or types.is_large_string(plain))
 
 
+def _is_of_numbers(kind: Any) -> bool:
+    """Return whether a column holds numbers, or lists of them: nothing in it is a text."""
+    from pyarrow import types
+
+    of_lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    single = kind.value_type if of_lists else kind
+    return bool(_is_python(single) or types.is_floating(single))
+
+
+def _is_python(kind: Any) -> bool:
+    """Return whether values, as pyarrow gives them, are as other formats have them: whole numbers, float64, truth."""
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_float64(kind) or types.is_boolean(kind))
+
+
 def _values(column: Any, name: str, file: Path) -> list[object]:
     """Return the values of a column that is not of texts."""
     from pyarrow import ArrowException, string, types
@@ -123,7 +140,8 @@ def _values(column: Any, name: str, file: Path) -> list[object]:
             if outside is not None:
                 raise ValueError(outside.strip("<>"))
             return list(written)
-        return [_plain(value, kind) for value in column.to_pylist()]
+        values = column.to_pylist()
+        return list(values) if _is_python(kind) else [_plain(value, kind) for value in values]
     except UnicodeDecodeError:
         raise
     except (ArrowException, ArithmeticError, ValueError) as error:
@@ -140,7 +158,7 @@ def _plain(value: Any, kind: Any) -> object:
     if isinstance(value, float) and (types.is_float32(kind) or types.is_float16(kind)):
         return _shortest(value, kind)
     if isinstance(value, list) and hasattr(kind, "value_type"):
-        return [_plain(element, kind.value_type) for element in value]
+        return value if _is_python(kind.value_type) else [_plain(element, kind.value_type) for element in value]
     if isinstance(value, dict) and types.is_struct(kind):
         return {key: _plain(element, kind.field(key).type) for key, element in value.items()}
     return plain_value(value)

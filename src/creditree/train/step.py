@@ -148,10 +148,10 @@ def learn(
         cost.measured_tokens += tokens
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
-        weights = [
-            select.weigh(forest, field, own.at("select"))
-            for forest, field, own in zip(forests, advantages, keys, strict=True)
-        ]
+        given = list(zip(forests, advantages, (own.at("select") for own in keys), strict=True))
+        weights = [select.weigh(forest, field, own) for forest, field, own in given]
+        if method.credit.per_completion:
+            advantages = [select.blended(forest, field, own) for forest, field, own in given]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
         chosen = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
         batches = [_packed(parts, select, forests, advantages, weights, indices) for indices in chosen]

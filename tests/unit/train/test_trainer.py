@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from creditree.batch import Batch, pack
+from creditree.credit.rloo import Rloo
 from creditree.engines.engine import Sample, SampleRequest, Sampling
 from creditree.engines.in_process import InProcessEngine
 from creditree.engines.pulse import Pulse, Told
@@ -28,6 +29,7 @@ from creditree.ledger import Ledger, Seconds
 from creditree.methods import METHODS, Method
 from creditree.models.adapter import Adapter
 from creditree.objective.clipped import Clipped
+from creditree.objective.policy_gradient import PolicyGradient
 from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
@@ -44,6 +46,7 @@ from creditree.train.start import Start
 from creditree.train.step import learn
 from creditree.train.trainer import Trainer
 from creditree.tree import IntArray
+from tests.forests import EOS, assigned, branch, root
 from tests.rollouts import train_step
 from tests.training import SETTINGS, Notes, Scripted, Sums, assert_same_end, parts_of, resumed, same, trainer_of
 
@@ -511,6 +514,17 @@ def test_forests_that_were_grown_elsewhere_are_learned_from_alike() -> None:
     learned = learn(other, result.forests, keys, key, 1e-2, Seconds(), Ledger(sampled=5))
     assert same(one.learner.trained.state(), other.learner.trained.state())
     assert (learned.cost.sampled, learned.cost.forwarded, learned.cost.updates) == (5, result.cost.forwarded, 1)
+
+
+def test_a_token_that_completions_share_learns_as_a_row_of_each_would() -> None:
+    """Of 3 completions of 20, 2 and 2 tokens only the first is right: A = 1, -1/2, -1/2. Its first token is also the
+    second's: 1 / (3 * 20) - 1/2 / (3 * 2) = -1/15."""
+    parts = parts_of(method=Method("m", "", Group(3), Rloo(), Everything(), PolicyGradient()))
+    tree = root().grown(branch([4] * 19 + [EOS], 1.0), branch([EOS], 0.0, 0, 1), branch([6, EOS], 0.0))
+    learned = learn(parts, [(tree,)], [Key.of(0)], Key.of(1), 1e-2, Seconds(), Ledger())
+    (advantages,), (weights,) = learned.advantages[0], learned.weights[0]
+    assert assigned(advantages[0])[0] * assigned(weights[0])[0] == pytest.approx(-1 / 15, abs=1e-15)
+    assert learned.stats.updated
 
 
 def test_mini_batches_survive_an_interruption(tmp_path: Path) -> None:
