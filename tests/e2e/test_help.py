@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import ENVIRONMENT
+from creditree import __version__
+from tests.e2e.command import ENVIRONMENT, creditree
 from tests.stored_run import stored_run
 
 HEAVY = (
     "torch",
     "transformers",
     "peft",
+    "bitsandbytes",
     "pyarrow",
     "scipy",
     "matplotlib",
@@ -60,9 +62,19 @@ with serving(Path({run!r}), 0) as server:
     assert list((tmp_path / "pictures").iterdir())
 
 
+def test_what_reads_a_configuration_loads_no_adapters() -> None:
+    """peft, and bitsandbytes which it loads, take seconds: nothing needs them before an adapter is made or read."""
+    code = "import sys\nimport creditree.setup.described, creditree.setup.start, creditree.measure.target\n"
+    assert not heavy_imports(code) & {"peft", "bitsandbytes"}
+
+
 @pytest.mark.parametrize("package", [pytest.param("torch", marks=pytest.mark.thorough), "pydantic"])
 def test_the_check_on_imports_can_fail(package: str) -> None:
     assert package in heavy_imports(f"import {package}\n" + HELP)
+
+
+def test_the_version_is_printed() -> None:
+    assert creditree("--version").stdout == f"creditree {__version__}\n"
 
 
 def test_help_names_every_command() -> None:

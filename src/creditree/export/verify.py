@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peft import PeftModel
 
 from creditree.errors import ModelError
 from creditree.export.request import Verified
@@ -52,6 +51,8 @@ def trained_scores(source: TrainedRun, ids: Sequence[IntArray]) -> tuple[FloatAr
     An adapter stands beside its base, and PEFT computes with both. Raises ModelError where the base is not the one that
     was trained on.
     """
+    from peft import PeftModel
+
     base, trained = source.base, source.trained
     model = base_model(base.name, base.dtype)
     BaseDigests.of_files(base.name, model, base.dtype).check(trained)

@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
-from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
 from creditree.errors import ModelError
@@ -19,6 +16,9 @@ from creditree.models.projections import has_conv1d, projections
 from creditree.models.reading import one_sentence, reason_of
 from creditree.models.saved_adapter import SavedAdapter
 from creditree.rng import Key
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 class Adapter:
@@ -32,6 +32,9 @@ class Adapter:
         Raises ConfigError for layers or targets that the model does not have, ModelError for what cannot be allocated
         or represented.
         """
+        from peft import LoraConfig, get_peft_model
+        from peft.tuners.lora import LoraLayer
+
         self.model = model
         self.spec = spec
         self.is_off = False
@@ -149,6 +152,8 @@ class Adapter:
             raise ModelError(
                 "the saved adapter has other matrices than this configuration's (rank, layers or targets differ)."
             )
+        from peft import set_peft_model_state_dict
+
         set_peft_model_state_dict(self.peft, state)
 
     def save(self, directory: Path) -> None:
@@ -157,6 +162,8 @@ class Adapter:
         as_others(directory)
 
     def _tensors(self) -> dict[str, Tensor]:
+        from peft.utils import get_peft_model_state_dict
+
         # "auto", peft's default, asks the hub whether the vocabulary was changed
         tensors: dict[str, Tensor] = get_peft_model_state_dict(self.peft, save_embedding_layers=False)
         return tensors

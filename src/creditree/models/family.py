@@ -1,10 +1,10 @@
 """The weights of a Llama-family layer (Qwen2, Qwen3, Llama, Mistral), read where transformers and peft hold them."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 
 from creditree.models.quantise import QuantisedLinear
@@ -113,10 +113,16 @@ def _is_hooked(layer: Any) -> bool:
     )
 
 
+def is_lora_linear(module: Any) -> bool:
+    """Return whether a module is peft's linear layer with adapters; where peft is not loaded, none is."""
+    lora = sys.modules.get("peft.tuners.lora")
+    return lora is not None and type(module) is lora.Linear
+
+
 def _projection(module: Any) -> ProjectionWeights | None:
     if _is_linear(module):
         return _of(module, None)
-    if type(module) is not LoraLinear or not _is_linear(module.base_layer) or module.merged:
+    if not is_lora_linear(module) or not _is_linear(module.base_layer) or module.merged:
         return None
     base = module.base_layer
     if module.disable_adapters or not module.active_adapters:

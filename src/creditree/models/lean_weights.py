@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 
-from creditree.models.family import PROJECTIONS, plain_adapter, projection_modules
+from creditree.models.family import PROJECTIONS, is_lora_linear, plain_adapter, projection_modules
 from creditree.models.lean import Heads, LeanLayer, Rest
 from creditree.models.norm import Norm
 from creditree.models.projection import Dense, Frozen, Lora, Projection, Quantised
@@ -63,7 +62,7 @@ def _for_heads(norms: tuple[Norm, ...], queries: int, keys: int) -> Norm | None:
 
 def _projection(modules: Sequence[Any]) -> Projection | None:
     """Return the projections of one input as one, or None where a module is not plain enough."""
-    bases: list[Any] = [module.base_layer if type(module) is LoraLinear else module for module in modules]
+    bases: list[Any] = [module.base_layer if is_lora_linear(module) else module for module in modules]
     loras: list[Lora] = []
     start = 0
     for module, base in zip(modules, bases, strict=True):

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
-from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -118,6 +116,8 @@ class SavedAdapter:
 
 
 def _settings(directory: Path) -> Any:
+    from peft import LoraConfig
+
     path = directory / CONFIG_FILE
     if not os.path.lexists(path):
         raise ModelError(f"'{directory}' holds no {CONFIG_FILE}; give the directory of a PEFT adapter.")
@@ -157,6 +157,8 @@ def _check_numbers(directory: Path, config: Any) -> None:
 
 def _check_settings(directory: Path, raw: Mapping[str, Any], config: Any) -> None:
     """Raise ModelError for settings that make it another function than W + scaling B A over the model as it is."""
+    from peft import LoraConfig
+
     if config.init_lora_weights not in _PLAIN_STARTS:
         raise ModelError(
             f"the adapter in '{directory}' began with {shown(config.init_lora_weights)}, which changes the base "
@@ -213,6 +215,8 @@ def _rank(directory: Path, module: str, sides: Mapping[str, tuple[int, ...]]) ->
 
 def _scaling(directory: Path, config: Any, module: str, rank: int) -> float:
     """Return alpha / rank, or alpha / sqrt(rank) (rsLoRA, arXiv 2312.03732), of one module."""
+    from peft.utils.other import get_pattern_key
+
     stated = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), module), config.r)
     if stated != rank:
         raise ModelError(
