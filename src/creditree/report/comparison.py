@@ -8,7 +8,7 @@ from rich.text import Text
 
 from creditree.evaluate.averages import average
 from creditree.evaluate.compare import AVERAGE, Measured, Pair, TaskPair, pair_measured
-from creditree.evaluate.statistics import mean_and_spread
+from creditree.evaluate.seeds import mean_and_spread
 from creditree.evaluate.summary import Summary
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.wording import (

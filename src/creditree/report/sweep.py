@@ -10,7 +10,8 @@ from rich.text import Text
 
 from creditree.evaluate.compare import Measured, Pair
 from creditree.evaluate.scores import paired_change
-from creditree.evaluate.statistics import Difference, holm, mean_and_spread
+from creditree.evaluate.seeds import mean_and_spread
+from creditree.evaluate.statistics import Difference, holm
 from creditree.evaluate.summary import Summary
 from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, pair_json, run_rows
 from creditree.report.wording import markdown_bullets, markdown_table, points, terminal_table
