@@ -1,7 +1,7 @@
 """What runs and saved evaluations measured: paired by problem, and by random numbers where seeds agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from creditree.report.evaluation import MEASURED
 from creditree.report.wording import p_value, points_interval
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from creditree.runs.evaluation import EvaluationDirectory, is_evaluation
+from creditree.runs.evaluation import SETTINGS, EvaluationDirectory, is_evaluation
+from creditree.runs.records import mapping_of, text_of
 
 AVERAGE = "average"
+IN_PROCESS = "in_process"
+"""The engine of a configuration that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,11 @@ class Asked:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Measured:
-    """What is compared: results by decoding, task and problem id. `seed` drew its random numbers (None: not known).
+    """What is compared: results by decoding, task and problem id.
 
-    `summary`: of a training run, whose results are those after training. Runs of one `group` differ in their seed only,
-    and are averaged; an empty group stands for the run alone.
+    `seed` and `engine` drew its random numbers (no seed: not known);  `summary`: of a training run, whose results are
+    those after training. Runs of one `group` differ in their seed only, and are averaged; an empty group stands for the
+    run alone.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Measured:
     seed: int | None = None
     summary: Summary | None = None
     group: str = ""
+    engine: str = IN_PROCESS
 
     @classmethod
     def of(cls, path: Path) -> "Measured":
@@ -49,14 +54,21 @@ class Measured:
 
     @classmethod
     def of_run(cls, run: RunDirectory, name: str = "", group: str = "") -> "Measured":
-        """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
+        """Read configuration, ``summary.json`` and, where kept, ``evaluation.json``.
+
+        Raises RunError where they are unreadable.
+        """
         if not run.has("summary.json"):
             raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with `resume` first.")
         summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
         correct: Mapping[str, Mapping[str, int]] = {}
         if run.has("evaluation.json"):
             correct = _correct(run.read_json("evaluation.json").get("after"), str(run.path / "evaluation.json"))
-        return cls.of_summary(name or str(run.path), summary, correct, group)
+        config = mapping_of(
+            run.config_yaml, str(run.path / "config.yaml"), "put back what it was, or leave it out"
+        )
+        measured = cls.of_summary(name or str(run.path), summary, correct, group)
+        return replace(measured, seed=_seed(config), engine=_engine(config))
 
     @classmethod
     def of_summary(
@@ -73,6 +85,13 @@ class Measured:
     def decodings(self) -> list[str]:
         """The ways of decoding under which it was measured."""
         return list(self.results if self.summary is None else self.summary.decoding)
+
+    def drawn_as(self, other: "Measured") -> bool:
+        """Return whether a completion of both had the same random numbers: each hangs on seed, problem id and place.
+
+        A server makes other numbers of a seed than this process does.
+        """
+        return self.seed is not None and (self.seed, self.engine) == (other.seed, other.engine)
 
     def estimate(self, decoding: str, task: str) -> Estimate:
         """Return pass@1 on a task, with its interval over problems."""
@@ -130,7 +149,7 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
             compared.append((AVERAGE, first, second, average_difference(list(differences.values()), moved, key)))
     adjusted = _adjusted([(task == AVERAGE, change.p_value) for task, _, _, change in compared])
     return [
-        TaskPair(task, Pair(a.name, b.name, change, p), a.seed is not None and a.seed == b.seed)
+        TaskPair(task, Pair(a.name, b.name, change, p), a.drawn_as(b))
         for (task, a, b, change), p in zip(compared, adjusted, strict=True)
     ]
 
@@ -171,8 +190,20 @@ def _of_evaluation(path: Path) -> Measured:
         if row.side == MEASURED and row.completions > row.unjudged:
             result = Asked(row.correct / (row.completions - row.unjudged), row.digest)
             results.setdefault(row.decoding, {}).setdefault(row.task, {})[row.problem_id] = result
-    seed = directory.result().get("seed")
-    return Measured(str(path), results, seed if isinstance(seed, int) else None)
+    text = text_of(directory.read_bytes(SETTINGS), path / SETTINGS, directory.CURE)
+    settings = mapping_of(text, str(path / SETTINGS), directory.CURE)
+    return Measured(str(path), results, _seed(directory.result()), engine=_engine(settings))
+
+
+def _seed(record: Mapping[str, object]) -> int | None:
+    seed = record.get("seed")
+    return seed if isinstance(seed, int) else None
+
+
+def _engine(settings: Mapping[str, object]) -> str:
+    engine = settings.get("engine")
+    named = engine.get("name") if isinstance(engine, Mapping) else engine
+    return IN_PROCESS if named is None else str(named)
 
 
 def _correct(data: object, source: str) -> dict[str, dict[str, int]]:

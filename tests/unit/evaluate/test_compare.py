@@ -89,15 +89,55 @@ def test_the_terminal_and_json_say_what_may_be_concluded() -> None:
     assert "No two of them have problems in common" in " ".join(console.file.getvalue().split())
 
 
-def test_a_run_stands_beside_a_saved_evaluation(tmp_path: Path) -> None:
-    correct = {f"q{n}": int(n < 40) for n in range(N)}
+def trained(path: Path, config: str = "seed: 0", right: int = 40) -> Path:
+    """Write a training run that solves the first `right` problems."""
+    correct = {f"q{n}": int(n < right) for n in range(N)}
     summary = Summary("t-spmo", {"greedy": Decoding.of(correct, correct)}, {}, {}, task="t")
-    with RunDirectory.create(tmp_path, "seed: 0") as run:
+    with RunDirectory.create(path, config) as run:
         run.write_json("summary.json", summary.to_json())
         run.write_json("evaluation.json", {"after": {"greedy": correct}})
-    (found,) = pair_measured([Measured.of(tmp_path), measured("b", 56, start=5)], "greedy")
+    return path
+
+
+def test_a_run_stands_beside_a_saved_evaluation(tmp_path: Path) -> None:
+    (found,) = pair_measured([Measured.of(trained(tmp_path)), measured("b", 56, start=5)], "greedy")
     assert (found.pair.difference.lost, found.pair.difference.gained) == (5, 21)
-    assert not found.same_random_numbers
+    assert found.same_random_numbers
+
+
+@pytest.mark.parametrize(
+    ("config", "same"),
+    [
+        ("seed: 0\nmethod: {name: grpo}", True),
+        ("seed: 0\nengine: {name: in_process}", True),
+        ("seed: 0\nengine: in_process", True),
+        ("seed: 1", False),
+        ("seed: 0\nengine: {name: vllm}", False),  # a server draws other numbers from a seed
+        ("{}", False),
+    ],
+)
+def test_runs_of_one_seed_and_engine_had_the_same_random_numbers(config: str, same: bool, tmp_path: Path) -> None:
+    sides = [Measured.of(trained(tmp_path / "a")), Measured.of(trained(tmp_path / "b", config, 50))]
+    data = compared_json(sides, "greedy")
+    assert data["runs"][0]["seed"] == 0
+    assert data["pairs"][0]["same_random_numbers"] is same
+    (backwards,) = pair_measured(sides[::-1], "greedy")
+    assert backwards.same_random_numbers is same
+
+
+def test_two_servers_of_one_seed_had_the_same_and_two_unknown_seeds_had_not(tmp_path: Path) -> None:
+    server = "seed: 3\nengine: {name: vllm}"
+    sides = [Measured.of(trained(tmp_path / name, server)) for name in "ab"]
+    assert pair_measured(sides, "greedy")[0].same_random_numbers
+    unknown = [Measured.of(trained(tmp_path / name, "{}")) for name in "cd"]
+    assert not pair_measured(unknown, "greedy")[0].same_random_numbers
+
+
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    (run / "config.yaml").write_text("- a list")
+    with pytest.raises(RunError, match=r"config\.yaml: it is not a mapping of keys to values; put back what it was"):
+        Measured.of(run)
 
 
 def test_a_saved_evaluation_is_read_without_its_base(tmp_path: Path) -> None:
@@ -105,8 +145,8 @@ def test_a_saved_evaluation_is_read_without_its_base(tmp_path: Path) -> None:
         "task": "t", "decoding": "T=0.6", "side": "measured", "problem_id": "p", "digest": "d", "completions": 4,
         "correct": 1, "unjudged": 0, "truncated": 0, "tokens": 32, "majority": "5",
     }  # fmt: skip
-    with EvaluationDirectory.open(tmp_path, "seed: 7") as directory:
+    with EvaluationDirectory.open(tmp_path, "seed: 7\nengine: {name: vllm}") as directory:
         directory.finish([row, row | {"side": "base", "correct": 4}], {"seed": 7})
     found = Measured.of(tmp_path)
     assert found.results == {"T=0.6": {"t": {"p": Asked(0.25, "d")}}}
-    assert (found.name, found.seed) == (str(tmp_path), 7)
+    assert (found.name, found.seed, found.engine) == (str(tmp_path), 7, "vllm")
