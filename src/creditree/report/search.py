@@ -9,10 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from creditree.config.search import Search, Trial
+from creditree.errors import RunError
 from creditree.evaluate.seeds import seed_test
 from creditree.evaluate.statistics import Estimate
 from creditree.report.comparison import GROUP_HEADER, group_rows
-from creditree.report.sweep import CasePair, SweptRun, pair_cases, sweep_json
+from creditree.report.sweep import CasePair, SweptRun, pair_cases, sweep_json, unpaired_cases
 from creditree.report.wording import (
     count,
     duration,
@@ -75,9 +76,11 @@ class BudgetMark:
 
     @property
     def pair(self) -> CasePair:
-        """The paired difference, best - baseline."""
-        (pair,) = pair_cases(self.runs, self.decoding)
-        return pair
+        """The paired difference, best - baseline. Raises RunError where the two were not asked the same questions."""
+        pairs = pair_cases(self.runs, self.decoding)
+        if not pairs:
+            raise RunError(" ".join(unpaired_cases(self.runs, self.decoding)) or "They have no problem in common.")
+        return pairs[0]
 
     @property
     def p_seeds(self) -> float:

@@ -147,6 +147,11 @@ def test_a_run_directory_is_read(tmp_path: Path) -> None:
         found = Measured.of_run(RunDirectory.read(tmp_path), group="g")
         assert (found.name, found.group, found.summary) == (str(tmp_path), "g", SUMMARY)
         assert found.results == {"greedy": {"t": {"q1": Asked(1.0)}}}  # what was not judged is left out
+        run.write_json("evaluation.json", {"after": {"greedy": {"q1": 1}}, "digests": {"q1": "d"}})
+        assert Measured.of_run(run).results == {"greedy": {"t": {"q1": Asked(1.0, "d")}}}
+        run.write_json("evaluation.json", {"after": {"greedy": {"q1": 1}}, "digests": {"q1": 1}})
+        with pytest.raises(RunError, match=r"evaluation\.json"):
+            Measured.of_run(run)
         for damage in (
             {},
             {"after": {"greedy": {"q": 0.5}}},

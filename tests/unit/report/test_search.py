@@ -5,6 +5,7 @@ from rich.console import Console
 
 from creditree.config.load import check_config
 from creditree.config.search import Search, Trial
+from creditree.errors import RunError
 from creditree.evaluate.compare import Measured
 from creditree.evaluate.seeds import seed_test
 from creditree.evaluate.summary import Decoding, Summary
@@ -37,13 +38,13 @@ LAST = Climbed(
 )
 
 
-def run(case: str, seed: int, right: int) -> SweptRun:
+def run(case: str, seed: int, right: int, digests: dict[str, str] | None = None) -> SweptRun:
     correct = {f"q{number}": int(number < right) for number in range(N)}
     before = {name: 0 for name in correct}
     summary = Summary(
         "grpo", {"greedy": Decoding.of(before, correct)}, {"total": 1.0, "train": 1.0}, {"sampled": 9}, "t"
     )
-    return SweptRun(Measured.of_summary(f"{case}, {seed}", summary, {"greedy": correct}, case), seed)
+    return SweptRun(Measured.of_summary(f"{case}, {seed}", summary, {"greedy": correct}, case, digests), seed)
 
 
 def confirmation(tokens: tuple[int, ...], seconds: tuple[int, ...]) -> Confirmation:
@@ -85,6 +86,14 @@ def test_seeds_that_agree_to_the_problem_are_no_certainty() -> None:
     assert found.marks[0].p_seeds == pytest.approx(0.00674, abs=1e-5)
     assert found.is_won(0.01)
     assert not confirmation((45, 47, 49), (45, 47, 49)).is_won(0.01)
+
+
+def test_other_questions_under_one_id_are_no_confirmation() -> None:
+    told = {f"q{number}": str(number) for number in range(N)}
+    base = [run("grpo-1", seed, 40, told) for seed in SEARCH.seeds]
+    best = [run("best", seed, 60, told | {"q3": "another"}) for seed in SEARCH.seeds]
+    with pytest.raises(RunError, match=r"grpo-1 and best are not compared\. .* different questions under the id 'q3'"):
+        BudgetMark("tokens", (*base, *best), "greedy").to_json()
 
 
 def test_seeds_that_disagree_win_nothing_however_many_problems_there_are() -> None:

@@ -70,6 +70,15 @@ def test_a_page_has_all_parts_and_points_nowhere(run: Path) -> None:
     assert HOSTILE in page.words  # of the example, as text
 
 
+def test_runs_that_asked_other_questions_are_shown_and_not_compared(tmp_path: Path) -> None:
+    first = stored_run(tmp_path / "a", kept=())
+    page = page_of(first, stored_run(tmp_path / "b", kept=(), method="grpo", asked="product"))
+    assert "Nothing is compared in pairs: a and b have different questions under the id 'q0' of sums" in page.words
+    assert "Learning curves" in page.words
+    same = page_of(first, stored_run(tmp_path / "c", kept=(), method="grpo"))
+    assert "a and c are not distinguishable at n = 30" in same.words
+
+
 def test_the_trees_are_data_in_which_nothing_ends_the_element(run: Path) -> None:
     data = page_of(run).scripts[0]
     assert "<" not in data
