@@ -17,6 +17,7 @@ from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.runs.evaluation import SETTINGS, EvaluationDirectory, is_evaluation
 from creditree.runs.records import mapping_of, record_of, text_of
+from creditree.runs.setting import RunSetting, inputs_of
 
 AVERAGE = "average"
 IN_PROCESS = "in_process"
@@ -36,8 +37,8 @@ class Measured:
     """What is compared: results by decoding, task and problem id.
 
     `seed` and `engine` drew its random numbers (no seed: not known);  `sets`: by task, the sha256 of the problems that
-    were asked;  `summary`: of a training run, whose results are those after training. Runs of one `group` differ in
-    their seed only, and are averaged; an empty group stands for the run alone.
+    were asked;  `summary` and `setting`: of a training run, whose results are those after training. Runs of one `group`
+    differ in their seed only, and are averaged; an empty group stands for the run alone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Measured:
     group: str = ""
     engine: str = IN_PROCESS
     sets: Mapping[str, str] = field(default_factory=dict)
+    setting: RunSetting | None = None
 
     @classmethod
     def of(cls, path: Path) -> "Measured":
@@ -70,7 +72,8 @@ class Measured:
             digests = record_of(dict[str, str], kept.get("digests", {}), source, "make the run again, or leave it out")
         config = mapping_of(run.config_yaml, str(run.path / "config.yaml"), "put back what it was, or leave it out")
         measured = cls.of_summary(name or str(run.path), summary, correct, group, digests)
-        return replace(measured, seed=_seed(config), engine=_engine(config))
+        setting = RunSetting.of(summary.method, summary.task, config, inputs_of(run))
+        return replace(measured, seed=_seed(config), engine=_engine(config), setting=setting)
 
     @classmethod
     def of_summary(

@@ -10,7 +10,7 @@ from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.compare import Asked, Measured, Pair, pair_measured
 from creditree.evaluate.statistics import paired_difference
 from creditree.evaluate.summary import Decoding, Summary
-from creditree.report.comparison import compared_json, compared_view
+from creditree.report.comparison import compared_json, compared_view, group_rows, repeated_seeds
 from creditree.report.rewards import NOTE, RewardChange
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
@@ -117,6 +117,18 @@ def test_the_terminal_shows_runs_seeds_and_conclusions_in_80_columns() -> None:
     assert "a t-spmo 5.0 80.0 (73.9, 85.0) +75.0 160 k 50 60 s" in rows
     assert "spmo 2 82.5 ± 3.5 +77.5 ± 3.5 165 k ± 7.07 k 50 ± 0 60 s ± 0 s" in rows
     assert any(row.startswith("c is worse than a: -30.0") for row in rows)
+
+
+def test_a_seed_that_is_named_twice_counts_once_and_that_is_said() -> None:
+    runs = [
+        replace(compared(name, 160 + 10 * seed, "spmo"), seed=seed) for name, seed in (("a", 0), ("b", 1), ("c", 1))
+    ]
+    # .80 and .85, as without the third run.
+    assert [row[:3] for row in group_rows(runs, "greedy")] == [("spmo", "2", "82.5 ± 3.5")]
+    assert repeated_seeds(runs) == ["spmo: seed 1 is named more than once (c), and counts once in the mean."]
+    assert repeated_seeds(runs)[0] in text_of(runs)
+    other = [replace(run, group="") for run in runs]
+    assert (group_rows(other, "greedy"), repeated_seeds(other)) == ([], [])
 
 
 def test_what_was_not_measured_or_kept_is_said() -> None:

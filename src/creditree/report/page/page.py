@@ -8,7 +8,7 @@ from creditree.evaluate.compare import Measured, pair_measured
 from creditree.overview.overview import Overview
 from creditree.overview.run import RunOverview
 from creditree.overview.trees import ShownForest
-from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, run_rows
+from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, repeated_seeds, run_rows
 from creditree.report.document import (
     Block,
     Bullets,
@@ -109,6 +109,7 @@ def _compared(overview: Overview) -> list[Block]:
     blocks += drawings(compared_bars(overview))
     blocks.append(Rows(RUN_HEADER, tuple(run_rows(measured, decoding))))
     blocks += [Paragraph("Mean ± standard deviation over seeds:"), Rows(GROUP_HEADER, groups)] if groups else []
+    blocks += [Paragraph(sentence) for sentence in repeated_seeds(measured)]
     return [*blocks, *_paired(measured, decoding)]
 
 

@@ -126,7 +126,7 @@ def test_several_runs_are_compared_in_pairs_and_seeds_averaged(tmp_path: Path) -
     assert "Side by side" in page.words
     # 15 and 20 of 30 right: 5 gained, none lost, p = 2 / 2^5 = .0625, and three pairs.
     assert "are not distinguishable at n = 30: +16.7" in page.words
-    assert "t-spmo on sums" in page.words  # a group of two seeds
+    assert "51.7 ± 2.4" in page.words  # a group of two seeds, 15 and 16 of 30: sd .0333 / sqrt 2 = .0236
     assert "t-spmo (2 seeds)" in page.words
     assert [forest["step"] for forest in json.loads(page.scripts[0])] == [20, 20, 10, 10] * 3
 
