@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from creditree.evaluate.statistics import mean_and_spread
+from creditree.evaluate.seeds import mean_and_spread
 
 START, END = "<!-- {}: made by report.py -->", "<!-- end of {} -->"
 Record = dict[str, Any]

@@ -57,15 +57,17 @@ def stored_run(
     steps: int = 20,
     ended: bool = True,
     kept: Sequence[int] = (10, 20),
+    asked: str = "sum",
 ) -> Path:
-    """Write a run; `kept`: the steps whose trees are stored."""
+    """Write a run; `kept`: the steps whose trees are stored;  `asked`: begins the digests of its questions."""
     with RunDirectory.create(path, CONFIG.format(seed=seed, method=method)) as run:
         for step in range(1, steps + 1):
             run.append(metrics(step, seed))
         for step in kept:
             write_trees(run, step)
         if ended:
-            run.write_json("evaluation.json", {"before": {"greedy": shares(3)}, "after": {"greedy": shares(15 + seed)}})
+            sides = {"before": {"greedy": shares(3)}, "after": {"greedy": shares(15 + seed)}}
+            run.write_json("evaluation.json", sides | {"digests": {name: f"{asked} {name}" for name in shares(0)}})
             example = {"id": "q1", "question": "1+1=", "answers": ["2"], "before": HOSTILE, "after": "it is 2"}
             run.write_json("examples.json", {"better": [example], "worse": []})
             run.write_json("summary.json", summary(method, seed).to_json())

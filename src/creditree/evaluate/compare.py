@@ -1,7 +1,7 @@
 """What runs and saved evaluations measured: paired by problem, and by random numbers where seeds agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,9 +15,13 @@ from creditree.report.evaluation import MEASURED
 from creditree.report.wording import p_value, points_interval
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
-from creditree.runs.evaluation import EvaluationDirectory, is_evaluation
+from creditree.runs.evaluation import SETTINGS, EvaluationDirectory, is_evaluation
+from creditree.runs.records import mapping_of, record_of, text_of
+from creditree.runs.setting import RunSetting, inputs_of
 
 AVERAGE = "average"
+IN_PROCESS = "in_process"
+"""The engine of a configuration that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,11 @@ class Asked:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Measured:
-    """What is compared: results by decoding, task and problem id. `seed` drew its random numbers (None: not known).
+    """What is compared: results by decoding, task and problem id.
 
-    `summary`: of a training run, whose results are those after training. Runs of one `group` differ in their seed only,
-    and are averaged; an empty group stands for the run alone.
+    `seed` and `engine` drew its random numbers (no seed: not known);  `sets`: by task, the sha256 of the problems that
+    were asked;  `summary` and `setting`: of a training run, whose results are those after training. Runs of one `group`
+    differ in their seed only, and are averaged; an empty group stands for the run alone.
     """
 
     name: str
@@ -41,6 +46,9 @@ class Measured:
     seed: int | None = None
     summary: Summary | None = None
     group: str = ""
+    engine: str = IN_PROCESS
+    sets: Mapping[str, str] = field(default_factory=dict)
+    setting: RunSetting | None = None
 
     @classmethod
     def of(cls, path: Path) -> "Measured":
@@ -49,30 +57,58 @@ class Measured:
 
     @classmethod
     def of_run(cls, run: RunDirectory, name: str = "", group: str = "") -> "Measured":
-        """Read ``summary.json`` and, where kept, ``evaluation.json``. Raises RunError where they are unreadable."""
+        """Read configuration, ``summary.json`` and, where kept, ``evaluation.json``.
+
+        Raises RunError where they are unreadable.
+        """
         if not run.has("summary.json"):
             raise RunError(f"Run {run.path} has no summary.json: it has not ended; continue it with `resume` first.")
         summary = Summary.from_json(run.read_json("summary.json"), str(run.path / "summary.json"))
         correct: Mapping[str, Mapping[str, int]] = {}
+        digests: Mapping[str, str] = {}
         if run.has("evaluation.json"):
-            correct = _correct(run.read_json("evaluation.json").get("after"), str(run.path / "evaluation.json"))
-        return cls.of_summary(name or str(run.path), summary, correct, group)
+            kept, source = run.read_json("evaluation.json"), str(run.path / "evaluation.json")
+            correct = _correct(kept.get("after"), source)
+            digests = record_of(dict[str, str], kept.get("digests", {}), source, "make the run again, or leave it out")
+        config = mapping_of(run.config_yaml, str(run.path / "config.yaml"), "put back what it was, or leave it out")
+        measured = cls.of_summary(name or str(run.path), summary, correct, group, digests)
+        setting = RunSetting.of(summary.method, summary.task, config, inputs_of(run))
+        return replace(measured, seed=_seed(config), engine=_engine(config), setting=setting)
 
     @classmethod
     def of_summary(
-        cls, name: str, summary: Summary, correct: Mapping[str, Mapping[str, int]], group: str = ""
+        cls,
+        name: str,
+        summary: Summary,
+        correct: Mapping[str, Mapping[str, int]],
+        group: str = "",
+        digests: Mapping[str, str] | None = None,
     ) -> "Measured":
-        """Return what a run measured: its summary, and 0/1 of each judged problem after training, by decoding."""
+        """Return what a run measured: its summary, and 0/1 of each judged problem after training, by decoding.
+
+        `digests`: of each problem's question and answers; an older run kept none.
+        """
+        known = digests or {}
         results = {
-            decoding: {summary.task: {problem: Asked(float(value)) for problem, value in shares.items()}}
+            decoding: {
+                summary.task: {problem: Asked(float(value), known.get(problem)) for problem, value in shares.items()}
+            }
             for decoding, shares in correct.items()
         }
-        return cls(name, results, None, summary, group)
+        data = summary.details.data
+        return cls(name, results, None, summary, group, sets={} if data is None else {summary.task: data.sha256})
 
     @property
     def decodings(self) -> list[str]:
         """The ways of decoding under which it was measured."""
         return list(self.results if self.summary is None else self.summary.decoding)
+
+    def drawn_as(self, other: "Measured") -> bool:
+        """Return whether a completion of both had the same random numbers: each hangs on seed, problem id and place.
+
+        A server makes other numbers of a seed than this process does.
+        """
+        return self.seed is not None and (self.seed, self.engine) == (other.seed, other.engine)
 
     def estimate(self, decoding: str, task: str) -> Estimate:
         """Return pass@1 on a task, with its interval over problems."""
@@ -130,7 +166,7 @@ def pair_measured(measured: Sequence[Measured], decoding: str) -> list[TaskPair]
             compared.append((AVERAGE, first, second, average_difference(list(differences.values()), moved, key)))
     adjusted = _adjusted([(task == AVERAGE, change.p_value) for task, _, _, change in compared])
     return [
-        TaskPair(task, Pair(a.name, b.name, change, p), a.seed is not None and a.seed == b.seed)
+        TaskPair(task, Pair(a.name, b.name, change, p), a.drawn_as(b))
         for (task, a, b, change), p in zip(compared, adjusted, strict=True)
     ]
 
@@ -143,15 +179,32 @@ def _common(first: Measured, second: Measured, decoding: str) -> list[str]:
 def _changes(first: Measured, second: Measured, decoding: str, task: str) -> tuple[list[float], list[float]]:
     """Return the shares of both on the problems that both have, in one order."""
     old, new = first.results[decoding][task], second.results[decoding][task]
-    common = [name for name in old if name in new]
-    for name in common:
-        digests = {old[name].digest, new[name].digest} - {None}
-        if len(digests) > 1:
-            raise RunError(
-                f"{first.name} and {second.name} have different questions under the id '{name}' of {task}: they were "
-                "measured on different data; measure both on the same file."
-            )
+    common = shared_problems(first, second, decoding, task)
     return [old[name].share for name in common], [new[name].share for name in common]
+
+
+def shared_problems(first: Measured, second: Measured, decoding: str, task: str) -> list[str]:
+    """Return the ids of the problems of a task that both have, in the order of the first.
+
+    Raises RunError where an id stands for different questions, or where it may: one side kept no digests of its
+    questions, and all that is known is that their sets of problems are not the same.
+    """
+    old, new = (side.results.get(decoding, {}).get(task, {}) for side in (first, second))
+    common = [name for name in old if name in new]
+    different = next((name for name in common if len({old[name].digest, new[name].digest} - {None}) > 1), None)
+    if different is not None:
+        raise RunError(
+            f"{first.name} and {second.name} have different questions under the id '{different}' of {task}: they were "
+            "measured on different data; measure both on the same file."
+        )
+    untold = any(side[name].digest is None for name in common for side in (old, new))
+    if untold and len({side.sets[task] for side in (first, second) if task in side.sets}) > 1:
+        raise RunError(
+            f"{first.name} and {second.name} were measured on different sets of problems of {task} (data.sha256), and "
+            "one of them is too old to say which question an id stands for; measure both on the same file with `eval`, "
+            "and compare those."
+        )
+    return common
 
 
 def _adjusted(tests: Sequence[tuple[bool, float]]) -> list[float]:
@@ -171,8 +224,29 @@ def _of_evaluation(path: Path) -> Measured:
         if row.side == MEASURED and row.completions > row.unjudged:
             result = Asked(row.correct / (row.completions - row.unjudged), row.digest)
             results.setdefault(row.decoding, {}).setdefault(row.task, {})[row.problem_id] = result
-    seed = directory.result().get("seed")
-    return Measured(str(path), results, seed if isinstance(seed, int) else None)
+    text = text_of(directory.read_bytes(SETTINGS), path / SETTINGS, directory.CURE)
+    settings = mapping_of(text, str(path / SETTINGS), directory.CURE)
+    return Measured(
+        str(path), results, _seed(directory.result()), engine=_engine(settings), sets=_sets(settings.get("tasks"))
+    )
+
+
+def _sets(tasks: object) -> dict[str, str]:
+    """Return the sha256 of the problems of each task in the settings of an evaluation."""
+    entries = tasks.items() if isinstance(tasks, Mapping) else ()
+    known = {str(name): entry.get("sha256") for name, entry in entries if isinstance(entry, Mapping)}
+    return {name: sha256 for name, sha256 in known.items() if isinstance(sha256, str)}
+
+
+def _seed(record: Mapping[str, object]) -> int | None:
+    seed = record.get("seed")
+    return seed if isinstance(seed, int) else None
+
+
+def _engine(settings: Mapping[str, object]) -> str:
+    engine = settings.get("engine")
+    named = engine.get("name") if isinstance(engine, Mapping) else engine
+    return IN_PROCESS if named is None else str(named)
 
 
 def _correct(data: object, source: str) -> dict[str, dict[str, int]]:

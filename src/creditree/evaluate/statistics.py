@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri, stdtr
+from scipy.special import bdtr, ndtri
 
 from creditree.rng import Key
 
@@ -101,15 +101,6 @@ class Difference:
         return cls(_number(data["value"]), Interval.from_json(data["interval"]), _number(data["p_value"]), *counts)
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Mean and sample standard deviation (ddof = 1; None for one value) of `n` runs that differ in their seed."""
-
-    mean: float
-    sd: float | None
-    n: int
-
-
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     """Return successes / n with Wilson's score interval (Wilson 1927, JASA 22:209).
 
@@ -160,7 +151,7 @@ def bootstrap_mean(values: ArrayLike, key: Key, confidence: float = 0.95, resamp
     For rewards that are not 0/1, or shares of several completions: problems are redrawn, not completions. The same key
     gives the same interval. Raises ValueError for no values, or one that is not finite.
     """
-    numbers = _finite(values)
+    numbers = finite(values)
     return Estimate(float(numbers.mean()), _bootstrap(numbers, key, confidence, resamples), len(numbers))
 
 
@@ -173,7 +164,7 @@ def paired_mean_difference(
     resamples) (Phipson and Smyth 2010, SAGMB 9:39), so never 0. Raises ValueError as `bootstrap_mean`, or for unequal
     lengths.
     """
-    old, new = _finite(before), _finite(after)
+    old, new = finite(before), finite(after)
     if len(old) != len(new):
         raise ValueError(f"{len(old)} problems before and {len(new)} after do not make pairs")
     change = new - old
@@ -198,27 +189,6 @@ def sign_flip_test(change: FloatArray, key: Key, resamples: int) -> float:
         flips = generator.integers(0, 2, size=(min(rows, resamples - start), n)) * 2 - 1
         reached += int((np.abs(flips @ change) >= reach).sum())
     return (1 + reached) / (1 + resamples)
-
-
-def seed_test(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of Student's paired t-test (1908, Biometrika 6:1): no difference in other seeds.
-
-    t = mean / (sd / sqrt(n)) with n - 1 degrees of freedom. Where all are equal, 1 for zeros and 0 for anything else.
-    Raises ValueError for fewer than two.
-    """
-    numbers = _finite(differences)
-    if len(numbers) < 2:
-        raise ValueError("one seed has no spread")
-    if np.ptp(numbers) == 0:
-        return 0.0 if numbers[0] else 1.0
-    t = numbers.mean() / (numbers.std(ddof=1) / np.sqrt(len(numbers)))
-    return float(2 * stdtr(len(numbers) - 1, -abs(t)))
-
-
-def mean_and_spread(values: Sequence[float]) -> Spread:
-    """Return mean and sample standard deviation of the runs' results. Raises ValueError for none."""
-    numbers = _finite(values)
-    return Spread(float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None, len(numbers))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -249,7 +219,7 @@ def _quantile(confidence: float) -> float:
 
 def _table(before: ArrayLike, after: ArrayLike) -> tuple[int, int, int, int]:
     """Return how many pairs are right in both, only before, only after, and in neither."""
-    old, new = _finite(before), _finite(after)
+    old, new = finite(before), finite(after)
     if len(old) != len(new):
         raise ValueError(f"{len(old)} problems before and {len(new)} after do not make pairs")
     if not (np.isin(old, (0, 1)).all() and np.isin(new, (0, 1)).all()):
@@ -279,7 +249,8 @@ def _square_and_add(one: float, other: float, phi: float) -> float:
     return sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
 
 
-def _finite(values: ArrayLike) -> FloatArray:
+def finite(values: ArrayLike) -> FloatArray:
+    """Return the values in one row. Raises ValueError for none, and for one that is not finite."""
     numbers = np.asarray(values, dtype=np.float64).reshape(-1)
     if len(numbers) == 0:
         raise ValueError("there are no values: nothing was evaluated")

@@ -13,6 +13,7 @@ from creditree.evaluate.compare import Measured, TaskPair, pair_measured
 from creditree.report.comparison import compared_json, compared_view
 from creditree.runs.checksums import Checksums
 from creditree.runs.evaluation import COMPLETIONS, is_evaluation
+from creditree.runs.setting import labels_of
 
 WIDTH = 120
 
@@ -56,8 +57,8 @@ class Comparison:
 def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bool = False) -> Comparison:
     """Compare finished runs or saved evaluations, paired by problem.
 
-    `by_method` also averages the runs of a method over their seeds. Raises RunError for less than two, for what has not
-    ended, and for a decoding that not all have.
+    `by_method` also averages the runs of a method over their seeds; those of one method under several settings are
+    several groups. Raises RunError for less than two, for what has not ended, and for a decoding that not all have.
     """
     if len(paths) < 2:
         raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
@@ -66,12 +67,9 @@ def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bo
     damages = tuple(sentence for path in paths for sentence in _damages(path))
     measured = [Measured.of(path) for path in paths]
     if by_method:
-        measured = [replace(run, group=_group(run)) for run in measured]
+        labels = labels_of([run.setting for run in measured if run.setting is not None], [run.name for run in measured])
+        measured = [replace(run, group=label) for run, label in zip(measured, labels, strict=True)]
     return Comparison(tuple(measured), shared_decoding([run.decodings for run in measured], decoding), damages)
-
-
-def _group(run: Measured) -> str:
-    return "" if run.summary is None else f"{run.summary.method} on {run.summary.task}"
 
 
 def _damages(path: Path) -> list[str]:

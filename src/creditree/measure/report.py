@@ -8,7 +8,7 @@ from pathlib import Path
 
 from creditree.disk import is_there
 from creditree.errors import RunError, did_you_mean
-from creditree.measure.compare import Comparison, compare
+from creditree.measure.compare import compare
 from creditree.overview.overview import Overview
 from creditree.overview.run import MOST_TOKENS, SUMMARY, forests_of, overview_of
 from creditree.overview.trees import ShownForest
@@ -16,6 +16,7 @@ from creditree.report.page.page import report_html
 from creditree.report.page.pictures import write_pictures
 from creditree.runs.atomic import text_bytes, write_bytes, writing
 from creditree.runs.directory import RunDirectory
+from creditree.runs.setting import labels_of
 from creditree.train.page import PAGE
 
 AnyPath = str | PathLike[str]
@@ -55,10 +56,13 @@ def overview_of_runs(paths: Sequence[Path]) -> Overview:
     tokens = MOST_TOKENS // len(paths)
     names = _names(paths)
     runs = tuple(replace(overview_of(path, tokens=tokens), name=names[str(path)]) for path in paths)
-    compared = _compared([path for path in paths if is_there(path / SUMMARY)])
-    if compared is None:
+    ended = [path for path in paths if is_there(path / SUMMARY)]
+    if len(ended) < 2:
         return Overview(runs)
-    measured = tuple(replace(run, name=names[run.name]) for run in compared.measured)
+    compared = compare(ended)
+    labels = labels_of([run.setting for run in runs], [run.name for run in runs])
+    groups = {str(path): label if labels.count(label) > 1 else "" for path, label in zip(paths, labels, strict=True)}
+    measured = tuple(replace(run, name=names[run.name], group=groups[run.name]) for run in compared.measured)
     return Overview(runs, measured, compared.decoding, compared.damages)
 
 
@@ -66,15 +70,6 @@ def _names(paths: Sequence[Path]) -> dict[str, str]:
     """Return what runs are called, by path: the last part where several are told apart by it."""
     last = {str(path): os.path.basename(os.path.abspath(path)) for path in paths}
     return last if len(paths) > 1 and len(set(last.values())) == len(last) else {str(path): str(path) for path in paths}
-
-
-def _compared(ended: Sequence[Path]) -> Comparison | None:
-    if len(ended) < 2:
-        return None
-    comparison = compare(ended, by_method=True)
-    alone = {run.group for run in comparison.measured if [r.group for r in comparison.measured].count(run.group) == 1}
-    measured = tuple(replace(run, group="") if run.group in alone else run for run in comparison.measured)
-    return replace(comparison, measured=measured)
 
 
 def stored_tree(path: Path, step: str, problem: str | None) -> ShownForest:

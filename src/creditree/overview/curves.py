@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from creditree.overview.run import RunOverview
 from creditree.report.curves import Series
+from creditree.runs.setting import labels_of
 
 FloatArray = NDArray[np.float64]
 Metrics = Sequence[Mapping[str, Any]]
@@ -19,14 +20,12 @@ MOST_POINTS = 240
 
 
 def groups_of(runs: Sequence[RunOverview]) -> dict[str, list[RunOverview]]:
-    """Return the runs that differ in their seed only, by what they are called: method, and name where that is taken."""
-    by_setting: dict[str, list[RunOverview]] = {}
-    for run in runs:
-        by_setting.setdefault(run.setting, []).append(run)
+    """Return the runs that differ in their seed only, by what they are called (`labels_of`); each seed counts once."""
     groups: dict[str, list[RunOverview]] = {}
-    for members in by_setting.values():
-        label = members[0].label if len({run.task for run in runs}) == 1 else f"{members[0].label} on {members[0].task}"
-        groups[f"{label}: {members[0].name}" if label in groups else label] = members
+    for run, label in zip(runs, labels_of([run.setting for run in runs], [run.name for run in runs]), strict=True):
+        members = groups.setdefault(label, [])
+        if run.seed is None or all(run.seed != member.seed for member in members):
+            members.append(run)
     return groups
 
 

@@ -1,9 +1,7 @@
 """A run as a report shows it: read from its directory, while it trains or after it has ended."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from creditree.evaluate.summary import Summary
 from creditree.overview.trees import ShownForest, shown_forest
 from creditree.runs.directory import RunDirectory
 from creditree.runs.forests import stored_forests
+from creditree.runs.setting import RunSetting, inputs_of
 
 SUMMARY = "summary.json"
 MOST_STEPS, MOST_OF_A_STEP = 4, 3
@@ -29,7 +28,8 @@ class RunOverview:
 
     `config`: what it was trained with;  `code`: versions and hardware;  `metrics`: a record a step;  `summary`: None
     while it has not ended;  `examples`: problems that are solved now ("better"), or not any more ("worse");
-    `forests`: some problems' trees;  `kept_steps`: steps whose trees were kept;  `notes`: what could not be read.
+    `forests`: some problems' trees;  `kept_steps`: steps whose trees were kept;  `notes`: what could not be read;
+    `inputs`: digests of what the configuration names.
     """
 
     name: str
@@ -41,6 +41,7 @@ class RunOverview:
     forests: tuple[ShownForest, ...]
     kept_steps: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -57,10 +58,15 @@ class RunOverview:
         """Its base model, by name."""
         return str(self._named("model"))
 
-    @cached_property
-    def setting(self) -> str:
+    @property
+    def seed(self) -> object:
+        """Its seed; None where the configuration does not say."""
+        return self.config.get("seed")
+
+    @property
+    def setting(self) -> RunSetting:
         """What runs that differ in their seed only have in common."""
-        return json.dumps({key: value for key, value in self.config.items() if key != "seed"}, sort_keys=True)
+        return RunSetting.of(self.label, self.task, self.config, self.inputs)
 
     def _named(self, block: str) -> object:
         values = self.config.get(block)
@@ -83,6 +89,7 @@ def overview_of(path: Path, *, tokens: int = MOST_TOKENS) -> RunOverview:
         forests=_chosen(run, tokens, notes) if tokens else (),
         kept_steps=tuple(run.rollout_steps()),
         notes=tuple(notes),
+        inputs=inputs_of(run),
     )
 
 

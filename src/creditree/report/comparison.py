@@ -8,7 +8,7 @@ from rich.text import Text
 
 from creditree.evaluate.averages import average
 from creditree.evaluate.compare import AVERAGE, Measured, Pair, TaskPair, pair_measured
-from creditree.evaluate.statistics import mean_and_spread
+from creditree.evaluate.seeds import mean_and_spread
 from creditree.evaluate.summary import Summary
 from creditree.report.rewards import NOTE as REWARD_NOTE
 from creditree.report.wording import (
@@ -70,7 +70,8 @@ def compared_view(measured: Sequence[Measured], decoding: str) -> RenderableType
     groups = group_rows(measured, decoding)
     if groups:
         parts.append(terminal_table("mean ± standard deviation over seeds", GROUP_HEADER, groups))
-    return Group(*parts, *(Text(line) for line in [*_paired(measured, decoding), *_mean_rewards(measured, decoding)]))
+    lines = [*repeated_seeds(measured), *_paired(measured, decoding), *_mean_rewards(measured, decoding)]
+    return Group(*parts, *map(Text, lines))
 
 
 RUN_HEADER = ("run", "method", "before", "after", "gain", "sampled", "in loss", "train")
@@ -104,10 +105,12 @@ def run_rows(runs: Sequence[Measured], decoding: str, *, short: bool = False) ->
 
 
 def group_rows(runs: Sequence[Measured], decoding: str) -> list[tuple[str, ...]]:
-    """Return the cells of `GROUP_HEADER`, one row a group of runs: mean and standard deviation over seeds."""
+    """Return the cells of `GROUP_HEADER`, one row a group of runs: mean and standard deviation over distinct seeds."""
     groups: dict[str, list[Summary]] = {}
-    for run in runs:
-        if run.group and run.summary is not None and decoding in run.summary.decoding:
+    repeats = _repeats(runs)
+    for place, run in enumerate(runs):
+        counts = bool(run.group) and place not in repeats
+        if counts and run.summary is not None and decoding in run.summary.decoding:
             groups.setdefault(run.group, []).append(run.summary)
     rows: list[tuple[str, ...]] = []
     for name, members in groups.items():
@@ -124,6 +127,20 @@ def group_rows(runs: Sequence[Measured], decoding: str) -> list[tuple[str, ...]]
             )
         )
     return rows
+
+
+def repeated_seeds(runs: Sequence[Measured]) -> list[str]:
+    """Return a sentence on each run of a group whose seed an earlier one has: the same run named twice, say."""
+    return [
+        f"{run.group}: seed {run.seed} is named more than once ({run.name}), and counts once in the mean."
+        for run in (runs[place] for place in _repeats(runs))
+    ]
+
+
+def _repeats(runs: Sequence[Measured]) -> list[int]:
+    """Return the places of runs whose seed an earlier one of their group has."""
+    seeds = [(run.group, run.seed) if run.group and run.seed is not None else None for run in runs]
+    return [place for place, seed in enumerate(seeds) if seed is not None and seed in seeds[:place]]
 
 
 def _mean_rewards(runs: Sequence[Measured], decoding: str) -> list[str]:

@@ -9,9 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from creditree.config.search import Search, Trial
-from creditree.evaluate.statistics import Estimate, seed_test
+from creditree.errors import RunError
+from creditree.evaluate.seeds import seed_test
+from creditree.evaluate.statistics import Estimate
 from creditree.report.comparison import GROUP_HEADER, group_rows
-from creditree.report.sweep import CasePair, SweptRun, pair_cases, sweep_json
+from creditree.report.sweep import CasePair, SweptRun, pair_cases, sweep_json, unpaired_cases
 from creditree.report.wording import (
     count,
     duration,
@@ -26,7 +28,8 @@ from creditree.report.wording import (
 RUNG_HEADER = ("trial", "setting", "validation", "reward", "sampled", "train", "goes on")
 NOTE = (
     "p over problems: of the share of seeds with which each problem is solved, by flipping signs; it speaks of other "
-    "problems. p over seeds: the paired t-test of the differences seed by seed; it speaks of other seeds."
+    "problems. p over seeds: the paired t-test of the differences seed by seed, whose standard deviation counts as one "
+    "problem at least; it speaks of other seeds."
 )
 
 
@@ -73,14 +76,17 @@ class BudgetMark:
 
     @property
     def pair(self) -> CasePair:
-        """The paired difference, best - baseline."""
-        (pair,) = pair_cases(self.runs, self.decoding)
-        return pair
+        """The paired difference, best - baseline. Raises RunError where the two were not asked the same questions."""
+        pairs = pair_cases(self.runs, self.decoding)
+        if not pairs:
+            raise RunError(" ".join(unpaired_cases(self.runs, self.decoding)) or "They have no problem in common.")
+        return pairs[0]
 
     @property
     def p_seeds(self) -> float:
         """The p-value over seeds."""
-        return seed_test(list(self.pair.by_seed.values()))
+        pair = self.pair
+        return seed_test(list(pair.by_seed.values()), 1 / pair.pair.difference.n)
 
     def is_won(self, level: float) -> bool:
         """Whether the best is ahead in both tests."""

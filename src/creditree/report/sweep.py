@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from creditree.evaluate.compare import Measured, Pair
+from creditree.errors import RunError
+from creditree.evaluate.compare import Measured, Pair, shared_problems
 from creditree.evaluate.scores import paired_change
-from creditree.evaluate.statistics import Difference, holm, mean_and_spread
+from creditree.evaluate.seeds import mean_and_spread
+from creditree.evaluate.statistics import Difference, holm
 from creditree.evaluate.summary import Summary
 from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, pair_json, run_rows
 from creditree.report.wording import markdown_bullets, markdown_table, points, terminal_table
@@ -66,12 +68,16 @@ class CasePair:
 
 
 def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
-    """Return every two cases of one task that share seeds and problems under `decoding`."""
+    """Return every two cases of one task that share seeds and problems under `decoding`.
+
+    Left out are those whose ids stand for different questions: `unpaired_cases` says which.
+    """
     compared: list[tuple[str, str, Difference, dict[int, float]]] = []
-    cases = list(dict.fromkeys(run.case for run in runs))
-    for first, second in combinations(cases, 2):
+    for first, second in combinations(_cases(runs), 2):
         old, new = _by_seed(runs, first, decoding), _by_seed(runs, second, decoding)
         seeds = [seed for seed in old if seed in new and old[seed][0] == new[seed][0]]
+        if _conflict(runs, (first, second), decoding) is not None:
+            continue
         problems = _common([table[seed][1] for table in (old, new) for seed in seeds])
         if not problems:
             continue
@@ -86,12 +92,37 @@ def pair_cases(runs: Sequence[SweptRun], decoding: str) -> list[CasePair]:
     ]
 
 
+def unpaired_cases(runs: Sequence[SweptRun], decoding: str) -> list[str]:
+    """Return a sentence on each pair of cases, and on each case, whose runs have different questions under one id."""
+    sentences = []
+    for first, second in combinations_with_replacement(_cases(runs), 2):
+        conflict = _conflict(runs, (first, second), decoding)
+        if conflict is not None and first == second:
+            sentences.append(f"{first}: the runs differ in more than their seed. {conflict}")
+        elif conflict is not None:
+            sentences.append(f"{first} and {second} are not compared. {conflict}")
+    return sentences
+
+
+def _conflict(runs: Sequence[SweptRun], cases: Sequence[str], decoding: str) -> str | None:
+    """Return why the problems of cases cannot be told apart by their ids, if so."""
+    members = [run.run for run in runs if run.case in cases]
+    try:
+        for first, second in combinations(members, 2):
+            for task in first.results.get(decoding, {}):
+                shared_problems(first, second, decoding, task)
+    except RunError as error:
+        return str(error)
+    return None
+
+
 def sweep_json(runs: Sequence[SweptRun], decoding: str) -> dict[str, Any]:
     """Return the comparison for programs: cases with mean and spread over seeds, and their pairs."""
     return {
         "decoding": decoding,
         "cases": [_case_json([run for run in runs if run.case == case], decoding) for case in _cases(runs)],
         "pairs": [pair.to_json() for pair in pair_cases(runs, decoding)],
+        "unpaired": unpaired_cases(runs, decoding),
     }
 
 
@@ -124,8 +155,8 @@ def sweep_markdown(runs: Sequence[SweptRun], decoding: str) -> str:
 
 
 def _lines(runs: Sequence[SweptRun], decoding: str) -> list[str]:
-    pairs = pair_cases(runs, decoding)
-    return [NOTE, *(pair.conclusion() for pair in pairs)] if pairs else []
+    pairs, unpaired = pair_cases(runs, decoding), unpaired_cases(runs, decoding)
+    return [*([NOTE] if pairs else []), *(pair.conclusion() for pair in pairs), *unpaired]
 
 
 def _cases(runs: Sequence[SweptRun]) -> list[str]:

@@ -1,6 +1,7 @@
 """Where two configurations differ, in words."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from creditree.runs.records import mapping_of
 from creditree.text import shown
@@ -23,17 +24,18 @@ def describe_difference(before: str, now: str, limit: int = 3, place: str = "run
 
 
 def _flat(text: str, name: str) -> dict[str, object]:
-    return dict(_leaves(mapping_of(text, name, "choose another run"), ""))
+    return dict(leaves(mapping_of(text, name, "choose another run")))
 
 
-def _leaves(content: Mapping[object, object], prefix: str) -> list[tuple[str, object]]:
-    leaves: list[tuple[str, object]] = []
+def leaves(content: Mapping[Any, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Return the values of nested mappings by their dotted keys."""
+    flat: list[tuple[str, object]] = []
     for key, value in content.items():
         if isinstance(value, dict) and value:
-            leaves.extend(_leaves(value, f"{prefix}{key}."))
+            flat.extend(leaves(value, f"{prefix}{key}."))
         else:
-            leaves.append((f"{prefix}{key}", value))
-    return leaves
+            flat.append((f"{prefix}{key}", value))
+    return flat
 
 
 def _same(old: object, new: object) -> bool:

@@ -51,6 +51,11 @@ def confirmed(search: Search, last: Climbed, request: SweepRequest, watcher: Wat
     every = [run for swept in runs.values() for run in swept]
     decoding = shared_decoding([run.run.decodings for run in every], request.decoding)
     marks = tuple(BudgetMark(what, (*runs["baseline"], *runs[what]), decoding) for what in ("tokens", "seconds"))
+    try:
+        for mark in marks:
+            mark.to_json()
+    except RunError as error:  # a file that was edited meanwhile
+        return Confirmation(best, baseline, reason=str(error))
     return Confirmation(best, baseline, marks)
 
 

@@ -76,7 +76,7 @@ def _run(trainer: Trainer) -> Summary:
     after = _measured_after(trainer)
     if any(evaluation.num_unjudged for evaluation in before.values()):
         before = examined(trainer, "base")  # who judges may work again: what has no reward yet is judged once more
-    run.write_json(EVALUATION, {"before": _correct(before), "after": _correct(after)})
+    run.write_json(EVALUATION, {"before": _correct(before), "after": _correct(after), "digests": _digests(trainer)})
     check_judged(_named({"before": before, "after": after}), _continuing(run))
     summary = summary_of(trainer, before, after)
     if parts.guard is not None and guard_before is not None:
@@ -91,6 +91,11 @@ def _run(trainer: Trainer) -> Summary:
 
 def _correct(sides: Mapping[str, Evaluation]) -> dict[str, dict[str, int | None]]:
     return {name: evaluation.correct for name, evaluation in sides.items()}
+
+
+def _digests(trainer: Trainer) -> dict[str, str]:
+    """Return what tells the measured questions apart, by id: a file that is edited may use an id for another one."""
+    return {problem.id: problem.digest for problem in trainer.settings.measured(trainer.parts.task)}
 
 
 def _named(sides: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
@@ -188,7 +193,7 @@ def _before(trainer: Trainer, run: RunDirectory) -> dict[str, Evaluation]:
                 f"got no reward ({evaluation.first_failure}); they are judged again at the end"
             )
     if not run.has(EVALUATION):
-        run.write_json(EVALUATION, {"before": _correct(measured)})
+        run.write_json(EVALUATION, {"before": _correct(measured), "digests": _digests(trainer)})
     return measured
 
 

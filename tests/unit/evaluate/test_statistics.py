@@ -14,7 +14,6 @@ from creditree.evaluate.statistics import (
     Estimate,
     bootstrap_mean,
     holm,
-    mean_and_spread,
     paired_difference,
     paired_mean_difference,
     wilson,
@@ -161,16 +160,6 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
         wilson(successes, n)
     with pytest.raises(ValueError, match=r"as in 0\.95"):
         wilson(1, 2, confidence=95)
-
-
-def test_spread_is_that_of_a_sample() -> None:
-    # (.80, .84, .85): mean .83, squared deviations .0009 + .0001 + .0004 = .0014, over 2 = .0007, root .026458.
-    found = mean_and_spread([0.80, 0.84, 0.85])
-    assert (found.mean, found.sd) == pytest.approx((0.83, 0.0264575), abs=1e-7)
-    assert found.n == 3
-    assert mean_and_spread([0.5]).sd is None
-    with pytest.raises(ValueError, match="no values"):
-        mean_and_spread([])
 
 
 def test_bootstrap_agrees_with_the_normal_theory_and_repeats() -> None:

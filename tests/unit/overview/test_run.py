@@ -97,7 +97,13 @@ def test_groups_of_one_method_under_other_settings_are_told_apart(tmp_path: Path
     text = (second / "config.yaml").read_text().replace("0.001", "0.002")
     (second / "config.yaml").write_text(text)
     groups = groups_of([overview_of(first), overview_of(second)])
-    assert list(groups) == ["t-spmo", f"t-spmo: {second}"]
+    assert list(groups) == ["t-spmo, learning_rate 0.001", "t-spmo, learning_rate 0.002"]
+
+
+def test_a_seed_is_drawn_once_however_often_it_is_named(tmp_path: Path) -> None:
+    runs = [overview_of(stored_run(tmp_path / name, seed=seed, kept=())) for name, seed in (("a", 0), ("b", 1))]
+    again = overview_of(stored_run(tmp_path / "c", seed=1, kept=()))
+    assert groups_of([*runs, again, runs[0]]) == {"t-spmo": runs}
 
 
 def test_health_by_hand(tmp_path: Path) -> None:

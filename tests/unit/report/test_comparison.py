@@ -10,7 +10,7 @@ from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.compare import Asked, Measured, Pair, pair_measured
 from creditree.evaluate.statistics import paired_difference
 from creditree.evaluate.summary import Decoding, Summary
-from creditree.report.comparison import compared_json, compared_view
+from creditree.report.comparison import compared_json, compared_view, group_rows, repeated_seeds
 from creditree.report.rewards import NOTE, RewardChange
 from creditree.rng import Key
 from creditree.runs.attempts import Attempt
@@ -119,6 +119,18 @@ def test_the_terminal_shows_runs_seeds_and_conclusions_in_80_columns() -> None:
     assert any(row.startswith("c is worse than a: -30.0") for row in rows)
 
 
+def test_a_seed_that_is_named_twice_counts_once_and_that_is_said() -> None:
+    runs = [
+        replace(compared(name, 160 + 10 * seed, "spmo"), seed=seed) for name, seed in (("a", 0), ("b", 1), ("c", 1))
+    ]
+    # .80 and .85, as without the third run.
+    assert [row[:3] for row in group_rows(runs, "greedy")] == [("spmo", "2", "82.5 ± 3.5")]
+    assert repeated_seeds(runs) == ["spmo: seed 1 is named more than once (c), and counts once in the mean."]
+    assert repeated_seeds(runs)[0] in text_of(runs)
+    other = [replace(run, group="") for run in runs]
+    assert (group_rows(other, "greedy"), repeated_seeds(other)) == ([], [])
+
+
 def test_what_was_not_measured_or_kept_is_said() -> None:
     none = Measured.of_summary("n", SUMMARY, {})
     assert "cannot be compared in pairs" in text_of([none, none])
@@ -147,6 +159,11 @@ def test_a_run_directory_is_read(tmp_path: Path) -> None:
         found = Measured.of_run(RunDirectory.read(tmp_path), group="g")
         assert (found.name, found.group, found.summary) == (str(tmp_path), "g", SUMMARY)
         assert found.results == {"greedy": {"t": {"q1": Asked(1.0)}}}  # what was not judged is left out
+        run.write_json("evaluation.json", {"after": {"greedy": {"q1": 1}}, "digests": {"q1": "d"}})
+        assert Measured.of_run(run).results == {"greedy": {"t": {"q1": Asked(1.0, "d")}}}
+        run.write_json("evaluation.json", {"after": {"greedy": {"q1": 1}}, "digests": {"q1": 1}})
+        with pytest.raises(RunError, match=r"evaluation\.json"):
+            Measured.of_run(run)
         for damage in (
             {},
             {"after": {"greedy": {"q": 0.5}}},

@@ -5,8 +5,9 @@ from rich.console import Console
 
 from creditree.config.load import check_config
 from creditree.config.search import Search, Trial
+from creditree.errors import RunError
 from creditree.evaluate.compare import Measured
-from creditree.evaluate.statistics import seed_test
+from creditree.evaluate.seeds import seed_test
 from creditree.evaluate.summary import Decoding, Summary
 from creditree.report.search import (
     BudgetMark,
@@ -37,13 +38,13 @@ LAST = Climbed(
 )
 
 
-def run(case: str, seed: int, right: int) -> SweptRun:
+def run(case: str, seed: int, right: int, digests: dict[str, str] | None = None) -> SweptRun:
     correct = {f"q{number}": int(number < right) for number in range(N)}
     before = {name: 0 for name in correct}
     summary = Summary(
         "grpo", {"greedy": Decoding.of(before, correct)}, {"total": 1.0, "train": 1.0}, {"sampled": 9}, "t"
     )
-    return SweptRun(Measured.of_summary(f"{case}, {seed}", summary, {"greedy": correct}, case), seed)
+    return SweptRun(Measured.of_summary(f"{case}, {seed}", summary, {"greedy": correct}, case, digests), seed)
 
 
 def confirmation(tokens: tuple[int, ...], seconds: tuple[int, ...]) -> Confirmation:
@@ -60,14 +61,6 @@ def confirmation(tokens: tuple[int, ...], seconds: tuple[int, ...]) -> Confirmat
     return Confirmation(SEARCH.trial("rloo-1"), SEARCH.trial("grpo-1"), tuple(marks))
 
 
-def test_the_test_over_seeds_is_the_paired_t_test() -> None:
-    # mean 2, sd 1, n 3: t = 2 sqrt(3) = 3.4641 with 2 degrees of freedom; p = 1 - t / sqrt(t^2 + 2) = 0.07418
-    assert seed_test([1.0, 2.0, 3.0]) == pytest.approx(1 - 3.4641016 / (12 + 2) ** 0.5, abs=1e-6)
-    assert (seed_test([0.0, 0.0]), seed_test([0.5, 0.5])) == (1.0, 0.0)
-    with pytest.raises(ValueError, match="one seed"):
-        seed_test([1.0])
-
-
 def test_a_winner_is_ahead_at_equal_tokens_and_at_equal_seconds_over_problems_and_seeds() -> None:
     ahead, level = (61, 62, 63), (40, 42, 44)  # +21, +20, +19 points
     won = confirmation(ahead, ahead)
@@ -78,11 +71,29 @@ def test_a_winner_is_ahead_at_equal_tokens_and_at_equal_seconds_over_problems_an
     )
     for mark in won.marks:
         assert mark.pair.by_seed == pytest.approx({1: 0.21, 2: 0.20, 3: 0.19})
-        assert mark.p_seeds == pytest.approx(seed_test([0.21, 0.20, 0.19]))
+        assert mark.p_seeds == pytest.approx(seed_test([0.21, 0.20, 0.19], 1 / N))
         assert f"points at equal {mark.what} (" in said
     assert not confirmation(ahead, level).is_won(0.01)
     assert not confirmation(level, ahead).is_won(0.01)
     assert not confirmation((10, 11, 12), (10, 11, 12)).is_won(0.01)  # clearly behind
+
+
+def test_seeds_that_agree_to_the_problem_are_no_certainty() -> None:
+    """Seven problems of a hundred more with each of three seeds: the spread over seeds counts as one problem."""
+    found = confirmation((47, 49, 51), (47, 49, 51))
+    # t = 7 sqrt 3 = 12.12 with two degrees of freedom, p = 1 - t / sqrt(t^2 + 2) = 0.0067; five: t = 5 sqrt 3, 0.0131.
+    assert found.marks[0].pair.by_seed == pytest.approx({1: 0.07, 2: 0.07, 3: 0.07})
+    assert found.marks[0].p_seeds == pytest.approx(0.00674, abs=1e-5)
+    assert found.is_won(0.01)
+    assert not confirmation((45, 47, 49), (45, 47, 49)).is_won(0.01)
+
+
+def test_other_questions_under_one_id_are_no_confirmation() -> None:
+    told = {f"q{number}": str(number) for number in range(N)}
+    base = [run("grpo-1", seed, 40, told) for seed in SEARCH.seeds]
+    best = [run("best", seed, 60, told | {"q3": "another"}) for seed in SEARCH.seeds]
+    with pytest.raises(RunError, match=r"grpo-1 and best are not compared\. .* different questions under the id 'q3'"):
+        BudgetMark("tokens", (*base, *best), "greedy").to_json()
 
 
 def test_seeds_that_disagree_win_nothing_however_many_problems_there_are() -> None:

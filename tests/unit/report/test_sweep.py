@@ -5,13 +5,15 @@ from rich.console import Console
 
 from creditree.evaluate.compare import Measured
 from creditree.evaluate.summary import Decoding, Summary
-from creditree.report.sweep import SweptRun, pair_cases, sweep_json, sweep_markdown, sweep_view
+from creditree.report.sweep import SweptRun, pair_cases, sweep_json, sweep_markdown, sweep_view, unpaired_cases
 
 N = 100
 BASE = {f"q{number}": int(number < 10) for number in range(N)}
 
 
-def swept(case: str, seed: int, right: int, start: int = 0, task: str = "t") -> SweptRun:
+def swept(
+    case: str, seed: int, right: int, start: int = 0, task: str = "t", digests: dict[str, str] | None = None
+) -> SweptRun:
     correct = {f"q{number}": int(start <= number < start + right) for number in range(N)}
     summary = Summary(
         method="t-spmo",
@@ -20,7 +22,7 @@ def swept(case: str, seed: int, right: int, start: int = 0, task: str = "t") -> 
         tokens={"sampled": 1000, "in_loss": 50},
         task=task,
     )
-    return SweptRun(Measured.of_summary(f"{case}, seed {seed}", summary, {"greedy": correct}, case), seed)
+    return SweptRun(Measured.of_summary(f"{case}, seed {seed}", summary, {"greedy": correct}, case, digests), seed)
 
 
 RUNS = [swept("a", 0, 40), swept("a", 1, 50), swept("b", 0, 60), swept("b", 1, 66)]
@@ -60,6 +62,26 @@ def test_only_shared_seeds_and_tasks_make_pairs_and_holm_counts_them() -> None:
     smallest = min(three, key=lambda one: one.pair.difference.p_value)
     assert len(three) == 3
     assert smallest.pair.adjusted_p == pytest.approx(3 * smallest.pair.difference.p_value)
+
+
+def test_cases_that_asked_other_questions_are_no_pair_and_that_is_said() -> None:
+    told = {name: name for name in BASE}
+    runs = [swept(case, seed, 40, digests=told) for case in "ab" for seed in (0, 1)]
+    edited = told | {"q5": "another"}
+    assert unpaired_cases(runs, "greedy") == []
+    other = [swept("c", seed, 60, digests=edited) for seed in (0, 1)]
+    (pair,) = pair_cases([*runs, *other], "greedy")
+    assert (pair.pair.first, pair.pair.second) == ("a", "b")
+    said = unpaired_cases([*runs, *other], "greedy")
+    assert [sentence.split(". ")[0] for sentence in said] == ["a and c are not compared", "b and c are not compared"]
+    assert "a, seed 0 and c, seed 0 have different questions under the id 'q5' of t" in said[0]
+    assert said[0] in sweep_markdown([*runs, *other], "greedy")
+    assert sweep_json([*runs, *other], "greedy")["unpaired"] == said
+    # The file was edited between two seeds of a case.
+    within = [swept("a", 0, 40, digests=told), swept("a", 1, 50, digests=edited)]
+    assert pair_cases(within, "greedy") == []
+    (alone,) = unpaired_cases(within, "greedy")
+    assert alone.startswith("a: the runs differ in more than their seed. a, seed 0 and a, seed 1 have different")
 
 
 def test_the_tables_have_runs_means_and_conclusions() -> None:

@@ -9,10 +9,12 @@ import pytest
 from creditree.config.schema import RunConfig
 from creditree.errors import ModelError, RunError
 from creditree.evaluate.accuracy import Evaluation
+from creditree.evaluate.summary import Decoding, Summary
 from creditree.ledger import Ledger, Seconds
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
 from creditree.runs.attempts import Attempt
+from creditree.runs.directory import RunDirectory
 from creditree.sweep import confirming, searching
 from creditree.sweep.call import listed, sweep
 from creditree.sweep.request import SweepRequest
@@ -193,6 +195,27 @@ def test_a_confirmation_that_fails_confirms_nothing(
     assert found.winner is None
     assert found.to_json()["confirmation"]["reason"] == "training stopped."
     with pytest.raises(RunError, match=r"^None found among 2 compositions .* failed: training stopped\.$"):
+        found.check()
+
+
+def test_a_file_that_was_edited_during_the_confirmation_ends_it(
+    tmp_path: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "search.yaml").write_text(SEARCH.replace("seeds: 0", "seeds: 2"))
+    correct = {"q1": 1, "q2": 0}
+    summary = Summary("grpo", {"greedy": Decoding.of(correct, correct)}, {"train": 1.0, "train_cpu": 1.0}, {}, "t")
+
+    def ended(config: RunConfig, out: Path, watcher: Watcher, *, resume: bool, workers: int | None) -> None:
+        digests = {"q1": "one", "q2": "two" if config.seed == 1 else "edited"}
+        with RunDirectory.create(out, f"seed: {config.seed}") as run:
+            run.write_json("evaluation.json", {"after": {"greedy": correct}, "digests": digests})
+            run.write_json("summary.json", summary.to_json())
+
+    monkeypatch.setattr(confirming, "train_into", ended)
+    found = searched(tmp_path)
+    assert found.winner is None
+    assert "different questions under the id 'q2' of t" in found.to_json()["confirmation"]["reason"]
+    with pytest.raises(RunError, match=r"failed: .* are not compared"):
         found.check()
 
 

@@ -112,5 +112,7 @@ def test_a_few_without_a_reward_are_left_out_in_pairs_and_said(tmp_path: Path) -
     assert "greedy, 2 unjudged" in report
     after = kept["after"]
     assert isinstance(after, dict)
+    measured = replace(SETTINGS, evaluation_problems=40).measured(parts.task)
+    assert kept["digests"] == {problem.id: problem.digest for problem in measured}
     assert list(after["greedy"].values()).count(None) == 2
     assert found.to_json()["difference"]["unjudged"] == 2  # type: ignore[index]

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 
-from creditree.evaluate.compare import pair_measured
+from creditree.errors import RunError
+from creditree.evaluate.compare import Measured, pair_measured
 from creditree.overview.overview import Overview
 from creditree.overview.run import RunOverview
 from creditree.overview.trees import ShownForest
-from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, run_rows
+from creditree.report.comparison import GROUP_HEADER, RUN_HEADER, group_rows, repeated_seeds, run_rows
 from creditree.report.document import (
     Block,
     Bullets,
@@ -103,15 +104,23 @@ def _compared(overview: Overview) -> list[Block]:
     measured, decoding = overview.measured, overview.decoding
     if not measured:
         return [Callout("Not all of these runs have ended: nothing is compared yet.")]
-    pairs = pair_measured(measured, decoding) if len(measured) > 1 else []
-    said = tuple(tested.pair.conclusion() for tested in pairs)
     groups = tuple(group_rows(measured, decoding))
     blocks: list[Block] = [Heading("Side by side")]
     blocks += drawings(compared_bars(overview))
     blocks.append(Rows(RUN_HEADER, tuple(run_rows(measured, decoding))))
     blocks += [Paragraph("Mean ± standard deviation over seeds:"), Rows(GROUP_HEADER, groups)] if groups else []
+    blocks += [Paragraph(sentence) for sentence in repeated_seeds(measured)]
+    return [*blocks, *_paired(measured, decoding)]
+
+
+def _paired(measured: Sequence[Measured], decoding: str) -> list[Block]:
+    """Return what may be concluded of every two, or why nothing: all else of the report is of single runs."""
+    try:
+        said = tuple(tested.pair.conclusion() for tested in pair_measured(measured, decoding))
+    except RunError as error:
+        return [Callout(f"Nothing is compared in pairs: {error}")]
     note = "Pairs are of the same problems on both sides: exact McNemar tests, p adjusted by Holm for their number."
-    return [*blocks, Paragraph(note), Bullets(said)] if said else blocks
+    return [Paragraph(note), Bullets(said)] if said else []
 
 
 def trees(forests: Sequence[ShownForest], first: int) -> list[Block]:

@@ -70,6 +70,15 @@ def test_a_page_has_all_parts_and_points_nowhere(run: Path) -> None:
     assert HOSTILE in page.words  # of the example, as text
 
 
+def test_runs_that_asked_other_questions_are_shown_and_not_compared(tmp_path: Path) -> None:
+    first = stored_run(tmp_path / "a", kept=())
+    page = page_of(first, stored_run(tmp_path / "b", kept=(), method="grpo", asked="product"))
+    assert "Nothing is compared in pairs: a and b have different questions under the id 'q0' of sums" in page.words
+    assert "Learning curves" in page.words
+    same = page_of(first, stored_run(tmp_path / "c", kept=(), method="grpo"))
+    assert "a and c are not distinguishable at n = 30" in same.words
+
+
 def test_the_trees_are_data_in_which_nothing_ends_the_element(run: Path) -> None:
     data = page_of(run).scripts[0]
     assert "<" not in data
@@ -117,7 +126,7 @@ def test_several_runs_are_compared_in_pairs_and_seeds_averaged(tmp_path: Path) -
     assert "Side by side" in page.words
     # 15 and 20 of 30 right: 5 gained, none lost, p = 2 / 2^5 = .0625, and three pairs.
     assert "are not distinguishable at n = 30: +16.7" in page.words
-    assert "t-spmo on sums" in page.words  # a group of two seeds
+    assert "51.7 ± 2.4" in page.words  # a group of two seeds, 15 and 16 of 30: sd .0333 / sqrt 2 = .0236
     assert "t-spmo (2 seeds)" in page.words
     assert [forest["step"] for forest in json.loads(page.scripts[0])] == [20, 20, 10, 10] * 3
 
