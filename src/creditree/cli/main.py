@@ -44,8 +44,8 @@ app = App(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         print(f"creditree {__version__}")
         raise typer.Exit
 
