@@ -62,6 +62,17 @@ with serving(Path({run!r}), 0) as server:
     assert list((tmp_path / "pictures").iterdir())
 
 
+@pytest.mark.parametrize("command", ["train", "plan", "sweep"])
+def test_a_path_that_is_wrong_is_said_before_anything_is_loaded(command: str, tmp_path: Path) -> None:
+    words = [command, str(tmp_path / "no.yaml")]
+    code = (
+        "from creditree.cli.main import app\nfrom creditree.errors import ConfigError\n"
+        f"try:\n    app({words!r}, standalone_mode=False)\nexcept ConfigError as error:\n    said = str(error)\n"
+        "assert 'does not exist; give the path of a YAML file' in said\n"
+    )
+    assert not heavy_imports(code) & LEARNING
+
+
 def test_what_reads_a_configuration_loads_no_adapters() -> None:
     """peft, and bitsandbytes which it loads, take seconds: nothing needs them before an adapter is made or read."""
     code = "import sys\nimport creditree.setup.described, creditree.setup.start, creditree.measure.target\n"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from creditree.cli.options import JsonOption, MemoryOption, SetOption, memory_override
+from creditree.config.reading import read_yaml
 
 
 def plan(
@@ -19,6 +20,7 @@ def plan(
     set_: SetOption = None,
 ) -> None:
     """Predict memory, tokens and FLOPs of a run without loading the model, and say what fits which card."""
+    read_yaml(config)
     from creditree.cli.output import console, print_json
     from creditree.config.load import load_config
     from creditree.setup.plan import plan as planned

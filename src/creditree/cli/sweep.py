@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from creditree.cli.options import DecodingOption, JsonOption, SetOption, WorkersOption
+from creditree.config.reading import read_yaml
 from creditree.engines.native.library import prepare
 from creditree.errors import RunError
 
@@ -24,6 +25,7 @@ def sweep(
     set_: SetOption = None,
 ) -> None:
     """Train every combination of settings and seeds, or search compositions by successive halving, and compare."""
+    read_yaml(config, "sweep")
     from creditree.cli.output import console, print_json, progress_console, quiet_libraries, shown
     from creditree.sweep.call import listed
     from creditree.sweep.call import sweep as swept

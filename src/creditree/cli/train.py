@@ -17,6 +17,7 @@ from creditree.cli.options import (
     WorkersOption,
     memory_override,
 )
+from creditree.config.reading import read_yaml
 from creditree.engines.native.library import prepare
 from creditree.errors import RunError
 
@@ -57,6 +58,8 @@ def train(
     set_: SetOption = None,
 ) -> None:
     """Train a model as a configuration says; measure it before and after."""
+    if config is not None:
+        read_yaml(config)
     if not dry_run:
         prepare()
     from creditree.config.trust import reward_override

@@ -11,11 +11,11 @@ from creditree.config.anchor import anchored
 from creditree.config.engine import check_engine
 from creditree.config.guard import GuardBlock
 from creditree.config.overrides import apply_overrides
+from creditree.config.reading import read_yaml as read_yaml
 from creditree.config.schema import LoraBlock, RunConfig
 from creditree.config.sizes import check_step
 from creditree.config.task import BY_TAG, KINDS, MIXTURE
 from creditree.config.warm_start import WarmStartBlock
-from creditree.disk import content
 from creditree.errors import ConfigError, did_you_mean
 from creditree.methods import Method
 from creditree.notation import NotationError, read_values
@@ -26,17 +26,6 @@ from creditree.text import shortened, shown
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration in `path`, with overrides such as ``method.group=16``. Raises ConfigError."""
     return parse_config(read_yaml(path), str(path), overrides)
-
-
-def read_yaml(path: Path, what: str = "configuration") -> str:
-    """Return the text of a YAML file. Raises ConfigError, which calls it `what`, where it cannot be read."""
-    try:
-        return content(path).decode("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{what} '{path}' does not exist; give the path of a YAML file.") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{what} '{path}' cannot be read ({reason}); give the path of a YAML file.") from None
 
 
 def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> RunConfig:
