@@ -81,6 +81,7 @@ class Objective(Piece, ABC):
         why="below 1 what engine and learner agree on would be cut too",
         quiet=True,
     )
+    axis: ClassVar[str] = "objective"
     uses_old: ClassVar[bool] = False
     weighs_by_probability: ClassVar[bool] = False
     by_sequence: ClassVar[bool] = False

@@ -54,6 +54,7 @@ class Selection(Piece, ABC):
     `Branch.sampler_logprobs`, which an engine may not know.
     """
 
+    axis: ClassVar[str] = "select"
     unique_pairs: ClassVar[bool] = False
     signals: ClassVar[Signals] = NO_SIGNALS
     reads_sampler_logprobs: ClassVar[bool] = False

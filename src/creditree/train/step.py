@@ -8,9 +8,10 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.credit.base import Credit
-from creditree.fields import ZERO, TokenField, num_trained, only_learning
+from creditree.fields import TokenField, is_signal, num_trained, only_learning
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
+from creditree.returned import Returned
 from creditree.rewards import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.select.base import Selection
@@ -97,7 +98,7 @@ class StepResult:
     def useful_share(self) -> float:
         """Share of the tokens of the explored problems that have an advantage other than 0, each token counted once."""
         fields = (values for forest in self.advantages for tree in forest for values in tree if values is not None)
-        useful = sum(int((np.abs(values) > ZERO).sum()) for values in fields)
+        useful = sum(int(is_signal(values).sum()) for values in fields)
         tokens = sum(len(b.token_ids) for forest in self.explored for tree in forest for b in tree.branches)
         return useful / tokens if tokens else 0.0
 
@@ -149,7 +150,7 @@ def learn(
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
         select = method.select.of_step(forests, advantages)
         weights = [
-            select.weigh(forest, field, own.at("select"))
+            Returned(select, "weigh", select.weigh(forest, field, own.at("select"))).forest_field(forest)
             for forest, field, own in zip(forests, advantages, keys, strict=True)
         ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
@@ -176,10 +177,18 @@ def learn(
 
 
 def _credited(credit: Credit, forests: Sequence[Forest]) -> Fields:
-    """Return the advantages of all trees, none where a branch does not learn, whoever gives credit."""
+    """Return the advantages of all trees, none where a branch does not learn, whoever gives credit.
+
+    Raises ConfigError where a credit does not give a finite one for each token.
+    """
+    given = credit.of_step(forests)
+    each = Returned(credit, "of_step", given).items(len(forests), f"a list for each of the {len(forests)} problems")
+    checked = [
+        Returned(credit, "of_step", fields).forest_field(forest) for forest, fields in zip(forests, each, strict=True)
+    ]
     return [
         tuple(only_learning(tree, field) for tree, field in zip(forest, fields, strict=True))
-        for forest, fields in zip(forests, credit.of_step(forests), strict=True)
+        for forest, fields in zip(forests, checked, strict=True)
     ]
 
 
