@@ -1,8 +1,8 @@
 """What functions of pieces return: anybody may write a piece, so it is looked at before it is used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from creditree.fields import TokenField
 from creditree.piece import Piece
 from creditree.text import shown
 from creditree.tree import FloatArray, Forest, RolloutTree
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,6 +71,37 @@ class Returned:
             raise self.refused(shown(self.value), wanted)
         if count is not None and len(self.value) != count:
             raise self.refused(f"{len(self.value)} of them", wanted)
+        return self.value
+
+    def whole(self, least: int) -> int:
+        """Return a whole number, `least` or more."""
+        if not isinstance(self.value, int | np.integer) or isinstance(self.value, bool) or self.value < least:
+            raise self.refused(shown(self.value), f"a whole number, {least} or more")
+        return int(self.value)
+
+    def above_zero(self) -> float:
+        """Return a finite number above 0."""
+        number = self.value if isinstance(self.value, int | float | np.number) else np.nan
+        if not 0.0 < number < np.inf:
+            raise self.refused(shown(self.value), "a finite number above 0")
+        return float(number)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is remembered: values by name."""
+        if not isinstance(self.value, Mapping) or not all(isinstance(name, str) for name in self.value):
+            raise self.refused(shown(self.value), "a dictionary of values by name")
+        return dict(self.value)
+
+    def same_axis(self) -> Any:
+        """Return a piece that answers the same question."""
+        if not isinstance(self.value, Piece) or self.value.axis != self.piece.axis:
+            raise self.refused(shown(self.value), f"a piece for method.{self.piece.axis}, itself or another")
+        return self.value
+
+    def a(self, kind: type[T], what: str) -> T:
+        """Return what is of a class; `what`: in words."""
+        if not isinstance(self.value, kind):
+            raise self.refused(shown(self.value), what)
         return self.value
 
     def _of(self, part: Any) -> "Returned":

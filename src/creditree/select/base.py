@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from creditree.demand import Learned
 from creditree.fields import TokenField, gather, num_learning, num_trained, same_assigned, scatter, trained_leaves
 from creditree.piece import Piece
+from creditree.returned import Returned
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import FloatArray, Forest, RolloutTree
@@ -111,6 +112,8 @@ class ByCompletion(Selection):
             field = same_assigned(given)
             for leaf in trained_leaves(tree, given):
                 completion = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
-                scatter(tree, leaf, self.of_completion(completion), field, add=True)
+                own = Returned(self, "of_completion", self.of_completion(completion))
+                weight = own.numbers(completion.length, f"tokens of a completion of problem '{tree.problem.id}'")
+                scatter(tree, leaf, weight, field, add=True)
             weights.append(tuple(field))
         return tuple(weights)

@@ -148,7 +148,7 @@ def learn(
         forests, tokens = observed(parts, forests)
         cost.measured_tokens += tokens
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
-        select = method.select.of_step(forests, advantages)
+        select = Returned(method.select, "of_step", method.select.of_step(forests, advantages)).same_axis()
         weights = [
             Returned(select, "weigh", select.weigh(forest, field, own.at("select"))).forest_field(forest)
             for forest, field, own in zip(forests, advantages, keys, strict=True)
@@ -173,7 +173,8 @@ def learn(
     cost.measured_tokens += stats.measured
     cost.updates, cost.skipped = sum(update.updated for update in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
-    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
+    noted = Returned(select, "chosen", select.chosen).state()
+    return StepResult(forests, forests, advantages, weights, stats, cost, noted, skips)
 
 
 def _credited(credit: Credit, forests: Sequence[Forest]) -> Fields:
@@ -217,9 +218,14 @@ def _packed(
         given,
         [weights[index] for index in chosen],
         keep_zero_advantage=parts.learner.keep_zero_advantage,
-        normaliser=method.select.normaliser(of_batch, given),
+        normaliser=Returned(select, "normaliser", method.select.normaliser(of_batch, given)).above_zero(),
         tempered=method.objective.loss_temperature != 1.0,
-        penalised=[select.penalised(forest, field) for forest, field in zip(of_batch, given, strict=True)]
+        penalised=[_penalised(select, forest, field) for forest, field in zip(of_batch, given, strict=True)]
         if penalty
         else None,
     )
+
+
+def _penalised(select: Selection, forest: Forest, advantages: tuple[TokenField, ...]) -> tuple[TokenField, ...] | None:
+    weights = select.penalised(forest, advantages)
+    return None if weights is None else Returned(select, "penalised", weights).forest_field(forest)
