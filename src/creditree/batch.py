@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from creditree.fields import ZERO, TokenField
+from creditree.fields import TokenField, is_signal
 from creditree.forest import forest_trie
 from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
 from creditree.trie import TokenTrie
@@ -57,7 +57,7 @@ class Batch:
     @property
     def has_signal(self) -> bool:
         """Whether any term has an advantage."""
-        return bool(np.any(np.abs(self.advantage) > ZERO))
+        return bool(np.any(is_signal(self.advantage)))
 
     def restricted(self, terms: NDArray[np.bool_]) -> "Batch":
         """Return the batch of the chosen terms, its skeleton cut down to their rows and the ancestors of these."""
@@ -193,7 +193,7 @@ def _pack_forest(
         for leaf, (a, w) in enumerate(zip(tree_advantages, tree_weights, strict=True)):
             if a is None or w is None:
                 continue
-            chosen = np.flatnonzero(w != 0 if keep_zero_advantage else (w != 0) & (np.abs(a) > ZERO))
+            chosen = np.flatnonzero(w != 0 if keep_zero_advantage else (w != 0) & is_signal(a))
             if len(chosen) == 0:
                 continue
             branch = tree.branches[leaf]

@@ -1,6 +1,7 @@
 """Token fields: one number for each sampled token, kept per branch and aligned with its `token_ids`."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from creditree.tree import FloatArray, Forest, RolloutTree
 
@@ -46,10 +47,15 @@ def same_assigned(advantages: TokenField) -> list[FloatArray | None]:
     return [None if values is None else np.zeros(len(values)) for values in advantages]
 
 
+def is_signal(advantage: FloatArray) -> NDArray[np.bool_]:
+    """Return which advantages are more than rounding; NaN is, or what is wrong would be left out without a word."""
+    return np.asarray(~(np.abs(advantage) <= ZERO))
+
+
 def has_signal(advantages: tuple[TokenField, ...], weights: tuple[TokenField, ...]) -> bool:
     """Return whether any token with a weight has an advantage that is not zero."""
     pairs = ((a, w) for af, wf in zip(advantages, weights, strict=True) for a, w in zip(af, wf, strict=True))
-    return any(bool(np.any((np.abs(a) > ZERO) & (w != 0))) for a, w in pairs if a is not None and w is not None)
+    return any(bool(np.any(is_signal(a) & (w != 0))) for a, w in pairs if a is not None and w is not None)
 
 
 def gather(tree: RolloutTree, leaf: int, field: TokenField) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from creditree.credit.accepted import Accepted
 from creditree.credit.base import Credit
@@ -22,6 +21,7 @@ from creditree.objective.log_likelihood import LogLikelihood
 from creditree.objective.policy_gradient import PolicyGradient
 from creditree.piece import Circumstances, Piece
 from creditree.problem import Problem
+from creditree.returned import Returned
 from creditree.schedule.adaptive import Adaptive
 from creditree.schedule.base import Schedule
 from creditree.schedule.fixed import Fixed
@@ -91,13 +91,13 @@ class Method:
 
     def fitted(self, separators: Separators) -> "Method":
         """Return this method with the separators of the tokenizer at hand."""
-        pieces: dict[str, Any] = {axis: getattr(self, axis).fitted(separators) for axis in AXES}
-        return replace(self, **pieces)
+        own = ((piece, piece.fitted(separators)) for piece in self.pieces)
+        return replace(self, **{piece.axis: Returned(piece, "fitted", new).same_axis() for piece, new in own})
 
     def of_problems(self, problems: Sequence[Problem]) -> "Method":
         """Return this method with what its pieces take from columns of the training problems."""
-        pieces: dict[str, Any] = {axis: getattr(self, axis).of_problems(problems) for axis in AXES}
-        return replace(self, **pieces)
+        own = ((piece, piece.of_problems(problems)) for piece in self.pieces)
+        return replace(self, **{piece.axis: Returned(piece, "of_problems", new).same_axis() for piece, new in own})
 
     def check(self, run: Circumstances) -> None:
         """Raise ConfigError where a piece makes no sense in such a run."""

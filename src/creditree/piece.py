@@ -118,12 +118,14 @@ class Circumstances:
 class Piece:
     """One answer to one question. It alone knows what it is: its numbers, its needs, what it cannot work with.
 
-    `name` is that in configurations; the class's own where a piece does not say. `paper`: where it is from.
+    `name` is that in configurations; the class's own where a piece does not say. `axis`: which question it answers.
+    `paper`: where it is from.
     `looks_at_steps`: it wants the tokenizer's separators (`fitted`). `needs_solution`: it works on training problems
     that come with a worked solution (`RolloutTree.solution_ids`, for an explorer).
     """
 
     name: ClassVar[str] = ""
+    axis: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     looks_at_steps: ClassVar[bool] = False
     needs_solution: ClassVar[bool] = False

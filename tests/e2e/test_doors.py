@@ -33,6 +33,9 @@ def test_the_five_lines(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     assert run.summary.conclusion().startswith(("after is", "before and after are"))
     found = ct.evaluate(run, problems=4, temperatures=(0.0,), digits_a=2, watcher=QUIET)
     assert found.to_json()["pass@1"]["value"] == found.accuracy
+    block = ct.evaluate(run, {"name": "multiplication", "digits_a": 2}, problems=4, temperatures=(0.0,), watcher=QUIET)
+    keys = ct.evaluate(run, {"digits_a": 2}, problems=4, temperatures=(0.0,), watcher=QUIET)
+    assert block.to_json()["pass@1"] == keys.to_json()["pass@1"] == found.to_json()["pass@1"]
     other = ct.train(config, tmp_path / "b", method="grpo", watcher=QUIET)
     compared = ct.compare(run, other)
     assert [one["name"] for one in compared.to_json()["runs"]] == [str(run), str(other)]

@@ -69,6 +69,15 @@ def test_zero_advantages_are_terms_only_where_a_penalty_wants_them() -> None:
     assert batch.advantage.tolist() == [0.5, 0.0, -0.5, 0.0]
 
 
+def test_what_is_not_a_number_is_a_term() -> None:
+    """Left out it would look like an advantage of 0; as a term it makes the loss NaN, which every learner reports."""
+    fields = ((np.array([np.nan, 0.0]), np.array([0.0, 0.5])),)
+    forest = (flat([[2, 1], [3, 1]], [1.0, 0.0]),)
+    batch = pack([forest], [fields], [((np.ones(2), np.ones(2)),)], keep_zero_advantage=False)
+    assert batch.advantage.tolist() == pytest.approx([np.nan, 0.5], nan_ok=True)
+    assert batch.restricted(np.isnan(batch.advantage)).has_signal
+
+
 def test_tokens_of_a_replay_tree_stand_behind_the_kept_ones() -> None:
     # Kept 4 5; the pair (kept | 2) and (kept | 3) is predicted by token 5 at position 4.
     forest = (flat([[4, 5, 1], [4, 5, 1]], [1.0, 1.0]), flat([[2, 1], [3, 1]], [1.0, 0.0], kept=[4, 5]))

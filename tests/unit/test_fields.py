@@ -66,6 +66,7 @@ def test_a_failed_branch_keeps_the_tokens_that_a_judged_one_inherits() -> None:
         ([1.0, 0.0], [0.0, 1.0], False),  # the only advantage falls on a token that does not learn
         ([0.0, 0.0], [1.0, 1.0], False),
         ([1e-13, -1e-13], [1.0, 1.0], False),
+        ([0.0, np.nan], [1.0, 1.0], True),  # nothing is left out without a word
     ],
 )
 def test_signal_needs_an_advantage_on_a_token_that_learns(

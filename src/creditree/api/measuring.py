@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from creditree.api.arguments import AnyPath, Configured, path_of, text_of, told, values_of
+from creditree.api.arguments import AnyPath, Configured, Tasked, path_of, task_of, text_of, told, values_of
 from creditree.config.keywords import as_overrides
 from creditree.config.trust import reward_override
 from creditree.doctor.call import Checkup
@@ -28,7 +28,7 @@ from creditree.report.watcher import Watcher
 
 def evaluate(
     target: AnyPath,
-    task: str | None = None,
+    task: Tasked | None = None,
     *,
     suite: str | None = None,
     data: AnyPath | None = None,
@@ -49,13 +49,15 @@ def evaluate(
 ) -> Evaluated:
     """Measure a run, an adapter or a model on held-out problems, and its base beside it.
 
-    `target`: a run, its directory, an adapter's, or a model's name;  `task`: default: the run's;  `out`: directory to
-    keep the results in;  `reward`: who judges, as in a configuration, or a function of a file.
+    `target`: a run, its directory, an adapter's, or a model's name;  `task`: name, block, or function that yields
+    problems (default: the run's; a block without a name sets keys of that);  `out`: directory to keep the results in;
+    `reward`: who judges, as in a configuration, or a function of a file.
     Raises ConfigError, DataError, ModelError or RunError.
     """
+    named, keys = task_of(task)
     request = EvaluationRequest(
         target=str(target),
-        task=task,
+        task=named,
         suite=suite,
         data=text_of(data),
         data_dir=path_of(data_dir),
@@ -69,7 +71,7 @@ def evaluate(
         base=base,
         trusted=trust,
         workers=workers,
-        overrides=(*reward_override(reward), *as_overrides(overrides)),
+        overrides=(*reward_override(reward), *as_overrides(keys), *as_overrides(overrides)),
     )
     return evaluate_request(request, told(watcher))
 

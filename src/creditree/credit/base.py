@@ -9,6 +9,7 @@ import numpy as np
 
 from creditree.fields import TokenField, unassigned
 from creditree.piece import Piece
+from creditree.returned import Returned
 from creditree.tree import FloatArray, Forest, RolloutTree
 
 
@@ -22,6 +23,7 @@ class Credit(Piece, ABC):
     `needs_forks`: why a tree without forks teaches nothing, and what to set instead; None where it does.
     """
 
+    axis: ClassVar[str] = "credit"
     per_completion: ClassVar[bool] = False
 
     @property
@@ -40,7 +42,7 @@ class Credit(Piece, ABC):
 
     def of_step(self, forests: Sequence[Forest]) -> list[tuple[TokenField, ...]]:
         """Return the advantages of all trees of a training step: each tree's own, unless a credit looks further."""
-        return [tuple(self.assign(tree) for tree in forest) for forest in forests]
+        return [tuple(Returned(self, "assign", self.assign(tree)).field(tree) for tree in forest) for forest in forests]
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,16 @@ class OutcomeCredit(Credit):
         return self.of_rewards(rewards)
 
     def assign(self, tree: RolloutTree) -> TokenField:
-        """Return the advantages of `tree`."""
+        """Return the advantages of `tree`. Raises ConfigError where there is not a finite one for each completion."""
         leaves = tree.rewarded
         lengths = np.array([tree.branches[leaf].end for leaf in leaves], dtype=np.float64)
-        return spread(tree, self.of_completions(tree.rewards(leaves), lengths))
+        by_length = type(self).of_completions is not OutcomeCredit.of_completions
+        given = Returned(
+            self,
+            "of_completions" if by_length else "of_rewards",
+            self.of_completions(tree.rewards(leaves), lengths),
+        )
+        return spread(tree, given.numbers(len(leaves), f"rewarded completions of problem '{tree.problem.id}'"))
 
 
 def spread(tree: RolloutTree, advantages: FloatArray) -> TokenField:

@@ -10,7 +10,7 @@ from creditree.evaluate.power import LEVEL
 from creditree.report.wording import p_value, points
 from creditree.runs.attempts import Attempt
 from creditree.setup.defaults import usual_rate
-from creditree.train.outcome import nothing_learned
+from creditree.train.no_update import Taught, nothing_learned
 
 HIGH, LOW = 10.0, 1 / 300
 """Times the usual rate of a model of this size: above the first runs collapse, below the second nothing moves."""
@@ -57,7 +57,8 @@ def unmoved(case: Case) -> Diagnosis | None:
     if config is None or not case.steps or not (has_ended or len(case.steps) >= LEAST_STEPS):
         return None  # so early in a run nothing may have moved yet
     warm = sum(bool(record.get("warm_start")) for record in case.records)
-    reason = nothing_learned(counts, len(case.steps), config.sampling.max_new_tokens, warm)
+    taught = Taught.of(case.records)
+    reason = nothing_learned(counts, len(case.steps), config.sampling.max_new_tokens, taught, warm)
     if reason is not None or case.adapter_size == 0.0:
         return Diagnosis(
             "unmoved",

@@ -59,6 +59,7 @@ class Explorer(Piece, ABC):
         least=2,
         why="credit compares completions of one problem, so a group needs at least 2",
     )
+    axis: ClassVar[str] = "explore"
     forks: ClassVar[bool] = False
 
     def start(self) -> ExplorerState:

@@ -1,5 +1,6 @@
 """The learner: one optimiser step on a batch. It is blind to the method: it multiplies and sums."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,6 +62,7 @@ class Learner:
             fused=True,
         )
         self.num_updates = 0
+        self._num_not_finite = 0
 
     @contextmanager
     def maximising(self, objective: Objective) -> Iterator[None]:
@@ -160,6 +162,11 @@ class Learner:
         is_sound = are_finite(loss, grad_norm, float(norm))
         rate = self.spec.learning_rate if learning_rate is None else learning_rate
         skipped = objection(loss, grad_norm, float(norm), mismatch, self.spec)
+        if skipped is not None and self._num_not_finite and not math.isfinite(loss):
+            skipped += (
+                f", as method.objective '{self.objective.name}' makes it NaN or infinite for {self._num_not_finite} of "
+                f"{batch.num_terms} terms whose log-probabilities are finite"
+            )
         if skipped is None and not self._update(norm, rate):
             skipped = f"the update would make weights that are not finite, or above {LARGEST_WEIGHT:g}"
         if skipped is not None:
@@ -236,7 +243,9 @@ class Learner:
         passes.at_old = at_old
         passes.replaces_old = at_old and self.recomputes_old and not self.objective.by_sequence
         with self.trained.learning(key):
-            return passes.gradient(max_tokens), passes.num_clipped, passes.mismatch
+            loss = passes.gradient(max_tokens)
+        self._num_not_finite = 0 if math.isfinite(loss) else passes.num_not_finite  # else a GPU would be waited for
+        return loss, passes.num_clipped, passes.mismatch
 
     def _fitting(self, batch: Batch, made: Callable[[int], Result]) -> Result:
         """Return what `made` makes of micro-batches that fit the memory, and keep to their size."""

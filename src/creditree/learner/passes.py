@@ -12,7 +12,8 @@ from creditree.learner.head import TermLoss
 from creditree.learner.mismatch import Mismatch, gaps_of
 from creditree.models.arrays import on_device
 from creditree.models.trained import Trained
-from creditree.objective.base import Objective
+from creditree.objective.base import Objective, of_terms
+from creditree.returned import Returned
 from creditree.tree import IntArray
 
 
@@ -29,6 +30,7 @@ class Passes(ABC):
         self.at_old, self.replaces_old = False, False
         # sums stay on the device until they are asked for: to look at each would make a GPU wait for the host
         self._clipped: list[Tensor] = []
+        self._not_finite: list[Tensor] = []
         self._gaps: list[Tensor] = []
         self._num_compared = 0
 
@@ -36,6 +38,11 @@ class Passes(ABC):
     def num_clipped(self) -> int:
         """Terms that a clip kept from learning so far."""
         return int(torch.stack(self._clipped).sum()) if self._clipped else 0
+
+    @property
+    def num_not_finite(self) -> int:
+        """Terms whose loss so far was NaN or infinite though their log-probability was finite."""
+        return int(torch.stack(self._not_finite).sum()) if self._not_finite else 0
 
     @property
     def mismatch(self) -> Mismatch:
@@ -75,8 +82,15 @@ class Passes(ABC):
                 before = torch.where(compared, now, before) if self.replaces_old else before
             clipped = self.objective.clipped(logprobs, advantage[chosen], before)
             if clipped is not None:
-                self._clipped.append(clipped.sum())
-            return (weight[chosen] * self.objective.terms(logprobs, base, advantage[chosen], before)).sum()
+                self._clipped.append(of_terms(self.objective, "clipped", clipped, logprobs).sum())
+            given = self.objective.terms(logprobs, base, advantage[chosen], before)
+            losses = of_terms(self.objective, "terms", given, logprobs)
+            if logprobs.requires_grad and not losses.requires_grad:
+                raise Returned(self.objective, "loss", losses).refused(
+                    "numbers without a gradient", "what torch computes of the log-probabilities that it is given"
+                )
+            self._not_finite.append((~losses.detach().isfinite() & logprobs.detach().isfinite()).sum())
+            return (weight[chosen] * losses).sum()
 
         return loss_of
 

@@ -44,11 +44,12 @@ OWN_KEYS: Mapping[str, str] = {
 class EvaluationRequest:
     """What is asked for; None where nothing is said. `overrides` are such as ``model.device=cuda``.
 
-    `workers`: how many processes sample and judge, on a Ray cluster or this machine; None: this one alone.
+    `task`: its name, the path of a YAML file that has it, or its block, as a configuration has it;  `workers`:
+    how many processes sample and judge, on a Ray cluster or this machine; None: this one alone.
     """
 
     target: str
-    task: str | None = None
+    task: str | Mapping[str, Any] | None = None
     suite: str | None = None
     data: str | None = None
     data_dir: Path | None = None
@@ -145,10 +146,10 @@ def _job(options: EvaluationRequest, config: RunConfig, samples: int, max_new_to
     return Job(task.name, config, task, problems, samples, tokens)
 
 
-def _target(options: EvaluationRequest, task: str | None, overrides: Sequence[str]) -> Target:
+def _target(options: EvaluationRequest, task: str | Mapping[str, Any] | None, overrides: Sequence[str]) -> Target:
     path = Path(options.target)
     block = {} if task is None else _task_block(options, task)
-    named = block.get("task", {}).get("name")
+    named = _name_of(block)
     if os.path.lexists(path / "config.yaml"):
         run = RunDirectory.read(path)
         if not is_folder(run.trained):
@@ -189,10 +190,28 @@ def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
     return base
 
 
-def _task_block(options: EvaluationRequest, task: str) -> dict[str, Any]:
-    """Return the task (and reward) of a YAML file, or of a bare name, on the file that was named."""
-    block: dict[str, Any] = _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
-    name = block["task"]["name"]
+def _name_of(block: Mapping[str, Any]) -> Any:
+    """Return the name of a task; None where none is given, as of a mixture, or what is given is no name."""
+    task = block.get("task")
+    name = task.get("name") if isinstance(task, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _given(task: object) -> dict[str, Any]:
+    """Return the task (and reward) of a YAML file, of a block, or of a bare name."""
+    if not isinstance(task, str):
+        return {"task": dict(task) if isinstance(task, Mapping) else task}
+    return _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
+
+
+def _task_block(options: EvaluationRequest, task: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task (and reward) that was given, on the file that was named."""
+    block = _given(task)
+    name = _name_of(block)
+    if name is None:
+        if options.data is not None or options.data_dir is not None:
+            raise ConfigError("`data` and `data_dir` are of one task by its name, and `task` has none: leave them out.")
+        return block
     refuse_file(name)
     path = options.data
     if options.data_dir is not None:

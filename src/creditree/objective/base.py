@@ -10,6 +10,7 @@ from torch import Tensor
 
 from creditree.errors import ConfigError
 from creditree.piece import Circumstances, Piece, number
+from creditree.returned import Returned
 
 Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "token_mask", "sequence_mask"]
@@ -81,6 +82,7 @@ class Objective(Piece, ABC):
         why="below 1 what engine and learner agree on would be cut too",
         quiet=True,
     )
+    axis: ClassVar[str] = "objective"
     uses_old: ClassVar[bool] = False
     weighs_by_probability: ClassVar[bool] = False
     by_sequence: ClassVar[bool] = False
@@ -110,14 +112,16 @@ class Objective(Piece, ABC):
     def terms(self, logprobs: Tensor, reference: Tensor | None, advantage: Tensor, old_logprobs: Tensor) -> Tensor:
         """Return the loss of each term [M] before its weight.
 
-        As for `loss`; `reference` [M]: under the base model, None without a KL penalty.
+        As for `loss`; `reference` [M]: under the base model, None without a KL penalty. Raises ConfigError where
+        `loss` or `divergence` do not give a number for each term.
         """
-        loss = self.loss(logprobs, advantage, old_logprobs)
+        loss = of_terms(self, "loss", self.loss(logprobs, advantage, old_logprobs), logprobs)
         if self.entropy_bonus:
             loss = loss + self.entropy_bonus * negative_entropy(logprobs)
         if self.kl == 0.0:
             return loss
-        return loss + self.kl * self.divergence(logprobs, reference_of(reference), old_logprobs)
+        divergence = self.divergence(logprobs, reference_of(reference), old_logprobs)
+        return loss + self.kl * of_terms(self, "divergence", divergence, logprobs)
 
     def clipped(self, logprobs: Tensor, advantage: Tensor, old_logprobs: Tensor) -> Tensor | None:
         """Return which terms [M] do not learn because their ratio is out of bounds; None where there are no bounds."""
@@ -149,6 +153,19 @@ class Objective(Piece, ABC):
             f"sampling.temperature {run.temperature}{cut}; set loss_temperature: 1, or equal to sampling.temperature "
             "with top_p: 1."
         )
+
+
+def of_terms(objective: Objective, function: str, value: object, logprobs: Tensor) -> Tensor:
+    """Return what a function of an objective gave, of the shape of `logprobs` [M]; raise ConfigError for anything else.
+
+    A mean or a sum over terms would be multiplied by the weight of each, without a word.
+    """
+    returned = Returned(objective, function, value)
+    wanted = f"a tensor with one number for each of the {len(logprobs)} terms"
+    tensor = returned.a(Tensor, wanted)
+    if tensor.shape != logprobs.shape:
+        raise returned.refused(f"a tensor of shape {tuple(tensor.shape)}", wanted)
+    return tensor
 
 
 def estimate_kl(name: Estimator, difference: Tensor) -> Tensor:

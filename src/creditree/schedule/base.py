@@ -31,6 +31,7 @@ class Schedule(Piece):
     stages: tuple[Stage, ...] = number(
         (), "lengths [step, tokens]: from that step on, a completion has at most these tokens"
     )
+    axis: ClassVar[str] = "schedule"
     is_plain: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from creditree.demand import Learned
 from creditree.fields import TokenField, gather, num_learning, num_trained, same_assigned, scatter, trained_leaves
 from creditree.piece import Piece
+from creditree.returned import Returned
 from creditree.rng import Key
 from creditree.signals import NO_SIGNALS, Signals
 from creditree.tree import FloatArray, Forest, RolloutTree
@@ -69,6 +70,7 @@ class Selection(Piece, ABC):
     `Branch.sampler_logprobs`, which an engine may not know.
     """
 
+    axis: ClassVar[str] = "select"
     unique_pairs: ClassVar[bool] = False
     signals: ClassVar[Signals] = NO_SIGNALS
     reads_sampler_logprobs: ClassVar[bool] = False
@@ -169,7 +171,12 @@ class ByCompletion(Selection):
         for index, (tree, given) in enumerate(zip(forest, advantages, strict=True)):
             for leaf in trained_leaves(tree, given):
                 completion = Completion(tree, leaf, group, given, key.at("mask", index, leaf))
-                yield index, completion, ready.of_completion(completion)
+                own = Returned(self, "of_completion", ready.of_completion(completion))
+                yield (
+                    index,
+                    completion,
+                    own.numbers(completion.length, f"tokens of a completion of problem '{tree.problem.id}'"),
+                )
 
 
 def _mean_where_shared(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creditree.demand import Learned
-from creditree.fields import ZERO, TokenField, unassigned
+from creditree.fields import TokenField, is_signal, unassigned
 from creditree.piece import number
 from creditree.rng import Key
 from creditree.select.base import ForestField, Selection
@@ -67,7 +67,7 @@ class BranchingPairs(Selection):
                 mask, advantage = masks[branch], advantages[branch]
                 if mask is not None and advantage is not None:
                     piece = mine[start : start + stop]
-                    mask[:stop] |= piece & (np.abs(advantage[:stop]) > ZERO) if self.u_norm == "nonzero" else piece
+                    mask[:stop] |= piece & is_signal(advantage[:stop]) if self.u_norm == "nonzero" else piece
                 start += stop
         return masks
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from creditree.fields import same_assigned, scatter, trained_leaves
 from creditree.piece import fitted, number
+from creditree.returned import Returned
 from creditree.rng import Key
 from creditree.select.base import Completion, ForestField
 from creditree.select.everything import Everything
@@ -40,11 +41,15 @@ class Masked(FullMean):
         """Return which tokens of a branch learn."""
 
     def of_completion(self, completion: Completion) -> FloatArray:
-        """Return the weight of `everything` where the mask is."""
+        """Return the weight of `everything` where the mask is. Raises ConfigError where that is not one a token."""
         pieces = [
-            self.mask(completion.tree.branches[branch])[:stop] for branch, stop in completion.tree.path(completion.leaf)
+            self._checked_mask(completion.tree.branches[branch])[:stop]
+            for branch, stop in completion.tree.path(completion.leaf)
         ]
         return np.where(np.concatenate(pieces), self.share(completion.group, completion.learning), 0.0)
+
+    def _checked_mask(self, branch: Branch) -> NDArray[np.bool_]:
+        return Returned(self, "mask", self.mask(branch)).flags(len(branch.token_ids), "tokens of a branch")
 
     def penalised(self, forest: Forest, advantages: ForestField) -> ForestField | None:
         """Return the weights of `everything`, where the mask leaves the penalty alone."""

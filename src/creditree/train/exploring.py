@@ -1,11 +1,20 @@
 """A problem that is being explored: its generator, what it wants sampled, and the forest so far."""
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from creditree.errors import ConfigError
-from creditree.explore.base import Exploration, Explorer, Growth
+from creditree.explore.base import Exploration, Explorer, Fork, Growth
+from creditree.returned import Returned
 from creditree.rng import Key
+from creditree.text import shown
 from creditree.tree import Forest, RolloutTree
+
+GROW = "a generator that yields each Growth that it wants sampled, and returns the whole forest"
+"""What `grow` has to be."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,8 +41,13 @@ class Exploring:
     def start(cls, explorer: Explorer, root: RolloutTree, index: int, key: Key, budget: int) -> "Exploring":
         """Return the exploration of a problem, before its first round."""
         exploration = explorer.grow(root, key)
+        if not isinstance(exploration, Generator):
+            raise Returned(explorer, "grow", exploration).refused(shown(exploration), GROW)
         new = cls(explorer, index, key, budget, exploration, None)
-        new.growth = new._within(next(exploration))
+        try:
+            new.growth = new._within(next(exploration))
+        except StopIteration:
+            raise Returned(explorer, "grow", None).refused("nothing to sample before it ended", GROW) from None
         return new
 
     @classmethod
@@ -64,7 +78,7 @@ class Exploring:
             self.growth = self._within(self.exploration.send(forest))
         except StopIteration as finished:
             self.growth = None
-            self.forest = finished.value
+            self.forest = self._forest(finished.value, "at its end")
 
     def finish(self, forest: Forest, rounds: int) -> None:
         """Take the whole forest, which was explored elsewhere to its end in so many rounds."""
@@ -72,7 +86,11 @@ class Exploring:
         self.growth, self.forest, self.rounds = None, forest, rounds
 
     def _within(self, growth: Growth) -> Growth:
-        """Return what is wanted. Raises ConfigError where that is more than the explorer said: the plan went by it."""
+        """Return what is wanted. Raises ConfigError where it cannot be sampled, or is more than the explorer said."""
+        growth = Returned(self.explorer, "grow", growth).a(Growth, GROW)
+        forest, forks = self._forest(growth.forest, "as a Growth's forest"), self._returned(growth.forks)
+        for fork in forks.items(None, "a tuple of forks in each Growth"):
+            self._check(fork, forest)
         total = sum(len(tree.branches) for tree in growth.forest) + sum(fork.count for fork in growth.forks)
         limit = self.explorer.max_completions
         if total > limit:
@@ -81,6 +99,36 @@ class Exploring:
                 f"{limit} at most, which the plan goes by; let its max_completions say what it takes."
             )
         return growth
+
+    def _returned(self, value: Any) -> Returned:
+        return Returned(self.explorer, "grow", value)
+
+    def _forest(self, value: Any, when: str) -> Forest:
+        returned = self._returned(value)
+        trees = value if isinstance(value, list | tuple) else ()
+        if not trees or not all(isinstance(tree, RolloutTree) for tree in trees):
+            raise returned.refused(f"{shown(value)} {when}", "the forest that it was sent, or one that it made of it")
+        return tuple(trees)
+
+    def _check(self, fork: Any, forest: Forest) -> None:
+        """Raise ConfigError for a fork that is none in `forest`, or leaves no token to sample."""
+        returned = self._returned(fork)
+        fork = returned.a(Fork, "forks in each Growth")
+        wish = f"Fork(tree={fork.tree}, parent={fork.parent}, at={fork.at}, count={fork.count})"
+        if not _is_among(fork.tree, len(forest)):
+            raise returned.refused(wish, f"forks of one of the {len(forest)} trees of the Growth, counted from 0")
+        tree = forest[fork.tree]
+        if fork.parent is not None and not _is_among(fork.parent, len(tree.branches)):
+            raise returned.refused(
+                wish, f"forks of one of the {len(tree.branches)} branches of tree {fork.tree}, or None"
+            )
+        most = 1 if fork.parent is None else tree.branches[fork.parent].end
+        if not _is_among(fork.at, most):
+            raise returned.refused(wish, f"an at from 0 to {most - 1}: fewer tokens than its parent's completion has")
+        if self.budget <= len(tree.kept_ids) + fork.at:
+            kept = f"{len(tree.kept_ids) + fork.at} of {self.budget} tokens of a completion"
+            raise returned.refused(f"{wish}, which keeps {kept}", "forks that leave at least one token to sample")
+        self._returned(fork.count).whole(1)
 
     def end(self) -> None:
         """Stop exploring; keep the forest."""
@@ -96,3 +144,8 @@ class Exploring:
         """Return the branches sampled since the last mark, each with its tree."""
         drawn = (*self.drawn, *([0] * (len(self.forest) - len(self.drawn))))
         return [(tree, leaf) for tree, old in zip(self.forest, drawn, strict=True) for leaf in tree.leaves[old:]]
+
+
+def _is_among(value: Any, count: int) -> bool:
+    """Return whether a value is the number of one of `count` things."""
+    return isinstance(value, int | np.integer) and bool(0 <= value < count)

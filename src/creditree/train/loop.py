@@ -6,6 +6,7 @@ from dataclasses import replace
 from creditree.engines.pulse import Told
 from creditree.errors import NonFiniteError
 from creditree.ledger import Ledger
+from creditree.returned import Returned
 from creditree.rng import Key
 from creditree.train.pipeline import Pipeline
 from creditree.train.rollout import HugeRewardError, Rollout
@@ -100,7 +101,8 @@ class Loop:
         self._learning()
         method = self.parts.method
         course = settings.course(state.step, state.seconds, state.ledger.sampled)
-        parts = replace(self.parts, method=replace(method, select=method.select.at_progress(course)))
+        select = Returned(method.select, "at_progress", method.select.at_progress(course)).same_axis()
+        parts = replace(self.parts, method=replace(method, select=select))
         learned = learn(parts, forests, keys, key, rate, state.seconds, explored.cost, settings.mini_batch)
         skips = [*learned.skips, *self._collected(explored.cost)]
         self.pipeline.learned(learned.rows, learned.cost.updates)

@@ -7,9 +7,10 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.learner.learner import Learner
+from creditree.returned import Returned
 from creditree.signals import Ask, Seen
 from creditree.train.settings import Parts
-from creditree.tree import FloatArray, Forest, IntArray
+from creditree.tree import FloatArray, Forest, IntArray, RolloutTree
 
 
 def observed(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int]:
@@ -23,7 +24,10 @@ def observed(parts: Parts, forests: Sequence[Forest]) -> tuple[list[Forest], int
         for piece in parts.method.pieces:
             if piece.asks:
                 seen, tokens = _seen(parts, forest, piece.asks)
-                forest = tuple(piece.observe(tree, signals) for tree, signals in zip(forest, seen, strict=True))
+                forest = tuple(
+                    Returned(piece, "observe", piece.observe(tree, signals)).a(RolloutTree, "the tree, with its notes")
+                    for tree, signals in zip(forest, seen, strict=True)
+                )
                 forwarded += tokens
         completed.append(forest)
     return completed, forwarded

@@ -9,7 +9,6 @@ from creditree.engines.engine import Sampling
 from creditree.evaluate.accuracy import Evaluation
 from creditree.evaluate.changed import examples
 from creditree.evaluate.example import Example
-from creditree.evaluate.legible import Counts
 from creditree.evaluate.summary import (
     BestValidation,
     CompletionCounts,
@@ -20,7 +19,6 @@ from creditree.evaluate.summary import (
     SummaryDetails,
     WarmStarted,
 )
-from creditree.ledger import Ledger
 from creditree.problem import Problem, fingerprint, ids_by_task
 from creditree.report.curves import Series, plot_curves
 from creditree.report.document import Code, Heading, to_markdown
@@ -29,8 +27,8 @@ from creditree.report.singles import SingleChange, single_changes
 from creditree.report.summary import summary_markdown
 from creditree.runs.directory import RunDirectory
 from creditree.train.examination import first_example
+from creditree.train.no_update import Taught, nothing_learned
 from creditree.train.pace import eager_words
-from creditree.train.sameness import EASIER, HARDER, VARIED
 from creditree.train.settings import WarmStart
 from creditree.train.trainer import Trainer
 
@@ -99,7 +97,9 @@ def _details(trainer: Trainer, after: Sides) -> SummaryDetails:
         texts=parts.model.texts.to_json() | {"chat": _asked(trainer)},
         base_model=None if parts.inputs is None else parts.inputs.base.to_json(),
         warm_start=warm,
-        nothing_learned=nothing_learned(counts, own, trainer.settings.max_new_tokens, updates),
+        nothing_learned=nothing_learned(
+            counts, own, trainer.settings.max_new_tokens, Taught.of(trainer.run.metrics(), parts.method), updates
+        ),
         eager=eager_words(counts),
         start=None if parts.start is None else parts.start.to_json(),
         validation=None if best is None else BestValidation(best, state.best_step),
@@ -113,44 +113,6 @@ def warm_started(warm: WarmStart, metrics: Sequence[Mapping[str, Any]]) -> WarmS
         return None
     first, last = made[0]["loss"], made[-1]["loss"]
     return WarmStarted(len(made), warm.problems, int(made[-1]["updates"]), first, last)
-
-
-def nothing_learned(counts: Ledger, steps: int, max_new_tokens: int, warm_updates: int = 0) -> str | None:
-    """Return why a run whose method made no update learned nothing, and what may help; None where it made one.
-
-    `warm_updates`: of a warm start before it, of the counts.
-    """
-    if counts.updates > warm_updates:
-        return None
-    judged = counts.completions - counts.failed_verdicts
-    trouble = Counts(counts.completions, counts.truncated, counts.unparsable).trouble()
-    causes = (
-        (counts.skipped > 0, "every update was left out, as told above", ""),
-        (judged == 0, "no completion got a reward", ""),
-        (
-            trouble == "truncated",
-            f"nearly all completions were cut off at {max_new_tokens:,} tokens",
-            "raise sampling.max_new_tokens",
-        ),
-        (
-            trouble == "unparsable",
-            "in nearly no completion an answer was found",
-            "look at the completions in rollouts/, and at task.prompt and reward",
-        ),
-        (counts.solved == judged, "every completion was right", HARDER),
-        (counts.worthless == judged, "every completion got the reward 0", EASIER),
-        (
-            True,
-            "in each problem all completions got the same reward, or rewards that differ by next to nothing",
-            VARIED,
-        ),
-    )
-    cause, cure = next((cause, cure) for holds, cause, cure in causes if holds)
-    left = "the warm start left" if warm_updates else "the run started from"
-    return (
-        f"Nothing was learned: in none of the {steps:,} steps there was an update (updates: 0), because {cause}; what "
-        f"is saved is what {left}{f'. To learn, {cure}' if cure else ''}."
-    )
 
 
 def _rewards(trainer: Trainer, before: Sides, after: Sides) -> dict[str, RewardChange]:

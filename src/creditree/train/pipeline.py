@@ -7,9 +7,11 @@ from creditree.errors import NonFiniteError
 from creditree.explore.base import Explorer, ExplorerState
 from creditree.ledger import Ledger, Seconds
 from creditree.problem import Problem
+from creditree.returned import Returned
 from creditree.rng import Key
 from creditree.schedule.base import Schedule, ScheduleState
 from creditree.tasks.task import Task
+from creditree.train.checked_schedule import CheckedSchedule
 from creditree.train.exploring import Exploring
 from creditree.train.in_flight import Arrays, Plain, restored, stored
 from creditree.train.rollout import Rollout, Round, count_drawn, share_trie
@@ -47,8 +49,9 @@ class Pipeline:
         self, rollout: Rollout, task: Task, explorer: Explorer, schedule: Schedule, key: Key, problems_per_step: int
     ) -> None:
         self.rollout, self.task, self.explorer, self.schedule, self.key = rollout, task, explorer, schedule, key
-        self.state: ScheduleState = schedule.start(problems_per_step, explorer.max_completions)
-        self.explorer_state: ExplorerState = explorer.start()
+        self._asks = CheckedSchedule(schedule)
+        self.state: ScheduleState = self._asks.start(problems_per_step, explorer.max_completions)
+        self.explorer_state: ExplorerState = Returned(explorer, "start", explorer.start()).state()
         self._drawn_with = self.explorer_state  # what the explorer remembered when those in flight were drawn
         self.in_flight: list[Exploring] = []
         self.next_problem = 0
@@ -66,11 +69,11 @@ class Pipeline:
         self._asked = [exploring.forest[0].problem for exploring in current]
         self.staleness = self._updates - self._sampled_at if current else 0
         if not current:
-            current = self._draw(number, self.schedule.num_problems(self.state))
+            current = self._draw(number, self._asks.num_problems(self.state))
             self._first_round(current, cost, seconds)
         self.in_flight = []
         if self.schedule.off_policy and not is_last:
-            self.in_flight = self._draw(number + 1, self.schedule.num_problems(self.state))
+            self.in_flight = self._draw(number + 1, self._asks.num_problems(self.state))
             self._sampled_at = self._updates
             self._begun = self.rollout.begin(self.in_flight, seconds)
             if self._begun is None:
@@ -80,8 +83,9 @@ class Pipeline:
             self._replenish(current, number, cost, seconds)
         self._count(current if self._begun else [*current, *self.in_flight], cost)
         forests = [exploring.forest for exploring in current]
-        self.explorer_state = self.explorer.after(forests, self.explorer_state)
-        trains = self.schedule.trains(forests)
+        remembered = self.explorer.after(forests, self.explorer_state)
+        self.explorer_state = Returned(self.explorer, "after", remembered).state()
+        trains = self._asks.trains(forests)
         return Explored(
             current, [keep and not exploring.ended for keep, exploring in zip(trains, current, strict=True)], cost
         )
@@ -106,7 +110,7 @@ class Pipeline:
     def learned(self, rows: int, updates: int = 1) -> None:
         """End the step: tell the schedule on how many completions its updates were."""
         self._updates += updates
-        self.state = self.schedule.after(self.state, rows)
+        self.state = self._asks.after(self.state, rows)
         self._saved = self._taken()
 
     @property
@@ -141,7 +145,7 @@ class Pipeline:
         self._drawn_with = dict(record.get("drawn_with", self.explorer_state))
         self._updates = int(record.get("updates", 0))
         self._sampled_at = int(record.get("sampled_at", self._updates - 1))
-        explorer = self.explorer.at_state(self._drawn_with)
+        explorer = self._at_state(self._drawn_with)
         self.in_flight = [
             Exploring.resume(
                 explorer,
@@ -156,14 +160,18 @@ class Pipeline:
         ]
         self._saved = self._taken()
 
+    def _at_state(self, state: ExplorerState) -> Explorer:
+        explorer: Explorer = Returned(self.explorer, "at_state", self.explorer.at_state(state)).same_axis()
+        return explorer
+
     def _problem(self, index: int) -> Problem:
         return self.task.training(self.key.at("problems"), index)
 
     def _draw(self, number: int, count: int, first: int = 0) -> list[Exploring]:
         """Start `count` problems of step `number`, whose first has place `first` in the step."""
-        budget = self.schedule.max_new_tokens(number, self.rollout.max_new_tokens)
+        budget = self._asks.max_new_tokens(number, self.rollout.max_new_tokens)
         key = self.key.at("step", number)
-        explorer, self._drawn_with = self.explorer.at_state(self.explorer_state), self.explorer_state
+        explorer, self._drawn_with = self._at_state(self.explorer_state), self.explorer_state
         drawn = []
         for place in range(first, first + count):
             index, problem = self._next()
@@ -178,7 +186,7 @@ class Pipeline:
             index = self.next_problem
             self.next_problem += 1
             problem = self._problem(index)
-            takes, self.state = self.schedule.takes(problem, self.state)
+            takes, self.state = self._asks.takes(problem, self.state)
             if takes:
                 break
         return index, problem
@@ -195,7 +203,7 @@ class Pipeline:
 
     def _end_some(self, live: Sequence[Exploring]) -> None:
         """End what is not to go on after its first round."""
-        goes_on, self.state = self.schedule.expands([exploring.forest for exploring in live], self.state)
+        goes_on, self.state = self._asks.expands([exploring.forest for exploring in live], self.state)
         for exploring, keep in zip(live, goes_on, strict=True):
             if not keep:
                 exploring.end()
@@ -211,8 +219,8 @@ class Pipeline:
     def _replenish(self, current: list[Exploring], number: int, cost: Ledger, seconds: Seconds) -> None:
         """Draw more problems for as long as the schedule misses some that can be trained on."""
         while True:
-            trained = sum(self.schedule.trains([exploring.forest for exploring in current]))
-            missing = self.schedule.missing(trained, len(current), self.state)
+            trained = sum(self._asks.trains([exploring.forest for exploring in current]))
+            missing = self._asks.missing(trained, len(current), self.state)
             if missing == 0:
                 return
             more = self._draw(number, missing, len(current))

@@ -52,6 +52,8 @@ def cures(parts: Parts, settings: Settings, last: Skip | None) -> str:
             "another engine or model.dtype, since this one computes another model than the one that learns, or a "
             "higher train.max_mismatch"
         )
+    if last is not None and "method.objective" in last.reason:
+        return "a method.objective whose loss is finite for all log-probabilities, advantages and old ones that are"
     advice = [f"a train.learning_rate below {settings.learning_rate:g}"]
     if parts.learner.spec.eps < FAINT_EPS:
         advice.append(f"a train.eps of 1e-8 in place of {parts.learner.spec.eps:g}")

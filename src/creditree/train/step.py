@@ -8,9 +8,10 @@ import numpy as np
 
 from creditree.batch import Batch, pack
 from creditree.credit.base import Credit
-from creditree.fields import ZERO, TokenField, num_trained, only_learning
+from creditree.fields import TokenField, is_signal, num_trained, only_learning
 from creditree.learner.stats import StepStats
 from creditree.ledger import Ledger, Seconds
+from creditree.returned import Returned
 from creditree.rewards import SingleReward, singles_of
 from creditree.rng import Key
 from creditree.select.base import Selection
@@ -97,7 +98,7 @@ class StepResult:
     def useful_share(self) -> float:
         """Share of the tokens of the explored problems that have an advantage other than 0, each token counted once."""
         fields = (values for forest in self.advantages for tree in forest for values in tree if values is not None)
-        useful = sum(int((np.abs(values) > ZERO).sum()) for values in fields)
+        useful = sum(int(is_signal(values).sum()) for values in fields)
         tokens = sum(len(b.token_ids) for forest in self.explored for tree in forest for b in tree.branches)
         return useful / tokens if tokens else 0.0
 
@@ -147,11 +148,17 @@ def learn(
         forests, tokens = observed(parts, forests)
         cost.measured_tokens += tokens
         advantages = _credited(method.credit, [tuple(map(parts.verifier.credited, forest)) for forest in forests])
-        select = method.select.of_step(forests, advantages)
+        select = Returned(method.select, "of_step", method.select.of_step(forests, advantages)).same_axis()
         given = list(zip(forests, advantages, (own.at("select") for own in keys), strict=True))
-        weights = [select.weigh(forest, field, own) for forest, field, own in given]
+        weights = [
+            Returned(select, "weigh", select.weigh(forest, field, own)).forest_field(forest)
+            for forest, field, own in given
+        ]
         if method.credit.per_completion:
-            advantages = [select.blended(forest, field, own) for forest, field, own in given]
+            advantages = [
+                Returned(select, "blended", select.blended(forest, field, own)).forest_field(forest)
+                for forest, field, own in given
+            ]
         sizes = [Size.of(forest, field) for forest, field in zip(forests, advantages, strict=True)]
         chosen = minibatches(sizes, mini_batch, key.at("minibatches")) if forests else []
         batches = [_packed(parts, select, forests, advantages, weights, indices) for indices in chosen]
@@ -172,14 +179,23 @@ def learn(
     cost.measured_tokens += stats.measured
     cost.updates, cost.skipped = sum(update.updated for update in updates), len(skips)
     cost.no_signal = int(not stats.updated and not skips)
-    return StepResult(forests, forests, advantages, weights, stats, cost, select.chosen, skips)
+    noted = Returned(select, "chosen", select.chosen).state()
+    return StepResult(forests, forests, advantages, weights, stats, cost, noted, skips)
 
 
 def _credited(credit: Credit, forests: Sequence[Forest]) -> Fields:
-    """Return the advantages of all trees, none where a branch does not learn, whoever gives credit."""
+    """Return the advantages of all trees, none where a branch does not learn, whoever gives credit.
+
+    Raises ConfigError where a credit does not give a finite one for each token.
+    """
+    given = credit.of_step(forests)
+    each = Returned(credit, "of_step", given).items(len(forests), f"a list for each of the {len(forests)} problems")
+    checked = [
+        Returned(credit, "of_step", fields).forest_field(forest) for forest, fields in zip(forests, each, strict=True)
+    ]
     return [
         tuple(only_learning(tree, field) for tree, field in zip(forest, fields, strict=True))
-        for forest, fields in zip(forests, credit.of_step(forests), strict=True)
+        for forest, fields in zip(forests, checked, strict=True)
     ]
 
 
@@ -208,9 +224,14 @@ def _packed(
         given,
         [weights[index] for index in chosen],
         keep_zero_advantage=parts.learner.keep_zero_advantage,
-        normaliser=method.select.normaliser(of_batch, given),
+        normaliser=Returned(select, "normaliser", method.select.normaliser(of_batch, given)).above_zero(),
         tempered=method.objective.loss_temperature != 1.0,
-        penalised=[select.penalised(forest, field) for forest, field in zip(of_batch, given, strict=True)]
+        penalised=[_penalised(select, forest, field) for forest, field in zip(of_batch, given, strict=True)]
         if penalty
         else None,
     )
+
+
+def _penalised(select: Selection, forest: Forest, advantages: tuple[TokenField, ...]) -> tuple[TokenField, ...] | None:
+    weights = select.penalised(forest, advantages)
+    return None if weights is None else Returned(select, "penalised", weights).forest_field(forest)

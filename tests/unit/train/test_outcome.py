@@ -14,10 +14,10 @@ from creditree.errors import DataError
 from creditree.ledger import Ledger
 from creditree.problem import Verdict
 from creditree.runs.directory import RunDirectory
-from creditree.train.outcome import nothing_learned
+from creditree.train.no_update import Taught, nothing_learned
 from creditree.train.procedure import run_training
 from creditree.verify.verifier import Answer
-from tests.training import SETTINGS, Notes, Scripted, parts_of
+from tests.training import SETTINGS, T_SPMO, Notes, Scripted, parts_of
 
 
 @pytest.mark.parametrize(
@@ -31,21 +31,68 @@ from tests.training import SETTINGS, Notes, Scripted, parts_of
         (Ledger(completions=100, solved=100), "every completion was right; .* harder problems"),
         (Ledger(completions=100, failed_verdicts=20, solved=80), "every completion was right"),
         (Ledger(completions=100, worthless=100), "every completion got the reward 0; .* easier problems"),
-        (Ledger(completions=100, solved=50, worthless=50), "in each problem all completions got the same reward"),
-        (Ledger(completions=100), "in each problem all completions got the same reward"),  # 0.5, say
+        (Ledger(completions=100, solved=50, worthless=50), "in each problem all completions .* got the same reward"),
+        (Ledger(completions=100), "in each problem all completions .* got the same reward"),  # 0.5, say
         (Ledger(completions=100, failed_verdicts=100), "no completion got a reward; what is saved is what the run"),
         (Ledger(completions=100, skipped=3, worthless=9), "every update was left out"),
     ],
 )
 def test_a_run_without_an_update_says_why(counts: Ledger, words: str) -> None:
-    found = nothing_learned(counts, 50, 2)
+    found = nothing_learned(counts, 50, 2, Taught(groups=25, reached=True))
     assert found is not None
     assert found.startswith("Nothing was learned: in none of the 50 steps there was an update (updates: 0), because ")
     assert re.search(words, found), found
 
 
 def test_a_run_with_an_update_says_nothing_of_that() -> None:
-    assert nothing_learned(Ledger(completions=100, truncated=100, updates=1), 50, 2) is None
+    assert nothing_learned(Ledger(completions=100, truncated=100, updates=1), 50, 2, Taught()) is None
+
+
+def _record(**figures: float) -> dict[str, float]:
+    return {
+        "problems": 4,
+        "mixed_share": 0.0,
+        "problems_trained": 4,
+        "useful_share": 0.0,
+        "selected_share": 1.0,
+    } | figures
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"mixed_share": 0.25}, r"because method.credit 'prefix_gain' gave every token an advantage of 0, or next to"),
+        ({"mixed_share": 0.25}, r"although rewards differed in 2 of 8 problems; "),  # a quarter of 4, in two steps
+        ({"mixed_share": 0.5, "problems_trained": 0}, r"method.schedule 'fixed' let none of the problems reach the le"),
+        ({"mixed_share": 0.5, "useful_share": 0.1}, r"method.select 'branching_pairs' gave every token with an advant"),
+        (
+            {"useful_share": 0.1, "selected_share": 0.0},
+            r"method.select 'branching_pairs' gave every token the weight 0",
+        ),
+        ({}, r"in each problem all completions that were sampled from its prompt got the same reward"),
+        ({"problems": 0}, r"because no token had an advantage other than 0; "),
+    ],
+)
+def test_the_same_reward_is_said_where_the_records_show_it(figures: dict[str, float], words: str) -> None:
+    """Of half right and half wrong completions the counts say nothing of groups: the records of the steps do."""
+    taught = Taught.of([_record(**figures), _record(**figures)], T_SPMO)
+    sentence = nothing_learned(Ledger(completions=64, solved=32, worthless=32), 2, 8, taught)
+    assert sentence is not None
+    assert re.search(words, sentence), sentence
+    assert ("same reward" in sentence) is ("same reward" in words)
+
+
+def test_all_right_is_no_cause_where_rewards_differ() -> None:
+    """Rewards of 1 and 1.1: every completion is right, and they differ."""
+    sentence = nothing_learned(Ledger(completions=64, solved=64), 2, 8, Taught.of([_record(mixed_share=1.0)]))
+    assert sentence is not None
+    assert "because method.credit gave every token an advantage of 0" in sentence
+
+
+def test_steps_of_a_warm_start_are_not_the_methods() -> None:
+    records = [_record(useful_share=1.0) | {"warm_start": True}, _record()]
+    assert Taught.of(records, T_SPMO) == replace(Taught.of([_record()], T_SPMO), groups=4)
+    assert not Taught.of(records).useful
 
 
 class Counting(InProcessEngine):

@@ -14,7 +14,8 @@ from creditree.problem import Problem
 from creditree.rng import Key
 from creditree.runs.directory import RunDirectory
 from creditree.train.loop import Loop
-from creditree.train.outcome import nothing_learned, warm_started
+from creditree.train.no_update import Taught, nothing_learned
+from creditree.train.outcome import warm_started
 from creditree.train.settings import Settings, WarmStart
 from creditree.train.step import learn
 from creditree.train.warm_start import check_solutions, solved, warm_step
@@ -111,8 +112,8 @@ def test_a_run_without_one_says_nothing_of_it() -> None:
 
 def test_its_updates_are_not_the_methods() -> None:
     counts = Ledger(completions=4, updates=3, worthless=4)
-    assert nothing_learned(counts, 3, 8) is None
-    lesson = nothing_learned(counts, 3, 8, warm_updates=3)
+    assert nothing_learned(counts, 3, 8, Taught()) is None
+    lesson = nothing_learned(counts, 3, 8, Taught(), warm_updates=3)
     assert lesson is not None
     assert lesson.startswith("Nothing was learned: in none of the 3 steps")
     assert "what is saved is what the warm start left" in lesson
