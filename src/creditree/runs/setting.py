@@ -18,6 +18,9 @@ INPUTS = "inputs.json"
 ELSEWHERE = "inputs."
 """Begins the keys of what a configuration names and does not hold."""
 
+BY_MEMORY = ("train.max_rows", "train.micro_batch_tokens", "train.stored_tokens")
+"""How a step is cut to pieces: chosen by the memory that happened to be free when a run was started."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunSetting:
@@ -31,10 +34,10 @@ class RunSetting:
     def of(
         cls, method: str, task: str, config: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
     ) -> "RunSetting":
-        """Return the setting of a configuration. The engine's version, which moves last bits, is not part of it."""
-        own = {key: value for key, value in config.items() if key != "seed"}
+        """Return the setting of a configuration. What moves last bits only is no part of it."""
+        own = {key: value for key, value in leaves(config) if key not in ("seed", *BY_MEMORY)}
         named = {key: value for key, value in (inputs or {}).items() if key != "engine"}
-        return cls(method, task, dict(leaves(own)) | dict(leaves(named, ELSEWHERE)))
+        return cls(method, task, own | dict(leaves(named, ELSEWHERE)))
 
     @property
     def key(self) -> str:
@@ -79,9 +82,7 @@ def _told_apart(method: str, distinct: Sequence[tuple[RunSetting, str]]) -> list
     named = differing[:MOST_DIFFERENCES]
     labels = [", ".join([method, *(f"{_short(key, named)} {_value(own, key)}" for key in named)]) for own in values]
     alike = {label for label in labels if labels.count(label) > 1}
-    return [
-        f"{label}: {name}" if label in alike else label for label, (_, name) in zip(labels, distinct, strict=True)
-    ]
+    return [f"{label}: {name}" if label in alike else label for label, (_, name) in zip(labels, distinct, strict=True)]
 
 
 def _short(key: str, among: Sequence[str]) -> str:
