@@ -85,7 +85,6 @@ class AttemptParts:
         name = f"{self._name}/part-{last + 1:06d}.parquet"
         write_table(self._held, name, _table(attempts))
 
-
     def revise(self, judged: Callable[[Sequence[Attempt]], Sequence[Attempt]]) -> None:
         """Put what `judged` makes of the attempts without a reward in their place, part by part, each durably."""
         for name in _parts(self._held, self._name):
@@ -135,4 +134,6 @@ def _of_part(directory: HeldDirectory, part: str) -> list[Attempt]:
 
 def _parts(directory: HeldDirectory, name: str) -> list[str]:
     """Return the names of all parts, in their order."""
-    return sorted(path.relative_to(directory.path).as_posix() for path in (directory.path / name).glob("part-*.parquet"))
+    return sorted(
+        path.relative_to(directory.path).as_posix() for path in (directory.path / name).glob("part-*.parquet")
+    )

@@ -45,9 +45,7 @@ class _DamagedError(Exception):
     """A checkpoint that does not agree with its manifest; the message says how."""
 
 
-def save_checkpoint(
-    directory: Path, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None
-) -> None:
+def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int = 2, sound_step: int | None = None) -> None:
     """Write ``directory/step-NNNNNN`` atomically; then remove checkpoints of later steps and all but the newest `keep`.
 
     That of `sound_step`, the newest that is known to be sound, stays too. Later ones belong to a course that the run

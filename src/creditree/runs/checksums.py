@@ -109,7 +109,9 @@ class Checksums:
             if match is None:
                 raise RunError(f"{self.path} line {number} is no checksum; {_UNCHECKED}.")
             if not is_inside(match[2]):
-                raise RunError(f"{self.path} line {number} names {shown(match[2])}, which lies elsewhere; {_UNCHECKED}.")
+                raise RunError(
+                    f"{self.path} line {number} names {shown(match[2])}, which lies elsewhere; {_UNCHECKED}."
+                )
             entries.append((match[1], match[2]))
         return entries
 

@@ -51,8 +51,8 @@ class RunDirectory(HeldDirectory):
 
     What was measured before and after is in ``measurement/DECODING/SIDE/part-*.parquet``; ``inputs.json`` says what
     problems, reward and weights a run was started with, ``start.json`` what it went on from, ``guard.json`` what was
-    found on its guard set, ``resumed.json`` what was other when it was continued, ``server.log`` what a server said that
-    was started for it.
+    found on its guard set, ``resumed.json`` what was other when it was continued, ``server.log`` what a server said
+    that was started for it.
 
     Open one with `create`, `resume` or `read`. The first two hold the run's lock until `close` (or the end of a
     ``with``); one that was opened with `read` cannot be written. Every file but the growing metrics is replaced

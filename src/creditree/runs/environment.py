@@ -58,8 +58,8 @@ def content_digest(folder: Path) -> str:
     """Return 16 hexadecimal digits that tell saved weights apart: of names, sizes, and both ends of every file.
 
     A file of up to 2 MiB is read whole, of a larger one the first and the last MiB: enough to see that weights were
-    trained further, without reading gigabytes. Looks at ``*.safetensors`` and ``*.json`` of the folder itself. Raises RunError
-    for one that cannot be read.
+    trained further, without reading gigabytes. Looks at ``*.safetensors`` and ``*.json`` of the folder itself. Raises
+    RunError for one that cannot be read.
     """
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):

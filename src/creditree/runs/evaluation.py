@@ -62,7 +62,9 @@ class ProblemResult:
 
 
 class EvaluationDirectory(HeldDirectory):
-    """``evaluation.yaml code.json base.json completions/TASK/DECODING/SIDE/part-*.parquet problems.parquet result.json``.
+    """``evaluation.yaml``, ``code.json``, ``base.json``, ``problems.parquet``, ``result.json`` and completions.
+
+    These are in ``completions/TASK/DECODING/SIDE/part-*.parquet``.
 
     `open` holds its lock until `close` (or the end of a ``with``) and continues what is there; `read` is for readers.
     """
@@ -110,8 +112,8 @@ class EvaluationDirectory(HeldDirectory):
             self.write_json(BASE, base)
         elif self.read_json(BASE) != base:
             raise RunError(
-                f"The evaluation in {self.path} was made with other weights of the base model than it has now; put back "
-                "what it was, or choose another directory with `out`."
+                f"The evaluation in {self.path} was made with other weights of the base model than it has now; put "
+                "back what it was, or choose another directory with `out`."
             )
 
     def parts(self, task: str, decoding: str, side: str) -> AttemptParts:

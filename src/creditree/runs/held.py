@@ -1,6 +1,5 @@
 """A directory that one process at a time may write: its files are whole, have checksums, and are no links."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

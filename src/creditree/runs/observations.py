@@ -87,7 +87,9 @@ class ObservationLog(HeldDirectory):
             self.write_text(SETTINGS, self._settings, checked=False)
         if attempts:
             AttemptParts(self, COMPLETIONS).add(attempts)
-        lines = "".join(json.dumps(asdict(observation), ensure_ascii=False, allow_nan=False) + "\n" for observation in observations)
+        lines = "".join(
+            json.dumps(asdict(observation), ensure_ascii=False, allow_nan=False) + "\n" for observation in observations
+        )
         path = self.writable(OBSERVATIONS)
         with writing(path):
             with path.open("ab") as file:

@@ -1,7 +1,6 @@
 """The one reader of the records that a run's directories hold: JSON and YAML, with their shape checked."""
 
 import json
-import os
 from collections.abc import Hashable
 from functools import cache
 from math import isfinite

@@ -34,7 +34,10 @@ SCHEMA = pa.schema(
         ("entropies", _NUMBERS),
         ("influence", _NUMBERS),  # of each token's step, raw
         ("step_ends", _TOKENS),  # of a tree's first completion, where attention from step to step was observed
-        ("step_attention", pa.list_(pa.float32())),  # a_jk, row by row, of steps j at least delta after k (0: the prompt)
+        (
+            "step_attention",
+            pa.list_(pa.float32()),
+        ),  # a_jk, row by row, of steps j at least delta after k (0: the prompt)
         ("text", pa.string()),
         ("finish_reason", pa.string()),
         ("reward", pa.float64()),

@@ -85,9 +85,9 @@ def test_a_saved_evaluation(tmp_path: Path) -> None:
 
 def test_an_evaluation_of_other_weights_is_not_continued(tmp_path: Path) -> None:
     evaluation(tmp_path)
-    with EvaluationDirectory.open(tmp_path, SETTINGS) as directory:
-        with pytest.raises(RunError, match="was made with other weights of the base model than it has now"):
-            directory.keep_base({"sha256": "y"})
+    refusal = pytest.raises(RunError, match="was made with other weights of the base model than it has now")
+    with EvaluationDirectory.open(tmp_path, SETTINGS) as directory, refusal:
+        directory.keep_base({"sha256": "y"})
 
 
 def test_the_state_of_a_monitor(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_the_state_of_a_monitor(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "observations.jsonl", tmp_path.parent / "kept.jsonl")
     refused("observations.jsonl", opened, tmp_path)
     for _ in damaged(tmp_path / "monitor.yaml"):
-        with pytest.raises(RunError, match="monitor|test"):
+        with pytest.raises(RunError, match=r"monitor|test"):
             opened()
 
 

@@ -264,10 +264,14 @@ def test_measured_completions_are_kept_with_texts_and_read_while_the_run_is_writ
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_failed_start_keeps_the_run_only_where_something_was_measured(tmp_path: Path, sampled: bool) -> None:
-    with pytest.raises(ValueError, match="later"), RunDirectory.create(tmp_path, CONFIG) as run:
-        parts = run.measurement("greedy", "base")
-        if sampled:
-            parts.add([ATTEMPT])
-        raise ValueError("later")
+    def start() -> None:
+        with RunDirectory.create(tmp_path, CONFIG) as run:
+            parts = run.measurement("greedy", "base")
+            if sampled:
+                parts.add([ATTEMPT])
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later"):
+        start()
     assert (tmp_path / "config.yaml").exists() is sampled
     assert (tmp_path / "measurement").exists() is sampled

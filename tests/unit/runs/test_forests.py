@@ -62,7 +62,10 @@ def test_a_run_from_before_single_texts_were_kept_is_read(tmp_path: Path) -> Non
     assert stored.tree.branches[0].attention is None
 
 
-@pytest.mark.parametrize("change", [{"parent": 7}, {"tree": 1, "branch": 3}, {"token_ids": None}, {"step_ends": [2], "step_attention": [0.1] * 2}])
+@pytest.mark.parametrize(
+    "change",
+    [{"parent": 7}, {"tree": 1, "branch": 3}, {"token_ids": None}, {"step_ends": [2], "step_attention": [0.1] * 2}],
+)
 def test_rows_that_make_no_tree_are_one_sentence(change: dict[str, object]) -> None:
     flat_tree = flat([(2, EOS)], [1.0])
     (row,) = rollout_table(1, [(flat_tree,)], [((None,),)], [((None,),)], [[["a"]]]).to_pylist()

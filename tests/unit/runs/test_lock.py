@@ -42,7 +42,7 @@ def test_a_run_that_another_process_took_over_is_not_written_any_more(tmp_path: 
             lambda: run.measurement("greedy", "base"),
             run.restore,
         ):
-            with pytest.raises(RunError, match="was removed while this process wrote it.*this one stops here"):
+            with pytest.raises(RunError, match=r"was removed while this process wrote it.*this one stops here"):
                 write()
         assert not (tmp_path / "summary.json").exists()
     assert len(RunDirectory.read(tmp_path).metrics()) == 1

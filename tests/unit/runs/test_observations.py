@@ -28,7 +28,11 @@ def test_observations_are_added_up_over_calls(tmp_path: Path) -> None:
     with ObservationLog.open(path, "margin: 0.0\nalpha: 0.05") as log:
         log.add([observation("c")], [attempt("c")])
         assert log.observations == (observation("a"), observation("b", 0.5), observation("c"))
-    assert [one.problem_id for one in read_parts(HeldDirectory(path, None), "completions")] == ["digest-a", "digest-b", "digest-c"]
+    assert [one.problem_id for one in read_parts(HeldDirectory(path, None), "completions")] == [
+        "digest-a",
+        "digest-b",
+        "digest-c",
+    ]
 
 
 def test_a_command_that_fails_before_it_measures_leaves_no_settings(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
         ObservationLog.open(tmp_path / "file", SETTINGS)
-    with pytest.raises(RunError, match="Cannot write.*elsewhere with `state` DIR"):
+    with pytest.raises(RunError, match=r"Cannot write.*elsewhere with `state` DIR"):
         ObservationLog.open(tmp_path / "file" / "below", SETTINGS)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "observations.jsonl").write_text("")

@@ -64,7 +64,12 @@ def test_every_completion_is_a_row(tmp_path: Path) -> None:
 
 
 def test_forks_and_unjudged_branches_are_told(tmp_path: Path) -> None:
-    unjudged = replace(branch((3, EOS), parent=0, fork=1), verdict=None, entropies=np.array([0.5, 0.25]), influence=np.array([2.0, 1.0]))
+    unjudged = replace(
+        branch((3, EOS), parent=0, fork=1),
+        verdict=None,
+        entropies=np.array([0.5, 0.25]),
+        influence=np.array([2.0, 1.0]),
+    )
     tree = root().grown(branch((2, 4, EOS), 1.0), unjudged)
     first, second = kept(tmp_path, 1, [(tree,)], [((None, None),)], [((None, None),)], [[["x", "y"]]])
     assert (first["parent"], first["fork"], first["entropies"]) == (None, 0, None)
@@ -97,6 +102,10 @@ def test_a_field_that_does_not_fit_is_refused() -> None:
 def test_unreadable_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(b"PAR1")
     pq.write_table(pa.table({"step": [1]}), tmp_path / "other")
-    for name, words in (("missing", "^Cannot read .*missing: No such"), ("cut", "^Cannot read .*cut"), ("other", "no column")):
+    for name, words in (
+        ("missing", "^Cannot read .*missing: No such"),
+        ("cut", "^Cannot read .*cut"),
+        ("other", "no column"),
+    ):
         with pytest.raises(RunError, match=words):
             read_table(HeldDirectory(tmp_path, None), name, SCHEMA.names, "choose another step")
