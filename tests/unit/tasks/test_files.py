@@ -93,7 +93,7 @@ def test_answers_of_a_cell() -> None:
     assert answers_in(["None", " 3 "]) == ("None", "3")  # in a list it is meant
     assert answers_in([1, 2.5]) == ("1", "2.5")
     for value, words in {
-        "None": "writes it in a list where it is meant, such as [\"None\"]",
+        "None": 'writes it in a list where it is meant, such as ["None"]',
         '="5"': "a formula of a spreadsheet",
         "=SUM(A1:A3)": "a formula of a spreadsheet",
         True: "a text or a number",
