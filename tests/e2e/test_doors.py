@@ -81,6 +81,12 @@ def test_plan_and_grade(made: tuple[ct.Run, Path], tmp_path: Path) -> None:
     graded = ct.grade(tmp_path / "rows.jsonl", "last_integer")
     assert (graded.accuracy, graded.correct) == (0.5, 1)
     assert [row["reward"] for row in graded.to_json()["rows"]] == [1.0, 0.0]
+    (tmp_path / "unread.jsonl").write_text(
+        '{"prediction": "4", "answer": "4"}\n{"prediction": "4", "answer": "four"}\n'
+    )
+    unread = ct.grade(tmp_path / "unread.jsonl", "last_integer")
+    assert (unread.accuracy, unread.correct, unread.unjudged) == (None, 1, 1)
+    assert "1 of 2 completions got no reward" in str(unread.why_inconclusive)
     with pytest.raises(ct.ConfigError) as refused:
         ct.grade(tmp_path / "rows.jsonl", "last_integer", deadline=3)
     assert refused.value.key == "deadline"

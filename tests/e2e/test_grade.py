@@ -38,10 +38,36 @@ def test_a_verdict_a_line(rows: Path) -> None:
 
 
 def test_a_summary(rows: Path) -> None:
-    out = creditree("grade", rows, "--grader", "numeric", "--set", "tolerance=0.5").stdout
-    assert "4 answers graded by numeric" in out
-    assert "crash: 3" in out
-    assert "without a reward: 3" in out
+    done = creditree("grade", rows, "--grader", "numeric", "--set", "tolerance=0.5", code=2)
+    assert "4 answers graded by numeric" in done.stdout
+    assert "crash: 3" in done.stdout
+    assert "without a reward: 3" in done.stdout
+    assert "correct" not in done.stdout
+    assert "3 of 4 completions got no reward (" in done.stderr
+    assert "more than 5%, so nothing is concluded" in done.stderr
+
+
+def test_what_got_no_reward_is_in_no_accuracy_and_above_5_percent_nothing_is_concluded(tmp_path: Path) -> None:
+    """A function that gives one text no reward: of 20 rows it is 5 %, of 10 more. Half of the others are right."""
+    (tmp_path / "picky.py").write_text(
+        "def score(prompts, completions, answers, **columns):\n"
+        "    right = (float(text in known) for text, known in zip(completions, answers))\n"
+        "    return [None if text == 'boom' else reward for text, reward in zip(completions, right)]\n",
+        encoding="utf-8",
+    )
+    row = {"prediction": "5", "answers": ["5"], "label": True}
+    lines = [row | {"prediction": "boom"}] + [row | {"prediction": str(4 + place % 2)} for place in range(19)]
+    few, many = tmp_path / "few.jsonl", tmp_path / "many.jsonl"
+    few.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    many.write_text("\n".join(map(json.dumps, lines[:10])), encoding="utf-8")
+    grader = ("--grader", tmp_path / "picky.py:score")
+    assert "correct: 9 of 19 judged (47.4 %)" in creditree("grade", few, *grader).stdout
+    done = creditree("grade", many, *grader, "--json", code=2)
+    assert [json.loads(line)["reward"] for line in done.stdout.splitlines()].count(None) == 1
+    assert "1 of 10 completions got no reward (" in done.stderr
+    audit = creditree("verify-audit", few, *grader)
+    assert "agrees with the labels of 47.4% of the 19 of 20 rows that it judged" in audit.stdout
+    assert "nothing is concluded" in creditree("verify-audit", many, *grader, "--json", code=2).stderr
 
 
 def test_an_audit(rows: Path) -> None:

@@ -33,21 +33,23 @@ def grade(
     from time import perf_counter
 
     from creditree.cli.output import console, print_line
-    from creditree.measure.grade import GradeRequest, Grades, graded, verdict_json
+    from creditree.measure.grade import GradeRequest, Grades, check_concluded, graded, verdict_json
 
-    begun, verdicts = perf_counter(), []
+    begun, verdicts, out = perf_counter(), [], console()
     for name, verdict in graded(GradeRequest(file, grader, deadline, workers, tuple(set_ or ()))):
         verdicts.append((name, verdict))
         if json:
             print_line(verdict_json(name, verdict))
-    if json:
-        return
-    grades, out = Grades(grader, tuple(verdicts)), console()
-    out.print(f"{len(verdicts)} answers graded by {grader} in {perf_counter() - begun:.1f} s")
-    out.print(f"correct: {grades.correct} ({100 * grades.accuracy:.1f} %)")
-    out.print(", ".join(f"{status}: {count}" for status, count in sorted(grades.statuses.items())))
-    if grades.unjudged:
-        out.print(f"without a reward: {grades.unjudged}; --json says why")
+    grades = Grades(grader, tuple(verdicts))
+    if not json:
+        judged = len(verdicts) - grades.unjudged
+        out.print(f"{len(verdicts)} answers graded by {grader} in {perf_counter() - begun:.1f} s")
+        if grades.accuracy is not None:
+            out.print(f"correct: {grades.correct} of {judged} judged ({100 * grades.accuracy:.1f} %)")
+        out.print(", ".join(f"{status}: {count}" for status, count in sorted(grades.statuses.items())))
+        if grades.unjudged:
+            out.print(f"without a reward: {grades.unjudged}, in no accuracy; --json says why")
+    check_concluded(grades.why_inconclusive)
 
 
 def verify_audit(
@@ -60,10 +62,11 @@ def verify_audit(
 ) -> None:
     """Compare a grader with labels: agreement, false positives and negatives, asymmetries, timeouts."""
     from creditree.cli.output import print_json, print_text
-    from creditree.measure.grade import GradeRequest, audit_json, audit_text, audited
+    from creditree.measure.grade import GradeRequest, audit_json, audit_text, audited, check_concluded
 
     audit = audited(GradeRequest(file, grader, deadline, workers, tuple(set_ or ())))
     if json:
         print_json(audit_json(audit, grader))
     else:
         print_text(audit_text(audit, grader))
+    check_concluded(audit.why_inconclusive)

@@ -82,7 +82,12 @@ class Evaluation:
     @property
     def is_inconclusive(self) -> bool:
         """Whether so many completions were not judged that nothing is concluded."""
-        return self.num_unjudged > MOST_UNJUDGED * self.num_completions
+        return self.why_inconclusive is not None
+
+    @property
+    def why_inconclusive(self) -> str | None:
+        """In words, why nothing is concluded; None where something is."""
+        return inconclusive(self.num_unjudged, self.num_completions, self.first_failure)
 
     @property
     def judged(self) -> dict[str, tuple[Attempt, ...]]:
@@ -130,11 +135,18 @@ def is_correct(attempt: Attempt) -> bool:
 def check_judged(evaluations: Mapping[str, Evaluation], cure: str) -> None:
     """Raise DataError, which ends with the cure, for the first of some measurements that is inconclusive."""
     for name, evaluation in evaluations.items():
-        if evaluation.is_inconclusive:
-            raise DataError(
-                f"{name}: {evaluation.num_unjudged} of {evaluation.num_completions} completions got no reward "
-                f"({evaluation.first_failure}), more than {MOST_UNJUDGED:.0%}, so nothing is concluded; {cure}"
-            )
+        if (words := evaluation.why_inconclusive) is not None:
+            raise DataError(f"{name}: {words}; {cure}")
+
+
+def inconclusive(num_unjudged: int, num_completions: int, first_failure: str) -> str | None:
+    """Return in words that too many completions got no reward for anything to be concluded; None where few did."""
+    if num_unjudged <= MOST_UNJUDGED * num_completions:
+        return None
+    return (
+        f"{num_unjudged} of {num_completions} completions got no reward ({first_failure}), more than "
+        f"{MOST_UNJUDGED:.0%}, so nothing is concluded"
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from creditree.errors import DataError
+from creditree.evaluate.accuracy import inconclusive
 from creditree.problem import Problem, Status, Verdict
 from creditree.tasks.cells import answers_in
 from creditree.tasks.rows import Row, read_rows
@@ -38,6 +39,17 @@ class Audit:
     asymmetric: tuple[Graded, ...]
 
     @property
+    def unjudged(self) -> tuple[Graded, ...]:
+        """Rows without a reward, neither accepted nor refused: in no other figure."""
+        return tuple(row for row in self.graded if row.verdict.reward is None)
+
+    @property
+    def why_inconclusive(self) -> str | None:
+        """In words, why nothing is concluded, where more than 5 % of the rows got no reward; else None."""
+        failure = next((row.verdict.detail for row in self.unjudged), "")
+        return inconclusive(len(self.unjudged), len(self.graded), failure)
+
+    @property
     def false_positives(self) -> tuple[Graded, ...]:
         """Rows that are accepted and labelled wrong."""
         return tuple(row for row in self.graded if row.accepted and not row.label)
@@ -45,12 +57,14 @@ class Audit:
     @property
     def false_negatives(self) -> tuple[Graded, ...]:
         """Rows that are refused and labelled right."""
-        return tuple(row for row in self.graded if row.label and not row.accepted)
+        return tuple(row for row in self.graded if row.label and row.verdict.is_correct is False)
 
     @property
-    def agreement(self) -> float:
-        """Share of the rows whose verdict is their label."""
-        return 1.0 - (len(self.false_positives) + len(self.false_negatives)) / len(self.graded)
+    def agreement(self) -> float | None:
+        """Share of the judged rows whose verdict is their label; None where none was judged."""
+        judged = len(self.graded) - len(self.unjudged)
+        wrong = len(self.false_positives) + len(self.false_negatives)
+        return 1.0 - wrong / judged if judged else None
 
     @property
     def statuses(self) -> dict[Status, int]:
@@ -79,7 +93,7 @@ def audit(verifier: Verifier, rows: Sequence[tuple[Answer, bool | None]]) -> Aud
     asymmetric = [
         row
         for (row, _), verdict in zip(swapped, verdicts, strict=True)
-        if verdict.is_correct is not None and verdict.is_correct != row.accepted
+        if None not in (verdict.is_correct, row.verdict.is_correct) and verdict.is_correct != row.accepted
     ]
     return Audit(tuple(graded), tuple(asymmetric))
 

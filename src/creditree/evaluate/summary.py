@@ -123,7 +123,7 @@ class SummaryDetails:
     By decoding, after training: `truncated`, `statuses` (of verdicts), `unjudged`, `mean_reward`. `grading`: rules of
     who judged;  `first`: prompt and completion before training;  `texts`: which tokens end a completion, and what the
     model's own settings would have;  `base_model`: digests;  `start`: what was gone on from;  `guard`: as
-    `creditree.report.guard` writes it;  `nothing_learned`, `eager`: sentences on why.
+    `creditree.report.guard` writes it;  `nothing_learned`, `eager`, `unrewarded`: sentences on why.
     """
 
     steps: StepCounts | None = None
@@ -141,6 +141,7 @@ class SummaryDetails:
     warm_start: WarmStarted | None = None
     nothing_learned: str | None = None
     eager: str | None = None
+    unrewarded: str | None = None
     start: Mapping[str, Any] | None = None
     validation: BestValidation | None = None
     guard: Mapping[str, Any] | None = None

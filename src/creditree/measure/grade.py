@@ -11,6 +11,7 @@ from typing import Any
 from creditree.config.overrides import apply_overrides
 from creditree.config.reward import OPTIONS, reward_of
 from creditree.errors import ConfigError, DataError
+from creditree.evaluate.accuracy import inconclusive
 from creditree.evaluate.audit import Audit, Graded, audit, read_answers
 from creditree.problem import Verdict
 from creditree.setup.grading import build_verifier
@@ -61,14 +62,27 @@ class Grades:
         return dict(Counter(verdict.status for _, verdict in self.verdicts))
 
     @property
-    def accuracy(self) -> float:
-        """The share of the rows that is right."""
-        return self.correct / len(self.verdicts)
+    def why_inconclusive(self) -> str | None:
+        """In words, why nothing is concluded, where more than 5 % of the rows got no reward; else None."""
+        failure = next((verdict.detail for _, verdict in self.verdicts if verdict.reward is None), "")
+        return inconclusive(self.unjudged, len(self.verdicts), failure)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share that is right of the rows that were judged; None where nothing is concluded."""
+        return None if self.why_inconclusive else self.correct / (len(self.verdicts) - self.unjudged)
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts, and each row's verdict."""
-        counts = {"n": len(self.verdicts), "correct": self.correct, "statuses": self.statuses}
-        return {"grader": self.grader, **counts, "rows": [verdict_json(*row) for row in self.verdicts]}
+        counts = {"n": len(self.verdicts), "correct": self.correct, "unjudged": self.unjudged}
+        shares = {"accuracy": self.accuracy, "statuses": self.statuses}
+        return {"grader": self.grader, **counts, **shares, "rows": [verdict_json(*row) for row in self.verdicts]}
+
+
+def check_concluded(why_not: str | None) -> None:
+    """Raise DataError for the reason why nothing is concluded, where there is one."""
+    if why_not is not None:
+        raise DataError(f"{why_not}; mend what judges, or the rows that it cannot judge, and grade them again.")
 
 
 def grade(request: GradeRequest) -> Grades:
@@ -129,6 +143,7 @@ def audit_json(audit: Audit, grader: str) -> dict[str, Any]:
     return {
         "grader": grader,
         "n": len(audit.graded),
+        "unjudged": len(audit.unjudged),
         "agreement": audit.agreement,
         "false_positives": [_row(row) for row in audit.false_positives],
         "false_negatives": [_row(row) for row in audit.false_negatives],
@@ -152,12 +167,16 @@ def _row(row: Graded) -> Mapping[str, object]:
 def audit_text(audit: Audit, grader: str) -> str:
     """Return the comparison with the labels for readers, with the first rows of each kind."""
     total = len(audit.graded)
-    lines = [f"{grader} agrees with the labels of {audit.agreement:.1%} of {total} rows"]
+    judged = total - len(audit.unjudged)
+    which = f"{total} rows" if judged == total else f"the {judged} of {total} rows that it judged"
+    agreed = None if audit.agreement is None else f"agrees with the labels of {audit.agreement:.1%} of {which}"
+    lines = [f"{grader} {agreed or f'judged none of {total} rows'}"]
     kinds = {
         "false positives (accepted, labelled wrong)": audit.false_positives,
         "false negatives (refused, labelled right)": audit.false_negatives,
         "asymmetric (swapped, the verdict is another)": audit.asymmetric,
         "timeouts": tuple(row for row in audit.graded if row.verdict.status == "timeout"),
+        "without a reward, in no figure above": audit.unjudged,
     }
     for name, rows in kinds.items():
         lines.append(f"\n{name}: {len(rows)}")

@@ -86,9 +86,10 @@ def _started(summary: Summary) -> list[str]:
 
 
 def _last_words(summary: Summary) -> list[str]:
-    """Return what was concluded of the guard set, why nothing was learned, and why it was slow, where that is so."""
+    """Return what was concluded of the guard set, and what went wrong in training, where anything did."""
     guard, details = summary.details.guard or {}, summary.details
-    return [str(words) for words in (guard.get("conclusion"), details.nothing_learned, details.eager) if words]
+    said = guard.get("conclusion"), details.unrewarded, details.nothing_learned, details.eager
+    return [str(words) for words in said if words]
 
 
 _HEADER = ("decoding", "before", "after", "difference", "p")

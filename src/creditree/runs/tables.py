@@ -27,7 +27,7 @@ def read_table(
     """
     data = directory.read_bytes(name, cure)
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = _table(data)
         present = [column for column in columns if column in table.column_names]
         missing = [column for column in columns if column not in present and column not in later]
         rows: list[dict[str, Any]] = [] if missing else table.select(present).to_pylist()
@@ -37,3 +37,12 @@ def read_table(
     if missing:
         raise RunError(f"{directory.path / name} has no column '{missing[0]}'; {cure}.")
     return rows
+
+
+def _table(data: bytes) -> pa.Table:
+    """Return the table in the bytes of a parquet file.
+
+    Without threads of Arrow: one would let go of `data` when it likes, and while the interpreter ends that aborts the
+    process.
+    """
+    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)

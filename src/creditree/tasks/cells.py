@@ -1,5 +1,6 @@
 """What a cell of a table means, the same in every format: missing, a text, or an accepted answer."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -14,6 +15,7 @@ MISSING = frozenset(
 )
 """What tables, and programs that write them, put where nothing is."""
 _FORMULA = re.compile(r'="[^"]*"|=[A-Z][A-Z.]*\(.*\)', re.DOTALL)
+_LIST_OF_TEXTS = re.compile(r'\s*\[\s*"')
 LONGEST_CELL = 10_000_000
 LONGEST_QUESTION = 400_000
 """Characters of a question: tokenizers take minutes, or end the process, for texts of megabytes."""
@@ -31,16 +33,29 @@ def is_missing(value: object) -> bool:
 def answers_in(value: object) -> tuple[str, ...]:
     """Return the accepted answers in a cell, as text: one, or those of a list.
 
-    A word for a missing value is an answer only within a list, which says that it is meant. Raises ValueError, in words
+    A word for a missing value is an answer only within a list, which says that it is meant. A text is a list where it
+    is a JSON list of texts, as tables without lists (CSV) hold one; `[1, 2]` is an answer. Raises ValueError, in words
     for a sentence, where there is no answer, or something that is none: a truth value, a list in a list, an infinity.
     """
+    value = _listed(value) if isinstance(value, str) else value
     listed = isinstance(value, list | tuple)
     values: Sequence[object] = value if isinstance(value, list | tuple) else [value]
     if not values or (not listed and is_missing(value)):
         word = isinstance(value, str) and bool(value.strip())
-        why = f", and writes it in a list where it is meant, such as [{shown(value)}]" if word else ""
+        why = f", and writes it in a list where it is meant, such as {json.dumps([value])}" if word else ""
         raise ValueError(f"which stands for a missing value: a row has an answer{why}; fill it or drop the row")
     return tuple(_answer(value) for value in values)
+
+
+def _listed(text: str) -> str | list[str]:
+    """Return the texts of a JSON list that holds nothing else, or the text itself."""
+    if _LIST_OF_TEXTS.match(text) is None:
+        return text
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return items if all(isinstance(item, str) for item in items) else text
 
 
 def _answer(value: object) -> str:

@@ -14,6 +14,7 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import is_unjudged, was_skipped
 from creditree.train.state import State
 from creditree.train.step import Skip, StepResult, learn
+from creditree.train.unrewarded import reasons_in, with_more
 from creditree.train.warm_start import warm_step
 from creditree.tree import Forest
 
@@ -73,6 +74,7 @@ class Loop:
         elif result.stats.updated:
             state.skipped = 0
         state.unjudged = state.unjudged + 1 if is_unjudged(result) else 0
+        state.unrewarded = with_more(state.unrewarded, reasons_in(result.explored))
         return result
 
     def texts(self, forests: Sequence[Forest]) -> list[tuple[tuple[str, ...], ...]]:

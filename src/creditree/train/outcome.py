@@ -31,6 +31,7 @@ from creditree.train.no_update import Taught, nothing_learned
 from creditree.train.pace import eager_words
 from creditree.train.settings import WarmStart
 from creditree.train.trainer import Trainer
+from creditree.train.unrewarded import unrewarded_words
 
 REPORT = "report.md"
 CURVE = "reward.png"
@@ -101,6 +102,7 @@ def _details(trainer: Trainer, after: Sides) -> SummaryDetails:
             counts, own, trainer.settings.max_new_tokens, Taught.of(trainer.run.metrics(), parts.method), updates
         ),
         eager=eager_words(counts),
+        unrewarded=unrewarded_words(counts, state.unrewarded),
         start=None if parts.start is None else parts.start.to_json(),
         validation=None if best is None else BestValidation(best, state.best_step),
     )

@@ -9,6 +9,7 @@ from creditree.errors import RunError
 from creditree.ledger import Ledger, Seconds
 from creditree.runs.checkpoint import Checkpoint
 from creditree.train.in_flight import Arrays
+from creditree.train.unrewarded import Reasons
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class State:
 
     `best` is what was trained at the best validation, `worse` how many validations since were no better; `skipped` and
     `unjudged` count the last steps in a row without an update because something was not finite, and without a reward.
+    `unrewarded`: why completions got no reward, so far.
     `earlier_s`: wall seconds of the processes that worked on this run before this one, up to their checkpoints.
     """
 
@@ -28,6 +30,7 @@ class State:
     worse: int = 0
     skipped: int = 0
     unjudged: int = 0
+    unrewarded: Reasons = field(default_factory=dict)
     earlier_s: float = 0.0
     best: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
@@ -42,6 +45,7 @@ class State:
             "worse": self.worse,
             "skipped": self.skipped,
             "unjudged": self.unjudged,
+            "unrewarded": {kind: list(reason) for kind, reason in self.unrewarded.items()},
         }
 
     @classmethod
@@ -67,6 +71,7 @@ class State:
             worse=saved["worse"],
             skipped=saved.get("skipped", 0),
             unjudged=saved.get("unjudged", 0),
+            unrewarded={kind: (str(first), int(n)) for kind, (first, n) in saved.get("unrewarded", {}).items()},
             earlier_s=saved["elapsed_s"],
             best=dict(sorted_by_owner(checkpoint)["best"]),
         )

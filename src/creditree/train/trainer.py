@@ -26,10 +26,11 @@ from creditree.train.settings import Parts, Settings
 from creditree.train.soundness import divergence, is_proven, skip_words, was_skipped
 from creditree.train.state import State, sorted_by_owner
 from creditree.train.step import Skip, StepResult
+from creditree.train.unrewarded import reasons_in
 from creditree.train.watchdog import Watchdog
 from creditree.tree import RolloutTree
 
-MOST_TOLD = 5
+MOST_TOLD = 20
 """Different reasons for missing rewards that are shown; all are counted, and in the rollouts."""
 MOST_SKIPS_TOLD = 20
 """Skipped updates that are shown; all are counted, and in the metrics."""
@@ -189,7 +190,7 @@ class Trainer:
             self._judged = whole
         elif state.unjudged >= settings.max_unjudged:
             self.keeper.rewind(self._judged)
-            reason = min(_failures(result), default="without a reason")
+            reason = next((detail for detail, _ in reasons_in(result.explored).values()), "without a reason")
             raise DataError(
                 f"no completion got a reward in {state.unjudged} training steps in a row ({reason}); the state after "
                 f"step {self._judged.step}, before them, is kept in {self.run.path}: mend what judges, and continue "
@@ -198,10 +199,11 @@ class Trainer:
 
     def _tell(self, result: StepResult) -> None:
         """Show what the user should know of a step: why completions got no reward, each reason once, the first few."""
-        failures = _failures(result)
-        for detail in sorted(failures - self._told)[: MOST_TOLD - len(self._told)]:
-            self._told.add(detail)
-            self.watcher.message(f"step {self.state.step}: a completion got no reward and is not trained on: {detail}")
+        for kind, (detail, _) in reasons_in(result.explored).items():
+            if kind not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add(kind)
+                said = f"a completion got no reward and is not trained on: {detail}"
+                self.watcher.message(f"step {self.state.step}: {said}")
         self._check_legible(result)
         same = self._sameness.take(len(result.explored), result.mixed_share, result.useful_share, result.cost)
         if same is not None and (self._alarm is None or not self._alarm.has_rung):  # that says more
@@ -273,9 +275,3 @@ def _has(tree: RolloutTree, leaf: int, kind: Kind) -> bool:
     if kind == "truncated":
         return branch.finish_reason == "length"
     return branch.verdict is not None and branch.verdict.status == "unparsable"
-
-
-def _failures(result: StepResult) -> set[str]:
-    """Return what the verifier said of completions that got no reward."""
-    branches = (branch for forest in result.explored for tree in forest for branch in tree.branches)
-    return {branch.verdict.detail for branch in branches if branch.verdict is not None and branch.reward is None}

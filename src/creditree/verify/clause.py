@@ -6,6 +6,7 @@ from creditree.verify.asides import PARENTHESIS, TRAIL, corrected
 from creditree.verify.cues import undressed
 from creditree.verify.formulas import COMMAND, FUNCTIONS, WORD, Formula, formulas, has_prose
 from creditree.verify.units import SHORT, SINGLE
+from creditree.verify.working import without_working
 
 LONGEST_BARE = 500
 LONGEST_SAID = 3_000
@@ -92,7 +93,7 @@ def without_option(text: str) -> str:
 
 def said(text: str, nesting: int = 0) -> str:
     """Return the formula, number or words that a clause such as "$x$ is 42, in total" gives as the answer."""
-    text = undressed(corrected(text) or text)
+    text = without_working(undressed(corrected(text) or text))
     text = TRAIL.sub("", text[_lead(text) :])
     text = NEGATIVE.sub("-", _not_but(text), count=1) if text[:1] in "nNmM" else text
     inner = formulas(text)

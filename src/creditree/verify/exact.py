@@ -13,7 +13,11 @@ EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\$)(?=\S)((?:(?!\1).)+)(?<
 MARK = re.compile(r"(?:[>#•*]{1,6}|-) +")
 """What Markdown begins a quotation, a heading or an item of a list with."""
 MOST_LAYERS = 3
-QUOTED = re.compile(r"[\"“„«「]([^\"“”„«»「」]+)[\"“”»」]")
+QUOTED = re.compile(
+    r"[\"“„«「]([^\"“”„«»「」]+)[\"“”»」]|'((?:[^']|(?<=\w)'(?=\w))+)'|‘((?:[^‘’]|(?<=\w)’(?=\w))+)’"
+    r"|‚([^‚‘’]+)[‘’]|‹([^‹›]+)›|›([^‹›]+)‹|『([^『』]+)』"
+)
+"""A text within one pair of quotation marks; a single one between letters is an apostrophe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class ExactText(Verifier):
             text = EMPHASIS.sub(r"\2", COMMAND.sub(r"\1", text[mark.end() :] if mark else text)).strip()
             text = text[:-1].rstrip() if len(text) > 1 and text[-1] in ".。" else text
             quoted = QUOTED.fullmatch(text)
-            text = quoted[1].strip() if quoted else text
+            text = quoted[quoted.lastindex or 0].strip() if quoted else text
         return text.casefold() if self.ignore_case else text
 
 

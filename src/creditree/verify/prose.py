@@ -23,6 +23,7 @@ from creditree.verify.cues import sentence_ends, undressed
 from creditree.verify.final_answer import Located, located
 from creditree.verify.formulas import Formula, formulas, has_prose
 from creditree.verify.number import number_words
+from creditree.verify.working import without_working
 
 LONGEST_END = 3_000
 """Characters at the end of an open text in which the answer is looked for."""
@@ -121,7 +122,7 @@ def _open(text: str) -> str:
 
 def _value(sentence: str) -> tuple[str, bool]:
     """Return the value that a sentence ends in, or "", and whether its form says that it is the result."""
-    sentence = without_asides(undressed(sentence))
+    sentence = without_asides(without_working(undressed(sentence)))
     sentence = corrected(sentence) or sentence
     before = sentence
     following = consequence(sentence)

@@ -32,6 +32,17 @@ def test_counts(tmp_path: Path) -> None:
     assert found.asymmetric == ()
 
 
+def test_a_row_without_a_reward_neither_agrees_nor_disagrees(tmp_path: Path) -> None:
+    """That numbers judge no word as a reference is not the prediction's fault."""
+    rows = [*ROWS[:2], *({"prediction": "4", "answers": ["four pens or so"], "label": label} for label in (0, 1))]
+    found = audit(Numeric(), read_answers(write(tmp_path / "rows.jsonl", rows)))
+    assert [row.label for row in found.unjudged] == [False, True]
+    assert (found.agreement, found.false_negatives) == (1.0, ())  # of the two that are judged
+    assert "2 of 4 completions got no reward" in str(found.why_inconclusive)
+    nothing = audit(Numeric(), read_answers(write(tmp_path / "rows.jsonl", rows[2:])))
+    assert nothing.agreement is None
+
+
 def test_a_verifier_that_is_not_symmetric_is_found(tmp_path: Path) -> None:
     rows = [{"prediction": "100", "answers": ["105.1"], "label": 1}]
     found = audit(Numeric(tolerance=0.05), read_answers(write(tmp_path / "rows.jsonl", rows)))

@@ -93,7 +93,7 @@ def test_answers_of_a_cell() -> None:
     assert answers_in(["None", " 3 "]) == ("None", "3")  # in a list it is meant
     assert answers_in([1, 2.5]) == ("1", "2.5")
     for value, words in {
-        "None": "writes it in a list where it is meant, such as ['None']",
+        "None": 'writes it in a list where it is meant, such as ["None"]',
         '="5"': "a formula of a spreadsheet",
         "=SUM(A1:A3)": "a formula of a spreadsheet",
         True: "a text or a number",
@@ -102,6 +102,19 @@ def test_answers_of_a_cell() -> None:
     }.items():
         with pytest.raises(ValueError, match=re.escape(words)):
             answers_in(value)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_word_for_nothing_that_is_meant_is_written_as_a_list_in_any_format(tmp_path: Path, suffix: str) -> None:
+    rows = [{"question": "a", "answer": '["none"]'}, {"question": "b", "answer": ' [ "NA" , "mild" ] '}]
+    assert [answers for _, answers in problems(written(tmp_path, suffix, rows))] == [("none",), ("NA", "mild")]
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "[1]", "[]", "[[1, 2], [3, 4]]", '["a", 1]', '["a"', '["a"] or b', "['a']", "[a, b]", '"a"']
+)
+def test_a_text_that_is_no_list_of_texts_is_one_answer(text: str) -> None:
+    assert answers_in(text) == (text,)
 
 
 def test_numbers_of_parquet_are_written_as_their_own_precision_has_them(tmp_path: Path) -> None:

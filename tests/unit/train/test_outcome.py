@@ -16,6 +16,7 @@ from creditree.problem import Verdict
 from creditree.runs.directory import RunDirectory
 from creditree.train.no_update import Taught, nothing_learned
 from creditree.train.procedure import run_training
+from creditree.train.unrewarded import unrewarded_words
 from creditree.verify.verifier import Answer
 from tests.training import SETTINGS, T_SPMO, Notes, Scripted, parts_of
 
@@ -163,3 +164,46 @@ def test_a_few_without_a_reward_are_left_out_in_pairs_and_said(tmp_path: Path) -
     assert kept["digests"] == {problem.id: problem.digest for problem in measured}
     assert list(after["greedy"].values()).count(None) == 2
     assert found.to_json()["difference"]["unjudged"] == 2  # type: ignore[index]
+
+
+def test_what_had_no_reward_in_training_is_said_from_5_percent_on() -> None:
+    assert unrewarded_words(Ledger(completions=100, failed_verdicts=4), {}) is None
+    assert unrewarded_words(Ledger(), {}) is None
+    reasons = {"a": ("row 1 of f (problem p-1): it is down.", 3), "b": ("none", 2)}
+    assert unrewarded_words(Ledger(completions=100, failed_verdicts=5), reasons) == (
+        "5 of 100 sampled completions had no reward (5.0%): they were left out of training; most often: "
+        "row 1 of f (problem p-1): it is down."
+    )
+
+
+@dataclass(slots=True)
+class Picky(Scripted):
+    """A verifier that fails in training on all but the first completion of a problem, for two reasons."""
+
+    def judge(self, answers: Sequence[Answer]) -> tuple[Verdict, ...]:
+        """Judge by the script, but for most in training."""
+        verdicts = Scripted.judge(self, answers)
+        if answers[0].problem.id.startswith("test"):
+            return verdicts
+        lost = [Verdict(None, "crash", f"row {n} ({one.problem.id}): down") for n, one in enumerate(answers)]
+        lost[1] = Verdict(None, "crash", "the other reason")
+        return (verdicts[0], *lost[1:])
+
+
+def test_training_that_got_few_rewards_says_so_at_its_end_and_each_reason_once(tmp_path: Path) -> None:
+    parts = parts_of(Picky())
+    notes = Notes(parts.learner)
+    with RunDirectory.create(tmp_path / "run", "seed: 0\n") as run:
+        found = run_training(parts, replace(SETTINGS, steps=3, evaluation_problems=4), run, notes)
+        report = (run.path / "report.md").read_text(encoding="utf-8")
+        page = (run.path / "report.html").read_text(encoding="utf-8")
+    words = found.details.unrewarded
+    assert words is not None
+    lost = found.details.completions
+    assert lost is not None
+    assert words.startswith(f"{lost.without_reward} of {lost.sampled} sampled completions had no reward (")
+    assert ": they were left out of training; most often: row 2 (" in words
+    assert words in report
+    assert "they were left out of training; most often: row 2 (" in page
+    told = [one for one in notes.messages if "a completion got no reward" in one]
+    assert [one.partition("trained on: ")[2].partition(" (")[0] for one in told] == ["the other reason", "row 2"]

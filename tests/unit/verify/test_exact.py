@@ -25,6 +25,23 @@ def reward(text: str, *truths: str, ignore_case: bool = False) -> float | None:
         ("*Oslo*.", "Oslo"),
         ("`snake_case`", "snake_case"),
         ('"Oslo".', "Oslo"),
+        ("'Oslo'", "Oslo"),
+        ("The answer is 'Oslo'.", "Oslo"),
+        ("‘Oslo’", "Oslo"),
+        ("‚Oslo‘", "Oslo"),
+        ("‹Oslo›", "Oslo"),
+        ("›Oslo‹", "Oslo"),
+        ("„Oslo“", "Oslo"),
+        ("『正』", "正"),
+        ("「『正』」", "正"),
+        ("\"'Oslo'\"", "Oslo"),
+        ("'**Oslo**'", "Oslo"),
+        ("'don't know'", "don't know"),
+        ("‘don’t know’", "don’t know"),
+        ("'say \"no\"'", 'say "no"'),
+        ("Oslo", "'Oslo'"),
+        ("'tis", "'tis"),
+        ("dogs'", "dogs'"),
         ("**Answer:** Oslo", "Oslo"),
         ("The answer is **Oslo**.", "Oslo"),
         (r"\boxed{\text{Oslo}}", "Oslo"),
@@ -59,6 +76,12 @@ def test_right(text: str, truth: str) -> None:
         ("oslo", "Oslo"),
         ("a*b*c", "abc"),
         ("<think>Oslo</think>Bergen", "Oslo"),
+        ("'tis", "tis"),
+        ("dogs'", "dogs"),
+        ("'yes' or 'no'", "yes' or 'no"),
+        ("the 'Oslo'", "the Oslo"),
+        ("‹Oslo’", "Oslo"),
+        ("'Oslo‘", "Oslo"),
     ],
 )
 def test_wrong(text: str, truth: str) -> None:
@@ -89,5 +112,5 @@ def test_without_a_reference_there_is_no_reward() -> None:
 
 
 def test_long_texts_are_read_in_time() -> None:
-    for piece in ("**a ", r"\text{", "_a", '"', "***a **b", "$", "**", "a\n"):
+    for piece in ("**a ", r"\text{", "_a", '"', "'", "a'", "‘a’", "‹a’", "'a’", "***a **b", "$", "**", "a\n"):
         reward(piece * 20_000, "x")

@@ -110,7 +110,7 @@ def result(run: RunOverview) -> list[Block]:
     summary = run.summary
     said = [f"{name}: {decoding.conclusion()}" for name, decoding in summary.decoding.items()]
     details = summary.details
-    more = [words for words in (details.nothing_learned, details.eager) if words]
+    more = [words for words in (details.unrewarded, details.nothing_learned, details.eager) if words]
     guard = [str(details.guard["conclusion"])] if details.guard and "conclusion" in details.guard else []
     header, rows = accuracy_table(summary)
     return [
