@@ -63,8 +63,8 @@ def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bo
         raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
     if by_method and any(map(is_evaluation, paths)):
         raise RunError("`by_method` averages training runs, and a saved evaluation is none; leave it out.")
-    damages = tuple(sentence for path in paths for sentence in _damages(path))
     measured = [Measured.of(path) for path in paths]
+    damages = tuple(sentence for path in paths for sentence in _damages(path))
     if by_method:
         measured = [replace(run, group=_group(run)) for run in measured]
     return Comparison(tuple(measured), shared_decoding([run.decodings for run in measured], decoding), damages)
