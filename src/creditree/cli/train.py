@@ -17,6 +17,7 @@ from creditree.cli.options import (
     WorkersOption,
     memory_override,
 )
+from creditree.disk import is_there
 from creditree.engines.native.library import prepare
 from creditree.errors import RunError
 
@@ -123,11 +124,15 @@ def _print_saved(run: Path) -> None:
     out, made = progress_console(stderr=False), Run(run)
     what = "adapter (PEFT)" if made.trained.name == "adapter" else "model"
     out.print(summary_view(made.summary))
-    out.print(
-        f"\nSaved: {what} in {made.trained}, figures in {run / 'summary.json'}, report in {made.report}, "
-        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}.",
-        soft_wrap=True,
-    )
+    places = {
+        what: made.trained,
+        "figures": run / "summary.json",
+        "report": made.report,
+        "sampled completions": run / "rollouts",
+        "all steps": run / "metrics.jsonl",
+    }
+    saved = ", ".join(f"{name} in {place}" for name, place in places.items() if is_there(place))
+    out.print(f"\nSaved: {saved}.", soft_wrap=True)
     out.print(
         f"To train longer: creditree train --from {shlex.quote(str(run))} --run NEW goes on from it, and a new run "
         "with --set train.steps=N takes more steps at once.",
