@@ -76,6 +76,10 @@ def test_compare_of_what_has_not_ended(tmp_path: Path, refuse: Refuse) -> None:
     assert "--by-method averages training runs" in refuse("compare", tmp_path, tmp_path, "--by-method")
 
 
+def test_compare_of_a_file_is_told_that_it_is_no_run(data: Path, refuse: Refuse) -> None:
+    assert f"There is no run in {data}: config.yaml is missing" in refuse("compare", data, data)
+
+
 def test_sweep_says_what_to_do(tmp_path: Path, refuse: Refuse) -> None:
     assert "sweep 'nowhere.yaml' does not exist" in refuse("sweep", "nowhere.yaml", "--dry-run")
     path = tmp_path / "sweep.yaml"

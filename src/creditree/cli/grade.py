@@ -32,23 +32,17 @@ def grade(
     """Grade the predictions of a file."""
     from time import perf_counter
 
-    from creditree.cli.output import console, print_line
-    from creditree.measure.grade import GradeRequest, Grades, check_concluded, graded, verdict_json
+    from creditree.cli.output import print_line, print_text
+    from creditree.measure.grade import GradeRequest, Grades, check_concluded, graded, grades_text, verdict_json
 
-    begun, verdicts, out = perf_counter(), [], console()
+    begun, verdicts = perf_counter(), []
     for name, verdict in graded(GradeRequest(file, grader, deadline, workers, tuple(set_ or ()))):
         verdicts.append((name, verdict))
         if json:
             print_line(verdict_json(name, verdict))
-    grades = Grades(grader, tuple(verdicts))
+    grades = Grades(grader, tuple(verdicts), perf_counter() - begun)
     if not json:
-        judged = len(verdicts) - grades.unjudged
-        out.print(f"{len(verdicts)} answers graded by {grader} in {perf_counter() - begun:.1f} s")
-        if grades.accuracy is not None:
-            out.print(f"correct: {grades.correct} of {judged} judged ({100 * grades.accuracy:.1f} %)")
-        out.print(", ".join(f"{status}: {count}" for status, count in sorted(grades.statuses.items())))
-        if grades.unjudged:
-            out.print(f"without a reward: {grades.unjudged}, in no accuracy; --json says why")
+        print_text(grades_text(grades))
     check_concluded(grades.why_inconclusive)
 
 

@@ -50,32 +50,21 @@ def _print_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
+VERSION = typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+
+
 @app.callback()
-def _every_command(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
+def _every_command(version: Annotated[bool, VERSION] = False) -> None:
     """Do what every command does first."""
 
 
-app.command()(quickstart)
-app.command()(train)
-app.command()(plan)
-app.command()(doctor)
-app.command("eval")(evaluate)
-app.command()(pilot)
-app.command()(monitor)
-app.command()(compare)
-app.command()(report)
-app.command()(tree)
-app.command()(view)
-app.command()(export)
-app.command()(grade)
-app.command("verify-audit")(verify_audit)
-app.command()(sweep)
-app.command()(methods)
-app.command()(show)
+COMMANDS = {
+    "quickstart": quickstart, "train": train, "plan": plan, "doctor": doctor, "eval": evaluate, "pilot": pilot,
+    "monitor": monitor, "compare": compare, "report": report, "tree": tree, "view": view, "export": export,
+    "grade": grade, "verify-audit": verify_audit, "sweep": sweep, "methods": methods, "show": show,
+}  # fmt: skip
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def run() -> None:

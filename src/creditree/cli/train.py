@@ -124,13 +124,8 @@ def _print_saved(run: Path) -> None:
     from creditree.setup.run import Run
 
     out, made = progress_console(stderr=False), Run(run)
-    what = "adapter (PEFT)" if made.trained.name == "adapter" else "model"
     out.print(summary_view(made.summary))
-    out.print(
-        f"\nSaved: {what} in {made.trained}, figures in {run / 'summary.json'}, report in {made.report}, "
-        f"sampled completions in {run / 'rollouts'}, all steps in {run / 'metrics.jsonl'}.",
-        soft_wrap=True,
-    )
+    out.print(f"\nSaved: {', '.join(f'{name} in {place}' for name, place in made.saved.items())}.", soft_wrap=True)
     out.print(
         f"To train longer: creditree train --from {shlex.quote(str(run))} --run NEW goes on from it, and a new run "
         "with --set train.steps=N takes more steps at once.",

@@ -16,9 +16,9 @@ OTHERS = {
 ALIKE = frozenset(
     {
         "adapter", "alpha", "answer", "base", "budget", "by", "by_method", "converter", "data", "data_dir", "deadline",
-        "decoding", "device", "dry_run", "dtype", "gguf", "grader", "guard", "k", "margin", "max_new_tokens", "memory",
-        "merged", "model", "out", "port", "problems", "prompt", "prompt_tokens", "question", "resume", "reward",
-        "samples", "seed", "split", "state", "stop_early", "suite", "task", "workers",
+        "decoding", "device", "dry_run", "dtype", "figures", "gguf", "grader", "guard", "k", "margin", "max_new_tokens",
+        "memory", "merged", "model", "out", "port", "problems", "prompt", "prompt_tokens", "question", "resume",
+        "reward", "samples", "seed", "split", "state", "stop_early", "suite", "task", "workers",
     }
 )  # fmt: skip
 

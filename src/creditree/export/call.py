@@ -44,14 +44,14 @@ def _adapter(source: TrainedRun, path: Path) -> Exported:
     base = source.base
     over = f", which learned over the {base.dtype} weights of its base" if base.dtype in ("int8", "nf4") else ""
     exported = Exported("adapter", str(path), base.name, f"a LoRA adapter in PEFT's format{over}", "float32", None)
-    with published(path) as folder:
+    with published(path, CURE) as folder:
         write_adapter(source, folder)
         _write_card(source, folder, exported)
     return exported
 
 
 def _merged(source: TrainedRun, path: Path, watcher: Watcher) -> Exported:
-    with published(path) as folder:
+    with published(path, CURE) as folder:
         dtype, found = _model(source, folder, watcher)
         exported = Exported("merged", str(path), source.base.name, _holds(source, dtype), dtype, found)
         _write_card(source, folder, exported)
@@ -108,4 +108,4 @@ def _write_card(source: TrainedRun, folder: Path, exported: Exported) -> None:
         made_with=source.made_with,
         title=source.run.path.resolve().name,
     )
-    write_text(folder / CARD, card(facts))
+    write_text(folder / CARD, card(facts), CURE)

@@ -64,8 +64,8 @@ def compare(paths: Sequence[Path], *, decoding: str | None = None, by_method: bo
         raise RunError(f"creditree compare needs at least two run directories, and got {len(paths)}; name another one.")
     if by_method and any(map(is_evaluation, paths)):
         raise RunError("`by_method` averages training runs, and a saved evaluation is none; leave it out.")
-    damages = tuple(sentence for path in paths for sentence in _damages(path))
     measured = [Measured.of(path) for path in paths]
+    damages = tuple(sentence for path in paths for sentence in _damages(path))
     if by_method:
         labels = labels_of([run.setting for run in measured if run.setting is not None], [run.name for run in measured])
         measured = [replace(run, group=label) for run, label in zip(measured, labels, strict=True)]

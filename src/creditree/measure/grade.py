@@ -79,6 +79,18 @@ class Grades:
         return {"grader": self.grader, **counts, **shares, "rows": [verdict_json(*row) for row in self.verdicts]}
 
 
+def grades_text(grades: Grades) -> str:
+    """Return the counts in words, a line each."""
+    lines = [f"{len(grades.verdicts)} answers graded by {grades.grader} in {grades.seconds:.1f} s"]
+    if grades.accuracy is not None:
+        judged = len(grades.verdicts) - grades.unjudged
+        lines.append(f"correct: {grades.correct} of {judged} judged ({100 * grades.accuracy:.1f} %)")
+    lines.append(", ".join(f"{status}: {count}" for status, count in sorted(grades.statuses.items())))
+    if grades.unjudged:
+        lines.append(f"without a reward: {grades.unjudged}, in no accuracy; each row's verdict says why")
+    return "\n".join(lines)
+
+
 def check_concluded(why_not: str | None) -> None:
     """Raise DataError for the reason why nothing is concluded, where there is one."""
     if why_not is not None:

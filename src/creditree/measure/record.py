@@ -51,7 +51,8 @@ def _task_record(measurement: Measurement, job: Job, decodings: dict[str, dict[s
         "max_new_tokens": job.max_new_tokens,
         "top_p": measurement.top_p,
         "data": {"source": job.source, "sha256": fingerprint(job.problems)},
-        "notes": list(job.task.notes),
+        "also_in_training": job.also_in_training,
+        "notes": list(job.notes),
         **next(iter(entries.values())),
         "decoding": entries,
     }

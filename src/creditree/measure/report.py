@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from creditree.disk import is_there
+from creditree.disk import content, is_file, is_there
 from creditree.errors import RunError, did_you_mean
 from creditree.measure.compare import compare
 from creditree.overview.overview import Overview
@@ -22,6 +22,7 @@ from creditree.train.page import PAGE
 AnyPath = str | PathLike[str]
 LAST = "last"
 MOST_NAMED = 8
+CURE = "free it, or choose another file with `out`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,19 @@ def report(*runs: AnyPath, out: AnyPath | None = None, figures: AnyPath | None =
         raise RunError("a report of several runs needs a file of its own: name it with `out`, such as both.html.")
     overview = overview_of_runs(paths)
     page = paths[0] / PAGE if out is None else Path(out)
-    with writing(page):
+    if out is not None:
+        _refuse_other(page)
+    with writing(page, CURE):
         page.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(page, text_bytes(report_html(overview)))
+    write_bytes(page, text_bytes(report_html(overview)), CURE)
     return Reported(page, () if figures is None else write_pictures(overview, Path(figures)))
+
+
+def _refuse_other(page: Path) -> None:
+    """Raise RunError for a file that is no page: a report is made again, and nothing else is written over."""
+    start = content(page)[:64].lstrip().lower() if is_file(page) else b""
+    if start and not start.startswith(b"<!doctype html"):
+        raise RunError(f"{page} is there already and is no report; choose another file with `out`, or move it away.")
 
 
 def overview_of_runs(paths: Sequence[Path]) -> Overview:

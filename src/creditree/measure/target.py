@@ -11,11 +11,12 @@ from creditree.config.load import check_config, parse_config, parse_values, read
 from creditree.config.overrides import apply_overrides, check_free, named_keys
 from creditree.config.reward import singles_named
 from creditree.config.schema import RunConfig, same_temperature
-from creditree.config.task import BenchmarkConfig
+from creditree.config.task import BenchmarkConfig, FileConfig
 from creditree.config.trust import check_trust, without_pieces
 from creditree.disk import is_file, is_folder
 from creditree.errors import ConfigError, DataError, ModelError, check_choice, did_you_mean
 from creditree.evaluate.suite import SUITES
+from creditree.measure.unlike import also_in_training, own_config, training_notes, wording_notes
 from creditree.models.adapter import saved_spec
 from creditree.models.directory import locate
 from creditree.problem import Problem, ids_by_task
@@ -23,13 +24,14 @@ from creditree.report.evaluation import Apart
 from creditree.runs.directory import RunDirectory
 from creditree.setup.build import build_task
 from creditree.setup.defaults import TOKENS
-from creditree.setup.start import named_task, refuse_file
+from creditree.setup.start import named_task, on_file, refuse_file
 from creditree.tasks.benchmarks import BENCHMARKS
 from creditree.tasks.files import READERS
 from creditree.tasks.split import Split
 from creditree.tasks.task import NUM_HELD_OUT, Task
 from creditree.train.start import check_trained
 
+_NEEDS_TASK = "`data` and `data_dir` need to know what they hold: add `task`, such as `task` file."
 PLAIN_TOKENS = TOKENS
 """Longest completion of a plain model where the task does not say."""
 OWN_KEYS: Mapping[str, str] = {
@@ -74,8 +76,8 @@ class EvaluationRequest:
             check_choice("`suite`", self.suite, SUITES)
             if self.task is not None or self.data is not None:
                 raise ConfigError("`suite` names its own tasks; leave out `task` and `data` (`data_dir` goes with it).")
-        elif self.task is None and (self.data is not None or self.data_dir is not None):
-            raise ConfigError("`data` and `data_dir` need to know what they hold: add `task`, such as `task` file.")
+        elif self.task is None and self.data_dir is not None:
+            raise ConfigError(_NEEDS_TASK)
         if self.data is not None and self.data_dir is not None:
             raise ConfigError("`data` names a file and `data_dir` a folder of files; keep one of them.")
 
@@ -90,7 +92,10 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Job:
-    """One set of problems to measure on, with `samples` completions a problem where decoding is not greedy."""
+    """One set of problems to measure on, with `samples` completions a problem where decoding is not greedy.
+
+    `also_in_training`: how many of them the target was trained on; None: not known. `notes`: what there is to say.
+    """
 
     name: str
     config: RunConfig
@@ -98,6 +103,8 @@ class Job:
     problems: tuple[Problem, ...]
     samples: int
     max_new_tokens: int
+    notes: tuple[str, ...] = ()
+    also_in_training: int | None = None
 
     @property
     def apart(self) -> Apart:
@@ -112,10 +119,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is measured: the configuration that says model, task and reward, and what was trained, or None."""
+    """What is measured: the configuration that says model, task and reward, and what was trained, or None.
+
+    `own`: the configuration that it was trained with, None where that is not known.
+    """
 
     config: RunConfig
     trained: Path | None
+    own: RunConfig | None = None
 
 
 def find_jobs(options: EvaluationRequest) -> tuple[list[Job], Path | None]:
@@ -125,30 +136,34 @@ def find_jobs(options: EvaluationRequest) -> tuple[list[Job], Path | None]:
     check_free(overrides, OWN_KEYS, "an evaluation")
     if options.suite is None:
         target = _target(options, options.task, overrides)
-        return [_job(options, target.config, options.samples or 1)], target.trained
+        return [_job(options, target, options.samples or 1)], target.trained
     suite = SUITES[options.suite]
     if options.data_dir is not None:
         _check_folder(options.data_dir, tuple(suite.samples))
     targets = [
         (_target(options, name, overrides), options.samples or samples) for name, samples in suite.samples.items()
     ]
-    jobs = [_job(options, target.config, samples, suite.max_new_tokens) for target, samples in targets]
+    jobs = [_job(options, target, samples, suite.max_new_tokens) for target, samples in targets]
     return jobs, targets[0][0].trained
 
 
-def _job(options: EvaluationRequest, config: RunConfig, samples: int, max_new_tokens: int | None = None) -> Job:
+def _job(options: EvaluationRequest, target: Target, samples: int, max_new_tokens: int | None = None) -> Job:
+    config, own = target.config, target.own
     task = build_task(config.task)
     limit = options.problems
     if limit is None and options.data is None and not isinstance(config.task, BenchmarkConfig):
         limit = NUM_HELD_OUT
     problems = task.held_out(options.split, limit)  # type: ignore[arg-type]
     tokens = options.max_new_tokens or max_new_tokens or config.sampling.max_new_tokens
-    return Job(task.name, config, task, problems, samples, tokens)
+    seen = None if own is None else also_in_training(own, problems)
+    worded = () if own is None else wording_notes(own, task.prompt)
+    notes = (*task.notes, *worded, *training_notes(seen, len(problems)))
+    return Job(task.name, config, task, problems, samples, tokens, notes, seen)
 
 
 def _target(options: EvaluationRequest, task: str | Mapping[str, Any] | None, overrides: Sequence[str]) -> Target:
-    path = Path(options.target)
-    block = {} if task is None else _task_block(options, task)
+    path, own = Path(options.target), own_config(options.target)
+    block = _block(options, task, own if os.path.lexists(path / "config.yaml") else None)
     named = _name_of(block)
     if os.path.lexists(path / "config.yaml"):
         run = RunDirectory.read(path)
@@ -160,7 +175,7 @@ def _target(options: EvaluationRequest, task: str | Mapping[str, Any] | None, ov
         used = {key: values.get(key) for key in ("reward", "task", "engine") if key not in block}
         check_trust(used, f"run '{path}'", overrides, trusted=options.trusted, cure=", or choose `reward`")
         check_trained(run.trained)
-        return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained)
+        return Target(_checked(values | block, str(path / "config.yaml"), overrides), run.trained, own)
     if task is None:
         raise ConfigError(
             f"'{options.target}' is no run directory, so its task is not known; add `task` NAME or `task` FILE.yaml."
@@ -172,7 +187,7 @@ def _target(options: EvaluationRequest, task: str | Mapping[str, Any] | None, ov
     tokens = BENCHMARKS[named].max_new_tokens if named in BENCHMARKS else PLAIN_TOKENS
     values = {"sampling": {"max_new_tokens": options.max_new_tokens or tokens}}
     return Target(_checked(values | block | {"model": {"name": name}}, options.target, overrides),
-                  path if is_adapter else None)  # fmt: skip
+                  path if is_adapter else None, own if is_adapter else None)  # fmt: skip
 
 
 def _base_of(adapter: Path, overrides: Sequence[str]) -> str:
@@ -204,6 +219,26 @@ def _given(task: object) -> dict[str, Any]:
     return _from_yaml(task) if task.endswith((".yaml", ".yml")) else {"task": {"name": task}}
 
 
+def _block(options: EvaluationRequest, task: str | Mapping[str, Any] | None, own: RunConfig | None) -> dict[str, Any]:
+    """Return what is asked for in the place of a run's own task (and reward); {}: nothing.
+
+    A run on a file keeps its columns and its wording of the prompt on another file. `own`: its configuration.
+    """
+    if own is not None and isinstance(own.task, FileConfig) and task in (None, "file") and options.data_dir is None:
+        path = options.data
+        return {} if path is None else {"task": on_file(own.task, path) | _all_in(options.split)}
+    if task is not None:
+        return _task_block(options, task)
+    if options.data is not None:
+        raise ConfigError(_NEEDS_TASK)
+    return {}
+
+
+def _all_in(split: str) -> dict[str, float]:
+    """Return the shares of a file whose problems are all of one split, but for rows that are marked."""
+    return {name: 1.0 if name == split else 0.0 for name in get_args(Split)}
+
+
 def _task_block(options: EvaluationRequest, task: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the task (and reward) that was given, on the file that was named."""
     block = _given(task)
@@ -226,8 +261,7 @@ def _task_block(options: EvaluationRequest, task: str | Mapping[str, Any]) -> di
         return block
     block["task"] |= named_task(name, path)
     if name == "file":
-        shares = {split: 1.0 if split == options.split else 0.0 for split in get_args(Split)}
-        block["task"] |= shares
+        block["task"] |= _all_in(options.split)
     return block
 
 

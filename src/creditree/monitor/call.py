@@ -8,10 +8,9 @@ from typing import Any
 
 import yaml
 
-from creditree.config.schema import RunConfig
-from creditree.config.task import FileConfig, MixtureConfig
+from creditree.config.task import MixtureConfig
 from creditree.disk import is_folder
-from creditree.errors import ConfigError, CreditreeError
+from creditree.errors import ConfigError
 from creditree.evaluate.sequential import DropTest, Evidence
 from creditree.monitor.baseline import Baseline, MonitorRequest, find_baseline, prompt_values
 from creditree.monitor.observing import Call, Found, observe
@@ -19,9 +18,10 @@ from creditree.report.monitor import Monitored, monitor_record
 from creditree.report.watcher import Watcher
 from creditree.runs.environment import content_digest
 from creditree.runs.observations import ObservationLog
-from creditree.setup.build import build_columns, build_prompt, build_task
+from creditree.setup.build import build_columns, build_prompt
 from creditree.setup.edited import edited
-from creditree.tasks.table import Table, load_table
+from creditree.setup.problems import trained_on
+from creditree.tasks.table import load_table
 from creditree.train.interrupt import continuing
 
 STATE = "monitor"
@@ -126,17 +126,6 @@ def _evidence(call: Call) -> Evidence:
     return evidence
 
 
-def _trained_on(config: RunConfig) -> frozenset[str]:
-    """Return what stands for the training problems, where they are from a file that is still there."""
-    if not isinstance(config.task, FileConfig) or config.task.is_on_hub:
-        return frozenset()
-    try:
-        task = build_task(config.task)
-    except CreditreeError:
-        return frozenset()
-    return frozenset(problem.digest for problem in task.slices["training"]) if isinstance(task, Table) else frozenset()
-
-
 def _monitored(call: Call, watcher: Watcher) -> Monitored:
     """Measure what is to be measured, and put it together with what was measured before."""
     evidence = _evidence(call)
@@ -146,8 +135,8 @@ def _monitored(call: Call, watcher: Watcher) -> Monitored:
     notes = list(call.table.notes)
     if len(new) < len(listed):
         notes.append(f"Problems measured before, and not counted again: {len(listed) - len(new)}.")
-    trained_on = _trained_on(call.baseline.config)
-    problems = [problem for problem in new if problem.digest not in trained_on]
+    learned = {problem.digest for problem in trained_on(call.baseline.config.task) or ()}
+    problems = [problem for problem in new if problem.digest not in learned]
     if len(problems) < len(new):
         notes.append(f"Problems that the run was trained on, and not counted: {len(new) - len(problems)}.")
     problems = problems[: call.options.problems]

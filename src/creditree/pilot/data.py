@@ -33,6 +33,7 @@ from creditree.pilot.request import (
 from creditree.pilot.store import PROBLEMS, PilotDirectory
 from creditree.problem import fingerprint
 from creditree.runs.atomic import write_text, writing
+from creditree.runs.held import OUT_CURE
 from creditree.setup.grading import build_verifier, grading
 from creditree.setup.guard import guard_table
 from creditree.setup.workload import Encoder
@@ -88,7 +89,9 @@ def check_data(request: Request, directory: PilotDirectory) -> Data:
 
     Raises DataError where a finding ends the pilot, ConfigError and ModelError for what cannot be used.
     """
-    placed, findings = read_problems(read_rows(request.problems), Columns(request.question, request.answer))
+    placed, findings = read_problems(
+        read_rows(request.problems), Columns(request.question, request.answer, keys="`{}`")
+    )
     _check_columns(request, placed)
     every = placed
     placed, repeats = without_repeats(placed)
@@ -205,7 +208,7 @@ def _prompt_lengths(request: Request, prompt: PromptTemplate, placed: Sequence[P
 
 def _write(folder: Path, stem: str, splits: Splits) -> Files:
     """Write each split as JSONL, with all columns of the table and the ids in use."""
-    with writing(folder):
+    with writing(folder, OUT_CURE):
         folder.mkdir(exist_ok=True)
     names = {"training": stem, "validation": f"{stem}-validation", "test": f"{stem}-test"}
     for slice_ in SLICES:
@@ -213,5 +216,5 @@ def _write(folder: Path, stem: str, splits: Splits) -> Files:
         for row in rows:
             row.pop("split", None)
         lines = (json_escaped(json.dumps(row, ensure_ascii=False, default=str)) + "\n" for row in rows)
-        write_text(folder / f"{names[slice_]}.jsonl", "".join(lines))
+        write_text(folder / f"{names[slice_]}.jsonl", "".join(lines), OUT_CURE)
     return Files(*(folder / f"{names[slice_]}.jsonl" for slice_ in SLICES))

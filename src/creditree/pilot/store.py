@@ -12,12 +12,12 @@ from creditree.disk import is_folder, is_there
 from creditree.errors import RunError
 from creditree.runs.attempts import AttemptParts
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory, foreign
+from creditree.runs.held import CODE, HeldDirectory, foreign
 from creditree.runs.lock import RunLock
 
 T = TypeVar("T")
 
-SETTINGS, CODE, CLOCK = "pilot.yaml", "code.json", "seconds.json"
+SETTINGS, CLOCK = "pilot.yaml", "seconds.json"
 PRECEDING = (SETTINGS, CODE, CLOCK, "machine.json", "checks.json", "probe.json", "peak.json")
 """What is there before anything is measured ..."""
 PROBLEMS = "problems"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from creditree.runs.atomic import write_bytes
+from creditree.runs.atomic import RUN_CURE, write_bytes
 from creditree.text import shortened
 
 FloatArray = NDArray[np.float64]
@@ -79,10 +79,12 @@ def plot_curves(
     *,
     band: Band = "range",
     y_range: tuple[float, float] | None = None,
+    cure: str = RUN_CURE,
 ) -> None:
     """Write a PNG with one line a series; equal series give equal bytes under one version of matplotlib.
 
-    Raises ValueError for no series or one that `average` refuses, RunError where the file cannot be written.
+    Raises ValueError for no series or one that `average` refuses, RunError, which ends with the cure, where
+    the file cannot be written.
     """
     if not series:
         raise ValueError("there is nothing to plot: no series")
@@ -98,7 +100,7 @@ def plot_curves(
         _explain(axes, band, averaged=any(num_seeds > 1 for _, _, num_seeds in curves))
         buffer = BytesIO()
         canvas.print_png(buffer, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), cure)
 
 
 def _draw(axes: Axes, number: int, label: str, curve: Curve) -> None:

@@ -15,6 +15,8 @@ from creditree.text import json_escaped
 
 PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
+RUN_CURE = "free it or choose another run directory"
+"""What to do about what cannot be written in a run directory."""
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
@@ -23,7 +25,7 @@ class StorageError(RunError):
 
 
 @contextmanager
-def writing(path: Path, cure: str = "free it or choose another run directory") -> Iterator[None]:
+def writing(path: Path, cure: str = RUN_CURE) -> Iterator[None]:
     """Turn an OSError of the block into a RunError that names `path` and the cause, and ends with the cure."""
     try:
         yield
@@ -33,10 +35,10 @@ def writing(path: Path, cure: str = "free it or choose another run directory") -
         raise kind(f"Cannot write {path}: {cause}; {cure}.") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace the content of `path` by `data`, durably. Raises RunError where the file cannot be written."""
+def write_bytes(path: Path, data: bytes, cure: str = RUN_CURE) -> None:
+    """Replace the content of `path` by `data`, durably. Raises RunError, with the cure, where it cannot be written."""
     partial = path.with_name(PARTIAL + path.name)
-    with writing(path):
+    with writing(path, cure):
         try:
             write_synced(partial, data)
             os.replace(partial, path)
@@ -58,9 +60,9 @@ def json_bytes(value: object) -> bytes:
     return text_bytes(json_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the content of `path` by `text` in UTF-8, durably. Raises RunError where the file cannot be written."""
-    write_bytes(path, text_bytes(text))
+def write_text(path: Path, text: str, cure: str = RUN_CURE) -> None:
+    """Replace the content of `path` by `text` in UTF-8, durably. Raises RunError, with the cure, where it cannot be."""
+    write_bytes(path, text_bytes(text), cure)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -72,18 +74,18 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextmanager
-def published(path: Path) -> Iterator[Path]:
+def published(path: Path, cure: str = RUN_CURE) -> Iterator[Path]:
     """Give the block an empty folder, which becomes `path` when the block ends without an error.
 
-    A folder that is already there is replaced; `recover` finishes a replacement that was cut short. Raises RunError
-    where the folder cannot be written.
+    A folder that is already there is replaced; `recover` finishes a replacement that was cut short. Raises RunError,
+    with the cure, where the folder cannot be written.
     """
     partial = path.with_name(PARTIAL + path.name)
-    with writing(path):
+    with writing(path, cure):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     try:
-        with writing(path):
+        with writing(path, cure):
             yield partial
             _sync_all(partial)
             _replace_folder(partial, path)

@@ -70,7 +70,7 @@ class AttemptParts:
         """Raises RunError where the folder cannot be written."""
         self._held, self._name = directory, name
         folder = directory.writable(name)
-        with writing(folder):
+        with writing(folder, directory.UNWRITABLE):
             folder.mkdir(parents=True, exist_ok=True)
         recover(folder)
 
@@ -118,7 +118,7 @@ def forget_parts(directory: HeldDirectory, names: Sequence[str]) -> None:
     """Remove all attempts in some folders of a directory, where there are any."""
     for name in names:
         folder = directory.writable(name)
-        with writing(folder):
+        with writing(folder, directory.UNWRITABLE):
             directory.forget(*(path.relative_to(directory.path).as_posix() for path in folder.glob("part-*.parquet")))
             remove(folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from creditree.disk import content, is_file, is_inside, is_there, opened
 from creditree.errors import RunError
-from creditree.runs.atomic import remove, write_bytes, write_synced, writing
+from creditree.runs.atomic import RUN_CURE, remove, write_bytes, write_synced, writing
 from creditree.text import shown
 
 CHECKSUMS = "creditree.sha256"
@@ -23,14 +23,16 @@ class Checksums:
     of its name: every line of a name counts. A file without a line is not checked: it is from elsewhere, or older.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cure: str = RUN_CURE) -> None:
+        """`cure`: what to do where the folder cannot be written."""
         self.folder = folder
+        self._cure = cure
         self.path = folder / CHECKSUMS
 
     def record(self, name: str, data: bytes) -> None:
         """Add the checksum of what the file `name` is about to hold. Raises RunError where it cannot be written."""
         line = f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode(errors="backslashreplace")
-        with writing(self.folder / name), self.path.open("ab+") as file:
+        with writing(self.folder / name, self._cure), self.path.open("ab+") as file:
             end = _whole_lines(file.seek(0, os.SEEK_END), file.fileno())
             try:
                 file.truncate(end)
@@ -90,10 +92,10 @@ class Checksums:
 
     def _write(self, lines: Sequence[tuple[str, str]]) -> None:
         if not lines:
-            with writing(self.path):
+            with writing(self.path, self._cure):
                 remove(self.path)
         else:
-            write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in lines).encode())
+            write_bytes(self.path, "".join(f"{digest}  {name}\n" for digest, name in lines).encode(), self._cure)
 
     def _lines(self) -> list[tuple[str, str]]:
         try:

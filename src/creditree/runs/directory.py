@@ -10,36 +10,35 @@ import pyarrow as pa
 
 from creditree.disk import is_folder, is_there
 from creditree.errors import RunError
-from creditree.runs.atomic import recover, remove, writing
+from creditree.runs.atomic import RUN_CURE, recover, remove, writing
 from creditree.runs.attempts import Attempt, AttemptParts, forget_parts, read_parts
 from creditree.runs.checkpoint import Checkpoint, load_latest, remove_after, save_checkpoint
 from creditree.runs.checksums import CHECKSUMS
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
-from creditree.runs.held import HeldDirectory, claimed, refuse_link
+from creditree.runs.held import CODE, HeldDirectory, claimed, refuse_link
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
 from creditree.runs.records import read_bytes, text_of
 from creditree.runs.rollouts import LATER, SCHEMA
 from creditree.runs.tables import read_table, write_table
 
-_CONFIG, _CODE, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
+_CONFIG, _METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, _NOTES = (
     "config.yaml",
-    "code.json",
     "metrics.jsonl",
     "checkpoints",
     "rollouts",
     "measurement",
     "resumed.json",
 )
-_STARTED_WITH = (_CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
+_STARTED_WITH = (CODE, "inputs.json", "start.json", CHECKSUMS, _CONFIG)
 """What a run starts with; its configuration last, because that is what makes the directory a run."""
-
 SERVER_LOG = "server.log"
 """What a server says that the run has started for itself."""
 _SHOWN = ("summary.json", "examples.json", "report.md", "reward.png", "report.html")
-_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", *_SHOWN, SERVER_LOG)
+_FILES = (*_STARTED_WITH, _METRICS, _NOTES, "evaluation.json", "guard.json", *_SHOWN)
 _FOLDERS = (_CHECKPOINTS, _ROLLOUTS, _MEASUREMENT, "adapter", "model")
+_KEPT = (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json")
 _CONFIG_CURE = "put back what it was, or choose another run; the adapter in it can be measured on a `task` without it"
 
 Side = Literal["base", "trained"]
@@ -60,6 +59,10 @@ class RunDirectory(HeldDirectory):
     line in ``creditree.sha256``.
     """
 
+    SETTINGS: ClassVar[str] = _CONFIG
+    WRITES: ClassVar[tuple[str, ...]] = (*_KEPT, *(name for name in (*_FILES, *_FOLDERS) if name != "config.yaml"))
+    PARAMETER: ClassVar[str] = "`directory`"
+    UNWRITABLE: ClassVar[str] = RUN_CURE
     CURE: ClassVar[str] = "remove it and continue the run with `resume`, which writes it again, or choose another run"
 
     def __init__(self, path: Path, lock: RunLock | None, *, started: bool = False) -> None:
@@ -69,11 +72,12 @@ class RunDirectory(HeldDirectory):
 
     @classmethod
     def create(cls, path: Path | str, config_yaml: str) -> Self:
-        """Start a run in a new or empty directory, or in one that holds other files but no run.
+        """Start a run in a new or empty directory, or in one that holds no run and no file that a run would write.
 
-        Raises RunError where it cannot be written, holds a run, or is being written by another process.
+        Raises RunError where it cannot be written, holds a run or such a file, or is being written by another process.
         """
         path = _named(path)
+        cls._refuse_foreign(path)
         with claimed(path, "Run directory") as lock:
             if os.path.lexists(path / _CONFIG):
                 raise RunError(
@@ -83,12 +87,13 @@ class RunDirectory(HeldDirectory):
 
     @classmethod
     def resume(cls, path: Path | str, config_yaml: str) -> Self:
-        """Continue the run in `path`, or start it where there is none (`is_new`); call `restore` next.
+        """Continue the run in `path`, or start it where there is none (`is_new`) as `create` does; then call `restore`.
 
         Raises RunError where the run has another configuration (the sentence names the keys and both values), cannot be
         written, or is being written by another process.
         """
         path = _named(path)
+        cls._refuse_foreign(path)
         with claimed(path, "Run directory") as lock:
             recover(path)
             if not os.path.lexists(path / _CONFIG):
@@ -115,22 +120,17 @@ class RunDirectory(HeldDirectory):
 
     @classmethod
     def _begun(cls, path: Path, lock: RunLock, config_yaml: str) -> Self:
-        remains = [name for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, _MEASUREMENT) if os.path.lexists(path / name)]
-        if remains:
-            raise RunError(
-                f"Run directory {path} holds {remains[0]} but no {_CONFIG}; remove it or choose another directory."
-            )
         run = cls(path, lock, started=True)
         run._refuse_unusable()
-        run.write_json(_CODE, describe_environment(), checked=False)
+        run.write_json(CODE, describe_environment(), checked=False)
         run.write_text(_CONFIG, config_yaml)
         return run
 
     def _refuse_unusable(self) -> None:
         """Raise RunError at once for a folder where a file would be written after hours of training, and for a link."""
-        for name in (*_FILES, *_FOLDERS):
+        for name in (*_FILES, SERVER_LOG, *_FOLDERS):
             refuse_link(self.path / name)
-        for name in _FILES:
+        for name in (*_FILES, SERVER_LOG):
             if is_folder(self.path / name):
                 raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")
 
@@ -145,7 +145,7 @@ class RunDirectory(HeldDirectory):
 
     def _withdraw(self) -> None:
         """Make the directory free again where a run failed before it kept anything: a missing file, a wrong name."""
-        kept = any(is_there(self.path / name) for name in (_METRICS, _CHECKPOINTS, _ROLLOUTS, "evaluation.json"))
+        kept = any(is_there(self.path / name) for name in _KEPT)
         if not kept and not any((self.path / _MEASUREMENT).rglob("part-*.parquet")):
             with writing(self.path):
                 for name in (_MEASUREMENT, *_STARTED_WITH):
@@ -207,7 +207,7 @@ class RunDirectory(HeldDirectory):
         if self._started:
             return []
         try:
-            return changes(self.read_json(_CODE), describe_environment())
+            return changes(self.read_json(CODE), describe_environment())
         except RunError as error:
             return [f"Whether versions have changed since this run was started cannot be told: {error}"]
 

@@ -12,14 +12,13 @@ from creditree.disk import is_there
 from creditree.errors import RunError
 from creditree.runs.attempts import Attempt, AttemptParts, read_parts
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory
+from creditree.runs.held import CODE, HeldDirectory
 from creditree.runs.lock import RunLock
 from creditree.runs.records import record_of
 from creditree.runs.tables import read_table, write_table
 
-SETTINGS, CODE, BASE, COMPLETIONS, PROBLEMS, RESULT = (
+SETTINGS, BASE, COMPLETIONS, PROBLEMS, RESULT = (
     "evaluation.yaml",
-    "code.json",
     "base.json",
     "completions",
     "problems.parquet",
@@ -71,6 +70,7 @@ class EvaluationDirectory(HeldDirectory):
 
     CURE: ClassVar[str] = "repeat the same evaluation with the same `out`, or choose another one"
     SETTINGS: ClassVar[str] = SETTINGS
+    WRITES: ClassVar[tuple[str, ...]] = (COMPLETIONS, CODE, BASE, PROBLEMS, RESULT)
     PLACE: ClassVar[str] = "evaluation"
     MADE: ClassVar[str] = "evaluation in {path} was made with other settings"
 
@@ -93,10 +93,6 @@ class EvaluationDirectory(HeldDirectory):
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
         if begun:
             return
-        if is_there(self.path / COMPLETIONS):
-            raise RunError(
-                f"Directory {self.path} holds {COMPLETIONS} but no {SETTINGS}; remove it or choose another one."
-            )
         self._started = True
         self.write_json(CODE, describe_environment(), checked=False)
         self.write_text(SETTINGS, settings_yaml, checked=False)
@@ -104,7 +100,7 @@ class EvaluationDirectory(HeldDirectory):
     def _failed(self, error: BaseException) -> None:
         if self._started and not is_there(self.path / COMPLETIONS):
             # Nothing was sampled: a missing file, a wrong name. The corrected command may have other settings.
-            self.forget(SETTINGS, CODE, BASE)
+            self.forget(CODE, BASE, SETTINGS)  # the settings last: they say whose the others are
 
     def keep_base(self, base: Mapping[str, object]) -> None:
         """Write which base model is measured. Raises RunError where completions of another one are kept."""

@@ -1,15 +1,16 @@
 """A directory that one process at a time may write: its files are whole, have checksums, and are no links."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
-from creditree.disk import is_file, is_folder, is_possible, is_there
+from creditree.disk import content, is_file, is_folder, is_possible, is_there
 from creditree.errors import RunError
 from creditree.runs import atomic
-from creditree.runs.atomic import json_bytes, recover, remove, text_bytes, writing
+from creditree.runs.atomic import RUN_CURE, json_bytes, recover, remove, text_bytes, writing
 from creditree.runs.checksums import CHECKSUMS, DIFFERENT, Checksums, seal
 from creditree.runs.difference import describe_difference
 from creditree.runs.lock import LOCK, RunLock
@@ -17,6 +18,9 @@ from creditree.runs.records import object_of, read_bytes, record_of, text_of
 from creditree.text import shown
 
 T = TypeVar("T")
+OUT_CURE = "free it, or choose another directory with `out`"
+CODE = "code.json"
+"""Where it is described in what a directory was begun: versions and hardware."""
 
 
 class HeldDirectory:
@@ -37,12 +41,14 @@ class HeldDirectory:
     MADE: ClassVar[str] = "directory {path} was made with other settings"
     OTHERWISE: ClassVar[str] = "repeat it with the same ones, or choose another directory with `out`"
     """What to do where the settings are others; `{path}` stands for the directory."""
-    UNWRITABLE: ClassVar[str] = "free it or choose another run directory"
+    WRITES: ClassVar[tuple[str, ...]] = ()
+    """What is written beside the settings: where these are missing, it is somebody else's, and stays."""
+    UNWRITABLE: ClassVar[str] = OUT_CURE
     """What to do where the directory cannot be written."""
 
     def __init__(self, path: Path, lock: RunLock | None) -> None:
         self.path = path
-        self.checksums = Checksums(path)
+        self.checksums = Checksums(path, self.UNWRITABLE)
         self._lock = lock
 
     @classmethod
@@ -70,6 +76,12 @@ class HeldDirectory:
     @classmethod
     def _refuse_foreign(cls, path: Path) -> None:
         """Raise RunError for a directory that holds something else, before it is locked."""
+        other = None if is_file(path / cls.SETTINGS) else occupied(path, cls.WRITES)
+        if other is not None:
+            raise RunError(
+                f"Directory {path} holds {other} but no {cls.SETTINGS}, and it would be written over; move it away, or "
+                f"choose another directory with {cls.PARAMETER}."
+            )
 
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
         """Write what a directory begins with; `begun`: its settings are there, and are the same."""
@@ -117,11 +129,11 @@ class HeldDirectory:
         It gets a checksum, but for texts that people may edit (`checked` is False): settings.
         """
         path = self.writable(name)
-        with writing(path):
+        with writing(path, self.UNWRITABLE):
             path.parent.mkdir(parents=True, exist_ok=True)
         if checked:
             self.checksums.record(name, data)
-        atomic.write_bytes(path, data)
+        atomic.write_bytes(path, data, self.UNWRITABLE)
 
     def write_json(self, name: str, value: object, *, checked: bool = True) -> None:
         """Write a JSON file, such as ``summary.json``. Raises ValueError for NaN."""
@@ -148,7 +160,7 @@ class HeldDirectory:
 
     def forget(self, *names: str) -> None:
         """Remove files, with their checksums, where they are there. Raises RunError where that is not possible."""
-        with writing(self.path):
+        with writing(self.path, self.UNWRITABLE):
             for name in names:
                 remove(self.path / name)
         self.checksums.forget(names)
@@ -160,13 +172,13 @@ class HeldDirectory:
         The checksums lie in the folder itself, so whoever copies it takes them along.
         """
         path = self.writable(name)
-        with atomic.published(path) as folder:
+        with atomic.published(path, self.UNWRITABLE) as folder:
             yield folder
             seal(folder)
 
 
 @contextmanager
-def claimed(path: Path, option: str, cure: str = "free it or choose another run directory") -> Iterator[RunLock]:
+def claimed(path: Path, option: str, cure: str = RUN_CURE) -> Iterator[RunLock]:
     """Make a directory where there is none, and give the block its lock, which is released where the block fails.
 
     A directory that was made here is removed where nothing was written into it until then.
@@ -215,6 +227,21 @@ def refuse_link(path: Path) -> None:
     """Raise RunError where a path is a symbolic link: what is written or removed there lies elsewhere."""
     if path.is_symlink():
         raise RunError(f"{path} is a symbolic link, and a run is not written through one; put a folder or file there.")
+
+
+def occupied(path: Path, names: Iterable[str]) -> str | None:
+    """Return the first of the names in a directory that is there, and not left by a start that was cut short."""
+    return next((name for name in names if os.path.lexists(path / name) and not _is_left(path / name)), None)
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether a file is one that is written before the settings: the environment, and checksums of no file."""
+    try:
+        if path.name == CHECKSUMS:
+            return not any(is_there(path.parent / name) for name in Checksums(path.parent).recorded())
+        return path.name == CODE and b'"creditree"' in content(path)
+    except (OSError, RunError):
+        return False
 
 
 def foreign(path: Path, own: frozenset[str]) -> str | None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from creditree.errors import RunError
-from creditree.runs.atomic import writing
+from creditree.runs.atomic import RUN_CURE, writing
 
 LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
@@ -25,9 +25,7 @@ class RunLock:
     would lock another file. So whoever writes asks `check` first.
     """
 
-    def __init__(
-        self, folder: Path, cure: str = "free it or choose another run directory", *, made: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, cure: str = RUN_CURE, *, made: bool = False) -> None:
         """Raises RunError where another process writes this run, or, with the cure, where it cannot be written.
 
         `made`: the folder was made for this lock, so that `release` removes it where nothing was written into it.

@@ -50,6 +50,7 @@ class ObservationLog(HeldDirectory):
 
     CURE: ClassVar[str] = "put back what it was, or begin a new test with another `state`"
     SETTINGS: ClassVar[str] = SETTINGS
+    WRITES: ClassVar[tuple[str, ...]] = (OBSERVATIONS, OBSERVED, COMPLETIONS)
     PARAMETER: ClassVar[str] = "`state`"
     PLACE: ClassVar[str] = "state"
     MADE: ClassVar[str] = "observations in {path} are of another test"
@@ -59,10 +60,6 @@ class ObservationLog(HeldDirectory):
     UNWRITABLE: ClassVar[str] = "keep the observations elsewhere with `state` DIR"
 
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
-        if not begun and is_there(self.path / OBSERVATIONS):
-            raise RunError(
-                f"Directory {self.path} holds {OBSERVATIONS} but no {SETTINGS}; choose another one with `state`."
-            )
         self._settings = settings_yaml
         self._held = _read(self.path / OBSERVATIONS, self.CURE)
         self._check_whole()
@@ -91,7 +88,7 @@ class ObservationLog(HeldDirectory):
             json.dumps(asdict(observation), ensure_ascii=False, allow_nan=False) + "\n" for observation in observations
         )
         path = self.writable(OBSERVATIONS)
-        with writing(path):
+        with writing(path, self.UNWRITABLE):
             with path.open("ab") as file:
                 file.write(text_bytes(lines))
                 file.flush()

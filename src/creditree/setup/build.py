@@ -100,10 +100,10 @@ def _task(kind: type[BaseModel], values: str, stamps: tuple[object, ...]) -> Tas
 def build_columns(config: TaskConfig) -> Columns:
     """Return which columns of a table hold what: the configured ones of task ``file``, else the usual ones."""
     if isinstance(config, FunctionConfig):
-        return Columns(config.question, config.answer)
+        return Columns(config.question, config.answer, keys="task.{}")
     if not isinstance(config, FileConfig):
         return Columns()
-    return Columns(config.question, config.answer, config.split, config.id, config.solution)
+    return Columns(config.question, config.answer, config.split, config.id, config.solution, "task.{}")
 
 
 def build_prompt(config: TaskConfig) -> PromptTemplate:

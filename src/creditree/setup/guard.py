@@ -20,7 +20,7 @@ def guard_table(block: GuardBlock, default: PromptTemplate) -> Table:
     Raises DataError or ConfigError.
     """
     prompt = default.first if block.prompt is None else template(block.prompt, default.first)
-    columns = Columns(block.question, block.answer, id=block.id)
+    columns = Columns(block.question, block.answer, id=block.id, keys="guard.{}")
     return load_table(test_path=block.path, columns=columns, validation=0.0, prompt=prompt)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from creditree.config.schema import RunConfig
+from creditree.config.task import TaskConfig
 from creditree.config.warm_start import WarmStartBlock
-from creditree.errors import DataError, did_you_mean
+from creditree.errors import CreditreeError, DataError, did_you_mean
 from creditree.methods import AXES, Method
 from creditree.problem import Problem
 from creditree.setup.build import build_task
@@ -65,6 +66,20 @@ def _check_column(piece: str, column: str, problem: Problem) -> None:
 def training_problems(task: Task) -> Iterator[Problem]:
     """Yield every training problem once, by index; of those that are generated without end the first."""
     return listed(task, 1)
+
+
+def trained_on(config: TaskConfig) -> tuple[Problem, ...] | None:
+    """Return all training problems of a task, as far as files that are still there have them; None: not known.
+
+    Nothing is fetched, and no code of others runs.
+    """
+    if config.is_on_hub or config.locations:
+        return None
+    try:
+        problems = tuple(listed(build_task(config)))
+    except CreditreeError:
+        return None
+    return problems or None
 
 
 def fitted_to(method: Method, task: Task) -> Method:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from creditree.config.load import parse_config
 from creditree.config.schema import RunConfig
-from creditree.disk import is_file
+from creditree.disk import is_file, is_there
 from creditree.errors import RunError
 from creditree.evaluate.summary import Summary
 from creditree.runs.directory import RunDirectory
@@ -61,6 +61,18 @@ class Run(PathLike[str]):
         """The page for people to look at; the same in short where it could not be written."""
         page = self.path / PAGE
         return page if is_file(page) else self.path / REPORT
+
+    @property
+    def saved(self) -> dict[str, Path]:
+        """Where what it holds is, by what it is called: what is there."""
+        places = {
+            "adapter (PEFT)" if self.trained.name == "adapter" else "model": self.trained,
+            "figures": self.path / SUMMARY,
+            "report": self.report,
+            "sampled completions": self.path / "rollouts",
+            "all steps": self.path / "metrics.jsonl",
+        }
+        return {name: place for name, place in places.items() if is_there(place)}
 
     def metrics(self) -> list[dict[str, object]]:
         """Return the metrics record of each step."""

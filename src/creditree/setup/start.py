@@ -97,8 +97,7 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
     """
     config = check_config(values, where)
     if isinstance(config.task, FileConfig):
-        given = config.task.model_dump(mode="json", exclude_unset=True, exclude={"validation_path", "test_path"})
-        task = given | {"path": path}
+        task = on_file(config.task, path)
     elif isinstance(config.task, MixtureConfig):
         raise ConfigError(
             "`data` replaces the problems of one task, and those here are a mixture; name a configuration with task "
@@ -109,6 +108,12 @@ def with_data(values: Mapping[str, Any], where: str, path: str) -> dict[str, Any
         wording = {"text": prompt.text, "chat": prompt.chat, "system": prompt.system}
         task = {"name": "file", "path": path, "prompt": wording}
     return {**values, "task": task, "reward": config.reward.written}
+
+
+def on_file(task: FileConfig, path: str) -> dict[str, Any]:
+    """Return the values of a task on another file: its columns and its wording of the prompt stay."""
+    given = task.model_dump(mode="json", exclude_unset=True, exclude={"validation_path", "test_path"})
+    return given | {"path": path}
 
 
 def named_task(name: str, path: str | None) -> dict[str, Any]:

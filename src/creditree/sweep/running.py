@@ -11,6 +11,7 @@ from rich.console import RenderableType
 
 from creditree.config.load import parse_config
 from creditree.config.sweep import SweepRun, load_sweep
+from creditree.disk import is_folder
 from creditree.errors import CreditreeError, RunError
 from creditree.evaluate.compare import Measured
 from creditree.evaluate.summary import Summary
@@ -18,9 +19,10 @@ from creditree.measure.compare import shared_decoding
 from creditree.report.sweep import SweptRun, sweep_json, sweep_markdown, sweep_view
 from creditree.report.watcher import Watcher
 from creditree.runs.atomic import StorageError
+from creditree.runs.checksums import Checksums
 from creditree.runs.difference import describe_difference
 from creditree.runs.directory import RunDirectory
-from creditree.runs.held import HeldDirectory
+from creditree.runs.held import HeldDirectory, occupied
 from creditree.setup.resolve import resolve
 from creditree.setup.training import train_into
 from creditree.sweep.request import REPORT, RESULT, SweepRequest
@@ -75,7 +77,8 @@ def sweep(request: SweepRequest, watcher: Watcher) -> Swept:
     a signal stopped it: the same request goes on.
     """
     runs, out = load_sweep(request.path, request.overrides), request.out
-    with HeldDirectory.open(out, "`out`") as directory:
+    _check_free(runs, out)
+    with HeldDirectory.open(out) as directory:
         _check_held(runs, out)
         with continuing(f"what is done is kept in {out}: repeat the command to continue"):
             failures = _run_all(runs, out, watcher, request.workers)
@@ -124,6 +127,19 @@ def state_of(run: SweepRun, out: Path | None) -> State:
     if out is None or not os.path.lexists(out / run.folder / "config.yaml"):
         return "new"
     return "done" if os.path.lexists(out / run.folder / "summary.json") else "started"
+
+
+def _check_free(runs: Sequence[SweepRun], out: Path) -> None:
+    """Raise RunError where a result in the directory is of no sweep: it would be written over."""
+    if any(state_of(run, out) != "new" for run in runs):
+        return
+    ours = Checksums(out).recorded() if is_folder(out) else {}
+    other = occupied(out, (name for name in (RESULT, REPORT) if name not in ours))
+    if other is not None:
+        raise RunError(
+            f"Directory {out} holds {other} but no run of the sweep, and it would be written over; move it away, or "
+            "choose another directory with `out`."
+        )
 
 
 def _check_held(runs: Sequence[SweepRun], out: Path) -> None:

@@ -21,7 +21,7 @@ from creditree.report.wording import count, duration
 from creditree.rng import Key
 from creditree.runs.atomic import StorageError
 from creditree.runs.environment import describe_environment
-from creditree.runs.held import HeldDirectory
+from creditree.runs.held import CODE, HeldDirectory
 from creditree.setup.training import train_until
 from creditree.sweep.confirming import confirmed
 from creditree.sweep.halving import ranked, survivors
@@ -29,7 +29,7 @@ from creditree.sweep.request import REPORT, RESULT, SweepRequest
 from creditree.train.interrupt import continuing
 from creditree.train.state import State
 
-SETTINGS, CODE, RUNGS = "search.yaml", "code.json", "rungs.json"
+SETTINGS, RUNGS = "search.yaml", "rungs.json"
 
 
 class SearchDirectory(HeldDirectory):
@@ -41,6 +41,7 @@ class SearchDirectory(HeldDirectory):
 
     CURE: ClassVar[str] = "remove it, and repeat the command"
     SETTINGS: ClassVar[str] = SETTINGS
+    WRITES: ClassVar[tuple[str, ...]] = (CODE, RUNGS, REPORT)
     PLACE: ClassVar[str] = "search"
     MADE: ClassVar[str] = "search in {path} was made with other settings"
 
@@ -48,6 +49,7 @@ class SearchDirectory(HeldDirectory):
     def _refuse_foreign(cls, path: Path) -> None:
         if os.path.lexists(path / RESULT) and not os.path.lexists(path / SETTINGS):
             raise RunError(f"Directory {path} holds another sweep; choose another one with {cls.PARAMETER}.")
+        super()._refuse_foreign(path)
 
     def _begin(self, settings_yaml: str, *, begun: bool) -> None:
         if not begun:

@@ -133,11 +133,13 @@ def _csv(file: Path) -> Numbered:
     csv.field_size_limit(LONGEST_CELL)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, strict=True)
+        number, whole = 0, 0
         try:
             header = next(reader, [])
+            whole = reader.line_num
             _check_header(header, file)
-            number = 0
             for cells in reader:
+                whole = reader.line_num
                 if not cells:
                     continue
                 number += 1
@@ -152,10 +154,10 @@ def _csv(file: Path) -> Numbered:
                 yield number, "row", values
         except csv.Error as error:
             reason = one_line(str(error), 200)
-            long = "field limit" in reason
-            cure = "a quote is not closed, or a cell is too long" if long else "check the quotes there"
+            open_ended = "field limit" in reason or "end of data" in reason
+            cure = "a quote is not closed, or a cell is too long" if open_ended else "check the quotes there"
             raise DataError(
-                f"{file} is not readable as CSV after line {reader.line_num} ({reason}): {cure}."
+                f"{file} is not readable as CSV in the row that begins in line {whole + 1} ({reason}): {cure}."
             ) from error
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -36,7 +36,7 @@ class Columns:
     """Which columns of a row hold what.
 
     `answer` may hold one answer or a list of accepted ones; None means ``answer``, or else ``answers``. `split`, `id`
-    and `solution` are used where rows have them.
+    and `solution` are used where rows have them. `keys`: the settings that name them, for sentences; `{}` is one's key.
     """
 
     question: str = "question"
@@ -44,19 +44,23 @@ class Columns:
     split: str = "split"
     id: str = "id"
     solution: str = "solution"
+    keys: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
     """Problems in three fixed slices, read with `load_table` or `svamp`.
 
-    `notes` says in a sentence each what was left out. Raises ConfigError for a prompt that asks for unknown columns.
+    `notes` says in a sentence each what was left out; `shares`: of the training rows that were held out by a hash.
+    Raises ConfigError for a prompt that asks for unknown columns.
     """
 
     name: str
     slices: Mapping[Slice, tuple[Problem, ...]]
     prompt: PromptTemplate = PromptTemplate()
     notes: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    split_column: str = "split"
 
     def __post_init__(self) -> None:
         for problem in (problem for slice_ in SLICES for problem in self.slices[slice_]):
@@ -77,10 +81,19 @@ class Table:
     def held_out(self, split: Split, limit: int | None = None) -> tuple[Problem, ...]:
         """Return the problems of a split in a fixed order that does not depend on the order of the file."""
         problems = self.slices[split]
+        share = self.shares.get(split, 0.0)
+        hashed = ("training", *(name for name, own in self.shares.items() if own > 0))
+        count = sum(len(own) for name, own in self.slices.items() if name in hashed)
+        if not problems and share > 0 and count:
+            raise DataError(
+                f"The set {self.name} has no {split} problems: a hash of the question picks a share of {share:g} of "
+                f"the rows, and of {count} it picked none; raise task.{split}, or mark rows '{split}' in the column "
+                f"'{self.split_column}'."
+            )
         if not problems:
             raise DataError(
-                f"The set {self.name} has no {split} problems: give {split} a share of the rows, "
-                f"a file of its own, or rows marked '{split}' in the split column."
+                f"The set {self.name} has no {split} problems: give {split} a share of the rows (task.{split}), "
+                f"a file of its own, or rows marked '{split}' in the column '{self.split_column}'."
             )
         return problems if limit is None else problems[:limit]
 
@@ -141,7 +154,8 @@ def table_of(
         slices[drawn].append(problem)
     for split in SLICES[1:]:
         slices[split].sort(key=lambda problem: order_of(problem.question))
-    return Table(name, MappingProxyType({key: tuple(value) for key, value in slices.items()}), prompt, notes)
+    fixed = MappingProxyType({key: tuple(value) for key, value in slices.items()})
+    return Table(name, fixed, prompt, notes, MappingProxyType(shared), columns.split)
 
 
 def with_validation(table: Table, size: int) -> Table:
@@ -177,7 +191,7 @@ def marked(row: Row, columns: Columns) -> Slice | None:
 
 def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
     """Return the problem that a row holds. Raises DataError, which names its place, for a row without one."""
-    question = _value(row, columns.question, "question")
+    question = _value(row, columns.question, "question", columns)
     if not isinstance(question, str) or is_missing(question):
         raise DataError(
             f"{_start(row.place)} has no question in column '{columns.question}' (it holds {shown(question)}): "
@@ -190,7 +204,7 @@ def problem_of(row: Row, columns: Columns = Columns()) -> Problem:
         )
     answer = columns.answer or ("answers" if "answer" not in row.values and "answers" in row.values else "answer")
     try:
-        answers = answers_in(_value(row, answer, "answer"))
+        answers = answers_in(_value(row, answer, "answer", columns))
     except ValueError as error:
         content = shown(row.values[answer])
         raise DataError(
@@ -215,11 +229,12 @@ def _id(row: Row, column: str) -> str:
     return text
 
 
-def _value(row: Row, column: str, meaning: str) -> object:
+def _value(row: Row, column: str, meaning: str, columns: Columns) -> object:
+    setting = f" with {columns.keys.format(meaning)}" if columns.keys else ""
     if column not in row.values:
         raise DataError(
-            f"{_start(row.place)} has no column '{column}' for the {meaning}: name the column that holds it."
-            f"{did_you_mean(column, row.values)}"
+            f"{_start(row.place)} has no column '{column}' for the {meaning}: name the column that holds "
+            f"it{setting}.{did_you_mean(column, row.values)}"
         )
     return row.values[column]
 

@@ -167,7 +167,7 @@ class Trainer:
         result = self.loop.step()
         validation = self._choose() if self._is_due(settings.validation.every) else None
         record = step_record(self.loop, result, rate, validation)
-        if self._is_due(settings.rollouts_every) and settings.own_step(state.step) > 0:
+        if self._keeps_rollouts and settings.own_step(state.step) > 0:
             texts, by_token = self.loop.texts(result.forests), self.parts.model.texts.by_token
             fields = result.advantages, result.weights
             self.run.write_rollouts(state.step, rollout_table(state.step, result.forests, *fields, texts, by_token))
@@ -242,6 +242,12 @@ class Trainer:
 
         counts = Counts(cost.completions, cost.truncated, cost.unparsable)
         self._alarm.take(counts, example, f"step {self.state.step}: ")
+
+    @property
+    def _keeps_rollouts(self) -> bool:
+        """Whether the completions of the step that was made are kept: every so many steps', and the last one's."""
+        every = self.settings.rollouts_every
+        return self._is_due(every) or (every > 0 and self.is_finished)
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0

@@ -52,8 +52,24 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=words):
             report(*paths)
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="Cannot write"):
+    with pytest.raises(RunError, match=r"Cannot write .*; free it, or choose another file with `out`\.$"):
         report(run, out=tmp_path / "file" / "page.html")
+    with pytest.raises(RunError, match=r"Cannot write .*; free it, or choose another file with `out`\.$"):
+        report(run, out=tmp_path)
+    with pytest.raises(RunError, match=r"Cannot write .*; free it, or choose another directory with `figures`\.$"):
+        report(run, figures=tmp_path / "file")
+
+
+def test_only_a_page_is_written_over(tmp_path: Path) -> None:
+    run, notes = stored_run(tmp_path / "run"), tmp_path / "notes.md"
+    for page in (tmp_path / "page.html", tmp_path / "empty.html"):
+        page.touch()
+        report(run, out=page)
+        report(run, out=page)
+    notes.write_text("mine")
+    with pytest.raises(RunError, match="is no report; choose another file with `out`"):
+        report(run, out=notes)
+    assert notes.read_text() == "mine"
 
 
 def test_a_tree_is_found_by_step_and_problem(tmp_path: Path) -> None:

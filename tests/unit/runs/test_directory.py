@@ -62,6 +62,37 @@ def test_other_files_do_not_make_a_run_but_remains_of_one_do(tmp_path: Path) -> 
             open_run(tmp_path, CONFIG)
 
 
+@pytest.mark.parametrize(
+    "name", ["report.md", "summary.json", "code.json", "inputs.json", "adapter/notes", "rollouts/a"]
+)
+def test_what_a_run_would_write_over_is_somebody_s_where_there_is_no_run(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("mine")
+    for open_run in (RunDirectory.create, RunDirectory.resume):
+        with pytest.raises(RunError, match=rf"holds {name.partition('/')[0]} but no config\.yaml, and it would be"):
+            open_run(tmp_path, CONFIG)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [place]
+    assert place.read_text() == "mine"
+
+
+def test_a_sealed_folder_is_no_place_for_a_run(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run", CONFIG) as run, run.published("adapter") as folder:
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    with pytest.raises(RunError, match=r"adapter holds creditree\.sha256 but no config\.yaml"):
+        RunDirectory.create(tmp_path / "run" / "adapter", CONFIG)
+
+
+def test_what_a_start_leaves_that_was_cut_short_hinders_no_run(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path / "run", CONFIG).close()
+    (tmp_path / "run" / "config.yaml").unlink()  # the last file of a start
+    (tmp_path / "run" / ".partial-config.yaml").write_text("model:")
+    (tmp_path / "run" / "server.log").write_text("ready")
+    assert {"code.json", ".lock"} < {path.name for path in (tmp_path / "run").iterdir()}
+    RunDirectory.resume(tmp_path / "run", CONFIG).close()
+    assert (tmp_path / "run" / "config.yaml").read_text() == CONFIG
+
+
 def test_unwritable_places_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"Run directory .*file is a file; choose another directory\."):

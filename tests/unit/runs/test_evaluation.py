@@ -84,6 +84,14 @@ def test_other_places_are_refused(tmp_path: Path) -> None:
         EvaluationDirectory.read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["result.json", "problems.parquet", "base.json", "code.json"])
+def test_somebody_s_file_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match=rf"holds {name} but no evaluation\.yaml, and it would be written over; move"):
+        EvaluationDirectory.open(tmp_path, "seed: 0")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_the_content_of_weights_is_told_apart_by_both_ends(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     digests = set()

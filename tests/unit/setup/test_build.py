@@ -14,6 +14,7 @@ from creditree.errors import ConfigError, DataError, ModelError
 from creditree.models.adapter import Adapter, LoraSpec
 from creditree.setup.build import build_lora, build_settings, build_task
 from creditree.setup.grading import build_verifier
+from creditree.setup.guard import guard_table
 from creditree.setup.parts import build
 from creditree.setup.resolve import resolve
 from creditree.tasks.multiplication import Multiplication
@@ -214,3 +215,14 @@ def test_parts_that_cannot_be_built(override: str, kind: type[Exception], words:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="torch finds no CUDA device here; set cpu"):
         build(resolve(parse("task: multiplication", "model.device=cuda")))
+
+
+def test_a_missing_column_is_named_by_the_setting_of_its_block(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"frage": "1+1=", "answer": "2"}\n')
+    task = parse_config(f"task: {{name: file, path: {path}}}", "run.yaml").task
+    with pytest.raises(DataError, match=r"name the column that holds it with task\.question\."):
+        build_task(task)
+    guard = parse_config(f"task: multiplication\nguard: {{path: {path}}}", "run.yaml").guard
+    with pytest.raises(DataError, match=r"name the column that holds it with guard\.question\."):
+        guard_table(guard, PromptTemplate())

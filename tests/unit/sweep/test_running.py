@@ -47,6 +47,16 @@ def test_a_full_disk_ends_the_sweep_at_once(tmp_path: Path, asked: list[Path]) -
     assert [path.parent.name for path in asked] == ["a"]
 
 
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.md"])
+def test_somebody_s_file_is_not_written_over(tmp_path: Path, asked: list[Path], name: str) -> None:
+    place = tmp_path / "out" / name
+    place.parent.mkdir()
+    place.write_text("mine")
+    with pytest.raises(RunError, match=rf"holds {name} but no run of the sweep, and it would be written over"):
+        swept(tmp_path)
+    assert (asked, [path.name for path in place.parent.iterdir()]) == ([], [name])
+
+
 def test_a_second_sweep_is_refused_before_it_tries_anything(tmp_path: Path, asked: list[Path]) -> None:
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]

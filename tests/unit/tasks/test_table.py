@@ -191,7 +191,13 @@ BAD_FILES = {
     "not parquet": ("set.parquet", b"nothing", "not readable as parquet"),
     "few cells": ("set.csv", b"question,answer\n1,2\n3\n", "Row 2 of .* has fewer cells"),
     "many cells": ("set.csv", b"question,answer\n1,234,5\n", "Row 1 of .* has more cells"),
-    "open quote": ("set.csv", b'question,answer\n"1,2\n', "not readable as CSV"),
+    "open quote": (
+        "set.csv",
+        b'question,answer\n\n"1\n1",2\n"3,4\n5,6\n7,8\n',
+        "not readable as CSV in the row that begins in line 5 .*: a quote is not closed",
+    ),
+    "open quote of the header": ("set.csv", b'question,"answer\n1,2\n', "in the row that begins in line 1 "),
+    "text after a quote": ("set.csv", b'question,answer\n1,2\n"3"4,5\n', "begins in line 3 .*: check the quotes"),
 }
 
 
@@ -201,6 +207,32 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content:
     with pytest.raises(DataError, match=reason) as raised:
         load_table(tmp_path / name)
     assert name in str(raised.value)
+
+
+def test_a_share_that_picked_no_row_says_so(tmp_path: Path) -> None:
+    rows = [{"question": f"{number}?", "answer": number} for number in range(4)]
+    table = load_table(jsonl(tmp_path / "four.jsonl", rows), columns=Columns(split="part"), test=0.01)
+    with pytest.raises(DataError) as raised:
+        table.held_out("test")
+    assert str(raised.value) == (
+        "The set four has no test problems: a hash of the question picks a share of 0.01 of the rows, and of 4 it "
+        "picked none; raise task.test, or mark rows 'test' in the column 'part'."
+    )
+    for others, split in (
+        (load_table(tmp_path / "four.jsonl", test=0.0), "test"),
+        (load_table(test_path=tmp_path / "four.jsonl"), "validation"),  # a share of no rows at all
+    ):
+        with pytest.raises(DataError, match=rf"give {split} a share of the rows \(task\.{split}\), a file of its own"):
+            others.held_out(split)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("keys", "words"), [("task.{}", " with task.answer"), ("`{}`", " with `answer`"), ("", "")])
+def test_a_column_that_is_missing_says_which_setting_names_it(tmp_path: Path, keys: str, words: str) -> None:
+    file = jsonl(tmp_path / "set.jsonl", [{"question": "?", "answr": "1"}])
+    with pytest.raises(
+        DataError, match=rf"for the answer: name the column that holds it{words}\. Did you mean 'answr'"
+    ):
+        load_table(file, columns=Columns(keys=keys))
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_the_learning_rate_reaches_the_optimiser(tmp_path: Path) -> None:
     assert trainer.parts.learner.optimiser.param_groups[0]["lr"] == pytest.approx(1e-2 * (1 - 0.5 * 2 / 3))
 
 
-@pytest.mark.parametrize(("every", "steps"), [(0, []), (2, [2, 4, 6]), (4, [4])])
+@pytest.mark.parametrize(("every", "steps"), [(0, []), (2, [2, 4, 6]), (4, [4, 6]), (10, [6])])
 def test_rollouts_are_kept_when_they_are_due(every: int, steps: list[int], tmp_path: Path) -> None:
     trainer, notes = trainer_of(tmp_path / "run", replace(SETTINGS, rollouts_every=every))
     trainer.train()

@@ -23,22 +23,23 @@ from creditree.text import one_line, shortened
 
 MOST_TREES = 12
 NOBODY = "#c9ced3"
+CURE = "free it, or choose another directory with `figures`"
 
 
 def write_pictures(overview: Overview, folder: Path) -> tuple[Path, ...]:
     """Write all charts and the first trees into a folder; return the files. Raises RunError where that fails."""
-    with writing(folder):
+    with writing(folder, CURE):
         folder.mkdir(parents=True, exist_ok=True)
     style = asset("style.css").partition("/*page*/")[0]
     written: list[Path] = []
     for chart in all_charts(overview):
         written += [folder / f"{chart.name}.svg", folder / f"{chart.name}.png"]
-        write_bytes(written[-2], text_bytes(chart_svg(chart, style)))
+        write_bytes(written[-2], text_bytes(chart_svg(chart, style)), CURE)
         _png(chart, written[-1])
     trees = [tree for run in overview.runs for forest in run.forests for tree in _numbered(forest)]
     for number, (title, shown) in enumerate(trees[:MOST_TREES], start=1):
         written += [folder / f"tree-{number}.svg", folder / f"tree-{number}.png"]
-        write_bytes(written[-2], text_bytes(tree_svg(shown, style)))
+        write_bytes(written[-2], text_bytes(tree_svg(shown, style)), CURE)
         _tree_png(title, shown, written[-1])
         written += _map(title, shown, folder / f"attention-{number}")
     return tuple(written)
@@ -52,7 +53,7 @@ def _map(title: str, shown: ShownTree, path: Path) -> list[Path]:
         picture = step_map(title, shown, kind)
         if picture is not None:
             written.append(path.with_suffix(f".{kind}"))
-            write_bytes(written[-1], picture)
+            write_bytes(written[-1], picture, CURE)
     return written
 
 
@@ -62,7 +63,7 @@ def _numbered(forest: ShownForest) -> list[tuple[str, ShownTree]]:
 
 def _png(chart: Chart, path: Path) -> None:
     if isinstance(chart, LineChart):
-        plot_curves(chart.series, path, chart.x_label, chart.y_label, chart.title, y_range=chart.y_range)
+        plot_curves(chart.series, path, chart.x_label, chart.y_label, chart.title, y_range=chart.y_range, cure=CURE)
     else:
         _bar_png(chart, path)
 
@@ -123,4 +124,4 @@ def _drawing() -> AbstractContextManager[None]:
 def _save(figure: Figure, path: Path) -> None:
     buffer = BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), CURE)
