@@ -1,6 +1,7 @@
 """`creditree grade` and `creditree verify-audit`."""
 
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -30,8 +31,6 @@ def grade(
     set_: RewardSetOption = None,
 ) -> None:
     """Grade the predictions of a file."""
-    from time import perf_counter
-
     from creditree.cli.output import print_line, print_text
     from creditree.measure.grade import GradeRequest, Grades, check_concluded, graded, grades_text, verdict_json
 
