@@ -89,9 +89,10 @@ def test_a_reward_that_prints_hangs_and_leaves_does_not_spoil_the_output(tmp_pat
     )
     rows = tmp_path / "rows.jsonl"
     found = {}
-    for prediction, seconds in (("5", "60"), ("7", "60"), ("8", "2")):
+    for prediction, seconds, code in (("5", "60", 0), ("7", "60", 2), ("8", "2", 2)):  # 2: nothing was judged
         rows.write_text(json.dumps({"id": "a", "prediction": prediction, "answers": ["5"]}) + "\n")
-        done = creditree("grade", rows, "--grader", f"{tmp_path}/judge.py:score", "--json", "--deadline", seconds)
+        words = ("grade", rows, "--grader", f"{tmp_path}/judge.py:score", "--json", "--deadline", seconds)
+        done = creditree(*words, code=code)
         (line,) = map(json.loads, done.stdout.splitlines())
         found[prediction] = (line["reward"], line["status"])
         assert "looking" in done.stderr

@@ -134,6 +134,11 @@ class RunDirectory(HeldDirectory):
             if is_folder(self.path / name):
                 raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")
 
+    @classmethod
+    def _refuse_foreign(cls, path: Path) -> None:
+        if not os.path.lexists(path / _CONFIG):  # what stands in its place is said with all else that a run cannot use
+            super()._refuse_foreign(path)
+
     @property
     def is_new(self) -> bool:
         """Whether this process started the run."""
