@@ -169,7 +169,7 @@ def test_damaged_rollouts_are_noticed(kind: str, run: Path) -> None:
 def test_a_folder_in_the_place_of_a_file_is_refused_at_once(name: str, run: Path) -> None:
     config = (run / "config.yaml").read_text()
     damage(run / name, FOLDER)
-    with pytest.raises(RunError, match="is a folder, and a run keeps a file there; remove it"):
+    with pytest.raises(RunError, match="is a folder, and a file is kept there; remove it"):
         RunDirectory.resume(run, config)
 
 

@@ -16,7 +16,7 @@ from creditree.runs.checkpoint import Checkpoint, load_latest, remove_after, sav
 from creditree.runs.checksums import CHECKSUMS
 from creditree.runs.difference import describe_difference
 from creditree.runs.environment import changes, describe_environment
-from creditree.runs.held import CODE, HeldDirectory, claimed, refuse_link
+from creditree.runs.held import CODE, HeldDirectory, claimed, refuse_folder, refuse_link
 from creditree.runs.lock import RunLock
 from creditree.runs.metrics import MetricsLog
 from creditree.runs.records import read_bytes, text_of
@@ -131,13 +131,7 @@ class RunDirectory(HeldDirectory):
         for name in (*_FILES, SERVER_LOG, *_FOLDERS):
             refuse_link(self.path / name)
         for name in (*_FILES, SERVER_LOG):
-            if is_folder(self.path / name):
-                raise RunError(f"{self.path / name} is a folder, and a run keeps a file there; remove it.")
-
-    @classmethod
-    def _refuse_foreign(cls, path: Path) -> None:
-        if not os.path.lexists(path / _CONFIG):  # what stands in its place is said with all else that a run cannot use
-            super()._refuse_foreign(path)
+            refuse_folder(self.path / name)
 
     @property
     def is_new(self) -> bool:

@@ -76,6 +76,8 @@ class HeldDirectory:
     @classmethod
     def _refuse_foreign(cls, path: Path) -> None:
         """Raise RunError for a directory that holds something else, before it is locked."""
+        if cls.SETTINGS:
+            refuse_folder(path / cls.SETTINGS)
         other = None if is_file(path / cls.SETTINGS) else occupied(path, cls.WRITES)
         if other is not None:
             raise RunError(
@@ -221,6 +223,12 @@ def settings_text(path: Path, place: str) -> str:
     """Return the text of a file of settings. Raises RunError where it cannot be read."""
     cure = f"choose another {place}"
     return text_of(read_bytes(path, cure), path, cure)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise RunError for a folder where a file belongs."""
+    if is_folder(path):
+        raise RunError(f"{path} is a folder, and a file is kept there; remove it.")
 
 
 def refuse_link(path: Path) -> None:

@@ -13,6 +13,7 @@ from creditree.errors import ConfigError, DataError
 from creditree.rng import Key
 from creditree.tasks import Columns, PromptTemplate, Table, load_table
 from creditree.tasks.rows import Row
+from creditree.tasks.split import Split
 from creditree.tasks.table import problem_of
 
 ROWS = [{"question": f"{number}+1?", "answer": str(number + 1), "level": str(number % 3)} for number in range(60)]
@@ -218,12 +219,13 @@ def test_a_share_that_picked_no_row_says_so(tmp_path: Path) -> None:
         "The set four has no test problems: a hash of the question picks a share of 0.01 of the rows, and of 4 it "
         "picked none; raise task.test, or mark rows 'test' in the column 'part'."
     )
-    for others, split in (
+    unshared: list[tuple[Table, Split]] = [
         (load_table(tmp_path / "four.jsonl", test=0.0), "test"),
         (load_table(test_path=tmp_path / "four.jsonl"), "validation"),  # a share of no rows at all
-    ):
+    ]
+    for others, split in unshared:
         with pytest.raises(DataError, match=rf"give {split} a share of the rows \(task\.{split}\), a file of its own"):
-            others.held_out(split)  # type: ignore[arg-type]
+            others.held_out(split)
 
 
 @pytest.mark.parametrize(("keys", "words"), [("task.{}", " with task.answer"), ("`{}`", " with `answer`"), ("", "")])
